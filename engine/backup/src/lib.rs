@@ -1,0 +1,1 @@
+//! Backups: catalogue, formats, encryption and the streaming pipeline.

@@ -1,0 +1,1 @@
+//! HTTP: one client with the rules of the house.

@@ -1,0 +1,1 @@
+//! Kubernetes: connection and reader.

@@ -1,0 +1,1 @@
+//! PostgreSQL: connection, reader and catalogue queries.

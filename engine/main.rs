@@ -1,0 +1,6 @@
+//! `jm`: recovery as code.
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    jm_cli::main()
+}

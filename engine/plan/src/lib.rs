@@ -1,0 +1,1 @@
+//! Plan files: from YAML text to a checked, sealed plan.

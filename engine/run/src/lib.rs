@@ -1,0 +1,1 @@
+//! Runs a plan: decides, keeps the journal, starts steps, reports.

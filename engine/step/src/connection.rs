@@ -1,0 +1,325 @@
+//! Connections to the systems that steps act on: opened once per run, with a reader that cannot write.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use futures::future::{BoxFuture, FutureExt};
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::Mutex;
+
+use crate::{RunId, Secrets, StepError, TargetName, schema};
+
+/// A client for one kind of system.
+pub trait Connection: Send + Sync + Sized + 'static {
+    /// The provider whose targets it opens, such as `postgres`.
+    const PROVIDER: &'static str;
+    /// What a targets file says of such a target.
+    type Config: DeserializeOwned + JsonSchema + Send;
+    /// The same system without a single method that writes.
+    type Reader: Send + Sync;
+
+    /// Makes the client. Lazy clients may put off reaching the system until [`Connection::ping`].
+    fn open(config: Self::Config, cx: &OpenContext) -> impl Future<Output = Result<Self, StepError>> + Send;
+    /// Asks the system for a sign of life.
+    fn ping(&self) -> impl Future<Output = Result<(), StepError>> + Send;
+    /// Which system this really is.
+    fn identity(&self) -> impl Future<Output = Result<Identity, StepError>> + Send;
+    /// The side of it that cannot write.
+    fn reader(&self) -> &Self::Reader;
+}
+
+/// Which system a target really is. One entry for each of its locations, by the location's name; most targets have the
+/// one location `""`. A location that could not be reached is absent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Identity(pub BTreeMap<String, String>);
+
+impl Identity {
+    /// The identity of a target with one location, such as `system 7301…` or a UID.
+    pub fn single(id: impl Into<String>) -> Self {
+        Self(BTreeMap::from([(String::new(), id.into())]))
+    }
+
+    /// The first location at which the two differ: its name, ours, theirs. Locations that only one has do not count.
+    pub fn differs_from<'a>(&'a self, other: &'a Self) -> Option<(&'a str, &'a str, &'a str)> {
+        self.0.iter().find_map(|(location, ours)| {
+            let theirs = other.0.get(location)?;
+            (ours != theirs).then_some((location.as_str(), ours.as_str(), theirs.as_str()))
+        })
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (location, id)) in self.0.iter().enumerate() {
+            let comma = if index > 0 { ", " } else { "" };
+            if location.is_empty() {
+                write!(f, "{comma}{id}")?;
+            } else {
+                write!(f, "{comma}{location}: {id}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a step expects of a system that is opened anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// The system that the run knows.
+    Same,
+    /// A system that the plan has just brought back: its identity may be new, and is held to from here on.
+    New,
+}
+
+/// The environment as jm found it. Only the command line reads the real one.
+#[derive(Debug, Clone, Default)]
+pub struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// Takes the variables.
+    pub fn new(variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self(variables.into_iter().collect())
+    }
+
+    /// A variable's value.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// All variables.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+/// What a connection may use while it opens.
+#[derive(Debug, Clone)]
+pub struct OpenContext {
+    /// The masker: what a connection derives from its secrets (a URL's password) is registered here.
+    pub secrets: Secrets,
+    /// The environment, for clients that follow conventions of their own (`PG*`, `KUBECONFIG`, `AWS_*`).
+    pub environment: Environment,
+    /// The run, so that sessions on a server can be told apart and a resume finds those of its own run.
+    pub run: RunId,
+}
+
+/// A target of the targets file, rendered, not yet opened.
+#[derive(Clone)]
+pub struct Target {
+    /// Its name.
+    pub name: TargetName,
+    /// How to open it.
+    pub connection: Arc<dyn AnyConnectionType>,
+    /// Its configuration, secrets and all: so never shown.
+    pub config: Value,
+    /// The identity that the targets file pins, if it does.
+    pub pinned: Option<String>,
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Target")
+            .field("name", &self.name)
+            .field("provider", &self.connection.provider())
+            .finish_non_exhaustive()
+    }
+}
+
+/// An opened connection of any type.
+pub trait AnyConnection: Send + Sync + 'static {
+    /// See [`Connection::ping`].
+    fn ping(&self) -> BoxFuture<'_, Result<(), StepError>>;
+    /// See [`Connection::identity`].
+    fn identity(&self) -> BoxFuture<'_, Result<Identity, StepError>>;
+    /// For the way back to the type.
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+}
+
+impl<C: Connection> AnyConnection for C {
+    fn ping(&self) -> BoxFuture<'_, Result<(), StepError>> {
+        Connection::ping(self).boxed()
+    }
+    fn identity(&self) -> BoxFuture<'_, Result<Identity, StepError>> {
+        Connection::identity(self).boxed()
+    }
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}
+
+/// A connection type of any kind.
+pub trait AnyConnectionType: Send + Sync {
+    /// The provider's name.
+    fn provider(&self) -> &'static str;
+    /// JSON Schema of the configuration.
+    fn config_schema(&self) -> Value;
+    /// Opens a connection.
+    fn open<'a>(
+        &'a self,
+        config: Value,
+        cx: &'a OpenContext,
+    ) -> BoxFuture<'a, Result<Arc<dyn AnyConnection>, StepError>>;
+}
+
+pub(crate) struct ConnectionType<C>(PhantomData<fn() -> C>);
+
+impl<C: Connection> ConnectionType<C> {
+    pub(crate) fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<C: Connection> AnyConnectionType for ConnectionType<C> {
+    fn provider(&self) -> &'static str {
+        C::PROVIDER
+    }
+    fn config_schema(&self) -> Value {
+        schema::of::<C::Config>()
+    }
+    fn open<'a>(
+        &'a self,
+        config: Value,
+        cx: &'a OpenContext,
+    ) -> BoxFuture<'a, Result<Arc<dyn AnyConnection>, StepError>> {
+        async move {
+            let config: C::Config = serde_json::from_value(config)
+                .map_err(|error| StepError::invalid_input(format!("the configuration does not fit: {error}")))?;
+            let connection: Arc<dyn AnyConnection> = Arc::new(C::open(config, cx).await?);
+            Ok(connection)
+        }
+        .boxed()
+    }
+}
+
+/// Says whether a system may be used under a target's name, and writes down which one it was. The engine implements it.
+pub trait IdentityGate: Send + Sync {
+    /// Refuses another system than the recorded or pinned one; records one that is seen for the first time. Returns
+    /// once that is on disk.
+    fn admit<'a>(
+        &'a self,
+        target: &'a Target,
+        identity: Identity,
+        expect: Expect,
+    ) -> BoxFuture<'a, Result<(), StepError>>;
+}
+
+/// The targets of a run and their connections, each opened once, when it is first asked for.
+#[derive(Clone)]
+pub struct Connections(Arc<Inner>);
+
+struct Inner {
+    slots: BTreeMap<TargetName, Slot>,
+    gate: Arc<dyn IdentityGate>,
+    cx: OpenContext,
+}
+
+struct Slot {
+    target: Target,
+    opened: Mutex<Option<Arc<dyn AnyConnection>>>,
+}
+
+impl Connections {
+    /// Nothing is opened yet.
+    pub fn new(targets: impl IntoIterator<Item = Target>, gate: Arc<dyn IdentityGate>, cx: OpenContext) -> Self {
+        let slots = targets
+            .into_iter()
+            .map(|target| {
+                (
+                    target.name.clone(),
+                    Slot {
+                        target,
+                        opened: Mutex::new(None),
+                    },
+                )
+            })
+            .collect();
+        Self(Arc::new(Inner { slots, gate, cx }))
+    }
+
+    /// The environment that connections open in.
+    pub fn open_context(&self) -> &OpenContext {
+        &self.0.cx
+    }
+
+    /// Opens a target, or gives the connection that is open. A system that the run does not know is refused.
+    pub async fn open(&self, name: &TargetName) -> Result<Arc<dyn AnyConnection>, StepError> {
+        let slot = self.slot(name)?;
+        let mut opened = slot.opened.lock().await;
+        if let Some(connection) = opened.as_ref() {
+            return Ok(connection.clone());
+        }
+        let connection = self.connect(slot, Expect::Same).await?;
+        *opened = Some(connection.clone());
+        Ok(connection)
+    }
+
+    /// Opens a target anew: what was open before is forgotten.
+    pub async fn reopen(&self, name: &TargetName, expect: Expect) -> Result<Arc<dyn AnyConnection>, StepError> {
+        let slot = self.slot(name)?;
+        let mut opened = slot.opened.lock().await;
+        *opened = None;
+        let connection = self.connect(slot, expect).await?;
+        *opened = Some(connection.clone());
+        Ok(connection)
+    }
+
+    async fn connect(&self, slot: &Slot, expect: Expect) -> Result<Arc<dyn AnyConnection>, StepError> {
+        let target = &slot.target;
+        let opening = |error: StepError| error.context(format_args!("target `{}`", target.name));
+        let connection = target
+            .connection
+            .open(target.config.clone(), &self.0.cx)
+            .await
+            .map_err(opening)?;
+        connection.ping().await.map_err(opening)?;
+        let identity = connection.identity().await.map_err(opening)?;
+        self.0.gate.admit(target, identity, expect).await?;
+        Ok(connection)
+    }
+
+    /// The one target among these whose provider is this one.
+    pub(crate) fn only_of<'a>(
+        &self,
+        mut names: impl Iterator<Item = &'a TargetName>,
+        provider: &str,
+    ) -> Option<&'a TargetName> {
+        names.find(|name| {
+            self.0
+                .slots
+                .get(*name)
+                .is_some_and(|slot| slot.target.connection.provider() == provider)
+        })
+    }
+
+    fn slot(&self, name: &TargetName) -> Result<&Slot, StepError> {
+        self.0.slots.get(name).ok_or_else(|| {
+            StepError::invalid_input(format!("target `{name}` is not configured"))
+                .hint("bind it to a system in the targets file")
+        })
+    }
+}
+
+/// A connection's reader, kept open while it is held.
+pub struct ReaderOf<C: Connection>(Arc<C>);
+
+impl<C: Connection> ReaderOf<C> {
+    pub(crate) fn new(connection: Arc<C>) -> Self {
+        Self(connection)
+    }
+}
+
+impl<C: Connection> Deref for ReaderOf<C> {
+    type Target = C::Reader;
+    fn deref(&self) -> &C::Reader {
+        self.0.reader()
+    }
+}

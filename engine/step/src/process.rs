@@ -1,0 +1,185 @@
+//! Child processes: started only here, in a process group of their own, with a cleared environment, ended with their
+//! step, and ended by a [`Supervisor`] when jm itself is gone.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
+
+use crate::{Environment, StepError};
+
+mod supervisor;
+pub use supervisor::{Supervisor, supervise};
+
+/// What every child may see of jm's environment; everything else has to be named.
+const INHERITED: &[&str] = &[
+    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR",
+];
+
+/// A program to be started, by its arguments: no shell reads them.
+#[derive(Debug)]
+pub struct Command {
+    program: PathBuf,
+    args: Vec<String>,
+    env: BTreeMap<String, String>,
+    dir: Option<PathBuf>,
+    stdin: Stdio,
+}
+
+impl Command {
+    /// A program by path, or by name on `PATH`.
+    pub fn new(program: impl Into<PathBuf>) -> Self {
+        Self {
+            program: program.into(),
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            dir: None,
+            stdin: Stdio::null(),
+        }
+    }
+
+    /// Adds an argument. Never a secret: other users of the machine can read it.
+    pub fn arg(mut self, arg: impl Into<String>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args(mut self, args: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets a variable of its environment, which otherwise holds only the few that every program needs.
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.env.insert(name.into(), value.into());
+        self
+    }
+
+    /// Sets its working directory.
+    pub fn dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.dir = Some(dir.into());
+        self
+    }
+
+    /// Sets where its standard input comes from: nowhere, unless said otherwise.
+    pub fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
+        self.stdin = stdin.into();
+        self
+    }
+
+    /// Starts it, with standard output and error piped.
+    pub fn spawn(self, supervisor: &Supervisor, environment: &Environment) -> Result<Process, StepError> {
+        let program = self.program.clone();
+        #[expect(clippy::disallowed_methods, reason = "this is the module that starts children")]
+        let mut command = tokio::process::Command::new(&self.program);
+        command
+            .args(&self.args)
+            .env_clear()
+            .envs(
+                INHERITED
+                    .iter()
+                    .filter_map(|name| environment.get(name).map(|value| (*name, value))),
+            )
+            .envs(supervisor.mark())
+            .envs(&self.env)
+            .stdin(self.stdin)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        if let Some(dir) = &self.dir {
+            command.current_dir(dir);
+        }
+        let mut child = command.spawn().map_err(|error| cannot_start(&program, error))?;
+        let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        if let Some(group) = group {
+            supervisor.watch(group);
+        }
+        Ok(Process {
+            stdin: child.stdin.take(),
+            stdout: child.stdout.take(),
+            stderr: child.stderr.take(),
+            program,
+            child,
+            group,
+            supervisor: supervisor.clone(),
+        })
+    }
+}
+
+fn cannot_start(program: &Path, error: std::io::Error) -> StepError {
+    let shown = program.display();
+    match error.kind() {
+        std::io::ErrorKind::NotFound => StepError::not_found(format!("program `{shown}` is not there"))
+            .hint(format!("install `{shown}`, or put its directory on PATH")),
+        std::io::ErrorKind::PermissionDenied => StepError::denied(format!("program `{shown}` may not be executed"))
+            .hint(format!("check the mode of `{shown}`")),
+        _ => StepError::unavailable(format!("program `{shown}` cannot be started")),
+    }
+    .source(error)
+}
+
+/// A running child and everything that it starts. Dropping it ends all of them.
+#[derive(Debug)]
+pub struct Process {
+    /// Its standard input, where that is piped.
+    pub stdin: Option<ChildStdin>,
+    /// Its standard output.
+    pub stdout: Option<ChildStdout>,
+    /// Its standard error.
+    pub stderr: Option<ChildStderr>,
+    program: PathBuf,
+    child: Child,
+    group: Option<Pid>,
+    supervisor: Supervisor,
+}
+
+impl Process {
+    /// Waits for its end. What it left running in its group is ended with it.
+    pub async fn wait(&mut self) -> Result<ExitStatus, StepError> {
+        let status = self.child.wait().await;
+        self.end_group();
+        status.map_err(|error| {
+            StepError::failed(format!("the end of `{}` cannot be learned", self.program.display())).source(error)
+        })
+    }
+
+    /// Ends it and everything that it started, now.
+    pub async fn kill(&mut self) {
+        self.end_group();
+        // It is dead or was never there; either way there is nothing to wait for.
+        drop(self.child.wait().await);
+    }
+
+    fn end_group(&mut self) {
+        if let Some(group) = self.group.take() {
+            // An error says that the group is empty already, which is what is wanted.
+            let _ = kill_process_group(group, Signal::KILL);
+            self.supervisor.forget(group);
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end_group();
+    }
+}
+
+/// Finds a program on the environment's `PATH`, then in the given directories.
+pub fn find(program: &str, environment: &Environment, also: &[PathBuf]) -> Option<PathBuf> {
+    let path = environment.get("PATH").unwrap_or_default();
+    std::env::split_paths(path)
+        .chain(also.iter().cloned())
+        .map(|dir| dir.join(program))
+        .find(|file| is_executable(file))
+}
+
+fn is_executable(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    file.metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}

@@ -1,0 +1,127 @@
+//! Ends the children of a jm that was killed: jm itself, started once more, waiting for a pipe to close.
+//!
+//! Two nets, since a kill may fall between a start and its being told: the process groups that jm told of, and, on
+//! Linux, every process whose environment carries the run's mark.
+
+use std::io::{BufRead, Write};
+use std::path::Path;
+use std::process::{ChildStdin, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
+use crate::StepError;
+
+/// The variable that marks every child of one jm.
+const MARK: &str = "JM_SUPERVISED";
+
+/// Knows which process groups jm has started, in a process that outlives it.
+#[derive(Debug, Clone)]
+pub struct Supervisor(Option<Arc<Watcher>>);
+
+#[derive(Debug)]
+struct Watcher {
+    mark: String,
+    pipe: Mutex<ChildStdin>,
+}
+
+impl Supervisor {
+    /// Watches nothing: for tests of step types, where children end with the test's own process handles.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    /// Starts `program argument MARK`, which is to call [`supervise`] with the same mark.
+    pub fn start(program: &Path, argument: &str) -> Result<Self, StepError> {
+        use std::os::unix::process::CommandExt;
+        let mark = ulid::Ulid::new().to_string();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the supervisor must outlive jm, which children do not"
+        )]
+        let mut child = std::process::Command::new(program)
+            .args([argument, &mark])
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // A Ctrl-C at the terminal is for jm; the supervisor has to outlive it.
+            .process_group(0)
+            .spawn()
+            .map_err(|error| StepError::unavailable("the supervisor of child processes cannot be started").source(error))?;
+        let pipe = child
+            .stdin
+            .take()
+            .ok_or_else(|| StepError::failed("the supervisor has no standard input"))?;
+        Ok(Self(Some(Arc::new(Watcher {
+            mark,
+            pipe: Mutex::new(pipe),
+        }))))
+    }
+
+    pub(super) fn mark(&self) -> Option<(&'static str, &str)> {
+        self.0.as_ref().map(|watcher| (MARK, watcher.mark.as_str()))
+    }
+
+    pub(super) fn watch(&self, group: Pid) {
+        self.tell('+', group);
+    }
+
+    pub(super) fn forget(&self, group: Pid) {
+        self.tell('-', group);
+    }
+
+    fn tell(&self, sign: char, group: Pid) {
+        if let Some(watcher) = &self.0 {
+            let mut pipe = watcher.pipe.lock().unwrap_or_else(PoisonError::into_inner);
+            // A supervisor that is gone can watch nothing; the mark's net went with it, and jm's own handles still end
+            // the children of every jm that is not killed.
+            drop(writeln!(pipe, "{sign}{}", group.as_raw_nonzero()));
+        }
+    }
+}
+
+/// The supervisor's life: reads `+GROUP` and `-GROUP` until the pipe closes, then ends all that is left.
+pub fn supervise(mark: &str) {
+    let mut groups: Vec<i32> = Vec::new();
+    for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+        let Some((sign, group)) = line.split_at_checked(1) else {
+            continue;
+        };
+        let Ok(group) = group.parse::<i32>() else { continue };
+        groups.retain(|known| *known != group);
+        if sign == "+" {
+            groups.push(group);
+        }
+    }
+    for group in groups.into_iter().filter_map(Pid::from_raw) {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    end_marked(mark);
+}
+
+/// Ends every process with the mark, until a look finds none: one that is just being started shows up a moment later.
+fn end_marked(mark: &str) {
+    let entry = format!("{MARK}={mark}");
+    for _ in 0..20 {
+        let found = marked(entry.as_bytes());
+        for process in &found {
+            let _ = kill_process(*process, Signal::KILL);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
+fn marked(entry: &[u8]) -> Vec<Pid> {
+    let Ok(processes) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    processes
+        .filter_map(|process| process.ok()?.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|id| {
+            std::fs::read(format!("/proc/{id}/environ"))
+                .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|variable| variable == entry))
+        })
+        .filter_map(Pid::from_raw)
+        .collect()
+}

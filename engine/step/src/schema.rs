@@ -1,0 +1,18 @@
+//! JSON Schemas (2020-12) from Rust types, in one style for files, editors and checks.
+
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use serde_json::Value;
+
+/// Marks the schema of a field whose value is a secret.
+pub const SECRET: &str = "x-jm-secret";
+/// Marks an output field that tells the moment to which data is brought back (RFC 3339).
+pub const RECOVERY_POINT: &str = "x-jm-recovery-point";
+
+/// The schema of a type. Definitions that it uses stand under `$defs`.
+pub fn of<T: JsonSchema>() -> Value {
+    SchemaSettings::draft2020_12()
+        .into_generator()
+        .into_root_schema_for::<T>()
+        .to_value()
+}

@@ -1,0 +1,1 @@
+//! Fake step types, a memory journal and conformance checks for tests.
