@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::connection::{Connection, Connections, Environment, Expect, ReaderOf};
 use crate::message::Ack;
 use crate::process::Supervisor;
-use crate::{ArtefactRef, Change, RunId, Secrets, StepError, StepId, StepMessage, TargetName, Unit};
+use crate::{Answer, ArtefactRef, Change, RunId, Secrets, StepError, StepId, StepMessage, TargetName, Unit};
 
 /// The run that a step belongs to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -251,6 +251,14 @@ impl StepContext {
     pub async fn save_output(&self, output: impl Serialize) -> Result<(), StepError> {
         let output = encode_saved(output)?;
         self.ask(|ack| StepMessage::Output { output, ack }).await
+    }
+
+    /// Asks the people who run the plan, and waits for the answer (`jm run approve`, `jm run reject`, or the terminal).
+    /// Where nothing else is left to do the run ends here and waits; the attempt that a resume starts asks again, and
+    /// gets the answer that was given meanwhile.
+    pub async fn ask_operator(&self, question: impl Into<String>) -> Result<Answer, StepError> {
+        let question = question.into();
+        self.ask(|ack| StepMessage::Ask { question, ack }).await
     }
 
     /// What was really done, in the same form as a preview's changes. Journalled with the step's end.

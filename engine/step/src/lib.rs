@@ -22,7 +22,7 @@ pub use connection::{
     Connection, Connections, Environment, Expect, Identity, IdentityGate, OpenContext, ReaderOf, Target,
 };
 mod message;
-pub use message::{Ack, ArtefactRef, StepMessage, Unit};
+pub use message::{Ack, Answer, ArtefactRef, StepMessage, Unit};
 mod context;
 pub use context::{ContextParts, ReadContext, RunInfo, StepContext};
 mod provider;

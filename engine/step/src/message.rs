@@ -1,5 +1,6 @@
 //! What a running step says to the engine, over one ordered channel that is drained before its end is recorded.
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -26,6 +27,21 @@ pub struct ArtefactRef {
     pub sha256: String,
     /// Its size.
     pub bytes: u64,
+}
+
+/// What a person said to a question that a step asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Answer {
+    /// Yes or no.
+    pub approved: bool,
+    /// Who said so, such as `ada@bastion`.
+    pub who: String,
+    /// Why, in the person's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When.
+    #[schemars(with = "String")]
+    pub at: Timestamp,
 }
 
 /// Answers a message once what it asked for is on disk.
@@ -68,6 +84,13 @@ pub enum StepMessage {
         output: Value,
         /// When it is on disk.
         ack: Ack,
+    },
+    /// A question that only a person can answer.
+    Ask {
+        /// The question.
+        question: String,
+        /// When somebody has answered: perhaps never in this process, for the run may end and wait.
+        ack: Ack<Answer>,
     },
     /// What was really done.
     Changed {

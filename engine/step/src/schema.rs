@@ -8,6 +8,9 @@ use serde_json::Value;
 pub const SECRET: &str = "x-jm-secret";
 /// Marks an output field that tells the moment to which data is brought back (RFC 3339).
 pub const RECOVERY_POINT: &str = "x-jm-recovery-point";
+/// Marks a boolean output field that says whether the old data is still served: while it is, losing more of it than the
+/// plan's RPO allows needs a person's yes.
+pub const STILL_SERVED: &str = "x-jm-still-served";
 
 /// The schema of a type. Definitions that it uses stand under `$defs`.
 pub fn of<T: JsonSchema>() -> Value {
