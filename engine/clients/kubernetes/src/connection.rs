@@ -1,0 +1,94 @@
+//! The connection: a reader, and the few writes that recovery needs.
+
+use jm_step::{Connection, Identity, OpenContext, StepError};
+use kube::Client;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+
+use crate::config::Config;
+use crate::error::step_error;
+use crate::reader::Reader;
+use crate::workload::{MARK, Workload, WorkloadRef};
+
+/// The name under which the API server records jm's changes.
+const FIELD_MANAGER: &str = "jm";
+
+/// An open cluster.
+pub struct Kubernetes {
+    reader: Reader,
+}
+
+impl Connection for Kubernetes {
+    const PROVIDER: &'static str = "kubernetes";
+    type Config = Config;
+    type Reader = Reader;
+
+    async fn open(config: Config, cx: &OpenContext) -> Result<Self, StepError> {
+        let settings = config.client_config(cx).await?;
+        let client =
+            Client::try_from(settings).map_err(|error| step_error("cannot make a client for the cluster", error))?;
+        Ok(Self {
+            reader: Reader::new(client, config.namespace),
+        })
+    }
+
+    async fn ping(&self) -> Result<(), StepError> {
+        self.reader.cluster_uid().await.map(drop)
+    }
+
+    async fn identity(&self) -> Result<Identity, StepError> {
+        self.reader.cluster_uid().await.map(Identity::single)
+    }
+
+    fn reader(&self) -> &Reader {
+        &self.reader
+    }
+}
+
+impl std::ops::Deref for Kubernetes {
+    type Target = Reader;
+    fn deref(&self) -> &Reader {
+        &self.reader
+    }
+}
+
+impl Kubernetes {
+    /// Scales a workload to nothing and marks it, in one write, with the count to come back to.
+    pub async fn quiesce(&self, workload: &WorkloadRef, count: Option<u32>) -> Result<Workload, StepError> {
+        let annotations = count
+            .map(|count| json!({ MARK: count.to_string() }))
+            .unwrap_or_else(|| json!({}));
+        let patch = json!({ "metadata": { "annotations": annotations }, "spec": { "replicas": 0 } });
+        self.patch(&format!("cannot scale {workload} to 0"), workload, &patch)
+            .await
+    }
+
+    /// Scales a workload and takes the mark off, in one write.
+    pub async fn resume(&self, workload: &WorkloadRef, replicas: u32) -> Result<Workload, StepError> {
+        let patch = json!({ "metadata": { "annotations": { MARK: null } }, "spec": { "replicas": replicas } });
+        self.patch(&format!("cannot scale {workload} to {replicas}"), workload, &patch)
+            .await
+    }
+
+    /// Scales a workload and leaves everything else alone.
+    pub async fn scale(&self, workload: &WorkloadRef, replicas: u32) -> Result<Workload, StepError> {
+        let patch = json!({ "spec": { "replicas": replicas } });
+        self.patch(&format!("cannot scale {workload} to {replicas}"), workload, &patch)
+            .await
+    }
+
+    async fn patch(&self, doing: &str, workload: &WorkloadRef, patch: &Value) -> Result<Workload, StepError> {
+        let parameters = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let patched = self
+            .reader
+            .objects(workload)
+            .patch(&workload.name, &parameters, &Patch::Merge(patch))
+            .await;
+        patched
+            .map(|object| Workload::read(workload, &object))
+            .map_err(|error| step_error(doing, error))
+    }
+}

@@ -1,0 +1,133 @@
+//! Pods: whether they are there, whether they are ready, and what keeps them from it.
+
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What keeps a pod from becoming ready, and will not pass by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Trouble {
+    /// The pod.
+    pub pod: String,
+    /// The reason in Kubernetes' own word, such as `ImagePullBackOff`.
+    pub reason: String,
+    /// What it says about it.
+    pub message: String,
+}
+
+/// Reasons for which a container waits that only a person can mend.
+const STUCK: &[&str] = &[
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "CrashLoopBackOff",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+];
+
+/// A pod, in short.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodState {
+    /// Its name.
+    pub name: String,
+    /// Whether it is being deleted.
+    pub going: bool,
+    /// Whether it is ready.
+    pub ready: bool,
+    /// Whether it has ended, and only its record is left.
+    pub ended: bool,
+    /// What keeps it from becoming ready.
+    pub trouble: Option<Trouble>,
+}
+
+impl PodState {
+    pub(crate) fn read(pod: &Pod) -> Self {
+        let name = pod.metadata.name.clone().unwrap_or_default();
+        let status = pod.status.as_ref();
+        let phase = status.and_then(|status| status.phase.as_deref()).unwrap_or("Pending");
+        Self {
+            going: pod.metadata.deletion_timestamp.is_some(),
+            ready: condition(pod, "Ready").is_some_and(|(status, ..)| status == "True"),
+            ended: matches!(phase, "Succeeded" | "Failed"),
+            trouble: stuck_container(pod, &name).or_else(|| unschedulable(pod, &name)),
+            name,
+        }
+    }
+}
+
+fn condition<'p>(pod: &'p Pod, of: &str) -> Option<(&'p str, &'p str, &'p str)> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let found = conditions.iter().find(|condition| condition.type_ == of)?;
+    Some((
+        &found.status,
+        found.reason.as_deref().unwrap_or_default(),
+        found.message.as_deref().unwrap_or_default(),
+    ))
+}
+
+fn stuck_container(pod: &Pod, name: &str) -> Option<Trouble> {
+    let status = pod.status.as_ref()?;
+    let of = |list: &'_ Option<Vec<ContainerStatus>>| list.clone().unwrap_or_default();
+    let containers = of(&status.init_container_statuses)
+        .into_iter()
+        .chain(of(&status.container_statuses));
+    containers
+        .filter_map(|container| container.state?.waiting)
+        .find_map(|waiting| {
+            let reason = waiting.reason.filter(|reason| STUCK.contains(&reason.as_str()))?;
+            Some(Trouble {
+                pod: name.to_owned(),
+                reason,
+                message: waiting.message.unwrap_or_default(),
+            })
+        })
+}
+
+fn unschedulable(pod: &Pod, name: &str) -> Option<Trouble> {
+    let (status, reason, message) = condition(pod, "PodScheduled")?;
+    (status == "False" && reason == "Unschedulable").then(|| Trouble {
+        pod: name.to_owned(),
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(status: serde_json::Value) -> PodState {
+        PodState::read(
+            &serde_json::from_value(json!({ "metadata": { "name": "p" }, "status": status })).expect("a pod"),
+        )
+    }
+
+    #[test]
+    fn what_will_not_pass_is_told_from_what_will() {
+        let waiting = |reason: &str| {
+            pod(json!({ "phase": "Pending", "containerStatuses": [{
+                "name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+                "state": { "waiting": { "reason": reason, "message": "m" } } }] }))
+        };
+        assert_eq!(waiting("ContainerCreating").trouble, None);
+        assert_eq!(
+            waiting("CrashLoopBackOff")
+                .trouble
+                .map(|trouble| trouble.reason)
+                .as_deref(),
+            Some("CrashLoopBackOff")
+        );
+        let unplaced = pod(json!({ "phase": "Pending", "conditions": [
+            { "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes" }] }));
+        assert_eq!(
+            unplaced.trouble.map(|trouble| trouble.message).as_deref(),
+            Some("0/3 nodes")
+        );
+        let ready = pod(json!({ "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }] }));
+        assert!(ready.ready && !ready.ended && ready.trouble.is_none());
+    }
+}

@@ -1,0 +1,168 @@
+//! `kubernetes.ready`: the cluster answers, has nodes that are ready, and is what the plan expects.
+
+use std::time::Duration;
+
+use jm_client_kubernetes::{ClusterInfo, Kubernetes, Reader};
+use jm_step::{Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The step type `kubernetes.ready`.
+pub struct Ready;
+
+/// What the cluster has to be.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// The least nodes that are ready.
+    #[serde(default = "one")]
+    nodes: u32,
+    /// The least version of the API server, such as `1.33`.
+    #[serde(default)]
+    min_version: Option<String>,
+    /// Whether a default storage class has to be there, for volumes that are restored.
+    #[serde(default)]
+    storage_class: bool,
+    /// Whether the target's namespace has to be there.
+    #[serde(default)]
+    namespace: bool,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// What it is.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Output {
+    /// Version of the API server, such as `v1.36.2`.
+    version: String,
+    /// Nodes.
+    nodes: u32,
+    /// Nodes that are ready.
+    ready_nodes: u32,
+    /// The default storage class; empty where there is none.
+    default_storage_class: String,
+}
+
+impl StepType for Ready {
+    const NAME: &'static str = "kubernetes.ready";
+    const SUMMARY: &'static str = "proves that the cluster answers and can take work";
+    const EFFECT: Effect = Effect::ReadOnly;
+    const REPEAT: Repeat = Repeat::Safe;
+    const TIMEOUT: Duration = Duration::from_mins(1);
+    const GATE: bool = true;
+    type Input = Input;
+    type Output = Output;
+
+    fn check(&self, input: &Input) -> Result<(), Vec<InputIssue>> {
+        match &input.min_version {
+            Some(version) if minor(version).is_none() => Err(vec![
+                InputIssue::at("/min_version", format!("`{version}` is not a version")).help("write it as `1.33`"),
+            ]),
+            _ => Ok(()),
+        }
+    }
+
+    fn roles(&self) -> Vec<Role> {
+        vec![crate::CLUSTER]
+    }
+
+    async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
+        let output = look(&*cx.read::<Kubernetes>().await?, input).await?;
+        let summary = format!(
+            "cluster {} with {} ready of {} nodes",
+            output.version, output.ready_nodes, output.nodes
+        );
+        Ok(Preview::verified(summary).predict(output))
+    }
+
+    async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
+        look(&*cx.read::<Kubernetes>().await?, &input).await
+    }
+
+    async fn probe(&self, _: &ReadContext, _: &Input) -> Result<Probe<Output>, StepError> {
+        Ok(Probe::NotStarted)
+    }
+}
+
+async fn look(cluster: &Reader, input: &Input) -> Result<Output, StepError> {
+    let found = cluster.cluster().await?;
+    let mut lacks = shortcomings(&found, input);
+    if input.namespace && !cluster.namespace_is_active().await? {
+        lacks.push(format!("namespace `{}` is not there", cluster.namespace()));
+    }
+    if lacks.is_empty() {
+        Ok(Output {
+            version: found.version,
+            nodes: found.nodes,
+            ready_nodes: found.ready_nodes,
+            default_storage_class: found.default_storage_class.unwrap_or_default(),
+        })
+    } else {
+        // A cluster that is being provisioned gets there by waiting, so this is tried again.
+        Err(
+            StepError::unavailable(format!("the cluster is not ready: {}", lacks.join("; ")))
+                .hint("look at it: `kubectl get nodes,storageclass,ns`"),
+        )
+    }
+}
+
+fn shortcomings(found: &ClusterInfo, input: &Input) -> Vec<String> {
+    let mut lacks = Vec::new();
+    if found.ready_nodes < input.nodes {
+        lacks.push(format!(
+            "{} of {} nodes are ready, and {} are wanted",
+            found.ready_nodes, found.nodes, input.nodes
+        ));
+    }
+    if let Some(wanted) = &input.min_version
+        && minor(&found.version) < minor(wanted)
+    {
+        lacks.push(format!("its version is {}, and {wanted} is the least", found.version));
+    }
+    if input.storage_class && found.default_storage_class.is_none() {
+        lacks.push("it has no default storage class".to_owned());
+    }
+    lacks
+}
+
+/// Major and minor of a version such as `1.33`, `v1.36.2` or `v1.30.1-eks-abc`.
+fn minor(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.trim_start_matches('v').split('.');
+    let number = |part: Option<&str>| {
+        let digits: String = part?.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().ok()
+    };
+    Some((number(parts.next())?, number(parts.next())?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_compare_by_number() {
+        assert_eq!(minor("v1.36.2"), Some((1, 36)));
+        assert_eq!(minor("v1.9.0-eks-1"), Some((1, 9)));
+        assert!(minor("1.9") < minor("1.33"));
+        assert_eq!(minor("latest"), None);
+    }
+
+    #[test]
+    fn everything_that_lacks_is_said_at_once() {
+        let found = ClusterInfo {
+            version: "v1.30.0".to_owned(),
+            nodes: 3,
+            ready_nodes: 1,
+            default_storage_class: None,
+        };
+        let input = Input {
+            nodes: 2,
+            min_version: Some("1.33".to_owned()),
+            storage_class: true,
+            namespace: false,
+        };
+        assert_eq!(shortcomings(&found, &input).len(), 3);
+    }
+}

@@ -1,0 +1,76 @@
+//! `kubernetes.rollout_status`: waits until a workload is rolled out, and fails as soon as it is plain that it will not be.
+
+use std::time::Duration;
+
+use jm_client_kubernetes::{Kubernetes, Workload, WorkloadRef};
+use jm_step::{Effect, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::wait;
+
+/// The step type `kubernetes.rollout_status`.
+pub struct RolloutStatus;
+
+/// What is waited for.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// Which workload.
+    workload: WorkloadRef,
+}
+
+/// How it stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Output {
+    /// Replicas that are wanted.
+    replicas: u32,
+    /// Pods that are ready.
+    ready: u32,
+}
+
+impl From<Workload> for Output {
+    fn from(state: Workload) -> Self {
+        Self {
+            replicas: state.replicas,
+            ready: state.ready,
+        }
+    }
+}
+
+impl StepType for RolloutStatus {
+    const NAME: &'static str = "kubernetes.rollout_status";
+    const SUMMARY: &'static str = "waits until every replica runs the newest template and is ready";
+    const EFFECT: Effect = Effect::ReadOnly;
+    const REPEAT: Repeat = Repeat::Safe;
+    const TIMEOUT: Duration = Duration::from_mins(10);
+    const GATE: bool = true;
+    type Input = Input;
+    type Output = Output;
+
+    fn roles(&self) -> Vec<Role> {
+        vec![crate::CLUSTER]
+    }
+
+    async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
+        let state = cx.read::<Kubernetes>().await?.workload(&input.workload).await?;
+        let summary = format!(
+            "{}: {} of {} replicas are ready",
+            input.workload, state.ready, state.replicas
+        );
+        Ok(if state.is_rolled_out() {
+            Preview::verified(summary).predict(state.into())
+        } else {
+            Preview::declared(summary)
+        })
+    }
+
+    async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
+        let cluster = cx.read::<Kubernetes>().await?;
+        wait::rolled_out(cx, &cluster, &input.workload).await.map(Output::from)
+    }
+
+    async fn probe(&self, _: &ReadContext, _: &Input) -> Result<Probe<Output>, StepError> {
+        Ok(Probe::NotStarted)
+    }
+}

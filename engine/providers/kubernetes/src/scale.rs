@@ -1,0 +1,115 @@
+//! `kubernetes.scale`: sets the count of replicas of a workload and waits until it is so.
+
+use std::time::Duration;
+
+use jm_client_kubernetes::{Kubernetes, Workload, WorkloadRef};
+use jm_step::{Change, Effect, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::wait;
+
+/// The step type `kubernetes.scale`.
+pub struct Scale;
+
+/// What is to have how many replicas.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// Which workload.
+    workload: WorkloadRef,
+    /// How many replicas.
+    replicas: u32,
+    /// Whether to wait until every replica is ready, or, at zero, until the pods are gone.
+    #[serde(default = "yes")]
+    wait: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// How many it had, and has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Output {
+    /// How many replicas it had before.
+    previous: u32,
+    /// How many it has now.
+    replicas: u32,
+}
+
+impl StepType for Scale {
+    const NAME: &'static str = "kubernetes.scale";
+    const SUMMARY: &'static str = "sets the replicas of a workload and waits until they are there";
+    const EFFECT: Effect = Effect::Reversible;
+    const REPEAT: Repeat = Repeat::Safe;
+    const TIMEOUT: Duration = Duration::from_mins(10);
+    type Input = Input;
+    type Output = Output;
+
+    fn roles(&self) -> Vec<Role> {
+        vec![crate::CLUSTER]
+    }
+
+    async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
+        let state = cx.read::<Kubernetes>().await?.workload(&input.workload).await?;
+        let output = Output {
+            previous: state.replicas,
+            replicas: input.replicas,
+        };
+        Ok(match change(&state, input) {
+            None => Preview::verified(format!("{} has {} replicas already", input.workload, input.replicas)),
+            Some(change) => {
+                let summary = format!("scale {} from {} to {}", input.workload, state.replicas, input.replicas);
+                Preview::computed(summary, vec![change])
+            }
+        }
+        .predict(output))
+    }
+
+    async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
+        let cluster = cx.connect::<Kubernetes>().await?;
+        let state = cluster.workload(&input.workload).await?;
+        let previous = cx
+            .saved_output::<Output>()?
+            .map_or(state.replicas, |saved| saved.previous);
+        let output = Output {
+            previous,
+            replicas: input.replicas,
+        };
+        cx.save_output(&output).await?;
+        if let Some(change) = change(&state, &input) {
+            cluster.scale(&input.workload, input.replicas).await?;
+            cx.changed(change).await;
+        }
+        match (input.wait, input.replicas) {
+            (false, _) => {}
+            (true, 0) => wait::pods_gone(cx, &cluster, &state).await?,
+            (true, _) => drop(wait::rolled_out(cx, &cluster, &input.workload).await?),
+        }
+        Ok(output)
+    }
+
+    async fn probe(&self, cx: &ReadContext, input: &Input) -> Result<Probe<Output>, StepError> {
+        let Some(saved) = cx.saved_output::<Output>()? else {
+            return Ok(Probe::NotStarted);
+        };
+        let state = cx.read::<Kubernetes>().await?.workload(&input.workload).await?;
+        Ok(match state.replicas == input.replicas {
+            true if !input.wait || state.is_rolled_out() => Probe::Succeeded(saved),
+            true => Probe::partial(format!("{} of {} replicas are ready", state.ready, state.replicas)),
+            false => Probe::NotStarted,
+        })
+    }
+}
+
+fn change(state: &Workload, input: &Input) -> Option<Change> {
+    (state.replicas != input.replicas).then(|| {
+        Change::update(
+            input.workload.to_string(),
+            json!({ "replicas": state.replicas }),
+            json!({ "replicas": input.replicas }),
+        )
+    })
+}
