@@ -1,1 +1,28 @@
-//! S3 and what speaks its protocol: connection and reader.
+//! S3 and what speaks its protocol: one bucket, or the part of it under a prefix.
+//!
+//! [`S3Reader`] looks, [`S3Bucket`] also writes, and [`S3`] is the connection that targets files name. No object is
+//! ever held whole: bodies go out in parts of bounded size and come in as streams that survive a broken connection.
+
+mod config;
+pub use config::{Checksums, Config, Encryption};
+mod error;
+mod transport;
+pub use error::unwrap_step_error;
+mod checksum;
+pub use checksum::{Checksum, Hasher};
+mod object;
+pub use object::{ObjectInfo, ObjectSummary};
+mod reader;
+pub use reader::{BucketIdentity, S3Reader, Versioning, VersioningStatus};
+mod get;
+pub use get::{Get, ObjectStream};
+mod bucket;
+mod list;
+pub use bucket::S3Bucket;
+mod put;
+pub use put::{Put, Uploaded};
+mod connection;
+mod multipart;
+pub use connection::S3;
+#[cfg(test)]
+mod tests;

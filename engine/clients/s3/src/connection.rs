@@ -1,0 +1,39 @@
+//! The connection that targets files name `s3`.
+
+use std::ops::Deref;
+
+use jm_step::{Connection, Identity, OpenContext, StepError};
+
+use crate::{Config, S3Bucket, S3Reader};
+
+/// A target of provider `s3`.
+pub struct S3(S3Bucket);
+
+impl Deref for S3 {
+    type Target = S3Bucket;
+    fn deref(&self) -> &S3Bucket {
+        &self.0
+    }
+}
+
+impl Connection for S3 {
+    const PROVIDER: &'static str = "s3";
+    type Config = Config;
+    type Reader = S3Reader;
+
+    async fn open(config: Config, cx: &OpenContext) -> Result<Self, StepError> {
+        S3Bucket::open(&config, cx).await.map(Self)
+    }
+
+    async fn ping(&self) -> Result<(), StepError> {
+        self.0.ping().await
+    }
+
+    async fn identity(&self) -> Result<Identity, StepError> {
+        Ok(Identity::single(self.0.identity().await?.to_string()))
+    }
+
+    fn reader(&self) -> &S3Reader {
+        self.0.reader()
+    }
+}

@@ -1,0 +1,394 @@
+//! What the SDK's errors mean, and what to do about them.
+
+use std::error::Error;
+use std::fmt;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::ProvideErrorMetadata;
+use serde_json::json;
+
+use jm_step::{StepError, StepErrorKind};
+
+use crate::transport::Failure;
+
+/// What was being done, to what, and the permission that it needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Doing {
+    /// Such as `read`.
+    pub(crate) verb: &'static str,
+    /// Such as `s3://bucket/key`.
+    pub(crate) what: String,
+    /// Such as `s3:GetObject`.
+    pub(crate) permission: &'static str,
+}
+
+impl fmt::Display for Doing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot {} `{}`", self.verb, self.what)
+    }
+}
+
+impl Doing {
+    /// The step error for a failed call.
+    pub(crate) fn failed<E>(&self, error: &Failure<E>) -> StepError
+    where
+        E: Error + ProvideErrorMetadata + Send + Sync + 'static,
+    {
+        let told = match error {
+            Failure::ServiceError(service) => self.told_by_store(service.err(), service.raw()),
+            Failure::TimeoutError(_) => no_answer(),
+            Failure::DispatchFailure(failure) if !holds_credentials_error(error) => match failure.is_timeout() {
+                true => no_answer(),
+                false => unreachable(),
+            },
+            Failure::ResponseError(_) => {
+                Told::new(StepErrorKind::Unavailable, "the answer was cut off or makes no sense")
+            }
+            _ if holds_credentials_error(error) => no_credentials(),
+            _ => Told::new(StepErrorKind::Failed, "the request could not be made")
+                .hint("check the region and the endpoint; set `region` in the targets file or AWS_REGION"),
+        };
+        self.step_error(told, evidence(error), chain(error))
+    }
+
+    /// The step error for a body that broke off.
+    pub(crate) fn cut(&self, error: &(dyn Error + 'static)) -> StepError {
+        let told = Told::new(StepErrorKind::Unavailable, "the connection broke off again and again");
+        self.step_error(
+            told.hint("see whether the store and the line to it are well, then try again"),
+            None,
+            chain(error),
+        )
+    }
+
+    /// The step error for content that is not what the store's checksum says.
+    pub(crate) fn damaged(&self, expected: &str, found: &str) -> StepError {
+        StepError::failed(format!(
+            "{self}: its content does not match the checksum that the store keeps"
+        ))
+        .hint("the object is damaged: take another version of it, or another copy")
+        .evidence(json!({ "expected": expected, "found": found }))
+    }
+
+    fn step_error(&self, told: Told, evidence: Option<serde_json::Value>, chain: String) -> StepError {
+        let mut step = StepError::new(told.kind, format!("{self}: {}", told.reason)).source(chain);
+        if let Some(hint) = told.hint {
+            step = step.hint(hint);
+        }
+        match evidence {
+            Some(evidence) => step.evidence(evidence),
+            None => step,
+        }
+    }
+
+    fn told_by_store(&self, error: &impl ProvideErrorMetadata, raw: &HttpResponse) -> Told {
+        let status = raw.status().as_u16();
+        let code = error.code().unwrap_or_default();
+        if raw.headers().get("x-amz-delete-marker") == Some("true") {
+            return Told::new(
+                StepErrorKind::NotFound,
+                "it was deleted, and the bucket keeps its versions",
+            )
+            .hint("name the version to read: `aws s3api list-object-versions` lists them");
+        }
+        let region = raw.headers().get("x-amz-bucket-region");
+        if tells_other_region(code) {
+            return other_region(region);
+        }
+        by_code(code, self.permission)
+            .or_else(|| by_status(status, region, self.permission))
+            .unwrap_or_else(|| {
+                let said = error.message().unwrap_or("without a word of explanation");
+                Told::new(
+                    StepErrorKind::Failed,
+                    format!("the store refused ({status} {code}): {said}"),
+                )
+            })
+    }
+}
+
+/// What an error means, in the words of this house.
+struct Told {
+    kind: StepErrorKind,
+    reason: String,
+    hint: Option<String>,
+}
+
+impl Told {
+    fn new(kind: StepErrorKind, reason: impl Into<String>) -> Self {
+        Self {
+            kind,
+            reason: reason.into(),
+            hint: None,
+        }
+    }
+
+    fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+fn no_answer() -> Told {
+    Told::new(StepErrorKind::TimedOut, "the store did not answer in time")
+        .hint("see whether the store and the line to it are well, then try again")
+}
+
+fn unreachable() -> Told {
+    Told::new(StepErrorKind::Unavailable, "the store cannot be reached")
+        .hint("check the endpoint, the name server, the proxy and the certificates; the cause is below")
+}
+
+fn no_credentials() -> Told {
+    Told::new(
+        StepErrorKind::Denied,
+        "there are no credentials for the store, or they cannot be read",
+    )
+    .hint("set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role")
+}
+
+fn by_code(code: &str, permission: &str) -> Option<Told> {
+    absent(code)
+        .or_else(|| refused(code, permission))
+        .or_else(|| later(code))
+        .or_else(|| in_the_way(code))
+}
+
+fn absent(code: &str) -> Option<Told> {
+    let (reason, hint) = match code {
+        "NoSuchBucket" => (
+            "the bucket does not exist",
+            "check the bucket's name, the endpoint and the account of the credentials",
+        ),
+        "NoSuchKey" => ("there is no such object", "list what is there, and correct the key"),
+        "NoSuchVersion" => (
+            "the object has no such version",
+            "list its versions, and correct the version id",
+        ),
+        _ => return None,
+    };
+    Some(Told::new(StepErrorKind::NotFound, reason).hint(hint))
+}
+
+fn refused(code: &str, permission: &str) -> Option<Told> {
+    let denied = |reason: &str, hint: String| Some(Told::new(StepErrorKind::Denied, reason).hint(hint));
+    match code {
+        "AccessDenied" | "AllAccessDisabled" | "Forbidden" => denied(
+            "the credentials do not allow it",
+            format!("allow `{permission}` for them, or use others"),
+        ),
+        "InvalidAccessKeyId" => denied(
+            "the store does not know the access key",
+            "check AWS_ACCESS_KEY_ID or the profile, and that it belongs to this store".to_owned(),
+        ),
+        "SignatureDoesNotMatch" => denied(
+            "the secret does not fit the access key",
+            "check AWS_SECRET_ACCESS_KEY or the profile".to_owned(),
+        ),
+        "ExpiredToken" | "ExpiredTokenException" | "InvalidToken" | "TokenRefreshRequired" => denied(
+            "the session token has expired or is not valid",
+            "log in again, or renew the temporary credentials".to_owned(),
+        ),
+        "RequestTimeTooSkewed" | "RequestExpired" => denied(
+            "this machine's clock and the store's are too far apart",
+            "set the clock of this machine (for instance with chrony), then try again".to_owned(),
+        ),
+        "KMSAccessDeniedException" | "KMS.AccessDeniedException" => denied(
+            "the credentials may not use the KMS key",
+            "allow `kms:Decrypt` and `kms:GenerateDataKey` on the key".to_owned(),
+        ),
+        "KMS.DisabledException" | "KMS.NotFoundException" | "KMS.KMSInvalidStateException" => denied(
+            "the KMS key is disabled, gone or on its way to be deleted",
+            "enable the key again, or cancel its deletion".to_owned(),
+        ),
+        _ => None,
+    }
+}
+
+fn later(code: &str) -> Option<Told> {
+    let reason = match code {
+        "SlowDown" | "Throttling" | "ThrottlingException" | "TooManyRequests" | "RequestLimitExceeded" => {
+            "the store asks to come back later"
+        }
+        "InternalError" | "ServiceUnavailable" | "ServerBusy" => "the store has trouble of its own",
+        "RequestTimeout" => "the store waited for data that did not come",
+        "BadDigest" | "XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch" | "IncompleteBody" => {
+            "the data was damaged on its way to the store"
+        }
+        _ => return None,
+    };
+    Some(Told::new(StepErrorKind::Unavailable, reason))
+}
+
+fn in_the_way(code: &str) -> Option<Told> {
+    use StepErrorKind::{Conflict, Failed};
+    let (kind, reason, hint) = match code {
+        "PreconditionFailed" => (
+            Conflict,
+            "the object is not as it was expected to be",
+            "look at what is there now",
+        ),
+        "ConditionalRequestConflict" | "OperationAborted" => (
+            Conflict,
+            "somebody else writes to it at this moment",
+            "let the other writer finish, then try again",
+        ),
+        "NoSuchUpload" => (
+            Conflict,
+            "the upload was ended by somebody else",
+            "see whether a lifecycle rule or another program ends uploads, then try again",
+        ),
+        "InvalidObjectState" => (
+            Failed,
+            "the object is in an archive class and cannot be read directly",
+            "ask for it with `aws s3api restore-object`, wait until it is there, then try again",
+        ),
+        "EntityTooLarge" => (
+            Failed,
+            "the object is larger than the store takes",
+            "split it, or use another store",
+        ),
+        "QuotaExceeded" | "InsufficientStorage" | "InsufficientCapacity" => {
+            (Failed, "the store is full", "make room in the store")
+        }
+        "NotImplemented" => (
+            Failed,
+            "the store does not understand the request",
+            "set `checksums: when_required` for a store that lacks newer checksums",
+        ),
+        _ => return None,
+    };
+    Some(Told::new(kind, reason).hint(hint))
+}
+
+/// Answers to HEAD have no body and so no code.
+fn by_status(status: u16, region: Option<&str>, permission: &str) -> Option<Told> {
+    match status {
+        301 | 307 | 400 if status != 400 || region.is_some() => Some(other_region(region)),
+        401 | 403 => refused("AccessDenied", permission),
+        404 => absent("NoSuchKey"),
+        405 => Some(
+            Told::new(
+                StepErrorKind::NotFound,
+                "this version marks the object as deleted and has no content",
+            )
+            .hint("name an earlier version"),
+        ),
+        408 => later("RequestTimeout"),
+        409 => in_the_way("OperationAborted"),
+        412 => in_the_way("PreconditionFailed"),
+        429 => later("SlowDown"),
+        501 => in_the_way("NotImplemented"),
+        507 => in_the_way("InsufficientStorage"),
+        500..=599 => later("InternalError"),
+        _ => None,
+    }
+}
+
+fn other_region(region: Option<&str>) -> Told {
+    let told = Told::new(StepErrorKind::InvalidInput, "the bucket is in another region");
+    match region {
+        Some(region) => told.hint(format!("set `region: {region}` in the targets file, or AWS_REGION")),
+        None => told.hint("find its region with `aws s3api get-bucket-location`, and set `region` in the targets file"),
+    }
+}
+
+/// A code that tells of another region comes with several statuses.
+fn tells_other_region(code: &str) -> bool {
+    matches!(
+        code,
+        "PermanentRedirect"
+            | "TemporaryRedirect"
+            | "AuthorizationHeaderMalformed"
+            | "IllegalLocationConstraintException"
+    )
+}
+
+fn holds_credentials_error(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(<dyn Error>::is::<CredentialsError>)
+}
+
+/// What the store said, without what it echoes of the request.
+fn evidence<E: ProvideErrorMetadata>(error: &Failure<E>) -> Option<serde_json::Value> {
+    let raw = error.raw_response()?;
+    let meta = error.as_service_error().map(ProvideErrorMetadata::meta);
+    Some(json!({
+        "status": raw.status().as_u16(),
+        "code": meta.and_then(|meta| meta.code()),
+        "message": meta.and_then(|meta| meta.message()),
+        "request_id": raw.headers().get("x-amz-request-id"),
+    }))
+}
+
+/// The chain as text: the live error holds the raw response, which nobody needs to keep.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    for cause in causes(error) {
+        let text = cause.to_string();
+        if !texts.iter().any(|known| known.contains(&text)) {
+            texts.push(text);
+        }
+    }
+    texts.join(": ")
+}
+
+fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error: &&'e (dyn Error + 'static)| (*error).source())
+}
+
+/// The step error inside the I/O error of an [`crate::ObjectStream`]; another I/O error as one that failed.
+pub fn unwrap_step_error(error: std::io::Error) -> StepError {
+    match error.downcast::<StepError>() {
+        Ok(step) => step,
+        Err(other) => StepError::failed("reading or writing failed").source(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_classed() {
+        for (code, kind) in [
+            ("NoSuchBucket", StepErrorKind::NotFound),
+            ("NoSuchKey", StepErrorKind::NotFound),
+            ("AccessDenied", StepErrorKind::Denied),
+            ("InvalidAccessKeyId", StepErrorKind::Denied),
+            ("SignatureDoesNotMatch", StepErrorKind::Denied),
+            ("RequestTimeTooSkewed", StepErrorKind::Denied),
+            ("SlowDown", StepErrorKind::Unavailable),
+            ("InternalError", StepErrorKind::Unavailable),
+            ("PreconditionFailed", StepErrorKind::Conflict),
+            ("InvalidObjectState", StepErrorKind::Failed),
+        ] {
+            assert_eq!(by_code(code, "s3:X").expect(code).kind, kind, "{code}");
+        }
+        assert!(by_code("Teapot", "s3:X").is_none());
+    }
+
+    #[test]
+    fn answers_without_a_body_are_classed_by_status() {
+        for (status, kind) in [
+            (301, StepErrorKind::InvalidInput),
+            (403, StepErrorKind::Denied),
+            (404, StepErrorKind::NotFound),
+            (405, StepErrorKind::NotFound),
+            (412, StepErrorKind::Conflict),
+            (429, StepErrorKind::Unavailable),
+            (503, StepErrorKind::Unavailable),
+        ] {
+            assert_eq!(by_status(status, None, "s3:X").expect("classed").kind, kind, "{status}");
+        }
+        let told = by_status(301, Some("eu-1"), "s3:X").expect("classed");
+        assert!(told.hint.expect("hint").contains("region: eu-1"));
+        assert!(by_status(400, None, "s3:X").is_none());
+    }
+
+    #[test]
+    fn a_denial_names_the_permission() {
+        let told = by_code("AccessDenied", "s3:PutObject").expect("classed");
+        assert!(told.hint.expect("hint").contains("`s3:PutObject`"));
+    }
+}

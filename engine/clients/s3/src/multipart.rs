@@ -1,0 +1,273 @@
+//! An upload in parts: a few at a time, checked one by one and as a whole, ended where it cannot be finished.
+
+use std::sync::Arc;
+
+use aws_sdk_s3::error::ProvideErrorMetadata;
+use aws_sdk_s3::operation::complete_multipart_upload::CompleteMultipartUploadOutput;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
+use bytes::Bytes;
+use tokio::io::AsyncRead;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use jm_step::StepError;
+
+use crate::put::{FIRST_PART, MOST_PARTS, part_size, read_part};
+use crate::transport::with_crc;
+use crate::{Checksum, Hasher, ObjectInfo, Put, S3Bucket, Uploaded, checksum};
+
+/// So much may be on its way at once; a larger part goes alone.
+const IN_FLIGHT: u64 = 3 * FIRST_PART;
+
+impl S3Bucket {
+    pub(crate) async fn put_parts(
+        &self,
+        key: &str,
+        first: Bytes,
+        body: impl AsyncRead + Send + Unpin,
+        put: &Put,
+    ) -> Result<Uploaded, StepError> {
+        let mut upload = self.start(key, put).await?;
+        match upload.finish(first, body, put).await {
+            Ok(uploaded) => {
+                upload.id = None;
+                Ok(uploaded)
+            }
+            Err(error) => {
+                upload.abort().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn start(&self, key: &str, put: &Put) -> Result<Upload, StepError> {
+        let doing = self.on_object("write", key, "s3:PutObject");
+        let crc = with_crc(self.0.checksums);
+        let (encryption, kms_key) = self.encryption();
+        let call = self
+            .0
+            .client
+            .create_multipart_upload()
+            .bucket(&self.0.bucket)
+            .key(self.full(key));
+        let output = call
+            .set_checksum_algorithm(crc.then_some(ChecksumAlgorithm::Crc64Nvme))
+            .set_checksum_type(crc.then_some(ChecksumType::FullObject))
+            .set_content_type(put.content_type.clone())
+            .set_metadata(Some(put.metadata.clone().into_iter().collect()))
+            .set_storage_class(self.storage_class())
+            .set_server_side_encryption(encryption)
+            .set_ssekms_key_id(kms_key)
+            .send()
+            .await
+            .map_err(|error| doing.failed(&error))?;
+        let id = output
+            .upload_id()
+            .ok_or_else(|| StepError::failed(format!("{doing}: the store named no upload")))?;
+        Ok(Upload {
+            bucket: self.clone(),
+            key: key.to_owned(),
+            id: Some(id.to_owned()),
+            tasks: JoinSet::new(),
+            parts: Vec::new(),
+            crc: Hasher::crc64(),
+            bytes: 0,
+        })
+    }
+}
+
+/// An upload under way. Dropped before its end, it is ended on the store.
+struct Upload {
+    bucket: S3Bucket,
+    key: String,
+    id: Option<String>,
+    tasks: JoinSet<Result<CompletedPart, StepError>>,
+    parts: Vec<CompletedPart>,
+    crc: Hasher,
+    bytes: u64,
+}
+
+impl Upload {
+    async fn finish(
+        &mut self,
+        first: Bytes,
+        mut body: impl AsyncRead + Send + Unpin,
+        put: &Put,
+    ) -> Result<Uploaded, StepError> {
+        let room = Arc::new(Semaphore::new(tokens(IN_FLIGHT)));
+        let mut part = first;
+        let mut number = 1;
+        while !part.is_empty() {
+            self.crc.update(&part);
+            self.bytes += part.len() as u64;
+            self.send(number, part, &room).await?;
+            number += 1;
+            part = read_part(&mut body, part_size(number, put.bytes)).await?;
+            if number > MOST_PARTS && !part.is_empty() {
+                return Err(self.too_large());
+            }
+        }
+        while let Some(done) = self.tasks.join_next().await {
+            self.parts.push(joined(done)?);
+        }
+        self.parts.sort_by_key(CompletedPart::part_number);
+        self.complete(put).await
+    }
+
+    /// Starts to send a part as soon as there is room, and learns meanwhile of those that failed.
+    async fn send(&mut self, number: u32, part: Bytes, room: &Arc<Semaphore>) -> Result<(), StepError> {
+        let tokens = u32::try_from(tokens(part.len() as u64)).unwrap_or(u32::MAX);
+        let permit = loop {
+            tokio::select! {
+                biased;
+                Some(done) = self.tasks.join_next() => self.parts.push(joined(done)?),
+                permit = room.clone().acquire_many_owned(tokens) => break permit,
+            }
+        };
+        let (bucket, key, id) = (
+            self.bucket.clone(),
+            self.key.clone(),
+            self.id.clone().unwrap_or_default(),
+        );
+        self.tasks.spawn(async move {
+            let sent = send_part(&bucket, &key, &id, number, part).await;
+            drop(permit);
+            sent
+        });
+        Ok(())
+    }
+
+    async fn complete(&self, put: &Put) -> Result<Uploaded, StepError> {
+        let crc = self.crc.value();
+        let with_crc = with_crc(self.bucket.0.checksums);
+        let shared = &self.bucket.0;
+        let parts = CompletedMultipartUpload::builder()
+            .set_parts(Some(self.parts.clone()))
+            .build();
+        let call = shared.client.complete_multipart_upload().bucket(&shared.bucket);
+        let outcome = call
+            .key(self.bucket.full(&self.key))
+            .set_upload_id(self.id.clone())
+            .multipart_upload(parts)
+            .set_checksum_crc64_nvme(with_crc.then(|| crc.clone()))
+            .set_checksum_type(with_crc.then_some(ChecksumType::FullObject))
+            .set_if_none_match(self.bucket.if_none_match(put))
+            .send()
+            .await;
+        match outcome {
+            Ok(output) => Ok(self.uploaded(&output, &crc)),
+            Err(error) => {
+                let doing = self.bucket.on_object("write", &self.key, "s3:PutObject");
+                let lost = error.as_service_error().and_then(ProvideErrorMetadata::code) == Some("NoSuchUpload");
+                let failed = doing.failed(&error);
+                match lost || failed.kind().is_transient() {
+                    true => self.taken_after_all(&crc).await.ok_or(failed),
+                    false => Err(failed),
+                }
+            }
+        }
+    }
+
+    /// The answer to the last request was lost: is the object there all the same?
+    async fn taken_after_all(&self, crc: &str) -> Option<Uploaded> {
+        let info: ObjectInfo = self.bucket.head(&self.key, None).await.ok()??;
+        let same = info.bytes == self.bytes && info.checksum.as_ref()?.value == crc;
+        same.then(|| Uploaded {
+            bytes: self.bytes,
+            etag: info.etag,
+            version_id: info.version_id,
+            checksum: Checksum::new("crc64nvme", crc),
+            parts: self.count(),
+        })
+    }
+
+    fn uploaded(&self, output: &CompleteMultipartUploadOutput, crc: &str) -> Uploaded {
+        Uploaded {
+            bytes: self.bytes,
+            etag: output.e_tag().map(str::to_owned),
+            version_id: output.version_id().map(str::to_owned),
+            checksum: Checksum::new("crc64nvme", crc),
+            parts: self.count(),
+        }
+    }
+
+    fn count(&self) -> u32 {
+        u32::try_from(self.parts.len()).unwrap_or(u32::MAX)
+    }
+
+    fn too_large(&self) -> StepError {
+        StepError::failed(format!(
+            "`{}` is too large: {MOST_PARTS} parts are full after {} bytes",
+            self.bucket.url(&self.key),
+            self.bytes
+        ))
+        .hint("say how large it will be, or split it")
+    }
+
+    /// Ends the upload on the store, so that its parts are not paid for.
+    async fn abort(&mut self) {
+        self.tasks.shutdown().await;
+        if let Some(id) = self.id.take() {
+            abort(&self.bucket, &self.key, &id).await;
+        }
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.tasks.abort_all();
+        let Some(id) = self.id.take() else { return };
+        let (bucket, key) = (self.bucket.clone(), self.key.clone());
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            drop(runtime.spawn(async move { abort(&bucket, &key, &id).await }));
+        }
+    }
+}
+
+async fn abort(bucket: &S3Bucket, key: &str, id: &str) {
+    let call = bucket.0.client.abort_multipart_upload().bucket(&bucket.0.bucket);
+    // What led here is the error that counts; a lifecycle rule removes what is left.
+    drop(call.key(bucket.full(key)).upload_id(id).send().await);
+}
+
+async fn send_part(
+    bucket: &S3Bucket,
+    key: &str,
+    id: &str,
+    number: u32,
+    part: Bytes,
+) -> Result<CompletedPart, StepError> {
+    let doing = bucket.on_object("write", key, "s3:PutObject");
+    let number = i32::try_from(number).unwrap_or(i32::MAX);
+    let (crc, md5) = bucket.sums(&checksum::crc64(&part), &part);
+    let call = bucket
+        .0
+        .client
+        .upload_part()
+        .bucket(&bucket.0.bucket)
+        .key(bucket.full(key));
+    let output = call
+        .upload_id(id)
+        .part_number(number)
+        .set_checksum_crc64_nvme(crc.clone())
+        .set_content_md5(md5)
+        .body(ByteStream::from(part))
+        .send()
+        .await
+        .map_err(|error| doing.failed(&error))?;
+    Ok(CompletedPart::builder()
+        .part_number(number)
+        .set_e_tag(output.e_tag().map(str::to_owned))
+        .set_checksum_crc64_nvme(crc)
+        .build())
+}
+
+fn joined<T>(done: Result<Result<T, StepError>, tokio::task::JoinError>) -> Result<T, StepError> {
+    done.map_err(|error| StepError::failed("sending a part was ended").source(error))?
+}
+
+/// One token for each MiB, and no more than there are.
+fn tokens(bytes: u64) -> usize {
+    usize::try_from(bytes.min(IN_FLIGHT).div_ceil(1024 * 1024)).unwrap_or(1)
+}

@@ -1,0 +1,175 @@
+//! What the store says of an object.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+use aws_sdk_s3::types::{ChecksumType, Object, StorageClass};
+use jiff::Timestamp;
+
+use crate::Checksum;
+
+/// An object as HEAD and GET tell it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ObjectInfo {
+    /// Its key, relative to the prefix of the target.
+    pub key: String,
+    /// The size of the whole object, also where only a part of it is read.
+    pub bytes: u64,
+    /// Changes whenever the content does. Not a checksum of anything.
+    pub etag: Option<String>,
+    /// Its version, where the bucket keeps versions.
+    pub version_id: Option<String>,
+    /// When it was written.
+    pub last_modified: Option<Timestamp>,
+    /// The store's checksum over the whole object, where there is one that jm can compute.
+    pub checksum: Option<Checksum>,
+    /// What the writer wrote beside it.
+    pub metadata: BTreeMap<String, String>,
+    /// Such as `application/pgp-encrypted`.
+    pub content_type: Option<String>,
+    /// Such as `STANDARD_IA`; `None` where the store does not say.
+    pub storage_class: Option<String>,
+    /// Whether it has to be brought back from an archive before it can be read.
+    pub archived: bool,
+}
+
+/// An object as a listing tells it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ObjectSummary {
+    /// Its key, relative to the prefix of the target.
+    pub key: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Changes whenever the content does.
+    pub etag: Option<String>,
+    /// When it was written.
+    pub last_modified: Option<Timestamp>,
+    /// Such as `STANDARD_IA`.
+    pub storage_class: Option<String>,
+}
+
+// Both outputs have the same accessors and no trait in common.
+macro_rules! info {
+    ($output:expr, $key:expr, $bytes:expr) => {{
+        let output = $output;
+        let class = output.storage_class();
+        ObjectInfo {
+            key: $key,
+            bytes: $bytes,
+            etag: output.e_tag().map(str::to_owned),
+            version_id: output.version_id().filter(|id| *id != "null").map(str::to_owned),
+            last_modified: output.last_modified().and_then(timestamp),
+            checksum: checksum(
+                output.checksum_type(),
+                [
+                    ("crc64nvme", output.checksum_crc64_nvme()),
+                    ("crc32c", output.checksum_crc32_c()),
+                    ("crc32", output.checksum_crc32()),
+                ],
+            ),
+            metadata: output
+                .metadata()
+                .into_iter()
+                .flatten()
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect(),
+            content_type: output.content_type().map(str::to_owned),
+            storage_class: class.map(|class| class.as_str().to_owned()),
+            archived: is_archived(class, output.restore()),
+        }
+    }};
+}
+
+impl ObjectInfo {
+    pub(crate) fn of_head(output: &HeadObjectOutput, key: String) -> Self {
+        info!(output, key, unsigned(output.content_length()))
+    }
+
+    /// Where a range was asked for, the whole size stands in `Content-Range: bytes 5-9/1234`.
+    pub(crate) fn of_get(output: &GetObjectOutput, key: String) -> Self {
+        let whole = output
+            .content_range()
+            .and_then(|range| range.rsplit_once('/')?.1.parse().ok())
+            .unwrap_or_else(|| unsigned(output.content_length()));
+        info!(output, key, whole)
+    }
+}
+
+impl ObjectSummary {
+    pub(crate) fn of(object: &Object, key: String) -> Self {
+        Self {
+            key,
+            bytes: unsigned(object.size()),
+            etag: object.e_tag().map(str::to_owned),
+            last_modified: object.last_modified().and_then(timestamp),
+            storage_class: object.storage_class().map(|class| class.as_str().to_owned()),
+        }
+    }
+}
+
+fn unsigned(size: Option<i64>) -> u64 {
+    size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default()
+}
+
+fn timestamp(time: &aws_smithy_types::DateTime) -> Option<Timestamp> {
+    let nanos = i32::try_from(time.subsec_nanos()).ok()?;
+    Timestamp::new(time.secs(), nanos).ok()
+}
+
+/// The first checksum that is over the whole object. One made of the parts' checksums says `-N` at its end.
+fn checksum(of: Option<&ChecksumType>, values: [(&str, Option<&str>); 3]) -> Option<Checksum> {
+    if of == Some(&ChecksumType::Composite) {
+        return None;
+    }
+    values
+        .into_iter()
+        .filter_map(|(algorithm, value)| Some((algorithm, value?)))
+        .find(|(_, value)| !value.contains('-'))
+        .map(|(algorithm, value)| Checksum::new(algorithm, value))
+}
+
+fn is_archived(class: Option<&StorageClass>, restore: Option<&str>) -> bool {
+    let in_archive = matches!(class, Some(StorageClass::Glacier | StorageClass::DeepArchive));
+    let brought_back = restore.is_some_and(|restore| restore.contains("ongoing-request=\"false\""));
+    in_archive && !brought_back
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checksum_of_parts_is_not_one_of_the_object() {
+        let values = |value| [("crc64nvme", None), ("crc32c", None), ("crc32", Some(value))];
+        assert_eq!(checksum(None, values("AAAAAA==-3")), None);
+        assert_eq!(checksum(Some(&ChecksumType::Composite), values("AAAAAA==")), None);
+        assert_eq!(
+            checksum(None, values("AAAAAA==")),
+            Some(Checksum::new("crc32", "AAAAAA=="))
+        );
+    }
+
+    #[test]
+    fn a_range_tells_the_whole_size() {
+        let output = GetObjectOutput::builder()
+            .content_range("bytes 5-9/1234")
+            .content_length(5)
+            .build();
+        assert_eq!(ObjectInfo::of_get(&output, "k".to_owned()).bytes, 1234);
+        let output = GetObjectOutput::builder().content_length(5).build();
+        assert_eq!(ObjectInfo::of_get(&output, "k".to_owned()).bytes, 5);
+    }
+
+    #[test]
+    fn an_archived_object_can_be_brought_back() {
+        let glacier = Some(&StorageClass::Glacier);
+        assert!(is_archived(glacier, None));
+        assert!(is_archived(glacier, Some("ongoing-request=\"true\"")));
+        assert!(!is_archived(
+            glacier,
+            Some("ongoing-request=\"false\", expiry-date=\"x\"")
+        ));
+        assert!(!is_archived(Some(&StorageClass::StandardIa), None));
+    }
+}

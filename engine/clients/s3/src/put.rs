@@ -1,0 +1,214 @@
+//! Writing an object from a stream whose length nobody knows.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{ServerSideEncryption, StorageClass};
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use jm_step::StepError;
+
+use crate::error::unwrap_step_error;
+use crate::transport::with_crc;
+use crate::{Checksum, Encryption, S3Bucket, checksum};
+
+const MIB: u64 = 1024 * 1024;
+/// What fits into this goes in one request; everything larger in parts of at least this size.
+pub(crate) const FIRST_PART: u64 = 8 * MIB;
+/// As many parts as S3 allows.
+pub(crate) const MOST_PARTS: u32 = 10_000;
+
+/// How an object is written.
+#[derive(Debug, Clone, Default)]
+pub struct Put {
+    /// Such as `application/pgp-encrypted`.
+    pub content_type: Option<String>,
+    /// Written beside it; keys in lower case.
+    pub metadata: BTreeMap<String, String>,
+    /// Only where no object has this key; otherwise a conflict. A store that lacks conditional writes is asked first.
+    pub if_absent: bool,
+    /// The size, where it is known: parts are then as large as they have to be from the first on.
+    pub bytes: Option<u64>,
+}
+
+/// An object that was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uploaded {
+    /// Its size.
+    pub bytes: u64,
+    /// Changes whenever the content does. Not a checksum of anything.
+    pub etag: Option<String>,
+    /// Its version, where the bucket keeps versions.
+    pub version_id: Option<String>,
+    /// CRC-64/NVME over the whole object; the store has checked the same, unless checksums are `when_required`.
+    pub checksum: Checksum,
+    /// How many parts it was sent in; 1 for a single request.
+    pub parts: u32,
+}
+
+impl S3Bucket {
+    /// Writes an object from a stream to its end. Nothing is there before the end: a stream that fails, or a future
+    /// that is dropped, leaves no object, and an upload in parts is ended. Holds a few parts at a time, of 8 MiB below
+    /// 40 GiB.
+    ///
+    /// # Errors
+    /// Those of the store; and an error of the stream itself as the step error inside it, else as `Failed`.
+    pub async fn put(
+        &self,
+        key: &str,
+        mut body: impl AsyncRead + Send + Unpin,
+        put: Put,
+    ) -> Result<Uploaded, StepError> {
+        if put.if_absent && !with_crc(self.0.checksums) {
+            self.refuse_existing(key).await?;
+        }
+        let first = read_part(&mut body, part_size(1, put.bytes)).await?;
+        if first.len() as u64 <= FIRST_PART && !more_follows(&first, put.bytes) {
+            return self.put_whole(key, first, &put).await;
+        }
+        self.put_parts(key, first, body, &put).await
+    }
+
+    /// Writes a small object that is in memory anyway.
+    pub async fn put_bytes(&self, key: &str, content: impl Into<Bytes>, put: Put) -> Result<Uploaded, StepError> {
+        let content: Bytes = content.into();
+        self.put(key, &content[..], put).await
+    }
+
+    async fn put_whole(&self, key: &str, content: Bytes, put: &Put) -> Result<Uploaded, StepError> {
+        let doing = self.on_object("write", key, "s3:PutObject");
+        let bytes = content.len() as u64;
+        let crc = checksum::crc64(&content);
+        let (sent_crc, md5) = self.sums(&crc, &content);
+        let (encryption, kms_key) = self.encryption();
+        let call = self.0.client.put_object().bucket(&self.0.bucket).key(self.full(key));
+        let output = call
+            .set_checksum_crc64_nvme(sent_crc)
+            .set_content_md5(md5)
+            .set_content_type(put.content_type.clone())
+            .set_metadata(Some(put.metadata.clone().into_iter().collect()))
+            .set_storage_class(self.storage_class())
+            .set_server_side_encryption(encryption)
+            .set_ssekms_key_id(kms_key)
+            .set_if_none_match(self.if_none_match(put))
+            .body(ByteStream::from(content))
+            .send()
+            .await
+            .map_err(|error| doing.failed(&error))?;
+        Ok(Uploaded {
+            bytes,
+            etag: output.e_tag().map(str::to_owned),
+            version_id: output.version_id().map(str::to_owned),
+            checksum: Checksum::new("crc64nvme", &crc),
+            parts: 1,
+        })
+    }
+
+    /// The checksum headers of a request: CRC-64 for stores that know it, MD5 for the others.
+    pub(crate) fn sums(&self, crc: &str, content: &[u8]) -> (Option<String>, Option<String>) {
+        match with_crc(self.0.checksums) {
+            true => (Some(crc.to_owned()), None),
+            false => (None, Some(checksum::md5(content))),
+        }
+    }
+
+    pub(crate) fn storage_class(&self) -> Option<StorageClass> {
+        self.0.storage_class.as_deref().map(StorageClass::from)
+    }
+
+    pub(crate) fn encryption(&self) -> (Option<ServerSideEncryption>, Option<String>) {
+        match &self.0.encryption {
+            None => (None, None),
+            Some(Encryption::S3) => (Some(ServerSideEncryption::Aes256), None),
+            Some(Encryption::KmsKey(key)) => (Some(ServerSideEncryption::AwsKms), Some(key.clone())),
+        }
+    }
+
+    /// Stores that lack newer checksums tend to lack conditional writes too.
+    pub(crate) fn if_none_match(&self, put: &Put) -> Option<String> {
+        (put.if_absent && with_crc(self.0.checksums)).then(|| "*".to_owned())
+    }
+
+    async fn refuse_existing(&self, key: &str) -> Result<(), StepError> {
+        match self.head(key, None).await? {
+            None => Ok(()),
+            Some(_) => {
+                Err(StepError::conflict(format!("`{}` is there already", self.url(key)))
+                    .hint("look at what is there now"))
+            }
+        }
+    }
+}
+
+/// Whether this cannot be the whole object: a full part may be followed by nothing, which costs one more request.
+fn more_follows(first: &Bytes, bytes: Option<u64>) -> bool {
+    match bytes {
+        Some(bytes) => bytes > first.len() as u64,
+        None => first.len() as u64 >= FIRST_PART,
+    }
+}
+
+/// The size of a part, from 1. Below 40 GiB every part has 8 MiB; from there on they grow, so that 10,000 of them hold
+/// half a TiB. Where the whole size is known, parts are even and as small as they can be.
+pub(crate) fn part_size(number: u32, bytes: Option<u64>) -> u64 {
+    match bytes {
+        Some(bytes) => bytes
+            .div_ceil(u64::from(MOST_PARTS))
+            .next_multiple_of(MIB)
+            .max(FIRST_PART),
+        None => FIRST_PART << (number.saturating_sub(4001) / 1000),
+    }
+}
+
+/// Reads until a part is full or the stream ends.
+pub(crate) async fn read_part(body: &mut (impl AsyncRead + Unpin), size: u64) -> Result<Bytes, StepError> {
+    let size_in_memory =
+        usize::try_from(size).map_err(|_| StepError::failed("a part is too large for this machine"))?;
+    let mut part = BytesMut::new();
+    while part.len() < size_in_memory {
+        // Grown as it fills: a small object does not cost a whole part.
+        part.reserve((size_in_memory - part.len()).min(256 * 1024));
+        let room = size_in_memory - part.len();
+        let read = (&mut *body)
+            .take(room as u64)
+            .read_buf(&mut part)
+            .await
+            .map_err(unwrap_step_error)?;
+        if read == 0 {
+            break;
+        }
+    }
+    Ok(part.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_grow_late_and_hold_half_a_tebibyte() {
+        assert_eq!(part_size(1, None), FIRST_PART);
+        assert_eq!(part_size(5000, None), FIRST_PART);
+        assert_eq!(part_size(5001, None), 2 * FIRST_PART);
+        let all: u64 = (1..=MOST_PARTS).map(|number| part_size(number, None)).sum();
+        assert!(all > 500 * 1024 * MIB, "{all}");
+        assert!(part_size(MOST_PARTS, None) <= 256 * MIB);
+    }
+
+    #[test]
+    fn a_known_size_makes_even_parts() {
+        assert_eq!(part_size(1, Some(1)), FIRST_PART);
+        let five_tib = 5 * 1024 * 1024 * MIB;
+        let size = part_size(1, Some(five_tib));
+        assert!(five_tib.div_ceil(size) <= u64::from(MOST_PARTS));
+    }
+
+    #[tokio::test]
+    async fn a_part_ends_where_it_is_full_or_the_stream_is_over() {
+        let mut body: &[u8] = b"0123456789";
+        assert_eq!(read_part(&mut body, 4).await.expect("part"), "0123");
+        assert_eq!(read_part(&mut body, 400).await.expect("part"), "456789");
+        assert_eq!(read_part(&mut body, 4).await.expect("part"), "");
+    }
+}
