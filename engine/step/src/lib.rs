@@ -32,3 +32,4 @@ pub use registry::Registry;
 pub mod clock;
 pub mod process;
 pub mod schema;
+pub mod testing;
