@@ -1,0 +1,6 @@
+//! What is checked of a plan, each part in its module. None stops at the first mistake.
+
+pub(crate) mod inputs;
+pub(crate) mod policy;
+pub(crate) mod references;
+pub(crate) mod targets;

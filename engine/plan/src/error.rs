@@ -1,0 +1,271 @@
+//! What is wrong with a plan, a targets file or the arguments: each with its place, a stable code and what to do next.
+
+use std::fmt;
+
+use miette::{Diagnostic, LabeledSpan, Severity, SourceCode, SourceSpan};
+
+use crate::code::Code;
+use crate::span::{Source, line_and_column};
+
+/// One finding. Its code is stable: `jm explain CODE` tells more.
+#[derive(Clone, thiserror::Error)]
+#[error("{}", .0.message)]
+pub struct PlanError(Box<Details>);
+
+#[derive(Clone)]
+struct Details {
+    code: Code,
+    message: String,
+    labels: Vec<LabeledSpan>,
+    help: Option<String>,
+    source: Option<Source>,
+}
+
+/// Where a finding is: for editors, CI annotations and machines. Lines and columns count from 1.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Place {
+    /// The file, as it was named.
+    pub file: String,
+    /// First line.
+    pub line: usize,
+    /// First column, in characters.
+    pub column: usize,
+    /// Last line.
+    pub end_line: usize,
+    /// One past the last column.
+    pub end_column: usize,
+    /// What stands at the label, where it says something.
+    pub label: Option<String>,
+}
+
+impl PlanError {
+    /// A finding at a place, with an empty label.
+    pub(crate) fn at(code: Code, span: SourceSpan, message: impl Into<String>) -> Self {
+        let mut error = Self::nowhere(code, message);
+        error.0.labels.push(LabeledSpan::new_primary_with_span(None, span));
+        error
+    }
+
+    /// A finding that has no place in a file.
+    pub(crate) fn nowhere(code: Code, message: impl Into<String>) -> Self {
+        Self(Box::new(Details {
+            code,
+            message: message.into(),
+            labels: Vec::new(),
+            help: None,
+            source: None,
+        }))
+    }
+
+    /// Says at the first place what is the matter there.
+    pub(crate) fn label(mut self, label: impl Into<String>) -> Self {
+        if let Some(first) = self.0.labels.first_mut() {
+            first.set_label(Some(label.into()));
+        }
+        self
+    }
+
+    /// Points at another place of the same file.
+    pub(crate) fn also(mut self, span: SourceSpan, label: impl Into<String>) -> Self {
+        self.0.labels.push(LabeledSpan::new_with_span(Some(label.into()), span));
+        self
+    }
+
+    /// Says what to do next.
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.0.help = Some(help.into());
+        self
+    }
+
+    /// The same, where there is something to say.
+    pub(crate) fn maybe_help(self, help: Option<String>) -> Self {
+        match help {
+            Some(help) => self.help(help),
+            None => self,
+        }
+    }
+
+    /// Ties it to the file that its places are in.
+    pub(crate) fn in_source(mut self, source: &Source) -> Self {
+        self.0.source.get_or_insert_with(|| source.clone());
+        self
+    }
+
+    /// The code, such as `jm::plan::unknown_step`.
+    pub fn code(&self) -> &'static str {
+        self.0.code.name()
+    }
+
+    /// [`Severity::Error`]; [`Severity::Warning`], which fails only under `--strict`; or [`Severity::Advice`], which
+    /// never does.
+    pub fn severity(&self) -> Severity {
+        self.0.code.severity()
+    }
+
+    /// What is wrong, on one line.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// What to do next.
+    pub fn help_text(&self) -> Option<&str> {
+        self.0.help.as_deref()
+    }
+
+    /// Where it is: the first place and those that belong to it. Empty for a finding that is in no file.
+    pub fn places(&self) -> Vec<Place> {
+        let Some(source) = &self.0.source else { return Vec::new() };
+        self.0.labels.iter().map(|label| place(source, label)).collect()
+    }
+
+    /// The first of [`Self::places`].
+    pub fn place(&self) -> Option<Place> {
+        Some(place(self.0.source.as_ref()?, self.0.labels.first()?))
+    }
+
+    /// Where it stands in the file, for sorting.
+    fn offset(&self) -> usize {
+        self.0.labels.first().map_or(usize::MAX, LabeledSpan::offset)
+    }
+}
+
+fn place(source: &Source, label: &LabeledSpan) -> Place {
+    let text = source.inner();
+    let (line, column) = line_and_column(text, label.offset());
+    let (end_line, end_column) = line_and_column(text, label.offset() + label.len());
+    Place {
+        file: source.name().to_owned(),
+        line,
+        column,
+        end_line,
+        end_column,
+        label: label.label().map(str::to_owned),
+    }
+}
+
+impl fmt::Debug for PlanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code(), self.message())?;
+        if let Some(place) = self.place() {
+            write!(f, " ({}:{}:{})", place.file, place.line, place.column)?;
+        }
+        Ok(())
+    }
+}
+
+impl Diagnostic for PlanError {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(PlanError::code(self)))
+    }
+    fn severity(&self) -> Option<Severity> {
+        Some(PlanError::severity(self))
+    }
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help_text().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.0.source.as_deref().map(|source| source as &dyn SourceCode)
+    }
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        (!self.0.labels.is_empty()).then(|| Box::new(self.0.labels.iter().cloned()) as Box<_>)
+    }
+}
+
+/// Everything that is wrong, in the order of the file. Warnings that were found on the way are among them.
+#[derive(Clone, thiserror::Error)]
+#[error("{}", self.headline())]
+pub struct PlanErrors {
+    name: String,
+    errors: Vec<PlanError>,
+}
+
+impl PlanErrors {
+    pub(crate) fn new(name: impl Into<String>, mut errors: Vec<PlanError>) -> Self {
+        sort(&mut errors);
+        Self {
+            name: name.into(),
+            errors,
+        }
+    }
+
+    /// The file that was read.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The findings: errors, and the warnings that were found besides.
+    pub fn errors(&self) -> &[PlanError] {
+        &self.errors
+    }
+
+    /// The findings themselves.
+    pub fn into_errors(self) -> Vec<PlanError> {
+        self.errors
+    }
+
+    fn headline(&self) -> String {
+        let count = self.errors.iter().filter(|error| is_error(error)).count();
+        let plural = if count == 1 { "" } else { "s" };
+        format!("`{}` has {count} error{plural}", self.name)
+    }
+}
+
+/// Whether it stops the plan, rather than being a warning or an advice.
+pub(crate) fn is_error(error: &PlanError) -> bool {
+    error.severity() == Severity::Error
+}
+
+/// In the order of the file, errors and warnings as they come.
+pub(crate) fn sort(errors: &mut [PlanError]) {
+    errors.sort_by_cached_key(|error| {
+        let file = error.0.source.as_ref().map(|source| source.name().to_owned());
+        (file, error.offset(), error.code())
+    });
+}
+
+impl fmt::Debug for PlanErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.errors).finish()
+    }
+}
+
+impl Diagnostic for PlanErrors {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new("jm::plan::invalid"))
+    }
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
+        Some(Box::new(self.errors.iter().map(|error| error as &dyn Diagnostic)))
+    }
+}
+
+/// Collects findings about one file.
+#[derive(Debug)]
+pub(crate) struct Problems {
+    source: Source,
+    found: Vec<PlanError>,
+}
+
+impl Problems {
+    pub(crate) fn new(source: &Source) -> Self {
+        Self {
+            source: source.clone(),
+            found: Vec::new(),
+        }
+    }
+
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    pub(crate) fn push(&mut self, error: PlanError) {
+        self.found.push(error.in_source(&self.source));
+    }
+
+    pub(crate) fn extend(&mut self, errors: impl IntoIterator<Item = PlanError>) {
+        errors.into_iter().for_each(|error| self.push(error));
+    }
+
+    pub(crate) fn into_found(self) -> Vec<PlanError> {
+        self.found
+    }
+}
