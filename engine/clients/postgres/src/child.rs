@@ -1,0 +1,97 @@
+//! How a child program of PostgreSQL's own reaches the server: by variables, and the password by a file that only its
+//! owner can read. Nothing of it stands in arguments.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Write;
+
+use jm_step::{StepError, StepId};
+use tempfile::TempDir;
+
+use crate::passfile;
+use crate::settings::{self, Settings};
+
+/// Variables for a child program. The password file goes when this is dropped: keep it until the program has ended.
+pub struct ChildEnvironment {
+    variables: BTreeMap<String, String>,
+    _folder: Option<TempDir>,
+}
+
+impl ChildEnvironment {
+    /// The variables, by name. None of them is a secret.
+    pub fn variables(&self) -> &BTreeMap<String, String> {
+        &self.variables
+    }
+}
+
+impl fmt::Debug for ChildEnvironment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(&self.variables).finish()
+    }
+}
+
+pub(crate) fn environment(
+    settings: &Settings,
+    database: &str,
+    step: Option<&StepId>,
+) -> Result<ChildEnvironment, StepError> {
+    let mut variables = settings::variables(settings, database, step);
+    let lines = lines(settings, database)?;
+    if lines.is_empty() {
+        return Ok(ChildEnvironment {
+            variables,
+            _folder: None,
+        });
+    }
+    let (folder, file) = write(&lines).map_err(|error| {
+        StepError::failed("a password file cannot be written to the temporary folder").source(error)
+    })?;
+    variables.insert("PGPASSFILE".to_owned(), file);
+    Ok(ChildEnvironment {
+        variables,
+        _folder: Some(folder),
+    })
+}
+
+fn lines(settings: &Settings, database: &str) -> Result<String, StepError> {
+    let mut lines = String::new();
+    for host in &settings.hosts {
+        let Some(password) = settings.password(host, database) else {
+            continue;
+        };
+        if password.expose().contains(['\n', '\r']) {
+            return Err(StepError::invalid_input(
+                "a password with a line break cannot be handed to PostgreSQL's programs",
+            )
+            .hint("change the password"));
+        }
+        // With one host nothing can be mistaken, and libpq's own name for it need not be guessed.
+        let name = if settings.hosts.len() == 1 {
+            "*".to_owned()
+        } else {
+            passfile::escape(&host.passfile_name())
+        };
+        let password = passfile::escape(password.expose());
+        lines.push_str(
+            &[&name, &host.port.to_string(), "*", "*", &password]
+                .map(str::to_owned)
+                .join(":"),
+        );
+        lines.push('\n');
+    }
+    Ok(lines)
+}
+
+fn write(lines: &str) -> std::io::Result<(TempDir, String)> {
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    let private = std::fs::Permissions::from_mode(0o700);
+    let folder = tempfile::Builder::new().prefix("jm-").permissions(private).tempdir()?;
+    let path = folder.path().join("pgpass");
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)?;
+    file.write_all(lines.as_bytes())?;
+    Ok((folder, path.display().to_string()))
+}
