@@ -25,6 +25,8 @@ pub struct Command {
     args: Vec<String>,
     env: BTreeMap<String, String>,
     dir: Option<PathBuf>,
+    user: Option<(u32, u32)>,
+    output: Option<std::fs::File>,
     stdin: Stdio,
 }
 
@@ -36,6 +38,8 @@ impl Command {
             args: Vec::new(),
             env: BTreeMap::new(),
             dir: None,
+            user: None,
+            output: None,
             stdin: Stdio::null(),
         }
     }
@@ -64,6 +68,18 @@ impl Command {
         self
     }
 
+    /// Runs it as another user and group, by number: for servers that refuse to run as root.
+    pub fn user(mut self, user: u32, group: u32) -> Self {
+        self.user = Some((user, group));
+        self
+    }
+
+    /// Writes its standard output and error to a file instead of pipes: for servers that nobody reads.
+    pub fn output_to(mut self, file: std::fs::File) -> Self {
+        self.output = Some(file);
+        self
+    }
+
     /// Sets where its standard input comes from: nowhere, unless said otherwise.
     pub fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
         self.stdin = stdin.into();
@@ -86,10 +102,16 @@ impl Command {
             .envs(supervisor.mark())
             .envs(&self.env)
             .stdin(self.stdin)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
+        match self.output.map(|file| Ok((file.try_clone()?, file))).transpose() {
+            Ok(Some((out, err))) => command.stdout(out).stderr(err),
+            Ok(None) => command.stdout(Stdio::piped()).stderr(Stdio::piped()),
+            Err(error) => return Err(cannot_start(&program, error)),
+        };
+        if let Some((user, group)) = self.user {
+            command.uid(user).gid(group);
+        }
         if let Some(dir) = &self.dir {
             command.current_dir(dir);
         }
@@ -145,6 +167,14 @@ impl Process {
         status.map_err(|error| {
             StepError::failed(format!("the end of `{}` cannot be learned", self.program.display())).source(error)
         })
+    }
+
+    /// Asks it and everything that it started to end.
+    pub fn terminate(&self) {
+        if let Some(group) = self.group {
+            // An error says that the group is empty already, which is what is wanted.
+            let _ = kill_process_group(group, Signal::TERM);
+        }
     }
 
     /// Ends it and everything that it started, now.

@@ -1,0 +1,14 @@
+//! Stand-ins for the systems of a plan, on loopback, for drills and tests.
+
+mod description;
+mod error;
+pub mod journeyman;
+pub mod kubernetes;
+pub mod postgres;
+pub mod s3;
+mod serve;
+pub mod webhook;
+
+pub use description::{Description, KubernetesKind, Options};
+pub use error::SandboxError;
+pub use serve::serve;
