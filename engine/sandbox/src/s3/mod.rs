@@ -5,7 +5,7 @@
 //! `service` says it in S3's words. State survives the process, however it ends; bodies stream to and from disk.
 //!
 //! # What it does
-//! Buckets (create, head, delete, list, location, versioning); objects (put, get, head, delete, delete many, copy)
+//! Buckets (create, head, delete, list, location, owner, versioning); objects (put, get, head, delete, delete many, copy)
 //! with versions, delete markers and null versions, conditional reads and writes, ranges and part numbers,
 //! Content-MD5 and all five checksum algorithms, tags and user metadata; listings of objects (both forms),
 //! versions and uploads with prefix, delimiter, paging and URL encoding; multipart uploads with copied parts,
@@ -13,11 +13,11 @@
 //!
 //! # What it leaves out
 //! - Answers 501 `NotImplemented`: configuration of public access block, encryption, lifecycle, policy, CORS,
-//!   logging, notification, website, replication, inventory, analytics, ownership and tags of a bucket; ACLs as
-//!   documents; GetObjectAttributes, SelectObjectContent, RestoreObject, torrents; access points; append
+//!   logging, notification, website, replication, inventory, analytics, ownership and tags of a bucket; putting
+//!   ACLs; GetObjectAttributes, SelectObjectContent, RestoreObject, torrents; access points; append
 //!   (`x-amz-write-offset-bytes`); RenameObject; directory buckets.
-//! - Refused, because to accept them would be to pretend: object lock and legal hold (409 and 400, as a bucket
-//!   without a lock does), encryption with KMS or customer keys (501), ACLs other than `private` and
+//! - Refused, because to accept them would be to pretend: object lock and legal hold (a locked bucket 501, a
+//!   locked object 400, as a bucket without a lock does), encryption with KMS or customer keys (501), ACLs other than `private` and
 //!   `bucket-owner-full-control` (400, as a bucket does that enforces ownership). `AES256` is taken and repeated
 //!   in replies, but nothing is encrypted.
 //! - MFA delete; requester pays; storage classes are recorded and change nothing (nothing is ever archived).

@@ -94,6 +94,8 @@ async fn another_secret_is_refused_and_so_is_another_owner() {
         403
     );
     head.expected_bucket_owner(super::ACCOUNT).send().await.unwrap();
+    let acl = running.client.get_bucket_acl().bucket(BUCKET).send().await.unwrap();
+    assert_eq!(acl.owner().unwrap().id(), Some(super::ACCOUNT));
 }
 
 #[tokio::test]

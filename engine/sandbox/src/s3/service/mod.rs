@@ -1,5 +1,6 @@
 //! The store in S3's words: each operation checks what it was asked, calls the store and describes the answer.
 
+mod acl;
 mod body;
 mod buckets;
 mod conditions;
@@ -99,6 +100,12 @@ impl S3 for Service {
         req: S3Request<PutBucketVersioningInput>,
     ) -> Answer<PutBucketVersioningOutput> {
         self.set_versioning(req.input).await.map(S3Response::new)
+    }
+    async fn get_bucket_acl(&self, req: S3Request<GetBucketAclInput>) -> Answer<GetBucketAclOutput> {
+        self.bucket_acl(&req.input).map(S3Response::new)
+    }
+    async fn get_object_acl(&self, req: S3Request<GetObjectAclInput>) -> Answer<GetObjectAclOutput> {
+        self.object_acl(req.input).await.map(S3Response::new)
     }
     async fn put_object(&self, req: S3Request<PutObjectInput>) -> Answer<PutObjectOutput> {
         self.put(req).await.map(S3Response::new)

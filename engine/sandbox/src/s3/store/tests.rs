@@ -1,6 +1,7 @@
 //! Tests of the store against a brute-force model, over restarts, damage and parallel writers.
 
 mod damage;
+mod killed;
 mod model;
 mod paging;
 mod parallel;

@@ -66,6 +66,29 @@ fn an_upload_that_became_an_object_before_the_kill_is_done() {
 }
 
 #[test]
+fn versions_come_after_those_of_a_clock_that_was_ahead() {
+    let (folder, store, bucket) = fresh(Some(Versioning::Enabled));
+    bucket
+        .shared
+        .stamps
+        .observe("7ZZZZZZZZZ0000000000000000".parse().unwrap());
+    let ahead = put(&bucket, "k", b"1").version;
+    drop((store, bucket));
+    let store = Store::open(folder.path()).unwrap();
+    let bucket = store.bucket("bucket").unwrap();
+    put(&bucket, "k", b"2");
+    assert_eq!(get(&bucket, "k").unwrap(), b"2");
+    let page = bucket.with_index(|index| {
+        let newest = index["k"].latest().unwrap().id();
+        list_versions(index, &Filter::default(), &After::Version("k".into(), newest), 10)
+    });
+    let [Item::One(older)] = &page.items[..] else {
+        panic!("{page:?}")
+    };
+    assert_eq!(Some(older.version.id()), ahead);
+}
+
+#[test]
 fn bytes_of_the_wrong_length_are_never_served() {
     let (_folder, _store, bucket) = fresh(None);
     let written = put(&bucket, "k", b"12345");
