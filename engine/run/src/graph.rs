@@ -2,18 +2,8 @@
 
 use std::collections::HashMap;
 
+use jm_plan::{OnFailure, Plan, PlannedStep};
 use jm_step::{Effect, Repeat, StepId, TargetName};
-
-/// What becomes of the run when a step has failed for good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AfterFailure {
-    /// Nothing new starts but `finally`.
-    Halt,
-    /// The run goes on, and ends degraded.
-    GoOn,
-    /// A person decides.
-    Pause,
-}
 
 /// A dependency of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +26,7 @@ pub struct Node {
     /// What comes after it, among the main steps.
     pub dependents: Vec<usize>,
     /// What its failure means.
-    pub after_failure: AfterFailure,
+    pub on_failure: OnFailure,
     /// What it can do to the world.
     pub effect: Effect,
     /// Whether twice equals once.
@@ -55,7 +45,7 @@ impl Node {
             in_finally: false,
             needs: Vec::new(),
             dependents: Vec::new(),
-            after_failure: AfterFailure::Halt,
+            on_failure: OnFailure::Fail,
             effect: Effect::Reversible,
             repeat: Repeat::Safe,
             undoes: Vec::new(),
@@ -89,6 +79,21 @@ impl Graph {
             main,
             targets,
         }
+    }
+
+    /// The steps of a plan.
+    pub fn of(plan: &Plan) -> Self {
+        let targets: Vec<TargetName> = plan.targets_used().into_iter().collect();
+        let index: HashMap<&str, usize> = plan
+            .all_steps()
+            .enumerate()
+            .map(|(i, step)| (step.id.as_str(), i))
+            .collect();
+        let nodes = plan
+            .all_steps()
+            .map(|step| node_of(plan, step, &index, &targets))
+            .collect();
+        Self::new(nodes, targets)
     }
 
     /// A step by its number.
@@ -158,5 +163,31 @@ impl Graph {
             }
         }
         order
+    }
+}
+
+fn node_of(plan: &Plan, step: &PlannedStep, index: &HashMap<&str, usize>, targets: &[TargetName]) -> Node {
+    let number = |id: &StepId| index.get(id.as_str()).copied();
+    let needs = plan.dependencies(step.id.as_str()).iter().filter(|_| !step.in_finally);
+    Node {
+        in_finally: step.in_finally,
+        needs: needs
+            .filter_map(|need| {
+                Some(Need {
+                    node: number(&need.step)?,
+                    excused: need.decided_by_if,
+                })
+            })
+            .collect(),
+        on_failure: step.on_failure,
+        effect: step.effect,
+        repeat: step.repeat,
+        undoes: step.undoes.iter().filter_map(number).collect(),
+        targets: step
+            .bindings
+            .values()
+            .filter_map(|name| targets.binary_search(name).ok())
+            .collect(),
+        ..Node::new(step.id.clone())
     }
 }

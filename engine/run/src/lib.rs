@@ -1,14 +1,39 @@
 //! Runs a plan: decides what comes next, writes it down, does it, tells about it.
 //!
-//! It knows no provider and no terminal. `decide` is pure, [`RunState`] is a fold over records, and a record is on disk
+//! It knows no provider and no terminal. [`decide`] is pure, [`RunState`] is a fold over records, and a record is on disk
 //! before its effect is started or shown.
 
+mod dispatcher;
+mod error;
+pub use error::{RunError, TargetProblem};
 mod event;
 pub use event::Event;
+mod executor;
+mod files;
+pub use files::RunFiles;
+mod gate;
 pub mod graph;
+mod guard;
+pub use guard::{Consent, DataLoss, GuardQuestion, Person};
 pub mod journal;
-pub use journal::{Record, RecordKind, RunStatus};
+pub use journal::{OperatorVerb, Payload, Record, RecordKind, RunStatus};
+mod ledger;
+pub mod lock;
+pub use lock::TargetLock;
+mod operator;
+pub use operator::{Delivered, OperatorError, operator, word_id};
+mod payload;
+pub use payload::load;
 mod reporter;
 pub use reporter::{Reporter, Silent};
+mod resume;
+mod retry;
+mod run;
+pub use run::{Options, Run, run};
+mod schedule;
+pub use schedule::{Condition, Decision, Limits, Moment, Stop, decide, status};
+mod scope;
 mod state;
 pub use state::{FailedAttempt, Frontier, IllegalTransition, RunState, StepEntry, StepState};
+mod store;
+pub use store::{RunDir, StateDir, StoreError};

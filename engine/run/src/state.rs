@@ -16,8 +16,8 @@ use crate::journal::{Opened, OperatorVerb, Payload, Record, RunStatus, Said, Sto
 mod apply;
 mod frontier;
 pub use frontier::Frontier;
-//#[cfg(test)]
-//mod tests;
+#[cfg(test)]
+mod tests;
 
 /// Where a step stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -208,7 +208,11 @@ impl RunState {
 
     /// Before the first record of a run of this plan.
     pub fn of(graph: &Arc<Graph>) -> Self {
-        let steps: Vec<StepEntry> = graph.nodes().iter().map(|node| StepEntry::new(node.id.clone())).collect();
+        let steps: Vec<StepEntry> = graph
+            .nodes()
+            .iter()
+            .map(|node| StepEntry::new(node.id.clone()))
+            .collect();
         let index = steps.iter().enumerate().map(|(i, step)| (step.id.clone(), i)).collect();
         Self {
             steps,
@@ -333,7 +337,9 @@ impl RunState {
     /// # Panics
     /// Where the state was made without a plan: a bug.
     pub fn frontier(&self) -> &Frontier {
-        self.frontier.as_ref().expect("a state that decides is made with its plan")
+        self.frontier
+            .as_ref()
+            .expect("a state that decides is made with its plan")
     }
 
     /// Whether a person's word fits the run as it stands; the reason, for that person, where it does not.

@@ -33,7 +33,12 @@ impl RunState {
     fn fits_run(&self, kind: &RecordKind) -> Result<(), Refusal> {
         let is_opening = matches!(kind, RecordKind::RunOpened(_));
         if is_opening == self.opened.is_some() {
-            return Err(if is_opening { "the run is open" } else { "the run is not open" }.to_owned());
+            return Err(if is_opening {
+                "the run is open"
+            } else {
+                "the run is not open"
+            }
+            .to_owned());
         }
         let at_rest = self.closed.is_some() || self.stopped.is_some();
         let goes_on = matches!(kind, RecordKind::Operator(_) | RecordKind::RunResumed { .. });
@@ -143,7 +148,7 @@ impl RunState {
         let new = match said.verb {
             OperatorVerb::Approve | OperatorVerb::Reject => {
                 answer(&mut self.steps[i], said, at);
-                None
+                Some(StepState::Running)
             }
             OperatorVerb::Retry => {
                 start_over(&mut self.steps[i]);
@@ -156,10 +161,8 @@ impl RunState {
                 by_person: true,
             }),
         };
-        if new.is_some() {
-            // A run that was over has something to do again.
-            self.closed = None;
-        }
+        // A run that was over has something to do again.
+        self.closed = None;
         self.set(i, new, at);
         Ok(())
     }
@@ -215,7 +218,11 @@ fn failed(state: &StepState, kind: &RecordKind, asking: bool, at: Timestamp) -> 
         return None;
     };
     let live = *state == StepState::Running || asking;
-    let fits = live || matches!(state, StepState::NotStarted { .. } | StepState::Unclear { .. } | StepState::Retrying { .. });
+    let fits = live
+        || matches!(
+            state,
+            StepState::NotStarted { .. } | StepState::Unclear { .. } | StepState::Retrying { .. }
+        );
     fits.then(|| match will_retry {
         retry_at if live && *unclear => StepState::Unclear {
             ask_at: at,
@@ -256,10 +263,8 @@ fn resumed(entry: &StepEntry, at: Timestamp) -> Option<StepState> {
             not_before: *not_before,
         }),
         StepState::Awaiting { why } => match why.as_ref() {
-            Why::Approval { question } if entry.answer(question).is_none() => {
-                Some(StepState::Retrying { not_before: at })
-            }
-            Why::Approval { .. } | Why::Unclear { .. } => Some(interrupted),
+            Why::Approval { .. } => Some(StepState::Retrying { not_before: at }),
+            Why::Unclear { .. } => Some(interrupted),
             Why::Paused { .. } => None,
         },
         _ => None,

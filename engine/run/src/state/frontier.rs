@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jm_plan::OnFailure;
 
 use super::StepState;
-use crate::graph::{AfterFailure, Graph};
+use crate::graph::Graph;
 
 /// Ready steps, counts, and how many dependencies each step still waits for.
 #[derive(Debug, Clone)]
@@ -29,6 +30,7 @@ struct Sets {
     retrying: BTreeSet<(Timestamp, usize)>,
     unclear: BTreeSet<(Timestamp, usize)>,
     awaiting: BTreeSet<usize>,
+    pausing: BTreeSet<usize>,
     halting: BTreeSet<usize>,
     finally_failed: BTreeSet<usize>,
     tolerated: usize,
@@ -111,6 +113,11 @@ impl Frontier {
         &self.sets.awaiting
     }
 
+    /// Steps that failed and about which a person is to be asked.
+    pub fn pausing(&self) -> &BTreeSet<usize> {
+        &self.sets.pausing
+    }
+
     /// Main steps that failed for good, so that nothing new starts.
     pub fn halting(&self) -> &BTreeSet<usize> {
         &self.sets.halting
@@ -148,10 +155,9 @@ impl Frontier {
     }
 
     /// The step by which a stuck one is stuck.
-    pub fn blocker(&self, i: usize, state: impl Fn(usize) -> StepState) -> Option<usize> {
-        let stops = |need: &&crate::graph::Need| {
-            !need.excused && self.standing(need.node, &state(need.node)) == Standing::Stop
-        };
+    pub fn blocker<'s>(&self, i: usize, state: impl Fn(usize) -> &'s StepState) -> Option<usize> {
+        let stops =
+            |need: &&crate::graph::Need| !need.excused && self.standing(need.node, state(need.node)) == Standing::Stop;
         self.graph.node(i).needs.iter().find(stops).map(|need| need.node)
     }
 
@@ -170,7 +176,7 @@ impl Frontier {
     fn standing(&self, i: usize, state: &StepState) -> Standing {
         match state {
             StepState::Succeeded | StepState::Skipped { .. } => Standing::Pass,
-            StepState::Failed { .. } if self.graph.node(i).after_failure == AfterFailure::GoOn => Standing::Pass,
+            StepState::Failed { .. } if self.graph.node(i).on_failure == OnFailure::Continue => Standing::Pass,
             StepState::Failed { .. } | StepState::Blocked { .. } => Standing::Stop,
             _ => Standing::Open,
         }
@@ -226,7 +232,8 @@ impl Frontier {
             StepState::Retrying { not_before } => put(&mut sets.retrying, (*not_before, i), add),
             StepState::Unclear { ask_at, .. } => put(&mut sets.unclear, (*ask_at, i), add),
             StepState::Awaiting { .. } => put(&mut sets.awaiting, i, add),
-            StepState::Failed { .. } if node.after_failure == AfterFailure::GoOn => step(&mut sets.tolerated, add),
+            StepState::Failed { .. } if node.on_failure == OnFailure::Continue => step(&mut sets.tolerated, add),
+            StepState::Failed { .. } if node.on_failure == OnFailure::Pause => put(&mut sets.pausing, i, add),
             StepState::Failed { .. } if node.in_finally => put(&mut sets.finally_failed, i, add),
             StepState::Failed { .. } => put(&mut sets.halting, i, add),
             StepState::Succeeded | StepState::Skipped { .. } | StepState::Blocked { .. } => {}

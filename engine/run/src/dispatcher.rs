@@ -1,0 +1,518 @@
+//! The loop of a run: decide, write down, do, listen.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jm_plan::{PlannedStep, Scope};
+use jm_step::{Ack, Answer, Connections, ContextParts, Effect, Known, OpenContext, StepError, StepId, clock};
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::RunError;
+use crate::event::Event;
+use crate::executor::{self, Attempt, News, Probing};
+use crate::gate::Gate;
+use crate::graph::Graph;
+use crate::journal::{Journal, Record, RecordKind, RunStatus, StopCause};
+use crate::ledger::Ledger;
+use crate::payload::{self, presentable};
+use crate::reporter::Reporter;
+use crate::run::Run;
+use crate::schedule::{Condition, Decision, Limits, Moment, Stop, decide};
+use crate::scope;
+use crate::state::{RunState, StepState};
+
+mod consent;
+mod news;
+mod preflight;
+mod words;
+
+/// News that wait for the dispatcher before those who bring it wait themselves.
+const CHANNEL: usize = 1024;
+/// How often clocks move.
+const TICK: Duration = Duration::from_millis(100);
+/// Every how many ticks the inbox is looked into.
+const INBOX_TICKS: u32 = 3;
+
+/// What is done once the batch is on disk.
+type Afterwards = Box<dyn FnOnce() + Send>;
+
+/// Runs a run.
+pub(crate) struct Dispatcher<'r> {
+    run: &'r Run,
+    graph: Arc<Graph>,
+    planned: Vec<&'r PlannedStep>,
+    ledger: Ledger<'r>,
+    scope: Scope,
+    connections: Connections,
+    news: mpsc::Sender<News>,
+    heard: mpsc::Receiver<News>,
+    tasks: JoinSet<()>,
+    live: BTreeMap<usize, CancellationToken>,
+    probing: HashSet<usize>,
+    questions: HashMap<usize, (String, Ack<Answer>)>,
+    asking: usize,
+    consents: consent::Consents,
+    begun: Vec<Attempt>,
+    afterwards: Vec<Afterwards>,
+    stop: Stop,
+    ticks: u32,
+    until: Option<usize>,
+}
+
+/// What came of deciding.
+enum Turn {
+    /// Something was noted: there may be more to decide.
+    Again,
+    /// Nothing is to be done until news, or this moment.
+    Rest(Option<jiff::Timestamp>),
+    /// The session is over.
+    Over(RunStatus),
+}
+
+impl<'r> Dispatcher<'r> {
+    pub(crate) fn new(
+        run: &'r Run,
+        prior: &[Record],
+        journal: &'r mut dyn Journal,
+        reporter: &'r mut dyn Reporter,
+    ) -> Result<Self, RunError> {
+        let graph = Arc::new(Graph::of(&run.plan));
+        let state = RunState::of(&graph).and(prior)?;
+        let (news, heard) = mpsc::channel(CHANNEL);
+        let cx = OpenContext {
+            secrets: run.secrets.clone(),
+            environment: run.environment.clone(),
+            run: run.info.id.clone(),
+        };
+        let until = run.options.until.as_ref().and_then(|step| graph.find(step.as_str()));
+        Ok(Self {
+            planned: run.plan.all_steps().collect(),
+            ledger: Ledger::new(state, journal, reporter),
+            scope: scope::opening(run),
+            connections: Connections::new(run.targets.clone(), Arc::new(Gate::new(news.clone())), cx),
+            tasks: JoinSet::new(),
+            live: BTreeMap::new(),
+            probing: HashSet::new(),
+            questions: HashMap::new(),
+            asking: 0,
+            consents: consent::Consents::default(),
+            begun: Vec::new(),
+            afterwards: Vec::new(),
+            stop: Stop::Go,
+            ticks: 0,
+            run,
+            graph,
+            news,
+            heard,
+            until,
+        })
+    }
+
+    /// Opens or resumes, and goes on to the end.
+    pub(crate) async fn run(mut self) -> Result<RunStatus, RunError> {
+        self.open()?;
+        // A run that is told to stop before its first step finds that out in its first turn.
+        self.preflight().await?;
+        let end = self.drive().await;
+        self.tasks.shutdown().await;
+        end
+    }
+
+    fn open(&mut self) -> Result<(), RunError> {
+        let state = self.ledger.state();
+        let Some(opened) = state.opened().cloned() else {
+            let opened = Box::new(self.run.opened());
+            self.ledger.note(RecordKind::RunOpened(opened))?;
+            return self.flush();
+        };
+        if opened.plan != self.run.plan.digest() {
+            let given = self.run.plan.digest().to_owned();
+            return Err(RunError::OtherPlan {
+                opened: opened.plan,
+                given,
+            });
+        }
+        if let Some(status) = state.closed().filter(|status| !status.is_resumable()) {
+            return Err(RunError::Over(status));
+        }
+        for record in crate::resume::records(state, &self.run.by, &self.run.version) {
+            self.ledger.note(record)?;
+        }
+        self.take_words()?;
+        self.flush()?;
+        for name in self.run.changed_secrets(&opened) {
+            self.notice(format!(
+                "secret input `{name}` has another value than when the run was opened"
+            ));
+        }
+        Ok(())
+    }
+
+    fn notice(&mut self, text: String) {
+        let text = self.run.secrets.mask(&text).into_owned();
+        self.ledger.tell(&Event::Notice { text });
+    }
+
+    async fn drive(&mut self) -> Result<RunStatus, RunError> {
+        loop {
+            self.look_for_stop()?;
+            match self.turn()? {
+                Turn::Again => {}
+                Turn::Rest(wake) => {
+                    self.flush()?;
+                    self.listen(wake).await?;
+                }
+                Turn::Over(status) => {
+                    self.flush()?;
+                    return Ok(status);
+                }
+            }
+        }
+    }
+
+    /// The signal's first sound lets what runs come to an end, the second one ends it.
+    fn look_for_stop(&mut self) -> Result<(), RunError> {
+        if let Some(lost) = self.run.lock.as_ref().and_then(|lock| lock.lost()) {
+            return Err(RunError::LockLost(lost));
+        }
+        let wanted = self.run.stop.borrow().clone();
+        if wanted == self.stop {
+            return Ok(());
+        }
+        for cancel in self.live.values() {
+            cancel.cancel();
+        }
+        if matches!(wanted, Stop::Now(_)) {
+            self.tasks.abort_all();
+            self.live.clear();
+        }
+        self.stop = wanted;
+        Ok(())
+    }
+
+    fn turn(&mut self) -> Result<Turn, RunError> {
+        self.refresh()?;
+        let moment = Moment {
+            now: clock::now(),
+            stop: self.stop.clone(),
+            live: self.live.len().saturating_sub(self.questions.len()),
+        };
+        let limits = self.limits();
+        let decisions = decide(self.ledger.state(), &|i| self.condition(i), &limits, &moment);
+        let before = self.ledger.state().last_seq();
+        let mut wake = None;
+        for decision in decisions {
+            match decision {
+                Decision::WakeAt(at) => wake = Some(at),
+                Decision::Close(status) => return self.close(RecordKind::RunClosed { status }, status),
+                Decision::Stop(by) => {
+                    let status = if by == StopCause::Waiting {
+                        RunStatus::Waiting
+                    } else {
+                        RunStatus::Stopped
+                    };
+                    return self.close(RecordKind::RunStopped { by }, status);
+                }
+                other => self.carry_out(other)?,
+            }
+        }
+        let noted = self.ledger.state().last_seq() > before;
+        Ok(if noted { Turn::Again } else { Turn::Rest(wake) })
+    }
+
+    fn close(&mut self, record: RecordKind, status: RunStatus) -> Result<Turn, RunError> {
+        self.ledger.note(record)?;
+        Ok(Turn::Over(status))
+    }
+
+    fn refresh(&mut self) -> Result<(), RunError> {
+        let touched = self.ledger.take_touched();
+        let refreshed = scope::refresh(&mut self.scope, self.ledger.state(), &touched, &*self.run.files);
+        refreshed.map_err(|error| RunError::Refused(Box::new(error.summary())))?;
+        let in_finally = self.ledger.state().frontier().is_finally() || self.is_main_over();
+        self.scope.run = scope::run_value(self.run, self.ledger.state(), in_finally);
+        Ok(())
+    }
+
+    /// Whether only steps of `finally` can come next.
+    fn is_main_over(&self) -> bool {
+        let frontier = self.ledger.state().frontier();
+        let halted = !frontier.halting().is_empty() || self.ledger.state().aborted().is_some();
+        frontier.running().is_empty() && (halted || frontier.unsettled() == 0 || self.ledger.state().deadline_passed())
+    }
+
+    fn limits(&self) -> Limits {
+        let overall = self.run.plan.max_parallel();
+        let since = self.ledger.state().session_at();
+        let deadline = self
+            .run
+            .plan
+            .deadline()
+            .and_then(|deadline| since?.checked_add(deadline).ok());
+        Limits {
+            overall,
+            per_target: self.run.options.per_target.unwrap_or(overall),
+            until: self.until,
+            deadline,
+            person_present: self.asking > 0,
+        }
+    }
+
+    fn condition(&self, i: usize) -> Condition {
+        let planned = self.planned[i];
+        let absent = planned
+            .bindings
+            .values()
+            .find_map(|target| Some((target, self.run.not_configured.get(target)?)));
+        if let Some((target, reason)) = absent {
+            return Condition::Skip(format!("target `{target}` is not configured: {reason}"));
+        }
+        let Some(when) = &planned.when else {
+            return Condition::Run;
+        };
+        match when.evaluate(&self.scope) {
+            Ok(value) if value.is_true() => Condition::Run,
+            Ok(_) => Condition::Skip(format!("`{}` is false", when.text())),
+            Err(error) => {
+                let error = StepError::invalid_input(format!("its `if` cannot be decided: {error}"));
+                Condition::Fail(Box::new(presentable(&self.run.secrets, error.summary())))
+            }
+        }
+    }
+
+    fn id(&self, i: usize) -> StepId {
+        self.graph.node(i).id.clone()
+    }
+
+    fn carry_out(&mut self, decision: Decision) -> Result<(), RunError> {
+        match decision {
+            Decision::Start { step, attempt } => self.begin(step, attempt),
+            Decision::Probe { step } => self.begin_probe(step),
+            Decision::Skip { step, because } => self.ledger.note(RecordKind::StepSkipped {
+                step: self.id(step),
+                because: self.run.secrets.mask(&because).into_owned(),
+                by_person: false,
+            }),
+            Decision::Block { step, by } => self.ledger.note(RecordKind::StepBlocked {
+                step: self.id(step),
+                by: self.id(by),
+            }),
+            Decision::Fail { step, error } => self.ledger.note(self.failure(step, *error)),
+            Decision::AskOperator { step, why } => self.ledger.note(RecordKind::OperatorNeeded {
+                step: self.id(step),
+                why: *why,
+            }),
+            Decision::DeadlinePassed => self.ledger.note(RecordKind::DeadlinePassed {}),
+            Decision::WakeAt(_) | Decision::Stop(_) | Decision::Close(_) => Ok(()),
+        }
+    }
+
+    /// A failure for good of a step that was not under way.
+    fn failure(&self, step: usize, error: jm_step::ErrorSummary) -> RecordKind {
+        RecordKind::StepFailed {
+            step: self.id(step),
+            error,
+            will_retry: None,
+            unclear: false,
+            changes: crate::journal::Payload::default(),
+        }
+    }
+
+    fn refuse(&mut self, step: usize, error: &StepError) -> Result<(), RunError> {
+        let error = presentable(&self.run.secrets, error.summary());
+        self.ledger.note(self.failure(step, error))
+    }
+
+    fn begin(&mut self, step: usize, attempt: u32) -> Result<(), RunError> {
+        if self.consents.is_asked(step) {
+            return Ok(());
+        }
+        let planned = self.planned[step];
+        let ready = self
+            .input(planned)
+            .and_then(|input| Ok((self.parts(step, attempt)?, input)));
+        let (parts, input) = match ready {
+            Ok(ready) => ready,
+            Err(error) => return self.refuse(step, &error),
+        };
+        if planned.step_type.effect(&Known::new(input.clone())) == Effect::Irreversible && !self.may_pass(step)? {
+            return Ok(());
+        }
+        let key = parts.idempotency_key.clone();
+        self.ledger.note(RecordKind::StepStarted {
+            step: planned.id.clone(),
+            attempt,
+            key,
+        })?;
+        self.undo(step)?;
+        self.live.insert(step, parts.cancel.clone());
+        self.begun.push(Attempt {
+            node: step,
+            step_type: planned.step_type.clone(),
+            timeout: planned.timeout,
+            grace: self.run.options.grace,
+            files: self.run.files.clone(),
+            news: self.news.clone(),
+            input,
+            parts,
+        });
+        Ok(())
+    }
+
+    /// From the start of a step on, those that it undoes are not-started again.
+    fn undo(&mut self, step: usize) -> Result<(), RunError> {
+        let graph = self.graph.clone();
+        for undone in &graph.node(step).undoes {
+            let state = &self.ledger.state().entry(*undone).state;
+            if !matches!(state, StepState::NotStarted { .. } | StepState::Running) {
+                self.ledger.note(RecordKind::StepUndone {
+                    step: self.id(*undone),
+                    by: self.id(step),
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn input(&self, planned: &PlannedStep) -> Result<Value, StepError> {
+        let rendered = planned.input.render(&self.scope);
+        let rendered = rendered.map_err(|error| StepError::invalid_input(error.to_string()))?;
+        if let Some(leaf) = rendered.unknown.first() {
+            let waits: Vec<&str> = leaf.waits_for.iter().map(StepId::as_str).collect();
+            let message = format!(
+                "input `{}` is not known, for it comes from {}",
+                leaf.pointer,
+                waits.join(", ")
+            );
+            return Err(StepError::invalid_input(message));
+        }
+        planned.step_type.check(&rendered.value).map_err(|issues| {
+            let all: Vec<String> = issues
+                .iter()
+                .map(|issue| format!("`{}` {}", issue.pointer, issue.message))
+                .collect();
+            StepError::invalid_input(format!("the input does not fit: {}", all.join("; ")))
+        })?;
+        Ok(rendered.value)
+    }
+
+    fn parts(&self, step: usize, attempt: u32) -> Result<ContextParts, StepError> {
+        let entry = self.ledger.state().entry(step);
+        let load = |saved: &Option<_>| {
+            saved
+                .as_ref()
+                .map(|saved| payload::load(&*self.run.files, saved))
+                .transpose()
+        };
+        let is_undone = matches!(entry.state, StepState::NotStarted { undone: true });
+        Ok(ContextParts {
+            run: Arc::new(self.run.info.clone()),
+            step: entry.id.clone(),
+            attempt,
+            idempotency_key: format!("{}-{}-{}", self.run.info.id, entry.id, entry.generation),
+            bindings: Arc::new(self.planned[step].bindings.clone()),
+            connections: self.connections.clone(),
+            checkpoint: load(&entry.checkpoint)?,
+            saved_output: if is_undone { None } else { load(&entry.output)? },
+            cancel: CancellationToken::new(),
+            secrets: self.run.secrets.clone(),
+            supervisor: self.run.supervisor.clone(),
+        })
+    }
+
+    fn begin_probe(&mut self, step: usize) -> Result<(), RunError> {
+        if self.probing.contains(&step) {
+            return Ok(());
+        }
+        let planned = self.planned[step];
+        let attempt = self.ledger.state().entry(step).attempts;
+        let ready = self
+            .input(planned)
+            .and_then(|input| Ok((self.parts(step, attempt)?, input)));
+        let no_more = match &self.ledger.state().entry(step).state {
+            StepState::Unclear {
+                failed: Some(failed), ..
+            } => failed.retry_at.is_none(),
+            _ => false,
+        };
+        self.probing.insert(step);
+        match ready {
+            Err(error) => self.on_probed(step, Err(error)),
+            Ok((parts, input)) => {
+                self.tasks.spawn(executor::probe(Probing {
+                    node: step,
+                    step_type: planned.step_type.clone(),
+                    news: self.news.clone(),
+                    patience: (!no_more).then_some(planned.timeout),
+                    input,
+                    parts,
+                }));
+                Ok(())
+            }
+        }
+    }
+
+    /// Puts what was noted on disk; then starts what was decided, and tells those who wait for it.
+    fn flush(&mut self) -> Result<(), RunError> {
+        self.ledger.flush()?;
+        for then in self.afterwards.drain(..) {
+            then();
+        }
+        for attempt in self.begun.drain(..) {
+            self.tasks.spawn(executor::attempt(attempt));
+        }
+        while let Some(ended) = self.tasks.try_join_next() {
+            if let Err(error) = ended {
+                if error.is_panic() {
+                    std::panic::resume_unwind(error.into_panic());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for news, and takes in all that there is.
+    async fn listen(&mut self, wake: Option<jiff::Timestamp>) -> Result<(), RunError> {
+        let pause = wake.map_or(TICK, |at| {
+            Duration::try_from(at.duration_since(clock::now()))
+                .unwrap_or_default()
+                .min(TICK)
+        });
+        let mut stop = self.run.stop.clone();
+        stop.mark_unchanged();
+        let first = tokio::select! {
+            biased;
+            news = self.heard.recv() => news,
+            Ok(()) = stop.changed() => None,
+            () = tokio::time::sleep(pause) => None,
+        };
+        let Some(first) = first else {
+            return self.tick();
+        };
+        self.hear(first)?;
+        for _ in 0..CHANNEL {
+            match self.heard.try_recv() {
+                Ok(news) => self.hear(news)?,
+                Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self) -> Result<(), RunError> {
+        self.ledger.tick();
+        self.ticks += 1;
+        if self.ticks % INBOX_TICKS == 0 {
+            self.take_words()?;
+        }
+        Ok(())
+    }
+
+    fn main_steps(&self) -> BTreeSet<usize> {
+        self.graph.main().collect()
+    }
+}

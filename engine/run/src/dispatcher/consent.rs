@@ -1,0 +1,133 @@
+//! Guards before steps that cannot be taken back: protected targets, and data that would be lost.
+
+use std::collections::{HashMap, HashSet};
+
+use jm_plan::Outputs;
+use jm_step::{StepError, StepId};
+use serde_json::Value;
+
+use super::Dispatcher;
+use crate::error::RunError;
+use crate::executor::News;
+use crate::guard::{self, Consent, DataLoss, GuardQuestion};
+use crate::journal::{OperatorVerb, RecordKind, Said};
+use crate::operator;
+
+/// What was asked and answered in this session. A resume asks again: the world may have changed.
+#[derive(Default)]
+pub(super) struct Consents {
+    asked: HashMap<usize, (GuardQuestion, StepError)>,
+    given: HashSet<(usize, bool)>,
+    protected: bool,
+}
+
+impl Consents {
+    /// Whether a person is being asked about a step.
+    pub(super) fn is_asked(&self, step: usize) -> bool {
+        self.asked.contains_key(&step)
+    }
+
+    /// A person said yes to touching the protected targets.
+    pub(super) fn give_protected(&mut self) {
+        self.protected = true;
+    }
+}
+
+impl Dispatcher<'_> {
+    /// Whether a step that cannot be taken back may start now. Where not, it has failed or a person is being asked.
+    pub(super) fn may_pass(&mut self, step: usize) -> Result<bool, RunError> {
+        if self.run.protected && !self.is_confirmed(step) {
+            let question = GuardQuestion::Protected {
+                targets: self.run.targets_name.clone(),
+                steps: vec![self.id(step)],
+            };
+            let objection = guard::protected_objection(&self.run.targets_name, &self.id(step));
+            return self.ask_or_refuse(step, question, objection);
+        }
+        let Some(loss) = self.data_loss() else { return Ok(true) };
+        match guard::objection(&loss, self.run.options.accept_data_loss) {
+            Some(objection) if !self.consents.given.contains(&(step, true)) => {
+                let question = GuardQuestion::DataLoss {
+                    step: self.id(step),
+                    loss,
+                };
+                self.ask_or_refuse(step, question, objection)
+            }
+            _ => Ok(true),
+        }
+    }
+
+    fn is_confirmed(&self, step: usize) -> bool {
+        self.run.options.confirmed
+            || self.consents.protected
+            || self.consents.given.contains(&(step, false))
+            || self.was_approved(step)
+    }
+
+    /// Whether a person approved a step that comes before this one.
+    fn was_approved(&self, step: usize) -> bool {
+        let approved = |i: &usize| {
+            self.ledger
+                .state()
+                .entry(*i)
+                .answers
+                .iter()
+                .any(|(_, answer)| answer.approved)
+        };
+        self.graph.before(step).iter().any(approved)
+    }
+
+    pub(super) fn data_loss(&self) -> Option<DataLoss> {
+        let state = self.ledger.state();
+        let output = |id: &StepId| -> Option<&Value> {
+            let seen = self
+                .scope
+                .steps
+                .get(id)
+                .filter(|seen| seen.status == jm_plan::StepStatus::Succeeded)?;
+            match &seen.outputs {
+                Outputs::Known(value) => Some(value),
+                Outputs::Unknown { .. } => None,
+            }
+        };
+        guard::data_loss(&self.run.plan, output, state.session_at()?)
+    }
+
+    fn ask_or_refuse(&mut self, step: usize, question: GuardQuestion, objection: StepError) -> Result<bool, RunError> {
+        let Some(person) = self.run.person.clone() else {
+            self.refuse(step, &objection)?;
+            return Ok(false);
+        };
+        self.consents.asked.insert(step, (question.clone(), objection));
+        let news = self.news.clone();
+        self.tasks.spawn(async move {
+            let consent = person.consent(&question).await;
+            drop(news.send(News::Consented(step, consent)).await);
+        });
+        Ok(false)
+    }
+
+    pub(super) fn on_consent(&mut self, step: usize, consent: Consent) -> Result<(), RunError> {
+        let Some((question, objection)) = self.consents.asked.remove(&step) else {
+            return Ok(());
+        };
+        let Consent::Yes { who } = consent else {
+            return self.refuse(step, &objection);
+        };
+        let reason = match &question {
+            GuardQuestion::Protected { targets, .. } => format!("it may touch the protected targets `{targets}`"),
+            GuardQuestion::DataLoss { loss, .. } => {
+                format!("{} of data may be lost", jm_plan::duration::show(loss.window()))
+            }
+        };
+        let is_loss = matches!(question, GuardQuestion::DataLoss { .. });
+        self.consents.given.insert((step, is_loss));
+        self.ledger.note(RecordKind::Operator(Said {
+            id: operator::word_id(),
+            who,
+            verb: OperatorVerb::Consent,
+            step: Some(self.id(step)),
+            reason: Some(reason),
+        }))
+    }
+}

@@ -1,0 +1,137 @@
+//! Before the first step: every target is reached and is the system it should be, and the guards that can be asked
+//! beforehand are.
+
+use jm_step::{Effect, StepError, StepId, TargetName};
+use tokio::task::JoinSet;
+
+use super::Dispatcher;
+use crate::error::{RunError, TargetProblem};
+use crate::event::Event;
+use crate::guard::{Consent, GuardQuestion, protected_objection};
+use crate::journal::{OperatorVerb, RecordKind, Said, StopCause};
+use crate::operator;
+use crate::payload::presentable;
+use crate::schedule::Stop;
+
+impl Dispatcher<'_> {
+    /// `false` where the run was told to stop meanwhile.
+    pub(super) async fn preflight(&mut self) -> Result<bool, RunError> {
+        let Some(problems) = self.open_targets().await? else {
+            return Ok(false);
+        };
+        if !problems.is_empty() {
+            let shown = problems.iter().map(|problem| problem.error.message.clone()).collect();
+            self.stop_before(shown)?;
+            return Err(RunError::Preflight { problems });
+        }
+        if self.run.protected && !self.run.options.confirmed {
+            self.ask_about_protected().await?;
+        }
+        Ok(true)
+    }
+
+    fn stop_before(&mut self, problems: Vec<String>) -> Result<(), RunError> {
+        let by = StopCause::Preflight { problems };
+        self.ledger.note(RecordKind::RunStopped { by })?;
+        self.flush()
+    }
+
+    /// Opens all at once. What the plan repairs may be down, but must not be another system. `None` where the run is
+    /// told to stop.
+    async fn open_targets(&mut self) -> Result<Option<Vec<TargetProblem>>, RunError> {
+        let mut stop = self.run.stop.clone();
+        let mut opening = JoinSet::new();
+        for target in self.run.targets_used() {
+            let connections = self.connections.clone();
+            opening.spawn(async move {
+                let opened = connections.open(&target).await.map(drop);
+                (target, opened)
+            });
+        }
+        let mut problems = Vec::new();
+        while !opening.is_empty() {
+            tokio::select! {
+                Some(Ok((target, opened))) = opening.join_next() => problems.extend(self.opened_target(target, opened)),
+                Some(news) = self.heard.recv() => {
+                    self.hear(news)?;
+                    self.flush()?;
+                }
+                Ok(_) = stop.wait_for(|stop| *stop != Stop::Go) => return Ok(None),
+            }
+        }
+        problems.sort_by(|a, b| a.target.cmp(&b.target));
+        Ok(Some(problems))
+    }
+
+    fn opened_target(&mut self, target: TargetName, opened: Result<(), StepError>) -> Option<TargetProblem> {
+        let repairs = self.run.plan.repairs().contains(&target);
+        let error = opened
+            .err()
+            .map(|error| (error.kind(), presentable(&self.run.secrets, error.summary())));
+        if repairs {
+            let detail = error.as_ref().map(|(_, error)| error.message.clone());
+            let up = error.is_none();
+            let target = target.clone();
+            self.ledger.tell(&Event::Target { target, up, detail });
+        }
+        let (kind, error) = error?;
+        let matters = !repairs || kind == jm_step::StepErrorKind::Refused;
+        matters.then_some(TargetProblem { target, error })
+    }
+
+    /// Asks once for all steps that cannot be taken back, where somebody is there; else each of them needs a step
+    /// before it that may ask.
+    async fn ask_about_protected(&mut self) -> Result<(), RunError> {
+        let steps: Vec<usize> = self
+            .graph
+            .main()
+            .filter(|i| self.graph.node(*i).effect == Effect::Irreversible)
+            .collect();
+        if steps.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<StepId> = steps.iter().map(|step| self.id(*step)).collect();
+        let targets = self.run.targets_name.clone();
+        let consent = match &self.run.person {
+            Some(person) => person.consent(&GuardQuestion::Protected { targets, steps: ids }).await,
+            None => Consent::Absent,
+        };
+        match consent {
+            Consent::Yes { who } => self.note_protected(who),
+            Consent::No => self.refuse_protected(steps[0]),
+            Consent::Absent => {
+                let gated = |step: &usize| {
+                    self.graph
+                        .before(*step)
+                        .iter()
+                        .any(|i| self.planned[*i].step_type.is_gate())
+                };
+                match steps.iter().find(|step| !gated(step)) {
+                    Some(step) => self.refuse_protected(*step),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+
+    fn note_protected(&mut self, who: String) -> Result<(), RunError> {
+        self.consents.give_protected();
+        self.ledger.note(RecordKind::Operator(Said {
+            id: operator::word_id(),
+            who,
+            verb: OperatorVerb::Consent,
+            step: None,
+            reason: Some(format!(
+                "the run may touch the protected targets `{}`",
+                self.run.targets_name
+            )),
+        }))?;
+        self.flush()
+    }
+
+    fn refuse_protected(&mut self, step: usize) -> Result<(), RunError> {
+        let objection = protected_objection(&self.run.targets_name, &self.id(step)).summary();
+        self.stop_before(vec![objection.message.clone()])?;
+        Err(RunError::Refused(Box::new(objection)))
+    }
+}

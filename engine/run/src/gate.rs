@@ -1,0 +1,152 @@
+//! Holds targets to the systems that they were: asks the dispatcher, which alone knows and writes down.
+
+use std::collections::BTreeMap;
+
+use futures::future::{BoxFuture, FutureExt};
+use jm_step::{Expect, Identity, IdentityGate, StepError, Target, TargetName};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::executor::News;
+
+/// The engine's end of [`IdentityGate`].
+pub(crate) struct Gate {
+    news: mpsc::Sender<News>,
+}
+
+/// A system that wants to be used under a target's name.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    pub(crate) target: TargetName,
+    pub(crate) pinned: Option<String>,
+    pub(crate) identity: Identity,
+    pub(crate) expect: Expect,
+}
+
+impl Gate {
+    pub(crate) fn new(news: mpsc::Sender<News>) -> Self {
+        Self { news }
+    }
+}
+
+impl IdentityGate for Gate {
+    fn admit<'a>(
+        &'a self,
+        target: &'a Target,
+        identity: Identity,
+        expect: Expect,
+    ) -> BoxFuture<'a, Result<(), StepError>> {
+        let wanted = Admission {
+            target: target.name.clone(),
+            pinned: target.pinned.clone(),
+            identity,
+            expect,
+        };
+        async move {
+            let gone = || StepError::cancelled("the run is over");
+            let (ack, answer) = oneshot::channel();
+            self.news.send(News::Admit(wanted, ack)).await.map_err(|_| gone())?;
+            answer.await.map_err(|_| gone())?
+        }
+        .boxed()
+    }
+}
+
+/// What is known of the systems behind the targets.
+pub(crate) struct Known<'k> {
+    pub(crate) recorded: &'k BTreeMap<TargetName, Identity>,
+    pub(crate) accepted: &'k BTreeMap<TargetName, String>,
+    pub(crate) repairs: &'k std::collections::BTreeSet<TargetName>,
+}
+
+impl Known<'_> {
+    /// Whether the system may be used; `true` where its identity is news and is to be recorded.
+    pub(crate) fn judge(&self, wanted: &Admission) -> Result<bool, StepError> {
+        let name = &wanted.target;
+        let accepted = self.accepted.get(name).is_some_and(|id| is_named(&wanted.identity, id));
+        if let Some(pinned) = wanted
+            .pinned
+            .as_deref()
+            .filter(|pinned| !accepted && !is_named(&wanted.identity, pinned))
+        {
+            return Err(other_system(
+                name,
+                &wanted.identity.to_string(),
+                pinned,
+                "the targets file pins",
+            ));
+        }
+        let Some(recorded) = self.recorded.get(name) else {
+            return Ok(true);
+        };
+        let may_be_new = accepted || (wanted.expect == Expect::New && self.repairs.contains(name));
+        match recorded.differs_from(&wanted.identity) {
+            Some((_, known, found)) if !may_be_new => Err(other_system(name, found, known, "this run used")),
+            Some(_) => Ok(true),
+            None => Ok(wanted
+                .identity
+                .0
+                .iter()
+                .any(|(location, _)| !recorded.0.contains_key(location))),
+        }
+    }
+}
+
+/// Whether an identity is meant by a text: as a whole, or one of its locations.
+fn is_named(identity: &Identity, text: &str) -> bool {
+    identity.to_string() == text || identity.0.values().any(|id| id == text)
+}
+
+fn other_system(target: &TargetName, found: &str, known: &str, who: &str) -> StepError {
+    StepError::refused(format!(
+        "target `{target}` is another system now: it is `{found}`, and {who} `{known}`"
+    ))
+    .hint(format!(
+        "if this really is the system to use, say so with `--accept-identity {target}={found}`"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(
+        pinned: Option<&str>,
+        recorded: Option<&str>,
+        found: &str,
+        expect: Expect,
+        accept: bool,
+    ) -> Result<bool, String> {
+        let name: TargetName = "database".parse().expect("a name");
+        let known = Known {
+            recorded: &recorded
+                .map(|id| (name.clone(), Identity::single(id)))
+                .into_iter()
+                .collect(),
+            accepted: &accept.then(|| (name.clone(), found.to_owned())).into_iter().collect(),
+            repairs: &std::iter::once(name.clone()).collect(),
+        };
+        let wanted = Admission {
+            target: name,
+            pinned: pinned.map(str::to_owned),
+            identity: Identity::single(found),
+            expect,
+        };
+        known.judge(&wanted).map_err(|error| error.message().to_owned())
+    }
+
+    #[test]
+    fn only_the_system_that_is_known_is_admitted() {
+        use Expect::{New, Same};
+        assert_eq!(judge(None, None, "a", Same, false), Ok(true));
+        assert_eq!(judge(None, Some("a"), "a", Same, false), Ok(false));
+        assert!(
+            judge(None, Some("a"), "b", Same, false).is_err_and(|text| text.contains("`a`") && text.contains("`b`"))
+        );
+        assert_eq!(judge(None, Some("a"), "b", New, false), Ok(true));
+        assert_eq!(judge(None, Some("a"), "b", Same, true), Ok(true));
+        assert_eq!(judge(Some("a"), None, "a", Same, false), Ok(true));
+        assert!(judge(Some("a"), None, "b", Same, false).is_err());
+        assert!(judge(Some("a"), None, "b", New, false).is_err());
+        assert_eq!(judge(Some("a"), None, "b", Same, true), Ok(true));
+    }
+}

@@ -1,0 +1,188 @@
+//! What stands between a run and something that cannot be taken back, and who may say yes to it.
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use jm_plan::{Plan, PlannedStep};
+use jm_step::schema::{RECOVERY_POINT, STILL_SERVED};
+use jm_step::{Answer, StepError, StepId};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// How much of the data the recovery loses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct DataLoss {
+    /// The moment to which data is brought back.
+    #[schemars(with = "String")]
+    pub recovery_point: Timestamp,
+    /// From there to the moment the run was taken up, in seconds.
+    pub seconds: u64,
+    /// What the plan promises, in seconds.
+    pub objective: Option<u64>,
+    /// Whether the old data is still served; `None` where no step says so.
+    pub still_served: Option<bool>,
+}
+
+impl DataLoss {
+    /// The window of lost data.
+    pub fn window(&self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
+
+    /// Whether it is more than the plan promises.
+    pub fn is_missed(&self) -> bool {
+        self.objective.is_some_and(|objective| self.seconds > objective)
+    }
+}
+
+/// What a guard asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GuardQuestion {
+    /// May steps that cannot be taken back touch protected targets?
+    Protected {
+        /// The targets' name, such as `production`.
+        targets: String,
+        /// The steps.
+        steps: Vec<StepId>,
+    },
+    /// May so much data be lost, while the old data is still served?
+    DataLoss {
+        /// The step that would make it final.
+        step: StepId,
+        /// What is lost.
+        loss: DataLoss,
+    },
+}
+
+/// What a person says to a guard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Consent {
+    /// Go on.
+    Yes {
+        /// Who says so.
+        who: String,
+    },
+    /// Do not.
+    No,
+    /// There is nobody to ask.
+    Absent,
+}
+
+/// Somebody who can be asked while the run goes on.
+pub trait Person: Send + Sync {
+    /// A guard's question.
+    fn consent<'a>(&'a self, question: &'a GuardQuestion) -> BoxFuture<'a, Consent>;
+
+    /// A step's question. `None` where nobody is there: then the run waits for `jm run approve`.
+    fn answer<'a>(&'a self, step: &'a StepId, question: &'a str) -> BoxFuture<'a, Option<Answer>>;
+}
+
+/// What is lost, as far as the outputs say where the recovery goes back to: the earliest point that any of them names.
+///
+/// `outputs` gives the output of a step that succeeded; `from` is when the run was taken up.
+pub fn data_loss<'o>(plan: &Plan, outputs: impl Fn(&StepId) -> Option<&'o Value>, from: Timestamp) -> Option<DataLoss> {
+    let known: Vec<(&PlannedStep, &Value)> = plan
+        .steps()
+        .iter()
+        .filter_map(|step| Some((step, outputs(&step.id)?)))
+        .collect();
+    let marked = |mark: &'static str| {
+        known
+            .iter()
+            .flat_map(move |(step, output)| marked_fields(step, output, mark))
+    };
+    let points = marked(RECOVERY_POINT).filter_map(|value| value.as_str()?.parse::<Timestamp>().ok());
+    let recovery_point = points.min()?;
+    let served: Vec<bool> = marked(STILL_SERVED).filter_map(|value| value.as_bool()).collect();
+    Some(DataLoss {
+        recovery_point,
+        seconds: u64::try_from(from.duration_since(recovery_point).as_secs()).unwrap_or(0),
+        objective: plan.objectives().rpo.map(|rpo| rpo.as_secs()),
+        still_served: (!served.is_empty()).then(|| served.contains(&true)),
+    })
+}
+
+fn marked_fields<'v>(step: &PlannedStep, output: &'v Value, mark: &str) -> Vec<&'v Value> {
+    let schema = step.step_type.output_schema();
+    let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
+        return Vec::new();
+    };
+    let names = properties
+        .iter()
+        .filter(|(_, schema)| schema.get(mark).is_some_and(|value| *value == Value::Bool(true)));
+    names.filter_map(|(name, _)| output.get(name)).collect()
+}
+
+/// Why a loss may not be taken; `None` where it may.
+pub(crate) fn objection(loss: &DataLoss, accepted: Option<Duration>) -> Option<StepError> {
+    if !loss.is_missed()
+        || loss.still_served == Some(false)
+        || accepted.is_some_and(|accepted| accepted >= loss.window())
+    {
+        return None;
+    }
+    let window = jm_plan::duration::show(loss.window());
+    let objective = jm_plan::duration::show(Duration::from_secs(loss.objective.unwrap_or_default()));
+    let message = format!(
+        "{window} of data would be lost, from {} on, and the plan promises at most {objective}, while the old data is still served",
+        loss.recovery_point
+    );
+    let round_up = jm_plan::duration::show(Duration::from_secs(loss.seconds.div_ceil(3600) * 3600));
+    Some(StepError::refused(message).hint(format!(
+        "find a newer backup, or accept the loss with `--accept-data-loss {round_up}`"
+    )))
+}
+
+/// Why protected targets may not be touched.
+pub(crate) fn protected_objection(targets: &str, step: &StepId) -> StepError {
+    StepError::refused(format!(
+        "step `{step}` cannot be taken back, and targets `{targets}` are protected"
+    ))
+    .hint(format!(
+        "confirm with `--confirm {targets}`, or let a step before it ask for approval"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loss(hours: u64, objective: Option<u64>, still_served: Option<bool>) -> DataLoss {
+        DataLoss {
+            recovery_point: Timestamp::UNIX_EPOCH,
+            seconds: hours * 3600,
+            objective: objective.map(|hours| hours * 3600),
+            still_served,
+        }
+    }
+
+    #[test]
+    fn recovery_is_refused_only_while_something_could_be_lost_by_it() {
+        assert!(
+            objection(&loss(26, Some(24), Some(false)), None).is_none(),
+            "nothing is served any more"
+        );
+        assert!(
+            objection(&loss(23, Some(24), Some(true)), None).is_none(),
+            "within the objective"
+        );
+        assert!(
+            objection(&loss(26, None, Some(true)), None).is_none(),
+            "nothing was promised"
+        );
+        for served in [Some(true), None] {
+            let refused = objection(&loss(26, Some(24), served), None).expect("refused");
+            assert_eq!(refused.kind(), jm_step::StepErrorKind::Refused);
+            assert!(
+                refused
+                    .hint_text()
+                    .is_some_and(|hint| hint.contains("--accept-data-loss 1d2h")),
+                "{refused:?}"
+            );
+        }
+        let accepted = |hours| objection(&loss(26, Some(24), Some(true)), Some(Duration::from_secs(hours * 3600)));
+        assert!(accepted(25).is_some());
+        assert!(accepted(26).is_none());
+    }
+}

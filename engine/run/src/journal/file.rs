@@ -1,0 +1,317 @@
+//! The journal on disk: JSON Lines, one write and one sync for each batch, all by one thread.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use super::line::{Line, decode, encode};
+use super::{FORMAT, Journal, JournalError, Record, RecordKind};
+
+/// A journal that is open for writing. Holds the run's lock for as long as it lives.
+#[derive(Debug)]
+pub struct FileJournal {
+    path: PathBuf,
+    buffer: Vec<u8>,
+    poisoned: bool,
+    batches: Option<mpsc::SyncSender<Vec<u8>>>,
+    written: mpsc::Receiver<(Vec<u8>, std::io::Result<()>)>,
+    writer: Option<JoinHandle<()>>,
+    _lock: File,
+}
+
+/// What stands in a journal.
+#[derive(Debug, Default)]
+pub struct Reading {
+    /// The whole records.
+    pub records: Vec<Record>,
+    /// The damaged end of the last batch, where there is one: a crash or a power loss.
+    pub torn: Option<Torn>,
+    whole: u64,
+}
+
+/// A damaged last batch, from its first bad line to the file's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Torn {
+    /// The first bad line, from 1.
+    pub line: u64,
+    /// Bytes that do not count.
+    pub bytes: u64,
+}
+
+impl std::fmt::Display for Torn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { line, bytes } = self;
+        write!(
+            f,
+            "the journal's last batch was not wholly on disk: {bytes} bytes from line {line} on were cut off"
+        )
+    }
+}
+
+impl FileJournal {
+    /// A new journal in a run's directory, whose lock is taken.
+    pub fn create(dir: &Path) -> Result<Self, JournalError> {
+        let lock = take_lock(dir)?;
+        let path = dir.join(super::super::store::JOURNAL);
+        let file = OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(JournalError::io("create", &path))?;
+        sync_directory(dir)?;
+        Self::start(path, file, lock)
+    }
+
+    /// The journal of a run that is not alive, whose lock is taken. A torn last batch is cut off.
+    pub fn open(dir: &Path) -> Result<(Self, Reading), JournalError> {
+        let lock = take_lock(dir)?;
+        let path = dir.join(super::super::store::JOURNAL);
+        let reading = read(&path)?;
+        let file = OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .map_err(JournalError::io("open", &path))?;
+        if reading.torn.is_some() {
+            file.set_len(reading.whole)
+                .and_then(|()| file.sync_all())
+                .map_err(JournalError::io("cut", &path))?;
+        }
+        Ok((Self::start(path, file, lock)?, reading))
+    }
+
+    fn start(path: PathBuf, file: File, lock: File) -> Result<Self, JournalError> {
+        let (batches, inbox) = mpsc::sync_channel(1);
+        let (outbox, written) = mpsc::sync_channel(1);
+        let writer = std::thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || write_batches(file, &inbox, &outbox))
+            .map_err(JournalError::io("start the writer of", &path))?;
+        Ok(Self {
+            path,
+            buffer: Vec::new(),
+            poisoned: false,
+            batches: Some(batches),
+            written,
+            writer: Some(writer),
+            _lock: lock,
+        })
+    }
+
+    fn hand_over(&mut self, bytes: Vec<u8>) -> Result<(), JournalError> {
+        let batches = self.batches.as_ref().ok_or(JournalError::Poisoned)?;
+        batches.send(bytes).map_err(|_| JournalError::Poisoned)?;
+        let (buffer, result) = self.written.recv().map_err(|_| JournalError::Poisoned)?;
+        self.buffer = buffer;
+        result.map_err(JournalError::io("write", &self.path))
+    }
+}
+
+impl Journal for FileJournal {
+    fn append(&mut self, batch: &[Record]) -> Result<(), JournalError> {
+        if self.poisoned {
+            return Err(JournalError::Poisoned);
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let mut bytes = std::mem::take(&mut self.buffer);
+        bytes.clear();
+        for record in batch {
+            encode(record, &mut bytes)?;
+        }
+        let result = self.hand_over(bytes);
+        self.poisoned = result.is_err();
+        result
+    }
+}
+
+impl Drop for FileJournal {
+    fn drop(&mut self) {
+        self.batches = None;
+        if let Some(writer) = self.writer.take() {
+            // A writer that panicked has nothing left to say.
+            drop(writer.join());
+        }
+    }
+}
+
+/// The writer's life: the one thread from which `write` and `fdatasync` on a journal come.
+fn write_batches(
+    mut file: File,
+    inbox: &mpsc::Receiver<Vec<u8>>,
+    outbox: &mpsc::SyncSender<(Vec<u8>, std::io::Result<()>)>,
+) {
+    for batch in inbox {
+        let result = file.write_all(&batch).and_then(|()| file.sync_data());
+        let failed = result.is_err();
+        if outbox.send((batch, result)).is_err() || failed {
+            return;
+        }
+    }
+}
+
+/// Reads a journal without taking its lock; of a run that is alive, what is there so far.
+pub fn read(path: &Path) -> Result<Reading, JournalError> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|mut file| file.read_to_end(&mut bytes))
+        .map_err(JournalError::io("read", path))?;
+    let reading = scan(path, &bytes)?;
+    check_format(path, &reading.records)?;
+    Ok(reading)
+}
+
+fn scan(path: &Path, bytes: &[u8]) -> Result<Reading, JournalError> {
+    let mut reading = Reading::default();
+    let mut rest = bytes;
+    while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+        let line = reading.records.len() as u64 + 1;
+        match decode(&rest[..end]) {
+            Line::Whole(record) if record.seq == line => {
+                reading.records.push(*record);
+                reading.whole += end as u64 + 1;
+                rest = &rest[end + 1..];
+            }
+            Line::Strange(why) => {
+                let path = path.to_owned();
+                return Err(JournalError::Unreadable { path, line, why });
+            }
+            Line::Whole(_) | Line::Bad => break,
+        }
+    }
+    if !rest.is_empty() {
+        reading.torn = Some(torn(path, rest, reading.records.len() as u64 + 1)?);
+    }
+    Ok(reading)
+}
+
+/// Damage from line `line` on: that of the last batch unless a batch that began later is whole.
+fn torn(path: &Path, rest: &[u8], line: u64) -> Result<Torn, JournalError> {
+    for later in rest.split(|byte| *byte == b'\n') {
+        if let Line::Whole(record) = decode(later) {
+            if record.batch > line {
+                let path = path.to_owned();
+                return Err(JournalError::Damaged { path, line });
+            }
+        }
+    }
+    let bytes = rest.len() as u64;
+    Ok(Torn { line, bytes })
+}
+
+fn check_format(path: &Path, records: &[Record]) -> Result<(), JournalError> {
+    let path = path.to_owned();
+    match records.first().map(|record| &record.kind) {
+        None => Err(JournalError::Empty { path }),
+        Some(RecordKind::RunOpened(opened)) if opened.format.major == FORMAT.major => Ok(()),
+        Some(RecordKind::RunOpened(opened)) => Err(JournalError::Format {
+            path,
+            major: opened.format.major,
+        }),
+        Some(other) => Err(JournalError::Unreadable {
+            path,
+            line: 1,
+            why: format!("it begins with `{}`", other.name()),
+        }),
+    }
+}
+
+/// Follows a journal that another process writes.
+#[derive(Debug)]
+pub struct Tail {
+    path: PathBuf,
+    file: File,
+    next: u64,
+    rest: Vec<u8>,
+}
+
+impl Tail {
+    /// From the first record on.
+    pub fn open(path: &Path) -> Result<Self, JournalError> {
+        let file = File::open(path).map_err(JournalError::io("open", path))?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            next: 1,
+            rest: Vec::new(),
+        })
+    }
+
+    /// The records that were written since the last call.
+    pub fn read(&mut self) -> Result<Vec<Record>, JournalError> {
+        self.file
+            .read_to_end(&mut self.rest)
+            .map_err(JournalError::io("read", &self.path))?;
+        let mut records = Vec::new();
+        let mut done = 0;
+        while let Some(end) = self.rest[done..].iter().position(|byte| *byte == b'\n') {
+            match decode(&self.rest[done..done + end]) {
+                Line::Whole(record) => records.push(*record),
+                Line::Bad => return Err(self.damaged()),
+                Line::Strange(why) => {
+                    let (path, line) = (self.path.clone(), self.next);
+                    return Err(JournalError::Unreadable { path, line, why });
+                }
+            }
+            self.next += 1;
+            done += end + 1;
+        }
+        self.rest.drain(..done);
+        Ok(records)
+    }
+
+    /// Begins again, where the file became shorter because a resume cut off a torn batch.
+    pub fn restart(&mut self) -> Result<(), JournalError> {
+        self.next = 1;
+        self.rest.clear();
+        self.file
+            .seek(SeekFrom::Start(0))
+            .map(drop)
+            .map_err(JournalError::io("read", &self.path))
+    }
+
+    fn damaged(&self) -> JournalError {
+        JournalError::Damaged {
+            path: self.path.clone(),
+            line: self.next,
+        }
+    }
+}
+
+fn take_lock(dir: &Path) -> Result<File, JournalError> {
+    let path = dir.join(super::super::store::LOCK);
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(JournalError::io("open", &path))?;
+    // Somebody who only asks whether the run is alive holds the lock for a moment.
+    for patience in [20, 50, 0] {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(error)) => return Err(JournalError::io("lock", &path)(error)),
+            Err(TryLockError::WouldBlock) if patience > 0 => {
+                std::thread::sleep(std::time::Duration::from_millis(patience));
+            }
+            Err(TryLockError::WouldBlock) => break,
+        }
+    }
+    Err(JournalError::Alive {
+        path: dir.join(super::super::store::JOURNAL),
+    })
+}
+
+fn sync_directory(dir: &Path) -> Result<(), JournalError> {
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(JournalError::io("sync", dir))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! What people say about a run: into the inbox where a process runs it, else into the journal.
+
+use jm_step::{StepId, clock};
+
+use crate::journal::{FileJournal, Journal, JournalError, OperatorVerb, Record, RecordKind, Said};
+use crate::state::{IllegalTransition, RunState};
+use crate::store::RunDir;
+
+/// Why a word was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    /// The journal or the inbox.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The journal holds what cannot have happened.
+    #[error("the journal does not hang together")]
+    Illegal(#[from] IllegalTransition),
+    /// It does not fit the run as it stands.
+    #[error("{0}")]
+    DoesNotFit(String),
+}
+
+/// What became of a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivered {
+    /// The process that runs the run takes it in.
+    ToInbox,
+    /// It is in the journal; `jm plan resume` goes on with it.
+    ToJournal,
+}
+
+/// An id for a word, unlike every other; later ones sort behind.
+pub fn word_id() -> String {
+    ulid::Ulid::new().to_string().to_lowercase()
+}
+
+/// Delivers a person's word, after a look whether it fits.
+pub fn operator(
+    dir: &RunDir,
+    verb: OperatorVerb,
+    step: Option<StepId>,
+    reason: Option<String>,
+    who: String,
+) -> Result<Delivered, OperatorError> {
+    let said = Said {
+        id: word_id(),
+        who,
+        verb,
+        step,
+        reason,
+    };
+    if dir.is_alive() {
+        let state = RunState::replay(&dir.read()?.records)?;
+        fits(&state, &said)?;
+        dir.say(&said)?;
+        return Ok(Delivered::ToInbox);
+    }
+    let (mut journal, reading) = match FileJournal::open(dir.path()) {
+        Ok(opened) => opened,
+        Err(JournalError::Alive { .. }) => {
+            dir.say(&said)?;
+            return Ok(Delivered::ToInbox);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let state = RunState::replay(&reading.records)?;
+    fits(&state, &said)?;
+    let seq = state.last_seq() + 1;
+    journal.append(&[Record {
+        seq,
+        batch: seq,
+        at: clock::now(),
+        kind: RecordKind::Operator(said),
+    }])?;
+    Ok(Delivered::ToJournal)
+}
+
+fn fits(state: &RunState, said: &Said) -> Result<(), OperatorError> {
+    state
+        .accepts(said.verb, said.step.as_ref())
+        .map_err(OperatorError::DoesNotFit)
+}

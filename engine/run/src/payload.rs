@@ -1,0 +1,110 @@
+//! Values on their way into and out of the journal: the large ones go through files, and none holds a secret.
+
+use std::sync::Arc;
+
+use jm_step::{ErrorSummary, Secrets, StepError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::files::RunFiles;
+use crate::journal::Payload;
+
+/// What is larger than this, in bytes, becomes an artefact. Two such values and an error fit into a record.
+pub(crate) const INLINE: usize = 16 * 1024;
+/// The longest text in an error, in bytes.
+const LONGEST_TEXT: usize = 4 * 1024;
+
+/// Makes a value fit for the journal.
+pub(crate) async fn store<T: Serialize>(
+    files: &Arc<dyn RunFiles>,
+    name: &str,
+    value: T,
+    text: String,
+) -> Result<Payload<T>, StepError> {
+    if text.len() <= INLINE {
+        return Ok(Payload::Inline(value));
+    }
+    let (files, name) = (files.clone(), name.to_owned());
+    let kept = tokio::task::spawn_blocking(move || files.put(&name, text.as_bytes())).await;
+    match kept {
+        Ok(Ok(artefact)) => Ok(Payload::Artefact(artefact)),
+        Ok(Err(error)) => Err(StepError::failed("cannot keep a large value in the run's directory").source(error)),
+        Err(_) => Err(StepError::cancelled("the run is over")),
+    }
+}
+
+/// The text of a value, refused where it holds a known secret.
+pub(crate) fn clean(secrets: &Secrets, what: &str, value: &Value) -> Result<String, StepError> {
+    let text = value.to_string();
+    if secrets.occur_in(&text) {
+        return Err(
+            StepError::failed(format!("the {what} holds a secret, and so cannot be kept"))
+                .hint("leave the secret out of it: what is kept can be read in the journal"),
+        );
+    }
+    Ok(text)
+}
+
+/// The value of a payload.
+pub fn load<T: Clone + DeserializeOwned>(files: &dyn RunFiles, payload: &Payload<T>) -> Result<T, StepError> {
+    match payload {
+        Payload::Inline(value) => Ok(value.clone()),
+        Payload::Artefact(artefact) => {
+            let gone = |error: Box<dyn std::error::Error + Send + Sync>| {
+                StepError::failed(format!("artefact `{}` cannot be read", artefact.name)).source(error)
+            };
+            let content = files.get(artefact).map_err(|error| gone(error.into()))?;
+            serde_json::from_slice(&content).map_err(|error| gone(error.into()))
+        }
+    }
+}
+
+/// An error as it may be written down: masked, and short enough for a record.
+pub(crate) fn presentable(secrets: &Secrets, mut error: ErrorSummary) -> ErrorSummary {
+    let fit = |text: &str| shorten(&secrets.mask(text));
+    error.message = fit(&error.message);
+    error.hint = error.hint.as_deref().map(fit);
+    error.causes = error.causes.iter().take(8).map(|cause| fit(cause)).collect();
+    if let Some(evidence) = &mut error.evidence {
+        secrets.mask_json(evidence);
+        let text = evidence.to_string();
+        if text.len() > LONGEST_TEXT * 2 {
+            *evidence = Value::String(shorten(&text));
+        }
+    }
+    error
+}
+
+fn shorten(text: &str) -> String {
+    if text.len() <= LONGEST_TEXT {
+        return text.to_owned();
+    }
+    let cut = |at: usize, up: bool| {
+        (0..4)
+            .map(|n| if up { at + n } else { at - n })
+            .find(|at| text.is_char_boundary(*at))
+    };
+    let head = cut(LONGEST_TEXT / 2, false).unwrap_or(0);
+    let tail = cut(text.len() - LONGEST_TEXT / 2, true).unwrap_or(text.len());
+    format!("{} […] {}", &text[..head], &text[tail..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_masked_and_short() {
+        let secrets = Secrets::new();
+        secrets.register("hunter22");
+        let long = format!("hunter22 {}", "é".repeat(10_000));
+        let error = StepError::failed(long)
+            .hint("not hunter22")
+            .evidence(serde_json::json!({ "line": "hunter22" }));
+        let shown = presentable(&secrets, error.summary());
+        let text = serde_json::to_string(&shown).expect("JSON");
+        assert!(!text.contains("hunter22") && text.len() < 3 * LONGEST_TEXT, "{text}");
+        assert!(shown.message.starts_with("[secret]") && shown.message.contains("[…]"));
+    }
+}

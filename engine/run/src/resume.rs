@@ -1,0 +1,124 @@
+//! Where a resume begins: which steps are not-started again, and why.
+
+use jm_step::Effect;
+
+use crate::journal::RecordKind;
+use crate::state::{RunState, StepState};
+
+/// The records with which a run goes on.
+pub(crate) fn records(state: &RunState, by: &str, version: &str) -> Vec<RecordKind> {
+    let resumed = RecordKind::RunResumed {
+        by: by.to_owned(),
+        jm: version.to_owned(),
+    };
+    let mut anew = Anew::new(state);
+    anew.retried();
+    anew.ended_badly();
+    anew.look_again();
+    let mut records = vec![resumed];
+    records.extend(anew.records());
+    records
+}
+
+/// The records by which everything that comes after a step starts over. The step itself was done anew by a person.
+pub(crate) fn after(state: &RunState, step: usize) -> Vec<RecordKind> {
+    let mut anew = Anew::new(state);
+    anew.after(step);
+    anew.records()
+}
+
+struct Anew<'s> {
+    state: &'s RunState,
+    because: Vec<Option<String>>,
+}
+
+impl<'s> Anew<'s> {
+    fn new(state: &'s RunState) -> Self {
+        Self {
+            because: vec![None; state.steps().len()],
+            state,
+        }
+    }
+
+    /// Steps that a person had done anew while no process was there: what comes after them starts over.
+    fn retried(&mut self) {
+        for id in self.state.retried() {
+            if let Some(step) = self.state.frontier().graph().find(id.as_str()) {
+                self.after(step);
+            }
+        }
+    }
+
+    fn after(&mut self, step: usize) {
+        let id = &self.state.entry(step).id;
+        for later in self.state.frontier().graph().after(step) {
+            if !matches!(self.state.entry(later).state, StepState::NotStarted { .. }) {
+                self.because[later] = Some(format!("it comes after `{id}`, which is done anew"));
+            }
+        }
+    }
+
+    /// Failed and blocked steps, and all of `finally`.
+    fn ended_badly(&mut self) {
+        let graph = self.state.frontier().graph().clone();
+        for step in graph.main() {
+            match &self.state.entry(step).state {
+                StepState::Failed { unclear: false, .. } => self.because[step] = Some("it failed".to_owned()),
+                StepState::Blocked { by } => self.because[step] = Some(format!("`{by}` is done anew")),
+                _ => {}
+            }
+        }
+        for step in graph.finally() {
+            if !matches!(self.state.entry(step).state, StepState::NotStarted { .. }) {
+                self.because[step] = Some("it runs at the run's new end".to_owned());
+            }
+        }
+    }
+
+    /// Read-only steps of which no dependent has started: the world may have changed since they looked. What was
+    /// skipped by what they saw is decided again.
+    fn look_again(&mut self) {
+        let graph = self.state.frontier().graph().clone();
+        for step in graph.topological().into_iter().rev() {
+            let node = graph.node(step);
+            let entry = self.state.entry(step);
+            // A person who answered is not asked twice.
+            let looked =
+                entry.state == StepState::Succeeded && node.effect == Effect::ReadOnly && entry.answers.is_empty();
+            if !looked || self.because[step].is_some() || !node.dependents.iter().all(|later| self.is_fresh(*later)) {
+                continue;
+            }
+            self.because[step] = Some("nothing came of it yet, and the world may have changed".to_owned());
+            for later in graph.after(step) {
+                if matches!(
+                    self.state.entry(later).state,
+                    StepState::Skipped { by_person: false, .. }
+                ) {
+                    let id = &node.id;
+                    self.because[later].get_or_insert_with(|| format!("`{id}` looks again"));
+                }
+            }
+        }
+    }
+
+    fn is_fresh(&self, step: usize) -> bool {
+        let state = &self.state.entry(step).state;
+        self.because[step].is_some()
+            || matches!(
+                state,
+                StepState::NotStarted { .. } | StepState::Skipped { by_person: false, .. }
+            )
+    }
+
+    fn records(self) -> Vec<RecordKind> {
+        let steps = self.because.into_iter().zip(self.state.steps());
+        steps
+            .filter_map(|(because, entry)| {
+                Some(RecordKind::StepAnew {
+                    step: entry.id.clone(),
+                    because: because?,
+                })
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,188 @@
+//! One run: everything it is made of, and the way in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jm_plan::Plan;
+use jm_step::process::Supervisor;
+use jm_step::{Environment, RunInfo, Secret, Secrets, StepId, Target, TargetName};
+use sha2::{Digest, Sha256};
+use tokio::sync::watch;
+
+use crate::dispatcher::Dispatcher;
+use crate::error::RunError;
+use crate::files::RunFiles;
+use crate::guard::Person;
+use crate::journal::{FORMAT, Journal, MemoryFiles, Opened, Record, RunStatus, SecretReference};
+use crate::lock::TargetLock;
+use crate::reporter::Reporter;
+use crate::schedule::Stop;
+
+/// A run of a plan.
+#[derive(Clone)]
+pub struct Run {
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// The run's id, its plan's name, and when it was opened. A resume brings those of the journal.
+    pub info: RunInfo,
+    /// The targets, rendered. Those that no step uses are not opened.
+    pub targets: Vec<Target>,
+    /// Optional targets that are not configured, and why: steps that use them are skipped.
+    pub not_configured: BTreeMap<TargetName, String>,
+    /// The targets' name, such as `production`.
+    pub targets_name: String,
+    /// Digest of the targets as they were rendered.
+    pub targets_digest: String,
+    /// Whether irreversible steps need a word of their own.
+    pub protected: bool,
+    /// The environment as jm found it.
+    pub environment: Environment,
+    /// The masker, with all secrets known so far.
+    pub secrets: Secrets,
+    /// Ends child processes when jm is gone.
+    pub supervisor: Supervisor,
+    /// The secret inputs, read.
+    pub secret_inputs: BTreeMap<String, Secret>,
+    /// Artefacts, logs, inbox.
+    pub files: Arc<dyn RunFiles>,
+    /// What was asked for.
+    pub options: Options,
+    /// Whether to stop. A sender that is gone means: never.
+    pub stop: watch::Receiver<Stop>,
+    /// Who answers questions in this process, such as the person at the terminal.
+    pub person: Option<Arc<dyn Person>>,
+    /// The lock on the targets: a run that lost it stops.
+    pub lock: Option<Arc<TargetLock>>,
+    /// Who runs it, such as `ada@bastion`.
+    pub by: String,
+    /// The version of jm.
+    pub version: String,
+}
+
+/// What was asked for besides the plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Stop before this step.
+    pub until: Option<StepId>,
+    /// The targets' name was confirmed (`--confirm NAME`), so that irreversible steps may touch protected targets.
+    pub confirmed: bool,
+    /// So much of the data may be lost without a question.
+    pub accept_data_loss: Option<Duration>,
+    /// Identities that are accepted in place of the recorded ones.
+    pub accept_identity: BTreeMap<TargetName, String>,
+    /// Steps at once on one target; as many as in all where nothing is said.
+    pub per_target: Option<usize>,
+    /// How long a step that ran into its time-out may take to let go before it is dropped.
+    pub grace: Duration,
+    /// A dry run that reads nothing.
+    pub offline: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            until: None,
+            confirmed: false,
+            accept_data_loss: None,
+            accept_identity: BTreeMap::new(),
+            per_target: None,
+            grace: Duration::from_secs(5),
+            offline: false,
+        }
+    }
+}
+
+impl Run {
+    /// A run without targets, secrets, files on disk, or anybody to ask: the rest is filled in by whoever has it.
+    pub fn new(plan: Arc<Plan>, info: RunInfo) -> Self {
+        Self {
+            plan,
+            info,
+            targets: Vec::new(),
+            not_configured: BTreeMap::new(),
+            targets_name: String::new(),
+            targets_digest: String::new(),
+            protected: false,
+            environment: Environment::default(),
+            secrets: Secrets::new(),
+            supervisor: Supervisor::none(),
+            secret_inputs: BTreeMap::new(),
+            files: Arc::new(MemoryFiles::new()),
+            options: Options::default(),
+            stop: watch::channel(Stop::Go).1,
+            person: None,
+            lock: None,
+            by: String::new(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    /// The targets that its steps use and that are configured.
+    pub(crate) fn targets_used(&self) -> BTreeSet<TargetName> {
+        let mut used = self.plan.targets_used();
+        used.retain(|name| !self.not_configured.contains_key(name));
+        used
+    }
+
+    /// The first record.
+    pub(crate) fn opened(&self) -> Opened {
+        Opened {
+            format: FORMAT,
+            run: self.info.clone(),
+            plan: self.plan.digest().to_owned(),
+            inputs: serde_json::Value::Object(self.plain_inputs()),
+            secrets: self.secret_references(),
+            targets: self.targets_name.clone(),
+            targets_digest: self.targets_digest.clone(),
+            jm: self.version.clone(),
+            by: self.by.clone(),
+        }
+    }
+
+    /// The inputs that may be written down and be seen by expressions.
+    pub(crate) fn plain_inputs(&self) -> serde_json::Map<String, serde_json::Value> {
+        let mut inputs = self.plan.inputs().clone();
+        inputs.retain(|name, _| !self.plan.secret_inputs().contains_key(name));
+        inputs
+    }
+
+    fn secret_references(&self) -> BTreeMap<String, SecretReference> {
+        let reference = |(name, from): (&String, &String)| {
+            let salt = hex::encode(rand::random::<[u8; 16]>());
+            let digest = salted_digest(&salt, self.secret_inputs.get(name)?);
+            let from = from.clone();
+            Some((name.clone(), SecretReference { from, salt, digest }))
+        };
+        self.plan.secret_inputs().iter().filter_map(reference).collect()
+    }
+
+    /// The secret inputs whose value is not the one that the run was opened with.
+    pub(crate) fn changed_secrets<'o>(&self, opened: &'o Opened) -> Vec<&'o str> {
+        let differs = |name: &str, known: &SecretReference| {
+            let now = self.secret_inputs.get(name);
+            now.is_none_or(|secret| salted_digest(&known.salt, secret) != known.digest)
+        };
+        let changed = opened.secrets.iter().filter(|(name, known)| differs(name, known));
+        changed.map(|(name, _)| name.as_str()).collect()
+    }
+}
+
+fn salted_digest(salt: &str, secret: &Secret) -> String {
+    hex::encode(
+        Sha256::new()
+            .chain_update(salt)
+            .chain_update(secret.expose())
+            .finalize(),
+    )
+}
+
+/// Runs a plan to its end, or until it stops or waits. With the records of an earlier session it goes on from there.
+pub async fn run(
+    run: &Run,
+    prior: &[Record],
+    journal: &mut dyn Journal,
+    reporter: &mut dyn Reporter,
+) -> Result<RunStatus, RunError> {
+    Dispatcher::new(run, prior, journal, reporter)?.run().await
+}

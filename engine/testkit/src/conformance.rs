@@ -1,0 +1,167 @@
+//! What every step type owes, checked against a world that the test makes: a fake client, a folder, a real server.
+//!
+//! Each check takes a function that makes the world afresh, since each case needs one that nothing has happened in.
+
+use std::time::{Duration, Instant};
+
+use jm_step::{AnyStepType, Effect, Known, Probe, Repeat, StepErrorKind};
+use serde_json::Value;
+
+use crate::{Ran, StepBench};
+
+/// Somewhere for a step to act, that counts what is done to it.
+pub trait World {
+    /// What the step is given.
+    fn bench(&self) -> StepBench;
+    /// How often the effect took place.
+    fn effects(&self) -> usize;
+}
+
+/// A bench and a count.
+impl<F: Fn() -> usize> World for (StepBench, F) {
+    fn bench(&self) -> StepBench {
+        self.0.clone()
+    }
+    fn effects(&self) -> usize {
+        (self.1)()
+    }
+}
+
+/// One run makes one effect (none, for a step that only looks); where repeating is safe, a second run of the same deed
+/// makes no more of it; and afterwards the probe does not deny that it happened.
+///
+/// # Panics
+/// Where the step type breaks that promise.
+pub async fn runs_once<W: World>(step: &dyn AnyStepType, world: impl Fn() -> W, input: Value) {
+    let world = world();
+    let expected = usize::from(step.effect(&Known::new(input.clone())) != Effect::ReadOnly);
+    world.bench().run(step, input.clone()).await.output();
+    assert_eq!(world.effects(), expected, "`{}`: effects after one run", step.name());
+    if step.repeat(&Known::new(input.clone())) == Repeat::Safe {
+        world.bench().attempt(2).run(step, input.clone()).await.output();
+        assert_eq!(
+            world.effects(),
+            expected,
+            "`{}` says that twice equals once",
+            step.name()
+        );
+    } else {
+        let verdict = world.bench().probe(step, input).await.expect("the probe answers");
+        assert!(
+            matches!(verdict, Probe::Succeeded(_)),
+            "`{}`: the probe of what was done says {verdict:?}",
+            step.name()
+        );
+    }
+}
+
+/// Cut off after each time that it saved something, and taken up again as the engine would, the step comes to the same
+/// output with one effect.
+///
+/// # Panics
+/// Where the step type breaks that promise, or saves nothing, so that there is nothing to check.
+pub async fn resumes_after_each_checkpoint<W: World>(step: &dyn AnyStepType, make: impl Fn() -> W, input: Value) {
+    let world = make();
+    let whole = world.bench().run(step, input.clone()).await;
+    let (saves, effects) = (whole.saves(), world.effects());
+    let output = whole.output();
+    assert!(saves > 0, "`{}` saves nothing", step.name());
+    for cut in 1..=saves {
+        let world = make();
+        let first = world.bench().run_until(step, input.clone(), cut).await;
+        let (resumed, attempts) = take_up(step, &world, &first, input.clone()).await;
+        assert_eq!(resumed, output, "`{}`, cut after save {cut}: the output", step.name());
+        assert_eq!(
+            world.effects(),
+            effects,
+            "`{}`, cut after save {cut}: effects ({attempts} attempts)",
+            step.name()
+        );
+    }
+}
+
+/// What the engine does with an attempt whose end is not known.
+async fn take_up(step: &dyn AnyStepType, world: &impl World, first: &Ran, input: Value) -> (Value, u32) {
+    let mut bench = world.bench().attempt(2);
+    if let Some(saved) = first.outputs.last() {
+        bench = bench.saved_output(saved.clone());
+    }
+    let with_checkpoint = match first.checkpoints.last() {
+        Some(checkpoint) => bench.clone().checkpoint(checkpoint.clone()),
+        None => bench.clone(),
+    };
+    let safe = step.repeat(&Known::new(input.clone())) == Repeat::Safe;
+    for _ in 0..200 {
+        match with_checkpoint
+            .probe(step, input.clone())
+            .await
+            .expect("the probe answers")
+        {
+            Probe::Succeeded(output) => return (output, 1),
+            Probe::NotStarted => return (bench.run(step, input).await.output(), 2),
+            Probe::Running => tokio::time::sleep(Duration::from_millis(50)).await,
+            Probe::Partial { .. } | Probe::Unknown { .. } if safe => {
+                return (with_checkpoint.run(step, input).await.output(), 2);
+            }
+            other => panic!("`{}` may not be done twice, and its probe says {other:?}", step.name()),
+        }
+    }
+    panic!("`{}`: the probe says for ever that it runs", step.name());
+}
+
+/// Told to stop after a moment, the step ends soon: cancelled, or done if it was quicker than that.
+///
+/// # Panics
+/// Where it does not end within `patience`, or ends with another error.
+pub async fn cancels_promptly<W: World>(
+    step: &dyn AnyStepType,
+    make: impl Fn() -> W,
+    input: Value,
+    after: Duration,
+    patience: Duration,
+) {
+    let bench = make().bench();
+    let cancel = bench.cancellation();
+    let told = async {
+        tokio::time::sleep(after).await;
+        cancel.cancel();
+    };
+    let began = Instant::now();
+    let both = async { tokio::join!(bench.run(step, input), told).0 };
+    let ran = tokio::time::timeout(after + patience, both).await;
+    let ran = ran.unwrap_or_else(|_| panic!("`{}` did not stop within {:?}", step.name(), began.elapsed()));
+    if let Some(Err(error)) = ran.result {
+        assert_eq!(error.kind(), StepErrorKind::Cancelled, "`{}`: {error}", step.name());
+    }
+}
+
+/// A preview changes nothing, says what it says twice, and where it says *computed*, a run then makes those very
+/// changes.
+///
+/// # Panics
+/// Where the step type breaks that promise.
+pub async fn preview_writes_nothing<W: World>(step: &dyn AnyStepType, make: impl Fn() -> W, input: Value) {
+    let world = make();
+    let first = world
+        .bench()
+        .preview(step, input.clone())
+        .await
+        .expect("the preview answers");
+    let again = world
+        .bench()
+        .preview(step, input.clone())
+        .await
+        .expect("the preview answers");
+    assert_eq!(world.effects(), 0, "`{}`: a preview is not to write", step.name());
+    assert_eq!(first, again, "`{}`: two previews of the same world", step.name());
+    if first.grade == jm_step::Grade::Computed {
+        let ran = world.bench().run(step, input).await;
+        assert_eq!(
+            ran.changes,
+            first.changes,
+            "`{}`: what was announced and what was done",
+            step.name()
+        );
+        ran.output();
+    }
+}
