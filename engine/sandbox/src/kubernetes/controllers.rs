@@ -1,0 +1,176 @@
+//! What a control plane does behind its API: workloads bring forth pods, pods run, what is deleted goes away.
+//!
+//! One task looks at everything again after every change (level-triggered), so that a restart needs no memory.
+
+mod daemon_set;
+mod deployment;
+mod endpoints;
+mod events;
+mod garbage;
+mod jobs;
+mod namespaces;
+mod pods;
+mod replica_set;
+mod revisions;
+mod stateful_set;
+mod volumes;
+mod workload;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::handlers::change::{self, Note, Part};
+use super::handlers::delete::{self, Options};
+use super::kinds;
+use super::patch::managed::Writer;
+use super::store::{Key, Store};
+use super::{Settings, object};
+
+/// How long changes are let come together before they are looked at.
+const TOGETHER: Duration = Duration::from_millis(5);
+/// How often time alone is a reason to look.
+const TICK: Duration = Duration::from_millis(500);
+
+/// The cluster as controllers see it.
+pub(super) struct Cluster {
+    pub(super) store: Arc<Store>,
+    pub(super) settings: Settings,
+    /// The authority's certificate, which every namespace is given.
+    pub(super) authority: String,
+}
+
+/// Runs all controllers until told to stop.
+pub(super) async fn run(cluster: Cluster, stop: CancellationToken) {
+    let mut revisions = cluster.store.subscribe();
+    let mut pods = pods::Pods::default();
+    while !stop.is_cancelled() {
+        revisions.borrow_and_update();
+        let wake = pass(&cluster, &mut pods);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep_until(wake) => {}
+            changed = revisions.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                tokio::time::sleep(TOGETHER).await;
+            }
+        }
+    }
+}
+
+/// Looks at everything once, and says when time alone asks for another look.
+fn pass(cluster: &Cluster, pods: &mut pods::Pods) -> Instant {
+    namespaces::pass(cluster);
+    deployment::pass(cluster);
+    replica_set::pass(cluster);
+    stateful_set::pass(cluster);
+    daemon_set::pass(cluster);
+    jobs::pass(cluster);
+    volumes::pass(cluster);
+    let next = pods.pass(cluster);
+    endpoints::pass(cluster);
+    garbage::pass(cluster);
+    events::forget_old(cluster);
+    next.min(Instant::now() + TICK)
+}
+
+/// The name under which most controllers write.
+const MANAGER: &str = "kube-controller-manager";
+
+impl Cluster {
+    /// Makes an object. One that is there already, or a namespace that is ending, is no reason to complain.
+    fn make(&self, resource: &str, new: Value) -> Option<Arc<Value>> {
+        let note = Note::Update(Writer {
+            manager: MANAGER,
+            subresource: "",
+        });
+        let made = self
+            .store
+            .write(|transaction| change::insert(transaction, kinds::stored(resource), new, note));
+        made.inspect_err(|error| tracing::debug!(?error, resource, "a controller could not make an object"))
+            .ok()
+    }
+
+    /// Changes the wanted part of an object, as it is now, where it is still the same one.
+    fn change(&self, resource: &str, known: &Value, edit: impl FnOnce(&mut Value)) {
+        self.write(
+            resource,
+            known,
+            Part::Wanted,
+            Writer {
+                manager: MANAGER,
+                subresource: "",
+            },
+            edit,
+        );
+    }
+
+    /// Changes the status of an object.
+    fn report(&self, resource: &str, known: &Value, manager: &str, edit: impl FnOnce(&mut Value)) {
+        self.write(
+            resource,
+            known,
+            Part::Status,
+            Writer {
+                manager,
+                subresource: "status",
+            },
+            edit,
+        );
+    }
+
+    fn write(&self, resource: &str, known: &Value, part: Part, writer: Writer<'_>, edit: impl FnOnce(&mut Value)) {
+        let outcome = self.store.write(|transaction| {
+            let Some(now) = transaction.get(&Key::of(resource, known)) else {
+                return Ok(());
+            };
+            if object::uid(&now) != object::uid(known) {
+                return Ok(());
+            }
+            let mut new = (*now).clone();
+            edit(&mut new);
+            if new == *now {
+                return Ok(());
+            }
+            change::replace(
+                transaction,
+                kinds::stored(resource),
+                &now,
+                new,
+                part,
+                Note::Update(writer),
+            )
+            .map(drop)
+        });
+        if let Err(error) = outcome {
+            tracing::debug!(?error, resource, "a controller could not change an object");
+        }
+    }
+
+    /// Deletes an object, where it is still the same one and not on its way already.
+    fn delete(&self, resource: &str, known: &Value, options: &Options) {
+        let outcome = self
+            .store
+            .write(|transaction| match transaction.get(&Key::of(resource, known)) {
+                Some(now) if object::uid(&now) == object::uid(known) => {
+                    delete::delete(transaction, kinds::stored(resource), &now, options).map(drop)
+                }
+                _ => Ok(()),
+            });
+        if let Err(error) = outcome {
+            tracing::debug!(?error, resource, "a controller could not delete an object");
+        }
+    }
+
+    /// The objects of a resource in a namespace that a controller manages.
+    fn controlled(&self, resource: &str, owner: &Value) -> Vec<Arc<Value>> {
+        let (_, mut all) = self.store.list(resource, Some(object::namespace(owner)));
+        all.retain(|one| object::is_controlled_by(one, object::uid(owner)));
+        all
+    }
+}
