@@ -57,11 +57,12 @@ pub fn compile(
     problems.extend(document.found.iter().cloned());
     problems.extend(targets.into_iter().flat_map(TargetsDocument::found).cloned());
     let work = Work::new(document, registry, arguments, targets, mode, now, &mut problems);
-    let edges = check::references::check(&work, &mut problems);
+    let bindings = check::targets::check(&work, &mut problems);
+    let edges = check::references::check(&work, &bindings, &mut problems);
     let draft = Draft::new(work.main, work.steps.len(), edges);
     check::policy::cycles(&work, &draft, &mut problems);
-    let bindings = check::targets::check(&work, &mut problems);
     let knowns = check::inputs::check(&work, &mut problems);
+    check::secrets::check(&work, &mut problems);
     let traits = seal::traits(&work, &knowns);
     check::policy::check(&work, &draft, &traits, &mut problems);
     let mut found = problems.into_found();
@@ -81,7 +82,6 @@ pub(crate) struct Work<'a> {
     pub(crate) registry: &'a Registry,
     pub(crate) targets: Option<&'a TargetsDocument>,
     pub(crate) now: Timestamp,
-    pub(crate) arguments: &'a Arguments,
     pub(crate) scope: CompileScope,
     /// Main steps, then those of `finally`.
     pub(crate) steps: Vec<Draftee<'a>>,
@@ -145,7 +145,6 @@ impl<'a> Work<'a> {
             registry,
             targets,
             now,
-            arguments,
             scope: CompileScope::new(document, arguments, mode, problems),
             main: spec.steps.len(),
             steps,

@@ -42,8 +42,9 @@ pub fn parse(text: &str) -> Option<Duration> {
 pub fn show(duration: Duration) -> String {
     let mut left = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let mut text = String::new();
-    // Weeks read worse than days: `30d`, not `4w2d`.
-    for (unit, size) in &UNITS[1..] {
+    // As people say it: `30d`, not `4w2d`; `24h`, not `1d`.
+    let days = if left >= 2 * UNITS[1].1 { 1 } else { 2 };
+    for (unit, size) in &UNITS[days..] {
         if left >= *size {
             text.push_str(&format!("{}{unit}", left / size));
             left %= size;

@@ -20,6 +20,8 @@ mod template;
 mod yaml;
 
 pub mod duration;
+pub mod export;
+pub mod schema;
 
 pub use arguments::{Arguments, Given};
 pub use code::{codes, explain};
@@ -35,3 +37,8 @@ pub use targets::{Contact, RenderedTargets, TargetsDocument, parse_targets};
 pub use template::{
     Evaluated, Expression, InputTemplate, Outputs, RenderError, Rendered, Scope, StepScope, StepStatus, UnknownLeaf,
 };
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

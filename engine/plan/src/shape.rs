@@ -162,6 +162,14 @@ impl<'s> Shape<'s> {
         }
     }
 
+    /// The first declaration of a field.
+    pub(crate) fn only_field(self, name: &str) -> Option<Shape<'s>> {
+        match self.field(name) {
+            Field::Declared(shapes) => shapes.first().copied(),
+            _ => None,
+        }
+    }
+
     /// The fields that it declares, in the order of the schema.
     pub(crate) fn field_names(self) -> Vec<&'s str> {
         let mut names: Vec<&str> = Vec::new();

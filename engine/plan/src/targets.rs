@@ -14,6 +14,7 @@ use crate::span::{Source, Spanned, source};
 use crate::template::{Names, Part, PartKind};
 use crate::yaml::{self, Kind, Node};
 pub use render::RenderedTargets;
+pub(crate) use render::{misused, unknown_provider};
 
 /// The fields of a target that are jm's; the others are its provider's.
 const OWN_FIELDS: [&str; 3] = ["provider", "optional", "identity"];

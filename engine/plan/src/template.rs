@@ -8,6 +8,7 @@ mod pieces;
 mod references;
 mod render;
 mod scope;
+mod types;
 
 use std::sync::Arc;
 
@@ -22,10 +23,11 @@ use crate::yaml::{Kind, Node};
 pub(crate) use engine::parse_code;
 pub(crate) use evaluate::{Found, Lookup, evaluate};
 pub(crate) use pieces::Scalar;
-pub(crate) use references::{Reference, Root, secret_form};
+pub(crate) use references::{Reference, Root, Segment, secret_form};
 pub(crate) use render::as_text;
 pub use render::{RenderError, Rendered, UnknownLeaf};
 pub(crate) use scope::found;
+pub(crate) use types::{Type, Types};
 pub use scope::{Evaluated, Outputs, Scope, StepScope, StepStatus};
 
 /// What an expression may name: a plan's differ from a targets file's.
@@ -136,6 +138,11 @@ impl Expression {
             condition,
         })))
     }
+}
+
+/// The references in a part of an expression's tree.
+pub(crate) fn references_in(part: &minijinja::machinery::ast::Expr<'_>, whole: &Expression) -> Vec<Reference> {
+    references::within(part, whole.code(), whole.0.names)
 }
 
 fn shift(range: &std::ops::Range<usize>, by: usize) -> std::ops::Range<usize> {

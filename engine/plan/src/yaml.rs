@@ -79,13 +79,6 @@ impl Node {
         }
     }
 
-    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
-        match &self.kind {
-            Kind::Map(entries) => entries.iter().find(|(name, _)| name.value == key).map(|(_, node)| node),
-            _ => None,
-        }
-    }
-
     fn size(&self) -> usize {
         1 + match &self.kind {
             Kind::List(items) => items.iter().map(Node::size).sum(),

@@ -1,56 +1,175 @@
-//! Whether what stands under `with` fits the step type's input.
+//! Whether what stands under `with` fits the step type's input, and a target its provider's configuration.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use jm_step::Known;
+use serde_json::Value;
 
+use super::references::walk;
 use crate::code::Code;
 use crate::compile::{Draftee, Work};
+use crate::document::InputType;
 use crate::error::{PlanError, Problems};
-use crate::shape::{Shape, Violation, fit};
-use crate::template::{InputTemplate, Part, PartKind, Rendered};
+use crate::shape::{Kinds, Shape, Violation, fit};
+use crate::template::{
+    Expression, Found, InputTemplate, Lookup, Part, PartKind, Reference, Rendered, Root, Type, Types,
+};
 
 /// Checks all inputs; gives what is known of each.
 pub(crate) fn check(work: &Work<'_>, problems: &mut Problems) -> Vec<Known> {
-    work.steps.iter().map(|step| one(work, step, problems)).collect()
+    let schemas: HashMap<&str, Value> =
+        work.document.plan.inputs.iter().map(|input| (input.name.value.as_str(), input.schema())).collect();
+    let checker = Checker { work, schemas: &schemas };
+    work.steps.iter().map(|step| checker.step(step, problems)).collect()
 }
 
-fn one(work: &Work<'_>, step: &Draftee<'_>, problems: &mut Problems) -> Known {
-    let template = step.spec.with.clone().unwrap_or_else(|| InputTemplate::empty(step.place()));
-    let rendered = match template.render_with(&work.scope) {
-        Ok(rendered) => rendered,
-        Err(error) => {
-            problems.push(failed(&template, &error));
-            return Known::new(serde_json::Value::Null);
+struct Checker<'a, 'w> {
+    work: &'a Work<'w>,
+    schemas: &'a HashMap<&'a str, Value>,
+}
+
+impl Checker<'_, '_> {
+    fn step(&self, step: &Draftee<'_>, problems: &mut Problems) -> Known {
+        let template = step.spec.with.clone().unwrap_or_else(|| InputTemplate::empty(step.place()));
+        let rendered = match template.render_with(&self.work.scope) {
+            Ok(rendered) => rendered,
+            Err(error) => {
+                problems.push(failed(template.root(), &error));
+                return Known::new(Value::Null);
+            }
+        };
+        if let Some(schemas) = &step.schemas {
+            self.against_schema(step, &rendered, &template, Shape::root(&schemas.input), problems);
         }
+        rendered.known()
+    }
+
+    fn against_schema(
+        &self,
+        step: &Draftee<'_>,
+        rendered: &Rendered,
+        template: &InputTemplate,
+        shape: Shape<'_>,
+        problems: &mut Problems,
+    ) {
+        let unknown: HashSet<&str> = rendered.unknown.iter().map(|leaf| leaf.pointer.as_str()).collect();
+        let fit = fit(&rendered.value, shape, &|pointer| unknown.contains(pointer));
+        let mut sound = fit.violations.is_empty();
+        problems.extend(fit.violations.iter().map(|violation| as_error(violation, template.root())));
+        for (pointer, wanted) in &fit.open {
+            let error = self.open(template.root().at_pointer(pointer), *wanted);
+            sound &= error.is_none();
+            problems.extend(error);
+        }
+        if let (true, true, Some(step_type)) = (sound, rendered.is_whole(), &step.step_type) {
+            for issue in step_type.check(&rendered.value).err().unwrap_or_default() {
+                let at = place(template.root(), &issue.pointer, false);
+                problems.push(PlanError::at(Code::InvalidValue, at, issue.message).maybe_help(issue.help));
+            }
+        }
+    }
+
+    /// A value that is not known yet must be able to be what is wanted.
+    fn open(&self, part: &Part, wanted: Shape<'_>) -> Option<PlanError> {
+        match &part.kind {
+            PartKind::Text(_) => mismatch(&Type::of(Kinds::TEXT), wanted, part.span, None),
+            PartKind::Expression(expression) => {
+                let is = expression.static_type(self);
+                mismatch(&is, wanted, expression.span(), Some(expression)).or_else(|| self.default_fits(expression, wanted))
+            }
+            _ => None,
+        }
+    }
+
+    /// The default of an input that is passed on must fit where it goes.
+    fn default_fits(&self, expression: &Expression, wanted: Shape<'_>) -> Option<PlanError> {
+        let reference = expression.plain_reference().filter(|reference| reference.root == Root::Inputs)?;
+        let input = self.work.document.plan.inputs.iter().find(|input| input.name.value == reference.name())?;
+        let default = input.default.as_ref().filter(|_| reference.path.len() == 1 && input.kind != InputType::Secret)?;
+        let violation = fit(&default.value, wanted, &|_| false).violations.into_iter().next()?;
+        let message = format!("the default of input `{}` does not fit here: {}", reference.name(), violation.message);
+        let error = PlanError::at(violation.code, expression.span(), message).also(default.span, "the default");
+        Some(error.maybe_help(violation.help))
+    }
+}
+
+impl<'s> Types<'s> for Checker<'s, '_> {
+    fn type_of(&self, reference: &Reference) -> Type<'s> {
+        let described = |shapes: Result<Vec<Shape<'s>>, _>| match shapes {
+            Ok(shapes) if !shapes.is_empty() => Type::described(shapes),
+            _ => Type::ANY,
+        };
+        match reference.root {
+            Root::Inputs => match self.schemas.get(reference.name()) {
+                Some(schema) => described(walk(Shape::root(schema), &reference.path[1..])),
+                None => Type::ANY,
+            },
+            Root::Steps => {
+                let step = reference.step().and_then(|id| self.work.index.get(id.as_str()));
+                let schemas = step.and_then(|number| self.work.steps[*number].schemas.as_ref());
+                match (reference.output(), schemas) {
+                    (Some([]), Some(_)) => Type::of(Kinds::MAP),
+                    (Some(way), Some(schemas)) => described(walk(Shape::root(&schemas.output), way)),
+                    (None, _) => Type::of(Kinds::TEXT),
+                    _ => Type::ANY,
+                }
+            }
+            Root::Run if reference.name() == "drill" => Type::of(Kinds::BOOL),
+            Root::Run | Root::Objectives | Root::Env => Type::of(Kinds::TEXT),
+        }
+    }
+}
+
+/// Reports what can never be what is wanted.
+fn mismatch(is: &Type<'_>, wanted: Shape<'_>, at: miette::SourceSpan, expression: Option<&Expression>) -> Option<PlanError> {
+    let kinds = wanted.kinds();
+    let what = expression.map_or_else(|| "text with expressions in it".to_owned(), |expression| format!("`{}`", expression.text()));
+    if !is.kinds.meets(kinds) {
+        let message = format!("{what} is {}, and {} is wanted", is.kinds.shown(), kinds.without(Kinds::NULL).shown());
+        let error = PlanError::at(Code::WrongType, at, message);
+        return Some(match expression {
+            None => error.help("an expression that is to keep its type stands alone: `${{ ... }}` and nothing else"),
+            Some(_) if kinds.meets(Kinds::TEXT) => error.help("add `| string` to make it text"),
+            Some(_) => error,
+        });
+    }
+    let item = |shapes: &[Shape<'_>]| -> Option<Kinds> {
+        let items = shapes.iter().flat_map(|shape| shape.items()).map(|shape| shape.kinds());
+        items.reduce(|all, one| all | one)
     };
-    if let Some(schemas) = &step.schemas {
-        against_schema(step, &rendered, &template, Shape::root(&schemas.input), problems);
+    let (mine, theirs) = (item(&is.shapes)?, item(&[wanted])?);
+    (!mine.meets(theirs)).then(|| {
+        PlanError::at(Code::WrongType, at, format!("{what} is a list of {}, and a list of {} is wanted", mine.shown(), theirs.shown()))
+    })
+}
+
+/// Everything in the environment is unknown text.
+struct UnknownEnvironment;
+
+impl Lookup for UnknownEnvironment {
+    fn find(&self, _: &Reference) -> Found {
+        Found::Unknown(BTreeSet::new())
     }
-    rendered.known()
 }
 
-fn failed(template: &InputTemplate, error: &crate::RenderError) -> PlanError {
-    let at = template.expressions().into_iter().find(|expression| expression.text() == error.expression);
-    let at = at.map_or(template.root().span, |expression| expression.span());
-    PlanError::at(Code::ExpressionFailed, at, format!("the expression cannot be evaluated: {}", error.message))
-}
-
-fn against_schema(
-    step: &Draftee<'_>,
-    rendered: &Rendered,
-    template: &InputTemplate,
-    shape: Shape<'_>,
-    problems: &mut Problems,
-) {
-    let unknown = |pointer: &str| rendered.unknown.iter().any(|leaf| leaf.pointer == pointer);
-    let fit = fit(&rendered.value, shape, &unknown);
-    let sound = fit.violations.is_empty();
-    problems.extend(fit.violations.iter().map(|violation| as_error(violation, template.root())));
-    if let (true, true, Some(step_type)) = (sound, rendered.is_whole(), &step.step_type) {
-        for issue in step_type.check(&rendered.value).err().unwrap_or_default() {
-            let at = place(template.root(), &issue.pointer, false);
-            problems.push(PlanError::at(Code::InvalidValue, at, issue.message).maybe_help(issue.help));
+/// Checks a target's configuration, the environment being unknown.
+pub(crate) fn target(config: &Part, shape: Shape<'_>, problems: &mut Problems) {
+    match config.render(&UnknownEnvironment) {
+        Err(error) => problems.push(failed(config, &error)),
+        Ok(rendered) => {
+            let unknown: HashSet<&str> = rendered.unknown.iter().map(|leaf| leaf.pointer.as_str()).collect();
+            let fit = fit(&rendered.value, shape, &|pointer| unknown.contains(pointer));
+            problems.extend(fit.violations.iter().map(|violation| as_error(violation, config)));
         }
     }
+}
+
+fn failed(part: &Part, error: &crate::RenderError) -> PlanError {
+    let mut expressions = Vec::new();
+    part.collect(&mut expressions);
+    let at = expressions.into_iter().find(|expression| expression.text() == error.expression);
+    let at = at.map_or(part.span, Expression::span);
+    PlanError::at(Code::ExpressionFailed, at, format!("the expression cannot be evaluated: {}", error.message))
 }
 
 /// A violation at its place in the file.

@@ -1,0 +1,173 @@
+//! Secrets: where they may stand, and what looks as if one was written down.
+
+use std::sync::LazyLock;
+
+use miette::SourceSpan;
+use regex::Regex;
+
+use crate::code::Code;
+use crate::compile::Work;
+use crate::document::{InputType, PlanSpec};
+use crate::error::{PlanError, Problems};
+use crate::shape::Shape;
+use crate::span::{Source, span};
+use crate::targets::{TargetsDocument, misused, unknown_provider};
+use crate::template::{Expression, InputTemplate, Part, PartKind, Root, TextPiece, secret_form};
+
+/// Checks a plan, and the targets file with it.
+pub(crate) fn check(work: &Work<'_>, problems: &mut Problems) {
+    let plan = &work.document.plan;
+    for step in &work.steps {
+        if let Some(when) = step.spec.when.as_ref().filter(|when| reads_secret(when, plan)) {
+            problems.push(exposed(when));
+        }
+        if let Some(with) = &step.spec.with {
+            let shape = step.schemas.as_ref().map(|schemas| Shape::root(&schemas.input));
+            in_template(with.root(), shape, plan, problems);
+        }
+    }
+    for (_, output) in &plan.outputs {
+        outputs(output, plan, problems);
+    }
+    problems.extend(written(&work.document.source));
+    if let Some(targets) = work.targets {
+        problems.extend(in_targets(work, targets));
+    }
+}
+
+fn reads_secret(expression: &Expression, plan: &PlanSpec) -> bool {
+    expression.references().iter().any(|reference| {
+        let named = plan.inputs.iter().find(|input| input.name.value == reference.name());
+        reference.root == Root::Inputs && named.is_some_and(|input| input.kind == InputType::Secret)
+    })
+}
+
+fn exposed(expression: &Expression) -> PlanError {
+    let error = PlanError::at(Code::SecretMisused, expression.span(), "a secret cannot be used here");
+    error.help("it may be the whole value of a field that is marked secret, with `default(...)` at most")
+}
+
+fn outputs(output: &InputTemplate, plan: &PlanSpec, problems: &mut Problems) {
+    for expression in output.expressions().into_iter().filter(|expression| reads_secret(expression, plan)) {
+        problems.push(exposed(expression));
+    }
+}
+
+/// Walks a template beside its schema.
+fn in_template(part: &Part, shape: Option<Shape<'_>>, plan: &PlanSpec, problems: &mut Problems) {
+    let secret = shape.is_some_and(Shape::is_secret);
+    match &part.kind {
+        PartKind::Expression(expression) if reads_secret(expression, plan) => {
+            if !secret || secret_form(expression.code()).is_none() {
+                problems.push(exposed(expression));
+            }
+        }
+        PartKind::Text(pieces) => problems.extend(pieces.iter().filter_map(|piece| match piece {
+            TextPiece::Expression(expression) if reads_secret(expression, plan) => Some(exposed(expression)),
+            _ => None,
+        })),
+        PartKind::Literal(value) if secret && value.as_str().is_some_and(is_literal_secret) => {
+            let error = PlanError::at(Code::SecretInPlan, part.span, "a secret stands in the plan").label("this field holds secrets");
+            problems.push(error.help("declare an input of `type: secret` and write `${{ inputs.NAME }}` here"));
+        }
+        PartKind::List(items) => {
+            let inner = shape.and_then(|shape| shape.items().first().copied());
+            items.iter().for_each(|item| in_template(item, inner, plan, problems));
+        }
+        PartKind::Map(entries) => {
+            for (key, part) in entries {
+                in_template(part, shape.and_then(|shape| shape.only_field(&key.value)), plan, problems);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Whether a literal in a secret field is one: an address without a password is none.
+fn is_literal_secret(text: &str) -> bool {
+    !text.is_empty() && (!text.contains("://") || PATTERNS.iter().any(|(_, pattern)| pattern.is_match(text)))
+}
+
+/// What secrets look like, each with its name.
+static PATTERNS: LazyLock<Vec<(&str, Regex)>> = LazyLock::new(|| {
+    let patterns = [
+        ("a URL with a password", r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s:/@'\x22]+:(?P<secret>[^\s:/@'\x22${}]+)@"),
+        ("an AWS access key", r"\b(?P<secret>(?:AKIA|ASIA)[0-9A-Z]{16})\b"),
+        ("a private key", r"(?P<secret>-----BEGIN [A-Z ]*PRIVATE KEY-----)"),
+        ("a GitHub token", r"\b(?P<secret>gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{50,})"),
+        ("a Slack token", r"\b(?P<secret>xox[abprs]-[A-Za-z0-9-]{10,})"),
+    ];
+    patterns.into_iter().filter_map(|(name, pattern)| Some((name, Regex::new(pattern).ok()?))).collect()
+});
+
+/// Words that stand for a password in examples.
+const PLACEHOLDERS: [&str; 8] = ["password", "passwd", "pass", "secret", "xxx", "xxxx", "changeme", "***"];
+
+/// Whatever in a file looks like a secret, comments too.
+fn written(source: &Source) -> Vec<PlanError> {
+    let text = source.inner();
+    let mut found = Vec::new();
+    for (what, pattern) in PATTERNS.iter() {
+        for captures in pattern.captures_iter(text) {
+            let Some(secret) = captures.name("secret") else { continue };
+            if !PLACEHOLDERS.contains(&secret.as_str().to_lowercase().as_str()) {
+                let error = PlanError::at(Code::SecretInPlan, span(secret.range()), format!("{what} stands in the file"));
+                let help = "plans and targets files are read by many: take it from the environment, and change it, for it is known now";
+                found.push(error.help(help).in_source(source));
+            }
+        }
+    }
+    found
+}
+
+/// The targets file: providers, configurations with the environment unknown, and secrets.
+fn in_targets(work: &Work<'_>, targets: &TargetsDocument) -> Vec<PlanError> {
+    let mut problems = Problems::new(&targets.source);
+    problems.extend(written(&targets.source));
+    for spec in &targets.targets {
+        match work.registry.connection(&spec.provider.value) {
+            None => problems.push(unknown_provider(spec, work.registry)),
+            Some(connection) => {
+                let schema = connection.config_schema();
+                super::inputs::target(&spec.config, Shape::root(&schema), &mut problems);
+                target_secrets(&spec.config, Some(Shape::root(&schema)), &mut problems);
+            }
+        }
+    }
+    problems.into_found()
+}
+
+fn target_secrets(part: &Part, shape: Option<Shape<'_>>, problems: &mut Problems) {
+    let secret = shape.is_some_and(Shape::is_secret);
+    match &part.kind {
+        PartKind::Expression(expression) if secret && secret_form(expression.code()).is_none() => {
+            problems.push(misused(expression));
+        }
+        PartKind::Text(pieces) if secret => problems.extend(pieces.iter().filter_map(|piece| match piece {
+            TextPiece::Expression(expression) => Some(misused(expression)),
+            TextPiece::Literal(_) => None,
+        })),
+        PartKind::Literal(value) if secret && value.as_str().is_some_and(plain_secret) => {
+            problems.push(literal(part.span));
+        }
+        PartKind::List(items) => {
+            let inner = shape.and_then(|shape| shape.items().first().copied());
+            items.iter().for_each(|item| target_secrets(item, inner, problems));
+        }
+        PartKind::Map(entries) => {
+            for (key, part) in entries {
+                target_secrets(part, shape.and_then(|shape| shape.only_field(&key.value)), problems);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What [`written`] does not say already.
+fn plain_secret(text: &str) -> bool {
+    is_literal_secret(text) && !PATTERNS.iter().any(|(_, pattern)| pattern.is_match(text))
+}
+
+fn literal(at: SourceSpan) -> PlanError {
+    PlanError::at(Code::SecretInTargets, at, "a secret stands in the targets file").help("write `${{ env.NAME }}`")
+}

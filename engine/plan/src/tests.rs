@@ -1,0 +1,3 @@
+//! Whole plans: what compiles, and every kind of finding as people see it.
+
+mod page;
