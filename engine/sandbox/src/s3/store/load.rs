@@ -13,8 +13,21 @@ use super::multipart::{Upload, Uploads};
 use super::stamp::Stamp;
 use crate::SandboxError;
 
-/// Takes the store for this process. The system lets go of the lock when the process ends, however it ends.
-pub(super) fn lock(path: &Path) -> Result<File, SandboxError> {
+/// A store's lock. The system lets go of it when the process ends, however it ends.
+#[derive(Debug)]
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child process just being started may hold the same open file a moment longer.
+        if let Err(error) = self.0.unlock() {
+            tracing::warn!(%error, "the lock of the S3 stand-in's folder");
+        }
+    }
+}
+
+/// Takes the store for this process.
+pub(super) fn lock(path: &Path) -> Result<Lock, SandboxError> {
     let file = File::create(path).map_err(SandboxError::file("create", path))?;
     let taken = file.try_lock().map_err(|error| match error {
         TryLockError::Error(error) => error,
@@ -24,7 +37,7 @@ pub(super) fn lock(path: &Path) -> Result<File, SandboxError> {
         ),
     });
     taken.map_err(SandboxError::file("lock", path))?;
-    Ok(file)
+    Ok(Lock(file))
 }
 
 /// Makes the folder for files under way, empty.

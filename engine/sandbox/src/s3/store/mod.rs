@@ -20,7 +20,7 @@ mod stamp;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
@@ -52,7 +52,7 @@ pub(crate) struct Store {
     buckets: RwLock<BTreeMap<String, Arc<Bucket>>>,
     shared: Shared,
     /// Held as long as the store lives.
-    _lock: File,
+    _lock: load::Lock,
 }
 
 impl Store {

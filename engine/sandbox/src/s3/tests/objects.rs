@@ -282,3 +282,93 @@ async fn what_the_server_cannot_do_it_refuses() {
     assert_eq!(refusal(lifecycle), (501, "NotImplemented".into()));
     put().server_side_encryption("AES256".into()).send().await.unwrap();
 }
+
+#[tokio::test]
+async fn pages_of_one_go_on_behind_common_prefixes() {
+    let running = running().await;
+    let keys = ["a/1 +", "a/2", "b", "c/é", "d"];
+    for key in keys {
+        running.put(key, b"").await;
+        running.put(key, b"").await;
+        let begin = running.client.create_multipart_upload().bucket(BUCKET).key(key);
+        begin.send().await.unwrap();
+    }
+    let expected = ["a/", "b", "c/", "d"];
+    assert_eq!(objects_in_pages(&running).await, expected);
+    assert_eq!(objects_v2_in_pages(&running).await, expected);
+    assert_eq!(versions_in_pages(&running).await, ["a/", "b", "b", "c/", "d", "d"]);
+    assert_eq!(uploads_in_pages(&running).await, expected);
+}
+
+async fn objects_in_pages(running: &Running) -> Vec<String> {
+    let (mut found, mut marker) = (Vec::new(), None);
+    loop {
+        let list = running.client.list_objects().bucket(BUCKET).delimiter("/").max_keys(1);
+        let page = list.set_marker(marker).send().await.unwrap();
+        found.extend(page.common_prefixes().iter().filter_map(|one| one.prefix.clone()));
+        found.extend(page.contents().iter().filter_map(|one| one.key.clone()));
+        assert_eq!(
+            page.is_truncated(),
+            page.next_marker.as_ref().map(|_| true).or(Some(false))
+        );
+        match page.next_marker {
+            None => return found,
+            next => marker = next,
+        }
+    }
+}
+
+async fn objects_v2_in_pages(running: &Running) -> Vec<String> {
+    let list = running
+        .client
+        .list_objects_v2()
+        .bucket(BUCKET)
+        .delimiter("/")
+        .max_keys(1);
+    let (mut found, mut pages) = (Vec::new(), list.into_paginator().send());
+    while let Some(page) = pages.next().await {
+        let page = page.unwrap();
+        found.extend(page.common_prefixes().iter().filter_map(|one| one.prefix.clone()));
+        found.extend(page.contents().iter().filter_map(|one| one.key.clone()));
+    }
+    found
+}
+
+async fn versions_in_pages(running: &Running) -> Vec<String> {
+    let (mut found, mut key, mut version) = (Vec::new(), None, None);
+    loop {
+        let list = running
+            .client
+            .list_object_versions()
+            .bucket(BUCKET)
+            .delimiter("/")
+            .max_keys(1);
+        let list = list.set_key_marker(key).set_version_id_marker(version);
+        let page = list.send().await.unwrap();
+        found.extend(page.common_prefixes().iter().filter_map(|one| one.prefix.clone()));
+        found.extend(page.versions().iter().filter_map(|one| one.key.clone()));
+        if page.is_truncated() != Some(true) {
+            return found;
+        }
+        (key, version) = (page.next_key_marker, page.next_version_id_marker);
+    }
+}
+
+async fn uploads_in_pages(running: &Running) -> Vec<String> {
+    let (mut found, mut key, mut id) = (Vec::new(), None, None);
+    loop {
+        let list = running
+            .client
+            .list_multipart_uploads()
+            .bucket(BUCKET)
+            .delimiter("/")
+            .max_uploads(1);
+        let page = list.set_key_marker(key).set_upload_id_marker(id).send().await.unwrap();
+        found.extend(page.common_prefixes().iter().filter_map(|one| one.prefix.clone()));
+        found.extend(page.uploads().iter().filter_map(|one| one.key.clone()));
+        if page.is_truncated() != Some(true) {
+            return found;
+        }
+        (key, id) = (page.next_key_marker, page.next_upload_id_marker);
+    }
+}
