@@ -1,6 +1,6 @@
 //! What reporters see: facts that are on disk, and passing news that never will be.
 
-use jm_step::{StepId, TargetName, Unit};
+use jm_step::{Grade, StepId, TargetName, Unit};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +40,13 @@ pub enum Event {
         /// What it said where it does not.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         detail: Option<String>,
+    },
+    /// A dry run has come so far.
+    Previewed {
+        /// The step.
+        step: StepId,
+        /// What its preview is worth.
+        grade: Grade,
     },
     /// Something that people should know and that changes nothing, such as an input that has another value now.
     Notice {

@@ -4,6 +4,8 @@
 //! before its effect is started or shown.
 
 mod dispatcher;
+mod dry_run;
+pub use dry_run::{DryRun, DryStatus, DryStep, DryVerdict, TargetLook, dry_run};
 mod error;
 pub use error::{RunError, TargetProblem};
 mod event;
@@ -14,7 +16,7 @@ pub use files::RunFiles;
 mod gate;
 pub mod graph;
 mod guard;
-pub use guard::{Consent, DataLoss, GuardQuestion, Person};
+pub use guard::{Consent, DataLoss, GuardQuestion, Person, data_loss};
 pub mod journal;
 pub use journal::{OperatorVerb, Payload, Record, RecordKind, RunStatus};
 mod ledger;
@@ -37,3 +39,5 @@ mod state;
 pub use state::{FailedAttempt, Frontier, IllegalTransition, RunState, StepEntry, StepState};
 mod store;
 pub use store::{RunDir, StateDir, StoreError};
+mod summary;
+pub use summary::{Objective, RunSummary, StepSummary, durations, summarize};

@@ -77,6 +77,8 @@ pub struct Options {
     pub grace: Duration,
     /// A dry run that reads nothing.
     pub offline: bool,
+    /// How long steps took in earlier runs, see [`crate::durations`]: what a dry run expects.
+    pub expected: BTreeMap<StepId, Duration>,
 }
 
 impl Default for Options {
@@ -89,6 +91,7 @@ impl Default for Options {
             per_target: None,
             grace: Duration::from_secs(5),
             offline: false,
+            expected: BTreeMap::new(),
         }
     }
 }

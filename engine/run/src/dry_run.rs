@@ -1,0 +1,654 @@
+//! A dry run: every step is asked what it would do, in order, with what is known; nothing is written anywhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jm_plan::{Evaluated, OnFailure, Outputs, PlannedStep, Rendered, Scope, StepScope, StepStatus};
+use jm_step::{
+    Change, Connections, ContextParts, Effect, ErrorSummary, Grade, OpenContext, Preview, ReadContext, StepError,
+    StepErrorKind, StepId, TargetName,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::RunError;
+use crate::event::Event;
+use crate::graph::Graph;
+use crate::guard::{self, DataLoss};
+use crate::journal::Record;
+use crate::payload::presentable;
+use crate::reporter::Reporter;
+use crate::run::Run;
+use crate::state::{RunState, StepState};
+use crate::{resume, scope};
+
+mod gate;
+use gate::DryGate;
+
+/// What a plan would do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DryRun {
+    /// The plan's name.
+    pub plan: String,
+    /// For people.
+    pub title: Option<String>,
+    /// Digest of the plan's text.
+    pub digest: String,
+    /// The targets' name.
+    pub targets_name: String,
+    /// Whether it goes on with a run instead of beginning one.
+    pub resumes: bool,
+    /// What was found.
+    pub verdict: DryVerdict,
+    /// The targets that the plan uses.
+    pub targets: Vec<TargetLook>,
+    /// The main steps, each after what it waits for.
+    pub steps: Vec<DryStep>,
+    /// The steps of `finally`.
+    pub finally: Vec<DryStep>,
+    /// The first step that cannot be taken back.
+    pub point_of_no_return: Option<StepId>,
+    /// What is promised for the recovery time, in seconds.
+    pub rto: Option<u64>,
+    /// What the critical path is expected to take, in seconds, where every step on it was run before.
+    pub expected: Option<u64>,
+    /// The data that would be lost, where a preview can say.
+    pub data_loss: Option<DataLoss>,
+    /// What a guard would refuse.
+    pub refusals: Vec<ErrorSummary>,
+}
+
+/// What a dry run comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DryVerdict {
+    /// Nothing was found that would stop it.
+    Ready,
+    /// A step would fail. Exit code 4.
+    WouldFail,
+    /// A guard would refuse it. Exit code 10.
+    Refused,
+}
+
+/// A target as it is found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TargetLook {
+    /// Which.
+    pub target: TargetName,
+    /// Whether it answers; `None` where nothing was read.
+    pub up: Option<bool>,
+    /// Whether the plan repairs it, so that it may be down.
+    pub repairs: bool,
+    /// What it said where it does not answer, or why it is not configured.
+    pub detail: Option<String>,
+}
+
+/// Whether a step would run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DryStatus {
+    /// It runs.
+    WillRun,
+    /// It runs or not: its `if` waits for something that is known only later.
+    MayRun,
+    /// It is not needed.
+    Skipped,
+    /// A step that it needs would fail.
+    Blocked,
+    /// It is done already, in the run that is resumed.
+    Done,
+    /// It was under way when the run broke off: the world is asked what became of it.
+    WillProbe,
+    /// It waits for a person.
+    Waits,
+}
+
+/// A step of a dry run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DryStep {
+    /// Its id.
+    pub id: StepId,
+    /// For people.
+    pub name: Option<String>,
+    /// Its step type.
+    pub uses: String,
+    /// The steps that come before it.
+    pub needs: Vec<StepId>,
+    /// The most that it does.
+    pub effect: Effect,
+    /// Whether it runs.
+    pub status: DryStatus,
+    /// How much what follows is worth.
+    pub grade: Grade,
+    /// Why it is skipped, blocked, or not certain.
+    pub because: Option<String>,
+    /// One line for people.
+    pub summary: Option<String>,
+    /// What it would change.
+    pub changes: Vec<Change>,
+    /// Its input: secrets masked, unknown parts as `(known after x)`.
+    pub input: Value,
+    /// Whether parts of the input are the predicted outputs of other steps.
+    pub predicted_input: bool,
+    /// The steps whose outputs it waits for.
+    pub waits_for: Vec<StepId>,
+    /// What will stop it.
+    pub error: Option<ErrorSummary>,
+}
+
+/// Tries a run without doing it. With the records of an earlier session, what a resume would do.
+pub async fn dry_run(run: &Run, prior: &[Record], reporter: &mut dyn Reporter) -> Result<DryRun, RunError> {
+    let mut trial = Trial::new(run, prior)?;
+    let targets = trial.look_at_targets().await;
+    let order: Vec<usize> = trial
+        .graph
+        .topological()
+        .into_iter()
+        .chain(trial.graph.finally())
+        .collect();
+    let mut steps = Vec::new();
+    for i in order {
+        let step = trial.step(i).await;
+        let (id, grade) = (step.id.clone(), step.grade);
+        reporter.report(&Event::Previewed { step: id, grade }, &trial.state);
+        steps.push(step);
+    }
+    Ok(trial.sum_up(targets, steps))
+}
+
+struct Trial<'r> {
+    run: &'r Run,
+    graph: Arc<Graph>,
+    planned: Vec<&'r PlannedStep>,
+    state: RunState,
+    resumes: bool,
+    scope: Scope,
+    connections: Connections,
+    down: BTreeSet<TargetName>,
+    seen: BTreeMap<usize, Seen>,
+    refusals: Vec<ErrorSummary>,
+}
+
+/// What was found out about a step, for those that come after it.
+#[derive(Clone, Copy, PartialEq)]
+struct Seen {
+    fails: bool,
+    changes: bool,
+    predicts: bool,
+}
+
+impl<'r> Trial<'r> {
+    fn new(run: &'r Run, prior: &[Record]) -> Result<Self, RunError> {
+        let graph = Arc::new(Graph::of(&run.plan));
+        let mut state = RunState::of(&graph).and(prior)?;
+        let mut scope = scope::opening(run);
+        if state.opened().is_some() {
+            state = resumed(run, state)?;
+            let all = (0..state.steps().len()).collect();
+            let refreshed = scope::refresh(&mut scope, &state, &all, &*run.files);
+            refreshed.map_err(|error| RunError::Refused(Box::new(error.summary())))?;
+            // What is not settled is not known.
+            let settled = |id: &StepId| state.step(id.as_str()).is_some_and(|entry| entry.state.is_settled());
+            scope.steps.retain(|id, _| settled(id));
+        }
+        scope.run = json!({ "id": run.info.id, "plan": run.info.plan, "drill": run.info.drill });
+        let cx = OpenContext {
+            secrets: run.secrets.clone(),
+            environment: run.environment.clone(),
+            run: run.info.id.clone(),
+        };
+        let gate = DryGate::new(run, state.targets());
+        Ok(Self {
+            planned: run.plan.all_steps().collect(),
+            connections: Connections::new(run.targets.clone(), Arc::new(gate), cx),
+            resumes: !prior.is_empty(),
+            down: BTreeSet::new(),
+            seen: BTreeMap::new(),
+            refusals: Vec::new(),
+            run,
+            graph,
+            state,
+            scope,
+        })
+    }
+
+    async fn look_at_targets(&mut self) -> Vec<TargetLook> {
+        let mut looks = Vec::new();
+        for target in self.run.plan.targets_used() {
+            let mut look = TargetLook {
+                repairs: self.run.plan.repairs().contains(&target),
+                up: None,
+                detail: self.run.not_configured.get(&target).cloned(),
+                target,
+            };
+            if look.detail.is_none() && !self.run.options.offline {
+                let opened = self.connections.open(&look.target).await;
+                look.up = Some(opened.is_ok());
+                if let Err(error) = opened {
+                    self.missed(&mut look, &error);
+                }
+            }
+            looks.push(look);
+        }
+        looks
+    }
+
+    fn missed(&mut self, look: &mut TargetLook, error: &StepError) {
+        let shown = presentable(&self.run.secrets, error.summary());
+        look.detail = Some(shown.message.clone());
+        self.down.insert(look.target.clone());
+        if error.kind() == StepErrorKind::Refused {
+            self.refusals.push(shown);
+        }
+    }
+
+    async fn step(&mut self, i: usize) -> DryStep {
+        let planned = self.planned[i];
+        let mut step = blank(planned, self.run);
+        self.judge(i, &mut step).await;
+        if let Some(error) = step.error.take() {
+            step.error = Some(presentable(&self.run.secrets, error));
+        }
+        for change in &mut step.changes {
+            change.object = self.run.secrets.mask(&change.object).into_owned();
+            for side in [&mut change.before, &mut change.after].into_iter().flatten() {
+                self.run.secrets.mask_json(side);
+            }
+        }
+        step.summary = step.summary.map(|text| self.run.secrets.mask(&text).into_owned());
+        self.run.secrets.mask_json(&mut step.input);
+        step
+    }
+
+    async fn judge(&mut self, i: usize, step: &mut DryStep) {
+        if self.has_happened(i, step) || self.cannot_run(i, step) {
+            return;
+        }
+        let planned = self.planned[i];
+        match planned.when.as_ref().map(|when| when.evaluate(&self.scope)) {
+            None | Some(Ok(Evaluated::Value(Value::Bool(true)))) => {}
+            Some(Ok(Evaluated::Value(_))) => {
+                let text = planned.when.as_ref().map(|when| when.text()).unwrap_or_default();
+                return self.skip(i, step, format!("`{text}` is false"));
+            }
+            Some(Ok(Evaluated::Unknown { waits_for })) => {
+                step.status = DryStatus::MayRun;
+                step.because = Some(known_after("whether it runs", &waits_for));
+            }
+            Some(Err(error)) => return self.fails(i, step, &StepError::invalid_input(error.to_string())),
+        }
+        match planned.input.render(&self.scope) {
+            Err(error) => self.fails(i, step, &StepError::invalid_input(error.to_string())),
+            Ok(rendered) => self.preview(i, step, rendered).await,
+        }
+    }
+
+    /// Steps of a run that is resumed, which are not previewed any more.
+    fn has_happened(&mut self, i: usize, step: &mut DryStep) -> bool {
+        step.status = match &self.state.entry(i).state {
+            StepState::Succeeded => DryStatus::Done,
+            StepState::Skipped { because, .. } => {
+                step.because = Some(because.clone());
+                DryStatus::Skipped
+            }
+            StepState::Unclear { .. } => DryStatus::WillProbe,
+            StepState::Awaiting { .. } => DryStatus::Waits,
+            _ => return false,
+        };
+        step.grade = match step.status {
+            DryStatus::Done | DryStatus::Skipped => Grade::Verified,
+            _ => Grade::Unknown,
+        };
+        if matches!(step.status, DryStatus::WillProbe | DryStatus::Waits) {
+            self.leave_open(i, step);
+        } else {
+            self.see(i, false, false, false);
+        }
+        true
+    }
+
+    fn leave_open(&mut self, i: usize, step: &DryStep) {
+        let id = step.id.clone();
+        let outputs = Outputs::Unknown {
+            of: id.clone(),
+            partial: None,
+        };
+        self.scope.steps.insert(
+            id,
+            StepScope {
+                status: StepStatus::Unknown,
+                outputs,
+            },
+        );
+        self.see(i, false, self.planned[i].effect != Effect::ReadOnly, false);
+    }
+
+    fn cannot_run(&mut self, i: usize, step: &mut DryStep) -> bool {
+        let planned = self.planned[i];
+        let absent = planned
+            .bindings
+            .values()
+            .find_map(|target| Some((target, self.run.not_configured.get(target)?)));
+        if let Some((target, reason)) = absent {
+            self.skip(i, step, format!("target `{target}` is not configured: {reason}"));
+            return true;
+        }
+        let blocks = |need: &&crate::graph::Need| {
+            let tolerated = self.planned[need.node].on_failure == OnFailure::Continue;
+            !need.excused && !tolerated && self.seen.get(&need.node).is_some_and(|seen| seen.fails)
+        };
+        let Some(by) = self.graph.node(i).needs.iter().find(blocks).map(|need| need.node) else {
+            return false;
+        };
+        step.status = DryStatus::Blocked;
+        step.grade = Grade::Unknown;
+        step.because = Some(format!("`{}` would fail", self.planned[by].id));
+        self.settle(i, StepStatus::Blocked);
+        self.see(i, true, false, false);
+        true
+    }
+
+    fn skip(&mut self, i: usize, step: &mut DryStep, because: String) {
+        step.status = DryStatus::Skipped;
+        step.grade = Grade::Verified;
+        step.because = Some(because);
+        self.settle(i, StepStatus::Skipped);
+        self.see(i, false, false, false);
+    }
+
+    fn fails(&mut self, i: usize, step: &mut DryStep, error: &StepError) {
+        step.grade = Grade::WouldFail;
+        step.error = Some(error.summary());
+        if error.kind() == StepErrorKind::Refused {
+            self.refusals.push(presentable(&self.run.secrets, error.summary()));
+        }
+        self.settle(i, StepStatus::Failed);
+        self.see(i, step.status == DryStatus::WillRun, false, false);
+    }
+
+    fn settle(&mut self, i: usize, status: StepStatus) {
+        let outputs = Outputs::Known(Value::Object(Map::new()));
+        self.scope
+            .steps
+            .insert(self.planned[i].id.clone(), StepScope { status, outputs });
+    }
+
+    fn see(&mut self, i: usize, fails: bool, changes: bool, predicts: bool) {
+        self.seen.insert(
+            i,
+            Seen {
+                fails,
+                changes,
+                predicts,
+            },
+        );
+    }
+
+    async fn preview(&mut self, i: usize, step: &mut DryStep, rendered: Rendered) {
+        let planned = self.planned[i];
+        step.input = rendered.shown();
+        step.effect = planned.step_type.effect(&rendered.known());
+        step.predicted_input = self
+            .graph
+            .node(i)
+            .needs
+            .iter()
+            .any(|need| self.seen.get(&need.node).is_some_and(|seen| seen.predicts));
+        if !rendered.is_whole() {
+            let waits: BTreeSet<StepId> = rendered
+                .unknown
+                .iter()
+                .flat_map(|leaf| leaf.waits_for.clone())
+                .collect();
+            step.waits_for = waits.into_iter().collect();
+            step.grade = Grade::Unknown;
+            step.because
+                .get_or_insert_with(|| known_after("its input", &step.waits_for));
+            return self.outcome(i, step, None);
+        }
+        if let Err(issues) = planned.step_type.check(&rendered.value) {
+            let all: Vec<String> = issues
+                .iter()
+                .map(|issue| format!("`{}` {}", issue.pointer, issue.message))
+                .collect();
+            return self.fails(i, step, &StepError::invalid_input(all.join("; ")));
+        }
+        if self.run.options.offline {
+            step.grade = Grade::Declared;
+            return self.outcome(i, step, None);
+        }
+        let asked = self.ask(i, rendered.value).await;
+        match asked {
+            Ok(preview) => self.previewed(i, step, preview),
+            Err(error) if self.is_premature(i, &error) => {
+                step.grade = Grade::Unknown;
+                step.because = Some(format!(
+                    "it cannot be looked at yet: {}",
+                    self.run.secrets.mask(error.message())
+                ));
+                self.outcome(i, step, None);
+            }
+            Err(error) => self.fails(i, step, &error),
+        }
+    }
+
+    async fn ask(&self, i: usize, input: Value) -> Result<Preview<Value>, StepError> {
+        let cx = ReadContext::new(self.parts(i)?);
+        let patience = self.planned[i].timeout.min(Duration::from_secs(120));
+        let asked = tokio::time::timeout(patience, self.planned[i].step_type.preview(&cx, input)).await;
+        asked.unwrap_or_else(|_| Err(StepError::timed_out("the preview got no answer")))
+    }
+
+    fn parts(&self, i: usize) -> Result<ContextParts, StepError> {
+        let entry = self.state.entry(i);
+        let load = |saved: &Option<_>| {
+            saved
+                .as_ref()
+                .map(|saved| crate::load(&*self.run.files, saved))
+                .transpose()
+        };
+        Ok(ContextParts {
+            run: Arc::new(self.run.info.clone()),
+            step: entry.id.clone(),
+            attempt: entry.attempts + 1,
+            idempotency_key: format!("{}-{}-{}", self.run.info.id, entry.id, entry.generation),
+            bindings: Arc::new(self.planned[i].bindings.clone()),
+            connections: self.connections.clone(),
+            checkpoint: load(&entry.checkpoint)?,
+            saved_output: load(&entry.output)?,
+            cancel: CancellationToken::new(),
+            secrets: self.run.secrets.clone(),
+            supervisor: self.run.supervisor.clone(),
+        })
+    }
+
+    fn previewed(&mut self, i: usize, step: &mut DryStep, preview: Preview<Value>) {
+        step.summary = Some(preview.summary);
+        step.changes = preview.changes;
+        step.grade = match preview.grade {
+            Grade::Verified if self.is_changed_before(i) => Grade::Computed,
+            grade => grade,
+        };
+        self.outcome(i, step, preview.predicted);
+    }
+
+    /// Whether an earlier step changes a system that this one looks at.
+    fn is_changed_before(&self, i: usize) -> bool {
+        let targets = &self.graph.node(i).targets;
+        let shares = |before: &usize| {
+            let changes = self.seen.get(before).is_some_and(|seen| seen.changes);
+            changes
+                && self
+                    .graph
+                    .node(*before)
+                    .targets
+                    .iter()
+                    .any(|target| targets.contains(target))
+        };
+        self.graph.before(i).iter().any(shares)
+    }
+
+    /// Whether an error only says that the plan has not come so far yet: the system is still to be brought back, or an
+    /// earlier step changes what was looked for.
+    fn is_premature(&self, i: usize, error: &StepError) -> bool {
+        let may_come = matches!(
+            error.kind(),
+            StepErrorKind::NotFound | StepErrorKind::Unavailable | StepErrorKind::TimedOut
+        );
+        let repairs = self.run.plan.repairs();
+        let is_down = self.planned[i]
+            .bindings
+            .values()
+            .any(|target| repairs.contains(target) && self.down.contains(target));
+        may_come && (is_down || self.is_changed_before(i))
+    }
+
+    fn outcome(&mut self, i: usize, step: &DryStep, predicted: Option<Value>) {
+        let id = step.id.clone();
+        let certain = step.status == DryStatus::WillRun;
+        let predicts = certain && predicted.is_some();
+        let outputs = match predicted {
+            Some(output) if certain => Outputs::Known(output),
+            _ => Outputs::Unknown {
+                of: id.clone(),
+                partial: None,
+            },
+        };
+        self.scope.steps.insert(
+            id,
+            StepScope {
+                status: StepStatus::Unknown,
+                outputs,
+            },
+        );
+        self.see(i, false, step.effect != Effect::ReadOnly, predicts);
+    }
+
+    fn sum_up(mut self, targets: Vec<TargetLook>, mut steps: Vec<DryStep>) -> DryRun {
+        let finally = steps.split_off(self.graph.main().len());
+        let loss = self.data_loss();
+        self.refuse(&steps, loss.as_ref());
+        let fails = steps
+            .iter()
+            .any(|step| step.grade == Grade::WouldFail && step.status == DryStatus::WillRun);
+        let plan = &self.run.plan;
+        DryRun {
+            plan: plan.name().to_owned(),
+            title: plan.title().map(str::to_owned),
+            digest: plan.digest().to_owned(),
+            targets_name: self.run.targets_name.clone(),
+            resumes: self.resumes,
+            verdict: match (self.refusals.is_empty(), fails) {
+                (false, _) => DryVerdict::Refused,
+                (true, true) => DryVerdict::WouldFail,
+                (true, false) => DryVerdict::Ready,
+            },
+            point_of_no_return: plan.point_of_no_return().cloned(),
+            rto: plan.objectives().rto.map(|rto| rto.as_secs()),
+            expected: self.expected(),
+            data_loss: loss,
+            refusals: self.refusals,
+            targets,
+            steps,
+            finally,
+        }
+    }
+
+    /// What the guards would say to the steps that cannot be taken back.
+    fn refuse(&mut self, steps: &[DryStep], loss: Option<&DataLoss>) {
+        let runs = |step: &&DryStep| matches!(step.status, DryStatus::WillRun | DryStatus::MayRun);
+        let irreversible: Vec<&DryStep> = steps
+            .iter()
+            .filter(runs)
+            .filter(|step| step.effect == Effect::Irreversible)
+            .collect();
+        let Some(first) = irreversible.first() else { return };
+        if let Some(objection) = loss.and_then(|loss| guard::objection(loss, self.run.options.accept_data_loss)) {
+            self.refusals.push(presentable(&self.run.secrets, objection.summary()));
+        }
+        let gated = |step: &DryStep| {
+            let i = self.graph.find(step.id.as_str());
+            i.is_some_and(|i| {
+                self.graph
+                    .before(i)
+                    .iter()
+                    .any(|before| self.planned[*before].step_type.is_gate())
+            })
+        };
+        if self.run.protected && !self.run.options.confirmed && !irreversible.iter().all(|step| gated(step)) {
+            self.refusals
+                .push(guard::protected_objection(&self.run.targets_name, &first.id).summary());
+        }
+    }
+
+    fn data_loss(&self) -> Option<DataLoss> {
+        let output = |id: &StepId| match &self.scope.steps.get(id)?.outputs {
+            Outputs::Known(value) => Some(value),
+            Outputs::Unknown { .. } => None,
+        };
+        guard::data_loss(&self.run.plan, output, jm_step::clock::now())
+    }
+
+    fn expected(&self) -> Option<u64> {
+        let known = &self.run.options.expected;
+        if known.is_empty() {
+            return None;
+        }
+        let path = self
+            .run
+            .plan
+            .critical_path(|step| known.get(&step.id).copied().unwrap_or_default());
+        Some(path.total.as_secs())
+    }
+}
+
+/// The state as a resume would begin with it.
+fn resumed(run: &Run, mut state: RunState) -> Result<RunState, RunError> {
+    for kind in resume::records(&state, &run.by, &run.version) {
+        let seq = state.last_seq() + 1;
+        let at = jm_step::clock::now();
+        state.apply(&Record {
+            seq,
+            batch: seq,
+            at,
+            kind,
+        })?;
+    }
+    Ok(state)
+}
+
+fn known_after(what: &str, steps: &[StepId]) -> String {
+    let names: Vec<String> = steps.iter().map(|step| format!("`{step}`")).collect();
+    if names.is_empty() {
+        format!("{what} is known only later")
+    } else {
+        format!("{what} is known after {}", names.join(", "))
+    }
+}
+
+fn blank(planned: &PlannedStep, run: &Run) -> DryStep {
+    DryStep {
+        id: planned.id.clone(),
+        name: planned.name.clone(),
+        uses: planned.uses.clone(),
+        needs: run
+            .plan
+            .dependencies(planned.id.as_str())
+            .iter()
+            .map(|need| need.step.clone())
+            .collect(),
+        effect: planned.effect,
+        status: DryStatus::WillRun,
+        grade: Grade::Unknown,
+        because: None,
+        summary: None,
+        changes: Vec::new(),
+        input: Value::Object(Map::new()),
+        predicted_input: false,
+        waits_for: Vec::new(),
+        error: None,
+    }
+}

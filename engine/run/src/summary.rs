@@ -1,0 +1,286 @@
+//! What came of a run: for the end of the terminal, for reports, for `jm run show`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use jm_plan::{Plan, PlannedStep};
+use jm_step::{Change, ErrorSummary, RunInfo, StepErrorKind, StepId};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::files::RunFiles;
+use crate::graph::Graph;
+use crate::guard::{self, DataLoss};
+use crate::journal::{Record, RunStatus, StopCause, Why};
+use crate::payload;
+use crate::state::{IllegalTransition, RunState, StepEntry, StepState};
+
+/// What came of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RunSummary {
+    /// The run.
+    pub run: RunInfo,
+    /// How it ended, or why it does not go on now.
+    pub status: RunStatus,
+    /// Why it stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_by: Option<StopCause>,
+    /// Who ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aborted_by: Option<String>,
+    /// When it last came to rest.
+    #[schemars(with = "Option<String>")]
+    pub ended_at: Option<Timestamp>,
+    /// From its opening to there, pauses and all.
+    pub seconds: f64,
+    /// How often it was resumed.
+    pub resumes: u32,
+    /// The targets' name.
+    pub targets: String,
+    /// The steps, main ones first, as written.
+    pub steps: Vec<StepSummary>,
+    /// The recovery time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rto: Option<Objective>,
+    /// The data that was lost, where a step said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_loss: Option<DataLoss>,
+    /// The chain of steps that took the time, first to last.
+    pub critical_path: Vec<StepId>,
+    /// Whether an objective was missed. Exit code 9, where the run was otherwise completed.
+    pub objective_missed: bool,
+    /// Whether a guard refused a step. Exit code 10.
+    pub refused: bool,
+}
+
+/// A step of a summary.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StepSummary {
+    /// Its id.
+    pub id: StepId,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its step type.
+    pub uses: String,
+    /// Whether it stands under `finally`.
+    pub in_finally: bool,
+    /// Where it stands, such as `succeeded`.
+    pub status: String,
+    /// Attempts in this run.
+    pub attempts: u32,
+    /// Time spent in attempts.
+    pub seconds: f64,
+    /// When it began.
+    #[schemars(with = "Option<String>")]
+    pub started_at: Option<Timestamp>,
+    /// When it came to rest.
+    #[schemars(with = "Option<String>")]
+    pub ended_at: Option<Timestamp>,
+    /// Its share of the RTO, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<u64>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorSummary>,
+    /// Why it was skipped, is blocked, or waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
+    /// Why the run is degraded because of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub degraded: Vec<String>,
+    /// What it changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
+    /// For people, when it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// For people, when it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runbook: Option<String>,
+}
+
+/// A promise and what came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Objective {
+    /// What the plan promises, in seconds.
+    pub objective: u64,
+    /// What it took, in seconds.
+    pub actual: f64,
+    /// Whether that is within it.
+    pub met: bool,
+}
+
+/// Sums a run up from its journal. `now` counts where it is not at rest.
+pub fn summarize(
+    plan: &Plan,
+    records: &[Record],
+    files: &dyn RunFiles,
+    now: Timestamp,
+) -> Result<RunSummary, IllegalTransition> {
+    let graph = Arc::new(Graph::of(plan));
+    let state = RunState::of(&graph).and(records)?;
+    Ok(of_state(plan, &state, files, now))
+}
+
+/// How long each step of a run took that succeeded: what a later dry run expects of it.
+pub fn durations(records: &[Record]) -> Result<BTreeMap<StepId, Duration>, IllegalTransition> {
+    let state = RunState::replay(records)?;
+    let done = state.steps().iter().filter(|step| step.state == StepState::Succeeded);
+    Ok(done
+        .map(|step| (step.id.clone(), Duration::try_from(step.spent).unwrap_or_default()))
+        .collect())
+}
+
+fn of_state(plan: &Plan, state: &RunState, files: &dyn RunFiles, now: Timestamp) -> RunSummary {
+    let opened = state.opened();
+    let started_at = opened.map_or(now, |opened| opened.run.started_at);
+    let ended_at = state.ended_at();
+    let status = state.resting_status();
+    let loss = data_loss(plan, state, files);
+    let rto = recovery_time(plan, state, started_at, now);
+    let is_done = matches!(status, RunStatus::Completed | RunStatus::Degraded);
+    let missed = rto.is_some_and(|rto| !rto.met) || loss.as_ref().is_some_and(DataLoss::is_missed);
+    RunSummary {
+        run: opened.map_or_else(|| unknown_run(plan, now), |opened| opened.run.clone()),
+        status,
+        stopped_by: state.stopped().cloned(),
+        aborted_by: state.aborted().map(str::to_owned),
+        seconds: seconds(ended_at.unwrap_or(now).duration_since(started_at)),
+        ended_at,
+        resumes: state.resumes(),
+        targets: opened.map(|opened| opened.targets.clone()).unwrap_or_default(),
+        steps: plan
+            .all_steps()
+            .zip(state.steps())
+            .map(|(step, entry)| step_summary(step, entry, files))
+            .collect(),
+        critical_path: critical_path(state),
+        objective_missed: is_done && missed,
+        refused: state.steps().iter().any(was_refused),
+        rto,
+        data_loss: loss,
+    }
+}
+
+fn unknown_run(plan: &Plan, now: Timestamp) -> RunInfo {
+    RunInfo {
+        id: jm_step::RunId::generate(),
+        plan: plan.name().to_owned(),
+        started_at: now,
+        drill: false,
+    }
+}
+
+fn was_refused(entry: &StepEntry) -> bool {
+    matches!(&entry.state, StepState::Failed { error, .. } if error.kind == StepErrorKind::Refused)
+}
+
+fn seconds(duration: SignedDuration) -> f64 {
+    (duration.as_secs_f64().max(0.0) * 1000.0).round() / 1000.0
+}
+
+fn step_summary(step: &PlannedStep, entry: &StepEntry, files: &dyn RunFiles) -> StepSummary {
+    let error = match &entry.state {
+        StepState::Failed { error, .. } => Some((**error).clone()),
+        StepState::Unclear {
+            failed: Some(failed), ..
+        } => Some(failed.error.clone()),
+        StepState::Awaiting { why } => match why.as_ref() {
+            Why::Paused { error } => Some(error.clone()),
+            _ => None,
+        },
+        _ => None,
+    };
+    let changes = entry
+        .changes
+        .iter()
+        .filter_map(|changes| payload::load(files, changes).ok());
+    StepSummary {
+        id: step.id.clone(),
+        name: step.name.clone(),
+        uses: step.uses.clone(),
+        in_finally: step.in_finally,
+        status: entry.state.status().to_owned(),
+        attempts: entry.attempts,
+        seconds: seconds(entry.spent),
+        started_at: entry.started_at,
+        ended_at: entry.ended_at,
+        budget: step.budget.map(|budget| budget.as_secs()),
+        because: because(entry),
+        degraded: entry.degraded.clone(),
+        changes: changes.flatten().collect(),
+        why: error.as_ref().and_then(|_| step.why.clone()),
+        runbook: error.as_ref().and_then(|_| step.runbook.clone()),
+        error,
+    }
+}
+
+fn because(entry: &StepEntry) -> Option<String> {
+    match &entry.state {
+        StepState::Skipped { because, .. } => Some(because.clone()),
+        StepState::Blocked { by } => Some(format!("`{by}` did not succeed")),
+        StepState::Retrying { not_before } => Some(format!("it is tried again at {not_before}")),
+        StepState::Unclear { .. } => Some("it is not known whether it took effect".to_owned()),
+        StepState::NotStarted { undone: true } => Some("it was undone".to_owned()),
+        StepState::Awaiting { why } => Some(match why.as_ref() {
+            Why::Approval { question } => question.clone(),
+            Why::Paused { .. } => "it failed, and waits for a person".to_owned(),
+            Why::Unclear { reason } => reason.clone(),
+        }),
+        _ => None,
+    }
+}
+
+/// From the opening to the end of the last main step; where that is not reached, to now.
+fn recovery_time(plan: &Plan, state: &RunState, from: Timestamp, now: Timestamp) -> Option<Objective> {
+    let objective = plan.objectives().rto?.as_secs();
+    let main = state.frontier().graph().main();
+    let last = main.filter_map(|i| state.entry(i).ended_at).max();
+    let until = if state.frontier().unsettled() == 0 {
+        last
+    } else {
+        state.ended_at()
+    }
+    .unwrap_or(now);
+    let actual = seconds(until.duration_since(from));
+    Some(Objective {
+        objective,
+        actual,
+        met: Duration::from_secs(objective).as_secs_f64() >= actual,
+    })
+}
+
+/// What was lost, as far as outputs in the journal say.
+fn data_loss(plan: &Plan, state: &RunState, files: &dyn RunFiles) -> Option<DataLoss> {
+    let outputs: BTreeMap<&StepId, Value> = state
+        .steps()
+        .iter()
+        .filter(|entry| entry.state == StepState::Succeeded)
+        .filter_map(|entry| Some((&entry.id, payload::load(files, entry.output.as_ref()?).ok()?)))
+        .collect();
+    guard::data_loss(plan, |id| outputs.get(id), state.session_at()?)
+}
+
+/// The chain of main steps that took the time: from the one that ended last, back by what it waited for longest.
+fn critical_path(state: &RunState) -> Vec<StepId> {
+    let graph = state.frontier().graph();
+    let ended = |i: &usize| {
+        state
+            .entry(*i)
+            .ended_at
+            .filter(|_| state.entry(*i).started_at.is_some())
+    };
+    let mut path = Vec::new();
+    let mut next = graph.main().filter(|i| ended(i).is_some()).max_by_key(ended);
+    while let Some(i) = next {
+        path.push(graph.node(i).id.clone());
+        let needs = graph.node(i).needs.iter().map(|need| need.node);
+        next = needs.filter(|need| ended(need).is_some()).max_by_key(ended);
+    }
+    path.reverse();
+    path
+}
