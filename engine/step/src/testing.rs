@@ -23,6 +23,8 @@ pub struct Bench {
     bindings: BTreeMap<String, TargetName>,
     environment: BTreeMap<String, String>,
     checkpoint: Option<Value>,
+    saved_output: Option<Value>,
+    run: Option<RunId>,
     answer: Option<Answer>,
     secrets: Secrets,
     cancel: CancellationToken,
@@ -59,6 +61,18 @@ impl Bench {
         self
     }
 
+    /// What an earlier attempt saved of its output.
+    pub fn saved_output(mut self, output: Value) -> Self {
+        self.saved_output = Some(output);
+        self
+    }
+
+    /// Makes all contexts those of one run. Without this, each is of a run of its own.
+    pub fn run(mut self, run: RunId) -> Self {
+        self.run = Some(run);
+        self
+    }
+
     /// What people answer when they are asked. Without this, nobody answers.
     pub fn answer(mut self, answer: Answer) -> Self {
         self.answer = Some(answer);
@@ -89,7 +103,7 @@ impl Bench {
 
     fn parts(&self) -> ContextParts {
         let run = RunInfo {
-            id: RunId::generate(),
+            id: self.run.clone().unwrap_or_else(RunId::generate),
             plan: "test".to_owned(),
             started_at: crate::clock::now(),
             drill: false,
@@ -108,7 +122,7 @@ impl Bench {
             bindings: Arc::new(self.bindings.clone()),
             connections: Connections::new(self.targets.clone(), Arc::new(AllWelcome), open),
             checkpoint: self.checkpoint.clone(),
-            saved_output: None,
+            saved_output: self.saved_output.clone(),
             cancel: self.cancel.clone(),
             secrets: self.secrets.clone(),
             supervisor: Supervisor::none(),

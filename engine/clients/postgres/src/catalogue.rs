@@ -62,6 +62,8 @@ pub struct DatabaseFacts {
     pub settings: Vec<RoleSettings>,
     /// Its comment.
     pub comment: Option<String>,
+    /// Whether we may change it as its owner can.
+    pub may_alter: bool,
     /// Its size in bytes, where we may know it.
     pub size_bytes: Option<u64>,
 }
@@ -136,16 +138,32 @@ pub(crate) async fn database(session: &ReadSession, name: &str) -> Result<Option
                 SELECT jsonb_agg(jsonb_build_object('role', r.rolname, 'settings', to_jsonb(s.setconfig)) ORDER BY r.rolname NULLS FIRST)
                 FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole WHERE s.setdatabase = d.oid), '[]'),
             'comment', shobj_description(d.oid, 'pg_database'),
+            'may_alter', pg_has_role(d.datdba, 'USAGE'),
             'size_bytes', CASE WHEN has_database_privilege(d.oid, 'CONNECT') OR pg_has_role('pg_read_all_stats', 'USAGE')
                 THEN pg_database_size(d.oid) END)::text
         FROM pg_database d WHERE d.datname = $1";
     Ok(session.json(sql, &[&name]).await?.pop())
 }
 
+pub(crate) async fn database_name(session: &ReadSession, oid: u32) -> Result<Option<String>, StepError> {
+    let rows = session
+        .query("SELECT datname::text FROM pg_database WHERE oid = $1", &[&oid])
+        .await?;
+    Ok(rows.first().map(|row| row.get(0)))
+}
+
+pub(crate) async fn table_count(session: &ReadSession) -> Result<u64, StepError> {
+    let sql = "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
+            AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')";
+    let count: i64 = session.query_one(sql, &[]).await?.get(0);
+    Ok(count.unsigned_abs())
+}
+
 pub(crate) async fn sessions(session: &ReadSession, database: &str) -> Result<Vec<SessionFacts>, StepError> {
     let sql = "
         SELECT jsonb_build_object('pid', pid, 'user', usename, 'application', coalesce(application_name, ''), 'state', state)::text
-        FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid() ORDER BY pid";
+        FROM pg_stat_activity WHERE datname = $1 AND backend_type = 'client backend' AND pid <> pg_backend_pid() ORDER BY pid";
     session.json(sql, &[&database]).await
 }
 

@@ -73,6 +73,29 @@ impl Reader {
         catalogue::sessions(&self.maintenance(None).await?, database).await
     }
 
+    /// The name of the database with this number, `None` where there is none.
+    pub async fn database_name(&self, oid: u32) -> Result<Option<String>, StepError> {
+        catalogue::database_name(&self.maintenance(None).await?, oid).await
+    }
+
+    /// How many tables a database has that are not the server's own.
+    pub async fn table_count(&self, database: &str) -> Result<u64, StepError> {
+        catalogue::table_count(&self.connect_to(database, None).await?).await
+    }
+
+    /// Whether a session that an attempt of this step opened is still on the server.
+    pub async fn has_sessions_of(&self, step: &StepId) -> Result<bool, StepError> {
+        let name = self.settings.application_name(Some(step));
+        let session = self.maintenance(None).await?;
+        let row = session
+            .query_one(
+                "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = $1)",
+                &[&name],
+            )
+            .await?;
+        Ok(row.get(0))
+    }
+
     /// What a database holds, in one picture: that of `snapshot` where one is given. Counting takes as long as it takes.
     pub async fn inventory(
         &self,

@@ -161,6 +161,9 @@ impl PgServer {
     /// Kills it, as a machine that loses power would.
     pub fn kill(&mut self) {
         self.signal(rustix::process::Signal::KILL);
+        if let Some(pipe) = self.keeper.as_mut().and_then(|keeper| keeper.stdin.as_mut()) {
+            writeln!(pipe, "keep").expect("the shell listens");
+        }
         self.wait_for_keeper();
     }
 
@@ -174,7 +177,7 @@ impl PgServer {
 
     fn initialise(&self, options: &PgOptions) {
         let folder = self.folder.path();
-        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o777)).expect("mode");
+        give_away(folder);
         let password = folder.join("password");
         write(&password, PASSWORD, 0o644);
         let output = as_server_user("initdb")
@@ -235,8 +238,10 @@ impl PgServer {
     }
 
     fn spawn_keeper(&self) -> Child {
-        // The shell's `read` ends when this program closes the pipe or is gone, by whatever means.
-        let script = r#"log=$1; shift; "$@" >>"$log" 2>&1 & pid=$!; read -r _; kill -QUIT $pid 2>/dev/null; wait $pid"#;
+        // The shell's `read` ends when this program closes the pipe or is gone, by whatever means. Then nobody else is
+        // left to clean up.
+        let script = r#"log=$1; shift; "$@" >>"$log" 2>&1 & pid=$!; read -r word
+            kill -QUIT $pid 2>/dev/null; wait $pid; [ "$word" = keep ] || rm -rf "$PWD""#;
         as_server_user("sh")
             .args(["-c", script, "sh"])
             .arg(self.folder.path().join("log"))

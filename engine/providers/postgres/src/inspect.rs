@@ -1,0 +1,230 @@
+//! `postgres.inspect`: does the server answer, does the database exist, does it still serve?
+
+use jm_client_postgres::{DatabaseFacts, Postgres, Reader};
+use jm_step::{Effect, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepErrorKind, StepType};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::common;
+
+/// See the module.
+pub(crate) struct Inspect;
+
+/// What to look at.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Input {
+    /// The database. Default: the one that the target names.
+    #[serde(default)]
+    database: Option<String>,
+}
+
+/// What was found. Where nothing answers, all of it is no.
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Output {
+    /// The database that was looked for.
+    pub(crate) database: String,
+    /// Whether the server answers.
+    pub(crate) reachable: bool,
+    /// Whether the database exists.
+    pub(crate) exists: bool,
+    /// Whether it lets sessions in and has tables.
+    #[schemars(extend("x-jm-still-served" = true))]
+    pub(crate) serving: bool,
+    /// Why it does not serve, in words.
+    pub(crate) problem: Option<String>,
+    /// The server's version, such as `15.14`.
+    pub(crate) server_version: Option<String>,
+    /// Whether the server is a standby.
+    pub(crate) standby: bool,
+    /// The server's number for the database.
+    pub(crate) oid: Option<u32>,
+    /// Who owns it.
+    pub(crate) owner: Option<String>,
+    /// Its size on the server's disk.
+    pub(crate) size_bytes: Option<u64>,
+    /// Whether it lets sessions in.
+    pub(crate) allows_connections: bool,
+    /// How many sessions it lets in, -1 for no limit.
+    pub(crate) connection_limit: Option<i32>,
+    /// How many sessions it has, ours left out.
+    pub(crate) sessions: u64,
+    /// How many tables it has that are not the server's own.
+    pub(crate) tables: u64,
+}
+
+impl StepType for Inspect {
+    const NAME: &'static str = "postgres.inspect";
+    const SUMMARY: &'static str = "tells whether the server answers, the database exists, and whether it still serves";
+    const EFFECT: Effect = Effect::ReadOnly;
+    const REPEAT: Repeat = Repeat::Safe;
+    type Input = Input;
+    type Output = Output;
+
+    fn roles(&self) -> Vec<Role> {
+        common::roles()
+    }
+
+    async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
+        let output = look(cx, input).await?;
+        Ok(Preview::verified(sentence(&output)).predict(output))
+    }
+
+    async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
+        let output = look(cx, &input).await?;
+        cx.log(sentence(&output)).await;
+        Ok(output)
+    }
+
+    async fn probe(&self, _: &ReadContext, _: &Input) -> Result<Probe<Output>, StepError> {
+        Ok(Probe::NotStarted)
+    }
+}
+
+fn sentence(output: &Output) -> String {
+    match &output.problem {
+        None => format!(
+            "database `{}` serves: {} tables, {} sessions",
+            output.database, output.tables, output.sessions
+        ),
+        Some(problem) => format!("database `{}` does not serve: {problem}", output.database),
+    }
+}
+
+/// A server that is down is an answer; one that will not have us is an error.
+async fn look(cx: &ReadContext, input: &Input) -> Result<Output, StepError> {
+    let named = input.database.clone().unwrap_or_default();
+    let reader = match cx.read::<Postgres>().await {
+        Ok(reader) => reader,
+        Err(error) => {
+            return unless_down(
+                error,
+                Output {
+                    database: named,
+                    ..Output::default()
+                },
+            );
+        }
+    };
+    let database = common::chosen(input.database.as_ref(), &reader).to_owned();
+    let mut output = Output {
+        database,
+        ..Output::default()
+    };
+    match fill(&reader, &mut output).await {
+        Ok(()) => Ok(output),
+        Err(error) => unless_down(error, output),
+    }
+}
+
+fn unless_down(error: StepError, output: Output) -> Result<Output, StepError> {
+    match error.kind() {
+        StepErrorKind::Unavailable | StepErrorKind::TimedOut => Ok(Output {
+            serving: false,
+            problem: Some(error.message().to_owned()),
+            ..output
+        }),
+        _ => Err(error),
+    }
+}
+
+async fn fill(reader: &Reader, output: &mut Output) -> Result<(), StepError> {
+    let server = reader.server().await?;
+    output.reachable = true;
+    output.server_version = Some(server.version);
+    output.standby = server.in_recovery;
+    let Some(facts) = reader.find_database(&output.database).await? else {
+        output.problem = Some("it does not exist".to_owned());
+        return Ok(());
+    };
+    put_facts(output, &facts);
+    output.sessions = reader.sessions(&output.database).await?.len() as u64;
+    output.problem = problem(reader, &facts, &mut output.tables).await?;
+    output.serving = output.problem.is_none();
+    Ok(())
+}
+
+fn put_facts(output: &mut Output, facts: &DatabaseFacts) {
+    output.exists = true;
+    output.oid = Some(facts.oid);
+    output.owner = Some(facts.owner.clone());
+    output.size_bytes = facts.size_bytes;
+    output.allows_connections = facts.allows_connections;
+    output.connection_limit = Some(facts.connection_limit);
+}
+
+/// What keeps the database from serving. A database whose files are damaged is found out by going in.
+async fn problem(reader: &Reader, facts: &DatabaseFacts, tables: &mut u64) -> Result<Option<String>, StepError> {
+    if !facts.allows_connections {
+        return Ok(Some("it lets no sessions in".to_owned()));
+    }
+    match reader.table_count(&facts.name).await {
+        Ok(0) => Ok(Some("it has no tables".to_owned())),
+        Ok(count) => {
+            *tables = count;
+            Ok(None)
+        }
+        Err(error) if error.kind() == StepErrorKind::Denied => Err(error),
+        Err(error) => Ok(Some(error.message().to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jm_client_postgres::test_server::PgServer;
+
+    use super::*;
+    use crate::bench::{Bed, bed, bed_at};
+
+    async fn inspect(bed: &Bed) -> Output {
+        let previewed = Inspect.preview(&bed.read(), &Input::default()).await.expect("preview");
+        let done = bed.run(&Inspect, Input::default()).await;
+        let output = done.output.expect("it never fails for a lost database");
+        // The server writes small files of its own into a database that was gone into.
+        let size_bytes = output.size_bytes;
+        assert_eq!(
+            previewed
+                .predicted
+                .map(|before| Output { size_bytes, ..before })
+                .as_ref(),
+            Some(&output)
+        );
+        output
+    }
+
+    #[tokio::test]
+    async fn a_database_with_tables_serves() {
+        let server = PgServer::shared();
+        let name = server.database("inspect").await;
+        let empty = inspect(&bed(server, &name)).await;
+        assert!(empty.exists && !empty.serving && empty.problem.as_deref() == Some("it has no tables"));
+        server.sql(&name, &["CREATE TABLE users (id int)"]).await;
+        let output = inspect(&bed(server, &name)).await;
+        assert!(output.reachable && output.exists && output.serving, "{output:?}");
+        assert_eq!(
+            (output.tables, output.connection_limit, output.problem),
+            (1, Some(-1), None)
+        );
+        server
+            .sql("postgres", &[&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false")])
+            .await;
+        let closed = inspect(&bed(server, &name)).await;
+        assert!(closed.exists && !closed.serving && !closed.allows_connections);
+    }
+
+    #[tokio::test]
+    async fn a_lost_database_and_a_lost_server_are_answers() {
+        let server = PgServer::shared();
+        let lost = inspect(&bed(server, "never_there")).await;
+        assert!(lost.reachable && !lost.exists && !lost.serving);
+        let down = inspect(&bed_at("postgresql://u@127.0.0.1:1/d")).await;
+        assert!(!down.reachable && !down.serving && down.problem.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_wrong_password_is_no_answer() {
+        let url = format!("postgresql://jm:wrong@127.0.0.1:{}/postgres", PgServer::shared().port());
+        let error = look(&bed_at(&url).read(), &Input::default()).await.expect_err("denied");
+        assert_eq!(error.kind(), StepErrorKind::Denied);
+    }
+}

@@ -1,0 +1,320 @@
+//! `postgres.quiesce`: lets nobody into a database any more and ends the sessions it has, until none is left.
+
+use std::time::Duration;
+
+use jm_client_postgres::{DatabaseFacts, Postgres, Session};
+use jm_step::{
+    Change, Connection, Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::common;
+use crate::sessions::{self, Whose};
+
+/// See the module.
+pub(crate) struct Quiesce;
+
+/// What to close, and for whom.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Input {
+    /// The database. Default: the one that the target names.
+    #[serde(default)]
+    pub(crate) database: Option<String>,
+    /// Lets superusers still in, such as a backup that comes next. Default: false.
+    #[serde(default)]
+    pub(crate) superusers: bool,
+    /// How many seconds sessions may go on coming back before this gives up. Default: 60.
+    #[serde(default = "default_wait")]
+    #[schemars(range(min = 1, max = 3600))]
+    pub(crate) wait_seconds: u32,
+}
+
+/// How the database was before: what `postgres.unquiesce` puts back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Output {
+    /// The database.
+    pub(crate) database: String,
+    /// The server's number for it, `null` where it does not exist.
+    pub(crate) oid: Option<u32>,
+    /// Whether it let sessions in before.
+    pub(crate) allowed_connections: bool,
+    /// How many sessions it let in before, -1 for no limit.
+    pub(crate) connection_limit: i32,
+    /// How many sessions were ended, those that came back counted again.
+    pub(crate) ended: u64,
+}
+
+impl StepType for Quiesce {
+    const NAME: &'static str = "postgres.quiesce";
+    const SUMMARY: &'static str = "lets nobody into a database any more and ends the sessions it has";
+    const EFFECT: Effect = Effect::Reversible;
+    const REPEAT: Repeat = Repeat::Safe;
+    type Input = Input;
+    type Output = Output;
+
+    fn check(&self, input: &Input) -> Result<(), Vec<InputIssue>> {
+        common::none_or(
+            input
+                .database
+                .iter()
+                .flat_map(|name| common::name_issues("/database", name))
+                .collect(),
+        )
+    }
+
+    fn roles(&self) -> Vec<Role> {
+        common::roles()
+    }
+
+    async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
+        let reader = cx.read::<Postgres>().await?;
+        let name = common::chosen(input.database.as_ref(), &reader);
+        let Some(facts) = reader.find_database(name).await? else {
+            return Ok(Preview::verified(format!(
+                "database `{name}` does not exist: there is nothing to close"
+            )));
+        };
+        let sessions = reader.sessions(name).await?.len();
+        let summary = format!(
+            "will close database `{name}` and end its {}",
+            common::plural(sessions, "session")
+        );
+        Ok(Preview::computed(
+            summary,
+            changes(&common::object(name, &reader), &facts, input.superusers),
+        ))
+    }
+
+    async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
+        let postgres = cx.connect::<Postgres>().await?;
+        let name = common::chosen(input.database.as_ref(), postgres.reader()).to_owned();
+        let Some(facts) = postgres.reader().find_database(&name).await? else {
+            cx.log(format!("database `{name}` does not exist: there is nothing to close"))
+                .await;
+            return Ok(nothing(name));
+        };
+        let mut output = recorded(cx, &facts)?;
+        cx.save_output(&output).await?;
+        let session = postgres.maintenance(Some(cx.step())).await?;
+        sessions::refuse_own_database(&session, &name, postgres.reader())?;
+        match close(cx, &session, &name, &input).await {
+            Ok(ended) => output.ended = ended,
+            Err(error) => return Err(reopened(&session, &output, error).await),
+        }
+        let before = DatabaseFacts {
+            allows_connections: output.allowed_connections,
+            connection_limit: output.connection_limit,
+            ..facts
+        };
+        for change in changes(&common::object(&name, postgres.reader()), &before, input.superusers) {
+            cx.changed(change).await;
+        }
+        Ok(output)
+    }
+
+    async fn probe(&self, cx: &ReadContext, _: &Input) -> Result<Probe<Output>, StepError> {
+        // Sessions that came back meanwhile are ended by doing it again, which keeps what was recorded.
+        Ok(match cx.saved_output::<Output>()? {
+            None => Probe::NotStarted,
+            Some(_) => Probe::partial("the database may be closed, and sessions may be left"),
+        })
+    }
+}
+
+fn default_wait() -> u32 {
+    60
+}
+
+fn nothing(database: String) -> Output {
+    Output {
+        database,
+        oid: None,
+        allowed_connections: false,
+        connection_limit: -1,
+        ended: 0,
+    }
+}
+
+/// How the database was before the first attempt: what stands there now may be our own doing.
+fn recorded(cx: &ReadContext, facts: &DatabaseFacts) -> Result<Output, StepError> {
+    let saved: Option<Output> = cx.saved_output()?;
+    Ok(saved
+        .filter(|saved| saved.oid == Some(facts.oid))
+        .unwrap_or_else(|| Output {
+            database: facts.name.clone(),
+            oid: Some(facts.oid),
+            allowed_connections: facts.allows_connections,
+            connection_limit: facts.connection_limit,
+            ended: 0,
+        }))
+}
+
+fn changes(object: &str, before: &DatabaseFacts, superusers: bool) -> Vec<Change> {
+    if superusers {
+        let limit = format!("connection limit of {object}");
+        return vec![Change::update(limit, before.connection_limit, 0)];
+    }
+    vec![Change::update(
+        format!("connections to {object}"),
+        before.allows_connections,
+        false,
+    )]
+}
+
+async fn close(cx: &StepContext, session: &Session, name: &str, input: &Input) -> Result<u64, StepError> {
+    let whose = if input.superusers {
+        sessions::limit_connections(session, name, 0).await?;
+        Whose::NotSuperusers
+    } else {
+        sessions::allow_connections(session, name, false).await?;
+        Whose::All
+    };
+    let until = Instant::now() + Duration::from_secs(input.wait_seconds.into());
+    sessions::end(cx, session, &[name.to_owned()], whose, until).await
+}
+
+/// What was not closed for good is not left closed.
+async fn reopened(session: &Session, before: &Output, error: StepError) -> StepError {
+    let name = &before.database;
+    let allowed = sessions::allow_connections(session, name, before.allowed_connections).await;
+    let limited = sessions::limit_connections(session, name, before.connection_limit).await;
+    match allowed.and(limited) {
+        Ok(()) => error,
+        Err(_) => error.hint("the database is still closed: run `postgres.unquiesce`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use jm_client_postgres::test_server::PgServer;
+    use jm_step::StepErrorKind;
+
+    use super::*;
+    use crate::bench::bed;
+
+    fn input(superusers: bool) -> Input {
+        Input {
+            database: None,
+            superusers,
+            wait_seconds: 20,
+        }
+    }
+
+    #[tokio::test]
+    async fn clients_that_come_back_are_shut_out() {
+        static STOP: AtomicBool = AtomicBool::new(false);
+        let server = PgServer::shared();
+        let name = server.database("quiesce").await;
+        server
+            .sql("postgres", &[&format!("ALTER DATABASE {name} CONNECTION LIMIT 7")])
+            .await;
+        let client = tokio::spawn({
+            let (postgres, name) = (server.open(&name).await, name.clone());
+            async move {
+                let mut came_in = 0;
+                while !STOP.load(Ordering::SeqCst) {
+                    if let Ok(session) = postgres.connect_to(&name, None).await {
+                        came_in += 1;
+                        drop(session.batch("SELECT pg_sleep(30)").await);
+                    }
+                }
+                came_in
+            }
+        });
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let preview = Quiesce
+            .preview(&bed(server, &name).read(), &input(false))
+            .await
+            .expect("preview");
+        let done = bed(server, &name).run(&Quiesce, input(false)).await;
+        let output = done.output.expect("closed");
+        assert_eq!(preview.changes, done.told.changes);
+        assert!(output.ended >= 1 && output.allowed_connections && output.connection_limit == 7);
+        assert_eq!(done.told.outputs.len(), 1, "recorded before the effect");
+        let left = server
+            .open("postgres")
+            .await
+            .reader()
+            .sessions(&name)
+            .await
+            .expect("asked");
+        assert!(left.is_empty(), "{left:?}");
+        STOP.store(true, Ordering::SeqCst);
+        assert!(client.await.expect("client") >= 1);
+        let closed = server
+            .open(&name)
+            .await
+            .connect_to(&name, None)
+            .await
+            .err()
+            .expect("closed");
+        assert_eq!(closed.kind(), StepErrorKind::Conflict);
+        assert!(closed.hint_text().is_some_and(|hint| hint.contains("unquiesce")));
+    }
+
+    #[tokio::test]
+    async fn superusers_can_be_let_in() {
+        let server = PgServer::shared();
+        let name = server.database("quiesce").await;
+        let inside = server.open(&name).await.connect_to(&name, None).await.expect("inside");
+        let done = bed(server, &name).run(&Quiesce, input(true)).await;
+        assert_eq!(done.output.expect("closed").ended, 0);
+        inside
+            .query("SELECT 1", &[])
+            .await
+            .expect("a superuser's session goes on");
+        let facts = server
+            .open(&name)
+            .await
+            .reader()
+            .find_database(&name)
+            .await
+            .expect("asked")
+            .expect("there");
+        assert_eq!((facts.connection_limit, facts.allows_connections), (0, true));
+    }
+
+    #[tokio::test]
+    async fn a_second_attempt_keeps_what_the_first_recorded() {
+        let server = PgServer::shared();
+        let name = server.database("quiesce").await;
+        let first = bed(server, &name).run(&Quiesce, input(false)).await;
+        let again = bed(server, &name).saved(first.told.outputs[0].clone());
+        assert!(matches!(
+            Quiesce.probe(&again.read(), &input(false)).await,
+            Ok(Probe::Partial { .. })
+        ));
+        assert!(
+            again
+                .run(&Quiesce, input(false))
+                .await
+                .output
+                .expect("closed")
+                .allowed_connections
+        );
+    }
+
+    #[tokio::test]
+    async fn one_that_is_stopped_leaves_the_database_open() {
+        let server = PgServer::shared();
+        let name = server.database("quiesce").await;
+        let _inside = server.open(&name).await.connect_to(&name, None).await.expect("inside");
+        let bed = bed(server, &name);
+        bed.cancel();
+        let error = bed.run(&Quiesce, input(false)).await.output.expect_err("stopped");
+        assert_eq!(error.kind(), StepErrorKind::Cancelled);
+        server.open(&name).await.connect_to(&name, None).await.expect("open");
+    }
+
+    #[tokio::test]
+    async fn a_lost_database_needs_no_closing() {
+        let done = bed(PgServer::shared(), "never_there").run(&Quiesce, input(false)).await;
+        assert_eq!(done.output.expect("nothing to do").oid, None);
+        assert!(done.told.changes.is_empty());
+    }
+}

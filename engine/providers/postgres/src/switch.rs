@@ -1,0 +1,325 @@
+//! `postgres.switch`: puts a restored copy in the place of a database, which is kept aside under another name.
+//!
+//! Both renames, and all that goes along with the name, are one transaction. Before it, both databases are closed and
+//! their sessions ended; the numbers (OIDs) of both are saved, and they alone tell whether the switch took place.
+
+use std::time::Duration;
+
+use jm_client_postgres::{DatabaseFacts, Postgres, Reader, RoleSettings, Session};
+use jm_step::{
+    Change, Connection, Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError,
+    StepErrorKind, StepType,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::common;
+use crate::sessions::{self, Whose};
+
+mod carry;
+mod rename;
+
+/// See the module.
+pub(crate) struct Switch;
+
+/// Which copy takes which database's place.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Input {
+    /// The restored copy.
+    pub(crate) from: String,
+    /// The database whose place it takes. Default: the one that the target names.
+    #[serde(default)]
+    pub(crate) to: Option<String>,
+    /// The name under which the old database is kept. Default: its own with `_old_` and the end of the run's id.
+    #[serde(default)]
+    pub(crate) keep_old: Option<String>,
+    /// How many seconds sessions may go on coming back before this gives up. Default: 60.
+    #[serde(default = "default_wait")]
+    #[schemars(range(min = 1, max = 3600))]
+    pub(crate) wait_seconds: u32,
+}
+
+/// Which database is now which. Saved before the first effect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Output {
+    /// The name that is served now.
+    pub(crate) database: String,
+    /// The server's number for what is served under it.
+    pub(crate) oid: u32,
+    /// The name that the copy had.
+    pub(crate) from: String,
+    /// The name under which the old database is kept, `null` where there was none.
+    pub(crate) old_database: Option<String>,
+    /// The server's number for the old database.
+    pub(crate) old_oid: Option<u32>,
+    /// Whether the old database let sessions in before: what it goes back to if the switch fails.
+    pub(crate) old_allowed_connections: bool,
+}
+
+impl StepType for Switch {
+    const NAME: &'static str = "postgres.switch";
+    const SUMMARY: &'static str = "puts a restored copy in the place of a database, which is kept aside";
+    const EFFECT: Effect = Effect::Irreversible;
+    // The numbers tell what has been done, so that it is never done twice.
+    const REPEAT: Repeat = Repeat::Safe;
+    type Input = Input;
+    type Output = Output;
+
+    fn check(&self, input: &Input) -> Result<(), Vec<InputIssue>> {
+        let mut issues = common::name_issues("/from", &input.from);
+        for (pointer, name) in [("/to", &input.to), ("/keep_old", &input.keep_old)] {
+            issues.extend(name.iter().flat_map(|name| common::name_issues(pointer, name)));
+        }
+        if input.to.as_ref() == Some(&input.from) {
+            issues.push(InputIssue::at("/to", "a database cannot take its own place"));
+        }
+        if input.keep_old.is_some() && [input.to.as_ref(), Some(&input.from)].contains(&input.keep_old.as_ref()) {
+            issues.push(InputIssue::at("/keep_old", "the old database needs a name of its own"));
+        }
+        common::none_or(issues)
+    }
+
+    fn roles(&self) -> Vec<Role> {
+        common::roles()
+    }
+
+    async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
+        let reader = cx.read::<Postgres>().await?;
+        let to = common::chosen(input.to.as_ref(), &reader);
+        let old = reader.find_database(to).await?;
+        may_switch(&reader, old.as_ref()).await?;
+        let aside = match &old {
+            Some(old) => {
+                let sessions = reader.sessions(&old.name).await?.len();
+                format!(
+                    ", end {} and keep the old database aside",
+                    common::plural(sessions, "session")
+                )
+            }
+            None => String::new(),
+        };
+        let summary = format!("will put the restored copy in the place of database `{to}`{aside}");
+        Ok(Preview::computed(summary, changes(to, old.as_ref())))
+    }
+
+    async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
+        let postgres = cx.connect::<Postgres>().await?;
+        // What an earlier attempt still has under way ends before anything is concluded from names.
+        postgres.end_sessions_of(cx.step()).await?;
+        if let Some(done) = switched(postgres.reader(), cx.saved_output()?).await? {
+            cx.log("an earlier attempt has switched already").await;
+            return Ok(done);
+        }
+        let plan = Plan::make(cx, postgres.reader(), &input).await?;
+        cx.save_output(&plan.output).await?;
+        let session = postgres.maintenance(Some(cx.step())).await?;
+        for name in plan.names() {
+            sessions::refuse_own_database(&session, &name, postgres.reader())?;
+        }
+        if let Err(error) = plan.carry_out(cx, &session, input.wait_seconds).await {
+            return Err(plan.put_back(&postgres, error).await);
+        }
+        for change in changes(&plan.output.database, plan.old.as_ref()) {
+            cx.changed(change).await;
+        }
+        Ok(plan.output)
+    }
+
+    async fn probe(&self, cx: &ReadContext, _: &Input) -> Result<Probe<Output>, StepError> {
+        let Some(saved) = cx.saved_output::<Output>()? else {
+            return Ok(Probe::NotStarted);
+        };
+        let reader = cx.read::<Postgres>().await?;
+        // A transaction under way must be asked after first: it may end between two questions, but never begin.
+        let under_way = reader.has_sessions_of(cx.step()).await?;
+        match switched(&reader, Some(saved)).await? {
+            Some(done) => Ok(Probe::Succeeded(done)),
+            None if under_way => Ok(Probe::Running),
+            None => Ok(Probe::partial(
+                "both databases still have their names; they may be closed",
+            )),
+        }
+    }
+}
+
+fn default_wait() -> u32 {
+    60
+}
+
+/// The same before and after: no name or number that only this run has.
+fn changes(to: &str, old: Option<&DatabaseFacts>) -> Vec<Change> {
+    let copy = common::restored_copy(to);
+    let Some(old) = old else {
+        return vec![Change::update(copy, "beside", json!({ "serves_as": to }))];
+    };
+    let along = json!({
+        "serves_as": to,
+        "owner": old.owner,
+        "grants": old.grants,
+        "settings": setting_names(old),
+        "connection_limit": old.connection_limit,
+        "comment": old.comment,
+    });
+    vec![
+        Change::update(format!("database `{to}`"), "in place", "kept aside under another name"),
+        Change::update(copy, "beside", along),
+    ]
+}
+
+/// The values stay where they are: some people keep secrets in them.
+fn setting_names(old: &DatabaseFacts) -> Vec<String> {
+    let of = |of: &RoleSettings| {
+        let role = of.role.as_ref().map(|role| format!("{role}: ")).unwrap_or_default();
+        let name = move |setting: &String| format!("{role}{}", setting.split('=').next().unwrap_or_default());
+        of.settings.iter().map(name).collect::<Vec<_>>()
+    };
+    old.settings.iter().flat_map(of).collect()
+}
+
+async fn may_switch(reader: &Reader, old: Option<&DatabaseFacts>) -> Result<(), StepError> {
+    let server = reader.server().await?;
+    let owns = old.is_none_or(|old| old.may_alter);
+    if server.superuser || server.may_create_databases && owns {
+        return Ok(());
+    }
+    let user = reader.user();
+    Err(
+        StepError::denied(format!("role `{user}` may not rename databases")).hint(format!(
+            "it has to own the database and be allowed to create some: `ALTER ROLE {user} CREATEDB`"
+        )),
+    )
+}
+
+/// Whether what an earlier attempt set out to do is done: the copy's number bears the name that it was to get.
+async fn switched(reader: &Reader, saved: Option<Output>) -> Result<Option<Output>, StepError> {
+    let Some(saved) = saved else { return Ok(None) };
+    let name = reader.database_name(saved.oid).await?;
+    Ok((name.as_ref() == Some(&saved.database)).then_some(saved))
+}
+
+/// What is to be done, as it was found.
+struct Plan {
+    output: Output,
+    copy: DatabaseFacts,
+    old: Option<DatabaseFacts>,
+}
+
+impl Plan {
+    async fn make(cx: &ReadContext, reader: &Reader, input: &Input) -> Result<Self, StepError> {
+        let to = common::chosen(input.to.as_ref(), reader);
+        let copy = reader
+            .find_database(&input.from)
+            .await?
+            .ok_or_else(|| no_copy(&input.from))?;
+        let old = reader.find_database(to).await?;
+        if copy.is_template || to == input.from {
+            return Err(StepError::refused(format!(
+                "database `{}` cannot take the place of `{to}`",
+                input.from
+            )));
+        }
+        may_switch(reader, old.as_ref()).await?;
+        let aside = input
+            .keep_old
+            .clone()
+            .unwrap_or_else(|| old_name(to, cx.run().id.short()));
+        if old.is_some() && reader.find_database(&aside).await?.is_some() {
+            return Err(StepError::conflict(format!("a database `{aside}` exists already"))
+                .hint("say under which name the old database is to be kept: `keep_old`"));
+        }
+        let output = Output {
+            database: to.to_owned(),
+            oid: copy.oid,
+            from: input.from.clone(),
+            old_database: old.is_some().then_some(aside),
+            old_oid: old.as_ref().map(|old| old.oid),
+            old_allowed_connections: was_open(cx, old.as_ref())?,
+        };
+        Ok(Self { output, copy, old })
+    }
+
+    fn names(&self) -> Vec<String> {
+        let old = self.old.iter().map(|old| old.name.clone());
+        [self.copy.name.clone()].into_iter().chain(old).collect()
+    }
+
+    async fn carry_out(&self, cx: &StepContext, session: &Session, wait_seconds: u32) -> Result<(), StepError> {
+        let until = Instant::now() + Duration::from_secs(wait_seconds.into());
+        let names = self.names();
+        for name in &names {
+            sessions::allow_connections(session, name, false).await?;
+        }
+        loop {
+            let ended = sessions::end(cx, session, &names, Whose::All, until).await?;
+            cx.log(format!(
+                "{} ended",
+                common::plural(usize::try_from(ended).unwrap_or(usize::MAX), "session")
+            ))
+            .await;
+            match rename::in_one_transaction(session, self).await {
+                // A session that was let in before the door closed turned up after it was counted.
+                Err(error) if is_in_use(&error) && Instant::now() < until => sessions::pause(cx).await?,
+                other => return other,
+            }
+        }
+    }
+
+    /// A switch that did not take place does not leave the old database closed. Where the connection went, another one
+    /// is tried; where it is not known what happened, only the numbers tell what a name now means.
+    async fn put_back(&self, postgres: &Postgres, error: StepError) -> StepError {
+        match self.reopen(postgres).await {
+            Ok(()) => error,
+            Err(_) if error.kind() == StepErrorKind::Ambiguous => error,
+            Err(_) => error.hint("the databases may still be closed: run `postgres.unquiesce` when the server is back"),
+        }
+    }
+
+    async fn reopen(&self, postgres: &Postgres) -> Result<(), StepError> {
+        let session = postgres.maintenance(None).await?;
+        let old = self
+            .output
+            .old_oid
+            .map(|oid| (oid, self.output.old_allowed_connections));
+        for (oid, allow) in [Some((self.output.oid, true)), old].into_iter().flatten() {
+            if let Some(name) = postgres.reader().database_name(oid).await? {
+                sessions::allow_connections(&session, &name, allow).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn no_copy(from: &str) -> StepError {
+    StepError::not_found(format!("the restored copy, database `{from}`, does not exist"))
+        .hint("restore it again: `jm run retry` of the step that restores")
+}
+
+/// Cut so that the server need not cut it.
+fn old_name(to: &str, run: &str) -> String {
+    let ending = format!("_old_{run}");
+    let mut end = to.len().min(63 - ending.len());
+    while !to.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{ending}", &to[..end])
+}
+
+/// Whether the old database let sessions in before the first attempt closed it.
+fn was_open(cx: &ReadContext, old: Option<&DatabaseFacts>) -> Result<bool, StepError> {
+    let Some(old) = old else { return Ok(false) };
+    let saved: Option<Output> = cx.saved_output()?;
+    Ok(match saved {
+        Some(saved) if saved.old_oid == Some(old.oid) => saved.old_allowed_connections,
+        _ => old.allows_connections,
+    })
+}
+
+fn is_in_use(error: &StepError) -> bool {
+    error.kind() == StepErrorKind::Conflict && error.message().contains("55006")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,68 @@
+//! The one transaction of a switch.
+
+use jm_client_postgres::Session;
+use jm_client_postgres::quote::ident;
+use jm_step::{StepError, StepErrorKind};
+
+use super::{Plan, carry};
+
+/// Renames both, brings along what belongs to the name, lets sessions into both, and proves by their numbers that the
+/// right ones were renamed, before it commits.
+pub(super) async fn in_one_transaction(session: &Session, plan: &Plan) -> Result<(), StepError> {
+    let grants = carry::grants(session, plan.copy.oid, plan.output.old_oid).await?;
+    session.batch("BEGIN; SET LOCAL lock_timeout = '10s'").await?;
+    let prepared = prepare(session, plan, &grants).await;
+    if let Err(error) = prepared {
+        // Where the connection is gone the server rolls back by itself.
+        drop(session.batch("ROLLBACK").await);
+        return Err(error);
+    }
+    match session.commit().await {
+        Err(error) if error.kind() != StepErrorKind::Ambiguous => Err(error.context("the switch was rolled back")),
+        other => other,
+    }
+}
+
+async fn prepare(session: &Session, plan: &Plan, grants: &carry::Grants) -> Result<(), StepError> {
+    let to = &plan.output.database;
+    if let (Some(old), Some(aside)) = (&plan.old, &plan.output.old_database) {
+        rename(session, &old.name, aside).await?;
+    }
+    rename(session, &plan.copy.name, to).await?;
+    prove(session, plan).await?;
+    if let Some(old) = &plan.old {
+        carry::over(session, to, &plan.copy, old, grants).await?;
+    }
+    let mut open = format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", ident(to));
+    if let Some(aside) = &plan.output.old_database {
+        // So that people can look into it; nobody who does not ask for it by its new name gets there.
+        open = format!("{open}; ALTER DATABASE {} ALLOW_CONNECTIONS true", ident(aside));
+    }
+    session.batch(&open).await
+}
+
+async fn rename(session: &Session, from: &str, to: &str) -> Result<(), StepError> {
+    session
+        .batch(&format!("ALTER DATABASE {} RENAME TO {}", ident(from), ident(to)))
+        .await
+        .map_err(|error| error.context(format_args!("renaming database `{from}` to `{to}`")))
+}
+
+/// Somebody may have dropped and made a database of the same name since we looked.
+async fn prove(session: &Session, plan: &Plan) -> Result<(), StepError> {
+    let expected = [
+        (Some(plan.output.oid), Some(&plan.output.database)),
+        (plan.output.old_oid, plan.output.old_database.as_ref()),
+    ];
+    for (oid, name) in expected {
+        let (Some(oid), Some(name)) = (oid, name) else { continue };
+        let sql = "SELECT EXISTS (SELECT FROM pg_database WHERE oid = $1 AND datname::text = $2)";
+        if !session.query_one(sql, &[&oid, name]).await?.get::<_, bool>(0) {
+            return Err(StepError::conflict(format!(
+                "database `{name}` is not the one that was looked at: somebody has replaced it meanwhile"
+            ))
+            .hint("find out who, then resume: jm looks again before it switches"));
+        }
+    }
+    Ok(())
+}

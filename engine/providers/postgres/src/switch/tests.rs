@@ -1,0 +1,421 @@
+//! Against a real server: switched once, whatever happens on the way, and never left closed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use jm_client_postgres::test_server::{Cut, PgOptions, PgServer, Proxy};
+use jm_step::{Grade, RunId};
+
+use super::*;
+use crate::bench::{Bed, bed, bed_at};
+
+/// An old database that says `old` and a restored copy that says `new`.
+async fn pair(server: &PgServer) -> (String, String) {
+    let old = server.database("app").await;
+    let copy = format!("{old}_jmr_x");
+    server
+        .sql("postgres", &[&format!("CREATE DATABASE {copy} TEMPLATE template0")])
+        .await;
+    for (name, text) in [(&old, "old"), (&copy, "new")] {
+        server
+            .sql(
+                name,
+                &[
+                    "CREATE TABLE who (is_it text)",
+                    &format!("INSERT INTO who VALUES ('{text}')"),
+                ],
+            )
+            .await;
+    }
+    (old, copy)
+}
+
+fn input(copy: &str) -> Input {
+    Input {
+        from: copy.to_owned(),
+        to: None,
+        keep_old: None,
+        wait_seconds: 30,
+    }
+}
+
+async fn who(server: &PgServer, database: &str) -> Option<String> {
+    server.text(database, "SELECT is_it FROM public.who").await
+}
+
+async fn facts(server: &PgServer, name: &str) -> Option<DatabaseFacts> {
+    server
+        .open("postgres")
+        .await
+        .reader()
+        .find_database(name)
+        .await
+        .expect("asked")
+}
+
+/// What a resume does: asks the probe, and runs again with what was saved where that is needed.
+async fn resume(bed: Bed, saved: serde_json::Value, copy: &str) -> Output {
+    let bed = bed.saved(saved);
+    match Switch.probe(&bed.read(), &input(copy)).await.expect("probed") {
+        Probe::Succeeded(output) => output,
+        Probe::Running => panic!("nothing runs any more"),
+        _ => bed.run(&Switch, input(copy)).await.output.expect("switched"),
+    }
+}
+
+#[tokio::test]
+async fn the_copy_takes_the_place_and_the_old_one_is_kept() {
+    let server = PgServer::shared();
+    let (old, copy) = pair(server).await;
+    let preview = Switch
+        .preview(&bed(server, &old).read(), &input(&copy))
+        .await
+        .expect("preview");
+    let bed = bed(server, &old);
+    let done = bed.run(&Switch, input(&copy)).await;
+    let output = done.output.expect("switched");
+    assert_eq!(preview.grade, Grade::Computed);
+    assert_eq!(preview.changes, done.told.changes);
+    assert_eq!(
+        done.told.outputs,
+        [serde_json::to_value(&output).expect("json")],
+        "saved before the effect"
+    );
+    let aside = output.old_database.clone().expect("kept");
+    assert!(aside.starts_with(&format!("{old}_old_")));
+    assert_eq!(who(server, &old).await.as_deref(), Some("new"));
+    assert_eq!(who(server, &aside).await.as_deref(), Some("old"));
+    assert_eq!(facts(server, &copy).await, None);
+    let again = bed.saved(done.told.outputs[0].clone());
+    assert_eq!(
+        Switch.probe(&again.read(), &input(&copy)).await.expect("probed"),
+        Probe::Succeeded(output.clone())
+    );
+    let twice = again.run(&Switch, input(&copy)).await;
+    assert_eq!(twice.output.expect("recognised"), output);
+    assert!(twice.told.changes.is_empty());
+    assert_eq!(who(server, &old).await.as_deref(), Some("new"));
+}
+
+#[tokio::test]
+async fn what_belongs_to_the_name_goes_along() {
+    let server = PgServer::shared();
+    let (old, copy) = pair(server).await;
+    let (owner, reader) = (PgServer::unique("owner"), PgServer::unique("reader"));
+    server
+        .sql(
+            "postgres",
+            &[
+                &format!("CREATE ROLE {owner}"),
+                &format!("CREATE ROLE \"{reader} x\""),
+                &format!("ALTER DATABASE {old} OWNER TO {owner}"),
+                &format!("REVOKE ALL ON DATABASE {old} FROM PUBLIC"),
+                &format!("GRANT CONNECT ON DATABASE {old} TO \"{reader} x\" WITH GRANT OPTION"),
+                &format!("ALTER DATABASE {old} CONNECTION LIMIT 42"),
+                &format!("ALTER DATABASE {old} SET search_path TO \"$user\", \"Odd s\", public"),
+                &format!("ALTER DATABASE {old} SET work_mem TO '8MB'"),
+                &format!("ALTER DATABASE {old} SET \"app.secret\" TO 'it''s \\ hunter22'"),
+                &format!("ALTER ROLE \"{reader} x\" IN DATABASE {old} SET statement_timeout TO '5s'"),
+                &format!("COMMENT ON DATABASE {old} IS 'it''s ours'"),
+                &format!("ALTER DATABASE {copy} SET lock_timeout TO '1s'"),
+                &format!("GRANT ALL ON DATABASE {copy} TO \"{reader} x\""),
+            ],
+        )
+        .await;
+    let before = facts(server, &old).await.expect("there");
+    let preview = Switch
+        .preview(&bed(server, &old).read(), &input(&copy))
+        .await
+        .expect("preview");
+    let done = bed(server, &old).run(&Switch, input(&copy)).await;
+    let output = done.output.expect("switched");
+    assert_eq!(preview.changes, done.told.changes);
+    let told = serde_json::to_string(&done.told.changes).expect("json");
+    assert!(told.contains("app.secret") && !told.contains("hunter22"), "{told}");
+    let mut after = facts(server, &old).await.expect("there");
+    let sorted = |grants: &Option<Vec<String>>| {
+        let mut grants = grants.clone().unwrap_or_default();
+        grants.sort();
+        grants
+    };
+    assert_eq!(sorted(&after.grants), sorted(&before.grants));
+    assert_eq!(after.oid, output.oid);
+    (after.oid, after.size_bytes, after.grants) = (before.oid, before.size_bytes, before.grants.clone());
+    assert_eq!(after, before);
+}
+
+#[tokio::test]
+async fn a_lost_database_needs_one_rename() {
+    let server = PgServer::shared();
+    let (old, copy) = pair(server).await;
+    server.sql("postgres", &[&format!("DROP DATABASE {old}")]).await;
+    let preview = Switch
+        .preview(&bed(server, &old).read(), &input(&copy))
+        .await
+        .expect("preview");
+    let done = bed(server, &old).run(&Switch, input(&copy)).await;
+    let output = done.output.expect("switched");
+    assert_eq!((preview.changes.len(), &preview.changes), (1, &done.told.changes));
+    assert_eq!((output.old_database, output.old_oid), (None, None));
+    assert_eq!(who(server, &old).await.as_deref(), Some("new"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_come_back_all_the_time_do_not_stop_it() {
+    let server = PgServer::shared();
+    let (old, copy) = pair(server).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let (postgres, name, stop) = (server.open(&old).await, old.clone(), stop.clone());
+        clients.push(tokio::spawn(async move {
+            let mut came_in = 0_u32;
+            while !stop.load(Ordering::SeqCst) {
+                match postgres.connect_to(&name, None).await {
+                    Ok(session) => {
+                        came_in += 1;
+                        drop(session.query("SELECT pg_sleep(0.05)", &[]).await);
+                    }
+                    Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+                }
+            }
+            came_in
+        }));
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    bed(server, &old)
+        .run(&Switch, input(&copy))
+        .await
+        .output
+        .expect("switched");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    stop.store(true, Ordering::SeqCst);
+    for client in clients {
+        assert!(client.await.expect("client") > 0);
+    }
+    assert_eq!(who(server, &old).await.as_deref(), Some("new"));
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_is_lost_is_resolved_by_the_numbers() {
+    let server = PgServer::shared();
+    for (cut, happened) in [
+        (Cut::Before(b"COMMIT".to_vec()), false),
+        (Cut::AfterAnswerTo(b"COMMIT".to_vec()), true),
+    ] {
+        let (old, copy) = pair(server).await;
+        let proxy = Proxy::start(server.port(), cut, 1).await;
+        let run = RunId::generate();
+        let first = bed_at(&server.url_on(proxy.port(), &old))
+            .of(&run)
+            .run(&Switch, input(&copy))
+            .await;
+        let error = first.output.expect_err("cut");
+        assert_eq!(error.kind(), StepErrorKind::Ambiguous, "{error}");
+        assert_eq!(proxy.cuts(), 1);
+        let expected = if happened { "new" } else { "old" };
+        assert_eq!(
+            who(server, &old).await.as_deref(),
+            Some(expected),
+            "served whatever became of it"
+        );
+        let resumed = bed(server, &old).of(&run).saved(first.told.outputs[0].clone());
+        let probed = Switch.probe(&resumed.read(), &input(&copy)).await.expect("probed");
+        assert_eq!(matches!(probed, Probe::Succeeded(_)), happened, "{probed:?}");
+        let output = resume(bed(server, &old).of(&run), first.told.outputs[0].clone(), &copy).await;
+        assert_eq!(who(server, &old).await.as_deref(), Some("new"));
+        assert_eq!(
+            who(server, &output.old_database.expect("kept")).await.as_deref(),
+            Some("old")
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_connection_cut_anywhere_ends_in_one_switch() {
+    let server = PgServer::shared();
+    for statement in [
+        "ALLOW_CONNECTIONS false",
+        "pg_terminate_backend",
+        "BEGIN",
+        "RENAME TO",
+        "ALLOW_CONNECTIONS true",
+    ] {
+        for cut in [Cut::Before(statement.into()), Cut::AfterAnswerTo(statement.into())] {
+            let (old, copy) = pair(server).await;
+            let proxy = Proxy::start(server.port(), cut.clone(), 1).await;
+            let run = RunId::generate();
+            let first = bed_at(&server.url_on(proxy.port(), &old))
+                .of(&run)
+                .run(&Switch, input(&copy))
+                .await;
+            assert_eq!(proxy.cuts(), 1, "{cut:?}");
+            if first.output.is_err() {
+                assert_eq!(who(server, &old).await.as_deref(), Some("old"), "{cut:?}: still served");
+            }
+            let output = match first.told.outputs.first() {
+                Some(saved) => resume(bed(server, &old).of(&run), saved.clone(), &copy).await,
+                None => bed(server, &old)
+                    .of(&run)
+                    .run(&Switch, input(&copy))
+                    .await
+                    .output
+                    .expect("switched"),
+            };
+            assert_eq!(who(server, &old).await.as_deref(), Some("new"), "{cut:?}");
+            assert_eq!(
+                who(server, &output.old_database.expect("kept")).await.as_deref(),
+                Some("old")
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_killed_on_the_way_goes_on_where_it_was() {
+    let mut server = PgServer::start_with(&PgOptions {
+        durable: true,
+        ..PgOptions::default()
+    });
+    for millis in [5, 40, 120] {
+        let (old, copy) = pair(&server).await;
+        let run = RunId::generate();
+        let switching = {
+            let bed = bed(&server, &old).of(&run);
+            let input = input(&copy);
+            tokio::spawn(async move { bed.run(&Switch, input).await })
+        };
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        server.kill();
+        let first = switching.await.expect("no panic");
+        server.resume();
+        let old_or_new = ["old", "new"].map(Some);
+        if facts(&server, &old).await.expect("never none").allows_connections {
+            assert!(old_or_new.contains(&who(&server, &old).await.as_deref()));
+        }
+        let bed = bed(&server, &old).of(&run);
+        match first.told.outputs.first() {
+            Some(saved) => drop(resume(bed, saved.clone(), &copy).await),
+            None => drop(bed.run(&Switch, input(&copy)).await.output.expect("switched")),
+        }
+        assert_eq!(who(&server, &old).await.as_deref(), Some("new"));
+    }
+}
+
+#[tokio::test]
+async fn a_switch_that_cannot_be_leaves_the_old_database_open() {
+    let server = PgServer::shared();
+    let (old, copy) = pair(server).await;
+    // A prepared transaction cannot be ended from outside: it keeps the database in use.
+    let busy = PgServer::start_with(&PgOptions {
+        settings: vec![("max_prepared_transactions".to_owned(), "2".to_owned())],
+        ..PgOptions::default()
+    });
+    let (held, held_copy) = pair(&busy).await;
+    busy.sql(
+        &held,
+        &["BEGIN; INSERT INTO who VALUES ('x'); PREPARE TRANSACTION 'stuck'"],
+    )
+    .await;
+    let short = Input {
+        wait_seconds: 1,
+        ..input(&held_copy)
+    };
+    let error = bed(&busy, &held).run(&Switch, short).await.output.expect_err("in use");
+    assert_eq!(error.kind(), StepErrorKind::Conflict, "{error}");
+    assert!(error.message().contains("prepared transaction"), "{error}");
+    assert_eq!(who(&busy, &held).await.as_deref(), Some("old"));
+    assert_eq!(who(&busy, &held_copy).await.as_deref(), Some("new"));
+    // Nor is one that was told to stop.
+    let stopped = bed(server, &old);
+    let _inside = server.open(&old).await.connect_to(&old, None).await.expect("inside");
+    stopped.cancel();
+    let error = stopped.run(&Switch, input(&copy)).await.output.expect_err("stopped");
+    assert_eq!(error.kind(), StepErrorKind::Cancelled);
+    assert_eq!(who(server, &old).await.as_deref(), Some("old"));
+}
+
+#[tokio::test]
+async fn what_cannot_be_switched_is_told_before_anything_is_touched() {
+    let server = PgServer::shared();
+    let (old, copy) = pair(server).await;
+    let gone = bed(server, &old).run(&Switch, input("never_there")).await;
+    assert_eq!(gone.output.expect_err("no copy").kind(), StepErrorKind::NotFound);
+    assert!(gone.told.outputs.is_empty());
+    let taken = Input {
+        keep_old: Some("postgres".to_owned()),
+        ..input(&copy)
+    };
+    let error = bed(server, &old)
+        .run(&Switch, taken)
+        .await
+        .output
+        .expect_err("the name is taken");
+    assert_eq!(error.kind(), StepErrorKind::Conflict);
+    let role = PgServer::unique("plain");
+    server
+        .sql("postgres", &[&format!("CREATE ROLE {role} LOGIN PASSWORD 'hunter22'")])
+        .await;
+    let url = format!("postgresql://{role}:hunter22@127.0.0.1:{}/{old}", server.port());
+    let error = Switch
+        .preview(&bed_at(&url).read(), &input(&copy))
+        .await
+        .expect_err("may not");
+    assert_eq!(error.kind(), StepErrorKind::Denied);
+    assert_eq!(who(server, &old).await.as_deref(), Some("old"));
+}
+
+#[tokio::test]
+async fn a_new_copy_is_switched_though_an_older_one_was_saved() {
+    let server = PgServer::shared();
+    let (old, copy) = pair(server).await;
+    let bed_of = |run: &RunId| bed(server, &old).of(run);
+    let run = RunId::generate();
+    let saved = Output {
+        database: old.clone(),
+        oid: 1,
+        from: copy.clone(),
+        old_database: None,
+        old_oid: None,
+        old_allowed_connections: true,
+    };
+    let saved = serde_json::to_value(saved).expect("json");
+    let output = resume(bed_of(&run), saved, &copy).await;
+    assert!(output.oid > 1 && output.old_oid.is_some());
+    assert_eq!(who(server, &old).await.as_deref(), Some("new"));
+}
+
+#[tokio::test]
+async fn an_owner_who_is_no_superuser_can_switch() {
+    let server = PgServer::shared();
+    let (old, copy) = pair(server).await;
+    let role = PgServer::unique("owner");
+    server
+        .sql(
+            "postgres",
+            &[
+                &format!("CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'hunter22'"),
+                &format!("ALTER DATABASE {old} OWNER TO {role}"),
+                &format!("ALTER DATABASE {copy} OWNER TO {role}"),
+                &format!("ALTER DATABASE {old} SET work_mem TO '8MB'"),
+                &format!("GRANT CONNECT ON DATABASE {old} TO pg_monitor"),
+            ],
+        )
+        .await;
+    let url = format!("postgresql://{role}:hunter22@127.0.0.1:{}/{old}", server.port());
+    bed_at(&url).run(&Switch, input(&copy)).await.output.expect("switched");
+    assert_eq!(who(server, &old).await.as_deref(), Some("new"));
+}
+
+#[test]
+fn names_are_checked_before_the_run() {
+    let same = Input {
+        to: Some("a".to_owned()),
+        keep_old: Some("a".to_owned()),
+        ..input("a")
+    };
+    assert_eq!(Switch.check(&same).expect_err("two").len(), 2);
+    assert!(Switch.check(&input("a")).is_ok());
+    let long = old_name(&"é".repeat(31), "abcdefgh");
+    assert!(long.len() <= 63 && long.ends_with("_old_abcdefgh"), "{long}");
+}
