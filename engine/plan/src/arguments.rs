@@ -102,7 +102,7 @@ impl Arguments {
     fn file(&mut self, document: &Document, name: &str, text: &str, errors: &mut Vec<PlanError>) {
         let source = source(name, text);
         let mut problems = Problems::new(&source);
-        let root = yaml::read(text, &mut problems);
+        let root = yaml::read(text, &mut problems).root;
         match &root.kind {
             Kind::Map(entries) => entries.iter().for_each(|(key, node)| self.entry(document, key, node, &mut problems)),
             Kind::Null => {}

@@ -56,6 +56,9 @@ pub fn compile(
     let mut problems = Problems::new(&document.source);
     problems.extend(document.found.iter().cloned());
     problems.extend(targets.into_iter().flat_map(TargetsDocument::found).cloned());
+    if document.torn {
+        return Err(PlanErrors::new(document.file(), problems.into_found()));
+    }
     let work = Work::new(document, registry, arguments, targets, mode, now, &mut problems);
     let bindings = check::targets::check(&work, &mut problems);
     let edges = check::references::check(&work, &bindings, &mut problems);

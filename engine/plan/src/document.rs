@@ -22,6 +22,8 @@ pub struct Document {
     pub(crate) found: Vec<PlanError>,
     /// Whether there are errors among it: such a document is never sealed.
     pub(crate) broken: bool,
+    /// Whether a part of the file could not be read: then nothing is said about the rest.
+    pub(crate) torn: bool,
 }
 
 impl Document {

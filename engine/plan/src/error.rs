@@ -123,9 +123,14 @@ impl PlanError {
         Some(place(self.0.source.as_ref()?, self.0.labels.first()?))
     }
 
-    /// Where it stands in the file, for sorting.
-    fn offset(&self) -> usize {
-        self.0.labels.first().map_or(usize::MAX, LabeledSpan::offset)
+    /// Where it begins in the file.
+    pub(crate) fn offset(&self) -> Option<usize> {
+        self.0.labels.first().map(LabeledSpan::offset)
+    }
+
+    /// Whether something is said to be missing.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self.0.code, Code::MissingField | Code::NotThisKind)
     }
 }
 
@@ -219,7 +224,7 @@ pub(crate) fn is_error(error: &PlanError) -> bool {
 pub(crate) fn sort(errors: &mut [PlanError]) {
     errors.sort_by_cached_key(|error| {
         let file = error.0.source.as_ref().map(|source| source.name().to_owned());
-        (file, error.offset(), error.code())
+        (file, error.offset().unwrap_or(usize::MAX), error.code())
     });
 }
 
@@ -257,12 +262,25 @@ impl Problems {
         &self.source
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.found.len()
+    }
+
     pub(crate) fn push(&mut self, error: PlanError) {
         self.found.push(error.in_source(&self.source));
     }
 
     pub(crate) fn extend(&mut self, errors: impl IntoIterator<Item = PlanError>) {
         errors.into_iter().for_each(|error| self.push(error));
+    }
+
+    /// Forgets what is said about the part of a file that could not be read: from `torn` on, and what is missing.
+    pub(crate) fn forget_after(&mut self, torn: usize, yaml: usize) {
+        let mut number = 0;
+        self.found.retain(|error| {
+            number += 1;
+            number <= yaml || (!error.is_missing() && error.offset().is_some_and(|offset| offset < torn))
+        });
     }
 
     pub(crate) fn into_found(self) -> Vec<PlanError> {

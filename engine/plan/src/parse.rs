@@ -22,8 +22,12 @@ const API_VERSION: &str = "jm/v1";
 pub fn parse(name: &str, text: &str) -> (Document, Vec<PlanError>) {
     let source = source(name, text);
     let mut problems = Problems::new(&source);
-    let root = yaml::read(text, &mut problems);
+    let yaml::Read { root, torn } = yaml::read(text, &mut problems);
+    let yaml = problems.len();
     let plan = if matches!(root.kind, Kind::Null) { empty(text, &mut problems) } else { plan(&root, text, &mut problems) };
+    if let Some(torn) = torn {
+        problems.forget_after(torn, yaml);
+    }
     let found = problems.into_found();
     let broken = found.iter().any(is_error);
     let document = Document {
@@ -31,6 +35,7 @@ pub fn parse(name: &str, text: &str) -> (Document, Vec<PlanError>) {
         plan,
         found: found.clone(),
         broken,
+        torn: torn.is_some(),
     };
     (document, found)
 }

@@ -9,8 +9,16 @@ use miette::{NamedSource, SourceSpan};
 pub type Source = Arc<NamedSource<Arc<str>>>;
 
 /// Makes a [`Source`].
+///
+/// Of a text that is too large to be a plan, findings show the beginning.
 pub(crate) fn source(name: &str, text: &str) -> Source {
+    let text = if text.len() > crate::yaml::MAX_BYTES { beginning(text) } else { text };
     Arc::new(NamedSource::new(name, Arc::from(text)).with_language("yaml"))
+}
+
+fn beginning(text: &str) -> &str {
+    let end = (0..=60).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    &text[..end]
 }
 
 /// A value and the place where it was written.

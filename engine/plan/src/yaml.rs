@@ -16,7 +16,7 @@ use crate::error::{PlanError, Problems};
 use crate::span::{Spanned, span};
 
 /// The largest file that is read.
-const MAX_BYTES: usize = 4 << 20;
+pub(crate) const MAX_BYTES: usize = 4 << 20;
 /// The most values, counting what aliases repeat.
 const MAX_NODES: usize = 200_000;
 /// The deepest nesting.
@@ -89,10 +89,13 @@ impl Node {
 }
 
 /// Reads one document. Where the text is not YAML the error is reported, and what was read before it is given.
-pub(crate) fn read(text: &str, problems: &mut Problems) -> Node {
+pub(crate) fn read(text: &str, problems: &mut Problems) -> Read {
     if let Err(error) = acceptable(text) {
         problems.push(error);
-        return Node::null(span(0..0));
+        return Read {
+            root: Node::null(span(0..0)),
+            torn: Some(0),
+        };
     }
     let mut reader = Reader {
         text,
@@ -102,8 +105,18 @@ pub(crate) fn read(text: &str, problems: &mut Problems) -> Node {
         anchors: HashMap::new(),
         nodes: 0,
     };
-    reader.read_all();
-    reader.finish()
+    let torn = reader.read_all();
+    Read {
+        root: reader.finish(),
+        torn,
+    }
+}
+
+/// What came of reading.
+pub(crate) struct Read {
+    pub(crate) root: Node,
+    /// Where reading stopped, if it did: what is missing after that is not missing in the file.
+    pub(crate) torn: Option<usize>,
 }
 
 fn acceptable(text: &str) -> Result<(), PlanError> {
@@ -142,7 +155,7 @@ struct Reader<'t, 'p> {
 struct Stop(PlanError);
 
 impl Reader<'_, '_> {
-    fn read_all(&mut self) {
+    fn read_all(&mut self) -> Option<usize> {
         let parser = Parser::new_from_str_with_options(self.text, options! { emit_comments: false });
         for next in parser {
             let done = match next {
@@ -150,10 +163,13 @@ impl Reader<'_, '_> {
                 Err(error) => Err(Stop(self.syntax(&error))),
             };
             if let Err(Stop(error)) = done {
+                let begun = self.open.iter().skip(1).map(|open| open.node.span.offset()).next();
+                let torn = begun.into_iter().chain(error.offset()).min();
                 self.problems.push(error);
-                return;
+                return torn.or(Some(0));
             }
         }
+        None
     }
 
     /// What was read so far, with everything closed that is still open.

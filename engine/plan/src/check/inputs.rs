@@ -20,6 +20,12 @@ pub(crate) fn check(work: &Work<'_>, problems: &mut Problems) -> Vec<Known> {
     let schemas: HashMap<&str, Value> =
         work.document.plan.inputs.iter().map(|input| (input.name.value.as_str(), input.schema())).collect();
     let checker = Checker { work, schemas: &schemas };
+    for step in &work.steps {
+        let with = step.spec.with.iter().flat_map(|with| with.expressions());
+        for expression in step.spec.when.iter().chain(with) {
+            problems.extend(checker.odd_comparisons(expression));
+        }
+    }
     work.steps.iter().map(|step| checker.step(step, problems)).collect()
 }
 
@@ -67,6 +73,16 @@ impl Checker<'_, '_> {
                 problems.push(PlanError::at(Code::InvalidValue, at, issue.message).maybe_help(issue.help));
             }
         }
+    }
+
+    fn odd_comparisons(&self, expression: &Expression) -> Vec<PlanError> {
+        let one = |(left, right): (Kinds, Kinds)| {
+            let message = format!("{} is compared with {}: they are never equal and have no order", left.shown(), right.shown());
+            let numbers = left.meets(Kinds::NUMBER) || right.meets(Kinds::NUMBER);
+            let help = "numbers stand without quotes".to_owned();
+            PlanError::at(Code::WrongType, expression.span(), message).maybe_help(numbers.then_some(help))
+        };
+        expression.odd_comparisons(self).into_iter().map(one).collect()
     }
 
     /// A value that is not known yet must be able to be what is wanted.
@@ -139,7 +155,7 @@ fn mismatch(is: &Type<'_>, wanted: Shape<'_>, at: miette::SourceSpan, expression
     };
     let (mine, theirs) = (item(&is.shapes)?, item(&[wanted])?);
     (!mine.meets(theirs)).then(|| {
-        PlanError::at(Code::WrongType, at, format!("{what} is a list of {}, and a list of {} is wanted", mine.shown(), theirs.shown()))
+        PlanError::at(Code::WrongType, at, format!("each item of {what} is {}, and {} is wanted", mine.shown(), theirs.shown()))
     })
 }
 

@@ -59,6 +59,10 @@ fn expressions<'a>(work: &'a Work<'_>) -> impl Iterator<Item = &'a Expression> {
 }
 
 fn unused_inputs(work: &Work<'_>, problems: &mut Problems) {
+    // What could not be read may have used them.
+    if work.document.broken {
+        return;
+    }
     let used: HashSet<&str> = expressions(work)
         .flat_map(Expression::references)
         .filter(|reference| reference.root == Root::Inputs)
@@ -227,7 +231,7 @@ fn undone(work: &Work<'_>, draft: &Draft, problems: &mut Problems) {
         }
         let names: Vec<String> = left.iter().map(|(step, _)| format!("`{}`", work.steps[*step].id())).collect();
         let at = step.spec.undoes.first().map_or_else(|| step.place(), |id| id.span);
-        let message = format!("{} keep their results although what they depend on is undone", names.join(", "));
+        let message = format!("not done anew although they depend on what is undone: {}", names.join(", "));
         let error = PlanError::at(Code::UndoLeavesDependents, at, message);
         problems.push(error.help("add those to `undoes` that are to be done anew on a resume; leave the others"));
     }

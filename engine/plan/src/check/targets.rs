@@ -99,7 +99,10 @@ impl Binder<'_, '_, '_> {
         let error = match targets.target(target.value.as_str()) {
             None => self.unknown_target(target),
             Some(spec) if spec.provider.value != role.provider => {
-                let message = format!("target `{}` is of provider `{}`, and `{}` takes one of `{}`", target.value, spec.provider.value, role.name, role.provider);
+                let message = format!(
+                    "target `{}` is of provider `{}`, and the role `{}` takes one of `{}`",
+                    target.value, spec.provider.value, role.name, role.provider
+                );
                 let others = of_provider(targets, role.provider);
                 PlanError::at(Code::WrongTarget, target.span, message)
                     .help(suggestion(target.value.as_str(), others.iter().map(|name| name.as_str()), &format!("targets of `{}` are", role.provider)))

@@ -14,6 +14,9 @@ use crate::span::{Spanned, span};
 use crate::template::{Expression, InputTemplate};
 use crate::yaml::{Kind, Node};
 
+/// Fields that are read only to say that they come later.
+const NOT_YET: [&str; 1] = ["for_each"];
+
 /// A mapping whose fields are being read.
 pub(crate) struct Fields<'n, 'p> {
     node: &'n Node,
@@ -84,7 +87,7 @@ impl<'n, 'p> Fields<'n, 'p> {
         for (key, _) in self.entries {
             if !self.taken.contains(&key.value) {
                 let message = format!("{} has no field `{}`", self.what, key.value);
-                let known = self.taken.iter().map(String::as_str);
+                let known = self.taken.iter().map(String::as_str).filter(|name| !NOT_YET.contains(name));
                 let error = PlanError::at(Code::UnknownField, key.span, message);
                 self.problems.push(error.help(suggestion(&key.value, known, "the fields are")));
             }
@@ -263,7 +266,11 @@ impl<'n, 'p> Fields<'n, 'p> {
 
     /// Reports a value that is not what its field takes.
     pub(crate) fn invalid(&mut self, node: &Node, expected: &str, help: &str) {
-        let shown = node.text().map_or_else(|| node.what().to_owned(), |text| format!("`{}`", shorten(text)));
+        let shown = match &node.kind {
+            Kind::Text(text) => format!("`{}`", shorten(text)),
+            Kind::Bool(_) | Kind::Number(_) => format!("`{}`", node.to_value()),
+            _ => node.what().to_owned(),
+        };
         let error = PlanError::at(Code::InvalidValue, node.span, format!("{shown} is not {expected}"));
         self.problems.push(error.help(help));
     }
@@ -317,7 +324,9 @@ pub(crate) fn shorten(text: &str) -> String {
 
 /// The nearest of some names, where one is near enough to have been meant.
 pub(crate) fn did_you_mean<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let allowed = (wrong.chars().count() / 3).clamp(1, 3);
+    // Of very short names every other one is near.
+    let length = wrong.chars().count();
+    let allowed = if length < 3 { 0 } else { (length / 3).clamp(1, 3) };
     known
         .into_iter()
         .map(|name| (strsim::osa_distance(wrong, name), name))
@@ -333,7 +342,7 @@ pub(crate) fn suggestion<'a>(wrong: &str, known: impl IntoIterator<Item = &'a st
         return format!("did you mean `{near}`?");
     }
     if known.is_empty() {
-        return format!("{otherwise}: none");
+        return "there are none".to_owned();
     }
     let shown: Vec<String> = known.iter().take(24).map(|name| format!("`{name}`")).collect();
     let more = if known.len() > 24 { format!(" and {} more", known.len() - 24) } else { String::new() };

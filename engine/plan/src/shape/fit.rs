@@ -70,6 +70,9 @@ impl Fitting<'_> {
 
     /// Everything but the types and the names of fields, which are looked at for the whole.
     fn all<'s>(&self, value: &Value, shape: Shape<'s>, at: &str, fit: &mut Fit<'s>, depth: usize) {
+        if depth > 2 * super::DEPTH {
+            return;
+        }
         limits(value, shape, at, fit);
         match value {
             Value::Object(map) => self.object(map, shape, at, fit, depth),
@@ -119,6 +122,11 @@ impl Fitting<'_> {
     /// Of several forms, the value must have one; what is said is said of the one that it comes nearest to.
     fn alternatives<'s>(&self, value: &Value, shape: Shape<'s>, keyword: &str, at: &str, fit: &mut Fit<'s>, depth: usize) {
         let kind = Kinds::of(value);
+        if let Some(tag) = value.as_object().and_then(|_| tag_of(shape, keyword)) {
+            if let Some(violation) = self.wrong_tag(value, tag, shape, keyword, at) {
+                return fit.violations.push(violation);
+            }
+        }
         let mut best: Option<Fit<'s>> = None;
         for branch in shape.branches(keyword).filter(|branch| branch.kinds().meets(kind)) {
             let mut one = Fit::default();
@@ -135,6 +143,18 @@ impl Fitting<'_> {
         }
     }
 
+    /// A tag that no form has, or that is missing.
+    fn wrong_tag(&self, value: &Value, tag: &str, shape: Shape<'_>, keyword: &str, at: &str) -> Option<Violation> {
+        let pointer = below(at, tag);
+        if (self.unknown)(&pointer) {
+            return None;
+        }
+        let forms: Vec<Shape<'_>> = shape.branches(keyword).filter(|form| form.kinds().meets(Kinds::MAP)).collect();
+        let Some(given) = value.get(tag) else { return forms.first().map(|form| missing(tag, *form, at)) };
+        let choices: Vec<&Value> = forms.iter().filter_map(|form| form.only_field(tag)?.choices()).flatten().collect();
+        (!choices.contains(&given)).then(|| no_choice(given, &choices, &pointer))
+    }
+
     fn branch<'s>(&self, value: &Value, branch: Shape<'s>, at: &str, fit: &mut Fit<'s>, depth: usize) {
         match branch.choices() {
             Some(choices) if !choices.contains(&value) => fit.violations.push(no_choice(value, &choices, at)),
@@ -146,6 +166,13 @@ impl Fitting<'_> {
             unknown_fields(map, branch, at, fit);
         }
     }
+}
+
+/// The field whose value says which form is meant: one that has fixed values in all forms that are mappings.
+fn tag_of<'s>(shape: Shape<'s>, keyword: &str) -> Option<&'s str> {
+    let forms: Vec<Shape<'s>> = shape.branches(keyword).filter(|form| form.kinds().meets(Kinds::MAP)).collect();
+    let fixed = |name: &&str| forms.iter().all(|form| form.only_field(name).is_some_and(|field| field.choices().is_some()));
+    (forms.len() > 1).then(|| forms.first()?.field_names().into_iter().find(fixed)).flatten()
 }
 
 /// The fewer tags that say otherwise, the nearer; then the fewer mistakes.

@@ -71,7 +71,7 @@ impl TargetsDocument {
 
     fn unknown(&self, name: &TargetName) -> PlanError {
         let known = self.targets.iter().map(|target| target.name.value.as_str());
-        PlanError::at(Code::UnknownTarget, (0, 0).into(), format!("the targets file has no target `{name}`"))
+        PlanError::nowhere(Code::UnknownTarget, format!("`{}` has no target `{name}`", self.file()))
             .help(suggestion(name.as_str(), known, "its targets are"))
     }
 

@@ -46,6 +46,9 @@ impl Expression {
 }
 
 pub(crate) fn evaluate(expression: &Expression, lookup: &dyn Lookup) -> Result<Evaluated, RenderError> {
+    if !expression.0.sound {
+        return Ok(Evaluated::Unknown { waits_for: Vec::new() });
+    }
     let walk = Walk { expression, lookup };
     let tree = engine::parse_code(expression.code()).map_err(|error| walk.failed(&error))?;
     let outcome = walk.walk(&tree)?;
@@ -135,6 +138,8 @@ impl Walk<'_> {
         let mut unknown = false;
         for reference in within(expr, self.expression.code(), self.expression.0.names) {
             match self.lookup.find(&reference) {
+                // minijinja would put nothing before every number.
+                Found::Value(Value::Null) if is_ordering(expr) => return Ok(Outcome::Undefined(reference.shown())),
                 Found::Value(value) => insert(&mut context, &reference, Some(value)),
                 Found::Missing if reference.guarded => insert(&mut context, &reference, None),
                 Found::Missing => return Ok(Outcome::Undefined(reference.shown())),
@@ -171,6 +176,14 @@ impl Walk<'_> {
 
     fn undefined(&self, name: &str) -> RenderError {
         RenderError::new(self.expression, format!("`{name}` is not there"))
+    }
+}
+
+fn is_ordering(expr: &Expr<'_>) -> bool {
+    match expr {
+        Expr::BinOp(op) => matches!(op.op, BinOpKind::Lt | BinOpKind::Lte | BinOpKind::Gt | BinOpKind::Gte),
+        Expr::Compare(_) => true,
+        _ => false,
     }
 }
 

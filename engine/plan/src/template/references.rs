@@ -188,22 +188,27 @@ impl<L: Fn(Range<usize>) -> SourceSpan> Collector<'_, L> {
         } else {
             let error = PlanError::at(Code::UnknownFunction, self.place(whole), "values have no methods");
             self.problems.push(error.help("use a filter: `value | upper`"));
-            self.visit(&call.expr, false);
+            match &call.expr {
+                Expr::GetAttr(attr) => self.visit(&attr.expr, false),
+                other => self.visit(other, false),
+            }
         }
         self.arguments(&call.args);
     }
 
     fn known(&mut self, what: &str, name: &str, known: &[&str], whole: &Expr<'_>) {
         if !known.contains(&name) {
-            let error = PlanError::at(Code::UnknownFunction, self.place(whole), format!("there is no {what} `{name}`"));
+            // The span of a filter or test begins at its name.
+            let range = bytes(whole.span());
+            let at = (self.locate)(range.start..range.end.min(self.code.len()).max(range.start));
+            let error = PlanError::at(Code::UnknownFunction, at, format!("there is no {what} `{name}`"));
             self.problems.push(error.help(suggestion(name, known.iter().copied(), &format!("the {what}s are"))));
         }
     }
 
     fn place(&self, expr: &Expr<'_>) -> SourceSpan {
-        let range = bytes(expr.span());
-        let end = range.end.min(self.code.len());
-        let start = range.start.min(end);
+        let end = bytes(expr.span()).end.min(self.code.len());
+        let start = start(expr).min(end);
         let lead = self.code.get(start..end).map_or(0, |slice| slice.len() - slice.trim_start().len());
         (self.locate)(start + lead..end)
     }
@@ -298,6 +303,18 @@ impl<L: Fn(Range<usize>) -> SourceSpan> Collector<'_, L> {
     }
 }
 
+/// Where an expression begins: minijinja begins the span of `a.b` at the dot.
+fn start(expr: &Expr<'_>) -> usize {
+    match expr {
+        Expr::GetAttr(attr) => start(&attr.expr),
+        Expr::GetItem(item) => start(&item.expr),
+        Expr::Filter(filter) => filter.expr.as_ref().map_or_else(|| bytes(expr.span()).start, start),
+        Expr::Test(test) => start(&test.expr),
+        Expr::Call(call) => start(&call.expr),
+        _ => bytes(expr.span()).start,
+    }
+}
+
 /// What is wrong with the way that a reference goes, where no plan could make it right.
 fn misshapen(reference: &Reference) -> Option<PlanError> {
     let first = reference.path.first();
@@ -336,6 +353,10 @@ fn unknown_member(reference: &Reference, root: &str, known: &[&str]) -> Option<P
         return None;
     }
     let name = reference.name();
+    if known.contains(&name) {
+        let message = format!("`{root}.{name}` has no parts");
+        return Some(PlanError::at(Code::UnknownName, reference.span, message));
+    }
     let error = PlanError::at(Code::UnknownName, reference.span, format!("`{root}` has no `{name}`"));
     Some(error.help(suggestion(name, known.iter().copied(), "it has")))
 }

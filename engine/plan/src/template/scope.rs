@@ -136,7 +136,11 @@ impl Scope {
             };
         }
         match &step.outputs {
-            Outputs::Known(outputs) => found(outputs, reference.fields().skip(2)),
+            // A field that the step type declares and that was left out is nothing, not missing.
+            Outputs::Known(outputs) => match found(outputs, reference.fields().skip(2)) {
+                Found::Missing if step.status == StepStatus::Succeeded && is_optional_field(reference) => Found::Value(Value::Null),
+                found => found,
+            },
             Outputs::Unknown { of, partial } => {
                 let within = reference.fields().count() > 2;
                 let known = partial.as_ref().filter(|_| within).and_then(|value| dig(value, reference.fields().skip(2)));
@@ -144,6 +148,11 @@ impl Scope {
             }
         }
     }
+}
+
+/// A field of the outputs themselves, which the checks before the run have found to be declared.
+fn is_optional_field(reference: &Reference) -> bool {
+    !reference.guarded && reference.path.len() == 3
 }
 
 /// The value at the end of a way, or that there is none.

@@ -57,7 +57,23 @@ impl Expression {
             expression: self,
             types,
         };
+        if !self.0.sound {
+            return Type::ANY;
+        }
         parse_code(self.code()).map_or(Type::ANY, |tree| inference.of(&tree))
+    }
+
+    /// The comparisons in it whose sides can never be of one type: both types.
+    pub(crate) fn odd_comparisons<'s>(&self, types: &dyn Types<'s>) -> Vec<(Kinds, Kinds)> {
+        let inference = Inference {
+            expression: self,
+            types,
+        };
+        let mut found = Vec::new();
+        if let (true, Ok(tree)) = (self.0.sound, parse_code(self.code())) {
+            inference.compare_all(&tree, &mut found);
+        }
+        found
     }
 
     /// The one thing that it reads, where it does nothing but read it.
@@ -69,6 +85,12 @@ impl Expression {
             _ => None,
         }
     }
+}
+
+/// For comparing: numbers are numbers, and anything can be compared with nothing.
+fn loosely(kinds: Kinds) -> Kinds {
+    let kinds = if kinds.meets(Kinds::NUMBER) { kinds | Kinds::NUMBER } else { kinds };
+    if kinds.meets(Kinds::NULL) { Kinds::ANY } else { kinds }
 }
 
 struct Inference<'a, 's> {
@@ -103,6 +125,29 @@ impl<'s> Inference<'_, 's> {
             },
             Expr::List(_) | Expr::Tuple(_) => Type::of(Kinds::LIST),
             Expr::Map(_) => Type::of(Kinds::MAP),
+        }
+    }
+
+    fn compare_all(&self, expr: &Expr<'_>, found: &mut Vec<(Kinds, Kinds)>) {
+        match expr {
+            Expr::BinOp(op) => {
+                if matches!(op.op, BinOpKind::Eq | BinOpKind::Ne | BinOpKind::Lt | BinOpKind::Lte | BinOpKind::Gt | BinOpKind::Gte) {
+                    let (left, right) = (self.of(&op.left).kinds, self.of(&op.right).kinds);
+                    if !loosely(left).meets(loosely(right)) {
+                        found.push((left, right));
+                    }
+                }
+                self.compare_all(&op.left, found);
+                self.compare_all(&op.right, found);
+            }
+            Expr::UnaryOp(op) => self.compare_all(&op.expr, found),
+            Expr::IfExpr(branches) => {
+                self.compare_all(&branches.test_expr, found);
+                self.compare_all(&branches.true_expr, found);
+                branches.false_expr.iter().for_each(|otherwise| self.compare_all(otherwise, found));
+            }
+            Expr::Filter(filter) => filter.expr.iter().for_each(|inner| self.compare_all(inner, found)),
+            _ => {}
         }
     }
 

@@ -1,0 +1,161 @@
+//! Findings about secrets.
+
+use insta::assert_snapshot;
+
+use crate::testing::{codes, compiled, findings, findings_with, plan};
+
+const SECRET: &str = "inputs: { token: { type: secret } }\n";
+
+fn with(fields: &str) -> String {
+    findings(&format!("{SECRET}steps:\n  - id: a\n    uses: test.look\n    with: {{ {fields} }}\n"))
+}
+
+#[test]
+fn a_secret_is_the_whole_value_of_a_secret_field() {
+    assert_eq!(with("password: '${{ inputs.token }}'"), "nothing");
+    assert_eq!(with("password: \"${{ inputs.token | default('') }}\""), "nothing");
+}
+
+#[test]
+fn a_secret_is_nothing_else() {
+    for fields in [
+        "message: '${{ inputs.token }}'",
+        "password: 'x${{ inputs.token }}'",
+        "password: '${{ inputs.token ~ 1 }}'",
+        "password: '${{ inputs.token[:4] }}'",
+        "password: '${{ inputs.token | upper }}'",
+        "password: '${{ inputs.token | default(1) | string }}'",
+        "loud: \"${{ inputs.token == 'x' }}\"",
+        "names: ['${{ inputs.token }}']",
+        "anything: { deep: '${{ inputs.token }}' }",
+    ] {
+        let text = plan(&format!("{SECRET}steps: [{{ id: a, uses: test.look, with: {{ {fields} }} }}]\n"));
+        assert_eq!(codes(&compiled(&text)), ["secret_misused"], "{fields}");
+    }
+    assert_snapshot!(with("message: 'the token is ${{ inputs.token }}'"), @r#"
+    jm::plan::secret_misused
+
+      × a secret cannot be used here
+       ╭─[plan.yaml:7:40]
+     6 │     uses: test.look
+     7 │     with: { message: 'the token is ${{ inputs.token }}' }
+       ·                                        ────────────
+       ╰────
+      help: it may be the whole value of a field that is marked secret, with `default(...)`
+            at most
+    "#);
+}
+
+#[test]
+fn no_condition_and_no_output_reads_a_secret() {
+    let text = plan(&format!("{SECRET}steps: [{{ id: a, uses: test.look, if: '${{{{ inputs.token }}}}' }}]\noutputs: {{ x: '${{{{ inputs.token }}}}' }}\n"));
+    assert_eq!(codes(&compiled(&text)), ["secret_misused", "secret_misused"]);
+}
+
+#[test]
+fn a_secret_in_argv_is_refused() {
+    assert_snapshot!(findings(&format!("{SECRET}steps:\n  - {{ id: v, uses: test.verify }}\n  - {{ id: a, uses: test.run, needs: [v], with: {{ argv: [login, '${{{{ inputs.token }}}}'] }} }}\n")), @r#"
+    jm::plan::secret_misused
+
+      × a secret cannot be used here
+       ╭─[plan.yaml:6:69]
+     5 │   - { id: v, uses: test.verify }
+     6 │   - { id: a, uses: test.run, needs: [v], with: { argv: [login, '${{ inputs.token }}'] } }
+       ·                                                                     ────────────
+       ╰────
+      help: it may be the whole value of a field that is marked secret, with `default(...)`
+            at most
+    "#);
+}
+
+#[test]
+fn secrets_are_not_written_down() {
+    assert_snapshot!(findings("# was AKIAIOSFODNN7EXAMPLX\nsteps:\n  - { id: a, uses: test.look, with: { message: 'postgres://app:hunter2@db/app', password: hunter3 } }\n"), @r#"
+    jm::plan::secret_in_plan
+
+      × an AWS access key stands in the file
+       ╭─[plan.yaml:3:7]
+     2 │ name: test
+     3 │ # was AKIAIOSFODNN7EXAMPLX
+       ·       ────────────────────
+     4 │ steps:
+       ╰────
+      help: plans and targets files are read by many: take it from the environment, and
+            change it, for it is known now
+    jm::plan::secret_in_plan
+
+      × a URL with a password stands in the file
+       ╭─[plan.yaml:5:64]
+     4 │ steps:
+     5 │   - { id: a, uses: test.look, with: { message: 'postgres://app:hunter2@db/app', password: hunter3 } }
+       ·                                                                ───────
+       ╰────
+      help: plans and targets files are read by many: take it from the environment, and
+            change it, for it is known now
+    jm::plan::secret_in_plan
+
+      × a secret stands in the plan
+       ╭─[plan.yaml:5:91]
+     4 │ steps:
+     5 │   - { id: a, uses: test.look, with: { message: 'postgres://app:hunter2@db/app', password: hunter3 } }
+       ·                                                                                           ───┬───
+       ·                                                                                              ╰── this field holds secrets
+       ╰────
+      help: declare an input of `type: secret` and write `${{ inputs.NAME }}` here
+    "#);
+}
+
+#[test]
+fn examples_of_urls_are_no_secrets() {
+    assert_eq!(findings("description: postgres://user:password@host/db\nsteps: [{ id: a, uses: test.look, with: { password: 'https://host/path' } }]\n"), "nothing");
+}
+
+#[test]
+fn a_targets_file_takes_secrets_from_the_environment() {
+    let steps = "steps: [{ id: a, uses: test.look }]\n";
+    assert_snapshot!(findings_with(steps, "targets:\n  one: { provider: store, url: hunter2 }\n  two: { provider: store, url: 'https://${{ env.USER }}@host' }\n  three: { provider: store, url: '${{ env.URL | lower }}' }\n  four: { provider: store, url: 'https://a:hunter2@host' }\n  five: { provider: store, url: \"${{ env.URL | default('https://host') }}\" }\n"), @r#"
+    jm::plan::secret_in_targets
+
+      ⚠ a secret stands in the targets file
+       ╭─[targets.yaml:5:32]
+     4 │ targets:
+     5 │   one: { provider: store, url: hunter2 }
+       ·                                ───────
+     6 │   two: { provider: store, url: 'https://${{ env.USER }}@host' }
+       ╰────
+      help: write `${{ env.NAME }}`
+    jm::plan::secret_misused
+
+      × a secret is the whole value of its field, and nothing is done with it
+       ╭─[targets.yaml:6:45]
+     5 │   one: { provider: store, url: hunter2 }
+     6 │   two: { provider: store, url: 'https://${{ env.USER }}@host' }
+       ·                                             ────────
+     7 │   three: { provider: store, url: '${{ env.URL | lower }}' }
+       ╰────
+      help: write `${{ env.NAME }}` or `${{ env.NAME | default('') }}`, and nothing else in
+            the value
+    jm::plan::secret_misused
+
+      × a secret is the whole value of its field, and nothing is done with it
+       ╭─[targets.yaml:7:39]
+     6 │   two: { provider: store, url: 'https://${{ env.USER }}@host' }
+     7 │   three: { provider: store, url: '${{ env.URL | lower }}' }
+       ·                                       ───────────────
+     8 │   four: { provider: store, url: 'https://a:hunter2@host' }
+       ╰────
+      help: write `${{ env.NAME }}` or `${{ env.NAME | default('') }}`, and nothing else in
+            the value
+    jm::plan::secret_in_plan
+
+      × a URL with a password stands in the file
+       ╭─[targets.yaml:8:44]
+     7 │   three: { provider: store, url: '${{ env.URL | lower }}' }
+     8 │   four: { provider: store, url: 'https://a:hunter2@host' }
+       ·                                            ───────
+     9 │   five: { provider: store, url: "${{ env.URL | default('https://host') }}" }
+       ╰────
+      help: plans and targets files are read by many: take it from the environment, and
+            change it, for it is known now
+    "#);
+}
