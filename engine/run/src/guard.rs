@@ -177,11 +177,11 @@ mod tests {
             assert!(
                 refused
                     .hint_text()
-                    .is_some_and(|hint| hint.contains("--accept-data-loss 1d2h")),
+                    .is_some_and(|hint| hint.contains("--accept-data-loss 26h")),
                 "{refused:?}"
             );
         }
-        let accepted = |hours| objection(&loss(26, Some(24), Some(true)), Some(Duration::from_secs(hours * 3600)));
+        let accepted = |hours: u64| objection(&loss(26, Some(24), Some(true)), Some(Duration::from_secs(hours * 3600)));
         assert!(accepted(25).is_some());
         assert!(accepted(26).is_none());
     }

@@ -49,6 +49,7 @@ pub fn operator(
         step,
         reason,
     };
+    is_known(dir, said.step.as_ref())?;
     if dir.is_alive() {
         let state = RunState::replay(&dir.read()?.records)?;
         fits(&state, &said)?;
@@ -79,4 +80,23 @@ fn fits(state: &RunState, said: &Said) -> Result<(), OperatorError> {
     state
         .accepts(said.verb, said.step.as_ref())
         .map_err(OperatorError::DoesNotFit)
+}
+
+/// Whether the plan of the run has such a step: the journal alone only knows those that it names.
+fn is_known(dir: &RunDir, step: Option<&StepId>) -> Result<(), OperatorError> {
+    let Some(step) = step else { return Ok(()) };
+    let (document, _) = jm_plan::parse("plan.yaml", &dir.plan()?);
+    let spec = document.spec();
+    let mut ids = spec
+        .steps
+        .iter()
+        .chain(&spec.finally)
+        .filter_map(|spec| spec.id.as_ref());
+    match ids.any(|id| id.value == *step) {
+        true => Ok(()),
+        false => Err(OperatorError::DoesNotFit(format!(
+            "plan of run {} has no step `{step}`",
+            dir.id()
+        ))),
+    }
 }

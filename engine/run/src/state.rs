@@ -18,6 +18,8 @@ mod frontier;
 pub use frontier::Frontier;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::opening as opening_for_tests;
 
 /// Where a step stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -351,8 +353,12 @@ impl RunState {
                 _ => Err(format!("`{}` needs a step", verb.as_str())),
             };
         };
-        let Some(entry) = self.step(id.as_str()) else {
-            return Err(format!("the run knows no step `{id}`"));
+        // Without the plan, a step that no record named has not started.
+        let fresh = StepEntry::new(id.clone());
+        let entry = match (self.step(id.as_str()), &self.frontier) {
+            (Some(entry), _) => entry,
+            (None, None) => &fresh,
+            (None, Some(_)) => return Err(format!("the plan has no step `{id}`")),
         };
         if verb_fits(verb, entry) {
             return Ok(());

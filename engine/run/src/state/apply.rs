@@ -114,7 +114,6 @@ impl RunState {
         self.closed = None;
         self.stopped = None;
         self.ended_at = None;
-        self.aborted = None;
         self.deadline_passed = false;
         self.session_at = Some(at);
         self.resumes += 1;
@@ -161,8 +160,9 @@ impl RunState {
                 by_person: true,
             }),
         };
-        // A run that was over has something to do again.
+        // A run that was over has something to do again, and one that was to be ended goes on.
         self.closed = None;
+        self.aborted = None;
         self.set(i, new, at);
         Ok(())
     }

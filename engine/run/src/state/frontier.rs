@@ -177,6 +177,8 @@ impl Frontier {
         match state {
             StepState::Succeeded | StepState::Skipped { .. } => Standing::Pass,
             StepState::Failed { .. } if self.graph.node(i).on_failure == OnFailure::Continue => Standing::Pass,
+            // A person is asked about it, in the same batch.
+            StepState::Failed { .. } if self.graph.node(i).on_failure == OnFailure::Pause => Standing::Open,
             StepState::Failed { .. } | StepState::Blocked { .. } => Standing::Stop,
             _ => Standing::Open,
         }

@@ -1,0 +1,173 @@
+//! Dry runs: grades, what is unknown, what would fail.
+
+use jm_run::{DryStatus, DryStep, DryVerdict, RunStatus, Silent};
+use jm_step::Grade;
+use serde_json::json;
+
+use crate::guards::boxed;
+use crate::{Session, effects};
+
+impl Session {
+    async fn dry(&self) -> jm_run::DryRun {
+        jm_run::dry_run(&self.run, &self.records, &mut Silent)
+            .await
+            .expect("tried")
+    }
+}
+
+fn step<'d>(dry: &'d jm_run::DryRun, id: &str) -> &'d DryStep {
+    let all = dry.steps.iter().chain(&dry.finally);
+    all.into_iter()
+        .find(|step| step.id.as_str() == id)
+        .expect("a step of the plan")
+}
+
+#[tokio::test]
+async fn what_is_predicted_flows_and_what_is_unknown_stays_unknown() {
+    let (_temp, file) = effects();
+    let session = Session::new(&format!(
+        "apiVersion: jm/v1
+name: dry
+steps:
+  - {{ id: look, uses: test.look }}
+  - {{ id: a, uses: test.echo, with: {{ value: '${{{{ steps.look.outputs.content }}}}!' }} }}
+  - {{ id: b, uses: test.once, needs: [a], with: {{ file: '{file}', name: b }} }}
+  - {{ id: c, uses: test.echo, with: {{ value: '${{{{ steps.b.outputs.line }}}}' }} }}
+  - {{ id: may, uses: test.noop, if: \"${{{{ steps.b.outputs.line == 'x' }}}}\" }}
+  - {{ id: not, uses: test.noop, if: \"${{{{ steps.look.outputs.content == 'x' }}}}\" }}
+  - {{ id: behind, uses: test.noop, needs: [not, may] }}
+finally:
+  - {{ id: put-back, uses: test.noop, if: \"${{{{ steps.b.status == 'failed' }}}}\" }}
+"
+    ));
+    let dry = session.dry().await;
+    let graded = |id| (step(&dry, id).status, step(&dry, id).grade);
+    assert_eq!(graded("look"), (DryStatus::WillRun, Grade::Verified));
+    assert_eq!(graded("a"), (DryStatus::WillRun, Grade::Computed));
+    assert_eq!(step(&dry, "a").input, json!({ "value": "!" }));
+    assert!(step(&dry, "a").predicted_input);
+    assert_eq!(graded("b"), (DryStatus::WillRun, Grade::Computed));
+    assert_eq!(graded("c"), (DryStatus::WillRun, Grade::Unknown));
+    assert_eq!(step(&dry, "c").input, json!({ "value": "(known after b)" }));
+    assert_eq!(graded("may"), (DryStatus::MayRun, Grade::Computed));
+    assert_eq!(graded("not").0, DryStatus::Skipped);
+    assert_eq!(graded("behind").0, DryStatus::WillRun);
+    assert_eq!(graded("put-back").0, DryStatus::MayRun);
+    assert_eq!(dry.verdict, DryVerdict::Ready);
+    assert!(jm_testkit::effects_in(&file).is_empty(), "nothing was done");
+    let again = session.dry().await;
+    assert_eq!(dry, again, "stable from run to run");
+}
+
+#[tokio::test]
+async fn what_is_computed_is_what_the_run_journals() {
+    let (_temp, file) = effects();
+    let mut session = Session::new(&format!(
+        "apiVersion: jm/v1\nname: same\nsteps:\n  - {{ id: a, uses: test.echo, with: {{ value: 1 }} }}\n  - {{ id: b, uses: test.once, needs: [a], with: {{ file: '{file}', name: b }} }}\n"
+    ));
+    let dry = session.dry().await;
+    assert_eq!(session.go().await, RunStatus::Completed);
+    let summary = jm_run::summarize(
+        &session.run.plan,
+        &session.records,
+        &session.files,
+        jm_step::clock::now(),
+    )
+    .expect("legal");
+    for (announced, done) in dry.steps.iter().zip(&summary.steps) {
+        assert_eq!(
+            (announced.grade, &announced.changes),
+            (Grade::Computed, &done.changes),
+            "{}",
+            announced.id
+        );
+    }
+    assert_eq!(summary.critical_path.len(), 2);
+}
+
+#[tokio::test]
+async fn what_will_fail_is_said_and_what_comes_after_it_is_blocked() {
+    let session = Session::new(
+        "apiVersion: jm/v1
+name: doomed
+steps:
+  - { id: bad, uses: test.fail, with: { message: wrong key } }
+  - { id: after, uses: test.noop, needs: [bad] }
+  - { id: beside, uses: test.noop }
+",
+    );
+    let dry = session.dry().await;
+    assert_eq!(dry.verdict, DryVerdict::WouldFail);
+    assert_eq!(step(&dry, "bad").grade, Grade::WouldFail);
+    assert!(
+        step(&dry, "bad")
+            .error
+            .as_ref()
+            .is_some_and(|error| error.message.contains("wrong key"))
+    );
+    assert_eq!(step(&dry, "after").status, DryStatus::Blocked);
+    assert_eq!(step(&dry, "beside").status, DryStatus::WillRun);
+}
+
+#[tokio::test]
+async fn a_system_that_an_earlier_step_changes_is_computed_at_most() {
+    let mut session = boxed(
+        "",
+        "  - { id: a, uses: box.use }\n  - { id: b, uses: box.use, needs: [a] }\n",
+    );
+    session.with_box("a", false, None);
+    let dry = session.dry().await;
+    assert_eq!(
+        (step(&dry, "a").grade, step(&dry, "b").grade),
+        (Grade::Verified, Grade::Computed)
+    );
+    assert_eq!(dry.targets[0].up, Some(true));
+}
+
+#[tokio::test]
+async fn a_system_that_is_to_be_repaired_is_no_failure_and_another_system_is_a_refusal() {
+    let mut session = boxed("repairs: [box]\n", "  - { id: a, uses: box.use }\n");
+    session.with_box("a", true, None);
+    let dry = session.dry().await;
+    assert_eq!(
+        (dry.verdict, step(&dry, "a").grade),
+        (DryVerdict::Ready, Grade::Unknown)
+    );
+    session.with_box("a", false, Some("b"));
+    assert_eq!(session.dry().await.verdict, DryVerdict::Refused);
+    let mut session = boxed("", "  - { id: a, uses: box.use }\n");
+    session.with_box("a", true, None);
+    assert_eq!(session.dry().await.verdict, DryVerdict::WouldFail);
+    session.run.options.offline = true;
+    let dry = session.dry().await;
+    assert_eq!(
+        (dry.verdict, step(&dry, "a").grade, dry.targets[0].up),
+        (DryVerdict::Ready, Grade::Declared, None)
+    );
+}
+
+#[tokio::test]
+async fn a_dry_resume_shows_what_is_left() {
+    let (temp, file) = effects();
+    let broken = temp.path().join("broken").to_string_lossy().into_owned();
+    std::fs::write(&broken, "x").expect("written");
+    let mut session = Session::new(&format!(
+        "apiVersion: jm/v1
+name: rest
+steps:
+  - {{ id: a, uses: test.once, with: {{ file: '{file}', name: a }} }}
+  - {{ id: b, uses: test.fail, needs: [a], with: {{ while: '{broken}' }} }}
+  - {{ id: c, uses: test.echo, needs: [b], with: {{ value: '${{{{ steps.a.outputs.line }}}}' }} }}
+"
+    ));
+    assert_eq!(session.go().await, RunStatus::Failed);
+    let before = session.records.len();
+    let dry = session.dry().await;
+    assert!(dry.resumes);
+    assert_eq!(step(&dry, "a").status, DryStatus::Done);
+    assert_eq!(step(&dry, "b").grade, Grade::WouldFail);
+    assert_eq!(
+        (session.records.len(), jm_testkit::effects_in(&file).len()),
+        (before, 1)
+    );
+}
