@@ -100,10 +100,8 @@ pub struct KubernetesServer {
 impl KubernetesServer {
     /// Starts the server on `listen` (port 0 for a free one) with its state under `root`.
     ///
-    /// Only one server at a time may use a folder.
-    ///
     /// # Errors
-    /// Where the folder cannot be used, holds damaged state, or the address is taken.
+    /// Where the folder cannot be used or is used by another server, holds damaged state, or the address is taken.
     pub async fn start(root: &Path, listen: SocketAddr) -> Result<Self, SandboxError> {
         Self::start_with(root, listen, Settings::default()).await
     }
@@ -114,6 +112,7 @@ impl KubernetesServer {
     /// As [`start`](Self::start).
     pub async fn start_with(root: &Path, listen: SocketAddr, settings: Settings) -> Result<Self, SandboxError> {
         std::fs::create_dir_all(root).map_err(SandboxError::file("make", root))?;
+        let lock = lock(root)?;
         let identity = Identity::open(root)?;
         let store = Arc::new(store::Store::open(root)?);
         bootstrap::furnish(&store).map_err(|error| SandboxError::State {
@@ -137,6 +136,7 @@ impl KubernetesServer {
             store,
             identity,
             audit,
+            _lock: lock,
             stop: stop.clone(),
         });
         let tasks = vec![
@@ -186,6 +186,18 @@ impl Drop for KubernetesServer {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+/// Keeps a second server out of the folder for as long as the file is open.
+fn lock(root: &Path) -> Result<std::fs::File, SandboxError> {
+    use rustix::fs::{FlockOperation, flock};
+    let path = root.join("lock");
+    let file = std::fs::File::create(&path).map_err(SandboxError::file("make", &path))?;
+    let held = flock(&file, FlockOperation::NonBlockingLockExclusive);
+    let why = "another server keeps its state there; end that one, or choose another folder";
+    held.map_err(|_| std::io::Error::other(why))
+        .map_err(SandboxError::file("lock", &path))?;
+    Ok(file)
 }
 
 fn taken(address: SocketAddr) -> impl FnOnce(std::io::Error) -> SandboxError {

@@ -12,6 +12,7 @@ pub(super) fn fill(kind: &Kind, object: &mut Value) {
         "deployments" => deployment(object),
         "replicasets" => {
             set_default(object, &["spec", "replicas"], json!(1));
+            noughts(object, &["replicas"]);
             template(object, "Always");
         }
         "statefulsets" => stateful_set(object),
@@ -22,8 +23,18 @@ pub(super) fn fill(kind: &Kind, object: &mut Value) {
         "secrets" => secret(object),
         "namespaces" => namespace(object),
         "nodes" => set_default(object, &["spec"], json!({})),
-        "horizontalpodautoscalers" => set_default(object, &["spec", "minReplicas"], json!(1)),
-        "persistentvolumeclaims" => set_default(object, &["spec", "volumeMode"], json!("Filesystem")),
+        "horizontalpodautoscalers" => autoscaler(object),
+        "persistentvolumeclaims" => {
+            set_default(object, &["spec", "volumeMode"], json!("Filesystem"));
+            set_default(object, &["status", "phase"], json!("Pending"));
+        }
+        "ingresses" => set_default(object, &["status", "loadBalancer"], json!({})),
+        "poddisruptionbudgets" => {
+            noughts(
+                object,
+                &["currentHealthy", "desiredHealthy", "disruptionsAllowed", "expectedPods"],
+            );
+        }
         "storageclasses" => {
             set_default(object, &["reclaimPolicy"], json!("Delete"));
             set_default(object, &["volumeBindingMode"], json!("Immediate"));
@@ -31,6 +42,21 @@ pub(super) fn fill(kind: &Kind, object: &mut Value) {
         "networkpolicies" => set_default(object, &["spec", "policyTypes"], json!(["Ingress"])),
         _ => {}
     }
+}
+
+/// Counts that the real types write at nought, too.
+fn noughts(object: &mut Value, counts: &[&str]) {
+    for count in counts {
+        set_default(object, &["status", count], json!(0));
+    }
+}
+
+fn autoscaler(object: &mut Value) {
+    set_default(object, &["spec", "minReplicas"], json!(1));
+    let target = json!({"type": "Utilization", "averageUtilization": 80});
+    let usual = json!([{"type": "Resource", "resource": {"name": "cpu", "target": target}}]);
+    set_default(object, &["spec", "metrics"], usual);
+    noughts(object, &["desiredReplicas"]);
 }
 
 fn deployment(object: &mut Value) {
@@ -52,8 +78,16 @@ fn deployment(object: &mut Value) {
 fn stateful_set(object: &mut Value) {
     set_default(object, &["spec", "replicas"], json!(1));
     set_default(object, &["spec", "revisionHistoryLimit"], json!(10));
+    noughts(object, &["replicas", "availableReplicas"]);
     set_default(object, &["spec", "podManagementPolicy"], json!("OrderedReady"));
     set_default(object, &["spec", "updateStrategy", "type"], json!("RollingUpdate"));
+    if object::text(object, "/spec/updateStrategy/type") == "RollingUpdate" {
+        set_default(
+            object,
+            &["spec", "updateStrategy", "rollingUpdate", "partition"],
+            json!(0),
+        );
+    }
     set_default(
         object,
         &["spec", "persistentVolumeClaimRetentionPolicy"],
@@ -63,6 +97,15 @@ fn stateful_set(object: &mut Value) {
 }
 
 fn daemon_set(object: &mut Value) {
+    noughts(
+        object,
+        &[
+            "currentNumberScheduled",
+            "desiredNumberScheduled",
+            "numberMisscheduled",
+            "numberReady",
+        ],
+    );
     set_default(object, &["spec", "revisionHistoryLimit"], json!(10));
     set_default(object, &["spec", "updateStrategy", "type"], json!("RollingUpdate"));
     template(object, "Always");
@@ -74,6 +117,8 @@ fn job(object: &mut Value) {
         ("backoffLimit", json!(6)),
         ("completionMode", json!("NonIndexed")),
         ("suspend", json!(false)),
+        ("manualSelector", json!(false)),
+        ("podReplacementPolicy", json!("TerminatingOrFailed")),
     ] {
         set_default(object, &["spec", field], value);
     }
@@ -83,6 +128,7 @@ fn job(object: &mut Value) {
     if object.pointer("/spec/manualSelector") != Some(&json!(true)) && !object::uid(object).is_empty() {
         let labels = json!({
             "batch.kubernetes.io/controller-uid": object::uid(object), "batch.kubernetes.io/job-name": object::name(object),
+            "controller-uid": object::uid(object), "job-name": object::name(object),
         });
         let selector = json!({"matchLabels": {"batch.kubernetes.io/controller-uid": object::uid(object)}});
         set_default(object, &["spec", "selector"], selector);
@@ -93,6 +139,8 @@ fn job(object: &mut Value) {
                 value.clone(),
             );
         }
+        let labels = object["spec"]["template"]["metadata"]["labels"].clone();
+        set_default(object, &["metadata", "labels"], labels);
     }
     template(object, "Never");
 }
@@ -106,6 +154,12 @@ fn cron_job(object: &mut Value) {
     ] {
         set_default(object, &["spec", field], value);
     }
+    set_default(object, &["spec", "jobTemplate", "metadata"], json!({}));
+    set_default(
+        object,
+        &["spec", "jobTemplate", "spec", "template", "metadata"],
+        json!({}),
+    );
     if let Some(pod) = object.pointer_mut("/spec/jobTemplate/spec/template/spec") {
         pod_spec(pod, "Never");
     }

@@ -71,6 +71,16 @@ pub(super) fn reply(call: &Call) -> Option<Result<Reply, ApiError>> {
     Some(Ok(Reply::json(200, &value)))
 }
 
+/// A group that is not served has not even an error of its own.
+pub(super) fn no_such_path(call: &Call) -> Result<Reply, ApiError> {
+    let parts: Vec<_> = call.path.trim_matches('/').split('/').collect();
+    match parts.as_slice() {
+        ["api", version, ..] if resources("", version).is_some() => Err(ApiError::no_such_path()),
+        ["apis", group, version, ..] if resources(group, version).is_some() => Err(ApiError::no_such_path()),
+        _ => Ok(Reply::text(404, "404 page not found\n")),
+    }
+}
+
 fn wants_aggregated(call: &Call) -> bool {
     call.accept
         .split(',')

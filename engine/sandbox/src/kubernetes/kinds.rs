@@ -85,6 +85,11 @@ impl Kind {
         self.kind.to_lowercase()
     }
 
+    /// Does it hold pods, whose types leave out every empty list?
+    pub(super) fn is_of_pods(&self) -> bool {
+        matches!(self.group, "apps" | "batch") && self.plural != "controllerrevisions" || self.plural == "pods"
+    }
+
     pub(super) fn has(&self, subresource: &str) -> bool {
         self.subresources.contains(&subresource)
     }
@@ -102,6 +107,9 @@ const STATUS: &[&str] = &["status"];
 const SCALE: &[&str] = &["scale", "status"];
 const RBAC: &str = "rbac.authorization.k8s.io";
 const NETWORKING: &str = "networking.k8s.io";
+
+/// The kind of the `scale` subresource, which is no resource of its own.
+pub(super) static SCALE_KIND: Kind = Kind::of("autoscaling", "v1", "scales", "Scale");
 
 /// Every kind. The preferred version of a group comes first.
 pub(super) static KINDS: &[Kind] = &[

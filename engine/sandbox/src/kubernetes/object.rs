@@ -91,6 +91,44 @@ pub(super) fn drop_nulls(value: &mut Value) {
     }
 }
 
+/// Maps of texts, which the real types leave out where they are empty.
+const MAPS: [&str; 9] = [
+    "labels",
+    "annotations",
+    "nodeSelector",
+    "limits",
+    "requests",
+    "matchLabels",
+    "data",
+    "binaryData",
+    "stringData",
+];
+
+/// Takes away what the real types leave out: empty fields, empty maps of texts, empty lists of the metadata and,
+/// where `lists` says so, all empty lists.
+pub(super) fn tidy(value: &mut Value, lists: bool) {
+    drop_nulls(value);
+    if let Some(metadata) = value.get_mut("metadata") {
+        drop_empty(metadata, true);
+    }
+    drop_empty(value, lists);
+}
+
+fn drop_empty(value: &mut Value, lists: bool) {
+    match value {
+        Value::Object(fields) => {
+            fields.values_mut().for_each(|value| drop_empty(value, lists));
+            fields.retain(|name, value| match value {
+                Value::Object(map) => !map.is_empty() || !MAPS.contains(&name.as_str()),
+                Value::Array(list) => !lists || !list.is_empty(),
+                _ => true,
+            });
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| drop_empty(item, lists)),
+        _ => {}
+    }
+}
+
 /// The owner reference of the controller that manages this object.
 pub(super) fn controller(object: &Value) -> Option<&Value> {
     items(object, "/metadata/ownerReferences")
@@ -187,6 +225,20 @@ mod tests {
         assert_eq!(object, json!({"a": {"b": 1, "c": 3}}));
         assert_eq!(remove(&mut object, &["a", "b"]), Some(json!(1)));
         assert_eq!(remove(&mut object, &["x", "b"]), None);
+    }
+
+    #[test]
+    fn tidying_leaves_out_what_the_real_types_do() {
+        let mut pod = json!({
+            "metadata": {"labels": {}, "finalizers": []},
+            "spec": {"containers": [{"env": [], "args": null, "resources": {"limits": {}}}], "volumes": [{"emptyDir": {}}]},
+        });
+        tidy(&mut pod, true);
+        let spec = json!({"containers": [{"resources": {}}], "volumes": [{"emptyDir": {}}]});
+        assert_eq!(pod, json!({"metadata": {}, "spec": spec}));
+        let mut role = json!({"rules": []});
+        tidy(&mut role, false);
+        assert_eq!(role, json!({"rules": []}));
     }
 
     #[test]

@@ -11,9 +11,9 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::audit::Audit;
 use super::pki::{Identity, User};
@@ -35,17 +35,20 @@ pub(super) struct Api {
     pub(super) store: Arc<Store>,
     pub(super) identity: Identity,
     pub(super) audit: Audit,
+    /// Held for as long as anything may be written under the folder.
+    pub(super) _lock: std::fs::File,
     /// Ends the listener, its connections and its watches.
     pub(super) stop: CancellationToken,
 }
 
 /// Serves until it is told to stop.
 pub(super) async fn serve(api: Arc<Api>, listener: TcpListener, tls: TlsAcceptor) {
-    let connections = TaskTracker::new();
+    let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             () = api.stop.cancelled() => break,
             accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
         };
         match accepted {
             Ok((stream, _)) => drop(connections.spawn(serve_connection(Arc::clone(&api), stream, tls.clone()))),
@@ -56,8 +59,10 @@ pub(super) async fn serve(api: Arc<Api>, listener: TcpListener, tls: TlsAcceptor
             }
         }
     }
-    connections.close();
-    drop(tokio::time::timeout(LAST_WORDS, connections.wait()).await);
+    let ended = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(LAST_WORDS, ended).await.is_err() {
+        connections.shutdown().await;
+    }
 }
 
 async fn serve_connection(api: Arc<Api>, stream: TcpStream, tls: TlsAcceptor) {
@@ -126,7 +131,7 @@ fn respond(api: &Arc<Api>, call: &Call, target: Option<&Target>, body: &Bytes) -
     let Some(target) = target else {
         return handlers::access::review(call, user, body)
             .or_else(|| discovery::reply(call))
-            .unwrap_or_else(|| Err(ApiError::no_such_path()));
+            .unwrap_or_else(|| discovery::no_such_path(call));
     };
     permit(user, call, target)?;
     handlers::handle(api, call, target, body)

@@ -81,6 +81,34 @@ impl Cause {
 }
 
 impl ApiError {
+    /// What the real server answers to an object that claims to be there already: without a reason.
+    pub(super) fn has_revision() -> Self {
+        Self::new(500, "", "resourceVersion should not be set on objects to be created")
+    }
+
+    /// Nothing new may be made in a namespace that is ending.
+    pub(super) fn namespace_ending(kind: &Kind, name: &str, namespace: &str) -> Self {
+        let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
+        let mut error = Self::forbidden(kind, name, &why);
+        let message = format!("namespace {namespace} is being terminated");
+        let cause = json!({"reason": "NamespaceTerminating", "message": message, "field": "metadata.namespace"});
+        if let Some(details) = &mut error.details {
+            details["causes"] = json!([cause]);
+        }
+        error
+    }
+
+    /// A deletion was meant for an object as it was before.
+    pub(super) fn precondition(kind: &Kind, name: &str, why: &str) -> Self {
+        let message = format!(
+            "Operation cannot be fulfilled on {} \"{name}\": {why}",
+            kind.qualified_kind()
+        );
+        let mut error = Self::new(409, "Conflict", message);
+        error.details = Some(details(kind, kind.kind, name));
+        error
+    }
+
     fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -224,7 +252,7 @@ impl ApiError {
 
     /// A revision that has not been reached, as after a restore from an older state.
     pub(super) fn not_yet(asked: u64, current: u64) -> Self {
-        let message = format!("Too large resource version: {asked}, current: {current}");
+        let message = format!("Timeout: Too large resource version: {asked}, current: {current}");
         let mut error = Self::new(504, "Timeout", message);
         error.details = Some(json!({
             "retryAfterSeconds": 1,
@@ -245,8 +273,11 @@ impl ApiError {
     pub(super) fn to_status(&self) -> Value {
         let mut status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": self.reason,
+            "message": self.message,
         });
+        if !self.reason.is_empty() {
+            status["reason"] = json!(self.reason);
+        }
         if let Some(details) = &self.details {
             status["details"] = details.clone();
         }

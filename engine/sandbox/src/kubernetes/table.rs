@@ -115,6 +115,8 @@ fn columns(kind: &Kind) -> &'static [Column] {
         "roles" | "clusterroles" => cluster::ROLES,
         "rolebindings" | "clusterrolebindings" => cluster::BINDINGS,
         "leases" => cluster::LEASES,
+        "controllerrevisions" => workloads::REVISIONS,
+        "endpointslices" => services::SLICES,
         _ => cluster::PLAIN,
     }
 }

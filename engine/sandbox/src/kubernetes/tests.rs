@@ -1,8 +1,8 @@
 //! The server as its clients see it: kubectl, kube-rs, and the plain protocol.
 
+mod conformance;
 mod kubectl;
 mod lasting;
-mod library;
 
 use std::path::Path;
 use std::process::Output;
@@ -60,7 +60,7 @@ impl Fixture {
 )]
 async fn run_kubectl(kubeconfig: &Path, home: &Path, arguments: &[&str], input: &str) -> Output {
     use tokio::io::AsyncWriteExt;
-    let mut child = tokio::process::Command::new("kubectl")
+    let mut child = tokio::process::Command::new(kubectl())
         .args(arguments)
         .env("KUBECONFIG", kubeconfig)
         .env("HOME", home)
@@ -77,6 +77,18 @@ async fn run_kubectl(kubeconfig: &Path, home: &Path, arguments: &[&str], input: 
         .await
         .expect("kubectl hung")
         .unwrap()
+}
+
+/// The kubectl of the test servers, or the one on `PATH`.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests find their programs through the environment"
+)]
+fn kubectl() -> PathBuf {
+    let assets = std::env::var_os("KUBEBUILDER_ASSETS").map(|folder| PathBuf::from(folder).join("kubectl"));
+    assets
+        .filter(|program| program.exists())
+        .unwrap_or_else(|| "kubectl".into())
 }
 
 /// A deployment as people write one.

@@ -24,6 +24,7 @@ pub(super) fn check(kind: &Kind, old: Option<&Value>, object: &Value) -> Result<
         "pods" => check_containers("spec", &object["spec"], &mut causes),
         "services" => check_service(object, &mut causes),
         "horizontalpodautoscalers" => check_autoscaler(object, &mut causes),
+        "configmaps" | "secrets" => check_data(object, &mut causes),
         _ => {}
     }
     if let Some(old) = old {
@@ -50,7 +51,8 @@ fn check_name(kind: &Kind, object: &Value, causes: &mut Vec<Cause>) {
         }
     } else if !is_subdomain(name) {
         let why = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
-            and must start and end with an alphanumeric character";
+            and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
+            '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
         causes.push(Cause::invalid("metadata.name", &json!(name), why));
     }
 }
@@ -102,8 +104,8 @@ fn check_workload(object: &Value, causes: &mut Vec<Cause>) {
         causes.push(Cause::required("spec.selector", ""));
     }
     let labels = object::map(object, "/spec/template/metadata/labels");
-    if !selector.matches_labels(labels) {
-        let given = json!(labels.cloned().unwrap_or_default());
+    if selector.is_empty() || !selector.matches_labels(labels) {
+        let given = json!(labels);
         let why = "`selector` does not match template `labels`";
         causes.push(Cause::invalid("spec.template.metadata.labels", &given, why));
     }
@@ -132,6 +134,15 @@ fn check_containers(place: &str, spec: &Value, causes: &mut Vec<Cause>) {
     }
 }
 
+/// Data is text: what is not was meant to be quoted.
+fn check_data(object: &Value, causes: &mut Vec<Cause>) {
+    for (key, value) in object::map(object, "/data").into_iter().flatten() {
+        if !value.is_string() {
+            causes.push(Cause::invalid("data", value, &format!("`{key}` must be text")));
+        }
+    }
+}
+
 fn check_service(object: &Value, causes: &mut Vec<Cause>) {
     let headless = object::text(object, "/spec/clusterIP") == "None";
     let external = object::text(object, "/spec/type") == "ExternalName";
@@ -141,16 +152,16 @@ fn check_service(object: &Value, causes: &mut Vec<Cause>) {
 }
 
 fn check_autoscaler(object: &Value, causes: &mut Vec<Cause>) {
-    if object::number(object, "/spec/maxReplicas") < 1 {
-        let given = &object["spec"]["maxReplicas"];
-        causes.push(Cause::invalid("spec.maxReplicas", given, "must be greater than 0"));
-    } else if object::number(object, "/spec/maxReplicas") < object::number(object, "/spec/minReplicas") {
-        let given = &object["spec"]["maxReplicas"];
-        causes.push(Cause::invalid(
-            "spec.maxReplicas",
-            given,
-            "must be greater than or equal to `minReplicas`",
-        ));
+    let (least, most) = (
+        object::number(object, "/spec/minReplicas"),
+        object::number(object, "/spec/maxReplicas"),
+    );
+    if most < 1 {
+        causes.push(Cause::required("spec.maxReplicas", "must be set and greater than 0"));
+    }
+    if most < least {
+        let why = "must be greater than or equal to `minReplicas`";
+        causes.push(Cause::invalid("spec.maxReplicas", &json!(most), why));
     }
     if object::text(object, "/spec/scaleTargetRef/name").is_empty() {
         causes.push(Cause::required("spec.scaleTargetRef.name", ""));

@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::super::handlers::change::Part;
 use super::super::handlers::delete::Options;
 use super::super::object::{self, number, text};
-use super::{Cluster, events};
+use super::super::patch::managed::Writer;
+use super::{Cluster, MANAGER, events};
 
 const REVISION: &str = "deployment.kubernetes.io/revision";
 const HISTORY: &str = "deployment.kubernetes.io/revision-history";
@@ -115,7 +117,12 @@ fn renew(cluster: &Cluster, deployment: &Value, sets: &mut Sets) {
 }
 
 fn mark_revision(cluster: &Cluster, deployment: &Value, revision: i64) {
-    cluster.change("deployments", deployment, |deployment| {
+    // The real controller writes this together with the status, and holds it so.
+    let writer = Writer {
+        manager: MANAGER,
+        subresource: "status",
+    };
+    cluster.write("deployments", deployment, Part::Wanted, writer, |deployment| {
         object::set(
             deployment,
             &["metadata", "annotations", REVISION],

@@ -91,15 +91,12 @@ fn drop_finalizer(object: &mut Value, name: &str) {
     drop_entries(object, "finalizers", |finalizer| finalizer == name);
 }
 
-/// Takes entries out of a list of the metadata, and the list where nothing is left of it.
+/// Takes entries out of a list of the metadata.
 fn drop_entries(object: &mut Value, list: &str, goes: impl Fn(&Value) -> bool) {
     let Some(Value::Array(entries)) = object["metadata"].get_mut(list) else {
         return;
     };
     entries.retain(|entry| !goes(entry));
-    if entries.is_empty() {
-        object::remove(object, &["metadata", list]);
-    }
 }
 
 fn edit(cluster: &Cluster, key: &Key, object: &Value, change: impl FnOnce(&mut Value)) {

@@ -33,6 +33,13 @@ fn reviewed(mut review: Value, user: User) -> Value {
         verb => verb.to_owned(),
     };
     let allowed = allows(user, &verb, &asked("resource"));
+    for (field, value) in [
+        ("apiVersion", "authorization.k8s.io/v1"),
+        ("kind", "SelfSubjectAccessReview"),
+    ] {
+        review[field] = json!(value);
+    }
+    object::set_default(&mut review, &["metadata"], json!({}));
     review["status"] = json!({"allowed": allowed});
     review
 }

@@ -46,6 +46,20 @@ pub(super) fn parse_object(call: &Call, target: &Target, body: &Bytes) -> Result
     Ok(value)
 }
 
+/// An applied object says what it is.
+///
+/// # Errors
+/// Where it does not.
+pub(super) fn insist_on_kind(value: &Value) -> Result<(), ApiError> {
+    let (version, kind) = (object::text(value, "/apiVersion"), object::text(value, "/kind"));
+    if version.is_empty() || kind.is_empty() {
+        return Err(ApiError::bad_request(format!(
+            "invalid object type: {version}, Kind={kind}"
+        )));
+    }
+    Ok(())
+}
+
 /// Gives the object the kind, namespace and name of its place.
 ///
 /// # Errors

@@ -46,6 +46,7 @@ pub(in super::super) fn insert(
         return Err(ApiError::already_exists(kind, &key.name));
     }
     prepare(kind, &mut new);
+    object::tidy(&mut new, kind.is_of_pods());
     defaults::fill(kind, &mut new);
     validate::check(kind, None, &new)?;
     if let Note::Update(writer) = note {
@@ -84,11 +85,7 @@ fn admit(transaction: &Transaction<'_>, kind: &Kind, key: &Key) -> Result<(), Ap
     };
     // Events tell of the end, too.
     if object::is_terminating(&namespace) && kind.stored_as != "events" {
-        let why = format!(
-            "unable to create new content in namespace {} because it is being terminated",
-            key.namespace
-        );
-        return Err(ApiError::forbidden(kind, &key.name, &why));
+        return Err(ApiError::namespace_ending(kind, &key.name, &key.namespace));
     }
     Ok(())
 }
@@ -110,7 +107,7 @@ fn prepare(kind: &Kind, new: &mut Value) {
         object::set(new, &["metadata", "generation"], json!(1));
     }
     if kind.has("status") {
-        object::remove(new, &["status"]);
+        object::set(new, &["status"], json!({}));
     }
 }
 
@@ -131,6 +128,7 @@ pub(in super::super) fn replace(
         Part::Wanted => keep_system_fields(kind, old, new),
         Part::Status => with_status(old, new),
     };
+    object::tidy(&mut new, kind.is_of_pods());
     if part == Part::Wanted {
         defaults::fill(kind, &mut new);
         count_generation(kind, old, &mut new);

@@ -18,9 +18,7 @@ pub(super) fn create(api: &Api, call: &Call, target: &Target, body: &Bytes) -> R
     }
     let new = body::parse_object(call, target, body)?;
     if !object::text(&new, "/metadata/resourceVersion").is_empty() {
-        return Err(ApiError::internal(
-            "resourceVersion should not be set on objects to be created",
-        ));
+        return Err(ApiError::has_revision());
     }
     let made = insert(api, call, target, convert::stored(target.kind, new))?;
     read::reply_with(201, call, target, &made)

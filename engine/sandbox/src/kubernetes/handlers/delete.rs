@@ -180,16 +180,22 @@ pub(in super::super) fn delete(
 }
 
 fn check_preconditions(kind: &Kind, old: &Value, options: &Options) -> Result<(), ApiError> {
-    for (label, pointer, wanted) in [
-        ("UID", "/metadata/uid", &options.uid),
-        ("ResourceVersion", "/metadata/resourceVersion", &options.revision),
+    for (label, pointer, wanted, done) in [
+        ("UID", "/metadata/uid", &options.uid, "deleted and then recreated"),
+        (
+            "ResourceVersion",
+            "/metadata/resourceVersion",
+            &options.revision,
+            "modified",
+        ),
     ] {
         let found = object::text(old, pointer);
-        if wanted.as_deref().is_some_and(|wanted| wanted != found) {
-            let wanted = wanted.as_deref().unwrap_or_default();
-            let why =
-                format!("Precondition failed: {label} in precondition: {wanted}, {label} in object meta: {found}");
-            return Err(ApiError::conflict(kind, object::name(old), &why));
+        if let Some(wanted) = wanted.as_deref().filter(|wanted| *wanted != found) {
+            let why = format!(
+                "the {label} in the precondition ({wanted}) does not match the {label} in record ({found}). \
+                 The object might have been {done}"
+            );
+            return Err(ApiError::precondition(kind, object::name(old), &why));
         }
     }
     Ok(())

@@ -82,7 +82,7 @@ fn write(
         let old = transaction
             .get(&target.key())
             .ok_or_else(|| ApiError::not_found(target.kind, name))?;
-        let new = scaled(target, &old, &change(&of(&old))?)?;
+        let new = scaled(&old, &change(&of(&old))?)?;
         change::replace(
             transaction,
             kinds::stored(target.kind.stored_as),
@@ -96,13 +96,13 @@ fn write(
 }
 
 /// The object with the replicas, and on the revision, that a `Scale` asks for.
-fn scaled(target: &Target, old: &Value, scale: &Value) -> Result<Value, ApiError> {
+fn scaled(old: &Value, scale: &Value) -> Result<Value, ApiError> {
     let name = object::name(old);
     let replicas = match scale.pointer("/spec/replicas") {
         None | Some(Value::Null) => 0,
         Some(count) => count.as_i64().filter(|count| *count >= 0).ok_or_else(|| {
             let cause = Cause::invalid("spec.replicas", count, "must be greater than or equal to 0");
-            ApiError::invalid(target.kind, name, &[cause])
+            ApiError::invalid(&kinds::SCALE_KIND, name, &[cause])
         })?,
     };
     let mut new = old.clone();

@@ -80,7 +80,6 @@ fn patch_with(
 ) -> Result<Made, ApiError> {
     let shown = convert::shown(target.kind, old);
     let mut new = patch::patched(format, target.kind, &shown, body)?;
-    object::drop_nulls(&mut new);
     body::fit(target.kind, target, &mut new)?;
     let new = convert::stored(target.kind, new);
     let kind = kinds::stored(target.kind.stored_as);
@@ -100,6 +99,7 @@ fn apply(
             "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch";
         return Err(ApiError::unprocessable(message));
     }
+    body::insist_on_kind(&body::parse(call, body)?)?;
     let wanted = body::parse_object(call, target, body)?;
     if wanted
         .pointer("/metadata/managedFields")

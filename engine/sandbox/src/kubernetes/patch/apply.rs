@@ -38,7 +38,7 @@ pub(in super::super) fn applied(
     }
     fields::overlay(kind, &mut object, &wanted);
     note_apply(kind, writer, &mut entries, before, set);
-    managed::store(&mut object, &entries);
+    managed::store(&mut object, entries);
     Ok(object)
 }
 

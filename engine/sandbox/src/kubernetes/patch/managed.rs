@@ -74,17 +74,12 @@ impl Entry {
         } else {
             format!(" with subresource \"{}\"", self.subresource)
         };
-        let time = if self.operation == "Update" && !self.time.is_empty() {
-            format!(" at {}", self.time)
-        } else {
-            String::new()
-        };
         let version = if self.operation == "Update" || !self.subresource.is_empty() {
             format!(" using {}", self.api_version)
         } else {
             String::new()
         };
-        format!("\"{}\"{subresource}{version}{time}", self.manager)
+        format!("\"{}\"{subresource}{version}", self.manager)
     }
 }
 
@@ -96,8 +91,9 @@ pub(super) fn entries(object: &Value) -> Vec<Entry> {
         .collect()
 }
 
-/// Writes the entries; those that hold nothing are left out.
-pub(super) fn store(object: &mut Value, entries: &[Entry]) {
+/// Writes the entries, applies first, then by time; those that hold nothing are left out.
+pub(super) fn store(object: &mut Value, mut entries: Vec<Entry>) {
+    entries.sort_by(|a, b| (&a.operation, &a.time).cmp(&(&b.operation, &b.time)));
     let written: Vec<_> = entries
         .iter()
         .filter(|entry| !entry.fields.is_empty())
@@ -141,7 +137,7 @@ pub(in super::super) fn note_update(kind: &Kind, writer: Writer<'_>, old: Option
             None => entries.push(Entry::new(writer, "Update", kind, changed)),
         }
     }
-    store(new, &entries);
+    store(new, entries);
 }
 
 #[cfg(test)]

@@ -58,6 +58,33 @@ fn addresses(endpoints: &Value) -> String {
     }
 }
 
+pub(super) static SLICES: &[Column] = &[
+    text("Name", name),
+    text("AddressType", |object| json!(object::text(object, "/addressType"))),
+    text("Ports", |object| or_none(&slice_ports(object))),
+    text("Endpoints", |object| or_none(&slice_addresses(object))),
+    text("Age", age),
+];
+
+fn slice_ports(slice: &Value) -> String {
+    items(slice, "/ports")
+        .iter()
+        .map(|port| number(port, "/port").to_string())
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+fn slice_addresses(slice: &Value) -> String {
+    let all: Vec<_> = items(slice, "/endpoints")
+        .iter()
+        .filter_map(|one| one["addresses"][0].as_str())
+        .collect();
+    match all.len() {
+        0..=3 => all.join(","),
+        more => format!("{} + {} more...", all[..3].join(","), more - 3),
+    }
+}
+
 pub(super) static INGRESSES: &[Column] = &[
     text("Name", name),
     text("Class", |object| {

@@ -139,6 +139,27 @@ pub(super) static CRON_JOBS: &[Column] = &[
     text("Age", age),
 ];
 
+pub(super) static REVISIONS: &[Column] = &[
+    text("Name", name),
+    text("Controller", |object| json!(controller(object))),
+    count("Revision", |object| json!(number(object, "/revision"))),
+    text("Age", age),
+];
+
+fn controller(object: &Value) -> String {
+    let Some(owner) = object::controller(object) else {
+        return "<none>".to_owned();
+    };
+    let group = object::text(owner, "/apiVersion")
+        .split_once('/')
+        .map_or("", |(group, _)| group);
+    format!(
+        "{}.{group}/{}",
+        object::text(owner, "/kind").to_lowercase(),
+        object::text(owner, "/name")
+    )
+}
+
 pub(super) static AUTOSCALERS: &[Column] = &[
     text("Name", name),
     text("Reference", |object| {

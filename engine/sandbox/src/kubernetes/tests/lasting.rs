@@ -53,6 +53,18 @@ async fn the_trail_tells_every_request_once() {
 }
 
 #[tokio::test]
+async fn two_servers_never_share_a_folder() {
+    let fixture = Fixture::start().await;
+    let second = KubernetesServer::start(fixture.root.path(), "127.0.0.1:0".parse().unwrap()).await;
+    assert!(
+        second
+            .unwrap_err()
+            .to_string()
+            .contains("another server keeps its state there")
+    );
+}
+
+#[tokio::test]
 async fn an_address_that_is_taken_is_named() {
     let fixture = Fixture::start().await;
     let address: SocketAddr = fixture.server.url().trim_start_matches("https://").parse().unwrap();
