@@ -21,7 +21,7 @@ async fn server(reply: Option<String>) -> String {
                 drop(stream.read(&mut heard).await);
                 match reply {
                     Some(reply) => drop(stream.write_all(reply.as_bytes()).await),
-                    None => tokio::time::sleep(Duration::from_secs(60)).await,
+                    None => tokio::time::sleep(Duration::from_mins(1)).await,
                 }
             });
         }

@@ -2,6 +2,10 @@
 
 use std::ops::Deref;
 
+use aws_sdk_s3::operation::create_bucket::CreateBucketError;
+use aws_sdk_s3::types::{
+    BucketLocationConstraint, BucketVersioningStatus, CreateBucketConfiguration, VersioningConfiguration,
+};
 use jm_step::{OpenContext, StepError};
 
 use crate::{Config, S3Reader};
@@ -30,6 +34,55 @@ impl S3Bucket {
     /// The same without a method that writes.
     pub fn reader(&self) -> &S3Reader {
         &self.reader
+    }
+
+    /// Makes the bucket. One that is ours already is no error.
+    pub async fn create_bucket(&self) -> Result<(), StepError> {
+        let doing = self.on_bucket("create", "s3:CreateBucket");
+        let client = &self.0.client;
+        let region = client.config().region().map(|region| region.as_ref().to_owned());
+        // The oldest region is the one that must not be named.
+        let constraint = region.filter(|region| region != "us-east-1").map(|region| {
+            let constraint = BucketLocationConstraint::from(region.as_str());
+            CreateBucketConfiguration::builder()
+                .location_constraint(constraint)
+                .build()
+        });
+        let call = client.create_bucket().bucket(&self.0.bucket);
+        match call.set_create_bucket_configuration(constraint).send().await {
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(CreateBucketError::is_bucket_already_owned_by_you) =>
+            {
+                Ok(())
+            }
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(CreateBucketError::is_bucket_already_exists) =>
+            {
+                Err(
+                    StepError::conflict(format!("{doing}: somebody else has a bucket of this name"))
+                        .hint("choose another name"),
+                )
+            }
+            outcome => outcome.map(drop).map_err(|error| doing.failed(&error)),
+        }
+    }
+
+    /// Makes the bucket keep versions from now on, or stop keeping new ones.
+    pub async fn set_versioning(&self, keep: bool) -> Result<(), StepError> {
+        let doing = self.on_bucket("set the versioning of", "s3:PutBucketVersioning");
+        let status = if keep {
+            BucketVersioningStatus::Enabled
+        } else {
+            BucketVersioningStatus::Suspended
+        };
+        let versioning = VersioningConfiguration::builder().status(status).build();
+        let call = self.0.client.put_bucket_versioning().bucket(&self.0.bucket);
+        let call = call.versioning_configuration(versioning);
+        call.send().await.map(drop).map_err(|error| doing.failed(&error))
     }
 
     /// Deletes an object. Without a version, a bucket that keeps versions marks it as deleted; with one, that version

@@ -38,10 +38,8 @@ impl Doing {
         let told = match error {
             Failure::ServiceError(service) => self.told_by_store(service.err(), service.raw()),
             Failure::TimeoutError(_) => no_answer(),
-            Failure::DispatchFailure(failure) if !holds_credentials_error(error) => match failure.is_timeout() {
-                true => no_answer(),
-                false => unreachable(),
-            },
+            Failure::DispatchFailure(failure) if failure.is_timeout() => no_answer(),
+            Failure::DispatchFailure(_) if !holds_credentials_error(error) => unreachable(),
             Failure::ResponseError(_) => {
                 Told::new(StepErrorKind::Unavailable, "the answer was cut off or makes no sense")
             }
@@ -178,7 +176,8 @@ fn refused(code: &str, permission: &str) -> Option<Told> {
             "the credentials do not allow it",
             format!("allow `{permission}` for them, or use others"),
         ),
-        "InvalidAccessKeyId" => denied(
+        // The second is the word of versitygw.
+        "InvalidAccessKeyId" | "XAdminUserNotFound" => denied(
             "the store does not know the access key",
             "check AWS_ACCESS_KEY_ID or the profile, and that it belongs to this store".to_owned(),
         ),

@@ -161,9 +161,10 @@ impl Upload {
                 let doing = self.bucket.on_object("write", &self.key, "s3:PutObject");
                 let lost = error.as_service_error().and_then(ProvideErrorMetadata::code) == Some("NoSuchUpload");
                 let failed = doing.failed(&error);
-                match lost || failed.kind().is_transient() {
-                    true => self.taken_after_all(&crc).await.ok_or(failed),
-                    false => Err(failed),
+                if lost || failed.kind().is_transient() {
+                    self.taken_after_all(&crc).await.ok_or(failed)
+                } else {
+                    Err(failed)
                 }
             }
         }

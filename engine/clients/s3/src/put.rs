@@ -61,13 +61,13 @@ impl S3Bucket {
         put: Put,
     ) -> Result<Uploaded, StepError> {
         if put.if_absent && !with_crc(self.0.checksums) {
-            self.refuse_existing(key).await?;
+            Box::pin(self.refuse_existing(key)).await?;
         }
         let first = read_part(&mut body, part_size(1, put.bytes)).await?;
         if first.len() as u64 <= FIRST_PART && !more_follows(&first, put.bytes) {
-            return self.put_whole(key, first, &put).await;
+            return Box::pin(self.put_whole(key, first, &put)).await;
         }
-        self.put_parts(key, first, body, &put).await
+        Box::pin(self.put_parts(key, first, body, &put)).await
     }
 
     /// Writes a small object that is in memory anyway.
@@ -107,9 +107,10 @@ impl S3Bucket {
 
     /// The checksum headers of a request: CRC-64 for stores that know it, MD5 for the others.
     pub(crate) fn sums(&self, crc: &str, content: &[u8]) -> (Option<String>, Option<String>) {
-        match with_crc(self.0.checksums) {
-            true => (Some(crc.to_owned()), None),
-            false => (None, Some(checksum::md5(content))),
+        if with_crc(self.0.checksums) {
+            (Some(crc.to_owned()), None)
+        } else {
+            (None, Some(checksum::md5(content)))
         }
     }
 

@@ -164,12 +164,24 @@ impl S3Reader {
         let bounded = TimeoutConfig::builder().operation_timeout(PING).build();
         let call = self.0.client.head_bucket().bucket(&self.0.bucket).customize();
         let call = call.config_override(aws_sdk_s3::config::Builder::new().timeout_config(bounded));
-        let output = call.send().await.map_err(|error| match is_absent(&error) {
-            true => StepError::not_found(format!("{doing}: the bucket does not exist"))
-                .hint("check the bucket's name, the endpoint and the account of the credentials"),
-            false => doing.failed(&error),
-        })?;
+        let output = match call.send().await {
+            Ok(output) => output,
+            Err(error) if is_absent(&error) => return Err(self.why_absent(&doing).await),
+            Err(error) => return Err(doing.failed(&error)),
+        };
         Ok(output.bucket_region().map(str::to_owned))
+    }
+
+    /// HEAD says no more than 404, which some stores also answer to credentials that they do not know.
+    async fn why_absent(&self, doing: &Doing) -> StepError {
+        let call = self.0.client.list_objects_v2().bucket(&self.0.bucket).max_keys(1);
+        match call.send().await {
+            Err(error) => doing.failed(&error),
+            Ok(_) => StepError::unavailable(format!(
+                "{doing}: the store says at once that it is there and that it is not"
+            ))
+            .hint("the bucket was made or removed at this moment: try again"),
+        }
     }
 
     async fn owner(&self) -> Result<Option<String>, StepError> {

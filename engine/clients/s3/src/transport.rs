@@ -136,7 +136,9 @@ fn http_client(environment: &Environment) -> Result<SharedHttpClient, StepError>
     Ok(Builder::new().build_with_connector_fn(move |settings, components| {
         let mut connector = Connector::builder();
         connector.set_connector_settings(settings.cloned());
-        connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
+        if let Some(components) = components {
+            connector.set_sleep_impl(components.sleep_impl());
+        }
         connector
             .proxy_config(ProxyConfig::from_env())
             .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))

@@ -227,7 +227,7 @@ fn issues(input: &Input) -> Vec<InputIssue> {
     let mut issues = Vec::new();
     match (&input.shell, input.argv.as_slice()) {
         (None, []) => {
-            issues.push(InputIssue::at("", "there is no program to run").help("write `argv: [program, argument]`"))
+            issues.push(InputIssue::at("", "there is no program to run").help("write `argv: [program, argument]`"));
         }
         (Some(_), [_, ..]) => issues.push(InputIssue::at("/shell", "`argv` and `shell` exclude each other")),
         (None, [program, ..]) if program.contains(' ') && input.argv.len() == 1 => {

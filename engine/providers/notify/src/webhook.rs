@@ -45,7 +45,7 @@ pub struct Config {
 /// The form of a message.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub(crate) enum Kind {
     /// JSON with `status`, `message`, `timestamp` and more.
     #[default]
     Generic,

@@ -24,7 +24,7 @@ async fn receiver(reply: Option<&'static str>) -> (String, Heard) {
             hearing.lock().expect("no panic").push(request);
             match reply {
                 Some(reply) => drop(stream.write_all(reply.as_bytes()).await),
-                None => tokio::time::sleep(Duration::from_secs(60)).await,
+                None => tokio::time::sleep(Duration::from_mins(1)).await,
             }
         }
     });

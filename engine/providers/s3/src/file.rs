@@ -1,0 +1,203 @@
+//! Files on this machine: hashed as they are read, and put in place whole or not at all.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use jm_client_s3::{Checksum, Hasher};
+use jm_step::{StepContext, StepError, Unit};
+use rustix::fs::{CWD, RenameFlags};
+use sha2::{Digest, Sha256};
+use tokio::fs::File;
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+
+/// How often progress is told.
+const TICK: Duration = Duration::from_millis(250);
+
+/// The sums over some bytes: SHA-256 always, and the store's own kind where there is one.
+#[derive(Clone)]
+pub(crate) struct Sums {
+    sha256: Sha256,
+    store: Option<(Hasher, String)>,
+    bytes: u64,
+}
+
+impl Sums {
+    pub(crate) fn new(store: Option<&Checksum>) -> Self {
+        Self {
+            sha256: Sha256::new(),
+            store: store.and_then(|checksum| Some((checksum.hasher()?, checksum.value.clone()))),
+            bytes: 0,
+        }
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.sha256.update(bytes);
+        if let Some((hasher, _)) = &mut self.store {
+            hasher.update(bytes);
+        }
+        self.bytes += bytes.len() as u64;
+    }
+
+    /// How many bytes there were.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// SHA-256 in lower-case hex.
+    pub(crate) fn sha256(&self) -> String {
+        hex::encode(self.sha256.clone().finalize())
+    }
+
+    /// Whether the store's checksum agrees; `None` where there is none.
+    pub(crate) fn agrees(&self) -> Option<bool> {
+        self.store
+            .as_ref()
+            .map(|(hasher, expected)| hasher.value() == *expected)
+    }
+}
+
+/// Reads a file to its end.
+pub(crate) async fn sums_of(path: &Path, store: Option<&Checksum>) -> Result<Sums, StepError> {
+    let mut file = File::open(path).await.map_err(|error| failed("read", path, error))?;
+    let mut sums = Sums::new(store);
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match file
+            .read(&mut buffer)
+            .await
+            .map_err(|error| failed("read", path, error))?
+        {
+            0 => return Ok(sums),
+            read => sums.update(&buffer[..read]),
+        }
+    }
+}
+
+/// A file that is read for an upload: counted, and held to what it was when it was hashed.
+pub(crate) struct Unchanged {
+    file: File,
+    path: PathBuf,
+    sums: Sums,
+    expected: String,
+    done: Arc<AtomicU64>,
+}
+
+impl Unchanged {
+    pub(crate) async fn open(path: &Path, expected: &str, done: Arc<AtomicU64>) -> Result<Self, StepError> {
+        Ok(Self {
+            file: File::open(path).await.map_err(|error| failed("read", path, error))?,
+            path: path.to_owned(),
+            sums: Sums::new(None),
+            expected: expected.to_owned(),
+            done,
+        })
+    }
+
+    fn at_end(&self) -> io::Result<()> {
+        if self.sums.sha256() == self.expected {
+            return Ok(());
+        }
+        let changed = format!("`{}` changed while it was read", self.path.display());
+        Err(io::Error::other(
+            StepError::conflict(changed).hint("let whatever writes to it finish, then try again"),
+        ))
+    }
+}
+
+impl AsyncRead for Unchanged {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.file).poll_read(cx, buffer);
+        let Poll::Ready(Ok(())) = polled else { return polled };
+        let read = &buffer.filled()[before..];
+        if read.is_empty() {
+            return Poll::Ready(self.at_end());
+        }
+        self.sums.update(read);
+        self.done.store(self.sums.bytes(), Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Waits for work, tells its progress meanwhile, and gives it up where the step is told to stop.
+pub(crate) async fn with_progress<T>(
+    cx: &StepContext,
+    done: &AtomicU64,
+    total: u64,
+    work: impl Future<Output = Result<T, StepError>>,
+) -> Result<T, StepError> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            outcome = &mut work => return outcome,
+            () = cx.cancelled() => return Err(StepError::cancelled("told to stop in the middle of a transfer")),
+            () = tokio::time::sleep(TICK) => {
+                cx.progress(done.load(Ordering::Relaxed), Some(total), Unit::Bytes).await;
+            }
+        }
+    }
+}
+
+/// Puts a finished file in its place; where `force` is not set, only if nothing is there.
+pub(crate) async fn put_in_place(from: &Path, to: &Path, force: bool) -> Result<(), StepError> {
+    let (from, to) = (from.to_owned(), to.to_owned());
+    let moved = tokio::task::spawn_blocking(move || {
+        let flags = if force {
+            RenameFlags::empty()
+        } else {
+            RenameFlags::NOREPLACE
+        };
+        match rustix::fs::renameat_with(CWD, &from, CWD, &to, flags) {
+            Err(rustix::io::Errno::EXIST) => Err(is_there(&to)),
+            // Some file systems know no such flag.
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) if !to.exists() => {
+                std::fs::rename(&from, &to).map_err(|error| failed("write", &to, error))
+            }
+            outcome => outcome.map_err(|error| failed("write", &to, error.into())),
+        }?;
+        sync_folder(&to)
+    });
+    moved
+        .await
+        .map_err(|error| StepError::failed("moving the file was ended").source(error))?
+}
+
+/// The name is on disk only when its folder is.
+fn sync_folder(path: &Path) -> Result<(), StepError> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(|error| failed("write", folder, error))
+}
+
+/// Another file is where the new one should be.
+pub(crate) fn is_there(path: &Path) -> StepError {
+    StepError::conflict(format!("`{}` is there already, with other content", path.display()))
+        .hint("move it away, or set `force: true` to overwrite it")
+}
+
+/// An I/O error in words that say what to do.
+pub(crate) fn failed(doing: &str, path: &Path, error: io::Error) -> StepError {
+    let shown = path.display();
+    let message = format!("cannot {doing} `{shown}`: {}", error.kind());
+    let step = match error.kind() {
+        io::ErrorKind::NotFound => {
+            StepError::not_found(message).hint("check the path, and make the folder where it is missing")
+        }
+        io::ErrorKind::PermissionDenied => {
+            StepError::denied(message).hint("check the owner and the mode of the file and its folder")
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            StepError::failed(message).hint("make room on that disk, or choose another one")
+        }
+        _ => StepError::failed(message),
+    };
+    step.source(error)
+}

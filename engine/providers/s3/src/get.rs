@@ -1,0 +1,351 @@
+//! `s3.get`: brings an object to a file.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use jm_client_s3::{Get, ObjectInfo, ObjectStream, S3, S3Reader, unwrap_step_error};
+use jm_step::{
+    Change, Effect, InputIssue, Known, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::fs::{File, OpenOptions};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::file::{self, Sums};
+
+/// Brings an object to a file.
+pub(crate) struct Download;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Input {
+    /// The object's key, relative to the target's prefix.
+    key: String,
+    /// Which version of it; the newest where not given.
+    #[serde(default)]
+    version_id: Option<String>,
+    /// Where it goes. It appears there whole or not at all; until then it grows beside it, as `FILE.partial`.
+    file: PathBuf,
+    /// The SHA-256 that the content has to have, in hex.
+    #[serde(default)]
+    #[schemars(regex(pattern = r"^[0-9a-fA-F]{64}$"))]
+    sha256: Option<String>,
+    /// Overwrites a file with other content.
+    #[serde(default)]
+    force: bool,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Output {
+    /// Where it is now.
+    file: PathBuf,
+    /// Which version it is, where the bucket keeps versions.
+    version_id: Option<String>,
+    /// Its size.
+    bytes: u64,
+    /// Its SHA-256 in lower-case hex.
+    sha256: String,
+    /// What proves that it is what was once written.
+    verified_by: VerifiedBy,
+}
+
+/// What proves that a file is what was once written, the strongest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum VerifiedBy {
+    /// The SHA-256 that the plan gave or the writer wrote beside the object.
+    Sha256,
+    /// The checksum that the store keeps over the whole object.
+    StoreChecksum,
+    /// Its size alone: nobody wrote a checksum.
+    Size,
+}
+
+/// Saved before the first byte: `FILE.partial` belongs to this content.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Begun {
+    etag: Option<String>,
+    version_id: Option<String>,
+}
+
+impl StepType for Download {
+    const NAME: &'static str = "s3.get";
+    const SUMMARY: &'static str = "brings an object to a file";
+    const EFFECT: Effect = Effect::Irreversible;
+    const REPEAT: Repeat = Repeat::Safe;
+    const TIMEOUT: Duration = Duration::from_hours(1);
+    type Input = Input;
+    type Output = Output;
+
+    fn check(&self, input: &Input) -> Result<(), Vec<InputIssue>> {
+        let issues = issues(input);
+        if issues.is_empty() { Ok(()) } else { Err(issues) }
+    }
+
+    fn roles(&self) -> Vec<Role> {
+        vec![Role::of::<S3>("bucket")]
+    }
+
+    /// Only what overwrites cannot be taken back.
+    fn effect(&self, input: &Known) -> Effect {
+        match input.get("force").and_then(serde_json::Value::as_bool) {
+            Some(true) => Effect::Irreversible,
+            _ => Effect::Reversible,
+        }
+    }
+
+    async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
+        let bucket = cx.read::<S3>().await?;
+        let info = find(&bucket, input).await?;
+        match here(input, &info).await? {
+            Here::Same(output) => {
+                Ok(Preview::verified(format!("`{}` is there already", input.file.display())).predict(output))
+            }
+            here => {
+                let summary = format!(
+                    "brings {} bytes of `{}` to `{}`",
+                    info.bytes,
+                    bucket.url(&input.key),
+                    input.file.display()
+                );
+                Ok(Preview::computed(summary, vec![here.change(&bucket, input, &info)?]))
+            }
+        }
+    }
+
+    async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
+        let bucket = cx.read::<S3>().await?;
+        let info = find(&bucket, &input).await?;
+        let here = here(&input, &info).await?;
+        if let Here::Same(output) = here {
+            return Ok(output);
+        }
+        let change = here.change(&bucket, &input, &info)?;
+        let sums = fetch(cx, &bucket, &input, &info).await?;
+        let partial = partial(&input.file);
+        let verified_by = match proven(&bucket, &input, &info, &sums) {
+            Ok(verified_by) => verified_by,
+            Err(error) => {
+                // What is wrong must not be gone on with.
+                drop(tokio::fs::remove_file(&partial).await);
+                return Err(error);
+            }
+        };
+        file::put_in_place(&partial, &input.file, input.force).await?;
+        cx.changed(change).await;
+        Ok(output(&input, &info, &sums, verified_by))
+    }
+
+    async fn probe(&self, cx: &ReadContext, input: &Input) -> Result<Probe<Output>, StepError> {
+        let bucket = cx.read::<S3>().await?;
+        let info = find(&bucket, input).await?;
+        Ok(match here(input, &info).await? {
+            Here::Same(output) => Probe::Succeeded(output),
+            _ if partial(&input.file).exists() => {
+                Probe::partial(format!("`{}` is not finished", partial(&input.file).display()))
+            }
+            _ => Probe::NotStarted,
+        })
+    }
+}
+
+/// What is at the file's place.
+enum Here {
+    Nothing,
+    Same(Output),
+    Other { bytes: u64 },
+}
+
+impl Here {
+    /// What is done about it.
+    fn change(&self, bucket: &S3Reader, input: &Input, info: &ObjectInfo) -> Result<Change, StepError> {
+        let object = format!("file `{}`", input.file.display());
+        let after = json!({ "bytes": info.bytes, "from": bucket.url(&input.key) });
+        match self {
+            Self::Other { bytes } if input.force => Ok(Change::update(object, json!({ "bytes": bytes }), after)),
+            Self::Other { .. } => Err(file::is_there(&input.file)),
+            _ => Ok(Change::create(object, after)),
+        }
+    }
+}
+
+fn issues(input: &Input) -> Vec<InputIssue> {
+    let mut issues = Vec::new();
+    if input.key.is_empty() {
+        issues.push(InputIssue::at("/key", "a key is missing"));
+    }
+    if input.file.file_name().is_none() {
+        let issue = InputIssue::at("/file", format!("`{}` is not the name of a file", input.file.display()));
+        issues.push(issue.help("name the file itself, not the folder that it goes into"));
+    }
+    if input
+        .sha256
+        .as_ref()
+        .is_some_and(|sha256| sha256.len() != 64 || hex::decode(sha256).is_err())
+    {
+        issues.push(InputIssue::at("/sha256", "a SHA-256 has 64 hexadecimal digits"));
+    }
+    issues
+}
+
+async fn find(bucket: &S3Reader, input: &Input) -> Result<ObjectInfo, StepError> {
+    let info = bucket.head(&input.key, input.version_id.as_deref()).await?;
+    let info = info.ok_or_else(|| {
+        StepError::not_found(format!("`{}` is not there", bucket.url(&input.key)))
+            .hint("list what is there, and correct `key` or `version_id`")
+    })?;
+    if info.archived {
+        return Err(StepError::failed(format!(
+            "`{}` is in an archive class and cannot be read directly",
+            bucket.url(&input.key)
+        ))
+        .hint("ask for it with `aws s3api restore-object`, wait until it is there, then try again"));
+    }
+    Ok(info)
+}
+
+async fn here(input: &Input, info: &ObjectInfo) -> Result<Here, StepError> {
+    let bytes = match tokio::fs::metadata(&input.file).await {
+        Ok(meta) if meta.is_dir() => {
+            return Err(
+                StepError::invalid_input(format!("`{}` is a folder", input.file.display()))
+                    .hint("name the file itself, not the folder that it goes into"),
+            );
+        }
+        Ok(meta) => meta.len(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Here::Nothing),
+        Err(error) => return Err(file::failed("look at", &input.file, error)),
+    };
+    if bytes != info.bytes {
+        return Ok(Here::Other { bytes });
+    }
+    let sums = file::sums_of(&input.file, info.checksum.as_ref()).await?;
+    Ok(match verdict(input, info, &sums) {
+        // Equal sizes alone do not make two files the same.
+        Ok(VerifiedBy::Size) | Err(_) => Here::Other { bytes },
+        Ok(verified_by) => Here::Same(output(input, info, &sums, verified_by)),
+    })
+}
+
+/// Brings what is missing to `FILE.partial`.
+async fn fetch(cx: &StepContext, bucket: &S3Reader, input: &Input, info: &ObjectInfo) -> Result<Sums, StepError> {
+    let begun = Begun {
+        etag: info.etag.clone(),
+        version_id: info.version_id.clone(),
+    };
+    let goes_on = begun.etag.is_some() && cx.checkpoint::<Begun>()?.as_ref() == Some(&begun);
+    let path = partial(&input.file);
+    let mut sums = if goes_on && path.exists() {
+        file::sums_of(&path, info.checksum.as_ref()).await?
+    } else {
+        Sums::new(info.checksum.as_ref())
+    };
+    if sums.bytes() > info.bytes {
+        sums = Sums::new(info.checksum.as_ref());
+    }
+    cx.save_checkpoint(&begun).await?;
+    let mut file = open(&path, sums.bytes()).await?;
+    let done = AtomicU64::new(sums.bytes());
+    if sums.bytes() < info.bytes {
+        let get = Get {
+            version_id: begun.version_id,
+            offset: sums.bytes(),
+            length: None,
+            etag: begun.etag,
+        };
+        let stream = bucket.get(&input.key, get).await?;
+        let copying = copy(stream, &mut file, &path, &mut sums, &done);
+        file::with_progress(cx, &done, info.bytes, copying).await?;
+    }
+    file.sync_all()
+        .await
+        .map_err(|error| file::failed("write", &path, error))?;
+    Ok(sums)
+}
+
+async fn open(path: &Path, keep: u64) -> Result<File, StepError> {
+    use tokio::io::AsyncSeekExt;
+    let failed = |error| file::failed("write", path, error);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(keep == 0)
+        .open(path)
+        .await
+        .map_err(failed)?;
+    file.seek(std::io::SeekFrom::Start(keep)).await.map_err(failed)?;
+    Ok(file)
+}
+
+async fn copy(
+    mut stream: ObjectStream,
+    file: &mut File,
+    path: &Path,
+    sums: &mut Sums,
+    done: &AtomicU64,
+) -> Result<(), StepError> {
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        let read = stream.read(&mut buffer).await.map_err(unwrap_step_error)?;
+        if read == 0 {
+            return file.flush().await.map_err(|error| file::failed("write", path, error));
+        }
+        file.write_all(&buffer[..read])
+            .await
+            .map_err(|error| file::failed("write", path, error))?;
+        sums.update(&buffer[..read]);
+        done.store(sums.bytes(), Ordering::Relaxed);
+    }
+}
+
+fn proven(bucket: &S3Reader, input: &Input, info: &ObjectInfo, sums: &Sums) -> Result<VerifiedBy, StepError> {
+    verdict(input, info, sums).map_err(|reason| {
+        StepError::failed(format!(
+            "`{}` is not what was written: {reason}",
+            bucket.url(&input.key)
+        ))
+        .hint("take another version of it, or another copy")
+        .evidence(json!({ "bytes": sums.bytes(), "expected_bytes": info.bytes, "sha256": sums.sha256() }))
+    })
+}
+
+/// What proves the content, or why it is wrong.
+fn verdict(input: &Input, info: &ObjectInfo, sums: &Sums) -> Result<VerifiedBy, String> {
+    if sums.bytes() != info.bytes {
+        return Err(format!("it has {} bytes and should have {}", sums.bytes(), info.bytes));
+    }
+    if sums.agrees() == Some(false) {
+        return Err("its content does not match the checksum that the store keeps".to_owned());
+    }
+    let expected = input.sha256.as_ref().or(info.metadata.get("sha256"));
+    match expected {
+        Some(expected) if !expected.eq_ignore_ascii_case(&sums.sha256()) => {
+            Err(format!("its SHA-256 is {} and should be {expected}", sums.sha256()))
+        }
+        Some(_) => Ok(VerifiedBy::Sha256),
+        None if sums.agrees() == Some(true) => Ok(VerifiedBy::StoreChecksum),
+        None => Ok(VerifiedBy::Size),
+    }
+}
+
+fn output(input: &Input, info: &ObjectInfo, sums: &Sums, verified_by: VerifiedBy) -> Output {
+    Output {
+        file: input.file.clone(),
+        version_id: info.version_id.clone(),
+        bytes: sums.bytes(),
+        sha256: sums.sha256(),
+        verified_by,
+    }
+}
+
+fn partial(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".partial");
+    name.into()
+}
+
+#[cfg(test)]
+mod tests;

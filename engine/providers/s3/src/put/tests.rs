@@ -1,0 +1,166 @@
+//! Against real stores.
+
+use jm_client_s3::S3Bucket;
+use jm_step::testing::{Bench, Told};
+use jm_step::{AnyStepType, Grade, StepErrorKind};
+use serde_json::Value;
+
+use super::*;
+use crate::store::{Store, stores};
+
+async fn run(bench: &Bench, input: &Value) -> (Result<Value, StepError>, Told) {
+    let (cx, listener) = bench.step();
+    let outcome = AnyStepType::run(&Upload, &cx, input.clone()).await;
+    (outcome, listener.told(cx).await)
+}
+
+async fn preview(bench: &Bench, input: &Value) -> Result<Preview<Value>, StepError> {
+    AnyStepType::preview(&Upload, &bench.read(), input.clone()).await
+}
+
+fn file(store: &Store, content: &[u8]) -> PathBuf {
+    let file = store.files().join("upload");
+    std::fs::write(&file, content).expect("a file");
+    file
+}
+
+async fn content(bucket: &S3Bucket, key: &str) -> Vec<u8> {
+    let mut content = Vec::new();
+    let mut stream = bucket.get(key, Get::default()).await.expect("readable");
+    stream.read_to_end(&mut content).await.expect("whole");
+    content
+}
+
+#[tokio::test]
+async fn a_file_becomes_an_object_as_the_preview_said() {
+    for store in stores().await {
+        let bucket = store.bucket("put").await;
+        let bench = store.bench("put");
+        let large = vec![7; 9 * 1024 * 1024];
+        for (key, bytes) in [("small", &b"content"[..]), ("large", &large), ("empty", b"")] {
+            let input = json!({ "file": file(&store, bytes), "key": key, "content_type": "text/plain" });
+            let foreseen = preview(&bench, &input).await.expect("a preview");
+            assert_eq!(foreseen.grade, Grade::Computed);
+            assert_eq!(
+                bucket.head(key, None).await.expect("an answer"),
+                None,
+                "a preview writes nothing"
+            );
+            let probe = AnyStepType::probe(&Upload, &bench.read(), input.clone())
+                .await
+                .expect("a probe");
+            assert_eq!(probe, Probe::NotStarted);
+
+            let (outcome, told) = run(&bench, &input).await;
+            let output = outcome.expect("written");
+            assert_eq!(told.changes, foreseen.changes, "{} {key}", store.name);
+            assert!(content(&bucket, key).await == bytes, "{} {key}", store.name);
+            let info = bucket.head(key, None).await.expect("an answer").expect("an object");
+            assert_eq!(
+                info.metadata.get("sha256").map(String::as_str),
+                output["sha256"].as_str()
+            );
+
+            let again = preview(&bench, &input).await.expect("a preview");
+            assert_eq!((again.grade, again.changes.len()), (Grade::Verified, 0));
+            let (outcome, told) = run(&bench, &input).await;
+            assert_eq!(
+                (outcome.expect("is there")["already_there"].clone(), told.changes.len()),
+                (json!(true), 0)
+            );
+            let probe = AnyStepType::probe(&Upload, &bench.read(), input)
+                .await
+                .expect("a probe");
+            assert!(matches!(probe, Probe::Succeeded(_)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_object_is_overwritten_only_by_force() {
+    for store in stores().await {
+        let bucket = store.bucket("force").await;
+        bucket.put_bytes("a", "CONTENT", Put::default()).await.expect("written");
+        let bench = store.bench("force");
+        let path = file(&store, b"content");
+        let input = json!({ "file": path, "key": "a" });
+        assert_eq!(
+            preview(&bench, &input).await.expect_err("would fail").kind(),
+            StepErrorKind::Conflict
+        );
+        let (outcome, told) = run(&bench, &input).await;
+        assert_eq!(
+            (outcome.expect_err("in the way").kind(), told.changes.len()),
+            (StepErrorKind::Conflict, 0)
+        );
+        assert_eq!(content(&bucket, "a").await, b"CONTENT");
+        let input = json!({ "file": path, "key": "a", "force": true });
+        run(&bench, &input).await.0.expect("written");
+        assert_eq!(content(&bucket, "a").await, b"content");
+    }
+}
+
+#[tokio::test]
+async fn the_same_content_counts_however_it_came_there() {
+    for store in stores().await {
+        let bucket = store.bucket("same").await;
+        // No SHA-256 of ours beside it, as with other tools.
+        bucket.put_bytes("a", "content", Put::default()).await.expect("written");
+        let input = json!({ "file": file(&store, b"content"), "key": "a" });
+        let output = run(&store.bench("same"), &input).await.0.expect("is there");
+        assert_eq!(output["already_there"], true, "{}", store.name);
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_changes_while_it_is_read_is_not_written() {
+    for store in stores().await {
+        let bucket = store.bucket("changing").await;
+        let path = file(&store, b"content");
+        let expected = file::sums_of(&path, None).await.expect("read").sha256();
+        std::fs::write(&path, "another").expect("a file");
+        let body = Unchanged::open(&path, &expected, Arc::default()).await.expect("opened");
+        let error = bucket.put("a", body, Put::default()).await.expect_err("changed");
+        assert_eq!(error.kind(), StepErrorKind::Conflict, "{error}");
+        assert_eq!(bucket.head("a", None).await.expect("an answer"), None);
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_there_is_not_found() {
+    for store in stores().await {
+        store.bucket("nothing").await;
+        let input = json!({ "file": store.files().join("nothing"), "key": "a" });
+        assert_eq!(
+            run(&store.bench("nothing"), &input)
+                .await
+                .0
+                .expect_err("no file")
+                .kind(),
+            StepErrorKind::NotFound
+        );
+    }
+}
+
+#[tokio::test]
+async fn told_to_stop_it_leaves_nothing() {
+    for store in stores().await {
+        let bucket = store.bucket("stopped").await;
+        let bench = store.bench("stopped");
+        let input = json!({ "file": file(&store, &vec![1; 20 * 1024 * 1024]), "key": "a" });
+        bench.cancel();
+        let error = run(&bench, &input).await.0.expect_err("stopped");
+        assert_eq!(error.kind(), StepErrorKind::Cancelled);
+        assert_eq!(bucket.head("a", None).await.expect("an answer"), None);
+    }
+}
+
+#[test]
+fn nonsense_is_found_before_the_run() {
+    for bad in [
+        json!({ "key": "", "file": "a" }),
+        json!({ "key": "folder/", "file": "a" }),
+    ] {
+        AnyStepType::check(&Upload, &bad).expect_err(&bad.to_string());
+    }
+}
