@@ -92,7 +92,11 @@ impl Arguments {
             Ok(value) => self.set(spec, value),
             Err(reason) => {
                 // A secret that was given in clear must not be printed again.
-                let shown = if secret { format!("{name}=[secret]") } else { pair.to_owned() };
+                let shown = if secret {
+                    format!("{name}=[secret]")
+                } else {
+                    pair.to_owned()
+                };
                 let error = at_whole(Code::InvalidArgument, &shown, format!("input `{name}`: {reason}"));
                 errors.push(error.maybe_help(spec.description.clone()));
             }
@@ -104,7 +108,9 @@ impl Arguments {
         let mut problems = Problems::new(&source);
         let root = yaml::read(text, &mut problems).root;
         match &root.kind {
-            Kind::Map(entries) => entries.iter().for_each(|(key, node)| self.entry(document, key, node, &mut problems)),
+            Kind::Map(entries) => entries
+                .iter()
+                .for_each(|(key, node)| self.entry(document, key, node, &mut problems)),
             Kind::Null => {}
             _ => problems.push(crate::parse::wrong_type(&root, "a mapping of inputs to values")),
         }

@@ -86,6 +86,8 @@ codes! {
         "A field of a step's output is read although the step may have been skipped or may have failed by then: it has an `if`, or `on_failure: continue`, or the reader stands in `finally`. Then the field would not be there, and the recovery would stop at this place. Give a value for that case (`| default(...)`), or an `if` that rules it out (`steps.x.status == 'succeeded'`). Passing on the whole `steps.x.outputs` is always possible."
     UnknownStatus "unknown_status" Error
         "A step's status is compared with a word that is never a status. There are `not-started`, `running`, `succeeded`, `failed`, `skipped` and `blocked`."
+    ExpressionInLiteral "expression_in_literal" Error
+        "An expression stands in a field that is taken as it is written: a script, a query. Put there, a value would be read as code, and a name with a quote in it could do anything. Hand the value over by the way that the step type has for it: a variable in `env`, a parameter."
     ExpressionFailed "expression_failed" Error
         "An expression whose parts are all known cannot be evaluated: a division by zero, a comparison of things that have no order, a filter that does not take such a value, or more work than an expression may cause."
     UnknownStepType "unknown_step_type" Error

@@ -118,7 +118,12 @@ impl Draftee<'_> {
     /// Where it is called by its name.
     pub(crate) fn place(&self) -> SourceSpan {
         let begin = || (self.spec.span.offset(), 0).into();
-        self.spec.id.as_ref().map(|id| id.span).or(self.spec.uses.as_ref().map(|uses| uses.span)).unwrap_or_else(begin)
+        self.spec
+            .id
+            .as_ref()
+            .map(|id| id.span)
+            .or(self.spec.uses.as_ref().map(|uses| uses.span))
+            .unwrap_or_else(begin)
     }
 }
 
@@ -157,7 +162,10 @@ impl<'a> Work<'a> {
 
     /// The ids of the steps that one at this place may name.
     pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
-        self.steps.iter().filter_map(|step| step.spec.id.as_ref()).map(|id| id.value.as_str())
+        self.steps
+            .iter()
+            .filter_map(|step| step.spec.id.as_ref())
+            .map(|id| id.value.as_str())
     }
 }
 
@@ -195,7 +203,11 @@ fn draftee<'a>(
 fn unknown_step_type(name: &str, at: SourceSpan, registry: &Registry) -> PlanError {
     let known: Vec<&str> = registry.step_types().map(|step_type| step_type.name()).collect();
     let prefix = name.split('.').next().unwrap_or(name);
-    let same: Vec<&str> = known.iter().copied().filter(|other| other.split('.').next() == Some(prefix)).collect();
+    let same: Vec<&str> = known
+        .iter()
+        .copied()
+        .filter(|other| other.split('.').next() == Some(prefix))
+        .collect();
     let help = match crate::parse::did_you_mean(name, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None if !same.is_empty() => crate::parse::suggestion(name, same, &format!("`{prefix}` has")),

@@ -61,11 +61,29 @@ mod tests {
 
     #[test]
     fn reads_what_people_write() {
-        for (text, seconds) in [("25m", 1500), ("24h", 86400), ("1h30m", 5400), ("1w", 604_800), ("0s", 0)] {
+        for (text, seconds) in [
+            ("25m", 1500),
+            ("24h", 86400),
+            ("1h30m", 5400),
+            ("1w", 604_800),
+            ("0s", 0),
+        ] {
             assert_eq!(parse(text), Some(Duration::from_secs(seconds)), "{text}");
         }
         assert_eq!(parse("1s500ms"), Some(Duration::from_millis(1500)));
-        for text in ["", "5", "m", "30m1h", "1h1h", "1.5h", "-5m", "5 m", "5M", "99999999999999999999s", "é"] {
+        for text in [
+            "",
+            "5",
+            "m",
+            "30m1h",
+            "1h1h",
+            "1.5h",
+            "-5m",
+            "5 m",
+            "5M",
+            "99999999999999999999s",
+            "é",
+        ] {
             assert_eq!(parse(text), None, "{text}");
         }
     }

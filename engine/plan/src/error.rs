@@ -114,7 +114,9 @@ impl PlanError {
 
     /// Where it is: the first place and those that belong to it. Empty for a finding that is in no file.
     pub fn places(&self) -> Vec<Place> {
-        let Some(source) = &self.0.source else { return Vec::new() };
+        let Some(source) = &self.0.source else {
+            return Vec::new();
+        };
         self.0.labels.iter().map(|label| place(source, label)).collect()
     }
 

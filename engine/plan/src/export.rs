@@ -23,14 +23,27 @@ pub fn mermaid(plan: &Plan) -> String {
         text.push_str("  end\n");
     }
     for (step, dependency) in edges(plan) {
-        let arrow = if step.in_finally || dependency.because == Because::Reference { "-.->" } else { "-->" };
-        line(&mut text, format_args!("  {} {arrow} {}", key(&dependency.step), key(&step.id)));
+        let arrow = if step.in_finally || dependency.because == Because::Reference {
+            "-.->"
+        } else {
+            "-->"
+        };
+        line(
+            &mut text,
+            format_args!("  {} {arrow} {}", key(&dependency.step), key(&step.id)),
+        );
     }
-    let irreversible: Vec<String> =
-        plan.all_steps().filter(|step| step.effect == Effect::Irreversible).map(|step| key(&step.id)).collect();
+    let irreversible: Vec<String> = plan
+        .all_steps()
+        .filter(|step| step.effect == Effect::Irreversible)
+        .map(|step| key(&step.id))
+        .collect();
     if !irreversible.is_empty() {
         text.push_str("  classDef irreversible stroke:#c00,stroke-width:3px\n");
-        line(&mut text, format_args!("  class {} irreversible", irreversible.join(",")));
+        line(
+            &mut text,
+            format_args!("  class {} irreversible", irreversible.join(",")),
+        );
     }
     text
 }
@@ -68,7 +81,10 @@ fn notes(step: &PlannedStep, separator: &str) -> String {
 
 /// For Graphviz.
 pub fn dot(plan: &Plan) -> String {
-    let mut text = format!("digraph \"{}\" {{\n  rankdir=TB;\n  node [shape=box, fontname=\"sans-serif\"];\n", plan.name());
+    let mut text = format!(
+        "digraph \"{}\" {{\n  rankdir=TB;\n  node [shape=box, fontname=\"sans-serif\"];\n",
+        plan.name()
+    );
     for step in plan.steps() {
         line(&mut text, format_args!("  {}", dot_node(step)));
     }
@@ -85,7 +101,10 @@ pub fn dot(plan: &Plan) -> String {
     for (step, dependency) in edges(plan) {
         let reads = step.in_finally || dependency.because == Because::Reference;
         let style = if reads { " [style=dashed]" } else { "" };
-        line(&mut text, format_args!("  \"{}\" -> \"{}\"{style};", dependency.step, step.id));
+        line(
+            &mut text,
+            format_args!("  \"{}\" -> \"{}\"{style};", dependency.step, step.id),
+        );
     }
     text.push_str("}\n");
     text
@@ -97,7 +116,13 @@ fn dot_node(step: &PlannedStep) -> String {
         Effect::Reversible => "",
         Effect::ReadOnly => ", style=rounded",
     };
-    format!("\"{}\" [label=\"{}\\n{}{}\"{shape}];", step.id, step.id, step.uses, notes(step, "\\n"))
+    format!(
+        "\"{}\" [label=\"{}\\n{}{}\"{shape}];",
+        step.id,
+        step.id,
+        step.uses,
+        notes(step, "\\n")
+    )
 }
 
 /// For a terminal: each step on a line, with what it waits for.
@@ -113,7 +138,11 @@ pub fn text(plan: &Plan) -> String {
             Effect::ReadOnly => ' ',
         };
         let rest = format!("{}{}", waits(plan, step), notes(step, "  "));
-        let row = format!("  {mark} {:id_width$}  {:uses_width$}  {rest}", step.id.as_str(), step.uses);
+        let row = format!(
+            "  {mark} {:id_width$}  {:uses_width$}  {rest}",
+            step.id.as_str(),
+            step.uses
+        );
         line(&mut text, format_args!("{}", row.trim_end()));
     };
     plan.topological().for_each(&mut row);
@@ -122,7 +151,11 @@ pub fn text(plan: &Plan) -> String {
         let mut row = |step: &PlannedStep| {
             let rest = format!("{}{}", waits(plan, step), notes(step, "  "));
             let mark = if step.effect == Effect::Irreversible { '!' } else { ' ' };
-            let row = format!("  {mark} {:id_width$}  {:uses_width$}  {rest}", step.id.as_str(), step.uses);
+            let row = format!(
+                "  {mark} {:id_width$}  {:uses_width$}  {rest}",
+                step.id.as_str(),
+                step.uses
+            );
             line(&mut text, format_args!("{}", row.trim_end()));
         };
         plan.finally().iter().for_each(&mut row);
@@ -147,7 +180,11 @@ fn waits(plan: &Plan, step: &PlannedStep) -> String {
 }
 
 fn edges(plan: &Plan) -> impl Iterator<Item = (&PlannedStep, &Dependency)> {
-    plan.all_steps().flat_map(|step| plan.dependencies(step.id.as_str()).iter().map(move |dependency| (step, dependency)))
+    plan.all_steps().flat_map(|step| {
+        plan.dependencies(step.id.as_str())
+            .iter()
+            .map(move |dependency| (step, dependency))
+    })
 }
 
 /// The steps of `finally` run one after the other.

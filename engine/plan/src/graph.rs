@@ -114,7 +114,11 @@ impl Draft {
 
     /// The main steps, each after what it waits for, otherwise as written. Shorter than the plan where there is a circle.
     pub(crate) fn order(&self) -> Vec<usize> {
-        let waits = |step: usize| self.graph.edges_directed(NodeIndex::new(step), petgraph::Incoming).count();
+        let waits = |step: usize| {
+            self.graph
+                .edges_directed(NodeIndex::new(step), petgraph::Incoming)
+                .count()
+        };
         let mut waiting: Vec<usize> = (0..self.main).map(waits).collect();
         let mut ready: BTreeSet<usize> = (0..self.main).filter(|step| waiting[*step] == 0).collect();
         let mut order = Vec::with_capacity(self.main);
@@ -143,8 +147,13 @@ impl Draft {
         let all = 0..ids.len();
         Graph {
             index: ids.iter().cloned().enumerate().map(|(index, id)| (id, index)).collect(),
-            dependencies: all.clone().map(|step| self.before(step).into_iter().map(dependency).collect()).collect(),
-            dependents: all.map(|step| self.after(step).into_iter().map(|next| ids[next].clone()).collect()).collect(),
+            dependencies: all
+                .clone()
+                .map(|step| self.before(step).into_iter().map(dependency).collect())
+                .collect(),
+            dependents: all
+                .map(|step| self.after(step).into_iter().map(|next| ids[next].clone()).collect())
+                .collect(),
             order: self.order(),
         }
     }
@@ -163,16 +172,27 @@ fn way_back<'e>(start: NodeIndex, last: &'e Edge, reached: &HashMap<NodeIndex, &
 }
 
 /// The longest way: costs along `order`, where `before` gives what each waits for.
-pub(crate) fn longest(order: &[usize], before: impl Fn(usize) -> Vec<usize>, cost: impl Fn(usize) -> Duration) -> (Vec<usize>, Duration) {
+pub(crate) fn longest(
+    order: &[usize],
+    before: impl Fn(usize) -> Vec<usize>,
+    cost: impl Fn(usize) -> Duration,
+) -> (Vec<usize>, Duration) {
     let mut best: HashMap<usize, (Duration, Option<usize>)> = HashMap::new();
     for step in order {
-        let longest = before(*step).into_iter().filter_map(|dep| Some((best.get(&dep)?.0, dep)));
+        let longest = before(*step)
+            .into_iter()
+            .filter_map(|dep| Some((best.get(&dep)?.0, dep)));
         // Of equal ways the one that is written first.
         let longest = longest.max_by_key(|(total, dep)| (*total, std::cmp::Reverse(*dep)));
-        let total = longest.map_or(Duration::ZERO, |(total, _)| total).saturating_add(cost(*step));
+        let total = longest
+            .map_or(Duration::ZERO, |(total, _)| total)
+            .saturating_add(cost(*step));
         best.insert(*step, (total, longest.map(|(_, dep)| dep)));
     }
-    let end = order.iter().copied().max_by_key(|step| (best[step].0, std::cmp::Reverse(*step)));
+    let end = order
+        .iter()
+        .copied()
+        .max_by_key(|step| (best[step].0, std::cmp::Reverse(*step)));
     let mut steps: Vec<usize> = std::iter::successors(end, |step| best[step].1).collect();
     steps.reverse();
     (steps, end.map_or(Duration::ZERO, |end| best[&end].0))
@@ -181,10 +201,21 @@ pub(crate) fn longest(order: &[usize], before: impl Fn(usize) -> Vec<usize>, cos
 pub(crate) fn critical_path(plan: &Plan, cost: impl Fn(&PlannedStep) -> Duration) -> CriticalPath {
     let steps = plan.steps();
     let index = |id: &StepId| plan.graph.index.get(id).copied();
-    let before = |step: usize| plan.graph.dependencies[step].iter().filter_map(|dep| index(&dep.step)).collect();
-    let (way, total) = longest(&plan.graph.order, before, |step| steps.get(step).map_or(Duration::ZERO, &cost));
+    let before = |step: usize| {
+        plan.graph.dependencies[step]
+            .iter()
+            .filter_map(|dep| index(&dep.step))
+            .collect()
+    };
+    let (way, total) = longest(&plan.graph.order, before, |step| {
+        steps.get(step).map_or(Duration::ZERO, &cost)
+    });
     CriticalPath {
-        steps: way.into_iter().filter_map(|step| steps.get(step)).map(|step| step.id.clone()).collect(),
+        steps: way
+            .into_iter()
+            .filter_map(|step| steps.get(step))
+            .map(|step| step.id.clone())
+            .collect(),
         total,
     }
 }

@@ -46,7 +46,11 @@ impl InputSpec {
     fn in_bounds(&self, value: &Value) -> Result<(), String> {
         let below = |bound: &Value| self.compare(value, bound) == Some(Ordering::Less);
         let above = |bound: &Value| self.compare(value, bound) == Some(Ordering::Greater);
-        let what = if matches!(self.kind, InputType::String | InputType::Array) { "its length" } else { "it" };
+        let what = if matches!(self.kind, InputType::String | InputType::Array) {
+            "its length"
+        } else {
+            "it"
+        };
         if let Some(min) = self.min.as_ref().filter(|min| below(&min.value)) {
             return Err(format!("{what} is below `min: {}`", plain(&min.value)));
         }
@@ -60,13 +64,27 @@ impl InputSpec {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         match self.kind {
             InputType::Integer | InputType::Number => value.as_f64()?.partial_cmp(&bound.as_f64()?),
-            InputType::String => Some(value.as_str()?.chars().count().cmp(&usize::try_from(bound.as_u64()?).ok()?)),
+            InputType::String => Some(
+                value
+                    .as_str()?
+                    .chars()
+                    .count()
+                    .cmp(&usize::try_from(bound.as_u64()?).ok()?),
+            ),
             InputType::Array => Some(value.as_array()?.len().cmp(&usize::try_from(bound.as_u64()?).ok()?)),
             InputType::Duration => Some(duration::parse(&text(value)?)?.cmp(&duration::parse(&text(bound)?)?)),
-            InputType::Timestamp => {
-                Some(text(value)?.parse::<Timestamp>().ok()?.cmp(&text(bound)?.parse::<Timestamp>().ok()?))
-            }
-            InputType::Date => Some(text(value)?.parse::<Date>().ok()?.cmp(&text(bound)?.parse::<Date>().ok()?)),
+            InputType::Timestamp => Some(
+                text(value)?
+                    .parse::<Timestamp>()
+                    .ok()?
+                    .cmp(&text(bound)?.parse::<Timestamp>().ok()?),
+            ),
+            InputType::Date => Some(
+                text(value)?
+                    .parse::<Date>()
+                    .ok()?
+                    .cmp(&text(bound)?.parse::<Date>().ok()?),
+            ),
             InputType::Boolean | InputType::Object | InputType::Secret => None,
         }
     }
@@ -107,7 +125,9 @@ fn schema_of(kind: InputType) -> Value {
 
 /// Whether text refers to a secret instead of holding it.
 pub(crate) fn is_secret_reference(text: &str) -> bool {
-    ["env:", "file:"].iter().any(|prefix| text.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty()))
+    ["env:", "file:"]
+        .iter()
+        .any(|prefix| text.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty()))
 }
 
 fn type_of(kind: InputType, value: &Value) -> Result<(), String> {
@@ -154,7 +174,11 @@ fn read(kind: InputType, items: Option<InputType>, text: &str) -> Result<Value, 
 }
 
 fn list(items: InputType, text: &str) -> Result<Value, String> {
-    text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(|item| read(items, None, item)).collect()
+    text.split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+        .map(|item| read(items, None, item))
+        .collect()
 }
 
 /// The words that environments and command lines use for booleans.

@@ -14,7 +14,7 @@ use crate::error::{PlanError, Problems, is_error};
 use crate::span::{Spanned, source};
 use crate::template::InputTemplate;
 use crate::yaml::{self, Kind, Node};
-pub(crate) use fields::{Fields,  did_you_mean, scalar_looks_boolean, shorten, suggestion, wrong_type};
+pub(crate) use fields::{Fields, did_you_mean, scalar_looks_boolean, shorten, suggestion, wrong_type};
 
 const API_VERSION: &str = "jm/v1";
 
@@ -24,7 +24,11 @@ pub fn parse(name: &str, text: &str) -> (Document, Vec<PlanError>) {
     let mut problems = Problems::new(&source);
     let yaml::Read { root, torn } = yaml::read(text, &mut problems);
     let yaml = problems.len();
-    let plan = if matches!(root.kind, Kind::Null) { empty(text, &mut problems) } else { plan(&root, text, &mut problems) };
+    let plan = if matches!(root.kind, Kind::Null) {
+        empty(text, &mut problems)
+    } else {
+        plan(&root, text, &mut problems)
+    };
     if let Some(torn) = torn {
         problems.forget_after(torn, yaml);
     }
@@ -49,12 +53,16 @@ fn empty(text: &str, problems: &mut Problems) -> PlanSpec {
 }
 
 fn plan(root: &Node, text: &str, problems: &mut Problems) -> PlanSpec {
-    let Some(mut fields) = Fields::open(root, "a plan", text, problems) else { return PlanSpec::default() };
+    let Some(mut fields) = Fields::open(root, "a plan", text, problems) else {
+        return PlanSpec::default();
+    };
     if !check_kind(&mut fields, None) {
         return PlanSpec::default();
     }
     let plan = PlanSpec {
-        name: fields.required("name", "the plan's name, such as `complete-db-loss`").and_then(|node| fields.name(node)),
+        name: fields
+            .required("name", "the plan's name, such as `complete-db-loss`")
+            .and_then(|node| fields.name(node)),
         title: fields.text("title"),
         description: fields.text("description"),
         version: fields.text("version"),
@@ -65,7 +73,10 @@ fn plan(root: &Node, text: &str, problems: &mut Problems) -> PlanSpec {
         contacts: fields.texts("contacts"),
         repairs: fields.ids("repairs"),
         schedule: fields.take("schedule").and_then(|node| schedule(node, &mut fields)),
-        inputs: fields.take("inputs").map(|node| input::all(node, &mut fields)).unwrap_or_default(),
+        inputs: fields
+            .take("inputs")
+            .map(|node| input::all(node, &mut fields))
+            .unwrap_or_default(),
         max_parallel: fields.count("max_parallel"),
         deadline: fields.duration("deadline"),
         steps: steps(&mut fields, "steps", true),
@@ -87,10 +98,12 @@ pub(crate) fn check_kind(fields: &mut Fields<'_, '_>, kind: Option<&str>) -> boo
             let error = PlanError::at(Code::NotThisKind, fields.start(), "`apiVersion` is missing");
             error.help("write `apiVersion: jm/v1` at the top")
         }
-        (Some(node), ..) if node.text() != Some(API_VERSION) => {
-            PlanError::at(Code::NotThisKind, node.span, "this version of the language is not known")
-                .help("this jm reads `apiVersion: jm/v1`; a newer version needs a newer jm")
-        }
+        (Some(node), ..) if node.text() != Some(API_VERSION) => PlanError::at(
+            Code::NotThisKind,
+            node.span,
+            "this version of the language is not known",
+        )
+        .help("this jm reads `apiVersion: jm/v1`; a newer version needs a newer jm"),
         (_, Some("Targets"), None) => wrong_kind(written, "this is a targets file, not a plan"),
         (_, None, Some("Targets")) => {
             let error = PlanError::at(Code::NotThisKind, fields.start(), "`kind: Targets` is missing");
@@ -111,7 +124,9 @@ fn wrong_kind(node: Option<&Node>, message: impl Into<String>) -> PlanError {
 }
 
 fn objectives(fields: &mut Fields<'_, '_>) -> ObjectivesSpec {
-    let Some(mut inner) = fields.inner("objectives", "`objectives`") else { return ObjectivesSpec::default() };
+    let Some(mut inner) = fields.inner("objectives", "`objectives`") else {
+        return ObjectivesSpec::default();
+    };
     let objectives = ObjectivesSpec {
         rto: inner.duration("rto"),
         rpo: inner.duration("rpo"),
@@ -126,7 +141,9 @@ fn schedule<'n>(node: &'n Node, fields: &mut Fields<'n, '_>) -> Option<ScheduleS
             .map(|cron| ScheduleSpec { cron, timezone: None });
     }
     let mut inner = fields.of(node, "`schedule`")?;
-    let written = inner.required("cron", "when, as in crontab: `0 2 * * *`").and_then(|node| inner.as_text(node));
+    let written = inner
+        .required("cron", "when, as in crontab: `0 2 * * *`")
+        .and_then(|node| inner.as_text(node));
     let timezone = inner.spanned_text("timezone");
     inner.close();
     let cron = cron(written?, fields)?;
@@ -137,7 +154,10 @@ fn cron(text: Spanned<String>, fields: &mut Fields<'_, '_>) -> Option<Spanned<St
     const NAMED: [&str; 6] = ["@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly"];
     let well_formed = NAMED.contains(&text.value.as_str())
         || (text.value.split_whitespace().count() == 5
-            && text.value.chars().all(|c| c.is_ascii_alphanumeric() || " ,-*/#?".contains(c)));
+            && text
+                .value
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || " ,-*/#?".contains(c)));
     if well_formed {
         return Some(text);
     }
@@ -151,13 +171,18 @@ fn drill<'n>(node: &'n Node, fields: &mut Fields<'n, '_>) -> Option<DrillSpec> {
     let mut inner = fields.of(node, "`drill`")?;
     let schedule = inner.take("schedule").and_then(|node| schedule(node, &mut inner));
     let inputs = inner.take("inputs").map(|node| inner.entries(node)).unwrap_or_default();
-    let inputs = inputs.into_iter().map(|(key, node)| (key.clone(), Spanned::new(node.to_value(), node.span))).collect();
+    let inputs = inputs
+        .into_iter()
+        .map(|(key, node)| (key.clone(), Spanned::new(node.to_value(), node.span)))
+        .collect();
     inner.close();
     Some(DrillSpec { schedule, inputs })
 }
 
 fn outputs(fields: &mut Fields<'_, '_>) -> Vec<(Spanned<String>, InputTemplate)> {
-    let Some(node) = fields.take("outputs") else { return Vec::new() };
+    let Some(node) = fields.take("outputs") else {
+        return Vec::new();
+    };
     let entries = fields.entries(node);
     let mut outputs = Vec::new();
     for (name, value) in entries {
@@ -168,21 +193,45 @@ fn outputs(fields: &mut Fields<'_, '_>) -> Vec<(Spanned<String>, InputTemplate)>
 }
 
 fn steps(fields: &mut Fields<'_, '_>, key: &str, needed: bool) -> Vec<StepSpec> {
-    let node = if needed { fields.required(key, "the list of what is done") } else { fields.take(key) };
+    let node = if needed {
+        fields.required(key, "the list of what is done")
+    } else {
+        fields.take(key)
+    };
     let Some(node) = node else { return Vec::new() };
-    let Some(items) = fields.list(node) else { return Vec::new() };
+    let Some(items) = fields.list(node) else {
+        return Vec::new();
+    };
     if needed && items.is_empty() {
-        fields.problems().push(PlanError::at(Code::InvalidValue, node.span, "a plan has at least one step"));
+        fields.problems().push(PlanError::at(
+            Code::InvalidValue,
+            node.span,
+            "a plan has at least one step",
+        ));
     }
     items.iter().filter_map(|item| step::step(item, fields)).collect()
 }
 
 fn duplicate_ids(plan: &PlanSpec, problems: &mut Problems) {
     let mut seen: HashMap<&str, SourceSpan> = HashMap::new();
-    for id in plan.steps.iter().chain(&plan.finally).filter_map(|step| step.id.as_ref()) {
+    for id in plan
+        .steps
+        .iter()
+        .chain(&plan.finally)
+        .filter_map(|step| step.id.as_ref())
+    {
         if let Some(first) = seen.insert(id.value.as_str(), id.span) {
-            let error = PlanError::at(Code::DuplicateId, id.span, format!("two steps have the id `{}`", id.value));
-            problems.push(error.label("again here").also(first, "first here").help("give one of them another id"));
+            let error = PlanError::at(
+                Code::DuplicateId,
+                id.span,
+                format!("two steps have the id `{}`", id.value),
+            );
+            problems.push(
+                error
+                    .label("again here")
+                    .also(first, "first here")
+                    .help("give one of them another id"),
+            );
         }
     }
 }

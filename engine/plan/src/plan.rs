@@ -112,7 +112,10 @@ pub struct PlannedStep {
 
 impl fmt::Debug for PlannedStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PlannedStep").field("id", &self.id).field("uses", &self.uses).finish_non_exhaustive()
+        f.debug_struct("PlannedStep")
+            .field("id", &self.id)
+            .field("uses", &self.uses)
+            .finish_non_exhaustive()
     }
 }
 
@@ -262,17 +265,26 @@ impl Plan {
 
     fn nth(&self, index: usize) -> Option<&PlannedStep> {
         let main = self.parts.steps.len();
-        self.parts.steps.get(index).or_else(|| self.parts.finally.get(index.checked_sub(main)?))
+        self.parts
+            .steps
+            .get(index)
+            .or_else(|| self.parts.finally.get(index.checked_sub(main)?))
     }
 
     /// What a step waits for, in the order of the file. Of a step of `finally`: what it reads; nothing of it blocks.
     pub fn dependencies(&self, id: &str) -> &[Dependency] {
-        self.graph.index.get(id).map_or(&[], |index| &self.graph.dependencies[*index])
+        self.graph
+            .index
+            .get(id)
+            .map_or(&[], |index| &self.graph.dependencies[*index])
     }
 
     /// The steps that wait for a step, or read it, in the order of the file.
     pub fn dependents(&self, id: &str) -> &[StepId] {
-        self.graph.index.get(id).map_or(&[], |index| &self.graph.dependents[*index])
+        self.graph
+            .index
+            .get(id)
+            .map_or(&[], |index| &self.graph.dependents[*index])
     }
 
     /// The main steps, each after what it waits for; otherwise as written.
@@ -282,12 +294,16 @@ impl Plan {
 
     /// The targets that its steps use.
     pub fn targets_used(&self) -> BTreeSet<TargetName> {
-        self.all_steps().flat_map(|step| step.bindings.values().cloned()).collect()
+        self.all_steps()
+            .flat_map(|step| step.bindings.values().cloned())
+            .collect()
     }
 
     /// The first main step that cannot be taken back.
     pub fn point_of_no_return(&self) -> Option<&StepId> {
-        self.topological().find(|step| step.effect == Effect::Irreversible).map(|step| &step.id)
+        self.topological()
+            .find(|step| step.effect == Effect::Irreversible)
+            .map(|step| &step.id)
     }
 
     /// The longest way through the main steps, where each costs what is said (a budget, an expectation).
@@ -308,6 +324,9 @@ pub(crate) fn objectives_value(objectives: Objectives) -> Value {
 
 impl fmt::Debug for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Plan").field("name", &self.parts.name).field("digest", &self.parts.digest).finish_non_exhaustive()
+        f.debug_struct("Plan")
+            .field("name", &self.parts.name)
+            .field("digest", &self.parts.digest)
+            .finish_non_exhaustive()
     }
 }

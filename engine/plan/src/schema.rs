@@ -80,16 +80,23 @@ fn step(registry: &Registry, definitions: &mut Definitions) -> Value {
         let roles: Map<String, Value> = step_type
             .roles()
             .iter()
-            .map(|role| (role.name.to_owned(), names(&format!("A target of provider `{}`.", role.provider))))
+            .map(|role| {
+                (
+                    role.name.to_owned(),
+                    names(&format!("A target of provider `{}`.", role.provider)),
+                )
+            })
             .collect();
         let mut then = json!({ "properties": { "with": { "$ref": input.reference } } });
         if needed {
             then["required"] = json!(["with"]);
         }
         if !roles.is_empty() {
-            then["properties"]["targets"] = json!({ "type": "object", "additionalProperties": false, "properties": roles });
+            then["properties"]["targets"] =
+                json!({ "type": "object", "additionalProperties": false, "properties": roles });
         }
-        rules.push(json!({ "if": { "properties": { "uses": { "const": name } }, "required": ["uses"] }, "then": then }));
+        rules
+            .push(json!({ "if": { "properties": { "uses": { "const": name } }, "required": ["uses"] }, "then": then }));
     }
     json!({
         "type": "object",

@@ -11,6 +11,9 @@ use serde_json::Value;
 pub(crate) use fit::{Violation, below, fit};
 pub(crate) use kinds::Kinds;
 
+/// Marks the schema of a field that is taken as it is written: a script, a query. No value is ever put into it.
+const LITERAL: &str = "x-jm-literal";
+
 /// How deep references may lead into each other.
 const DEPTH: usize = 32;
 
@@ -53,7 +56,11 @@ impl<'s> Shape<'s> {
     }
 
     fn branches(self, keyword: &str) -> impl Iterator<Item = Self> {
-        self.get(keyword).and_then(Value::as_array).into_iter().flatten().map(move |schema| self.at(schema))
+        self.get(keyword)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .map(move |schema| self.at(schema))
     }
 
     /// The alternatives of `anyOf` and `oneOf`.
@@ -73,7 +80,11 @@ impl<'s> Shape<'s> {
             return;
         }
         found.push(self);
-        let below = self.target().into_iter().chain(self.branches("allOf")).chain(self.alternatives());
+        let below = self
+            .target()
+            .into_iter()
+            .chain(self.branches("allOf"))
+            .chain(self.alternatives());
         for part in below {
             part.gather(found, depth + 1);
         }
@@ -174,7 +185,12 @@ impl<'s> Shape<'s> {
     pub(crate) fn field_names(self) -> Vec<&'s str> {
         let mut names: Vec<&str> = Vec::new();
         for part in self.parts() {
-            for name in part.get("properties").and_then(Value::as_object).into_iter().flat_map(|fields| fields.keys()) {
+            for name in part
+                .get("properties")
+                .and_then(Value::as_object)
+                .into_iter()
+                .flat_map(|fields| fields.keys())
+            {
                 if !names.contains(&name.as_str()) {
                     names.push(name);
                 }
@@ -185,12 +201,26 @@ impl<'s> Shape<'s> {
 
     /// The schemas that an item of a list can have; empty where it says nothing.
     pub(crate) fn items(self) -> Vec<Shape<'s>> {
-        self.parts().into_iter().filter_map(|part| part.get("items").map(|schema| part.at(schema))).collect()
+        self.parts()
+            .into_iter()
+            .filter_map(|part| part.get("items").map(|schema| part.at(schema)))
+            .collect()
     }
 
     /// Whether its values are secrets.
     pub(crate) fn is_secret(self) -> bool {
-        self.parts().iter().any(|part| part.get(jm_step::schema::SECRET) == Some(&Value::Bool(true)))
+        self.is_marked(jm_step::schema::SECRET)
+    }
+
+    /// Whether its values are taken as they are written, so that no expression may stand in them.
+    pub(crate) fn is_literal(self) -> bool {
+        self.is_marked(LITERAL)
+    }
+
+    fn is_marked(self, mark: &str) -> bool {
+        self.parts()
+            .iter()
+            .any(|part| part.get(mark) == Some(&Value::Bool(true)))
     }
 
     /// The fields that must be there.
@@ -199,7 +229,13 @@ impl<'s> Shape<'s> {
         let mut parts = vec![self];
         for _ in 0..DEPTH {
             let Some(part) = parts.pop() else { break };
-            names.extend(part.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str));
+            names.extend(
+                part.get("required")
+                    .and_then(Value::as_array)
+                    .into_iter()
+                    .flatten()
+                    .filter_map(Value::as_str),
+            );
             parts.extend(part.target().into_iter().chain(part.branches("allOf")));
         }
         names
@@ -207,7 +243,10 @@ impl<'s> Shape<'s> {
 
     /// The first paragraph of its description.
     pub(crate) fn description(self) -> Option<String> {
-        let text = self.parts().into_iter().find_map(|part| part.get("description")?.as_str())?;
+        let text = self
+            .parts()
+            .into_iter()
+            .find_map(|part| part.get("description")?.as_str())?;
         let first = text.split("\n\n").next().unwrap_or(text);
         Some(first.split_whitespace().collect::<Vec<_>>().join(" "))
     }

@@ -12,7 +12,11 @@ pub type Source = Arc<NamedSource<Arc<str>>>;
 ///
 /// Of a text that is too large to be a plan, findings show the beginning.
 pub(crate) fn source(name: &str, text: &str) -> Source {
-    let text = if text.len() > crate::yaml::MAX_BYTES { beginning(text) } else { text };
+    let text = if text.len() > crate::yaml::MAX_BYTES {
+        beginning(text)
+    } else {
+        text
+    };
     Arc::new(NamedSource::new(name, Arc::from(text)).with_language("yaml"))
 }
 

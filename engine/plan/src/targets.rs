@@ -79,7 +79,9 @@ impl TargetsDocument {
 
     /// The targets with their providers, as written.
     pub fn targets(&self) -> impl Iterator<Item = (&TargetName, &str)> {
-        self.targets.iter().map(|target| (&target.name.value, target.provider.value.as_str()))
+        self.targets
+            .iter()
+            .map(|target| (&target.name.value, target.provider.value.as_str()))
     }
 
     /// What parsing found.
@@ -128,7 +130,9 @@ pub fn parse_targets(name: &str, text: &str) -> (TargetsDocument, Vec<PlanError>
 
 impl TargetsDocument {
     fn read(&mut self, root: &Node, text: &str, problems: &mut Problems) {
-        let Some(mut fields) = Fields::open(root, "a targets file", text, problems) else { return };
+        let Some(mut fields) = Fields::open(root, "a targets file", text, problems) else {
+            return;
+        };
         if !check_kind(&mut fields, Some("Targets")) {
             return;
         }
@@ -151,7 +155,9 @@ impl TargetsDocument {
     }
 
     fn contact<'n>(&mut self, key: &Spanned<String>, node: &'n Node, fields: &mut Fields<'n, '_>) {
-        let Some(mut inner) = fields.of(node, "a contact") else { return };
+        let Some(mut inner) = fields.of(node, "a contact") else {
+            return;
+        };
         let contact = Contact {
             name: inner.text("name").unwrap_or_default(),
             reach: inner.text("reach").unwrap_or_default(),

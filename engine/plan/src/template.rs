@@ -27,8 +27,8 @@ pub(crate) use references::{Reference, Root, Segment, secret_form};
 pub(crate) use render::as_text;
 pub use render::{RenderError, Rendered, UnknownLeaf};
 pub(crate) use scope::found;
-pub(crate) use types::{Type, Types};
 pub use scope::{Evaluated, Outputs, Scope, StepScope, StepStatus};
+pub(crate) use types::{Type, Types};
 
 /// What an expression may name: a plan's differ from a targets file's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,7 +125,13 @@ impl Expression {
         let code = engine::same_length_code(text);
         let before = problems.len();
         let references = match parse_code(&code) {
-            Ok(tree) => references::collect(&tree, &code, names, |inner| scalar.locate(shift(&inner, range.start)), problems),
+            Ok(tree) => references::collect(
+                &tree,
+                &code,
+                names,
+                |inner| scalar.locate(shift(&inner, range.start)),
+                problems,
+            ),
             Err(error) => {
                 problems.push(engine::syntax_error(&error, scalar.locate(range)));
                 return None;
@@ -197,7 +203,10 @@ impl InputTemplate {
 
     /// A mapping of templates.
     pub(crate) fn map(entries: &[(Spanned<String>, InputTemplate)], at: SourceSpan) -> Self {
-        let entries = entries.iter().map(|(name, value)| (name.clone(), value.0.shallow())).collect();
+        let entries = entries
+            .iter()
+            .map(|(name, value)| (name.clone(), value.0.shallow()))
+            .collect();
         Self(Arc::new(Part {
             kind: PartKind::Map(entries),
             span: at,
@@ -223,11 +232,17 @@ impl InputTemplate {
 impl Part {
     pub(crate) fn parse(node: &Node, file: &str, names: Names, problems: &mut Problems) -> Self {
         let kind = match &node.kind {
-            Kind::List(items) => {
-                PartKind::List(items.iter().map(|item| Self::parse(item, file, names, problems)).collect())
-            }
+            Kind::List(items) => PartKind::List(
+                items
+                    .iter()
+                    .map(|item| Self::parse(item, file, names, problems))
+                    .collect(),
+            ),
             Kind::Map(entries) => PartKind::Map(
-                entries.iter().map(|(key, value)| (key.clone(), Self::parse(value, file, names, problems))).collect(),
+                entries
+                    .iter()
+                    .map(|(key, value)| (key.clone(), Self::parse(value, file, names, problems)))
+                    .collect(),
             ),
             Kind::Text(text) => Self::parse_text(text, node.span, file, names, problems),
             _ => PartKind::Literal(node.to_value()),
@@ -258,7 +273,9 @@ impl Part {
             }
         };
         let read: Vec<Option<TextPiece>> = pieces.into_iter().map(&mut read).collect();
-        read.into_iter().collect::<Option<Vec<_>>>().map_or(PartKind::Broken, PartKind::Text)
+        read.into_iter()
+            .collect::<Option<Vec<_>>>()
+            .map_or(PartKind::Broken, PartKind::Text)
     }
 
     fn shallow(&self) -> Part {
@@ -275,9 +292,12 @@ impl Part {
                     .collect(),
             ),
             PartKind::List(items) => PartKind::List(items.iter().map(Part::shallow).collect()),
-            PartKind::Map(entries) => {
-                PartKind::Map(entries.iter().map(|(key, part)| (key.clone(), part.shallow())).collect())
-            }
+            PartKind::Map(entries) => PartKind::Map(
+                entries
+                    .iter()
+                    .map(|(key, part)| (key.clone(), part.shallow()))
+                    .collect(),
+            ),
             PartKind::Broken => PartKind::Broken,
         };
         Part { kind, span: self.span }

@@ -53,7 +53,10 @@ macro_rules! fake_connection {
             const PROVIDER: &'static str = $provider;
             type Config = $config;
             type Reader = Self;
-            fn open(_: $config, _: &jm_step::OpenContext) -> impl std::future::Future<Output = Result<Self, jm_step::StepError>> + Send {
+            fn open(
+                _: $config,
+                _: &jm_step::OpenContext,
+            ) -> impl std::future::Future<Output = Result<Self, jm_step::StepError>> + Send {
                 async { Ok(Self) }
             }
             async fn ping(&self) -> Result<(), jm_step::StepError> {
@@ -116,6 +119,11 @@ pub(crate) struct LookInput {
     way: Option<Way>,
     /// What opens the door.
     password: Option<Secret>,
+    /// A script.
+    #[schemars(extend("x-jm-literal" = true))]
+    script: Option<String>,
+    /// Variables of the script.
+    env: Option<std::collections::BTreeMap<String, Secret>>,
     /// Anything.
     anything: Option<serde_json::Value>,
 }
@@ -213,8 +221,17 @@ crate::fake_connection!(Place, "place", PlaceConfig);
 
 /// The step types of most tests.
 pub(crate) fn registry() -> Registry {
-    let test = Provider::new("test").step(Look).step(Write).step(Copy).step(Burn).step(Verify).step(Run);
-    Registry::new().with(test).with(Provider::of::<Store>()).with(Provider::of::<Place>())
+    let test = Provider::new("test")
+        .step(Look)
+        .step(Write)
+        .step(Copy)
+        .step(Burn)
+        .step(Verify)
+        .step(Run);
+    Registry::new()
+        .with(test)
+        .with(Provider::of::<Store>())
+        .with(Provider::of::<Place>())
 }
 
 /// A moment after every date in the tests.
@@ -227,7 +244,12 @@ pub(crate) fn compiled(text: &str) -> Result<Compiled, PlanErrors> {
     compiled_with(text, None, Mode::Validate, &registry())
 }
 
-pub(crate) fn compiled_with(text: &str, targets: Option<&str>, mode: Mode, registry: &Registry) -> Result<Compiled, PlanErrors> {
+pub(crate) fn compiled_with(
+    text: &str,
+    targets: Option<&str>,
+    mode: Mode,
+    registry: &Registry,
+) -> Result<Compiled, PlanErrors> {
     let (document, _) = parse("plan.yaml", text);
     let targets = targets.map(|text| parse_targets("targets.yaml", text).0);
     compile(&document, registry, &Arguments::none(), targets.as_ref(), mode, now())
@@ -250,7 +272,12 @@ pub(crate) fn findings(rest: &str) -> String {
 
 /// The same beside a targets file.
 pub(crate) fn findings_with(rest: &str, others: &str) -> String {
-    shown(compiled_with(&plan(rest), Some(&targets(others)), Mode::Validate, &registry()))
+    shown(compiled_with(
+        &plan(rest),
+        Some(&targets(others)),
+        Mode::Validate,
+        &registry(),
+    ))
 }
 
 pub(crate) fn shown(result: Result<Compiled, PlanErrors>) -> String {
@@ -262,7 +289,9 @@ pub(crate) fn shown(result: Result<Compiled, PlanErrors>) -> String {
 
 /// Findings as people see them, without colour.
 pub(crate) fn show(errors: &[PlanError]) -> String {
-    let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_width(90).with_links(false);
+    let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor())
+        .with_width(90)
+        .with_links(false);
     let mut text = String::new();
     for error in errors {
         handler.render_report(&mut text, error).expect("it is rendered");
@@ -280,5 +309,8 @@ pub(crate) fn codes(result: &Result<Compiled, PlanErrors>) -> Vec<&'static str> 
         Ok(compiled) => &compiled.warnings,
         Err(errors) => errors.errors(),
     };
-    errors.iter().map(|error| error.code().trim_start_matches("jm::plan::")).collect()
+    errors
+        .iter()
+        .map(|error| error.code().trim_start_matches("jm::plan::"))
+        .collect()
 }

@@ -1,5 +1,6 @@
 //! Whole plans: what compiles, and every kind of finding as people see it.
 
+mod arguments;
 mod expressions;
 mod form;
 mod graph;
@@ -9,3 +10,4 @@ mod policy;
 mod references;
 mod secrets;
 mod targets;
+mod yaml;

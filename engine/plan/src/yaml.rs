@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use miette::SourceSpan;
 use serde_json::{Map, Number, Value};
-use serde_saphyr::granit_parser::{Event, Parser, ScanError, ScalarStyle, Span, Tag, options};
+use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag, options};
 
 use crate::code::Code;
 use crate::error::{PlanError, Problems};
@@ -121,13 +121,22 @@ pub(crate) struct Read {
 
 fn acceptable(text: &str) -> Result<(), PlanError> {
     if text.len() > MAX_BYTES {
-        let message = format!("the file has {} bytes, more than the {MAX_BYTES} that are read", text.len());
-        return Err(PlanError::at(Code::YamlLimit, span(0..0), message).help("plans are text for people; keep data elsewhere"));
+        let message = format!(
+            "the file has {} bytes, more than the {MAX_BYTES} that are read",
+            text.len()
+        );
+        return Err(
+            PlanError::at(Code::YamlLimit, span(0..0), message).help("plans are text for people; keep data elsewhere")
+        );
     }
     if text.starts_with('\u{feff}') {
-        return Err(PlanError::at(Code::YamlUnsupported, span(0..3), "the file begins with a byte order mark")
-            .label("three bytes that editors do not show")
-            .help("save it as UTF-8 without BOM"));
+        return Err(PlanError::at(
+            Code::YamlUnsupported,
+            span(0..3),
+            "the file begins with a byte order mark",
+        )
+        .label("three bytes that editors do not show")
+        .help("save it as UTF-8 without BOM"));
     }
     Ok(())
 }
@@ -190,7 +199,11 @@ impl Reader<'_, '_> {
         match event {
             Event::DocumentStart(..) if self.root.is_some() => {
                 let error = PlanError::at(Code::YamlUnsupported, at, "the file holds more than one document");
-                Err(Stop(error.label("the second one begins here").help("one file, one document: split it")))
+                Err(Stop(
+                    error
+                        .label("the second one begins here")
+                        .help("one file, one document: split it"),
+                ))
             }
             Event::Scalar(value, style, anchor, tag) => {
                 self.tag(tag.as_deref(), at);
@@ -213,7 +226,8 @@ impl Reader<'_, '_> {
     fn tag(&mut self, tag: Option<&Tag>, at: SourceSpan) {
         if let Some(tag) = tag {
             let message = format!("the tag `{}` is not possible in a plan", tag.original());
-            self.problems.push(PlanError::at(Code::YamlUnsupported, at, message).help("write the value without a tag"));
+            self.problems
+                .push(PlanError::at(Code::YamlUnsupported, at, message).help("write the value without a tag"));
         }
     }
 
@@ -235,7 +249,9 @@ impl Reader<'_, '_> {
 
     fn key(&mut self, name: &str, at: SourceSpan) -> Result<(), Stop> {
         self.count(1, at)?;
-        let Some(open) = self.open.last_mut() else { return Ok(()) };
+        let Some(open) = self.open.last_mut() else {
+            return Ok(());
+        };
         open.wants_key = false;
         if !open.keys.insert(name.to_owned()) {
             let error = duplicate_key(&open.node, name, at);
@@ -323,7 +339,9 @@ impl Reader<'_, '_> {
             return Ok(());
         }
         let message = format!("the file has more than {MAX_NODES} values, counting what aliases repeat");
-        Err(Stop(PlanError::at(Code::YamlLimit, at, message).label("here it goes over the limit")))
+        Err(Stop(
+            PlanError::at(Code::YamlLimit, at, message).label("here it goes over the limit"),
+        ))
     }
 
     fn place(&self, place: Span) -> SourceSpan {
@@ -333,10 +351,22 @@ impl Reader<'_, '_> {
     }
 
     fn syntax(&self, error: &ScanError) -> PlanError {
-        let start = error.marker().byte_offset().unwrap_or(self.text.len()).min(self.text.len());
-        let line = self.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+        let start = error
+            .marker()
+            .byte_offset()
+            .unwrap_or(self.text.len())
+            .min(self.text.len());
+        let line = self
+            .text
+            .get(start..)
+            .and_then(|rest| rest.lines().next())
+            .unwrap_or_default();
         let at = span(start..start + line.trim_end().len().min(40));
-        let found = PlanError::at(Code::YamlSyntax, at, format!("this is not YAML: {}", error.info().replace('\n', " ")));
+        let found = PlanError::at(
+            Code::YamlSyntax,
+            at,
+            format!("this is not YAML: {}", error.info().replace('\n', " ")),
+        );
         let before = &self.text[..start];
         let this_line = &self.text[before.rfind('\n').map_or(0, |newline| newline + 1)..];
         let indent: String = this_line.chars().take_while(|c| c.is_whitespace()).collect();
@@ -348,7 +378,12 @@ impl Reader<'_, '_> {
 }
 
 fn duplicate_key(map: &Node, name: &str, at: SourceSpan) -> PlanError {
-    let error = PlanError::at(Code::YamlDuplicateKey, at, format!("the key `{name}` stands here twice")).label("again");
+    let error = PlanError::at(
+        Code::YamlDuplicateKey,
+        at,
+        format!("the key `{name}` stands here twice"),
+    )
+    .label("again");
     let first = match &map.kind {
         Kind::Map(entries) => entries.iter().find(|(key, _)| key.value == name),
         _ => None,
@@ -361,8 +396,12 @@ fn duplicate_key(map: &Node, name: &str, at: SourceSpan) -> PlanError {
 }
 
 fn key_is_no_text(at: SourceSpan) -> PlanError {
-    PlanError::at(Code::YamlUnsupported, at, "a key is text, and this is a collection or an alias")
-        .help("a value that begins with `{` or `[` needs quotes")
+    PlanError::at(
+        Code::YamlUnsupported,
+        at,
+        "a key is text, and this is a collection or an alias",
+    )
+    .help("a value that begins with `{` or `[` needs quotes")
 }
 
 fn last_byte(node: &Node) -> usize {
@@ -379,7 +418,10 @@ fn last_byte(node: &Node) -> usize {
 
 /// The end of `]` or `}`, 0 where the collection has none.
 fn flow_end(text: &str, at: SourceSpan) -> usize {
-    let bracket = text.as_bytes().get(at.offset()).is_some_and(|byte| matches!(byte, b']' | b'}'));
+    let bracket = text
+        .as_bytes()
+        .get(at.offset())
+        .is_some_and(|byte| matches!(byte, b']' | b'}'));
     if bracket { at.offset() + 1 } else { 0 }
 }
 

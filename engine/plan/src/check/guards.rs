@@ -1,10 +1,8 @@
 //! What an `if` rules out: which statuses a step can have where it is true, and which outputs are then there.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::LazyLock;
 
 use minijinja::machinery::ast::{BinOp, BinOpKind, Expr, UnaryOpKind};
-use regex::Regex;
 
 use crate::template::{Expression, Reference, StepStatus, parse_code, references_in};
 
@@ -70,9 +68,15 @@ pub(crate) fn all() -> Statuses {
 
 /// The same text for the same expression, wherever it stands.
 fn canonical(expr: &Expr<'_>) -> String {
-    static PLACES: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r" @ \d+:\d+-\d+:\d+").ok());
     let shown = format!("{expr:?}");
-    PLACES.as_ref().map_or(shown.clone(), |places| places.replace_all(&shown, "").into_owned())
+    let mut text = String::with_capacity(shown.len());
+    let mut rest = shown.as_str();
+    // Places are shown as ` @ 1:2-1:9`.
+    while let Some((before, after)) = rest.split_once(" @ ") {
+        text.push_str(before);
+        rest = after.trim_start_matches(|c: char| c.is_ascii_digit() || c == ':' || c == '-');
+    }
+    text + rest
 }
 
 /// What must be there for an expression to be true: in a comparison, everything; what is not there makes it false.
@@ -82,7 +86,10 @@ fn present(expr: &Expr<'_>, when: &Expression) -> Vec<Reference> {
         Expr::UnaryOp(op) if matches!(op.op, UnaryOpKind::Not) => Vec::new(),
         Expr::IfExpr(_) => Vec::new(),
         Expr::Test(test) if test.name == "defined" => references_in(&test.expr, when),
-        _ => references_in(expr, when).into_iter().filter(|reference| !reference.guarded).collect(),
+        _ => references_in(expr, when)
+            .into_iter()
+            .filter(|reference| !reference.guarded)
+            .collect(),
     }
 }
 
@@ -96,12 +103,19 @@ fn statuses(expr: &Expr<'_>, when: &Expression) -> Option<(String, Statuses)> {
         Expr::BinOp(op) if matches!(op.op, BinOpKind::ScAnd | BinOpKind::ScOr) => {
             let (step, left) = statuses(&op.left, when)?;
             let (other, right) = statuses(&op.right, when)?;
-            let both = if matches!(op.op, BinOpKind::ScOr) { &left | &right } else { &left & &right };
+            let both = if matches!(op.op, BinOpKind::ScOr) {
+                &left | &right
+            } else {
+                &left & &right
+            };
             (step == other).then_some((step, both))
         }
         Expr::BinOp(op) => {
             let (step, words) = compared(op, when)?;
-            let named: Statuses = all().into_iter().filter(|word| words.iter().any(|other| other == word)).collect();
+            let named: Statuses = all()
+                .into_iter()
+                .filter(|word| words.iter().any(|other| other == word))
+                .collect();
             match op.op {
                 BinOpKind::Eq | BinOpKind::In => Some((step, named)),
                 BinOpKind::Ne => Some((step, all().difference(&named).copied().collect())),
@@ -131,9 +145,12 @@ pub(crate) fn compared(op: &BinOp<'_>, when: &Expression) -> Option<(String, Vec
 fn words(expr: &Expr<'_>) -> Option<Vec<String>> {
     match serde_json::to_value(expr.as_const()?).ok()? {
         serde_json::Value::String(word) => Some(vec![word]),
-        serde_json::Value::Array(items) => {
-            Some(items.into_iter().filter_map(|item| item.as_str().map(str::to_owned)).collect())
-        }
+        serde_json::Value::Array(items) => Some(
+            items
+                .into_iter()
+                .filter_map(|item| item.as_str().map(str::to_owned))
+                .collect(),
+        ),
         _ => None,
     }
 }

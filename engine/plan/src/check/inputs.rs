@@ -17,9 +17,17 @@ use crate::template::{
 
 /// Checks all inputs; gives what is known of each.
 pub(crate) fn check(work: &Work<'_>, problems: &mut Problems) -> Vec<Known> {
-    let schemas: HashMap<&str, Value> =
-        work.document.plan.inputs.iter().map(|input| (input.name.value.as_str(), input.schema())).collect();
-    let checker = Checker { work, schemas: &schemas };
+    let schemas: HashMap<&str, Value> = work
+        .document
+        .plan
+        .inputs
+        .iter()
+        .map(|input| (input.name.value.as_str(), input.schema()))
+        .collect();
+    let checker = Checker {
+        work,
+        schemas: &schemas,
+    };
     for step in &work.steps {
         let with = step.spec.with.iter().flat_map(|with| with.expressions());
         for expression in step.spec.when.iter().chain(with) {
@@ -36,7 +44,11 @@ struct Checker<'a, 'w> {
 
 impl Checker<'_, '_> {
     fn step(&self, step: &Draftee<'_>, problems: &mut Problems) -> Known {
-        let template = step.spec.with.clone().unwrap_or_else(|| InputTemplate::empty(step.place()));
+        let template = step
+            .spec
+            .with
+            .clone()
+            .unwrap_or_else(|| InputTemplate::empty(step.place()));
         let rendered = match template.render_with(&self.work.scope) {
             Ok(rendered) => rendered,
             Err(error) => {
@@ -61,7 +73,11 @@ impl Checker<'_, '_> {
         let unknown: HashSet<&str> = rendered.unknown.iter().map(|leaf| leaf.pointer.as_str()).collect();
         let fit = fit(&rendered.value, shape, &|pointer| unknown.contains(pointer));
         let mut sound = fit.violations.is_empty();
-        problems.extend(fit.violations.iter().map(|violation| as_error(violation, template.root())));
+        problems.extend(
+            fit.violations
+                .iter()
+                .map(|violation| as_error(violation, template.root())),
+        );
         for (pointer, wanted) in &fit.open {
             let error = self.open(template.root().at_pointer(pointer), *wanted);
             sound &= error.is_none();
@@ -77,7 +93,11 @@ impl Checker<'_, '_> {
 
     fn odd_comparisons(&self, expression: &Expression) -> Vec<PlanError> {
         let one = |(left, right): (Kinds, Kinds)| {
-            let message = format!("{} is compared with {}: they are never equal and have no order", left.shown(), right.shown());
+            let message = format!(
+                "{} is compared with {}: they are never equal and have no order",
+                left.shown(),
+                right.shown()
+            );
             let numbers = left.meets(Kinds::NUMBER) || right.meets(Kinds::NUMBER);
             let help = "numbers stand without quotes".to_owned();
             PlanError::at(Code::WrongType, expression.span(), message).maybe_help(numbers.then_some(help))
@@ -91,7 +111,8 @@ impl Checker<'_, '_> {
             PartKind::Text(_) => mismatch(&Type::of(Kinds::TEXT), wanted, part.span, None),
             PartKind::Expression(expression) => {
                 let is = expression.static_type(self);
-                mismatch(&is, wanted, expression.span(), Some(expression)).or_else(|| self.default_fits(expression, wanted))
+                mismatch(&is, wanted, expression.span(), Some(expression))
+                    .or_else(|| self.default_fits(expression, wanted))
             }
             _ => None,
         }
@@ -99,11 +120,26 @@ impl Checker<'_, '_> {
 
     /// The default of an input that is passed on must fit where it goes.
     fn default_fits(&self, expression: &Expression, wanted: Shape<'_>) -> Option<PlanError> {
-        let reference = expression.plain_reference().filter(|reference| reference.root == Root::Inputs)?;
-        let input = self.work.document.plan.inputs.iter().find(|input| input.name.value == reference.name())?;
-        let default = input.default.as_ref().filter(|_| reference.path.len() == 1 && input.kind != InputType::Secret)?;
+        let reference = expression
+            .plain_reference()
+            .filter(|reference| reference.root == Root::Inputs)?;
+        let input = self
+            .work
+            .document
+            .plan
+            .inputs
+            .iter()
+            .find(|input| input.name.value == reference.name())?;
+        let default = input
+            .default
+            .as_ref()
+            .filter(|_| reference.path.len() == 1 && input.kind != InputType::Secret)?;
         let violation = fit(&default.value, wanted, &|_| false).violations.into_iter().next()?;
-        let message = format!("the default of input `{}` does not fit here: {}", reference.name(), violation.message);
+        let message = format!(
+            "the default of input `{}` does not fit here: {}",
+            reference.name(),
+            violation.message
+        );
         let error = PlanError::at(violation.code, expression.span(), message).also(default.span, "the default");
         Some(error.maybe_help(violation.help))
     }
@@ -137,11 +173,23 @@ impl<'s> Types<'s> for Checker<'s, '_> {
 }
 
 /// Reports what can never be what is wanted.
-fn mismatch(is: &Type<'_>, wanted: Shape<'_>, at: miette::SourceSpan, expression: Option<&Expression>) -> Option<PlanError> {
+fn mismatch(
+    is: &Type<'_>,
+    wanted: Shape<'_>,
+    at: miette::SourceSpan,
+    expression: Option<&Expression>,
+) -> Option<PlanError> {
     let kinds = wanted.kinds();
-    let what = expression.map_or_else(|| "text with expressions in it".to_owned(), |expression| format!("`{}`", expression.text()));
+    let what = expression.map_or_else(
+        || "text with expressions in it".to_owned(),
+        |expression| format!("`{}`", expression.text()),
+    );
     if !is.kinds.meets(kinds) {
-        let message = format!("{what} is {}, and {} is wanted", is.kinds.shown(), kinds.without(Kinds::NULL).shown());
+        let message = format!(
+            "{what} is {}, and {} is wanted",
+            is.kinds.shown(),
+            kinds.without(Kinds::NULL).shown()
+        );
         let error = PlanError::at(Code::WrongType, at, message);
         return Some(match expression {
             None => error.help("an expression that is to keep its type stands alone: `${{ ... }}` and nothing else"),
@@ -155,7 +203,15 @@ fn mismatch(is: &Type<'_>, wanted: Shape<'_>, at: miette::SourceSpan, expression
     };
     let (mine, theirs) = (item(&is.shapes)?, item(&[wanted])?);
     (!mine.meets(theirs)).then(|| {
-        PlanError::at(Code::WrongType, at, format!("each item of {what} is {}, and {} is wanted", mine.shown(), theirs.shown()))
+        PlanError::at(
+            Code::WrongType,
+            at,
+            format!(
+                "each item of {what} is {}, and {} is wanted",
+                mine.shown(),
+                theirs.shown()
+            ),
+        )
     })
 }
 
@@ -183,9 +239,15 @@ pub(crate) fn target(config: &Part, shape: Shape<'_>, problems: &mut Problems) {
 fn failed(part: &Part, error: &crate::RenderError) -> PlanError {
     let mut expressions = Vec::new();
     part.collect(&mut expressions);
-    let at = expressions.into_iter().find(|expression| expression.text() == error.expression);
+    let at = expressions
+        .into_iter()
+        .find(|expression| expression.text() == error.expression);
     let at = at.map_or(part.span, Expression::span);
-    PlanError::at(Code::ExpressionFailed, at, format!("the expression cannot be evaluated: {}", error.message))
+    PlanError::at(
+        Code::ExpressionFailed,
+        at,
+        format!("the expression cannot be evaluated: {}", error.message),
+    )
 }
 
 /// A violation at its place in the file.

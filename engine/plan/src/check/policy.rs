@@ -33,7 +33,9 @@ fn circle(work: &Work<'_>, cycle: &[&Edge]) -> PlanError {
     };
     let label = |edge: &Edge| format!("`{}` waits for `{}`", id(edge.after), id(edge.before));
     let error = PlanError::at(Code::Cycle, first.span, message).label(label(first));
-    let error = rest.iter().fold(error, |error, edge| error.also(edge.span, label(edge)));
+    let error = rest
+        .iter()
+        .fold(error, |error, edge| error.also(edge.span, label(edge)));
     error.help("remove the dependency that is not meant")
 }
 
@@ -52,9 +54,17 @@ pub(crate) fn check(work: &Work<'_>, draft: &Draft, traits: &[Option<Traits>], p
 
 fn expressions<'a>(work: &'a Work<'_>) -> impl Iterator<Item = &'a Expression> {
     let steps = work.steps.iter().flat_map(|step| {
-        step.spec.when.iter().chain(step.spec.with.iter().flat_map(|with| with.expressions()))
+        step.spec
+            .when
+            .iter()
+            .chain(step.spec.with.iter().flat_map(|with| with.expressions()))
     });
-    let outputs = work.document.plan.outputs.iter().flat_map(|(_, output)| output.expressions());
+    let outputs = work
+        .document
+        .plan
+        .outputs
+        .iter()
+        .flat_map(|(_, output)| output.expressions());
     steps.chain(outputs)
 }
 
@@ -70,8 +80,15 @@ fn unused_inputs(work: &Work<'_>, problems: &mut Problems) {
         .collect();
     for input in &work.document.plan.inputs {
         if !used.contains(input.name.value.as_str()) {
-            let error = PlanError::at(Code::UnusedInput, input.name.span, format!("nothing reads the input `{}`", input.name.value));
-            problems.push(error.help(format!("write `${{{{ inputs.{} }}}}` where it is meant, or remove it", input.name.value)));
+            let error = PlanError::at(
+                Code::UnusedInput,
+                input.name.span,
+                format!("nothing reads the input `{}`", input.name.value),
+            );
+            problems.push(error.help(format!(
+                "write `${{{{ inputs.{} }}}}` where it is meant, or remove it",
+                input.name.value
+            )));
         }
     }
 }
@@ -112,12 +129,21 @@ fn unproven(work: &Work<'_>, draft: &Draft, traits: &[Option<Traits>], problems:
         if traits[number].is_none_or(|traits| traits.effect != Effect::Irreversible) {
             continue;
         }
-        let before = if step.in_finally { proven_before_finally(work, draft, number) } else { draft.ancestors(number).into_iter().collect() };
+        let before = if step.in_finally {
+            proven_before_finally(work, draft, number)
+        } else {
+            draft.ancestors(number).into_iter().collect()
+        };
         if !before.into_iter().any(proves) {
             let at = step.spec.uses.as_ref().map_or_else(|| step.place(), |uses| uses.span);
-            let message = format!("`{}` cannot be taken back, and nothing before it verifies or approves", step.id());
+            let message = format!(
+                "`{}` cannot be taken back, and nothing before it verifies or approves",
+                step.id()
+            );
             let error = PlanError::at(Code::UnprovenIrreversible, at, message).label("irreversible");
-            problems.push(error.help("let it need a step that verifies (such as `postgres.verify` or `check.assert`) or `manual.approve`"));
+            problems.push(error.help(
+                "let it need a step that verifies (such as `postgres.verify` or `check.assert`) or `manual.approve`",
+            ));
         }
     }
 }
@@ -136,7 +162,9 @@ fn proven_before_finally(work: &Work<'_>, draft: &Draft, number: usize) -> Vec<u
 }
 
 fn budgets(work: &Work<'_>, draft: &Draft, problems: &mut Problems) {
-    let Some(rto) = work.document.plan.objectives.rto else { return };
+    let Some(rto) = work.document.plan.objectives.rto else {
+        return;
+    };
     let budget = |step: usize| work.steps[step].spec.budget;
     let before = |step: usize| draft.before(step).into_iter().map(|edge| edge.before).collect();
     let cost = |step: usize| budget(step).map_or(Duration::ZERO, |budget| budget.value);
@@ -144,9 +172,15 @@ fn budgets(work: &Work<'_>, draft: &Draft, problems: &mut Problems) {
     if total <= rto.value {
         return;
     }
-    let message = format!("the budgets on the longest way add up to {}, more than the RTO of {}", show(total), show(rto.value));
+    let message = format!(
+        "the budgets on the longest way add up to {}, more than the RTO of {}",
+        show(total),
+        show(rto.value)
+    );
     let error = PlanError::at(Code::BudgetOverRto, rto.span, message).label("the RTO");
-    let budgets = way.into_iter().filter_map(|step| Some((work.steps[step].id(), budget(step)?)));
+    let budgets = way
+        .into_iter()
+        .filter_map(|step| Some((work.steps[step].id(), budget(step)?)));
     let error = budgets.fold(error, |error, (id, budget)| error.also(budget.span, format!("`{id}`")));
     problems.push(error.help("shorten a budget, let steps run side by side, or state the objective as it is"));
 }
@@ -162,7 +196,11 @@ fn contacts(work: &Work<'_>, problems: &mut Problems) {
                 problems.push(error.help(suggestion(&contact.value, known, "its contacts are")));
             }
             Some(known) if is_placeholder(&known.reach) => {
-                let at = targets.contact_places.get(&contact.value).copied().unwrap_or(contact.span);
+                let at = targets
+                    .contact_places
+                    .get(&contact.value)
+                    .copied()
+                    .unwrap_or(contact.span);
                 let message = format!("nobody can reach the contact `{}`", contact.value);
                 let error = PlanError::at(Code::PlaceholderContact, at, message).in_source(&targets.source);
                 problems.push(error.help("put a telephone number or an address into `reach`"));
@@ -174,29 +212,54 @@ fn contacts(work: &Work<'_>, problems: &mut Problems) {
 
 fn is_placeholder(reach: &str) -> bool {
     let reach = reach.trim().to_lowercase();
-    let words = ["todo", "tbd", "xxx", "n/a", "example.com", "example.org", "your-", "<", "[", "555-", "placeholder", "fixme"];
+    let words = [
+        "todo",
+        "tbd",
+        "xxx",
+        "n/a",
+        "example.com",
+        "example.org",
+        "your-",
+        "<",
+        "[",
+        "555-",
+        "placeholder",
+        "fixme",
+    ];
     reach.is_empty() || words.iter().any(|word| reach.contains(word))
 }
 
 fn review(work: &Work<'_>, problems: &mut Problems) {
     let plan = &work.document.plan;
-    let (Some(every), Some(reviewed)) = (plan.review_every, plan.reviewed.or(plan.updated)) else { return };
+    let (Some(every), Some(reviewed)) = (plan.review_every, plan.reviewed.or(plan.updated)) else {
+        return;
+    };
     let today = work.now.to_zoned(jiff::tz::TimeZone::UTC).date();
     let Ok(since) = reviewed.value.until(today) else { return };
     let days = u64::try_from(since.get_days()).unwrap_or(0);
     if Duration::from_secs(days * 86_400) > every.value {
-        let message = format!("the last review was {days} days ago, and one is due every {}", show(every.value));
+        let message = format!(
+            "the last review was {days} days ago, and one is due every {}",
+            show(every.value)
+        );
         let error = PlanError::at(Code::ReviewOverdue, reviewed.span, message).label("the last review");
-        problems.push(error.help("read the plan against the systems as they are, drill it, and set `reviewed` to the day"));
+        problems
+            .push(error.help("read the plan against the systems as they are, drill it, and set `reviewed` to the day"));
     }
 }
 
 fn repairs(work: &Work<'_>, problems: &mut Problems) {
-    let Some(targets) = work.targets.filter(|targets| !targets.is_broken()) else { return };
+    let Some(targets) = work.targets.filter(|targets| !targets.is_broken()) else {
+        return;
+    };
     for name in &work.document.plan.repairs {
         if targets.target(name.value.as_str()).is_none() {
             let known = targets.targets().map(|(name, _)| name.as_str());
-            let error = PlanError::at(Code::UnknownTarget, name.span, format!("there is no target `{}`", name.value));
+            let error = PlanError::at(
+                Code::UnknownTarget,
+                name.span,
+                format!("there is no target `{}`", name.value),
+            );
             problems.push(error.help(suggestion(name.value.as_str(), known, "the targets are")));
         }
     }
@@ -208,12 +271,20 @@ fn drill(work: &Work<'_>, problems: &mut Problems) {
         match inputs.iter().find(|input| input.name.value == name.value) {
             None => {
                 let known = inputs.iter().map(|input| input.name.value.as_str());
-                let error = PlanError::at(Code::UnknownInput, name.span, format!("the plan has no input `{}`", name.value));
+                let error = PlanError::at(
+                    Code::UnknownInput,
+                    name.span,
+                    format!("the plan has no input `{}`", name.value),
+                );
                 problems.push(error.help(suggestion(&name.value, known, "the inputs are")));
             }
             Some(input) => {
                 if let Err(reason) = input.accepts(&value.value) {
-                    problems.push(PlanError::at(Code::InvalidValue, value.span, format!("input `{}`: {reason}", name.value)));
+                    problems.push(PlanError::at(
+                        Code::InvalidValue,
+                        value.span,
+                        format!("input `{}`: {reason}", name.value),
+                    ));
                 }
             }
         }
@@ -229,9 +300,15 @@ fn undone(work: &Work<'_>, draft: &Draft, problems: &mut Problems) {
         if left.is_empty() {
             continue;
         }
-        let names: Vec<String> = left.iter().map(|(step, _)| format!("`{}`", work.steps[*step].id())).collect();
+        let names: Vec<String> = left
+            .iter()
+            .map(|(step, _)| format!("`{}`", work.steps[*step].id()))
+            .collect();
         let at = step.spec.undoes.first().map_or_else(|| step.place(), |id| id.span);
-        let message = format!("not done anew although they depend on what is undone: {}", names.join(", "));
+        let message = format!(
+            "not done anew although they depend on what is undone: {}",
+            names.join(", ")
+        );
         let error = PlanError::at(Code::UndoLeavesDependents, at, message);
         problems.push(error.help("add those to `undoes` that are to be done anew on a resume; leave the others"));
     }

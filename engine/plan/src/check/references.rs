@@ -24,7 +24,11 @@ pub(crate) fn check(work: &Work<'_>, bindings: &[Bindings], problems: &mut Probl
         bindings,
         problems,
         edges: Vec::new(),
-        guards: work.steps.iter().map(|step| Guards::of(step.spec.when.as_ref())).collect(),
+        guards: work
+            .steps
+            .iter()
+            .map(|step| Guards::of(step.spec.when.as_ref()))
+            .collect(),
     };
     for number in 0..work.steps.len() {
         checker.step(number);
@@ -70,10 +74,12 @@ impl Checker<'_, '_, '_> {
             _ if step.in_finally => PlanError::at(Code::FinallyStep, need.span, "steps of `finally` have no `needs`")
                 .help("they run one after the other as written; an `if` decides whether one runs"),
             None => self.unknown_step(need.value.as_str(), need.span),
-            Some(before) if *before == number => {
-                PlanError::at(Code::SelfDependency, need.span, format!("`{}` needs itself", need.value))
-                    .help("remove it from its own `needs`")
-            }
+            Some(before) if *before == number => PlanError::at(
+                Code::SelfDependency,
+                need.span,
+                format!("`{}` needs itself", need.value),
+            )
+            .help("remove it from its own `needs`"),
             Some(before) if self.work.steps[*before].in_finally => finally_named(need.value.as_str(), need.span),
             Some(before) => {
                 return self.edges.push(Edge {
@@ -90,8 +96,10 @@ impl Checker<'_, '_, '_> {
 
     fn undo(&mut self, step: &Draftee<'_>, undone: &Spanned<StepId>) {
         let error = match self.work.index.get(undone.value.as_str()) {
-            _ if !step.in_finally => PlanError::at(Code::FinallyStep, undone.span, "`undoes` is for steps of `finally`")
-                .help("what a step of `steps` does is done once; a resume does not go back over it"),
+            _ if !step.in_finally => {
+                PlanError::at(Code::FinallyStep, undone.span, "`undoes` is for steps of `finally`")
+                    .help("what a step of `steps` does is done once; a resume does not go back over it")
+            }
             None => self.unknown_step(undone.value.as_str(), undone.span),
             Some(number) if self.work.steps[*number].in_finally => {
                 let message = format!("`{}` is a step of `finally`, and those always run anew", undone.value);
@@ -103,8 +111,11 @@ impl Checker<'_, '_, '_> {
     }
 
     fn unknown_step(&self, name: &str, at: SourceSpan) -> PlanError {
-        PlanError::at(Code::UnknownStep, at, format!("there is no step `{name}`"))
-            .help(suggestion(name, self.work.ids(), "the steps are"))
+        PlanError::at(Code::UnknownStep, at, format!("there is no step `{name}`")).help(suggestion(
+            name,
+            self.work.ids(),
+            "the steps are",
+        ))
     }
 
     /// `number` is the step that it stands in; none for the plan's own outputs.
@@ -125,16 +136,29 @@ impl Checker<'_, '_, '_> {
             let known = inputs.iter().map(|input| input.name.value.as_str());
             let help = suggestion(reference.name(), known, "the inputs are");
             let message = format!("the plan has no input `{}`", reference.name());
-            return self.problems.push(PlanError::at(Code::UnknownInput, reference.span, message).help(help));
+            return self
+                .problems
+                .push(PlanError::at(Code::UnknownInput, reference.span, message).help(help));
         };
         let schema = input.schema();
         if let Err((_, step)) = walk(Shape::root(&schema), &reference.path[1..]) {
-            let message = format!("the input `{}` is of type `{}` and has no `{step}`", reference.name(), input.kind.name());
-            self.problems.push(PlanError::at(Code::WrongType, reference.span, message).also(input.name.span, "declared here"));
+            let message = format!(
+                "the input `{}` is of type `{}` and has no `{step}`",
+                reference.name(),
+                input.kind.name()
+            );
+            self.problems
+                .push(PlanError::at(Code::WrongType, reference.span, message).also(input.name.span, "declared here"));
         }
     }
 
-    fn step_reference(&mut self, number: Option<usize>, expression: &Expression, reference: &Reference, guards: &Guards) {
+    fn step_reference(
+        &mut self,
+        number: Option<usize>,
+        expression: &Expression,
+        reference: &Reference,
+        guards: &Guards,
+    ) {
         let name = reference.step().unwrap_or_default();
         let Some(before) = self.work.index.get(name.as_str()).copied() else {
             let error = self.unknown_step(&name, reference.span);
@@ -182,18 +206,36 @@ impl Checker<'_, '_, '_> {
         let there = &self.work.steps[before];
         let Some(schemas) = &there.schemas else { return false };
         let way = reference.output().unwrap_or_default();
-        let Err((at, step)) = walk(Shape::root(&schemas.output), way) else { return true };
+        let Err((at, step)) = walk(Shape::root(&schemas.output), way) else {
+            return true;
+        };
         let uses = there.spec.uses.as_ref().map_or("", |uses| uses.value.as_str());
         let names = at.field_names();
         let message = format!("`{}` (`{uses}`) has no output `{step}`", there.id());
-        let help = if names.is_empty() { "it has no outputs".to_owned() } else { suggestion(&step, names.iter().copied(), "it has") };
-        let all = if help.starts_with("did you") { format!("{help} {}", suggestion("", names, "it has")) } else { help };
-        self.problems.push(PlanError::at(Code::UnknownOutput, reference.span, message).help(all));
+        let help = if names.is_empty() {
+            "it has no outputs".to_owned()
+        } else {
+            suggestion(&step, names.iter().copied(), "it has")
+        };
+        let all = if help.starts_with("did you") {
+            format!("{help} {}", suggestion("", names, "it has"))
+        } else {
+            help
+        };
+        self.problems
+            .push(PlanError::at(Code::UnknownOutput, reference.span, message).help(all));
         false
     }
 
     /// A field of an output must be there whenever it is read.
-    fn output_is_there(&mut self, number: Option<usize>, before: usize, expression: &Expression, reference: &Reference, guards: &Guards) {
+    fn output_is_there(
+        &mut self,
+        number: Option<usize>,
+        before: usize,
+        expression: &Expression,
+        reference: &Reference,
+        guards: &Guards,
+    ) {
         let whole = reference.output().is_some_and(<[Segment]>::is_empty);
         if whole || reference.guarded || expression.is_condition() || guards.ensures(reference) {
             return;
@@ -214,7 +256,13 @@ impl Checker<'_, '_, '_> {
         self.problems.push(error);
     }
 
-    fn unguarded(&self, number: Option<usize>, there: &Draftee<'_>, reference: &Reference, possible: &Statuses) -> PlanError {
+    fn unguarded(
+        &self,
+        number: Option<usize>,
+        there: &Draftee<'_>,
+        reference: &Reference,
+        possible: &Statuses,
+    ) -> PlanError {
         let id = there.id();
         let in_finally = number.is_some_and(|number| self.work.steps[number].in_finally);
         let why = if in_finally {
@@ -224,12 +272,21 @@ impl Checker<'_, '_, '_> {
         } else {
             "may have been skipped"
         };
-        let error = PlanError::at(Code::UnguardedOutput, reference.span, format!("`{id}` {why}: this may not be there"));
+        let error = PlanError::at(
+            Code::UnguardedOutput,
+            reference.span,
+            format!("`{id}` {why}: this may not be there"),
+        );
         let error = match &there.spec.when {
-            Some(when) if !in_finally && possible.contains("skipped") => error.also(when.span(), "it runs only if this is true"),
+            Some(when) if !in_finally && possible.contains("skipped") => {
+                error.also(when.span(), "it runs only if this is true")
+            }
             _ => error,
         };
-        error.help(format!("write `{} | default(...)`, or add `if: ${{{{ steps.{id}.status == 'succeeded' }}}}`", reference.shown()))
+        error.help(format!(
+            "write `{} | default(...)`, or add `if: ${{{{ steps.{id}.status == 'succeeded' }}}}`",
+            reference.shown()
+        ))
     }
 
     /// The statuses that a step can have when another one is asked whether it runs. `operator` counts in what a person
@@ -252,20 +309,37 @@ impl Checker<'_, '_, '_> {
 
     fn may_be_unconfigured(&self, number: usize) -> bool {
         let optional = |name: &jm_step::TargetName| {
-            self.work.targets.and_then(|targets| targets.target(name.as_str())).is_some_and(|target| target.optional)
+            self.work
+                .targets
+                .and_then(|targets| targets.target(name.as_str()))
+                .is_some_and(|target| target.optional)
         };
-        self.bindings.get(number).is_some_and(|bindings| bindings.values().any(optional))
+        self.bindings
+            .get(number)
+            .is_some_and(|bindings| bindings.values().any(optional))
     }
 
     /// An `if` that asks for a status that cannot be.
     fn reachable(&mut self, number: usize, when: &Expression, guards: &Guards) {
         for (step, asked) in &guards.statuses {
-            let Some(before) = self.work.index.get(step.as_str()).copied().filter(|before| *before < number) else { continue };
+            let Some(before) = self
+                .work
+                .index
+                .get(step.as_str())
+                .copied()
+                .filter(|before| *before < number)
+            else {
+                continue;
+            };
             let possible = self.possible(Some(number), before, true);
             if possible.is_disjoint(asked) && !unknown_words(when) {
                 let words: Vec<&str> = possible.into_iter().collect();
-                let error = PlanError::at(Code::UnreachableStep, when.span(), format!("`{}` can never run", self.work.steps[number].id()))
-                    .label(format!("at this moment `{step}` is {}", words.join(" or ")));
+                let error = PlanError::at(
+                    Code::UnreachableStep,
+                    when.span(),
+                    format!("`{}` can never run", self.work.steps[number].id()),
+                )
+                .label(format!("at this moment `{step}` is {}", words.join(" or ")));
                 let failed = asked.contains("failed") && !self.work.steps[number].in_finally;
                 let help = format!("let `{step}` say `on_failure: continue`, or move this step to `finally`");
                 self.problems.push(error.maybe_help(failed.then_some(help)));
@@ -281,14 +355,17 @@ impl Checker<'_, '_, '_> {
                     None => suggestion(&word, StepStatus::WORDS, "the statuses are"),
                 };
                 let message = format!("`{word}` is never the status of a step");
-                self.problems.push(PlanError::at(Code::UnknownStatus, expression.span(), message).help(help));
+                self.problems
+                    .push(PlanError::at(Code::UnknownStatus, expression.span(), message).help(help));
             }
         }
     }
 }
 
 fn unknown_words(expression: &Expression) -> bool {
-    status_words(expression).iter().any(|word| !StepStatus::WORDS.contains(&word.as_str()))
+    status_words(expression)
+        .iter()
+        .any(|word| !StepStatus::WORDS.contains(&word.as_str()))
 }
 
 /// The words that statuses are compared with anywhere in an expression.
@@ -319,8 +396,12 @@ fn collect_words(expr: &Expr<'_>, expression: &Expression, found: &mut Vec<Strin
 }
 
 fn finally_named(name: &str, at: SourceSpan) -> PlanError {
-    PlanError::at(Code::FinallyStep, at, format!("`{name}` is a step of `finally`, which comes after all others"))
-        .help("nothing can wait for what runs when the run has ended")
+    PlanError::at(
+        Code::FinallyStep,
+        at,
+        format!("`{name}` is a step of `finally`, which comes after all others"),
+    )
+    .help("nothing can wait for what runs when the run has ended")
 }
 
 /// Follows a way into a schema. An error gives the schema that has no such field, and the field.

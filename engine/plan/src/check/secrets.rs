@@ -1,5 +1,6 @@
 //! Secrets: where they may stand, and what looks as if one was written down.
 
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use miette::SourceSpan;
@@ -23,7 +24,7 @@ pub(crate) fn check(work: &Work<'_>, problems: &mut Problems) {
         }
         if let Some(with) = &step.spec.with {
             let shape = step.schemas.as_ref().map(|schemas| Shape::root(&schemas.input));
-            in_template(with.root(), shape, plan, problems);
+            Beside { plan, problems }.part("", with.root(), shape);
         }
     }
     for (_, output) in &plan.outputs {
@@ -48,56 +49,125 @@ fn exposed(expression: &Expression) -> PlanError {
 }
 
 fn outputs(output: &InputTemplate, plan: &PlanSpec, problems: &mut Problems) {
-    for expression in output.expressions().into_iter().filter(|expression| reads_secret(expression, plan)) {
+    for expression in output
+        .expressions()
+        .into_iter()
+        .filter(|expression| reads_secret(expression, plan))
+    {
         problems.push(exposed(expression));
     }
 }
 
 /// Walks a template beside its schema.
-fn in_template(part: &Part, shape: Option<Shape<'_>>, plan: &PlanSpec, problems: &mut Problems) {
-    let secret = shape.is_some_and(Shape::is_secret);
-    match &part.kind {
-        PartKind::Expression(expression) if reads_secret(expression, plan) => {
-            if !secret || secret_form(expression.code()).is_none() {
-                problems.push(exposed(expression));
+struct Beside<'a> {
+    plan: &'a PlanSpec,
+    problems: &'a mut Problems,
+}
+
+impl Beside<'_> {
+    fn part(&mut self, key: &str, part: &Part, shape: Option<Shape<'_>>) {
+        if shape.is_some_and(Shape::is_literal) {
+            return self.literal(key, part);
+        }
+        let secret = shape.is_some_and(Shape::is_secret);
+        match &part.kind {
+            PartKind::Expression(expression) if reads_secret(expression, self.plan) => {
+                if !secret || secret_form(expression.code()).is_none() {
+                    self.problems.push(exposed(expression));
+                }
             }
-        }
-        PartKind::Text(pieces) => problems.extend(pieces.iter().filter_map(|piece| match piece {
-            TextPiece::Expression(expression) if reads_secret(expression, plan) => Some(exposed(expression)),
-            _ => None,
-        })),
-        PartKind::Literal(value) if secret && value.as_str().is_some_and(is_literal_secret) => {
-            let error = PlanError::at(Code::SecretInPlan, part.span, "a secret stands in the plan").label("this field holds secrets");
-            problems.push(error.help("declare an input of `type: secret` and write `${{ inputs.NAME }}` here"));
-        }
-        PartKind::List(items) => {
-            let inner = shape.and_then(|shape| shape.items().first().copied());
-            items.iter().for_each(|item| in_template(item, inner, plan, problems));
-        }
-        PartKind::Map(entries) => {
-            for (key, part) in entries {
-                in_template(part, shape.and_then(|shape| shape.only_field(&key.value)), plan, problems);
+            PartKind::Text(pieces) => self.text(pieces),
+            PartKind::Literal(value) if secret && is_telling(key) && value.as_str().is_some_and(plain_secret) => {
+                let error = PlanError::at(Code::SecretInPlan, part.span, "a secret stands in the plan")
+                    .label("this field holds secrets");
+                self.problems
+                    .push(error.help("declare an input of `type: secret` and write `${{ inputs.NAME }}` here"));
             }
+            PartKind::List(items) => {
+                let inner = shape.and_then(|shape| shape.items().first().copied());
+                items.iter().for_each(|item| self.part(key, item, inner));
+            }
+            PartKind::Map(entries) => entries.iter().for_each(|(key, part)| {
+                self.part(&key.value, part, shape.and_then(|shape| shape.only_field(&key.value)));
+            }),
+            _ => {}
         }
-        _ => {}
     }
+
+    fn text(&mut self, pieces: &[TextPiece]) {
+        for piece in pieces {
+            match piece {
+                TextPiece::Expression(expression) if reads_secret(expression, self.plan) => {
+                    self.problems.push(exposed(expression));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// A script or a query: no value is put into it.
+    fn literal(&mut self, key: &str, part: &Part) {
+        let mut expressions = Vec::new();
+        part.collect(&mut expressions);
+        for expression in expressions {
+            let message = format!("`{key}` is taken as it is written: no value can be put into it");
+            let error = PlanError::at(Code::ExpressionInLiteral, expression.span(), message);
+            self.problems
+                .push(error.help("hand the value over as a variable or a parameter, and name that here"));
+        }
+    }
+}
+
+/// Whether a field's name says that a literal in it is a secret: many fields may hold a secret and need not, such as the
+/// variables of a program.
+fn is_telling(key: &str) -> bool {
+    let key = key.to_lowercase();
+    let words = ["pass", "pwd", "secret", "token", "key", "credential", "auth", "cookie"];
+    words.iter().any(|word| key.contains(word))
 }
 
 /// Whether a literal in a secret field is one: an address without a password is none.
 fn is_literal_secret(text: &str) -> bool {
-    !text.is_empty() && (!text.contains("://") || PATTERNS.iter().any(|(_, pattern)| pattern.is_match(text)))
+    !text.is_empty() && (!text.contains("://") || PATTERNS.iter().any(|known| known.pattern.is_match(text)))
 }
 
-/// What secrets look like, each with its name.
-static PATTERNS: LazyLock<Vec<(&str, Regex)>> = LazyLock::new(|| {
+/// What a kind of secret looks like.
+struct Look {
+    /// With its article.
+    name: &'static str,
+    /// What every one of them holds. Looked for first, for that is quick.
+    mark: &'static str,
+    pattern: Regex,
+}
+
+/// What secrets look like.
+static PATTERNS: LazyLock<Vec<Look>> = LazyLock::new(|| {
     let patterns = [
-        ("a URL with a password", r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s:/@'\x22]+:(?P<secret>[^\s:/@'\x22${}]+)@"),
-        ("an AWS access key", r"\b(?P<secret>(?:AKIA|ASIA)[0-9A-Z]{16})\b"),
-        ("a private key", r"(?P<secret>-----BEGIN [A-Z ]*PRIVATE KEY-----)"),
-        ("a GitHub token", r"\b(?P<secret>gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{50,})"),
-        ("a Slack token", r"\b(?P<secret>xox[abprs]-[A-Za-z0-9-]{10,})"),
+        (
+            "a URL with a password",
+            "://",
+            r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s:/@'\x22]+:(?P<secret>[^\s:/@'\x22${}]+)@",
+        ),
+        ("an AWS access key", "AKIA", r"\b(?P<secret>AKIA[0-9A-Z]{16})\b"),
+        ("an AWS access key", "ASIA", r"\b(?P<secret>ASIA[0-9A-Z]{16})\b"),
+        (
+            "a private key",
+            "PRIVATE KEY-----",
+            r"(?P<secret>-----BEGIN [A-Z ]*PRIVATE KEY-----)",
+        ),
+        ("a GitHub token", "gh", r"\b(?P<secret>gh[pousr]_[A-Za-z0-9]{36,})"),
+        (
+            "a GitHub token",
+            "github_pat_",
+            r"\b(?P<secret>github_pat_[A-Za-z0-9_]{50,})",
+        ),
+        ("a Slack token", "xox", r"\b(?P<secret>xox[abprs]-[A-Za-z0-9-]{10,})"),
     ];
-    patterns.into_iter().filter_map(|(name, pattern)| Some((name, Regex::new(pattern).ok()?))).collect()
+    let look = |(name, mark, pattern): (&'static str, &'static str, &str)| {
+        let pattern = Regex::new(pattern).ok()?;
+        Some(Look { name, mark, pattern })
+    };
+    patterns.into_iter().filter_map(look).collect()
 });
 
 /// Words that stand for a password in examples.
@@ -107,17 +177,29 @@ const PLACEHOLDERS: [&str; 8] = ["password", "passwd", "pass", "secret", "xxx", 
 fn written(source: &Source) -> Vec<PlanError> {
     let text = source.inner();
     let mut found = Vec::new();
-    for (what, pattern) in PATTERNS.iter() {
-        for captures in pattern.captures_iter(text) {
-            let Some(secret) = captures.name("secret") else { continue };
-            if !PLACEHOLDERS.contains(&secret.as_str().to_lowercase().as_str()) {
-                let error = PlanError::at(Code::SecretInPlan, span(secret.range()), format!("{what} stands in the file"));
-                let help = "plans and targets files are read by many: take it from the environment, and change it, for it is known now";
-                found.push(error.help(help).in_source(source));
-            }
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        for look in PATTERNS.iter().filter(|look| line.contains(look.mark)) {
+            found.extend(in_line(line, look).map(|range| (look.name, range.start + start..range.end + start)));
         }
+        start += line.len();
     }
-    found
+    let error = |(what, range)| {
+        PlanError::at(Code::SecretInPlan, span(range), format!("{what} stands in the file"))
+            .help("plans and targets files are read by many: take it from the environment, and change it, for it is known now")
+            .in_source(source)
+    };
+    found.into_iter().map(error).collect()
+}
+
+fn in_line(line: &str, look: &Look) -> impl Iterator<Item = Range<usize>> {
+    let secrets = look
+        .pattern
+        .captures_iter(line)
+        .filter_map(|captures| captures.name("secret"));
+    secrets
+        .filter(|secret| !PLACEHOLDERS.contains(&secret.as_str().to_lowercase().as_str()))
+        .map(|secret| secret.range())
 }
 
 /// The targets file: providers, configurations with the environment unknown, and secrets.
@@ -165,7 +247,7 @@ fn target_secrets(part: &Part, shape: Option<Shape<'_>>, problems: &mut Problems
 
 /// What [`written`] does not say already.
 fn plain_secret(text: &str) -> bool {
-    is_literal_secret(text) && !PATTERNS.iter().any(|(_, pattern)| pattern.is_match(text))
+    is_literal_secret(text) && !PATTERNS.iter().any(|known| known.pattern.is_match(text))
 }
 
 fn literal(at: SourceSpan) -> PlanError {

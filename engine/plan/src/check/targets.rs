@@ -11,7 +11,10 @@ use crate::targets::TargetsDocument;
 
 /// Binds all steps.
 pub(crate) fn check(work: &Work<'_>, problems: &mut Problems) -> Vec<Bindings> {
-    work.steps.iter().map(|step| Binder { work, step, problems }.bind()).collect()
+    work.steps
+        .iter()
+        .map(|step| Binder { work, step, problems }.bind())
+        .collect()
 }
 
 struct Binder<'a, 'w, 'p> {
@@ -22,7 +25,9 @@ struct Binder<'a, 'w, 'p> {
 
 impl Binder<'_, '_, '_> {
     fn bind(mut self) -> Bindings {
-        let Some(step_type) = &self.step.step_type else { return Bindings::new() };
+        let Some(step_type) = &self.step.step_type else {
+            return Bindings::new();
+        };
         let roles = step_type.roles();
         let mut bindings = self.named(&roles);
         for role in &roles {
@@ -61,7 +66,8 @@ impl Binder<'_, '_, '_> {
         let uses = self.step.spec.uses.as_ref().map_or("", |uses| uses.value.as_str());
         let message = format!("`{uses}` has no role `{}`", role.value);
         let help = suggestion(&role.value, roles.iter().map(|role| role.name), "its roles are");
-        self.problems.push(PlanError::at(Code::WrongTarget, role.span, message).help(help));
+        self.problems
+            .push(PlanError::at(Code::WrongTarget, role.span, message).help(help));
     }
 
     /// The role that `target:` means: the only one, or the only one of the target's provider.
@@ -70,7 +76,10 @@ impl Binder<'_, '_, '_> {
             return Some(*only);
         }
         let provider = self.provider(target).map(str::to_owned);
-        let fitting: Vec<&Role> = roles.iter().filter(|role| provider.as_deref() == Some(role.provider)).collect();
+        let fitting: Vec<&Role> = roles
+            .iter()
+            .filter(|role| provider.as_deref() == Some(role.provider))
+            .collect();
         if let [only] = fitting.as_slice() {
             return Some(**only);
         }
@@ -81,8 +90,11 @@ impl Binder<'_, '_, '_> {
             self.unknown_target(target)
         } else {
             let names: Vec<&str> = roles.iter().map(|role| role.name).collect();
-            PlanError::at(Code::WrongTarget, target.span, format!("`{uses}` uses several targets"))
-                .help(format!("say which one this is: `targets: {{ {}: {} }}`", names.join(" | "), target.value))
+            PlanError::at(Code::WrongTarget, target.span, format!("`{uses}` uses several targets")).help(format!(
+                "say which one this is: `targets: {{ {}: {} }}`",
+                names.join(" | "),
+                target.value
+            ))
         };
         self.problems.push(error);
         None
@@ -104,8 +116,11 @@ impl Binder<'_, '_, '_> {
                     target.value, spec.provider.value, role.name, role.provider
                 );
                 let others = of_provider(targets, role.provider);
-                PlanError::at(Code::WrongTarget, target.span, message)
-                    .help(suggestion(target.value.as_str(), others.iter().map(|name| name.as_str()), &format!("targets of `{}` are", role.provider)))
+                PlanError::at(Code::WrongTarget, target.span, message).help(suggestion(
+                    target.value.as_str(),
+                    others.iter().map(|name| name.as_str()),
+                    &format!("targets of `{}` are", role.provider),
+                ))
             }
             Some(_) => return,
         };
@@ -113,24 +128,42 @@ impl Binder<'_, '_, '_> {
     }
 
     fn unknown_target(&self, target: &Spanned<TargetName>) -> PlanError {
-        let known = self.work.targets.into_iter().flat_map(|targets| targets.targets().map(|(name, _)| name.as_str()));
-        PlanError::at(Code::UnknownTarget, target.span, format!("there is no target `{}`", target.value))
-            .help(suggestion(target.value.as_str(), known, "the targets are"))
+        let known = self
+            .work
+            .targets
+            .into_iter()
+            .flat_map(|targets| targets.targets().map(|(name, _)| name.as_str()));
+        PlanError::at(
+            Code::UnknownTarget,
+            target.span,
+            format!("there is no target `{}`", target.value),
+        )
+        .help(suggestion(target.value.as_str(), known, "the targets are"))
     }
 
     /// The one target of a role's provider.
     fn only(&mut self, role: &Role, roles: &[Role]) -> Option<TargetName> {
         let targets = self.work.targets?;
         let candidates = of_provider(targets, role.provider);
-        let at = self.step.spec.uses.as_ref().map_or_else(|| self.step.place(), |uses| uses.span);
+        let at = self
+            .step
+            .spec
+            .uses
+            .as_ref()
+            .map_or_else(|| self.step.place(), |uses| uses.span);
         let uses = self.step.spec.uses.as_ref().map_or("", |uses| uses.value.as_str());
         match candidates.as_slice() {
             [only] => return Some((*only).clone()),
             [] if targets.is_broken() => {}
             [] => {
-                let message = format!("`{uses}` uses a system of `{}`, and `{}` has none", role.provider, targets.file());
+                let message = format!(
+                    "`{uses}` uses a system of `{}`, and `{}` has none",
+                    role.provider,
+                    targets.file()
+                );
                 let help = format!("add a target with `provider: {}` to it", role.provider);
-                self.problems.push(PlanError::at(Code::NoTarget, at, message).help(help));
+                self.problems
+                    .push(PlanError::at(Code::NoTarget, at, message).help(help));
             }
             several => {
                 let names: Vec<String> = several.iter().map(|name| format!("`{name}`")).collect();
@@ -142,7 +175,8 @@ impl Binder<'_, '_, '_> {
                 } else {
                     format!("say which: `targets: {{ {}: {first} }}`", role.name)
                 };
-                self.problems.push(PlanError::at(Code::AmbiguousTarget, at, message).help(help));
+                self.problems
+                    .push(PlanError::at(Code::AmbiguousTarget, at, message).help(help));
             }
         }
         None
@@ -150,5 +184,9 @@ impl Binder<'_, '_, '_> {
 }
 
 fn of_provider<'t>(targets: &'t TargetsDocument, provider: &str) -> Vec<&'t TargetName> {
-    targets.targets().filter(|(_, of)| *of == provider).map(|(name, _)| name).collect()
+    targets
+        .targets()
+        .filter(|(_, of)| *of == provider)
+        .map(|(name, _)| name)
+        .collect()
 }

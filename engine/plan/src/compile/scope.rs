@@ -53,8 +53,16 @@ impl CompileScope {
                 (None, kind) => {
                     let message = format!("the input `{name}` was not given");
                     let error = PlanError::at(Code::MissingArgument, input.name.span, message);
-                    let value = if kind == InputType::Secret { "env:VARIABLE" } else { "VALUE" };
-                    problems.push(error.label(format!("declared here, without a default")).help(format!("add `-i {name}={value}`")));
+                    let value = if kind == InputType::Secret {
+                        "env:VARIABLE"
+                    } else {
+                        "VALUE"
+                    };
+                    problems.push(
+                        error
+                            .label(format!("declared here, without a default"))
+                            .help(format!("add `-i {name}={value}`")),
+                    );
                 }
             }
         }

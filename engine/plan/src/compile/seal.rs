@@ -42,10 +42,16 @@ pub(super) fn traits(work: &Work<'_>, knowns: &[Known]) -> Vec<Option<Traits>> {
 }
 
 /// Seals the plan. `None` where a step lacks what the checks must have reported.
-pub(super) fn seal(work: &Work<'_>, draft: &Draft, bindings: Vec<Bindings>, traits: Vec<Option<Traits>>) -> Option<Plan> {
+pub(super) fn seal(
+    work: &Work<'_>,
+    draft: &Draft,
+    bindings: Vec<Bindings>,
+    traits: Vec<Option<Traits>>,
+) -> Option<Plan> {
     let planned = work.steps.iter().zip(bindings).zip(traits);
-    let mut steps: Vec<PlannedStep> =
-        planned.map(|((step, bindings), traits)| self::planned(step, bindings, traits?)).collect::<Option<_>>()?;
+    let mut steps: Vec<PlannedStep> = planned
+        .map(|((step, bindings), traits)| self::planned(step, bindings, traits?))
+        .collect::<Option<_>>()?;
     let ids: Vec<StepId> = steps.iter().map(|step| step.id.clone()).collect();
     let graph = draft.seal(&ids);
     if graph.index.len() != ids.len() || graph.order.len() != work.main {
@@ -62,7 +68,12 @@ fn parts(work: &Work<'_>, steps: Vec<PlannedStep>, finally: Vec<PlannedStep>) ->
     let spec = &work.document.plan;
     let text = work.document.text();
     let mut inputs = work.scope.inputs.clone();
-    inputs.extend(work.scope.secrets.iter().map(|(name, reference)| (name.clone(), reference.as_str().into())));
+    inputs.extend(
+        work.scope
+            .secrets
+            .iter()
+            .map(|(name, reference)| (name.clone(), reference.as_str().into())),
+    );
     Some(Parts {
         name: spec.name.as_ref()?.value.clone(),
         title: spec.title.clone(),
@@ -70,7 +81,9 @@ fn parts(work: &Work<'_>, steps: Vec<PlannedStep>, finally: Vec<PlannedStep>) ->
         file: work.document.file().to_owned(),
         digest: digest(text),
         text: Arc::from(text),
-        max_parallel: spec.max_parallel.map_or(MAX_PARALLEL, |limit| usize::try_from(limit.value).unwrap_or(MAX_PARALLEL)),
+        max_parallel: spec.max_parallel.map_or(MAX_PARALLEL, |limit| {
+            usize::try_from(limit.value).unwrap_or(MAX_PARALLEL)
+        }),
         deadline: spec.deadline.map(|deadline| deadline.value),
         objectives: objectives(work.document),
         contacts: spec.contacts.iter().map(|contact| contact.value.clone()).collect(),
@@ -120,6 +133,9 @@ fn retry(spec: &RetrySpec, repeat: Repeat) -> RetryPolicy {
         factor: spec.factor.unwrap_or(FACTOR),
         cap: spec.cap.unwrap_or(CAP),
         jitter: spec.jitter.unwrap_or(JITTER),
-        on: spec.on.clone().unwrap_or_else(|| vec![StepErrorKind::Unavailable, StepErrorKind::TimedOut]),
+        on: spec
+            .on
+            .clone()
+            .unwrap_or_else(|| vec![StepErrorKind::Unavailable, StepErrorKind::TimedOut]),
     }
 }

@@ -35,7 +35,10 @@ fn each_type_takes_its_values() {
     ] {
         assert_eq!(spec(kind).accepts(&good), Ok(()), "{kind:?}");
         assert!(spec(kind).accepts(&bad).is_err(), "{kind:?}");
-        assert_eq!(InputType::ALL.iter().filter(|(name, _)| *name == kind.name()).count(), 1);
+        assert_eq!(
+            InputType::ALL.iter().filter(|(name, _)| *name == kind.name()).count(),
+            1
+        );
     }
 }
 
@@ -50,7 +53,10 @@ fn text_is_read_as_the_type() {
     assert_eq!(read(InputType::Object, "{\"a\": 1}"), Ok(json!({ "a": 1 })));
     assert!(read(InputType::Integer, "seven").is_err());
     assert!(read(InputType::Object, "a").is_err());
-    let numbers = InputSpec { items: Some(InputType::Integer), ..spec(InputType::Array) };
+    let numbers = InputSpec {
+        items: Some(InputType::Integer),
+        ..spec(InputType::Array)
+    };
     assert_eq!(numbers.read("1,2"), Ok(json!([1, 2])));
     assert!(numbers.read("1,x").is_err());
 }
@@ -63,12 +69,46 @@ fn bounds_are_those_of_the_type() {
         ..spec(kind)
     };
     for (input, below, within, above) in [
-        (bounded(InputType::Integer, json!(1), json!(3)), json!(0), json!(2), json!(4)),
-        (bounded(InputType::String, json!(1), json!(3)), json!(""), json!("é"), json!("long")),
-        (bounded(InputType::Array, json!(1), json!(1)), json!([]), json!([1]), json!([1, 2])),
-        (bounded(InputType::Duration, json!("1m"), json!("1h")), json!("59s"), json!("60m"), json!("61m")),
-        (bounded(InputType::Date, json!("2026-01-01"), json!("2026-12-31")), json!("2025-12-31"), json!("2026-06-01"), json!("2027-01-01")),
-        (bounded(InputType::Timestamp, json!("2026-01-01T00:00:00Z"), json!("2026-01-02T00:00:00Z")), json!("2025-12-31T23:59:59Z"), json!("2026-01-01T12:00:00+02:00"), json!("2026-01-02T00:00:01Z")),
+        (
+            bounded(InputType::Integer, json!(1), json!(3)),
+            json!(0),
+            json!(2),
+            json!(4),
+        ),
+        (
+            bounded(InputType::String, json!(1), json!(3)),
+            json!(""),
+            json!("é"),
+            json!("long"),
+        ),
+        (
+            bounded(InputType::Array, json!(1), json!(1)),
+            json!([]),
+            json!([1]),
+            json!([1, 2]),
+        ),
+        (
+            bounded(InputType::Duration, json!("1m"), json!("1h")),
+            json!("59s"),
+            json!("60m"),
+            json!("61m"),
+        ),
+        (
+            bounded(InputType::Date, json!("2026-01-01"), json!("2026-12-31")),
+            json!("2025-12-31"),
+            json!("2026-06-01"),
+            json!("2027-01-01"),
+        ),
+        (
+            bounded(
+                InputType::Timestamp,
+                json!("2026-01-01T00:00:00Z"),
+                json!("2026-01-02T00:00:00Z"),
+            ),
+            json!("2025-12-31T23:59:59Z"),
+            json!("2026-01-01T12:00:00+02:00"),
+            json!("2026-01-02T00:00:01Z"),
+        ),
     ] {
         assert!(input.accepts(&below).is_err(), "{below}");
         assert_eq!(input.accepts(&within), Ok(()), "{within}");

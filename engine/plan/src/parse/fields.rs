@@ -87,9 +87,14 @@ impl<'n, 'p> Fields<'n, 'p> {
         for (key, _) in self.entries {
             if !self.taken.contains(&key.value) {
                 let message = format!("{} has no field `{}`", self.what, key.value);
-                let known = self.taken.iter().map(String::as_str).filter(|name| !NOT_YET.contains(name));
+                let known = self
+                    .taken
+                    .iter()
+                    .map(String::as_str)
+                    .filter(|name| !NOT_YET.contains(name));
                 let error = PlanError::at(Code::UnknownField, key.span, message);
-                self.problems.push(error.help(suggestion(&key.value, known, "the fields are")));
+                self.problems
+                    .push(error.help(suggestion(&key.value, known, "the fields are")));
             }
         }
     }
@@ -182,9 +187,17 @@ impl<'n, 'p> Fields<'n, 'p> {
         if !is_plain_name(&name.value) {
             let message = format!("`{}` is not a name for {what}", name.value);
             let error = PlanError::at(Code::InvalidName, name.span, message);
-            let better: String = name.value.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+            let better: String = name
+                .value
+                .chars()
+                .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+                .collect();
             let help = "a letter first, then letters, digits and `_`";
-            let example = if is_plain_name(&better) { format!(", such as `{better}`") } else { String::new() };
+            let example = if is_plain_name(&better) {
+                format!(", such as `{better}`")
+            } else {
+                String::new()
+            };
             self.problems.push(error.help(format!("{help}{example}")));
         }
     }
@@ -193,7 +206,11 @@ impl<'n, 'p> Fields<'n, 'p> {
         let node = self.take(key)?;
         let parsed = node.text().and_then(duration::parse);
         if parsed.is_none() {
-            self.invalid(node, "a duration", &format!("durations look like {}", duration::EXAMPLES));
+            self.invalid(
+                node,
+                "a duration",
+                &format!("durations look like {}", duration::EXAMPLES),
+            );
         }
         parsed.map(|value| Spanned::new(value, node.span))
     }
@@ -211,11 +228,18 @@ impl<'n, 'p> Fields<'n, 'p> {
     pub(crate) fn count(&mut self, key: &str) -> Option<Spanned<u32>> {
         let node = self.take(key)?;
         let parsed = match &node.kind {
-            Kind::Number(number) => number.as_u64().and_then(|number| u32::try_from(number).ok()).filter(|n| *n >= 1),
+            Kind::Number(number) => number
+                .as_u64()
+                .and_then(|number| u32::try_from(number).ok())
+                .filter(|n| *n >= 1),
             _ => None,
         };
         if parsed.is_none() {
-            self.invalid(node, "a whole number from 1", "write it without quotes and without a unit");
+            self.invalid(
+                node,
+                "a whole number from 1",
+                "write it without quotes and without a unit",
+            );
         }
         parsed.map(|value| Spanned::new(value, node.span))
     }
@@ -239,7 +263,11 @@ impl<'n, 'p> Fields<'n, 'p> {
             _ => None,
         };
         if parsed.is_none() {
-            self.invalid(node, &format!("a number from {least} to {most}"), "write it without quotes");
+            self.invalid(
+                node,
+                &format!("a number from {least} to {most}"),
+                "write it without quotes",
+            );
         }
         parsed
     }
@@ -250,9 +278,14 @@ impl<'n, 'p> Fields<'n, 'p> {
         if let Some((_, value)) = choices.iter().find(|(name, _)| *name == text.value) {
             return Some(*value);
         }
-        let error = PlanError::at(Code::InvalidValue, text.span, format!("`{}` is not possible here", text.value));
+        let error = PlanError::at(
+            Code::InvalidValue,
+            text.span,
+            format!("`{}` is not possible here", text.value),
+        );
         let known = choices.iter().map(|(name, _)| *name);
-        self.problems.push(error.help(suggestion(&text.value, known, "write one of")));
+        self.problems
+            .push(error.help(suggestion(&text.value, known, "write one of")));
         None
     }
 
@@ -284,19 +317,33 @@ pub(crate) fn is_plain_name(name: &str) -> bool {
 }
 
 fn invalid_name(bad: &str, at: SourceSpan) -> PlanError {
-    let better: String = bad.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let better: String = bad
+        .to_lowercase()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect();
     let fits = better.parse::<TargetName>().is_ok();
-    let example = if fits { format!(", such as `{better}`") } else { String::new() };
+    let example = if fits {
+        format!(", such as `{better}`")
+    } else {
+        String::new()
+    };
     PlanError::at(Code::InvalidName, at, format!("`{}` is not a name", shorten(bad))).help(format!(
         "a lower-case letter first, then lower-case letters, digits and `-`, at most 63 characters{example}"
     ))
 }
 
 pub(crate) fn wrong_type(node: &Node, expected: &str) -> PlanError {
-    let error = PlanError::at(Code::WrongType, first_line(node), format!("{} stands where {expected} is wanted", node.what()));
+    let error = PlanError::at(
+        Code::WrongType,
+        first_line(node),
+        format!("{} stands where {expected} is wanted", node.what()),
+    );
     match (&node.kind, expected) {
-        (Kind::Text(text), _) if expected.contains("true") && scalar_looks_boolean(text) => error
-            .help(format!("write `{}`: in YAML 1.2 `{text}` is text", matches!(text.as_str(), "yes" | "on" | "Yes" | "On"))),
+        (Kind::Text(text), _) if expected.contains("true") && scalar_looks_boolean(text) => error.help(format!(
+            "write `{}`: in YAML 1.2 `{text}` is text",
+            matches!(text.as_str(), "yes" | "on" | "Yes" | "On")
+        )),
         (Kind::Number(_) | Kind::Bool(_), "text") => error.help("put it in quotes"),
         _ => error,
     }
@@ -311,7 +358,9 @@ fn first_line(node: &Node) -> SourceSpan {
 }
 
 pub(crate) fn scalar_looks_boolean(text: &str) -> bool {
-    ["yes", "no", "on", "off"].iter().any(|word| word.eq_ignore_ascii_case(text))
+    ["yes", "no", "on", "off"]
+        .iter()
+        .any(|word| word.eq_ignore_ascii_case(text))
 }
 
 pub(crate) fn shorten(text: &str) -> String {
@@ -345,6 +394,10 @@ pub(crate) fn suggestion<'a>(wrong: &str, known: impl IntoIterator<Item = &'a st
         return "there are none".to_owned();
     }
     let shown: Vec<String> = known.iter().take(24).map(|name| format!("`{name}`")).collect();
-    let more = if known.len() > 24 { format!(" and {} more", known.len() - 24) } else { String::new() };
+    let more = if known.len() > 24 {
+        format!(" and {} more", known.len() - 24)
+    } else {
+        String::new()
+    };
     format!("{otherwise} {}{more}", shown.join(", "))
 }

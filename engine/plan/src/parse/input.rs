@@ -12,20 +12,29 @@ use crate::yaml::Node;
 
 pub(super) fn all<'n>(node: &'n Node, plan: &mut Fields<'n, '_>) -> Vec<InputSpec> {
     let entries = plan.entries(node);
-    entries.into_iter().filter_map(|(name, node)| one(name, node, plan)).collect()
+    entries
+        .into_iter()
+        .filter_map(|(name, node)| one(name, node, plan))
+        .collect()
 }
 
 fn one<'n>(name: &Spanned<String>, node: &'n Node, plan: &mut Fields<'n, '_>) -> Option<InputSpec> {
     plan.plain_name(name, "an input");
     let mut fields = plan.of(node, "an input")?;
-    let kind = fields.required("type", "the input's type, such as `string`").and_then(|node| kind(node, &mut fields));
+    let kind = fields
+        .required("type", "the input's type, such as `string`")
+        .and_then(|node| kind(node, &mut fields));
     let spec = InputSpec {
         name: name.clone(),
         kind: kind.unwrap_or(InputType::String),
         items: fields.take("items").and_then(|node| self::kind(node, &mut fields)),
-        default: fields.take("default").map(|node| Spanned::new(node.to_value(), node.span)),
+        default: fields
+            .take("default")
+            .map(|node| Spanned::new(node.to_value(), node.span)),
         choices: fields.take("enum").and_then(|node| choices(node, &mut fields)),
-        pattern: fields.spanned_text("pattern").and_then(|text| pattern(&text, &mut fields)),
+        pattern: fields
+            .spanned_text("pattern")
+            .and_then(|text| pattern(&text, &mut fields)),
         min: fields.take("min").map(|node| Spanned::new(node.to_value(), node.span)),
         max: fields.take("max").map(|node| Spanned::new(node.to_value(), node.span)),
         description: fields.text("description"),
@@ -44,7 +53,11 @@ fn kind(node: &Node, fields: &mut Fields<'_, '_>) -> Option<InputType> {
 fn choices<'n>(node: &'n Node, fields: &mut Fields<'n, '_>) -> Option<Vec<Value>> {
     let items = fields.list(node)?;
     if items.is_empty() {
-        fields.problems().push(PlanError::at(Code::InvalidValue, node.span, "an `enum` lists at least one value"));
+        fields.problems().push(PlanError::at(
+            Code::InvalidValue,
+            node.span,
+            "an `enum` lists at least one value",
+        ));
         return None;
     }
     Some(items.iter().map(Node::to_value).collect())
@@ -55,7 +68,12 @@ fn pattern(text: &Spanned<String>, fields: &mut Fields<'_, '_>) -> Option<Regex>
         Ok(pattern) => Some(pattern),
         Err(error) => {
             let reason = error.to_string();
-            let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            let reason = reason
+                .lines()
+                .last()
+                .unwrap_or_default()
+                .trim_start_matches("error: ")
+                .to_owned();
             let error = PlanError::at(Code::InvalidValue, text.span, "this is not a regular expression");
             fields.problems().push(error.label(reason));
             None
@@ -70,21 +88,30 @@ fn check(spec: &InputSpec, fields: &mut Fields<'_, '_>) {
     }
     for choice in spec.choices.iter().flatten() {
         if let Err(reason) = spec.is_of_type(choice) {
-            let message = format!("the `enum` of input `{}` holds a value that does not fit: {reason}", spec.name.value);
-            fields.problems().push(PlanError::at(Code::InvalidValue, spec.name.span, message));
+            let message = format!(
+                "the `enum` of input `{}` holds a value that does not fit: {reason}",
+                spec.name.value
+            );
+            fields
+                .problems()
+                .push(PlanError::at(Code::InvalidValue, spec.name.span, message));
         }
     }
     for bound in [&spec.min, &spec.max].into_iter().flatten() {
         if !spec.bound_makes_sense(&bound.value) {
             let message = format!("this is no bound for an input of type `{}`", spec.kind.name());
             let help = "a number for numbers and for lengths of text and lists; a duration, time or date for those";
-            fields.problems().push(PlanError::at(Code::InvalidValue, bound.span, message).help(help));
+            fields
+                .problems()
+                .push(PlanError::at(Code::InvalidValue, bound.span, message).help(help));
         }
     }
 }
 
 fn check_default(spec: &InputSpec, default: &Spanned<Value>, fields: &mut Fields<'_, '_>) {
-    let Err(reason) = spec.accepts(&default.value) else { return };
+    let Err(reason) = spec.accepts(&default.value) else {
+        return;
+    };
     let error = if spec.kind == InputType::Secret {
         let error = PlanError::at(Code::SecretInPlan, default.span, "a secret stands in the plan");
         error.help("the default of a secret is a reference: `env:NAME` or `file:PATH`")

@@ -18,7 +18,12 @@ fn names_that_are_near_are_found() {
 
 /// The page's plan with some of its text replaced.
 fn damaged(at: usize, length: usize, with: &str) -> String {
-    let clamp = |at: usize| (0..=at.min(PAGE_PLAN.len())).rev().find(|at| PAGE_PLAN.is_char_boundary(*at)).unwrap_or(0);
+    let clamp = |at: usize| {
+        (0..=at.min(PAGE_PLAN.len()))
+            .rev()
+            .find(|at| PAGE_PLAN.is_char_boundary(*at))
+            .unwrap_or(0)
+    };
     let (start, end) = (clamp(at), clamp(at + length));
     format!("{}{with}{}", &PAGE_PLAN[..start], &PAGE_PLAN[end..])
 }

@@ -146,7 +146,10 @@ pub(super) fn contacts() -> Value {
 
 /// A provider's configuration with the fields that every target has.
 pub(super) fn with_own_fields(mut config: Value) -> Value {
-    if let Some(fields) = config.as_object_mut().map(|config| config.entry("properties").or_insert_with(|| json!({}))) {
+    if let Some(fields) = config
+        .as_object_mut()
+        .map(|config| config.entry("properties").or_insert_with(|| json!({})))
+    {
         fields["provider"] = json!({ "description": "The kind of system." });
         fields["optional"] = json!({ "description": "Where it is not configured, steps that use it are skipped.", "type": "boolean", "default": false });
         fields["identity"] = text("Which system this must be; another one is refused.");

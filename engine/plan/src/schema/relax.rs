@@ -26,7 +26,10 @@ impl Definitions {
         for (key, definition) in inner.as_ref().and_then(Value::as_object).into_iter().flatten() {
             self.0.insert(format!("{name}.{key}"), relaxed(definition, name, true));
         }
-        let needed = root.get("required").and_then(Value::as_array).is_some_and(|required| !required.is_empty());
+        let needed = root
+            .get("required")
+            .and_then(Value::as_array)
+            .is_some_and(|required| !required.is_empty());
         self.0.insert(name.to_owned(), relaxed(&root, name, true));
         Added {
             reference: format!("#/$defs/{name}"),
@@ -42,16 +45,24 @@ impl Definitions {
 /// The schema with references into the common definitions, and with expressions allowed in all its fields; `top` is
 /// left as it is itself, for what refers to it allows them already.
 fn relaxed(schema: &Value, name: &str, top: bool) -> Value {
-    let Value::Object(map) = schema else { return schema.clone() };
+    let Value::Object(map) = schema else {
+        return schema.clone();
+    };
     let mut inner = Map::new();
     for (keyword, value) in map {
         let value = match (keyword.as_str(), value) {
-            ("$ref", Value::String(reference)) => Value::from(reference.replace("#/$defs/", &format!("#/$defs/{name}."))),
-            ("properties" | "patternProperties", Value::Object(fields)) => {
-                fields.iter().map(|(key, field)| (key.clone(), relaxed(field, name, false))).collect::<Map<_, _>>().into()
+            ("$ref", Value::String(reference)) => {
+                Value::from(reference.replace("#/$defs/", &format!("#/$defs/{name}.")))
             }
+            ("properties" | "patternProperties", Value::Object(fields)) => fields
+                .iter()
+                .map(|(key, field)| (key.clone(), relaxed(field, name, false)))
+                .collect::<Map<_, _>>()
+                .into(),
             ("items" | "additionalProperties", schema) => relaxed(schema, name, false),
-            ("prefixItems", Value::Array(schemas)) => schemas.iter().map(|schema| relaxed(schema, name, false)).collect(),
+            ("prefixItems", Value::Array(schemas)) => {
+                schemas.iter().map(|schema| relaxed(schema, name, false)).collect()
+            }
             // The alternatives are the same value as the whole.
             ("anyOf" | "oneOf" | "allOf", Value::Array(schemas)) => {
                 schemas.iter().map(|schema| relaxed(schema, name, true)).collect()
@@ -60,12 +71,26 @@ fn relaxed(schema: &Value, name: &str, top: bool) -> Value {
         };
         inner.insert(keyword.clone(), value);
     }
-    if top || takes_any_text(&inner) { Value::Object(inner) } else { or_expression(inner) }
+    if top || takes_any_text(&inner) {
+        Value::Object(inner)
+    } else {
+        or_expression(inner)
+    }
 }
 
 /// Whether text with an expression passes anyway.
 fn takes_any_text(schema: &Map<String, Value>) -> bool {
-    let limits = ["enum", "const", "pattern", "maxLength", "format", "$ref", "anyOf", "oneOf", "allOf"];
+    let limits = [
+        "enum",
+        "const",
+        "pattern",
+        "maxLength",
+        "format",
+        "$ref",
+        "anyOf",
+        "oneOf",
+        "allOf",
+    ];
     let text = match schema.get("type") {
         None => true,
         Some(Value::String(kind)) => kind == "string",

@@ -20,8 +20,12 @@ fn step_problems(schema: &Value, step: &Value) -> Vec<String> {
     let mut found = problems(schema, &schema["$defs"]["step"], step);
     for rule in schema["$defs"]["step"]["allOf"].as_array().expect("rules") {
         if rule["if"]["properties"]["uses"]["const"] == step["uses"] {
-            let input = rule["then"]["properties"]["with"]["$ref"].as_str().expect("a reference");
-            let input = schema.pointer(input.trim_start_matches('#')).expect("it leads somewhere");
+            let input = rule["then"]["properties"]["with"]["$ref"]
+                .as_str()
+                .expect("a reference");
+            let input = schema
+                .pointer(input.trim_start_matches('#'))
+                .expect("it leads somewhere");
             if let Some(with) = step.get("with") {
                 found.extend(problems(schema, input, with));
             } else if rule["then"].get("required").is_some() {
@@ -35,7 +39,11 @@ fn step_problems(schema: &Value, step: &Value) -> Vec<String> {
 fn problems(schema: &Value, part: &Value, value: &Value) -> Vec<String> {
     let mut whole = part.clone();
     whole["$defs"] = schema["$defs"].clone();
-    fit(value, Shape::root(&whole), &|_| false).violations.into_iter().map(|violation| format!("{}: {}", violation.pointer, violation.message)).collect()
+    fit(value, Shape::root(&whole), &|_| false)
+        .violations
+        .into_iter()
+        .map(|violation| format!("{}: {}", violation.pointer, violation.message))
+        .collect()
 }
 
 #[test]
@@ -43,7 +51,12 @@ fn the_plan_of_the_page_fits_its_schema() {
     let schema = plan(&page_registry());
     let page = value(PAGE_PLAN);
     assert_eq!(problems(&schema, &schema, &page), [""; 0]);
-    for step in page["steps"].as_array().into_iter().chain(page["finally"].as_array()).flatten() {
+    for step in page["steps"]
+        .as_array()
+        .into_iter()
+        .chain(page["finally"].as_array())
+        .flatten()
+    {
         assert_eq!(step_problems(&schema, step), [""; 0], "{step}");
     }
 }
@@ -52,8 +65,17 @@ fn the_plan_of_the_page_fits_its_schema() {
 fn mistakes_do_not_fit() {
     let schema = plan(&registry());
     let wrong = |yaml: &str| step_problems(&schema, &value(yaml));
-    assert_eq!(wrong("{ id: a, uses: test.look, with: { times: 3, loud: '${{ inputs.x }}', mood: '${{ inputs.y }}', names: ['${{ a }}'] } }"), [""; 0]);
-    assert_eq!(wrong("{ id: a, uses: test.look, with: '${{ inputs.all }}' }").len(), 1, "the input of a step is written out");
+    assert_eq!(
+        wrong(
+            "{ id: a, uses: test.look, with: { times: 3, loud: '${{ inputs.x }}', mood: '${{ inputs.y }}', names: ['${{ a }}'] } }"
+        ),
+        [""; 0]
+    );
+    assert_eq!(
+        wrong("{ id: a, uses: test.look, with: '${{ inputs.all }}' }").len(),
+        1,
+        "the input of a step is written out"
+    );
     for yaml in [
         "{ id: a, uses: test.lok }",
         "{ id: A, uses: test.look }",
@@ -76,10 +98,16 @@ fn every_reference_leads_somewhere_and_every_step_type_is_offered() {
             let mut references = Vec::new();
             gather(&schema, &mut references);
             for reference in references {
-                assert!(schema.pointer(reference.trim_start_matches('#')).is_some(), "{reference}");
+                assert!(
+                    schema.pointer(reference.trim_start_matches('#')).is_some(),
+                    "{reference}"
+                );
             }
         }
-        let offered = plan(&registry)["$defs"]["step"]["properties"]["uses"]["oneOf"].as_array().expect("a list").len();
+        let offered = plan(&registry)["$defs"]["step"]["properties"]["uses"]["oneOf"]
+            .as_array()
+            .expect("a list")
+            .len();
         assert_eq!(offered, registry.step_types().count());
     }
 }
@@ -99,7 +127,10 @@ fn gather<'s>(schema: &'s Value, found: &mut Vec<&'s str>) {
 fn the_targets_of_the_page_fit_their_schema() {
     let schema = targets(&page_registry());
     let page = value(PAGE_TARGETS);
-    let common: Vec<String> = problems(&schema, &schema, &page).into_iter().filter(|problem| !problem.contains("there is no field")).collect();
+    let common: Vec<String> = problems(&schema, &schema, &page)
+        .into_iter()
+        .filter(|problem| !problem.contains("there is no field"))
+        .collect();
     assert_eq!(common, [""; 0]);
     for (name, target) in page["targets"].as_object().expect("a mapping") {
         let config = &schema["$defs"][target["provider"].as_str().expect("text")];

@@ -93,16 +93,26 @@ impl Fitting<'_> {
     fn object<'s>(&self, map: &Map<String, Value>, shape: Shape<'s>, at: &str, fit: &mut Fit<'s>, depth: usize) {
         let declared = shape.get("properties").and_then(Value::as_object);
         for (name, value) in map {
-            let schema = declared.and_then(|fields| fields.get(name)).or_else(|| {
-                shape.get("additionalProperties").filter(|schema| schema.is_object())
-            });
+            let schema = declared
+                .and_then(|fields| fields.get(name))
+                .or_else(|| shape.get("additionalProperties").filter(|schema| schema.is_object()));
             if let Some(schema) = schema {
                 self.value(value, shape.at(schema), &below(at, name), fit, depth + 1);
             }
         }
-        for name in shape.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
-            let given = map.get(name).is_some_and(|value| !value.is_null() || (self.unknown)(&below(at, name)));
-            let nullable = declared.and_then(|fields| fields.get(name)).is_some_and(|schema| shape.at(schema).kinds().meets(Kinds::NULL));
+        for name in shape
+            .get("required")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+        {
+            let given = map
+                .get(name)
+                .is_some_and(|value| !value.is_null() || (self.unknown)(&below(at, name)));
+            let nullable = declared
+                .and_then(|fields| fields.get(name))
+                .is_some_and(|schema| shape.at(schema).kinds().meets(Kinds::NULL));
             if !given && !(nullable && map.contains_key(name)) {
                 fit.violations.push(missing(name, shape, at));
             }
@@ -112,7 +122,9 @@ impl Fitting<'_> {
     fn array<'s>(&self, items: &[Value], shape: Shape<'s>, at: &str, fit: &mut Fit<'s>, depth: usize) {
         let first = shape.get("prefixItems").and_then(Value::as_array);
         for (index, item) in items.iter().enumerate() {
-            let schema = first.and_then(|schemas| schemas.get(index)).or_else(|| shape.get("items"));
+            let schema = first
+                .and_then(|schemas| schemas.get(index))
+                .or_else(|| shape.get("items"));
             if let Some(schema) = schema {
                 self.value(item, shape.at(schema), &below(at, &index.to_string()), fit, depth + 1);
             }
@@ -120,7 +132,15 @@ impl Fitting<'_> {
     }
 
     /// Of several forms, the value must have one; what is said is said of the one that it comes nearest to.
-    fn alternatives<'s>(&self, value: &Value, shape: Shape<'s>, keyword: &str, at: &str, fit: &mut Fit<'s>, depth: usize) {
+    fn alternatives<'s>(
+        &self,
+        value: &Value,
+        shape: Shape<'s>,
+        keyword: &str,
+        at: &str,
+        fit: &mut Fit<'s>,
+        depth: usize,
+    ) {
         let kind = Kinds::of(value);
         if let Some(tag) = value.as_object().and_then(|_| tag_of(shape, keyword)) {
             if let Some(violation) = self.wrong_tag(value, tag, shape, keyword, at) {
@@ -149,9 +169,18 @@ impl Fitting<'_> {
         if (self.unknown)(&pointer) {
             return None;
         }
-        let forms: Vec<Shape<'_>> = shape.branches(keyword).filter(|form| form.kinds().meets(Kinds::MAP)).collect();
-        let Some(given) = value.get(tag) else { return forms.first().map(|form| missing(tag, *form, at)) };
-        let choices: Vec<&Value> = forms.iter().filter_map(|form| form.only_field(tag)?.choices()).flatten().collect();
+        let forms: Vec<Shape<'_>> = shape
+            .branches(keyword)
+            .filter(|form| form.kinds().meets(Kinds::MAP))
+            .collect();
+        let Some(given) = value.get(tag) else {
+            return forms.first().map(|form| missing(tag, *form, at));
+        };
+        let choices: Vec<&Value> = forms
+            .iter()
+            .filter_map(|form| form.only_field(tag)?.choices())
+            .flatten()
+            .collect();
         (!choices.contains(&given)).then(|| no_choice(given, &choices, &pointer))
     }
 
@@ -170,21 +199,37 @@ impl Fitting<'_> {
 
 /// The field whose value says which form is meant: one that has fixed values in all forms that are mappings.
 fn tag_of<'s>(shape: Shape<'s>, keyword: &str) -> Option<&'s str> {
-    let forms: Vec<Shape<'s>> = shape.branches(keyword).filter(|form| form.kinds().meets(Kinds::MAP)).collect();
-    let fixed = |name: &&str| forms.iter().all(|form| form.only_field(name).is_some_and(|field| field.choices().is_some()));
-    (forms.len() > 1).then(|| forms.first()?.field_names().into_iter().find(fixed)).flatten()
+    let forms: Vec<Shape<'s>> = shape
+        .branches(keyword)
+        .filter(|form| form.kinds().meets(Kinds::MAP))
+        .collect();
+    let fixed = |name: &&str| {
+        forms
+            .iter()
+            .all(|form| form.only_field(name).is_some_and(|field| field.choices().is_some()))
+    };
+    (forms.len() > 1)
+        .then(|| forms.first()?.field_names().into_iter().find(fixed))
+        .flatten()
 }
 
 /// The fewer tags that say otherwise, the nearer; then the fewer mistakes.
 fn rank(fit: &Fit<'_>) -> (usize, usize) {
-    let other = fit.violations.iter().filter(|violation| violation.code == Code::InvalidValue).count();
+    let other = fit
+        .violations
+        .iter()
+        .filter(|violation| violation.code == Code::InvalidValue)
+        .count();
     (other, fit.violations.len())
 }
 
 fn unknown_fields(map: &Map<String, Value>, shape: Shape<'_>, at: &str, fit: &mut Fit<'_>) {
     for name in map.keys() {
         let pointer = below(at, name);
-        let said = fit.violations.iter().any(|violation| violation.at_key && violation.pointer == pointer);
+        let said = fit
+            .violations
+            .iter()
+            .any(|violation| violation.at_key && violation.pointer == pointer);
         if !said && matches!(shape.field(name), Field::Absent) {
             fit.violations.push(Violation {
                 code: Code::UnknownField,
@@ -235,13 +280,21 @@ fn wrong_type(value: &Value, shape: Shape<'_>, at: &str) -> Violation {
 }
 
 fn no_choice(value: &Value, choices: &[&Value], at: &str) -> Violation {
-    let names: Vec<String> = choices.iter().filter(|choice| !choice.is_null()).map(|choice| plain(choice)).collect();
+    let names: Vec<String> = choices
+        .iter()
+        .filter(|choice| !choice.is_null())
+        .map(|choice| plain(choice))
+        .collect();
     Violation {
         code: Code::InvalidValue,
         pointer: at.to_owned(),
         at_key: false,
         message: format!("`{}` is not possible here", shorten(&plain(value))),
-        help: Some(suggestion(&plain(value), names.iter().map(String::as_str), "write one of")),
+        help: Some(suggestion(
+            &plain(value),
+            names.iter().map(String::as_str),
+            "write one of",
+        )),
     }
 }
 
@@ -259,14 +312,27 @@ fn limits(value: &Value, shape: Shape<'_>, at: &str, fit: &mut Fit<'_>) {
 
 fn broken_limit(value: &Value, shape: Shape<'_>) -> Option<String> {
     let number = |keyword: &str| shape.get(keyword).and_then(Value::as_f64);
-    let count = |keyword: &str| shape.get(keyword).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
+    let count = |keyword: &str| {
+        shape
+            .get(keyword)
+            .and_then(Value::as_u64)
+            .and_then(|n| usize::try_from(n).ok())
+    };
     match value {
         Value::Number(is) => {
             let is_f = is.as_f64()?;
-            let low = number("minimum").filter(|min| is_f < *min).map(|min| format!("{is} is less than {min}"));
-            let high = number("maximum").filter(|max| is_f > *max).map(|max| format!("{is} is more than {max}"));
-            let above = number("exclusiveMinimum").filter(|min| is_f <= *min).map(|min| format!("{is} is not more than {min}"));
-            let under = number("exclusiveMaximum").filter(|max| is_f >= *max).map(|max| format!("{is} is not less than {max}"));
+            let low = number("minimum")
+                .filter(|min| is_f < *min)
+                .map(|min| format!("{is} is less than {min}"));
+            let high = number("maximum")
+                .filter(|max| is_f > *max)
+                .map(|max| format!("{is} is more than {max}"));
+            let above = number("exclusiveMinimum")
+                .filter(|min| is_f <= *min)
+                .map(|min| format!("{is} is not more than {min}"));
+            let under = number("exclusiveMaximum")
+                .filter(|max| is_f >= *max)
+                .map(|max| format!("{is} is not less than {max}"));
             low.or(high).or(above).or(under)
         }
         Value::String(text) => {
@@ -275,9 +341,17 @@ fn broken_limit(value: &Value, shape: Shape<'_>) -> Option<String> {
             let long = count("maxLength").filter(|max| length > *max);
             let pattern = shape.get("pattern").and_then(Value::as_str);
             let odd = pattern.filter(|pattern| regex::Regex::new(pattern).is_ok_and(|regex| !regex.is_match(text)));
-            let short = short.map(|min| if length == 0 { "it must not be empty".to_owned() } else { format!("it has {length} characters, and needs {min}") });
+            let short = short.map(|min| {
+                if length == 0 {
+                    "it must not be empty".to_owned()
+                } else {
+                    format!("it has {length} characters, and needs {min}")
+                }
+            });
             let long = long.map(|max| format!("it has {length} characters, and may have {max}"));
-            short.or(long).or(odd.map(|pattern| format!("`{}` does not match `{pattern}`", shorten(text))))
+            short
+                .or(long)
+                .or(odd.map(|pattern| format!("`{}` does not match `{pattern}`", shorten(text))))
         }
         Value::Array(items) => {
             let short = count("minItems").filter(|min| items.len() < *min);

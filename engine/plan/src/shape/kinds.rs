@@ -25,7 +25,9 @@ impl Kinds {
         match value {
             Value::Null => Self::NULL,
             Value::Bool(_) => Self::BOOL,
-            Value::Number(number) if number.is_f64() && number.as_f64().is_some_and(|n| n.fract() != 0.0) => Self::FRACTION,
+            Value::Number(number) if number.is_f64() && number.as_f64().is_some_and(|n| n.fract() != 0.0) => {
+                Self::FRACTION
+            }
             Value::Number(_) => Self::INTEGER,
             Value::String(_) => Self::TEXT,
             Value::Array(_) => Self::LIST,
@@ -35,7 +37,10 @@ impl Kinds {
 
     pub(super) fn of_type_keyword(keyword: &Value) -> Self {
         match keyword {
-            Value::Array(types) => types.iter().map(Self::of_type_keyword).fold(Self::NONE, |all, one| all | one),
+            Value::Array(types) => types
+                .iter()
+                .map(Self::of_type_keyword)
+                .fold(Self::NONE, |all, one| all | one),
             Value::String(name) => match name.as_str() {
                 "null" => Self::NULL,
                 "boolean" => Self::BOOL,
@@ -66,11 +71,19 @@ impl Kinds {
         let names = [
             (Self::TEXT, "text"),
             (Self::BOOL, "`true` or `false`"),
-            if self.meets(Self::FRACTION) { number } else { (Self::INTEGER, "a whole number") },
+            if self.meets(Self::FRACTION) {
+                number
+            } else {
+                (Self::INTEGER, "a whole number")
+            },
             (Self::LIST, "a list"),
             (Self::MAP, "a mapping"),
         ];
-        let shown: Vec<&str> = names.iter().filter(|(kind, _)| self.meets(*kind)).map(|(_, name)| *name).collect();
+        let shown: Vec<&str> = names
+            .iter()
+            .filter(|(kind, _)| self.meets(*kind))
+            .map(|(_, name)| *name)
+            .collect();
         match shown.split_last() {
             None => "nothing".to_owned(),
             Some((only, [])) => (*only).to_owned(),

@@ -66,13 +66,20 @@ impl TargetsDocument {
         }
         rendered.digest = hex::encode(digest.finalize());
         let found = problems.into_found();
-        if found.is_empty() { Ok(rendered) } else { Err(PlanErrors::new(self.file(), found)) }
+        if found.is_empty() {
+            Ok(rendered)
+        } else {
+            Err(PlanErrors::new(self.file(), found))
+        }
     }
 
     fn unknown(&self, name: &TargetName) -> PlanError {
         let known = self.targets.iter().map(|target| target.name.value.as_str());
-        PlanError::nowhere(Code::UnknownTarget, format!("`{}` has no target `{name}`", self.file()))
-            .help(suggestion(name.as_str(), known, "its targets are"))
+        PlanError::nowhere(Code::UnknownTarget, format!("`{}` has no target `{name}`", self.file())).help(suggestion(
+            name.as_str(),
+            known,
+            "its targets are",
+        ))
     }
 
     fn one(
@@ -100,13 +107,19 @@ impl TargetsDocument {
         };
         let config = rendering.part(&spec.config, Some(shape));
         rendering.report_missing();
-        if let Some(reason) = spec.optional.then(|| not_configured(&config, shape, &environment)).flatten() {
+        if let Some(reason) = spec
+            .optional
+            .then(|| not_configured(&config, shape, &environment))
+            .flatten()
+        {
             rendered.not_configured.insert(spec.name.value.clone(), reason);
             return;
         }
         rendering.check(&config, shape, spec);
         digest_of(spec, &config, &rendering.secrets, digest);
-        rendered.secrets.extend(rendering.secrets.iter().map(|(_, secret)| secret.clone()));
+        rendered
+            .secrets
+            .extend(rendering.secrets.iter().map(|(_, secret)| secret.clone()));
         problems.extend(rendering.errors);
         rendered.targets.push(Target {
             name: spec.name.value.clone(),
@@ -120,8 +133,12 @@ impl TargetsDocument {
 pub(crate) fn unknown_provider(spec: &TargetSpec, registry: &Registry) -> PlanError {
     let name = &spec.provider.value;
     let known: Vec<&str> = registry.connections().map(|(provider, _)| provider).collect();
-    PlanError::at(Code::UnknownProvider, spec.provider.span, format!("there is no provider `{name}` with systems"))
-        .help(suggestion(name, known, "providers with systems are"))
+    PlanError::at(
+        Code::UnknownProvider,
+        spec.provider.span,
+        format!("there is no provider `{name}` with systems"),
+    )
+    .help(suggestion(name, known, "providers with systems are"))
 }
 
 /// Why an optional target is not configured; `None` where it is.
@@ -134,7 +151,11 @@ fn not_configured(config: &Value, shape: Shape<'_>, environment: &Environment<'_
         Some(Value::String(text)) => text.trim().is_empty(),
         Some(_) => false,
     };
-    shape.required().into_iter().find(empty).map(|name| format!("its `{name}` is empty"))
+    shape
+        .required()
+        .into_iter()
+        .find(empty)
+        .map(|name| format!("its `{name}` is empty"))
 }
 
 /// What a target is, without its secrets.
@@ -145,7 +166,12 @@ fn digest_of(spec: &TargetSpec, config: &Value, secrets: &[(String, Secret)], di
             *place = Value::from("[secret]");
         }
     }
-    for part in [spec.name.value.as_str(), &spec.provider.value, spec.identity.as_deref().unwrap_or(""), &shown.to_string()] {
+    for part in [
+        spec.name.value.as_str(),
+        &spec.provider.value,
+        spec.identity.as_deref().unwrap_or(""),
+        &shown.to_string(),
+    ] {
         digest.update(part.len().to_be_bytes());
         digest.update(part);
     }
@@ -256,9 +282,14 @@ impl Rendering<'_> {
             Some(value) => value,
             None => {
                 let message = format!("what `{}` gives is not {}", expression.text(), shape.kinds().shown());
-                let names: Vec<&str> = expression.references().iter().map(|reference| reference.name()).collect();
+                let names: Vec<&str> = expression
+                    .references()
+                    .iter()
+                    .map(|reference| reference.name())
+                    .collect();
                 let error = PlanError::at(Code::MalformedVariable, expression.span(), message);
-                self.errors.push(error.help(format!("look at the value of `{}`", names.join("`, `"))));
+                self.errors
+                    .push(error.help(format!("look at the value of `{}`", names.join("`, `"))));
                 self.give_up()
             }
         }
@@ -297,7 +328,11 @@ impl Rendering<'_> {
     }
 
     fn failed(&mut self, expression: &Expression, error: &RenderError) -> Value {
-        self.errors.push(PlanError::at(Code::ExpressionFailed, expression.span(), error.message.clone()));
+        self.errors.push(PlanError::at(
+            Code::ExpressionFailed,
+            expression.span(),
+            error.message.clone(),
+        ));
         self.give_up()
     }
 
@@ -311,7 +346,11 @@ impl Rendering<'_> {
         for (name, reason) in self.environment.missing.borrow().iter() {
             let at = self.places.get(name).copied().unwrap_or_else(|| (0, 0).into());
             let error = match reason {
-                Some(reason) => PlanError::at(Code::MalformedVariable, at, format!("`{name}` cannot be read: {reason}")),
+                Some(reason) => PlanError::at(
+                    Code::MalformedVariable,
+                    at,
+                    format!("`{name}` cannot be read: {reason}"),
+                ),
                 None => PlanError::at(Code::MissingVariable, at, format!("the variable `{name}` is not set"))
                     .help(format!("set `{name}`, or `{name}_FILE` to a file that holds the value")),
             };
@@ -322,12 +361,17 @@ impl Rendering<'_> {
     fn check(&mut self, config: &Value, shape: Shape<'_>, spec: &TargetSpec) {
         let violations = fit(config, shape, &|pointer| self.unknown.contains(pointer)).violations;
         for violation in violations {
-            self.errors.push(crate::check::inputs::as_error(&violation, &spec.config));
+            self.errors
+                .push(crate::check::inputs::as_error(&violation, &spec.config));
         }
     }
 }
 
 pub(crate) fn misused(expression: &Expression) -> PlanError {
-    PlanError::at(Code::SecretMisused, expression.span(), "a secret is the whole value of its field, and nothing is done with it")
-        .help("write `${{ env.NAME }}` or `${{ env.NAME | default('') }}`, and nothing else in the value")
+    PlanError::at(
+        Code::SecretMisused,
+        expression.span(),
+        "a secret is the whole value of its field, and nothing is done with it",
+    )
+    .help("write `${{ env.NAME }}` or `${{ env.NAME | default('') }}`, and nothing else in the value")
 }

@@ -16,16 +16,84 @@ const FUEL: u64 = 100_000;
 /// The filters that there are. All are pure; those that escape for HTML, print for debugging or depend on the place of
 /// a line are left out.
 pub(crate) const FILTERS: &[&str] = &[
-    "abs", "attr", "batch", "bool", "capitalize", "chain", "count", "d", "default", "dictsort", "first", "float",
-    "format", "groupby", "int", "items", "join", "last", "length", "lines", "list", "lower", "map", "max", "min",
-    "reject", "rejectattr", "replace", "reverse", "round", "select", "selectattr", "slice", "sort", "split", "string",
-    "sum", "title", "trim", "unique", "upper", "zip", "indent", "tojson", "urlencode",
+    "abs",
+    "attr",
+    "batch",
+    "bool",
+    "capitalize",
+    "chain",
+    "count",
+    "d",
+    "default",
+    "dictsort",
+    "first",
+    "float",
+    "format",
+    "groupby",
+    "int",
+    "items",
+    "join",
+    "last",
+    "length",
+    "lines",
+    "list",
+    "lower",
+    "map",
+    "max",
+    "min",
+    "reject",
+    "rejectattr",
+    "replace",
+    "reverse",
+    "round",
+    "select",
+    "selectattr",
+    "slice",
+    "sort",
+    "split",
+    "string",
+    "sum",
+    "title",
+    "trim",
+    "unique",
+    "upper",
+    "zip",
+    "indent",
+    "tojson",
+    "urlencode",
 ];
 /// The tests (`is …`) that there are.
 pub(crate) const TESTS: &[&str] = &[
-    "boolean", "defined", "divisibleby", "endingwith", "eq", "equalto", "even", "false", "float", "ge", "greaterthan",
-    "gt", "in", "int", "integer", "iterable", "le", "lessthan", "lower", "lt", "mapping", "ne", "none", "number", "odd",
-    "sequence", "startingwith", "string", "true", "undefined",
+    "boolean",
+    "defined",
+    "divisibleby",
+    "endingwith",
+    "eq",
+    "equalto",
+    "even",
+    "false",
+    "float",
+    "ge",
+    "greaterthan",
+    "gt",
+    "in",
+    "int",
+    "integer",
+    "iterable",
+    "le",
+    "lessthan",
+    "lower",
+    "lt",
+    "mapping",
+    "ne",
+    "none",
+    "number",
+    "odd",
+    "sequence",
+    "startingwith",
+    "string",
+    "true",
+    "undefined",
 ];
 /// The functions that there are.
 pub(crate) const FUNCTIONS: &[&str] = &["dict", "range"];
@@ -55,15 +123,17 @@ fn to_json(value: &Value) -> Result<String, Error> {
 
 fn url_encode(value: &str) -> String {
     use std::fmt::Write as _;
-    value.bytes().fold(String::with_capacity(value.len()), |mut text, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            text.push(char::from(byte));
-        } else {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "%{byte:02X}");
-        }
-        text
-    })
+    value
+        .bytes()
+        .fold(String::with_capacity(value.len()), |mut text, byte| {
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                text.push(char::from(byte));
+            } else {
+                // Writing to a string cannot fail.
+                let _ = write!(text, "%{byte:02X}");
+            }
+            text
+        })
 }
 
 /// Parses an expression as minijinja reads it.
@@ -91,7 +161,11 @@ pub(super) fn bytes(at: Span) -> std::ops::Range<usize> {
 
 pub(super) fn syntax_error(error: &Error, at: SourceSpan) -> PlanError {
     let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-    PlanError::at(Code::ExpressionSyntax, at, format!("this is not an expression: {detail}"))
+    PlanError::at(
+        Code::ExpressionSyntax,
+        at,
+        format!("this is not an expression: {detail}"),
+    )
 }
 
 /// The code that minijinja gets for an expression's text: steps may have `-` in their ids, which would be read as minus,

@@ -49,11 +49,18 @@ pub(crate) fn evaluate(expression: &Expression, lookup: &dyn Lookup) -> Result<E
     if !expression.0.sound {
         return Ok(Evaluated::Unknown { waits_for: Vec::new() });
     }
+    if let Some(waits_for) = plainly_unknown(expression, lookup) {
+        return Ok(Evaluated::Unknown { waits_for });
+    }
     let walk = Walk { expression, lookup };
     let tree = engine::parse_code(expression.code()).map_err(|error| walk.failed(&error))?;
     let outcome = walk.walk(&tree)?;
     let value = match outcome {
-        Outcome::Unknown(steps) => return Ok(Evaluated::Unknown { waits_for: steps.into_iter().collect() }),
+        Outcome::Unknown(steps) => {
+            return Ok(Evaluated::Unknown {
+                waits_for: steps.into_iter().collect(),
+            });
+        }
         Outcome::Undefined(_) if expression.is_condition() => return Ok(Evaluated::Value(Value::Bool(false))),
         Outcome::Undefined(name) => return Err(walk.undefined(&name)),
         Outcome::Value(value) => value,
@@ -61,7 +68,24 @@ pub(crate) fn evaluate(expression: &Expression, lookup: &dyn Lookup) -> Result<E
     if expression.is_condition() {
         return Ok(Evaluated::Value(Value::Bool(value.is_true())));
     }
-    to_json(&value).map(Evaluated::Value).map_err(|message| RenderError::new(expression, message))
+    to_json(&value)
+        .map(Evaluated::Value)
+        .map_err(|message| RenderError::new(expression, message))
+}
+
+/// What an expression waits for that has no way around it. Spares most expressions of a plan the engine before the run.
+fn plainly_unknown(expression: &Expression, lookup: &dyn Lookup) -> Option<Vec<StepId>> {
+    if ["and", "or", "if"].iter().any(|word| expression.code().contains(word)) {
+        return None;
+    }
+    let mut waits_for = BTreeSet::new();
+    for reference in expression.references() {
+        match lookup.find(reference) {
+            Found::Unknown(steps) => waits_for.extend(steps),
+            _ => return None,
+        }
+    }
+    (!expression.references().is_empty()).then(|| waits_for.into_iter().collect())
 }
 
 fn to_json(value: &minijinja::Value) -> Result<Value, String> {
@@ -89,12 +113,10 @@ impl Walk<'_> {
         match expr {
             Expr::BinOp(op) if matches!(op.op, BinOpKind::ScAnd) => self.both(&op.left, &op.right, false),
             Expr::BinOp(op) if matches!(op.op, BinOpKind::ScOr) => self.both(&op.left, &op.right, true),
-            Expr::UnaryOp(op) if matches!(op.op, UnaryOpKind::Not) => {
-                Ok(match self.truth(self.walk(&op.expr)?) {
-                    Outcome::Value(value) => Outcome::Value((!value.is_true()).into()),
-                    other => other,
-                })
-            }
+            Expr::UnaryOp(op) if matches!(op.op, UnaryOpKind::Not) => Ok(match self.truth(self.walk(&op.expr)?) {
+                Outcome::Value(value) => Outcome::Value((!value.is_true()).into()),
+                other => other,
+            }),
             Expr::IfExpr(branches) => match self.truth(self.walk(&branches.test_expr)?) {
                 Outcome::Value(test) if test.is_true() => self.walk(&branches.true_expr),
                 Outcome::Value(_) => match &branches.false_expr {
@@ -148,7 +170,10 @@ impl Walk<'_> {
                     waits_for.extend(steps);
                 }
                 Found::Secret(_) => {
-                    let message = format!("`{}` is a secret: it can only be the whole value of a secret field", reference.shown());
+                    let message = format!(
+                        "`{}` is a secret: it can only be the whole value of a secret field",
+                        reference.shown()
+                    );
                     return Err(RenderError::new(self.expression, message));
                 }
             }
@@ -169,7 +194,9 @@ impl Walk<'_> {
     fn failed(&self, error: &minijinja::Error) -> RenderError {
         let message = match error.kind() {
             minijinja::ErrorKind::OutOfFuel => "it does more work than an expression may".to_owned(),
-            kind => error.detail().map_or_else(|| kind.to_string(), |detail| format!("{kind}: {detail}")),
+            kind => error
+                .detail()
+                .map_or_else(|| kind.to_string(), |detail| format!("{kind}: {detail}")),
         };
         RenderError::new(self.expression, message)
     }
@@ -198,7 +225,9 @@ fn insert(context: &mut Map<String, Value>, reference: &Reference, value: Option
     };
     let mut at = context.entry(root).or_insert_with(|| Value::Object(Map::new()));
     let fields: Vec<&str> = reference.fields().collect();
-    let Some((last, parents)) = fields.split_last() else { return };
+    let Some((last, parents)) = fields.split_last() else {
+        return;
+    };
     for field in parents {
         let Value::Object(map) = at else { return };
         at = map.entry(*field).or_insert_with(|| Value::Object(Map::new()));

@@ -86,7 +86,9 @@ impl Reference {
         let mut text = root.to_owned();
         for (index, segment) in self.path.iter().enumerate() {
             match segment {
-                Segment::Field(name) if index == 0 && self.root == Root::Steps => text += &format!(".{}", name.replace('_', "-")),
+                Segment::Field(name) if index == 0 && self.root == Root::Steps => {
+                    text += &format!(".{}", name.replace('_', "-"))
+                }
                 Segment::Field(name) => text += &format!(".{name}"),
                 Segment::Index(at) => text += &format!("[{at}]"),
                 Segment::Dynamic => text += "[…]",
@@ -137,7 +139,10 @@ impl<L: Fn(Range<usize>) -> SourceSpan> Collector<'_, L> {
             Expr::Const(_) => {}
             Expr::Slice(slice) => {
                 self.visit(&slice.expr, false);
-                [&slice.start, &slice.stop, &slice.step].into_iter().flatten().for_each(|part| self.visit(part, false));
+                [&slice.start, &slice.stop, &slice.step]
+                    .into_iter()
+                    .flatten()
+                    .for_each(|part| self.visit(part, false));
             }
             Expr::UnaryOp(op) => self.visit(&op.expr, false),
             Expr::BinOp(op) => {
@@ -155,7 +160,10 @@ impl<L: Fn(Range<usize>) -> SourceSpan> Collector<'_, L> {
             }
             Expr::Filter(filter) => {
                 self.known("filter", filter.name, FILTERS, expr);
-                filter.expr.iter().for_each(|part| self.visit(part, matches!(filter.name, "default" | "d")));
+                filter
+                    .expr
+                    .iter()
+                    .for_each(|part| self.visit(part, matches!(filter.name, "default" | "d")));
                 self.arguments(&filter.args);
             }
             Expr::Test(test) => {
@@ -168,7 +176,11 @@ impl<L: Fn(Range<usize>) -> SourceSpan> Collector<'_, L> {
             Expr::Call(call) => self.call(call, expr),
             Expr::List(list) => list.items.iter().for_each(|item| self.visit(item, false)),
             Expr::Tuple(tuple) => tuple.items.iter().for_each(|item| self.visit(item, false)),
-            Expr::Map(map) => map.keys.iter().chain(&map.values).for_each(|part| self.visit(part, false)),
+            Expr::Map(map) => map
+                .keys
+                .iter()
+                .chain(&map.values)
+                .for_each(|part| self.visit(part, false)),
         }
     }
 
@@ -202,14 +214,18 @@ impl<L: Fn(Range<usize>) -> SourceSpan> Collector<'_, L> {
             let range = bytes(whole.span());
             let at = (self.locate)(range.start..range.end.min(self.code.len()).max(range.start));
             let error = PlanError::at(Code::UnknownFunction, at, format!("there is no {what} `{name}`"));
-            self.problems.push(error.help(suggestion(name, known.iter().copied(), &format!("the {what}s are"))));
+            self.problems
+                .push(error.help(suggestion(name, known.iter().copied(), &format!("the {what}s are"))));
         }
     }
 
     fn place(&self, expr: &Expr<'_>) -> SourceSpan {
         let end = bytes(expr.span()).end.min(self.code.len());
         let start = start(expr).min(end);
-        let lead = self.code.get(start..end).map_or(0, |slice| slice.len() - slice.trim_start().len());
+        let lead = self
+            .code
+            .get(start..end)
+            .map_or(0, |slice| slice.len() - slice.trim_start().len());
         (self.locate)(start + lead..end)
     }
 
@@ -295,9 +311,9 @@ impl<L: Fn(Range<usize>) -> SourceSpan> Collector<'_, L> {
             ("each", Names::Plan) => error.help("`for_each` comes with a later version"),
             ("null" | "nil", _) => error.help("nothing is written `none`"),
             (_, Names::Targets) => error.help("a targets file reads `env.NAME` and nothing else"),
-            _ if did_you_mean(root, known.iter().copied()).is_none() => {
-                error.help(format!("text is put in quotes: `'{root}'`; names begin with `inputs`, `steps`, `run` or `objectives`"))
-            }
+            _ if did_you_mean(root, known.iter().copied()).is_none() => error.help(format!(
+                "text is put in quotes: `'{root}'`; names begin with `inputs`, `steps`, `run` or `objectives`"
+            )),
             _ => error.help(suggestion(root, known.iter().copied(), "known are")),
         }
     }
@@ -321,10 +337,16 @@ fn misshapen(reference: &Reference) -> Option<PlanError> {
     let named = matches!(first, Some(Segment::Field(_)));
     let error = |code, message: &str, help: String| Some(PlanError::at(code, reference.span, message).help(help));
     match reference.root {
-        Root::Inputs if !named => error(Code::UnknownInput, "no input is named", "name one: `inputs.NAME`".to_owned()),
-        Root::Env if !named || reference.path.len() > 1 => {
-            error(Code::UnknownName, "no variable is named", "name one: `env.NAME`".to_owned())
-        }
+        Root::Inputs if !named => error(
+            Code::UnknownInput,
+            "no input is named",
+            "name one: `inputs.NAME`".to_owned(),
+        ),
+        Root::Env if !named || reference.path.len() > 1 => error(
+            Code::UnknownName,
+            "no variable is named",
+            "name one: `env.NAME`".to_owned(),
+        ),
         Root::Steps if !named => {
             let help = "name it as it stands, `steps.NAME`: what a step waits for must be known before the run";
             error(Code::UnknownStep, "no step is named", help.to_owned())
@@ -342,8 +364,14 @@ fn misshapen_step(reference: &Reference) -> Option<PlanError> {
         Some(Segment::Field(name)) if name == "outputs" => None,
         Some(Segment::Field(name)) if name == "status" && reference.path.len() == 2 => None,
         _ => {
-            let error = PlanError::at(Code::UnknownName, reference.span, "a step has `outputs` and `status`, and nothing else");
-            Some(error.help(format!("write `steps.{step}.outputs.FIELD`, `steps.{step}.outputs` or `steps.{step}.status`")))
+            let error = PlanError::at(
+                Code::UnknownName,
+                reference.span,
+                "a step has `outputs` and `status`, and nothing else",
+            );
+            Some(error.help(format!(
+                "write `steps.{step}.outputs.FIELD`, `steps.{step}.outputs` or `steps.{step}.status`"
+            )))
         }
     }
 }
@@ -373,10 +401,14 @@ pub(crate) fn secret_form(code: &str) -> Option<SecretForm> {
         Expr::Filter(filter) if matches!(filter.name, "default" | "d") => {
             let plain = matches!(filter.expr, Some(Expr::GetAttr(_) | Expr::GetItem(_)));
             match filter.args.as_slice() {
-                [] if plain => Some(SecretForm { fallback: Some(serde_json::Value::from("")) }),
+                [] if plain => Some(SecretForm {
+                    fallback: Some(serde_json::Value::from("")),
+                }),
                 [CallArg::Pos(Expr::Const(constant))] if plain => {
                     let fallback = serde_json::to_value(&constant.value).ok()?;
-                    Some(SecretForm { fallback: Some(fallback) })
+                    Some(SecretForm {
+                        fallback: Some(fallback),
+                    })
                 }
                 _ => None,
             }

@@ -47,7 +47,11 @@ impl RenderError {
 impl fmt::Display for RenderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Place { file, line, column, .. } = &self.place;
-        write!(f, "cannot evaluate `{}` ({file}:{line}:{column}): {}", self.expression, self.message)
+        write!(
+            f,
+            "cannot evaluate `{}` ({file}:{line}:{column}): {}",
+            self.expression, self.message
+        )
     }
 }
 
@@ -97,7 +101,11 @@ impl Rendered {
         }
         for leaf in &self.unknown {
             let steps: Vec<&str> = leaf.waits_for.iter().map(StepId::as_str).collect();
-            let text = if steps.is_empty() { "(not known yet)".to_owned() } else { format!("(known after {})", steps.join(", ")) };
+            let text = if steps.is_empty() {
+                "(not known yet)".to_owned()
+            } else {
+                format!("(known after {})", steps.join(", "))
+            };
             replace(&mut value, &leaf.pointer, text);
         }
         value
@@ -175,9 +183,11 @@ impl Rendering<'_> {
             PartKind::Literal(value) => Ok(value.clone()),
             PartKind::Expression(expression) => self.expression(expression),
             PartKind::Text(pieces) => self.text(pieces),
-            PartKind::List(items) => {
-                items.iter().enumerate().map(|(index, item)| self.below(&index.to_string(), item)).collect()
-            }
+            PartKind::List(items) => items
+                .iter()
+                .enumerate()
+                .map(|(index, item)| self.below(&index.to_string(), item))
+                .collect(),
             PartKind::Map(entries) => {
                 let mut map = Map::new();
                 for (key, part) in entries {
@@ -217,7 +227,9 @@ impl Rendering<'_> {
 
     /// The secret that an expression passes on, if it is one: resolved here, outside the engine.
     fn secret(&self, expression: &Expression) -> Option<Value> {
-        let [reference] = expression.references() else { return None };
+        let [reference] = expression.references() else {
+            return None;
+        };
         match self.lookup.find(reference) {
             Found::Secret(secret) => {
                 secret_form(expression.code())?;

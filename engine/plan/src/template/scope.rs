@@ -138,13 +138,21 @@ impl Scope {
         match &step.outputs {
             // A field that the step type declares and that was left out is nothing, not missing.
             Outputs::Known(outputs) => match found(outputs, reference.fields().skip(2)) {
-                Found::Missing if step.status == StepStatus::Succeeded && is_optional_field(reference) => Found::Value(Value::Null),
+                Found::Missing if step.status == StepStatus::Succeeded && is_optional_field(reference) => {
+                    Found::Value(Value::Null)
+                }
                 found => found,
             },
             Outputs::Unknown { of, partial } => {
                 let within = reference.fields().count() > 2;
-                let known = partial.as_ref().filter(|_| within).and_then(|value| dig(value, reference.fields().skip(2)));
-                known.map_or_else(|| Found::Unknown(BTreeSet::from([of.clone()])), |value| Found::Value(value.clone()))
+                let known = partial
+                    .as_ref()
+                    .filter(|_| within)
+                    .and_then(|value| dig(value, reference.fields().skip(2)));
+                known.map_or_else(
+                    || Found::Unknown(BTreeSet::from([of.clone()])),
+                    |value| Found::Value(value.clone()),
+                )
             }
         }
     }

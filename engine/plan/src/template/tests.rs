@@ -56,7 +56,10 @@ fn later(of: &str, partial: Option<Value>) -> StepScope {
 fn scope(steps: Vec<(&str, StepScope)>) -> Scope {
     Scope {
         inputs: json!({ "n": 3, "list": ["a", "b"], "text": "${{ 1 + 1 }} {{ x }} $(rm) 'q\"", "flag": true, "none": null }),
-        steps: steps.into_iter().map(|(id, step)| (id.parse().expect("a name"), step)).collect(),
+        steps: steps
+            .into_iter()
+            .map(|(id, step)| (id.parse().expect("a name"), step))
+            .collect(),
         run: json!({ "id": "r1", "drill": false }),
         objectives: json!({ "rto": "30m" }),
         secret_inputs: BTreeMap::from([("token".to_owned(), Secret::new("hunter2"))]),
@@ -75,23 +78,39 @@ fn alone_an_expression_keeps_its_type_and_inside_text_it_becomes_text() {
     assert_eq!(render("'${{ inputs.none }}'"), json!(null));
     assert_eq!(render("'${{ 1 + 1 }}'"), json!(2));
     assert_eq!(render("'${{ 1.5 * 2 }}'"), json!(3.0));
-    assert_eq!(render("\"${{ {'a': [1, {'b': none}]} }}\""), json!({ "a": [1, { "b": null }] }));
-    assert_eq!(render("'n is ${{ inputs.n }}, ${{ inputs.flag }}, ${{ inputs.list }}${{ inputs.none }}.'"), json!("n is 3, true, [\"a\",\"b\"]."));
+    assert_eq!(
+        render("\"${{ {'a': [1, {'b': none}]} }}\""),
+        json!({ "a": [1, { "b": null }] })
+    );
+    assert_eq!(
+        render("'n is ${{ inputs.n }}, ${{ inputs.flag }}, ${{ inputs.list }}${{ inputs.none }}.'"),
+        json!("n is 3, true, [\"a\",\"b\"].")
+    );
     assert_eq!(render("' ${{ inputs.n }}'"), json!(" 3"), "white space makes it text");
 }
 
 #[test]
 fn values_are_data_and_never_read_again() {
     assert_eq!(render("'${{ inputs.text }}'"), json!("${{ 1 + 1 }} {{ x }} $(rm) 'q\""));
-    assert_eq!(render("'<${{ inputs.text }}>'"), json!("<${{ 1 + 1 }} {{ x }} $(rm) 'q\">"));
+    assert_eq!(
+        render("'<${{ inputs.text }}>'"),
+        json!("<${{ 1 + 1 }} {{ x }} $(rm) 'q\">")
+    );
     assert_eq!(render("\"${{ '${{ not this }}' }}\""), json!("${{ not this }}"));
-    assert_eq!(render("'{{ inputs.n }} {% if x %} $x ${x} }}'"), json!("{{ inputs.n }} {% if x %} $x ${x} }}"));
+    assert_eq!(
+        render("'{{ inputs.n }} {% if x %} $x ${x} }}'"),
+        json!("{{ inputs.n }} {% if x %} $x ${x} }}")
+    );
 }
 
 #[test]
 fn structures_are_rendered_all_through() {
-    let rendered = render("{ a: [1, '${{ inputs.n }}', { b: 'x${{ inputs.n }}' }], c: true, 'a/b~c': '${{ objectives.rto }}' }");
-    assert_eq!(rendered, json!({ "a": [1, 3, { "b": "x3" }], "c": true, "a/b~c": "30m" }));
+    let rendered =
+        render("{ a: [1, '${{ inputs.n }}', { b: 'x${{ inputs.n }}' }], c: true, 'a/b~c': '${{ objectives.rto }}' }");
+    assert_eq!(
+        rendered,
+        json!({ "a": [1, 3, { "b": "x3" }], "c": true, "a/b~c": "30m" })
+    );
 }
 
 #[test]
@@ -101,19 +120,33 @@ fn ids_with_dashes_are_read_as_they_stand() {
     assert_eq!(one("'${{ steps.put-back.outputs.n - 1 }}'"), json!(1));
     assert_eq!(one("\"${{ steps['put-back'].outputs.n }}\""), json!(2));
     assert_eq!(one("\"${{ steps.put-back.outputs['a-b'] }}\""), json!(1));
-    assert_eq!(one("\"${{ 'steps.put-back' }}\""), json!("steps.put-back"), "text is left alone");
+    assert_eq!(
+        one("\"${{ 'steps.put-back' }}\""),
+        json!("steps.put-back"),
+        "text is left alone"
+    );
     assert_eq!(one("'${{ steps.put-back.status }}'"), json!("succeeded"));
 }
 
 #[test]
 fn unknown_parts_are_named_with_what_they_wait_for() {
-    let scope = scope(vec![("a", later("a", Some(json!({ "known": 1 })))), ("b", later("a", None))]);
-    let template = good("{ x: '${{ steps.a.outputs.known }}', y: ['${{ steps.a.outputs.other }}'], z: 'and ${{ steps.b.outputs.q }}', w: '${{ steps.a.outputs }}' }");
+    let scope = scope(vec![
+        ("a", later("a", Some(json!({ "known": 1 })))),
+        ("b", later("a", None)),
+    ]);
+    let template = good(
+        "{ x: '${{ steps.a.outputs.known }}', y: ['${{ steps.a.outputs.other }}'], z: 'and ${{ steps.b.outputs.q }}', w: '${{ steps.a.outputs }}' }",
+    );
     let rendered = template.render(&scope).expect("it renders");
     let unknown: Vec<(&str, Vec<&str>)> = rendered
         .unknown
         .iter()
-        .map(|leaf| (leaf.pointer.as_str(), leaf.waits_for.iter().map(|id| id.as_str()).collect()))
+        .map(|leaf| {
+            (
+                leaf.pointer.as_str(),
+                leaf.waits_for.iter().map(|id| id.as_str()).collect(),
+            )
+        })
         .collect();
     assert_eq!(unknown, [("/y/0", vec!["a"]), ("/z", vec!["a"]), ("/w", vec!["a"])]);
     assert_eq!(rendered.known().value(), &json!({ "x": 1 }));
@@ -123,20 +156,32 @@ fn unknown_parts_are_named_with_what_they_wait_for() {
 
 #[test]
 fn what_is_known_decides_where_it_can() {
-    let scope = scope(vec![("a", later("a", None)), ("b", succeeded(json!({ "yes": true, "n": 1, "null": null })))]);
+    let scope = scope(vec![
+        ("a", later("a", None)),
+        ("b", succeeded(json!({ "yes": true, "n": 1, "null": null }))),
+    ]);
     let value = |text: &str| condition(text).evaluate(&scope).expect("it evaluates");
     let unknown = Evaluated::Unknown {
         waits_for: vec!["a".parse().expect("a name")],
     };
     assert_eq!(value("steps.a.outputs.x"), unknown);
     assert_eq!(value("steps.a.status == 'failed'"), unknown);
-    assert_eq!(value("steps.a.outputs.x and inputs.n == 4"), Evaluated::Value(false.into()));
-    assert_eq!(value("inputs.n == 4 and steps.a.outputs.x"), Evaluated::Value(false.into()));
+    assert_eq!(
+        value("steps.a.outputs.x and inputs.n == 4"),
+        Evaluated::Value(false.into())
+    );
+    assert_eq!(
+        value("inputs.n == 4 and steps.a.outputs.x"),
+        Evaluated::Value(false.into())
+    );
     assert_eq!(value("steps.a.outputs.x or inputs.flag"), Evaluated::Value(true.into()));
     assert_eq!(value("steps.a.outputs.x or inputs.n == 4"), unknown);
     assert_eq!(value("not steps.a.outputs.x"), unknown);
     assert_eq!(value("steps.a.outputs.x if inputs.flag else 1"), unknown);
-    assert_eq!(value("1 if inputs.flag else steps.a.outputs.x"), Evaluated::Value(true.into()));
+    assert_eq!(
+        value("1 if inputs.flag else steps.a.outputs.x"),
+        Evaluated::Value(true.into())
+    );
     assert!(value("steps.b.outputs.yes and run.id == 'r1'").is_true());
 }
 
@@ -168,23 +213,48 @@ fn in_an_if_what_is_undefined_is_false() {
 
 #[test]
 fn in_a_value_what_is_undefined_is_an_error_with_a_place() {
-    let error = good("{ x: 1, y: '${{ steps.b.outputs.x }}' }").render(&scope(vec![])).expect_err("it is not there");
+    let error = good("{ x: 1, y: '${{ steps.b.outputs.x }}' }")
+        .render(&scope(vec![]))
+        .expect_err("it is not there");
     assert_eq!(
         error.to_string(),
         "cannot evaluate `steps.b.outputs.x` (plan.yaml:1:17): `steps.b.outputs.x` is not there"
     );
-    for text in ["'${{ inputs.list[9] }}'", "'${{ 1 if false }}'", "'${{ inputs.n.x }}'", "\"${{ inputs.n + 'a' }}\""] {
+    for text in [
+        "'${{ inputs.list[9] }}'",
+        "'${{ 1 if false }}'",
+        "'${{ inputs.n.x }}'",
+        "\"${{ inputs.n + 'a' }}\"",
+    ] {
         let error = good(text).render(&scope(vec![])).expect_err(text);
         assert!(!error.message.is_empty());
     }
     assert_eq!(render("\"${{ steps.b.outputs.x | default('else') }}\""), json!("else"));
-    assert_eq!(render("\"${{ steps.b.outputs.x.y | default('else') }}\""), json!("else"));
+    assert_eq!(
+        render("\"${{ steps.b.outputs.x.y | default('else') }}\""),
+        json!("else")
+    );
 }
 
 #[test]
 fn a_field_that_a_finished_step_left_out_is_nothing() {
-    let scope = scope(vec![("a", succeeded(json!({}))), ("b", StepScope { status: StepStatus::Failed, outputs: Outputs::Known(json!({})) })]);
-    assert_eq!(good("'${{ steps.a.outputs.x }}'").render(&scope).expect("it renders").value, json!(null));
+    let scope = scope(vec![
+        ("a", succeeded(json!({}))),
+        (
+            "b",
+            StepScope {
+                status: StepStatus::Failed,
+                outputs: Outputs::Known(json!({})),
+            },
+        ),
+    ]);
+    assert_eq!(
+        good("'${{ steps.a.outputs.x }}'")
+            .render(&scope)
+            .expect("it renders")
+            .value,
+        json!(null)
+    );
     assert!(good("'${{ steps.a.outputs.x.y }}'").render(&scope).is_err());
     assert!(good("'${{ steps.b.outputs.x }}'").render(&scope).is_err());
 }
@@ -198,7 +268,12 @@ fn secrets_pass_through_and_nothing_else_sees_them() {
     assert_eq!(rendered.value, json!({ "a": "hunter2", "b": "hunter2", "c": "x" }));
     assert_eq!(rendered.secret_pointers, ["/a", "/b"]);
     assert!(!format!("{rendered:?}").contains("hunter2"));
-    for text in ["'x${{ inputs.token }}'", "'${{ inputs.token | upper }}'", "\"${{ inputs.token ~ '' }}\"", "'${{ [inputs.token] }}'"] {
+    for text in [
+        "'x${{ inputs.token }}'",
+        "'${{ inputs.token | upper }}'",
+        "\"${{ inputs.token ~ '' }}\"",
+        "'${{ [inputs.token] }}'",
+    ] {
         let error = good(text).render(&scope).expect_err(text);
         assert!(!error.to_string().contains("hunter2"));
     }

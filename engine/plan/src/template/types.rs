@@ -30,7 +30,10 @@ impl<'s> Type<'s> {
 
     /// As one of these schemas says.
     pub(crate) fn described(shapes: Vec<Shape<'s>>) -> Self {
-        let kinds = shapes.iter().map(|shape| shape.kinds()).fold(Kinds::NONE, |all, one| all | one);
+        let kinds = shapes
+            .iter()
+            .map(|shape| shape.kinds())
+            .fold(Kinds::NONE, |all, one| all | one);
         Self { kinds, shapes }
     }
 
@@ -60,6 +63,9 @@ impl Expression {
         if !self.0.sound {
             return Type::ANY;
         }
+        if let (true, [reference]) = (self.is_path(), self.references()) {
+            return types.type_of(reference);
+        }
         parse_code(self.code()).map_or(Type::ANY, |tree| inference.of(&tree))
     }
 
@@ -70,14 +76,27 @@ impl Expression {
             types,
         };
         let mut found = Vec::new();
-        if let (true, Ok(tree)) = (self.0.sound, parse_code(self.code())) {
+        if !self.0.sound || !self.code().contains(['=', '<', '>']) {
+            return found;
+        }
+        if let Ok(tree) = parse_code(self.code()) {
             inference.compare_all(&tree, &mut found);
         }
         found
     }
 
+    /// Whether it is plainly a way of names.
+    fn is_path(&self) -> bool {
+        self.code()
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.'))
+    }
+
     /// The one thing that it reads, where it does nothing but read it.
     pub(crate) fn plain_reference(&self) -> Option<&Reference> {
+        if let (true, [reference]) = (self.is_path(), self.references()) {
+            return Some(reference);
+        }
         let tree = parse_code(self.code()).ok()?;
         let plain = matches!(tree, Expr::GetAttr(_) | Expr::GetItem(_));
         match self.references() {
@@ -89,7 +108,11 @@ impl Expression {
 
 /// For comparing: numbers are numbers, and anything can be compared with nothing.
 fn loosely(kinds: Kinds) -> Kinds {
-    let kinds = if kinds.meets(Kinds::NUMBER) { kinds | Kinds::NUMBER } else { kinds };
+    let kinds = if kinds.meets(Kinds::NUMBER) {
+        kinds | Kinds::NUMBER
+    } else {
+        kinds
+    };
     if kinds.meets(Kinds::NULL) { Kinds::ANY } else { kinds }
 }
 
@@ -110,7 +133,11 @@ impl<'s> Inference<'_, 's> {
                 Type::of(Kinds::of(&value))
             }
             Expr::Slice(slice) => Type::of(self.of(&slice.expr).kinds & (Kinds::TEXT | Kinds::LIST)),
-            Expr::UnaryOp(op) => Type::of(if matches!(op.op, UnaryOpKind::Not) { Kinds::BOOL } else { Kinds::NUMBER }),
+            Expr::UnaryOp(op) => Type::of(if matches!(op.op, UnaryOpKind::Not) {
+                Kinds::BOOL
+            } else {
+                Kinds::NUMBER
+            }),
             Expr::BinOp(op) => self.operation(op),
             Expr::Compare(_) | Expr::Test(_) => Type::of(Kinds::BOOL),
             Expr::IfExpr(branches) => match &branches.false_expr {
@@ -131,7 +158,10 @@ impl<'s> Inference<'_, 's> {
     fn compare_all(&self, expr: &Expr<'_>, found: &mut Vec<(Kinds, Kinds)>) {
         match expr {
             Expr::BinOp(op) => {
-                if matches!(op.op, BinOpKind::Eq | BinOpKind::Ne | BinOpKind::Lt | BinOpKind::Lte | BinOpKind::Gt | BinOpKind::Gte) {
+                if matches!(
+                    op.op,
+                    BinOpKind::Eq | BinOpKind::Ne | BinOpKind::Lt | BinOpKind::Lte | BinOpKind::Gt | BinOpKind::Gte
+                ) {
                     let (left, right) = (self.of(&op.left).kinds, self.of(&op.right).kinds);
                     if !loosely(left).meets(loosely(right)) {
                         found.push((left, right));
@@ -144,7 +174,10 @@ impl<'s> Inference<'_, 's> {
             Expr::IfExpr(branches) => {
                 self.compare_all(&branches.test_expr, found);
                 self.compare_all(&branches.true_expr, found);
-                branches.false_expr.iter().for_each(|otherwise| self.compare_all(otherwise, found));
+                branches
+                    .false_expr
+                    .iter()
+                    .for_each(|otherwise| self.compare_all(otherwise, found));
             }
             Expr::Filter(filter) => filter.expr.iter().for_each(|inner| self.compare_all(inner, found)),
             _ => {}

@@ -28,7 +28,11 @@ macro_rules! output {
 input!(Webhook { /// How it stands.
     status: String, message: Option<String> });
 input!(None_ {});
-output!(Inspected { reachable: bool, exists: bool, serving: bool });
+output!(Inspected {
+    reachable: bool,
+    exists: bool,
+    serving: bool
+});
 input!(Select { which: Option<String>, from: Option<From_> });
 /// Where a backup comes from.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -42,7 +46,11 @@ pub(crate) enum From_ {
     /// The bucket.
     S3,
 }
-output!(Selected { backup: String, #[schemars(extend("x-jm-recovery-point" = true))] taken_at: String });
+output!(Selected {
+    backup: String,
+    #[schemars(extend("x-jm-recovery-point" = true))]
+    taken_at: String
+});
 input!(Quiesce { workloads: Vec<String> });
 output!(Quiesced { workloads: BTreeMap<String, u32> });
 input!(Create { label: Option<String>, pin: Option<String> });
@@ -138,12 +146,22 @@ crate::fake_connection!(Cdn, "cloudfront", CdnConfig);
 
 /// The step types of the page.
 pub(crate) fn registry() -> Registry {
-    let postgres = Provider::of::<Postgres>().step(Inspect).step(VerifyStep).step(Analyze).step(Switch).step(Unquiesce);
+    let postgres = Provider::of::<Postgres>()
+        .step(Inspect)
+        .step(VerifyStep)
+        .step(Analyze)
+        .step(Switch)
+        .step(Unquiesce);
     Registry::new()
         .with(postgres)
         .with(Provider::of::<Notify>().step(WebhookStep))
         .with(Provider::of::<Kubernetes>().step(QuiesceStep).step(Resume))
-        .with(Provider::of::<Backups>().step(SelectStep).step(CreateStep).step(RestoreStep))
+        .with(
+            Provider::of::<Backups>()
+                .step(SelectStep)
+                .step(CreateStep)
+                .step(RestoreStep),
+        )
         .with(Provider::of::<Cdn>())
         .with(Provider::new("http").step(Check))
 }

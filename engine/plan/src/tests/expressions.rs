@@ -5,7 +5,9 @@ use insta::assert_snapshot;
 use crate::testing::findings;
 
 fn message(expression: &str) -> String {
-    findings(&format!("steps:\n  - id: a\n    uses: test.look\n    with:\n      message: \"{expression}\"\n"))
+    findings(&format!(
+        "steps:\n  - id: a\n    uses: test.look\n    with:\n      message: \"{expression}\"\n"
+    ))
 }
 
 #[test]
@@ -220,5 +222,8 @@ fn an_if_is_one_expression() {
 
 #[test]
 fn an_if_may_leave_the_braces_out() {
-    assert_eq!(findings("steps:\n  - { id: a, uses: test.look, if: run.drill }\n"), "nothing");
+    assert_eq!(
+        findings("steps:\n  - { id: a, uses: test.look, if: run.drill }\n"),
+        "nothing"
+    );
 }

@@ -85,7 +85,10 @@ fn the_longest_way_costs_what_is_said() {
     let plan = small();
     let path = plan.critical_path(|step| step.budget.unwrap_or_default());
     let steps: Vec<&str> = path.steps.iter().map(|id| id.as_str()).collect();
-    assert_eq!((steps, path.total), (vec!["look", "verify", "end"], Duration::from_secs(600)));
+    assert_eq!(
+        (steps, path.total),
+        (vec!["look", "verify", "end"], Duration::from_secs(600))
+    );
 }
 
 /// A plan whose steps need only steps before them.
@@ -140,7 +143,10 @@ fn a_thousand_steps_are_checked_in_no_time() {
     let mut text = String::from("steps:\n  - { id: s0, uses: test.look }\n");
     for number in 1..1000 {
         let before = number - 1;
-        let _ = writeln!(text, "  - id: s{number}\n    uses: test.look\n    with: {{ message: 'after ${{{{ steps.s{before}.outputs.found }}}}', times: 3, names: ['${{{{ steps.s{before}.outputs.names[0] }}}}'] }}\n    if: '${{{{ steps.s{before}.outputs.present }}}}'");
+        let _ = writeln!(
+            text,
+            "  - id: s{number}\n    uses: test.look\n    with: {{ message: 'after ${{{{ steps.s{before}.outputs.found }}}}', times: 3, names: ['${{{{ steps.s{before}.outputs.names[0] }}}}'] }}\n    if: '${{{{ steps.s{before}.outputs.present }}}}'"
+        );
     }
     let text = plan(&text);
     let started = std::time::Instant::now();

@@ -24,7 +24,9 @@ fn what_cannot_be_taken_back_is_proven_or_approved_first() {
 #[test]
 fn a_proof_counts_where_it_stands_before_and_must_succeed() {
     let with = |verify: &str, needs: &str| {
-        let text = format!("steps:\n  - {{ id: verify, uses: test.verify{verify} }}\n  - {{ id: look, uses: test.look, needs: [verify] }}\n  - {{ id: burn, uses: test.burn, needs: [{needs}] }}\n");
+        let text = format!(
+            "steps:\n  - {{ id: verify, uses: test.verify{verify} }}\n  - {{ id: look, uses: test.look, needs: [verify] }}\n  - {{ id: burn, uses: test.burn, needs: [{needs}] }}\n"
+        );
         codes(&compiled(&plan(&text)))
     };
     assert_eq!(with("", "look"), [""; 0]);
@@ -35,7 +37,9 @@ fn a_proof_counts_where_it_stands_before_and_must_succeed() {
 #[test]
 fn a_proof_counts_for_finally_where_its_if_asks_for_it() {
     let with = |condition: &str| {
-        let text = format!("steps:\n  - {{ id: verify, uses: test.verify }}\n  - {{ id: look, uses: test.look, needs: [verify] }}\nfinally:\n  - {{ id: burn, uses: test.burn{condition} }}\n");
+        let text = format!(
+            "steps:\n  - {{ id: verify, uses: test.verify }}\n  - {{ id: look, uses: test.look, needs: [verify] }}\nfinally:\n  - {{ id: burn, uses: test.burn{condition} }}\n"
+        );
         codes(&compiled(&plan(&text)))
     };
     assert_eq!(with(", if: \"${{ steps.look.status == 'succeeded' }}\""), [""; 0]);
@@ -44,7 +48,10 @@ fn a_proof_counts_for_finally_where_its_if_asks_for_it() {
 
 #[test]
 fn what_an_input_makes_harmless_needs_no_proof() {
-    assert_eq!(findings("steps: [{ id: a, uses: test.run, with: { argv: [ls], read_only: true } }]\n"), "nothing");
+    assert_eq!(
+        findings("steps: [{ id: a, uses: test.run, with: { argv: [ls], read_only: true } }]\n"),
+        "nothing"
+    );
     let unproven = compiled(&plan("steps: [{ id: a, uses: test.run, with: { argv: [rm] } }]\n"));
     assert_eq!(codes(&unproven), ["unproven_irreversible"]);
 }
@@ -73,7 +80,8 @@ fn budgets_fit_into_the_objective() {
     "#);
 }
 
-const TARGETS: &str = "targets: {}\ncontacts:\n  on-call: { name: On call, reach: '' }\n  boss: { name: Boss, reach: '+49 30 1234' }\n";
+const TARGETS: &str =
+    "targets: {}\ncontacts:\n  on-call: { name: On call, reach: '' }\n  boss: { name: Boss, reach: '+49 30 1234' }\n";
 
 #[test]
 fn contacts_can_be_reached() {
@@ -117,7 +125,10 @@ fn reviews_are_kept_up() {
       help: read the plan against the systems as they are, drill it, and set `reviewed` to
             the day
     "#);
-    assert_eq!(findings("reviewed: 2026-11-22\nreview_every: 30d\nsteps: [{ id: a, uses: test.look }]\n"), "nothing");
+    assert_eq!(
+        findings("reviewed: 2026-11-22\nreview_every: 30d\nsteps: [{ id: a, uses: test.look }]\n"),
+        "nothing"
+    );
 }
 
 #[test]
@@ -133,7 +144,12 @@ fn what_an_undo_leaves_is_listed() {
        ╰────
       help: add those to `undoes` that are to be done anew on a resume; leave the others
     "#);
-    assert_eq!(findings("steps:\n  - { id: stop, uses: test.verify }\n  - { id: copy, uses: test.look, needs: [stop] }\nfinally:\n  - { id: start, uses: test.look, undoes: [stop, copy] }\n"), "nothing");
+    assert_eq!(
+        findings(
+            "steps:\n  - { id: stop, uses: test.verify }\n  - { id: copy, uses: test.look, needs: [stop] }\nfinally:\n  - { id: start, uses: test.look, undoes: [stop, copy] }\n"
+        ),
+        "nothing"
+    );
 }
 
 #[test]

@@ -347,9 +347,13 @@ fn a_step_that_can_never_run_is_reported() {
 
 #[test]
 fn an_if_that_names_a_status_decides_about_that_step() {
-    let text = plan("steps:\n  - { id: a, uses: test.look, on_failure: continue }\n  - { id: b, uses: test.look, needs: [a], if: \"${{ steps.a.status == 'failed' }}\" }\n");
+    let text = plan(
+        "steps:\n  - { id: a, uses: test.look, on_failure: continue }\n  - { id: b, uses: test.look, needs: [a], if: \"${{ steps.a.status == 'failed' }}\" }\n",
+    );
     let plan = compiled(&text).expect("valid").plan;
-    let [dependency] = plan.dependencies("b") else { panic!("one dependency") };
+    let [dependency] = plan.dependencies("b") else {
+        panic!("one dependency")
+    };
     assert!(dependency.decided_by_if);
     assert_eq!(dependency.because, crate::Because::Needs);
 }

@@ -7,7 +7,9 @@ use crate::testing::{codes, compiled, findings, findings_with, plan};
 const SECRET: &str = "inputs: { token: { type: secret } }\n";
 
 fn with(fields: &str) -> String {
-    findings(&format!("{SECRET}steps:\n  - id: a\n    uses: test.look\n    with: {{ {fields} }}\n"))
+    findings(&format!(
+        "{SECRET}steps:\n  - id: a\n    uses: test.look\n    with: {{ {fields} }}\n"
+    ))
 }
 
 #[test]
@@ -29,7 +31,9 @@ fn a_secret_is_nothing_else() {
         "names: ['${{ inputs.token }}']",
         "anything: { deep: '${{ inputs.token }}' }",
     ] {
-        let text = plan(&format!("{SECRET}steps: [{{ id: a, uses: test.look, with: {{ {fields} }} }}]\n"));
+        let text = plan(&format!(
+            "{SECRET}steps: [{{ id: a, uses: test.look, with: {{ {fields} }} }}]\n"
+        ));
         assert_eq!(codes(&compiled(&text)), ["secret_misused"], "{fields}");
     }
     assert_snapshot!(with("message: 'the token is ${{ inputs.token }}'"), @r#"
@@ -48,7 +52,9 @@ fn a_secret_is_nothing_else() {
 
 #[test]
 fn no_condition_and_no_output_reads_a_secret() {
-    let text = plan(&format!("{SECRET}steps: [{{ id: a, uses: test.look, if: '${{{{ inputs.token }}}}' }}]\noutputs: {{ x: '${{{{ inputs.token }}}}' }}\n"));
+    let text = plan(&format!(
+        "{SECRET}steps: [{{ id: a, uses: test.look, if: '${{{{ inputs.token }}}}' }}]\noutputs: {{ x: '${{{{ inputs.token }}}}' }}\n"
+    ));
     assert_eq!(codes(&compiled(&text)), ["secret_misused", "secret_misused"]);
 }
 
@@ -106,8 +112,38 @@ fn secrets_are_not_written_down() {
 }
 
 #[test]
+fn what_may_be_a_secret_need_not_be_one() {
+    assert_eq!(
+        with("env: { PGHOST: localhost, TOKEN: '${{ inputs.token }}' }"),
+        "nothing"
+    );
+    let text = plan("steps: [{ id: a, uses: test.look, with: { env: { PGPASSWORD: hunter2 } } }]\n");
+    assert_eq!(codes(&compiled(&text)), ["secret_in_plan"]);
+}
+
+#[test]
+fn no_value_is_put_into_a_script() {
+    assert_snapshot!(findings("steps:\n  - id: a\n    uses: test.look\n    with:\n      script: |\n        set -e\n        echo ${{ run.id }} $HOME ${X}\n"), @r#"
+    jm::plan::expression_in_literal
+
+      × `script` is taken as it is written: no value can be put into it
+       ╭─[plan.yaml:9:18]
+     8 │         set -e
+     9 │         echo ${{ run.id }} $HOME ${X}
+       ·                  ──────
+       ╰────
+      help: hand the value over as a variable or a parameter, and name that here
+    "#);
+}
+
+#[test]
 fn examples_of_urls_are_no_secrets() {
-    assert_eq!(findings("description: postgres://user:password@host/db\nsteps: [{ id: a, uses: test.look, with: { password: 'https://host/path' } }]\n"), "nothing");
+    assert_eq!(
+        findings(
+            "description: postgres://user:password@host/db\nsteps: [{ id: a, uses: test.look, with: { password: 'https://host/path' } }]\n"
+        ),
+        "nothing"
+    );
 }
 
 #[test]

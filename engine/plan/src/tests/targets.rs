@@ -14,7 +14,14 @@ const TWO: &str = "targets:\n  here: { provider: store, url: '${{ env.HERE }}' }
 #[test]
 fn a_role_takes_the_one_target_of_its_provider() {
     let text = plan(WRITE);
-    let compiled = compiled_with(&text, Some(&targets("targets: { main: { provider: store, url: '${{ env.URL }}' } }\n")), Mode::Validate, &registry());
+    let compiled = compiled_with(
+        &text,
+        Some(&targets(
+            "targets: { main: { provider: store, url: '${{ env.URL }}' } }\n",
+        )),
+        Mode::Validate,
+        &registry(),
+    );
     let plan = compiled.expect("valid").plan;
     assert_eq!(plan.step("a").expect("there").bindings["store"].as_str(), "main");
 }
@@ -32,7 +39,13 @@ fn of_two_targets_the_step_says_which() {
        ╰────
       help: say which: `target: here`
     "#);
-    assert_eq!(findings_with("steps: [{ id: a, uses: test.write, target: there, with: { path: x } }]\n", TWO), "nothing");
+    assert_eq!(
+        findings_with(
+            "steps: [{ id: a, uses: test.write, target: there, with: { path: x } }]\n",
+            TWO
+        ),
+        "nothing"
+    );
 }
 
 #[test]
@@ -49,8 +62,14 @@ fn a_step_with_several_roles_names_them() {
        ╰────
       help: say which: `targets: { source: here }`
     "#);
-    for good in ["target: here", "targets: { source: here }", "targets: { source: there, place: place }"] {
-        let text = plan(&format!("steps: [{{ id: a, uses: test.copy, {good}, with: {{ path: x }} }}]\n"));
+    for good in [
+        "target: here",
+        "targets: { source: here }",
+        "targets: { source: there, place: place }",
+    ] {
+        let text = plan(&format!(
+            "steps: [{{ id: a, uses: test.copy, {good}, with: {{ path: x }} }}]\n"
+        ));
         let result = compiled_with(&text, Some(&targets(&file)), Mode::Validate, &registry());
         assert_eq!(codes(&result), [""; 0], "{good}");
     }
@@ -227,7 +246,12 @@ fn render(file: &str, names: &[&str], variables: &[(&str, &str)]) -> Result<crat
 #[test]
 fn everything_that_is_missing_or_malformed_is_reported_at_once() {
     let file = "targets:\n  one: { provider: store, url: '${{ env.ONE }}', days: '${{ env.DAYS }}', enabled: '${{ env.ENABLED }}' }\n  two: { provider: store, url: '${{ env.TWO }}', days: '${{ env.DAYS_OF_TWO }}' }\n  three: { provider: store, url: '${{ env.THREE }}' }\n";
-    let errors = render(file, &["one", "two", "four"], &[("DAYS", "many"), ("ENABLED", "on"), ("TWO", "unreadable")]).expect_err("incomplete");
+    let errors = render(
+        file,
+        &["one", "two", "four"],
+        &[("DAYS", "many"), ("ENABLED", "on"), ("TWO", "unreadable")],
+    )
+    .expect_err("incomplete");
     assert_snapshot!(show(errors.errors()), @r#"
     jm::plan::missing_variable
 
@@ -278,8 +302,20 @@ fn everything_that_is_missing_or_malformed_is_reported_at_once() {
 #[test]
 fn text_becomes_what_the_field_takes() {
     let file = "targets:\n  one: { provider: store, url: '${{ env.URL }}', days: '${{ env.DAYS }}', enabled: '${{ env.ON }}', members: '${{ env.MEMBERS }}', identity: 'abc' }\n";
-    for (on, expected) in [("true", true), ("Yes", true), ("on", true), ("1", true), ("no", false), ("0", false)] {
-        let rendered = render(file, &["one"], &[("URL", "x://y"), ("DAYS", " 7 "), ("ON", on), ("MEMBERS", "a, b")]).expect("complete");
+    for (on, expected) in [
+        ("true", true),
+        ("Yes", true),
+        ("on", true),
+        ("1", true),
+        ("no", false),
+        ("0", false),
+    ] {
+        let rendered = render(
+            file,
+            &["one"],
+            &[("URL", "x://y"), ("DAYS", " 7 "), ("ON", on), ("MEMBERS", "a, b")],
+        )
+        .expect("complete");
         let config = &rendered.targets[0].config;
         assert_eq!(config["enabled"], expected);
         assert_eq!(config["days"], 7);
@@ -292,7 +328,13 @@ fn text_becomes_what_the_field_takes() {
 #[test]
 fn an_optional_target_may_be_left_out() {
     let file = "targets:\n  one: { provider: store, url: '${{ env.URL }}', optional: true }\n";
-    let reason = |variables: &[(&str, &str)]| render(file, &["one"], variables).expect("fine").not_configured.into_values().next();
+    let reason = |variables: &[(&str, &str)]| {
+        render(file, &["one"], variables)
+            .expect("fine")
+            .not_configured
+            .into_values()
+            .next()
+    };
     assert_eq!(reason(&[]).as_deref(), Some("`URL` is not set"));
     assert_eq!(reason(&[("URL", "")]).as_deref(), Some("its `url` is empty"));
     assert_eq!(reason(&[("URL", "x")]), None);
@@ -301,7 +343,11 @@ fn an_optional_target_may_be_left_out() {
 #[test]
 fn the_digest_does_not_tell_secrets() {
     let file = "targets:\n  one: { provider: store, url: '${{ env.URL }}', days: '${{ env.DAYS }}' }\n";
-    let digest = |url: &str, days: &str| render(file, &["one"], &[("URL", url), ("DAYS", days)]).expect("fine").digest;
+    let digest = |url: &str, days: &str| {
+        render(file, &["one"], &[("URL", url), ("DAYS", days)])
+            .expect("fine")
+            .digest
+    };
     assert_eq!(digest("a", "1"), digest("b", "1"));
     assert_ne!(digest("a", "1"), digest("a", "2"));
 }

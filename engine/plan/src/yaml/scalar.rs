@@ -26,14 +26,26 @@ fn number(text: &str) -> Option<Number> {
     }
     let plus_less = text.strip_prefix('+').unwrap_or(text);
     if unsigned.bytes().all(|byte| byte.is_ascii_digit()) {
-        return plus_less.parse::<i64>().map(Number::from).or_else(|_| plus_less.parse::<u64>().map(Number::from)).ok();
+        return plus_less
+            .parse::<i64>()
+            .map(Number::from)
+            .or_else(|_| plus_less.parse::<u64>().map(Number::from))
+            .ok();
     }
-    let is_float = unsigned.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'))
+    let is_float = unsigned
+        .bytes()
+        .all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'))
         && unsigned.bytes().any(|byte| byte.is_ascii_digit());
-    is_float.then(|| plus_less.parse::<f64>().ok()).flatten().and_then(Number::from_f64)
+    is_float
+        .then(|| plus_less.parse::<f64>().ok())
+        .flatten()
+        .and_then(Number::from_f64)
 }
 
 fn radix(digits: &str, radix: u32) -> Option<Number> {
     let plain = digits.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    plain.then(|| u64::from_str_radix(digits, radix).ok()).flatten().map(Number::from)
+    plain
+        .then(|| u64::from_str_radix(digits, radix).ok())
+        .flatten()
+        .map(Number::from)
 }

@@ -26,8 +26,34 @@ fn scalars_are_those_of_the_core_schema() {
     assert_eq!(
         value(yaml),
         json!([
-            "no", "on", "yes", "off", "y", "n", true, false, null, null, 12, 12, 255, 1, -2, 1.5, 0.5, 1000.0, "1_000",
-            "2026-11-23", "12:30:00", "1", "true", ".nan", ".inf", "1.2.3", "0x", ""
+            "no",
+            "on",
+            "yes",
+            "off",
+            "y",
+            "n",
+            true,
+            false,
+            null,
+            null,
+            12,
+            12,
+            255,
+            1,
+            -2,
+            1.5,
+            0.5,
+            1000.0,
+            "1_000",
+            "2026-11-23",
+            "12:30:00",
+            "1",
+            "true",
+            ".nan",
+            ".inf",
+            "1.2.3",
+            "0x",
+            ""
         ])
     );
     assert_eq!(value("18446744073709551615"), json!(u64::MAX));
@@ -36,14 +62,19 @@ fn scalars_are_those_of_the_core_schema() {
 #[test]
 fn block_and_flow_and_folded_text_are_read() {
     let yaml = "a: |\n  one\n  two\nb: >\n  folded\n  text\nc:\n- 1\n- {d: 2}\n";
-    assert_eq!(value(yaml), json!({ "a": "one\ntwo\n", "b": "folded text\n", "c": [1, { "d": 2 }] }));
+    assert_eq!(
+        value(yaml),
+        json!({ "a": "one\ntwo\n", "b": "folded text\n", "c": [1, { "d": 2 }] })
+    );
 }
 
 #[test]
 fn every_value_has_its_place() {
     let text = "a: hello\nb: 'qu''oted'\nc: [1, two]\nd:\n  e: é\n  f: x\n";
     let (node, _) = tree(text);
-    let Kind::Map(entries) = &node.kind else { panic!("a mapping") };
+    let Kind::Map(entries) = &node.kind else {
+        panic!("a mapping")
+    };
     let slices: Vec<&str> = entries.iter().map(|(_, node)| &text[range(node.span)]).collect();
     assert_eq!(slices, ["hello", "'qu''oted'", "[1, two]", "e: é\n  f: x"]);
     let keys: Vec<&str> = entries.iter().map(|(key, _)| &text[range(key.span)]).collect();
