@@ -69,7 +69,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Value, ApiError> {
         }
     }
     let (kind, version) = (text(kind)?, text(version)?);
-    let message = messages::find(kind).ok_or_else(|| unknown(kind))?;
+    let message = messages::find(version, kind).ok_or_else(|| unknown(kind))?;
     let mut object = json!({"apiVersion": version, "kind": kind});
     if let (Value::Object(object), Value::Object(read)) = (&mut object, read(message, raw)?) {
         object.extend(read);

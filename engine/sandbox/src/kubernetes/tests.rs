@@ -1,6 +1,7 @@
 //! The server as its clients see it: kubectl, kube-rs, and the plain protocol.
 
 mod conformance;
+mod killed;
 mod kubectl;
 mod lasting;
 

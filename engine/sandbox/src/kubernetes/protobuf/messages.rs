@@ -16,16 +16,22 @@ const fn nested(message: &'static Message) -> Type {
 }
 
 /// The message of a kind.
-pub(super) fn find(kind: &str) -> Option<&'static Message> {
-    KINDS.iter().find(|message| message.name == kind).copied()
+pub(super) fn find(version: &str, kind: &str) -> Option<&'static Message> {
+    match (version, kind) {
+        ("autoscaling/v1", "HorizontalPodAutoscaler") => Some(&AUTOSCALER_1),
+        ("autoscaling/v2", "HorizontalPodAutoscaler") => Some(&AUTOSCALER_2),
+        _ => KINDS.iter().find(|message| message.name == kind).copied(),
+    }
 }
 
 static KINDS: &[&Message] = &[
     &CLUSTER_ROLE,
     &CLUSTER_ROLE_BINDING,
     &CONFIG_MAP,
+    &CRON_JOB,
     &DELETE_OPTIONS,
     &DEPLOYMENT,
+    &DISRUPTION_BUDGET,
     &JOB,
     &NAMESPACE,
     &REVIEW,
@@ -314,4 +320,91 @@ static SUBJECT: Message = Message {
 static ROLE_REFERENCE: Message = Message {
     name: "RoleRef",
     fields: &[one(1, "apiGroup", Text), one(2, "kind", Text), one(3, "name", Text)],
+};
+
+static CRON_JOB: Message = Message {
+    name: "CronJob",
+    fields: &[METADATA, one(2, "spec", nested(&CRON_JOB_SPEC)), STATUS],
+};
+
+static CRON_JOB_SPEC: Message = Message {
+    name: "CronJobSpec",
+    fields: &[
+        one(1, "schedule", Text),
+        one(3, "concurrencyPolicy", Text),
+        one(4, "suspend", Choice),
+        one(5, "jobTemplate", nested(&JOB_TEMPLATE)),
+        one(6, "successfulJobsHistoryLimit", Count),
+        one(7, "failedJobsHistoryLimit", Count),
+        one(8, "timeZone", Text),
+    ],
+};
+
+static JOB_TEMPLATE: Message = Message {
+    name: "JobTemplateSpec",
+    fields: &[METADATA, one(2, "spec", nested(&JOB_SPEC))],
+};
+
+static DISRUPTION_BUDGET: Message = Message {
+    name: "PodDisruptionBudget",
+    fields: &[METADATA, one(2, "spec", nested(&DISRUPTION_BUDGET_SPEC)), STATUS],
+};
+
+static DISRUPTION_BUDGET_SPEC: Message = Message {
+    name: "PodDisruptionBudgetSpec",
+    fields: &[
+        one(1, "minAvailable", NumberOrText),
+        one(2, "selector", nested(&LABEL_SELECTOR)),
+        one(3, "maxUnavailable", NumberOrText),
+    ],
+};
+
+static AUTOSCALER_1: Message = Message {
+    name: "HorizontalPodAutoscaler",
+    fields: &[METADATA, one(2, "spec", nested(&AUTOSCALER_1_SPEC)), STATUS],
+};
+
+static AUTOSCALER_1_SPEC: Message = Message {
+    name: "HorizontalPodAutoscalerSpec",
+    fields: &[
+        one(1, "scaleTargetRef", nested(&SCALE_TARGET)),
+        one(2, "minReplicas", Count),
+        one(3, "maxReplicas", Number),
+        one(4, "targetCPUUtilizationPercentage", Count),
+    ],
+};
+
+static SCALE_TARGET: Message = Message {
+    name: "CrossVersionObjectReference",
+    fields: &[one(1, "kind", Text), one(2, "name", Text), one(3, "apiVersion", Text)],
+};
+
+static AUTOSCALER_2: Message = Message {
+    name: "HorizontalPodAutoscaler",
+    fields: &[METADATA, one(2, "spec", nested(&AUTOSCALER_2_SPEC)), STATUS],
+};
+
+static AUTOSCALER_2_SPEC: Message = Message {
+    name: "HorizontalPodAutoscalerSpec",
+    fields: &[
+        one(1, "scaleTargetRef", nested(&SCALE_TARGET)),
+        one(2, "minReplicas", Count),
+        one(3, "maxReplicas", Number),
+        many(4, "metrics", nested(&METRIC)),
+    ],
+};
+
+static METRIC: Message = Message {
+    name: "MetricSpec",
+    fields: &[one(1, "type", Text), one(4, "resource", nested(&RESOURCE_METRIC))],
+};
+
+static RESOURCE_METRIC: Message = Message {
+    name: "ResourceMetricSource",
+    fields: &[one(1, "name", Text), one(2, "target", nested(&METRIC_TARGET))],
+};
+
+static METRIC_TARGET: Message = Message {
+    name: "MetricTarget",
+    fields: &[one(1, "type", Text), one(4, "averageUtilization", Count)],
 };

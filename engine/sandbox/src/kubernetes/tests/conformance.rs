@@ -50,7 +50,7 @@ on_both![
     deleting::a_namespace_goes_with_what_is_in_it,
 ];
 
-async fn client(kubeconfig: &Path) -> kube::Client {
+pub(super) async fn client(kubeconfig: &Path) -> kube::Client {
     let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await

@@ -59,7 +59,9 @@ async fn a_deployment_from_apply_to_nothing() {
     ] {
         assert!(described.contains(word), "{word} in\n{described}");
     }
-    let pod = fixture.kubectl(&with(&["describe", "pods"]), "").await;
+    let pod = fixture
+        .kubectl(&with(&["describe", "pods", "--show-events=true"]), "")
+        .await;
     assert!(pod.contains("Started container backend"), "{pod}");
 
     fixture
