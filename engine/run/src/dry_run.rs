@@ -6,11 +6,9 @@ use std::time::Duration;
 
 use jm_plan::{Evaluated, OnFailure, Outputs, PlannedStep, Rendered, Scope, StepScope, StepStatus};
 use jm_step::{
-    Change, Connections, ContextParts, Effect, ErrorSummary, Grade, OpenContext, Preview, ReadContext, StepError,
+    Connections, ContextParts, Effect, ErrorSummary, Grade, OpenContext, Preview, ReadContext, StepError,
     StepErrorKind, StepId, TargetName,
 };
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -25,119 +23,10 @@ use crate::run::Run;
 use crate::state::{RunState, StepState};
 use crate::{resume, scope};
 
+mod document;
+pub use document::{DryRun, DryStatus, DryStep, DryVerdict, TargetLook};
 mod gate;
 use gate::DryGate;
-
-/// What a plan would do.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct DryRun {
-    /// The plan's name.
-    pub plan: String,
-    /// For people.
-    pub title: Option<String>,
-    /// Digest of the plan's text.
-    pub digest: String,
-    /// The targets' name.
-    pub targets_name: String,
-    /// Whether it goes on with a run instead of beginning one.
-    pub resumes: bool,
-    /// What was found.
-    pub verdict: DryVerdict,
-    /// The targets that the plan uses.
-    pub targets: Vec<TargetLook>,
-    /// The main steps, each after what it waits for.
-    pub steps: Vec<DryStep>,
-    /// The steps of `finally`.
-    pub finally: Vec<DryStep>,
-    /// The first step that cannot be taken back.
-    pub point_of_no_return: Option<StepId>,
-    /// What is promised for the recovery time, in seconds.
-    pub rto: Option<u64>,
-    /// What the critical path is expected to take, in seconds, where every step on it was run before.
-    pub expected: Option<u64>,
-    /// The data that would be lost, where a preview can say.
-    pub data_loss: Option<DataLoss>,
-    /// What a guard would refuse.
-    pub refusals: Vec<ErrorSummary>,
-}
-
-/// What a dry run comes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum DryVerdict {
-    /// Nothing was found that would stop it.
-    Ready,
-    /// A step would fail. Exit code 4.
-    WouldFail,
-    /// A guard would refuse it. Exit code 10.
-    Refused,
-}
-
-/// A target as it is found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct TargetLook {
-    /// Which.
-    pub target: TargetName,
-    /// Whether it answers; `None` where nothing was read.
-    pub up: Option<bool>,
-    /// Whether the plan repairs it, so that it may be down.
-    pub repairs: bool,
-    /// What it said where it does not answer, or why it is not configured.
-    pub detail: Option<String>,
-}
-
-/// Whether a step would run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum DryStatus {
-    /// It runs.
-    WillRun,
-    /// It runs or not: its `if` waits for something that is known only later.
-    MayRun,
-    /// It is not needed.
-    Skipped,
-    /// A step that it needs would fail.
-    Blocked,
-    /// It is done already, in the run that is resumed.
-    Done,
-    /// It was under way when the run broke off: the world is asked what became of it.
-    WillProbe,
-    /// It waits for a person.
-    Waits,
-}
-
-/// A step of a dry run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct DryStep {
-    /// Its id.
-    pub id: StepId,
-    /// For people.
-    pub name: Option<String>,
-    /// Its step type.
-    pub uses: String,
-    /// The steps that come before it.
-    pub needs: Vec<StepId>,
-    /// The most that it does.
-    pub effect: Effect,
-    /// Whether it runs.
-    pub status: DryStatus,
-    /// How much what follows is worth.
-    pub grade: Grade,
-    /// Why it is skipped, blocked, or not certain.
-    pub because: Option<String>,
-    /// One line for people.
-    pub summary: Option<String>,
-    /// What it would change.
-    pub changes: Vec<Change>,
-    /// Its input: secrets masked, unknown parts as `(known after x)`.
-    pub input: Value,
-    /// Whether parts of the input are the predicted outputs of other steps.
-    pub predicted_input: bool,
-    /// The steps whose outputs it waits for.
-    pub waits_for: Vec<StepId>,
-    /// What will stop it.
-    pub error: Option<ErrorSummary>,
-}
 
 /// Tries a run without doing it. With the records of an earlier session, what a resume would do.
 pub async fn dry_run(run: &Run, prior: &[Record], reporter: &mut dyn Reporter) -> Result<DryRun, RunError> {
@@ -268,17 +157,16 @@ impl<'r> Trial<'r> {
             return;
         }
         let planned = self.planned[i];
-        match planned.when.as_ref().map(|when| when.evaluate(&self.scope)) {
-            None | Some(Ok(Evaluated::Value(Value::Bool(true)))) => {}
-            Some(Ok(Evaluated::Value(_))) => {
-                let text = planned.when.as_ref().map(|when| when.text()).unwrap_or_default();
-                return self.skip(i, step, format!("`{text}` is false"));
+        if let Some(when) = &planned.when {
+            match when.evaluate(&self.scope) {
+                Ok(Evaluated::Value(Value::Bool(true))) => {}
+                Ok(Evaluated::Value(_)) => return self.skip(i, step, format!("`{}` is false", when.text())),
+                Ok(Evaluated::Unknown { waits_for }) => {
+                    step.status = DryStatus::MayRun;
+                    step.because = Some(known_after("whether it runs", &waits_for));
+                }
+                Err(error) => return self.fails(i, step, &StepError::invalid_input(error.to_string())),
             }
-            Some(Ok(Evaluated::Unknown { waits_for })) => {
-                step.status = DryStatus::MayRun;
-                step.because = Some(known_after("whether it runs", &waits_for));
-            }
-            Some(Err(error)) => return self.fails(i, step, &StepError::invalid_input(error.to_string())),
         }
         match planned.input.render(&self.scope) {
             Err(error) => self.fails(i, step, &StepError::invalid_input(error.to_string())),
@@ -437,7 +325,7 @@ impl<'r> Trial<'r> {
 
     async fn ask(&self, i: usize, input: Value) -> Result<Preview<Value>, StepError> {
         let cx = ReadContext::new(self.parts(i)?);
-        let patience = self.planned[i].timeout.min(Duration::from_secs(120));
+        let patience = self.planned[i].timeout.min(Duration::from_mins(2));
         let asked = tokio::time::timeout(patience, self.planned[i].step_type.preview(&cx, input)).await;
         asked.unwrap_or_else(|_| Err(StepError::timed_out("the preview got no answer")))
     }

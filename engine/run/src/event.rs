@@ -8,6 +8,7 @@ use crate::Record;
 
 /// News of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(clippy::large_enum_variant, reason = "most events are facts")]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
     /// A fact, on disk.

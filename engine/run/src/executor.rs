@@ -25,7 +25,7 @@ const CHANNEL: usize = 64;
 /// How often a probe that fails is tried.
 const PROBE_TRIES: u32 = 3;
 /// How long one probe may take.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(60);
+const PROBE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// What the dispatcher hears.
 pub(crate) enum News {

@@ -94,7 +94,7 @@ pub fn data_loss<'o>(plan: &Plan, outputs: impl Fn(&StepId) -> Option<&'o Value>
     };
     let points = marked(RECOVERY_POINT).filter_map(|value| value.as_str()?.parse::<Timestamp>().ok());
     let recovery_point = points.min()?;
-    let served: Vec<bool> = marked(STILL_SERVED).filter_map(|value| value.as_bool()).collect();
+    let served: Vec<bool> = marked(STILL_SERVED).filter_map(Value::as_bool).collect();
     Some(DataLoss {
         recovery_point,
         seconds: u64::try_from(from.duration_since(recovery_point).as_secs()).unwrap_or(0),

@@ -7,11 +7,10 @@ pub use file::{FileJournal, Reading, Tail, Torn, read};
 mod line;
 mod memory;
 pub use memory::{MemoryFiles, MemoryJournal};
+mod opening;
+pub use opening::{FORMAT, Format, Opened, Payload, SecretReference};
 mod record;
-pub use record::{
-    FORMAT, Format, MAX_RECORD, Opened, OperatorVerb, Payload, Record, RecordKind, RunStatus, Said, SecretReference,
-    StopCause, Then, Verdict, Why,
-};
+pub use record::{MAX_RECORD, OperatorVerb, Record, RecordKind, RunStatus, Said, StopCause, Then, Verdict, Why};
 
 /// Where records go.
 pub trait Journal: Send {

@@ -92,11 +92,9 @@ fn is_known(dir: &RunDir, step: Option<&StepId>) -> Result<(), OperatorError> {
         .iter()
         .chain(&spec.finally)
         .filter_map(|spec| spec.id.as_ref());
-    match ids.any(|id| id.value == *step) {
-        true => Ok(()),
-        false => Err(OperatorError::DoesNotFit(format!(
-            "plan of run {} has no step `{step}`",
-            dir.id()
-        ))),
+    if ids.any(|id| id.value == *step) {
+        return Ok(());
     }
+    let what = format!("plan of run {} has no step `{step}`", dir.id());
+    Err(OperatorError::DoesNotFit(what))
 }

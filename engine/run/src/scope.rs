@@ -93,18 +93,20 @@ pub(crate) fn headline(run: &Run, state: &RunState, status: Option<RunStatus>) -
         .map_or(run.info.started_at, |opened| opened.run.started_at);
     let took = std::time::Duration::try_from(clock::now().duration_since(since)).unwrap_or_default();
     let took = jm_plan::duration::show(std::time::Duration::from_secs(took.as_secs()));
-    let mut text = format!("{name}{drill}: {status} after {took}, {settled} of {main} steps done");
+    let mut parts = vec![format!(
+        "{name}{drill}: {status} after {took}, {settled} of {main} steps done"
+    )];
     for step in state.frontier().halting() {
         let entry = state.entry(*step);
         if let StepState::Failed { error, .. } = &entry.state {
-            text.push_str(&format!("; `{}` failed: {}", entry.id, error.message));
+            parts.push(format!("`{}` failed: {}", entry.id, error.message));
         }
     }
     if let Some(who) = state.aborted() {
-        text.push_str(&format!("; aborted by {who}"));
+        parts.push(format!("aborted by {who}"));
     }
     for (step, reason) in state.degraded().take(5) {
-        text.push_str(&format!("; `{step}` degraded: {reason}"));
+        parts.push(format!("`{step}` degraded: {reason}"));
     }
-    text
+    parts.join("; ")
 }

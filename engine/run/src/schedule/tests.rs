@@ -117,7 +117,7 @@ impl Play {
             live: self.state.frontier().running().len(),
         };
         let condition = |_| {
-            if self.lot() % 5 == 0 {
+            if self.lot().is_multiple_of(5) {
                 Condition::Skip("by lot".to_owned())
             } else {
                 Condition::Run
@@ -252,14 +252,14 @@ impl Play {
         };
         let lot = self.lot();
         let entry = self.state.entry(step);
-        let again = entry.tries < 3 && lot % 3 == 0;
+        let again = entry.tries < 3 && lot.is_multiple_of(3);
         let id = entry.id.clone();
         let kind = match lot % 7 {
             0 | 1 => RecordKind::StepFailed {
                 step: id,
                 error: StepError::new(StepErrorKind::Unavailable, "by lot").summary(),
                 will_retry: again.then_some(self.now),
-                unclear: again && lot % 2 == 0,
+                unclear: again && lot.is_multiple_of(2),
                 changes: Payload::default(),
             },
             _ => RecordKind::StepSucceeded {

@@ -197,7 +197,7 @@ fn transition(entry: &StepEntry, kind: &RecordKind, at: Timestamp) -> Result<Opt
         (RecordKind::StepBlocked { by, .. }, S::NotStarted { .. }) => Some(S::Blocked { by: by.clone() }),
         (RecordKind::StepUndone { .. }, state) if *state != S::Running => Some(S::NotStarted { undone: true }),
         (RecordKind::StepAnew { .. }, state) if *state != S::Running => Some(S::NotStarted { undone: false }),
-        (RecordKind::Probed { then, .. }, S::Unclear { failed, .. }) => probed(then, failed),
+        (RecordKind::Probed { then, .. }, S::Unclear { failed, .. }) => probed(then, failed.as_deref()),
         (RecordKind::OperatorNeeded { why, .. }, S::Running | S::Unclear { .. } | S::Failed { .. }) => {
             Some(S::Awaiting {
                 why: Box::new(why.clone()),
@@ -241,11 +241,11 @@ fn failed(state: &StepState, kind: &RecordKind, asking: bool, at: Timestamp) -> 
     })
 }
 
-fn probed(then: &Then, failed: &Option<Box<FailedAttempt>>) -> Option<StepState> {
+fn probed(then: &Then, failed: Option<&FailedAttempt>) -> Option<StepState> {
     match then {
         Then::Wait { until } => Some(StepState::Unclear {
             ask_at: *until,
-            failed: failed.clone(),
+            failed: failed.cloned().map(Box::new),
         }),
         Then::Again { at, .. } => Some(StepState::Retrying { not_before: *at }),
         Then::Adopt | Then::Operator | Then::Fail => None,

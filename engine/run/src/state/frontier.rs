@@ -224,7 +224,6 @@ impl Frontier {
         let node = node.node(i);
         let sets = &mut self.sets;
         match state {
-            StepState::NotStarted { .. } => {}
             StepState::Running => {
                 put(&mut sets.running, i, add);
                 for target in &node.targets {
@@ -238,7 +237,10 @@ impl Frontier {
             StepState::Failed { .. } if node.on_failure == OnFailure::Pause => put(&mut sets.pausing, i, add),
             StepState::Failed { .. } if node.in_finally => put(&mut sets.finally_failed, i, add),
             StepState::Failed { .. } => put(&mut sets.halting, i, add),
-            StepState::Succeeded | StepState::Skipped { .. } | StepState::Blocked { .. } => {}
+            StepState::NotStarted { .. }
+            | StepState::Succeeded
+            | StepState::Skipped { .. }
+            | StepState::Blocked { .. } => {}
         }
         if state.is_settled() {
             step(&mut sets.settled, add);

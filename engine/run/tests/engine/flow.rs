@@ -167,11 +167,7 @@ async fn a_bug_in_a_step_is_a_failed_step() {
 #[tokio::test]
 async fn limits_hold() {
     let mut plan = String::from("apiVersion: jm/v1\nname: wide\nmax_parallel: 3\nsteps:\n");
-    for i in 0..12 {
-        plan.push_str(&format!(
-            "  - {{ id: s{i}, uses: test.echo, with: {{ value: 1, takes: 5 }} }}\n"
-        ));
-    }
+    plan.extend((0..12).map(|i| format!("  - {{ id: s{i}, uses: test.echo, with: {{ value: 1, takes: 5 }} }}\n")));
     let mut session = Session::new(&plan);
     assert_eq!(session.go().await, RunStatus::Completed);
     let (mut running, mut most) = (0, 0);

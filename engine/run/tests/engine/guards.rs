@@ -32,7 +32,7 @@ async fn data_that_is_still_served_is_not_lost_without_a_word() {
     assert_eq!(session.go().await, RunStatus::Failed);
     assert_eq!(session.error("switch").kind, StepErrorKind::Refused);
     assert!(jm_testkit::effects_in(&file).is_empty());
-    session.run.options.accept_data_loss = Some(Duration::from_secs(27 * 3600));
+    session.run.options.accept_data_loss = Some(Duration::from_hours(27));
     assert_eq!(
         session.go().await,
         RunStatus::Completed,
@@ -49,7 +49,7 @@ async fn data_that_is_still_served_is_not_lost_without_a_word() {
         summary.objective_missed
             && summary
                 .data_loss
-                .is_some_and(|loss| loss.window() >= Duration::from_secs(26 * 3600))
+                .is_some_and(|loss| loss.window() >= Duration::from_hours(26))
     );
 }
 
@@ -82,7 +82,7 @@ steps:
 "
     ));
     session.run.protected = true;
-    session.run.targets_name = "production".to_owned();
+    "production".clone_into(&mut session.run.targets_name);
     session
 }
 

@@ -32,7 +32,7 @@ impl Session {
         let files = MemoryFiles::new();
         let mut run = Run::new(plan.clone(), jm_testkit::info(plan.name()));
         run.files = Arc::new(files.clone());
-        run.by = "ada@bastion".to_owned();
+        "ada@bastion".clone_into(&mut run.by);
         Self {
             run,
             files,

@@ -15,6 +15,10 @@ use crate::StepError;
 /// The variable that marks every child of one jm.
 const MARK: &str = "JM_SUPERVISED";
 
+/// How often one looks for marked processes, and how many looks in a row have to find none.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(50);
+const QUIET_LOOKS: u32 = 10;
+
 /// Knows which process groups jm has started, in a process that outlives it.
 #[derive(Debug, Clone)]
 pub struct Supervisor(Option<Arc<Watcher>>);
@@ -76,7 +80,8 @@ impl Supervisor {
             let mut pipe = watcher.pipe.lock().unwrap_or_else(PoisonError::into_inner);
             // A supervisor that is gone can watch nothing; the mark's net went with it, and jm's own handles still end
             // the children of every jm that is not killed.
-            drop(writeln!(pipe, "{sign}{}", group.as_raw_nonzero()));
+            // One write for the whole line, for each is a system call.
+            drop(pipe.write_all(format!("{sign}{}\n", group.as_raw_nonzero()).as_bytes()));
         }
     }
 }
@@ -100,15 +105,18 @@ pub fn supervise(mark: &str) {
     end_marked(mark);
 }
 
-/// Ends every process with the mark, until a look finds none: one that is just being started shows up a moment later.
+/// Ends every process with the mark, until several looks in a row find none: one that is just being started shows up a
+/// moment later.
 fn end_marked(mark: &str) {
     let entry = format!("{MARK}={mark}");
-    for _ in 0..20 {
+    let mut quiet = 0;
+    while quiet < QUIET_LOOKS {
         let found = marked(entry.as_bytes());
+        quiet = if found.is_empty() { quiet + 1 } else { 0 };
         for process in &found {
             let _ = kill_process(*process, Signal::KILL);
         }
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        std::thread::sleep(LOOK);
     }
 }
 
@@ -119,6 +127,7 @@ fn marked(entry: &[u8]) -> Vec<Pid> {
     processes
         .filter_map(|process| process.ok()?.file_name().to_str()?.parse::<i32>().ok())
         .filter(|id| {
+            // A zombie's environment is empty, so a process that is dead is not found for ever.
             std::fs::read(format!("/proc/{id}/environ"))
                 .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|variable| variable == entry))
         })

@@ -90,6 +90,10 @@ impl Kept {
     }
 }
 
+fn lines_in(bytes: &[u8]) -> usize {
+    bytes.split(|byte| *byte == b'\n').count() - 1
+}
+
 #[test]
 fn what_was_written_is_read_back_and_gone_on_from() {
     let kept = kept(&[1, 3, 2]);
@@ -132,7 +136,7 @@ fn a_file_cut_at_any_byte_keeps_every_whole_record() {
     let first = kept.bytes.iter().position(|byte| *byte == b'\n').expect("a line") + 1;
     for cut in first..kept.bytes.len() {
         let reading = kept.scan(&kept.bytes[..cut]).expect("readable");
-        let whole = kept.bytes[..cut].iter().filter(|byte| **byte == b'\n').count();
+        let whole = lines_in(&kept.bytes[..cut]);
         assert_eq!(reading.records, kept.records[..whole], "cut at {cut}");
         assert_eq!(reading.torn.is_some(), kept.bytes[cut - 1] != b'\n', "cut at {cut}");
     }
@@ -250,7 +254,7 @@ proptest! {
         let mut bytes = kept.bytes.clone();
         let at = place.index(bytes.len());
         bytes[at] ^= flip;
-        let line = kept.bytes[..at].iter().filter(|byte| **byte == b'\n').count() as u64 + 1;
+        let line = lines_in(&kept.bytes[..at]) as u64 + 1;
         match kept.scan(&bytes) {
             Ok(reading) => {
                 prop_assert!(line >= kept.last_batch, "damage in an earlier batch went unnoticed");

@@ -1,0 +1,146 @@
+//! What the engine costs beside its journal: a chain of 1,000 steps that do nothing, and 1,000 of them in parallel, each
+//! beside the bare syncs of a journal of the same shape, measured in the same run on the same disk.
+//!
+//! `cargo bench -p jm-run`; `JM_BENCH_DIR` names the disk, `JM_BENCH_STEPS` the number of steps.
+
+#![expect(clippy::print_stdout, reason = "a benchmark's result is what it prints")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a benchmark reads its own settings from the environment"
+)]
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jm_run::journal::FileJournal;
+use jm_run::{Run, RunDir, RunStatus, Silent, StateDir};
+
+/// How often each figure is taken; the best counts, for a disk is never faster than it is.
+const ROUNDS: usize = 5;
+
+fn main() {
+    let steps = std::env::var("JM_BENCH_STEPS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(1_000);
+    let temp = match std::env::var("JM_BENCH_DIR") {
+        Ok(dir) => tempfile::tempdir_in(dir),
+        Err(_) => tempfile::tempdir(),
+    };
+    let temp = temp.expect("a directory");
+    let state = StateDir::open(temp.path()).expect("opens");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("starts");
+    for (name, plan) in [("chain", chain(steps)), ("parallel", parallel(steps))] {
+        let measured: Vec<Measured> = (0..ROUNDS).map(|_| measure(&runtime, &state, &plan)).collect();
+        report(name, steps, &measured);
+    }
+}
+
+struct Measured {
+    engine: Duration,
+    syncs_alone: Duration,
+    syncs: usize,
+    records: usize,
+}
+
+fn chain(steps: usize) -> String {
+    let mut plan = head("chain");
+    for i in 0..steps {
+        let needs = if i > 0 {
+            format!(", needs: [s{}]", i - 1)
+        } else {
+            String::new()
+        };
+        plan.push_str(&format!("  - {{ id: s{i}, uses: test.noop{needs} }}\n"));
+    }
+    plan
+}
+
+fn parallel(steps: usize) -> String {
+    let mut plan = head("parallel");
+    for i in 0..steps {
+        plan.push_str(&format!("  - {{ id: s{i}, uses: test.noop }}\n"));
+    }
+    plan
+}
+
+fn head(name: &str) -> String {
+    format!("apiVersion: jm/v1\nname: {name}\nsteps:\n")
+}
+
+fn measure(runtime: &tokio::runtime::Runtime, state: &StateDir, text: &str) -> Measured {
+    let plan = jm_testkit::compile(text, &jm_testkit::registry());
+    let mut run = Run::new(plan, jm_testkit::info("bench"));
+    let dir = state.create_run(&run.info.id, text).expect("made");
+    run.files = Arc::new(dir.clone());
+    let mut journal = FileJournal::create(dir.path()).expect("created");
+    let began = Instant::now();
+    let end = runtime
+        .block_on(jm_run::run(&run, &[], &mut journal, &mut Silent))
+        .expect("runs");
+    let engine = began.elapsed();
+    assert_eq!(end, RunStatus::Completed);
+    drop(journal);
+    let batches = batches_of(&dir);
+    let began = Instant::now();
+    write_again(&dir.path().join("alone"), &batches);
+    Measured {
+        engine,
+        syncs_alone: began.elapsed(),
+        syncs: batches.len(),
+        records: dir.read().expect("read").records.len(),
+    }
+}
+
+/// The bytes of each batch, as they were written.
+fn batches_of(dir: &RunDir) -> Vec<Vec<u8>> {
+    let records = dir.read().expect("read").records;
+    let text = std::fs::read_to_string(dir.journal()).expect("read");
+    let mut batches: Vec<Vec<u8>> = Vec::new();
+    for (record, line) in records.iter().zip(text.split_inclusive('\n')) {
+        match batches.last_mut().filter(|_| record.seq != record.batch) {
+            Some(batch) => batch.extend_from_slice(line.as_bytes()),
+            None => batches.push(line.as_bytes().to_vec()),
+        }
+    }
+    batches
+}
+
+/// The journal's writes and syncs, and nothing else.
+fn write_again(path: &Path, batches: &[Vec<u8>]) {
+    let mut file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)
+        .expect("created");
+    for batch in batches {
+        file.write_all(batch).expect("written");
+        file.sync_data().expect("synced");
+    }
+}
+
+fn report(name: &str, steps: usize, measured: &[Measured]) {
+    let per_step = |duration: Duration| duration.as_secs_f64() * 1e3 / f64::from(u32::try_from(steps).expect("small"));
+    let beside = |m: &Measured| per_step(m.engine.saturating_sub(m.syncs_alone));
+    let ratio = |m: &Measured| m.engine.as_secs_f64() / m.syncs_alone.as_secs_f64();
+    for m in measured {
+        println!(
+            "{name}: {steps} steps, {} records, {} syncs: engine {:.1} ms, syncs alone {:.1} ms, ratio {:.2}, beside the syncs {:.3} ms a step",
+            m.records,
+            m.syncs,
+            m.engine.as_secs_f64() * 1e3,
+            m.syncs_alone.as_secs_f64() * 1e3,
+            ratio(m),
+            beside(m)
+        );
+    }
+    let best = measured.iter().map(ratio).fold(f64::INFINITY, f64::min);
+    let least = measured.iter().map(beside).fold(f64::INFINITY, f64::min);
+    println!("{name}: best ratio {best:.2}, least beside the syncs {least:.3} ms a step");
+}

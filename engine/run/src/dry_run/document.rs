@@ -1,0 +1,119 @@
+//! What a dry run gives out: a document with a schema.
+
+use jm_step::{Change, Effect, ErrorSummary, Grade, StepId, TargetName};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::guard::DataLoss;
+
+/// What a plan would do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DryRun {
+    /// The plan's name.
+    pub plan: String,
+    /// For people.
+    pub title: Option<String>,
+    /// Digest of the plan's text.
+    pub digest: String,
+    /// The targets' name.
+    pub targets_name: String,
+    /// Whether it goes on with a run instead of beginning one.
+    pub resumes: bool,
+    /// What was found.
+    pub verdict: DryVerdict,
+    /// The targets that the plan uses.
+    pub targets: Vec<TargetLook>,
+    /// The main steps, each after what it waits for.
+    pub steps: Vec<DryStep>,
+    /// The steps of `finally`.
+    pub finally: Vec<DryStep>,
+    /// The first step that cannot be taken back.
+    pub point_of_no_return: Option<StepId>,
+    /// What is promised for the recovery time, in seconds.
+    pub rto: Option<u64>,
+    /// What the critical path is expected to take, in seconds, where every step on it was run before.
+    pub expected: Option<u64>,
+    /// The data that would be lost, where a preview can say.
+    pub data_loss: Option<DataLoss>,
+    /// What a guard would refuse.
+    pub refusals: Vec<ErrorSummary>,
+}
+
+/// What a dry run comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DryVerdict {
+    /// Nothing was found that would stop it.
+    Ready,
+    /// A step would fail. Exit code 4.
+    WouldFail,
+    /// A guard would refuse it. Exit code 10.
+    Refused,
+}
+
+/// A target as it is found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TargetLook {
+    /// Which.
+    pub target: TargetName,
+    /// Whether it answers; `None` where nothing was read.
+    pub up: Option<bool>,
+    /// Whether the plan repairs it, so that it may be down.
+    pub repairs: bool,
+    /// What it said where it does not answer, or why it is not configured.
+    pub detail: Option<String>,
+}
+
+/// Whether a step would run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DryStatus {
+    /// It runs.
+    WillRun,
+    /// It runs or not: its `if` waits for something that is known only later.
+    MayRun,
+    /// It is not needed.
+    Skipped,
+    /// A step that it needs would fail.
+    Blocked,
+    /// It is done already, in the run that is resumed.
+    Done,
+    /// It was under way when the run broke off: the world is asked what became of it.
+    WillProbe,
+    /// It waits for a person.
+    Waits,
+}
+
+/// A step of a dry run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DryStep {
+    /// Its id.
+    pub id: StepId,
+    /// For people.
+    pub name: Option<String>,
+    /// Its step type.
+    pub uses: String,
+    /// The steps that come before it.
+    pub needs: Vec<StepId>,
+    /// The most that it does.
+    pub effect: Effect,
+    /// Whether it runs.
+    pub status: DryStatus,
+    /// How much what follows is worth.
+    pub grade: Grade,
+    /// Why it is skipped, blocked, or not certain.
+    pub because: Option<String>,
+    /// One line for people.
+    pub summary: Option<String>,
+    /// What it would change.
+    pub changes: Vec<Change>,
+    /// Its input: secrets masked, unknown parts as `(known after x)`.
+    pub input: Value,
+    /// Whether parts of the input are the predicted outputs of other steps.
+    pub predicted_input: bool,
+    /// The steps whose outputs it waits for.
+    pub waits_for: Vec<StepId>,
+    /// What will stop it.
+    pub error: Option<ErrorSummary>,
+}
