@@ -1,0 +1,74 @@
+//! Carrying a run out, or trying it dry: the one way that `jm plan run`, `jm plan resume` and `jm step run` share.
+
+use jm_run::journal::FileJournal;
+use jm_run::{Record, Run, RunDir, RunError, RunStatus};
+
+use crate::args::{DryRunFormat, RunOptions};
+use crate::commands::run as run_commands;
+use crate::commands::{Outcome, block_on};
+use crate::exit::{CommandError, Exit};
+use crate::report::{dry_run as shown, summary, terminal};
+use crate::ui::Ui;
+use crate::{launch, signals};
+
+/// Carries a run out to its end, or until it stops or waits, and sums it up.
+pub(super) async fn run(
+    mut run: Run,
+    directory: &RunDir,
+    prior: &[Record],
+    journal: &mut FileJournal,
+    options: &RunOptions,
+    json: bool,
+    ui: &Ui,
+) -> Outcome {
+    let screen = terminal::screen();
+    launch::invite(&mut run, &screen);
+    let signals = signals::listen().map_err(|error| CommandError::new(Exit::Bug, "cannot listen for signals").cause(&error))?;
+    run.stop = launch::heed(signals);
+    let mut reporter = launch::reporter(&run, options.events.as_ref(), &screen, launch::taken(prior), ui)?;
+    let ended = jm_run::run(&run, prior, journal, &mut reporter).await;
+    drop(reporter);
+    let status = ended.map_err(failed)?;
+    let records = directory.read().map_err(run_commands::unusable)?.records;
+    let summary = summary::of(&run.plan, &records, directory)?;
+    if json {
+        ui.out(summary.to_json());
+    } else {
+        summary.print(ui);
+    }
+    Ok(exit(status, &summary))
+}
+
+/// A run that is done and missed an objective is not as it should be.
+fn exit(status: RunStatus, summary: &summary::Summary) -> Exit {
+    match status {
+        RunStatus::Completed if summary.missed() => Exit::Degraded,
+        RunStatus::Failed if summary.refused() => Exit::Refused,
+        status => status.into(),
+    }
+}
+
+/// Shows what a run would do, or go on to do.
+pub(super) fn dry_run(run: &mut Run, prior: &[Record], format: DryRunFormat, ui: &Ui) -> Outcome {
+    // Sessions of a dry run start programs only to ask for their versions; they end with their handles.
+    let result = block_on(jm_run::dry_run(run, prior, &mut jm_run::Silent))?.map_err(failed)?;
+    shown::print(&result, &run.plan, format, ui);
+    Ok(shown::exit(&result))
+}
+
+/// The error for a run that could not begin or go on as a whole.
+fn failed(error: RunError) -> CommandError {
+    match error {
+        RunError::Journal(error) => run_commands::unusable(error),
+        RunError::LockLost(_) => CommandError::new(Exit::Locked, error.to_string()).hint("`jm lock show` tells who has it"),
+        RunError::Refused(summary) => (*summary).into(),
+        RunError::Preflight { ref problems } => {
+            let exit = if error.is_refusal() { Exit::Refused } else { Exit::Failed };
+            let hints = problems.iter().filter_map(|problem| problem.error.hint.clone()).collect::<Vec<_>>();
+            let wrapped = CommandError::new(exit, error.to_string());
+            if hints.is_empty() { wrapped } else { wrapped.hint(hints.join("; ")) }
+        }
+        RunError::Illegal(_) | RunError::OtherPlan { .. } => CommandError::state(error.to_string()).cause(&error),
+        RunError::Over(_) => CommandError::usage(error.to_string()),
+    }
+}

@@ -1,0 +1,108 @@
+//! `jm plan show`: what a plan takes, does and promises.
+
+use jm_plan::{Arguments, InputSpec, Mode, Plan, PlannedStep, Spanned, duration};
+use jm_step::Effect;
+use serde_json::{Value, json};
+
+use crate::args::{Format, ShowArgs};
+use crate::commands::Outcome;
+use crate::exit::Exit;
+use crate::report::table;
+use crate::session::Source;
+use crate::ui::{Style, Ui};
+
+pub(in crate::commands) fn show(args: &ShowArgs, ui: &Ui) -> Outcome {
+    let registry = crate::providers::registry();
+    let source = Source::read(&args.plan, args.targets.as_deref())?;
+    let plan = source.compile(&registry, &Arguments::none(), Mode::Validate, ui)?;
+    match args.format {
+        Format::Json => ui.out(format!("{:#}", document(&plan, &source))),
+        Format::Human => human(&plan, &source, ui),
+    }
+    Ok(Exit::Done)
+}
+
+fn human(plan: &Plan, source: &Source, ui: &Ui) {
+    ui.out(format!("{}  {}", ui.paint(Style::Bold, plan.name()), plan.title().unwrap_or_default()));
+    if let Some(description) = plan.description() {
+        ui.out(format!("  {}", description.trim()));
+    }
+    let objectives = plan.objectives();
+    let promised = [("RTO", objectives.rto), ("RPO", objectives.rpo), ("deadline", plan.deadline())];
+    for (name, promise) in promised {
+        if let Some(promise) = promise {
+            ui.out(format!("  {name:<9} {}", duration::show(promise)));
+        }
+    }
+    ui.out(format!("  {:<9} {}", "contacts", plan.contacts().join(", ")));
+    if let Some(step) = plan.point_of_no_return() {
+        ui.out(format!("  {:<9} `{step}` is the point of no return", "guard"));
+    }
+    inputs(source.inputs(), ui);
+    let rows: Vec<Vec<String>> = plan.all_steps().map(|step| row(plan, step)).collect();
+    ui.out("");
+    table::render(&["STEP", "USES", "EFFECT", "AFTER"], &rows, ui.width()).iter().for_each(|line| ui.out(line));
+}
+
+fn inputs(inputs: &[InputSpec], ui: &Ui) {
+    if inputs.is_empty() {
+        return;
+    }
+    let rows: Vec<Vec<String>> = inputs
+        .iter()
+        .map(|input| {
+            let default = input.default.as_ref().map_or_else(|| "required".to_owned(), |default| default.value.to_string());
+            vec![input.name.value.clone(), input.kind.name().to_owned(), default, input.description.clone().unwrap_or_default()]
+        })
+        .collect();
+    ui.out("");
+    table::render(&["INPUT", "TYPE", "DEFAULT", "MEANING"], &rows, ui.width()).iter().for_each(|line| ui.out(line));
+}
+
+fn row(plan: &Plan, step: &PlannedStep) -> Vec<String> {
+    let after = plan.dependencies(step.id.as_str()).iter().map(|dependency| dependency.step.as_str()).collect::<Vec<_>>();
+    let name = if step.in_finally { format!("{} (finally)", step.id) } else { step.id.to_string() };
+    vec![name, step.uses.clone(), effect(step.effect).to_owned(), after.join(", ")]
+}
+
+fn effect(effect: Effect) -> &'static str {
+    match effect {
+        Effect::ReadOnly => "looks",
+        Effect::Reversible => "changes",
+        Effect::Irreversible => "irreversible",
+    }
+}
+
+fn document(plan: &Plan, source: &Source) -> Value {
+    let seconds = |duration: Option<std::time::Duration>| duration.map(|duration| duration.as_secs());
+    json!({
+        "version": 1,
+        "name": plan.name(),
+        "title": plan.title(),
+        "description": plan.description(),
+        "file": plan.file(),
+        "digest": plan.digest(),
+        "rto_seconds": seconds(plan.objectives().rto),
+        "rpo_seconds": seconds(plan.objectives().rpo),
+        "contacts": plan.contacts(),
+        "repairs": plan.repairs(),
+        "targets": plan.targets_used(),
+        "point_of_no_return": plan.point_of_no_return(),
+        "inputs": source.inputs().iter().map(|input| json!({
+            "name": input.name.value,
+            "type": input.kind.name(),
+            "default": input.default.as_ref().map(|default: &Spanned<Value>| &default.value),
+            "description": input.description,
+        })).collect::<Vec<_>>(),
+        "steps": plan.all_steps().map(|step| json!({
+            "id": step.id,
+            "uses": step.uses,
+            "finally": step.in_finally,
+            "effect": step.effect,
+            "targets": step.bindings,
+            "if": step.when.as_ref().map(jm_plan::Expression::text),
+            "after": plan.dependencies(step.id.as_str()).iter().map(|dependency| &dependency.step).collect::<Vec<_>>(),
+            "undoes": step.undoes,
+        })).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,61 @@
+//! `jm plan validate`: all findings of all files at once, offline.
+
+use std::path::{Path, PathBuf};
+
+use jm_plan::{Arguments, Mode, PlanError};
+use jm_step::Registry;
+
+use crate::args::ValidateArgs;
+use crate::commands::Outcome;
+use crate::exit::{CommandError, Exit};
+use crate::project;
+use crate::report::findings::{self, Checked};
+use crate::ui::Ui;
+
+pub(in crate::commands) fn validate(args: &ValidateArgs, ui: &Ui) -> Outcome {
+    let registry = crate::providers::registry();
+    let paths = if args.files.is_empty() { vec![PathBuf::from("plans")] } else { args.files.clone() };
+    let files = project::yaml_files(&paths)?;
+    if files.is_empty() {
+        return Err(CommandError::usage("there is nothing to validate").hint("name plan files, or a directory that holds some"));
+    }
+    let checked =
+        files.iter().map(|file| check(file, args.targets.as_deref(), &registry)).collect::<Result<Vec<_>, _>>()?;
+    findings::print(ui, &checked, args.format);
+    Ok(match findings::totals(&checked) {
+        (0, 0) => Exit::Done,
+        (0, _) if !args.strict => Exit::Done,
+        _ => Exit::Invalid,
+    })
+}
+
+fn check(file: &Path, targets: Option<&Path>, registry: &Registry) -> Result<Checked, CommandError> {
+    let text = project::read(file)?;
+    let name = file.display().to_string();
+    let (kind, findings) = if project::is_targets(&text) {
+        ("targets", jm_plan::parse_targets(&name, &text).1)
+    } else {
+        ("plan", check_plan(file, &name, &text, targets, registry)?)
+    };
+    Ok(Checked { file: name, kind, findings })
+}
+
+fn check_plan(
+    file: &Path,
+    name: &str,
+    text: &str,
+    targets: Option<&Path>,
+    registry: &Registry,
+) -> Result<Vec<PlanError>, CommandError> {
+    let (document, _) = jm_plan::parse(name, text);
+    let targets = match project::targets_for(file, targets) {
+        Some(path) => Some(jm_plan::parse_targets(&path.display().to_string(), &project::read(&path)?).0),
+        None => None,
+    };
+    let now = jm_step::clock::now();
+    // What parsing found is among what compiling says.
+    Ok(match jm_plan::compile(&document, registry, &Arguments::none(), targets.as_ref(), Mode::Validate, now) {
+        Ok(compiled) => compiled.warnings,
+        Err(errors) => errors.into_errors(),
+    })
+}

@@ -1,0 +1,24 @@
+//! `jm run logs`: what the steps of a run wrote, attempt by attempt.
+
+use crate::args::LogsArgs;
+use crate::commands::Outcome;
+use crate::exit::{CommandError, Exit};
+use crate::launch;
+use crate::ui::{Style, Ui};
+
+pub(in crate::commands) fn logs(args: &LogsArgs, ui: &Ui) -> Outcome {
+    let run = super::find(&launch::state()?, args.run.as_deref())?;
+    let logs: Vec<_> =
+        run.logs().into_iter().filter(|(step, ..)| args.step.as_deref().is_none_or(|wanted| wanted == step.as_str())).collect();
+    if logs.is_empty() {
+        let of = args.step.as_ref().map(|step| format!("step `{step}` of ")).unwrap_or_default();
+        ui.say(format!("{of}run {} wrote nothing", run.id()));
+    }
+    for (step, attempt, path) in logs {
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| CommandError::state(format!("cannot read {}: {error}", path.display())))?;
+        ui.say(ui.paint(Style::Bold, &format!("== {step}, attempt {attempt}")));
+        text.lines().for_each(|line| ui.out(line));
+    }
+    Ok(Exit::Done)
+}

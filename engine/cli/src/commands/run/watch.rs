@@ -1,0 +1,55 @@
+//! `jm run watch`: follows a run that another jm carries out, by its journal.
+
+use std::time::Duration;
+
+use jm_plan::Plan;
+use jm_run::journal::Tail;
+use jm_run::{Event, RecordKind, Reporter, RunState};
+
+use crate::args::RunArgs;
+use crate::commands::Outcome;
+use crate::exit::Exit;
+use crate::launch;
+use crate::report::lines::Lines;
+use crate::report::terminal::{self, Outline, Terminal};
+use crate::ui::Ui;
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(200);
+
+pub(in crate::commands) fn watch(args: &RunArgs, ui: &Ui) -> Outcome {
+    let run = super::find(&launch::state()?, args.run.as_deref())?;
+    let mut tail = Tail::open(&run.journal()).map_err(super::unusable)?;
+    let mut state = RunState::default();
+    let prior = run.read().map_err(super::unusable)?;
+    let mut reporter = reporter(&launch::plan_of(&run, &prior.records, ui)?, ui);
+    loop {
+        // Asked before the last read: whatever was written until then is read below.
+        let alive = run.is_alive();
+        let records = tail.read().map_err(super::unusable)?;
+        for record in records {
+            state.apply(&record).map_err(|error| crate::exit::CommandError::state("the journal does not hang together").cause(&error))?;
+            let closed = matches!(record.kind, RecordKind::RunClosed { .. } | RecordKind::RunStopped { .. });
+            reporter.report(&Event::Recorded(record), &state);
+            if closed && !alive {
+                break;
+            }
+        }
+        reporter.tick();
+        if !alive {
+            drop(reporter);
+            ui.say(format!("run {} is {}", run.id(), super::status(&run, &state)));
+            return Ok(state.closed().map_or(Exit::Stopped, Exit::from));
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+fn reporter(plan: &Plan, ui: &Ui) -> Box<dyn Reporter> {
+    let outline = Outline::of(plan);
+    if ui.moving {
+        Box::new(Terminal::new(ui, outline, terminal::screen(), Duration::ZERO))
+    } else {
+        Box::new(Lines::new(ui, outline.column()))
+    }
+}

@@ -1,0 +1,77 @@
+//! `jm schema`: JSON Schemas for editors, checks and programs, generated from the Rust types.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use jm_step::AnyStepType;
+use serde_json::{Value, json};
+
+use crate::args::SchemaArgs;
+use crate::commands::Outcome;
+use crate::exit::{CommandError, Exit};
+use crate::ui::Ui;
+
+pub(super) fn schema(args: &SchemaArgs, ui: &Ui) -> Outcome {
+    let schemas = all();
+    if let Some(directory) = &args.write {
+        return write(&schemas, directory);
+    }
+    match &args.name {
+        None => schemas.keys().for_each(|name| ui.out(name)),
+        Some(name) => {
+            let found = schemas.get(name).ok_or_else(|| {
+                CommandError::usage(format!("there is no schema `{name}`")).hint("`jm schema` lists their names")
+            })?;
+            ui.out(text(found));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Every schema by its name: the path of its file below `schemas/` without `.schema.json`.
+fn all() -> BTreeMap<String, Value> {
+    let registry = crate::providers::registry();
+    let mut schemas = BTreeMap::from([
+        ("plan".to_owned(), jm_plan::schema::plan(&registry)),
+        ("targets".to_owned(), jm_plan::schema::targets(&registry)),
+        ("journal".to_owned(), jm_step::schema::of::<jm_run::Record>()),
+        ("events".to_owned(), jm_step::schema::of::<jm_run::Event>()),
+    ]);
+    for step_type in registry.step_types() {
+        schemas.insert(format!("steps/{}", step_type.name()), of_step(step_type.as_ref()));
+    }
+    schemas
+}
+
+/// A step type's schema: `with` and `outputs`, each with an `$id` of its own, so that what it defines stays inside it.
+fn of_step(step_type: &dyn AnyStepType) -> Value {
+    let id = |part: &str| format!("jm:steps/{}/{part}", step_type.name());
+    let embedded = |part: &str, mut schema: Value| {
+        schema["$id"] = Value::from(id(part));
+        schema
+    };
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": step_type.name(),
+        "description": step_type.summary(),
+        "type": "object",
+        "properties": { "with": { "$ref": id("input") }, "outputs": { "$ref": id("output") } },
+        "$defs": {
+            "input": embedded("input", step_type.input_schema()),
+            "output": embedded("output", step_type.output_schema()),
+        },
+    })
+}
+
+fn write(schemas: &BTreeMap<String, Value>, directory: &Path) -> Outcome {
+    for (name, schema) in schemas {
+        let file = directory.join(format!("{name}.schema.json"));
+        let written = file.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&file, text(schema) + "\n"));
+        written.map_err(|error| CommandError::usage(format!("cannot write {}: {error}", file.display())))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn text(schema: &Value) -> String {
+    format!("{schema:#}")
+}

@@ -1,0 +1,41 @@
+//! `jm step list`.
+
+use jm_step::AnyStepType;
+use serde_json::json;
+
+use crate::args::{Format, StepListArgs};
+use crate::commands::Outcome;
+use crate::exit::Exit;
+use crate::report::table;
+use crate::ui::Ui;
+
+#[expect(clippy::unnecessary_wraps, reason = "every command has this form")]
+pub(in crate::commands) fn list(args: &StepListArgs, ui: &Ui) -> Outcome {
+    let registry = crate::providers::registry();
+    match args.format {
+        Format::Json => {
+            let types: Vec<_> = registry
+                .step_types()
+                .map(|one| json!({ "name": one.name(), "summary": one.summary(), "effect": one.most_effect(), "gate": one.is_gate() }))
+                .collect();
+            ui.out(format!("{:#}", json!({ "version": 1, "step_types": types })));
+        }
+        Format::Human => {
+            let rows: Vec<Vec<String>> = registry
+                .step_types()
+                .map(|one| vec![one.name().to_owned(), effect(one.as_ref()).to_owned(), one.summary().to_owned()])
+                .collect();
+            table::render(&["STEP TYPE", "EFFECT", "WHAT IT DOES"], &rows, ui.width()).iter().for_each(|line| ui.out(line));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// The effect in the words of people.
+pub(super) fn effect(step_type: &dyn AnyStepType) -> &'static str {
+    match step_type.most_effect() {
+        jm_step::Effect::ReadOnly => "looks",
+        jm_step::Effect::Reversible => "changes",
+        jm_step::Effect::Irreversible => "irreversible",
+    }
+}

@@ -1,0 +1,108 @@
+//! The environment: read here, and nowhere else.
+
+use std::path::PathBuf;
+
+use jm_step::Environment;
+
+/// The largest file that a `NAME_FILE` variable or a `file:` reference may name. Keys and passwords are short.
+const LARGEST_SECRET: u64 = 64 * 1024;
+
+/// A variable's value, where it is set and is text.
+#[expect(clippy::disallowed_methods, reason = "this is the module that owns the environment")]
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Whether a variable is set to anything at all.
+pub(crate) fn is_set(name: &str) -> bool {
+    variable(name).is_some_and(|value| !value.is_empty())
+}
+
+/// The whole environment, as it is handed on to connections and children. What is not text is left out.
+pub(crate) fn snapshot() -> Environment {
+    let text = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Environment::new(text)
+}
+
+/// A variable for a targets file: `NAME`, else the content of the file that `NAME_FILE` names.
+pub(crate) fn lookup(environment: &Environment, name: &str) -> Result<Option<String>, String> {
+    if let Some(value) = environment.get(name) {
+        return Ok(Some(value.to_owned()));
+    }
+    match environment.get(&format!("{name}_FILE")) {
+        Some(path) => read_secret(path).map(Some).map_err(|error| format!("{name}_FILE: {error}")),
+        None => Ok(None),
+    }
+}
+
+/// A secret by its reference, `env:NAME` or `file:PATH`.
+pub(crate) fn resolve(environment: &Environment, reference: &str) -> Result<String, String> {
+    match reference.split_once(':') {
+        Some(("env", name)) => environment.get(name).map(str::to_owned).ok_or_else(|| format!("variable {name} is not set")),
+        Some(("file", path)) => read_secret(path),
+        _ => Err("a secret is given as `env:NAME` or `file:PATH`".to_owned()),
+    }
+}
+
+/// The content of a file without the one line end that editors add, as `gpg --passphrase-file` reads it.
+fn read_secret(path: &str) -> Result<String, String> {
+    let cannot = |error: std::io::Error| format!("cannot read {path}: {error}");
+    if std::fs::metadata(path).map_err(cannot)?.len() > LARGEST_SECRET {
+        return Err(format!("{path} is larger than any secret ({LARGEST_SECRET} bytes)"));
+    }
+    let mut text = std::fs::read_to_string(path).map_err(cannot)?;
+    if text.ends_with('\n') {
+        text.pop();
+    }
+    Ok(text)
+}
+
+/// Where runs are kept: `JM_STATE`, else `jm` under the user's state directory.
+pub(crate) fn state_dir() -> Option<PathBuf> {
+    let set = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("JM_STATE")
+        .or_else(|| set("XDG_STATE_HOME").map(|base| base.join("jm")))
+        .or_else(|| set("HOME").map(|home| home.join(".local/state/jm")))
+}
+
+/// Who is at work, such as `ada@bastion`, for the journal.
+pub(crate) fn who() -> String {
+    let user = variable("USER").or_else(|| variable("LOGNAME")).unwrap_or_else(|| "unknown".to_owned());
+    format!("{user}@{}", host())
+}
+
+/// This machine's name.
+pub(crate) fn host() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| variable("HOSTNAME"));
+    host.as_deref().map_or("unknown", str::trim).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(variables: &[(&str, &str)]) -> Environment {
+        Environment::new(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+    }
+
+    #[test]
+    fn a_file_stands_in_for_an_unset_variable() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), "from the file\n\n").expect("written");
+        let path = file.path().to_str().expect("text");
+        let both = environment(&[("KEY", "from the variable"), ("KEY_FILE", path)]);
+        assert_eq!(lookup(&both, "KEY"), Ok(Some("from the variable".to_owned())));
+        let file_only = environment(&[("KEY_FILE", path)]);
+        assert_eq!(lookup(&file_only, "KEY"), Ok(Some("from the file\n".to_owned())), "one line end goes, not two");
+        assert_eq!(lookup(&environment(&[]), "KEY"), Ok(None));
+        assert!(lookup(&environment(&[("KEY_FILE", "/nowhere")]), "KEY").expect_err("missing").contains("KEY_FILE"));
+    }
+
+    #[test]
+    fn a_secret_is_a_reference() {
+        let known = environment(&[("TOKEN", "t")]);
+        assert_eq!(resolve(&known, "env:TOKEN"), Ok("t".to_owned()));
+        assert!(resolve(&known, "env:OTHER").is_err());
+        assert!(resolve(&known, "plain").expect_err("a value").contains("env:NAME"));
+    }
+}

@@ -1,0 +1,83 @@
+//! The person at the terminal: asked before the start, by guards and by steps, while the display stands still.
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use futures::future::{BoxFuture, FutureExt};
+use indicatif::MultiProgress;
+use jm_plan::duration;
+use jm_run::{Consent, GuardQuestion, Person};
+use jm_step::{Answer, StepId};
+
+/// Somebody who sits at the terminal.
+pub(crate) struct AtTerminal {
+    screen: MultiProgress,
+    who: String,
+}
+
+/// Whether somebody can be asked: both ends of the conversation have to be a terminal.
+pub(crate) fn is_there() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+impl AtTerminal {
+    /// `screen` is what moves, and has to stand still for a question.
+    pub(crate) fn new(screen: MultiProgress, who: String) -> Self {
+        Self { screen, who }
+    }
+
+    async fn ask(&self, question: String) -> Option<bool> {
+        let screen = self.screen.clone();
+        // Reading a line blocks, and cannot be cancelled; the runtime's own threads must go on meanwhile.
+        tokio::task::spawn_blocking(move || screen.suspend(|| yes_or_no(&question))).await.ok().flatten()
+    }
+}
+
+impl Person for AtTerminal {
+    fn consent<'a>(&'a self, question: &'a GuardQuestion) -> BoxFuture<'a, Consent> {
+        async move {
+            match self.ask(in_words(question)).await {
+                Some(true) => Consent::Yes { who: self.who.clone() },
+                Some(false) => Consent::No,
+                None => Consent::Absent,
+            }
+        }
+        .boxed()
+    }
+
+    fn answer<'a>(&'a self, step: &'a StepId, question: &'a str) -> BoxFuture<'a, Option<Answer>> {
+        async move {
+            let approved = self.ask(format!("step `{step}` asks: {question}")).await?;
+            Some(Answer { approved, who: self.who.clone(), at: jm_step::clock::now(), reason: None })
+        }
+        .boxed()
+    }
+}
+
+fn in_words(question: &GuardQuestion) -> String {
+    match question {
+        GuardQuestion::Protected { targets, steps } => {
+            let steps: Vec<String> = steps.iter().map(|step| format!("`{step}`")).collect();
+            format!("targets `{targets}` are protected, and {} cannot be taken back. Go on?", steps.join(", "))
+        }
+        GuardQuestion::DataLoss { step, loss } => format!(
+            "`{step}` makes it final that {} of data are lost, from {} on. Go on?",
+            duration::show(loss.window()),
+            loss.recovery_point
+        ),
+    }
+}
+
+/// Asks until the answer is a yes or a no. `None` where nobody answers any more.
+pub(crate) fn yes_or_no(question: &str) -> Option<bool> {
+    let mut answers = std::io::stdin().lock().lines();
+    loop {
+        let mut to = std::io::stderr().lock();
+        write!(to, "{question} [yes/no] ").and_then(|()| to.flush()).ok()?;
+        drop(to);
+        match answers.next()?.ok()?.trim().to_lowercase().as_str() {
+            "yes" | "y" => return Some(true),
+            "no" | "n" => return Some(false),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Files: plans, and the targets files beside them.
+
+use std::path::{Path, PathBuf};
+
+use crate::exit::{CommandError, Exit};
+
+/// The targets file that a plan uses where none is named.
+const TARGETS: &str = "targets.yaml";
+/// The largest file that is read as a plan. jm-plan has a limit of its own; this one spares the memory.
+const LARGEST: u64 = 16 * 1024 * 1024;
+
+/// The text of a plan or targets file.
+pub(crate) fn read(path: &Path) -> Result<String, CommandError> {
+    let shown = path.display();
+    let cannot = |error: std::io::Error| {
+        let wrong = CommandError::new(Exit::Usage, format!("cannot read {shown}: {error}"));
+        match error.kind() {
+            std::io::ErrorKind::NotFound => wrong.hint("`jm plan list` shows the plans below `plans`"),
+            _ => wrong,
+        }
+    };
+    if std::fs::metadata(path).map_err(cannot)?.len() > LARGEST {
+        return Err(CommandError::new(Exit::Invalid, format!("{shown} is larger than any plan ({LARGEST} bytes)")));
+    }
+    std::fs::read_to_string(path).map_err(cannot)
+}
+
+/// The targets file for a plan: the one that is named, else `targets.yaml` beside the plan, where it is there.
+pub(crate) fn targets_for(plan: &Path, named: Option<&Path>) -> Option<PathBuf> {
+    let beside = || Some(plan.with_file_name(TARGETS)).filter(|file| file.is_file());
+    named.map(Path::to_path_buf).or_else(beside)
+}
+
+/// The targets file for a step that has no plan: the one that is named, else `targets.yaml` here or in `plans`.
+pub(crate) fn targets_here(named: Option<&Path>) -> Option<PathBuf> {
+    let here = || [PathBuf::from(TARGETS), Path::new("plans").join(TARGETS)].into_iter().find(|file| file.is_file());
+    named.map(Path::to_path_buf).or_else(here)
+}
+
+/// The YAML files that paths name: a file itself, of a directory those below it, by name.
+pub(crate) fn yaml_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CommandError> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            collect(path, &mut files)?;
+        } else {
+            files.push(path.clone());
+        }
+    }
+    Ok(files)
+}
+
+fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> Result<(), CommandError> {
+    let cannot = |error: std::io::Error| CommandError::usage(format!("cannot list {}: {error}", directory.display()));
+    let entries = std::fs::read_dir(directory).map_err(cannot)?;
+    let mut entries: Vec<PathBuf> = entries.collect::<Result<Vec<_>, _>>().map_err(cannot)?.into_iter().map(|entry| entry.path()).collect();
+    entries.sort();
+    for entry in entries {
+        let hidden = entry.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with('.'));
+        let yaml = entry.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+        if entry.is_dir() && !hidden {
+            collect(&entry, files)?;
+        } else if yaml && !hidden {
+            files.push(entry);
+        }
+    }
+    Ok(())
+}
+
+/// Whether the text is that of a targets file rather than a plan's: it says `kind: Targets` at its top level.
+pub(crate) fn is_targets(text: &str) -> bool {
+    text.lines().any(|line| line.strip_prefix("kind:").is_some_and(|kind| kind.split('#').next().is_some_and(|kind| kind.trim().trim_matches(['"', '\'']) == "Targets")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_told_apart_by_their_top_level() {
+        assert!(is_targets("apiVersion: jm/v1\nkind: Targets # for production\n"));
+        assert!(!is_targets("apiVersion: jm/v1\nname: x\nsteps:\n  - kind: Targets\n"));
+    }
+
+    #[test]
+    fn directories_are_walked_in_order_and_hidden_files_left_alone() {
+        let root = tempfile::tempdir().expect("a directory");
+        for file in ["b.yaml", "a.yml", "sub/c.yaml", ".hidden/d.yaml", "notes.md"] {
+            let path = root.path().join(file);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+            std::fs::write(path, "").expect("written");
+        }
+        let found = yaml_files(&[root.path().to_path_buf()]).expect("listed");
+        let names: Vec<_> = found.iter().map(|file| file.strip_prefix(root.path()).expect("below").display().to_string()).collect();
+        assert_eq!(names, ["a.yml", "b.yaml", "sub/c.yaml"]);
+    }
+}

@@ -1,0 +1,11 @@
+//! How findings, runs and dry runs are shown: each form in a file of its own.
+
+pub(crate) mod dry_run;
+pub(crate) mod findings;
+pub(crate) mod json;
+pub(crate) mod lines;
+pub(crate) mod summary;
+pub(crate) mod table;
+pub(crate) mod terminal;
+pub(crate) mod time;
+pub(crate) mod words;

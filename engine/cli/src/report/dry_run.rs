@@ -1,0 +1,230 @@
+//! A dry run: for people, as a document, and as Markdown for a pull request, the same for the same plan and world.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use jm_plan::{Plan, duration as written, export};
+use jm_run::{DataLoss, DryRun, DryStatus, DryStep, DryVerdict};
+use jm_step::{Action, Change, Effect, Grade};
+use serde_json::{Value, json};
+
+use crate::args::DryRunFormat;
+use crate::exit::Exit;
+use crate::report::{table, time, words};
+use crate::ui::{Style, Ui};
+
+/// Prints a dry run.
+pub(crate) fn print(result: &DryRun, plan: &Plan, format: DryRunFormat, ui: &Ui) {
+    match format {
+        DryRunFormat::Human => human(result, ui),
+        DryRunFormat::Json => {
+            let mut document = json!(result);
+            document["version"] = Value::from(1);
+            ui.out(format!("{document:#}"));
+        }
+        DryRunFormat::Markdown => ui.out(markdown(result, plan).trim_end()),
+    }
+}
+
+/// The exit code that the run itself would be refused or fail with.
+pub(crate) fn exit(result: &DryRun) -> Exit {
+    match result.verdict {
+        DryVerdict::Ready => Exit::Done,
+        DryVerdict::WouldFail => Exit::Failed,
+        DryVerdict::Refused => Exit::Refused,
+    }
+}
+
+/// The grade of a step, or why it has none.
+fn grade(step: &DryStep) -> (&'static str, Option<Style>) {
+    match (step.status, step.grade) {
+        (_, Grade::WouldFail) => ("WOULD FAIL", Some(Style::Red)),
+        (DryStatus::Skipped, _) => ("skipped", Some(Style::Dim)),
+        (DryStatus::Blocked, _) => ("blocked", Some(Style::Yellow)),
+        (DryStatus::Done, _) => ("done", Some(Style::Green)),
+        (DryStatus::WillProbe, _) => ("to probe", Some(Style::Yellow)),
+        (DryStatus::Waits, _) => ("waits", Some(Style::Yellow)),
+        (_, Grade::Verified) => ("verified", Some(Style::Green)),
+        (_, Grade::Computed) => ("computed", None),
+        (_, Grade::Declared) => ("declared", None),
+        (_, Grade::Unknown) => ("unknown", Some(Style::Yellow)),
+    }
+}
+
+fn human(result: &DryRun, ui: &Ui) {
+    let column = result.steps.iter().chain(&result.finally).map(|step| step.id.as_str().len()).max().unwrap_or(0);
+    ui.out(format!("{} {}", ui.paint(Style::Bold, "dry run of"), ui.paint(Style::Bold, &result.plan)));
+    targets(result, ui);
+    ui.out("");
+    for step in &result.steps {
+        if result.point_of_no_return.as_ref() == Some(&step.id) {
+            ui.out(ui.paint(Style::Yellow, "-- point of no return --"));
+        }
+        of_step(step, column, ui);
+    }
+    if !result.finally.is_empty() {
+        ui.out("finally");
+        result.finally.iter().for_each(|step| of_step(step, column, ui));
+    }
+    ui.out("");
+    for refusal in &result.refusals {
+        ui.out(format!("{} {}", ui.paint(Style::Red, "REFUSED"), words::error(ui, refusal).join("\n        ")));
+    }
+    promises(result).iter().for_each(|line| ui.out(line));
+    ui.out(verdict(result));
+}
+
+fn targets(result: &DryRun, ui: &Ui) {
+    for target in &result.targets {
+        let how = match (target.up, &target.detail) {
+            (Some(true), _) => "up".to_owned(),
+            (Some(false), Some(detail)) if target.repairs => format!("down, and the plan repairs it: {detail}"),
+            (Some(false), Some(detail)) => format!("DOWN: {detail}"),
+            (_, Some(detail)) => format!("not configured: {detail}"),
+            _ => "not read".to_owned(),
+        };
+        ui.out(format!("  target {:<10} {how}", target.target.as_str()));
+    }
+}
+
+fn of_step(step: &DryStep, column: usize, ui: &Ui) {
+    let (word, style) = grade(step);
+    let word = style.map_or_else(|| format!("{word:<10}"), |style| ui.paint(style, &format!("{word:<10}")));
+    let may = if step.status == DryStatus::MayRun { "may run: " } else { "" };
+    let said = step.summary.clone().or_else(|| step.because.clone()).unwrap_or_default();
+    let irreversible = if step.effect == Effect::Irreversible { " (irreversible)" } else { "" };
+    ui.out(format!("{word} {:<column$}  {may}{said}{irreversible}", step.id.as_str()).trim_end());
+    let indent = " ".repeat(11);
+    step.changes.iter().for_each(|change| ui.out(format!("{indent}{}", one_line(change))));
+    if step.summary.is_some()
+        && let Some(because) = &step.because
+    {
+        ui.out(format!("{indent}{because}"));
+    }
+    if let Some(error) = &step.error {
+        words::error(ui, error).iter().for_each(|line| ui.out(format!("{indent}{line}")));
+    }
+    if step.grade == Grade::Unknown && step.status == DryStatus::WillRun {
+        ui.out(format!("{indent}with {}", table::shorten(&step.input.to_string(), ui.width().saturating_sub(17))));
+    }
+}
+
+/// A change as a diff on one line: `~ deployment/web {"replicas":3} -> {"replicas":0}`.
+fn one_line(change: &Change) -> String {
+    let mark = match change.action {
+        Action::Create => '+',
+        Action::Update => '~',
+        Action::Delete => '-',
+        Action::Send => '>',
+    };
+    let mut line = format!("{mark} {}", change.object);
+    match (&change.before, &change.after) {
+        (Some(before), Some(after)) => drop(write!(line, "  {before} -> {after}")),
+        (None, Some(after)) if !after.is_null() => drop(write!(line, "  {after}")),
+        (Some(before), None) => drop(write!(line, "  {before}")),
+        _ => {}
+    }
+    line
+}
+
+fn promises(result: &DryRun) -> Vec<String> {
+    let shown = |seconds: u64| written::show(Duration::from_secs(seconds));
+    let mut lines = Vec::new();
+    if let Some(rto) = result.rto {
+        let expected = result.expected.map_or_else(
+            || "no earlier run tells how long it takes".to_owned(),
+            |expected| format!("expected {}{}", shown(expected), if expected > rto { ", over it" } else { "" }),
+        );
+        lines.push(format!("RTO {}: {expected}", shown(rto)));
+    }
+    if let Some(loss) = &result.data_loss {
+        lines.push(lost(loss));
+    }
+    lines
+}
+
+fn lost(loss: &DataLoss) -> String {
+    let objective = loss.objective.map_or_else(|| "-".to_owned(), |seconds| written::show(Duration::from_secs(seconds)));
+    let over = if loss.is_missed() { ", MORE THAN PROMISED" } else { "" };
+    let point = loss.recovery_point.strftime("%Y-%m-%d %H:%M:%SZ");
+    format!("RPO {objective}: data as of {point} comes back, {} would be lost{over}", time::duration(loss.window()))
+}
+
+fn verdict(result: &DryRun) -> String {
+    let count = |word: &str| result.steps.iter().chain(&result.finally).filter(|step| grade(step).0 == word).count();
+    let words = ["verified", "computed", "declared", "unknown", "skipped", "blocked", "WOULD FAIL"];
+    let counts: Vec<String> = words.iter().filter(|word| count(word) > 0).map(|word| format!("{} {word}", count(word))).collect();
+    let verdict = match result.verdict {
+        DryVerdict::Ready => "nothing found that would stop it",
+        DryVerdict::WouldFail => "it WOULD FAIL",
+        DryVerdict::Refused => "a guard REFUSES it",
+    };
+    format!("{verdict}; {}", counts.join(", "))
+}
+
+fn markdown(result: &DryRun, plan: &Plan) -> String {
+    let mut text = String::new();
+    let mut line = |words: String| {
+        text.push_str(&words);
+        text.push('\n');
+    };
+    line(format!("## `{}` {}", result.plan, escape(result.title.as_deref().unwrap_or_default())));
+    line(String::new());
+    line(format!("**{}** Targets `{}`.", escape(&verdict(result)), result.targets_name));
+    line(String::new());
+    for refusal in &result.refusals {
+        line(format!("- refused: {}", escape(&refusal.message)));
+    }
+    if let Some(loss) = &result.data_loss {
+        let objective = loss.objective.map_or_else(|| "-".to_owned(), |seconds| written::show(Duration::from_secs(seconds)));
+        // The window grows by the minute; what a reviewer needs is whether the promise holds.
+        line(format!("- RPO {objective}: {}", if loss.is_missed() { "**missed**" } else { "met" }));
+    }
+    if let Some(step) = &result.point_of_no_return {
+        line(format!("- point of no return: `{step}`"));
+    }
+    line(String::new());
+    line("| grade | step | what it would do |".to_owned());
+    line("| --- | --- | --- |".to_owned());
+    result.steps.iter().chain(&result.finally).for_each(|step| line(markdown_row(step)));
+    line(String::new());
+    line("<details><summary>graph</summary>".to_owned());
+    line(String::new());
+    line("```mermaid".to_owned());
+    line(export::mermaid(plan).trim_end().to_owned());
+    line("```".to_owned());
+    line("</details>".to_owned());
+    text
+}
+
+fn markdown_row(step: &DryStep) -> String {
+    let (word, _) = grade(step);
+    let word = if step.grade == Grade::WouldFail { format!("**{word}**") } else { word.to_owned() };
+    let mut said: Vec<String> = step.summary.iter().chain(&step.because).map(|text| escape(text)).collect();
+    said.extend(step.changes.iter().map(|change| format!("`{}`", one_line(change).replace('`', "'"))));
+    said.extend(step.error.iter().map(|error| escape(&error.message)));
+    said.extend(step.error.iter().filter_map(|error| error.hint.as_deref()).map(|hint| format!("hint: {}", escape(hint))));
+    format!("| {word} | `{}` | {} |", step.id, said.join("<br>"))
+}
+
+/// Text of the world in a table of ours: it can end neither the cell nor the comment.
+fn escape(text: &str) -> String {
+    text.replace('|', "\\|").replace('<', "&lt;").replace('\n', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_reads_as_a_diff() {
+        let update = Change::update("deployment/web", json!({ "replicas": 3 }), json!({ "replicas": 0 }));
+        assert_eq!(one_line(&update), "~ deployment/web  {\"replicas\":3} -> {\"replicas\":0}");
+        assert_eq!(one_line(&Change::delete("database `x`")), "- database `x`");
+    }
+
+    #[test]
+    fn text_of_the_world_cannot_leave_its_cell() {
+        assert_eq!(escape("a|b\n<img>"), "a\\|b &lt;img>");
+    }
+}

@@ -1,0 +1,121 @@
+//! What happened, in the words that every form of a report uses.
+
+use std::time::Duration;
+
+use jm_run::journal::{Then, Verdict, Why};
+use jm_run::{Record, RecordKind, RunState};
+use jm_step::{ErrorSummary, StepId};
+
+use crate::report::time;
+use crate::ui::{Style, Ui};
+
+/// The longest word of [`Line::word`].
+pub(crate) const WORD: usize = 8;
+
+/// One line of a report: a word that the eye finds, who it is about, and what there is to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Line {
+    /// `done`, `FAILED`, `skipped`, …: readable without colour.
+    pub(crate) word: &'static str,
+    /// How it stands out.
+    pub(crate) style: Option<Style>,
+    /// The step; empty for the run.
+    pub(crate) who: String,
+    /// The rest.
+    pub(crate) text: String,
+}
+
+impl Line {
+    fn new(word: &'static str, style: Option<Style>, who: &StepId, text: impl Into<String>) -> Self {
+        Self { word, style, who: who.to_string(), text: text.into() }
+    }
+
+    fn of_run(word: &'static str, style: Option<Style>, text: impl Into<String>) -> Self {
+        Self { word, style, who: String::new(), text: text.into() }
+    }
+
+    /// The line in columns, no wider than `width`.
+    pub(crate) fn render(&self, ui: &Ui, column: usize, width: usize) -> String {
+        let word = format!("{:<WORD$}", self.word);
+        let rest = if self.who.is_empty() { self.text.clone() } else { format!("{:<column$}  {}", self.who, self.text) };
+        let rest = super::table::shorten(&rest, width.saturating_sub(WORD + 1));
+        let word = self.style.map_or(word.clone(), |style| ui.paint(style, &word));
+        format!("{word} {rest}").trim_end().to_owned()
+    }
+}
+
+/// What a record says to people; nothing where it is only for jm. `state` is the state after it.
+pub(crate) fn of(record: &Record, state: &RunState) -> Option<Line> {
+    Some(match &record.kind {
+        RecordKind::StepSucceeded { step, .. } => Line::new("done", Some(Style::Green), step, spent(state, step)),
+        RecordKind::StepFailed { step, error, will_retry: Some(at), .. } => {
+            let wait = Duration::try_from(at.duration_since(record.at)).unwrap_or_default();
+            Line::new("retry", Some(Style::Yellow), step, format!("in {}: {}", time::duration(wait), error.message))
+        }
+        RecordKind::StepFailed { step, error, .. } => Line::new("FAILED", Some(Style::Red), step, error.message.clone()),
+        RecordKind::StepSkipped { step, because, .. } => Line::new("skipped", Some(Style::Dim), step, because.clone()),
+        RecordKind::StepBlocked { step, by } => Line::new("blocked", Some(Style::Yellow), step, format!("`{by}` did not succeed")),
+        RecordKind::StepUndone { step, by } => Line::new("undone", Some(Style::Yellow), step, format!("by `{by}`: a resume does it anew")),
+        RecordKind::StepAnew { step, because } => Line::new("anew", Some(Style::Dim), step, because.clone()),
+        RecordKind::StepDegraded { step, reason } => Line::new("degraded", Some(Style::Yellow), step, reason.clone()),
+        RecordKind::Probed { step, verdict, then } => Line::new("probed", Some(Style::Dim), step, probed(verdict, then)),
+        RecordKind::OperatorNeeded { step, why } => Line::new("WAITS", Some(Style::Yellow), step, waits(why)),
+        RecordKind::Operator(said) => {
+            let step = said.step.as_ref().map(|step| format!(" `{step}`")).unwrap_or_default();
+            let reason = said.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            Line::of_run("said", None, format!("{} by {}{step}{reason}", said.verb.as_str(), said.who))
+        }
+        RecordKind::DeadlinePassed {} => Line::of_run("deadline", Some(Style::Red), "is over: nothing new starts but `finally`"),
+        RecordKind::RunResumed { by, .. } => Line::of_run("resumed", None, format!("by {by}")),
+        _ => return None,
+    })
+}
+
+fn spent(state: &RunState, step: &StepId) -> String {
+    state.step(step.as_str()).and_then(|entry| Duration::try_from(entry.spent).ok()).map(time::duration).unwrap_or_default()
+}
+
+fn probed(verdict: &Verdict, then: &Then) -> String {
+    let found = match verdict {
+        Verdict::NotStarted => "nothing had happened".to_owned(),
+        Verdict::Running => "it is still going on".to_owned(),
+        Verdict::Partial { reason } => format!("partly done: {reason}"),
+        Verdict::Succeeded => "it had been done".to_owned(),
+        Verdict::Unknown { reason } => format!("cannot be told: {reason}"),
+    };
+    let next = match then {
+        Then::Adopt => "taken over",
+        Then::Wait { .. } => "waiting for it",
+        Then::Again { .. } => "running it again",
+        Then::Operator => "a person has to say",
+        Then::Fail => "no attempt is left",
+    };
+    format!("{found}; {next}")
+}
+
+/// Why a person is needed, and the commands that go on.
+pub(crate) fn waits(why: &Why) -> String {
+    match why {
+        Why::Approval { question } => question.clone(),
+        Why::Paused { error } => format!("paused after a failure: {}", error.message),
+        Why::Unclear { reason } => format!("it is not known whether it took effect: {reason}"),
+    }
+}
+
+/// The commands by which a person goes on with a step that waits.
+pub(crate) fn verbs(why: &Why, step: &StepId) -> String {
+    match why {
+        Why::Approval { .. } => format!("`jm run approve {step}` or `jm run reject {step}`"),
+        Why::Paused { .. } | Why::Unclear { .. } => {
+            format!("`jm run retry {step}`, `jm run skip {step}`, `jm run mark-done {step}` or `jm run abort`")
+        }
+    }
+}
+
+/// An error in full: what happened, what lies underneath, and what to do next.
+pub(crate) fn error(ui: &Ui, error: &ErrorSummary) -> Vec<String> {
+    let mut lines = vec![error.message.clone()];
+    lines.extend(error.causes.iter().filter(|cause| !error.message.contains(cause.as_str())).map(|cause| format!("because: {cause}")));
+    lines.extend(error.hint.iter().map(|hint| format!("{} {hint}", ui.paint(Style::Yellow, "hint:"))));
+    lines
+}

@@ -1,0 +1,123 @@
+//! What goes to the terminal: data on standard output, talk on standard error. Colour adds; it never carries meaning.
+
+use std::io::{IsTerminal, Write};
+
+use crate::args::{Color, Global};
+use crate::exit::CommandError;
+
+/// The terminal, or what stands in its place.
+#[derive(Debug, Clone)]
+pub(crate) struct Ui {
+    /// Whether talk may be coloured.
+    pub(crate) color: bool,
+    /// Whether only results and errors are wanted.
+    pub(crate) quiet: bool,
+    /// How much more is wanted.
+    pub(crate) verbose: u8,
+    /// Whether standard error is a terminal on which things may move.
+    pub(crate) moving: bool,
+}
+
+/// How a piece of text stands out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// Good.
+    Green,
+    /// To be looked at.
+    Yellow,
+    /// Bad.
+    Red,
+    /// Not so important.
+    Dim,
+    /// A heading.
+    Bold,
+}
+
+impl Style {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Green => "32",
+            Self::Yellow => "33",
+            Self::Red => "1;31",
+            Self::Dim => "2",
+            Self::Bold => "1",
+        }
+    }
+}
+
+impl Ui {
+    pub(crate) fn new(global: &Global) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let plain = crate::environment::is_set("NO_COLOR");
+        let dumb = crate::environment::variable("TERM").is_some_and(|term| term == "dumb");
+        Self {
+            color: match global.color {
+                Color::Always => true,
+                Color::Never => false,
+                Color::Auto => terminal && !plain && !dumb,
+            },
+            quiet: global.quiet,
+            verbose: global.verbose,
+            moving: terminal && !dumb && !global.quiet,
+        }
+    }
+
+    /// A terminal of which nothing is known: for processes that write to a log.
+    pub(crate) fn plain() -> Self {
+        Self { color: false, quiet: false, verbose: 0, moving: false }
+    }
+
+    /// Data: a line on standard output.
+    #[expect(clippy::unused_self, reason = "whoever prints has to be handed the terminal")]
+    pub(crate) fn out(&self, line: impl AsRef<str>) {
+        write_line(&mut std::io::stdout().lock(), line.as_ref());
+    }
+
+    /// Talk: a line on standard error, unless `--quiet`.
+    pub(crate) fn say(&self, line: impl AsRef<str>) {
+        if !self.quiet {
+            self.insist(line);
+        }
+    }
+
+    /// Talk that `--quiet` does not silence.
+    #[expect(clippy::unused_self, reason = "whoever prints has to be handed the terminal")]
+    pub(crate) fn insist(&self, line: impl AsRef<str>) {
+        write_line(&mut std::io::stderr().lock(), line.as_ref());
+    }
+
+    /// An error, what it comes from, and what to do next.
+    pub(crate) fn error(&self, error: &CommandError) {
+        if error.message.is_empty() {
+            return;
+        }
+        self.insist(format!("{} {}", self.paint(Style::Red, "error:"), error.message));
+        for cause in &error.causes {
+            self.insist(format!("  because: {cause}"));
+        }
+        if let Some(hint) = &error.hint {
+            self.insist(format!("{} {hint}", self.paint(Style::Yellow, "hint:")));
+        }
+    }
+
+    /// Something that does not stop the command, and that should be seen.
+    pub(crate) fn warn(&self, text: impl AsRef<str>) {
+        self.insist(format!("{} {}", self.paint(Style::Yellow, "warning:"), text.as_ref()));
+    }
+
+    /// The text in a style, where colour is wanted.
+    pub(crate) fn paint(&self, style: Style, text: &str) -> String {
+        if self.color { format!("\x1b[{}m{text}\x1b[0m", style.code()) } else { text.to_owned() }
+    }
+
+    /// Columns of the terminal; 100 where there is none.
+    #[expect(clippy::unused_self, reason = "whoever prints has to be handed the terminal")]
+    pub(crate) fn width(&self) -> usize {
+        terminal_size::terminal_size_of(std::io::stderr()).map_or(100, |(width, _)| usize::from(width.0))
+    }
+}
+
+/// A reader that has gone away (`jm run list | head -1`) is no failure of ours.
+fn write_line(to: &mut dyn Write, line: &str) {
+    drop(writeln!(to, "{line}").and_then(|()| to.flush()));
+}
