@@ -46,7 +46,8 @@ pub fn show(duration: Duration) -> String {
     let days = if left >= 2 * UNITS[1].1 { 1 } else { 2 };
     for (unit, size) in &UNITS[days..] {
         if left >= *size {
-            text.push_str(&format!("{}{unit}", left / size));
+            text.push_str(&(left / size).to_string());
+            text.push_str(unit);
             left %= size;
         }
     }

@@ -64,19 +64,15 @@ fn mermaid_box(step: &PlannedStep) -> String {
 
 /// What is worth saying of a step in a picture.
 fn notes(step: &PlannedStep, separator: &str) -> String {
-    let mut notes = String::new();
-    if step.effect == Effect::Irreversible {
-        notes += &format!("{separator}irreversible");
-    }
-    if step.when.is_some() {
-        notes += &format!("{separator}if …");
-    }
-    match step.on_failure {
-        OnFailure::Fail => {}
-        OnFailure::Continue => notes += &format!("{separator}may fail"),
-        OnFailure::Pause => notes += &format!("{separator}pauses on failure"),
-    }
-    notes
+    let failure = match step.on_failure {
+        OnFailure::Fail => None,
+        OnFailure::Continue => Some("may fail"),
+        OnFailure::Pause => Some("pauses on failure"),
+    };
+    let irreversible = (step.effect == Effect::Irreversible).then_some("irreversible");
+    let condition = step.when.as_ref().map(|_| "if …");
+    let notes = [irreversible, condition, failure];
+    notes.into_iter().flatten().flat_map(|note| [separator, note]).collect()
 }
 
 /// For Graphviz.

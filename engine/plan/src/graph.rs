@@ -1,5 +1,6 @@
 //! The graph of steps: circles, order, the longest way.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
@@ -103,8 +104,8 @@ impl Draft {
                 if edge.target() == start {
                     return Some(way_back(start, edge.weight(), &reached));
                 }
-                if !reached.contains_key(&edge.target()) {
-                    reached.insert(edge.target(), edge.weight());
+                if let Entry::Vacant(unseen) = reached.entry(edge.target()) {
+                    unseen.insert(edge.weight());
                     open.push_back(edge.target());
                 }
             }

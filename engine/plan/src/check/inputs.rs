@@ -198,7 +198,7 @@ fn mismatch(
         });
     }
     let item = |shapes: &[Shape<'_>]| -> Option<Kinds> {
-        let items = shapes.iter().flat_map(|shape| shape.items()).map(|shape| shape.kinds());
+        let items = shapes.iter().flat_map(|shape| shape.items()).map(Shape::kinds);
         items.reduce(|all, one| all | one)
     };
     let (mine, theirs) = (item(&is.shapes)?, item(&[wanted])?);

@@ -71,10 +71,10 @@ impl Beside<'_> {
         }
         let secret = shape.is_some_and(Shape::is_secret);
         match &part.kind {
-            PartKind::Expression(expression) if reads_secret(expression, self.plan) => {
-                if !secret || secret_form(expression.code()).is_none() {
-                    self.problems.push(exposed(expression));
-                }
+            PartKind::Expression(expression)
+                if reads_secret(expression, self.plan) && !(secret && secret_form(expression.code()).is_some()) =>
+            {
+                self.problems.push(exposed(expression));
             }
             PartKind::Text(pieces) => self.text(pieces),
             PartKind::Literal(value) if secret && is_telling(key) && value.as_str().is_some_and(plain_secret) => {
@@ -85,7 +85,9 @@ impl Beside<'_> {
             }
             PartKind::List(items) => {
                 let inner = shape.and_then(|shape| shape.items().first().copied());
-                items.iter().for_each(|item| self.part(key, item, inner));
+                for item in items {
+                    self.part(key, item, inner);
+                }
             }
             PartKind::Map(entries) => entries.iter().for_each(|(key, part)| {
                 self.part(&key.value, part, shape.and_then(|shape| shape.only_field(&key.value)));
@@ -234,7 +236,9 @@ fn target_secrets(part: &Part, shape: Option<Shape<'_>>, problems: &mut Problems
         }
         PartKind::List(items) => {
             let inner = shape.and_then(|shape| shape.items().first().copied());
-            items.iter().for_each(|item| target_secrets(item, inner, problems));
+            for item in items {
+                target_secrets(item, inner, problems);
+            }
         }
         PartKind::Map(entries) => {
             for (key, part) in entries {

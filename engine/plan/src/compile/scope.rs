@@ -60,7 +60,7 @@ impl CompileScope {
                     };
                     problems.push(
                         error
-                            .label(format!("declared here, without a default"))
+                            .label("declared here, without a default")
                             .help(format!("add `-i {name}={value}`")),
                     );
                 }

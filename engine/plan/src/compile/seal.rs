@@ -17,7 +17,7 @@ const MAX_PARALLEL: usize = 8;
 const ATTEMPTS: u32 = 3;
 const BASE: Duration = Duration::from_secs(2);
 const FACTOR: f64 = 2.0;
-const CAP: Duration = Duration::from_secs(60);
+const CAP: Duration = Duration::from_mins(1);
 const JITTER: f64 = 0.2;
 
 /// What a step can do, as far as its input is known.

@@ -105,35 +105,29 @@ impl<'n, 'p> Fields<'n, 'p> {
     }
 
     pub(crate) fn list(&mut self, node: &'n Node) -> Option<&'n [Node]> {
-        match &node.kind {
-            Kind::List(items) => Some(items),
-            _ => {
-                self.wrong(node, "a list");
-                None
-            }
+        if let Kind::List(items) = &node.kind {
+            return Some(items);
         }
+        self.wrong(node, "a list");
+        None
     }
 
     /// The entries of a mapping.
     pub(crate) fn entries(&mut self, node: &'n Node) -> Vec<(&'n Spanned<String>, &'n Node)> {
-        match &node.kind {
-            Kind::Map(entries) => entries.iter().map(|(key, value)| (key, value)).collect(),
-            _ => {
-                self.wrong(node, "a mapping");
-                Vec::new()
-            }
+        if let Kind::Map(entries) = &node.kind {
+            return entries.iter().map(|(key, value)| (key, value)).collect();
         }
+        self.wrong(node, "a mapping");
+        Vec::new()
     }
 
     /// Text; numbers and booleans are refused, for `version: 1.10` would come out as 1.1.
     pub(crate) fn as_text(&mut self, node: &Node) -> Option<Spanned<String>> {
-        match node.text() {
-            Some(text) => Some(Spanned::new(text.to_owned(), node.span)),
-            None => {
-                self.wrong(node, "text");
-                None
-            }
+        if let Some(text) = node.text() {
+            return Some(Spanned::new(text.to_owned(), node.span));
         }
+        self.wrong(node, "text");
+        None
     }
 
     pub(crate) fn spanned_text(&mut self, key: &str) -> Option<Spanned<String>> {
@@ -246,13 +240,11 @@ impl<'n, 'p> Fields<'n, 'p> {
 
     pub(crate) fn boolean(&mut self, key: &str) -> Option<bool> {
         let node = self.take(key)?;
-        match node.kind {
-            Kind::Bool(value) => Some(value),
-            _ => {
-                self.wrong(node, "`true` or `false`");
-                None
-            }
+        if let Kind::Bool(value) = node.kind {
+            return Some(value);
         }
+        self.wrong(node, "`true` or `false`");
+        None
     }
 
     /// A number between two others, both included.

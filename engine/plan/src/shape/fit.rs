@@ -113,7 +113,8 @@ impl Fitting<'_> {
             let nullable = declared
                 .and_then(|fields| fields.get(name))
                 .is_some_and(|schema| shape.at(schema).kinds().meets(Kinds::NULL));
-            if !given && !(nullable && map.contains_key(name)) {
+            let left_empty = nullable && map.contains_key(name);
+            if !(given || left_empty) {
                 fit.violations.push(missing(name, shape, at));
             }
         }

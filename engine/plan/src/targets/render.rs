@@ -13,7 +13,9 @@ use crate::code::Code;
 use crate::error::{PlanError, PlanErrors, Problems};
 use crate::parse::suggestion;
 use crate::shape::{Field, Shape, fit};
-use crate::template::{Evaluated, Expression, Part, PartKind, RenderError, TextPiece, evaluate, secret_form};
+use crate::template::{
+    Evaluated, Expression, Part, PartKind, Reference, RenderError, TextPiece, evaluate, secret_form,
+};
 
 /// Targets that are ready to be opened.
 #[derive(Clone)]
@@ -60,7 +62,7 @@ impl TargetsDocument {
         let mut digest = Sha256::new();
         for name in used {
             match self.target(name.as_str()) {
-                Some(spec) => self.one(spec, registry, lookup, &mut rendered, &mut digest, &mut problems),
+                Some(spec) => one(spec, registry, lookup, &mut rendered, &mut digest, &mut problems),
                 None => problems.push(self.unknown(name)),
             }
         }
@@ -81,53 +83,53 @@ impl TargetsDocument {
             "its targets are",
         ))
     }
+}
 
-    fn one(
-        &self,
-        spec: &TargetSpec,
-        registry: &Registry,
-        lookup: &dyn Fn(&str) -> Result<Option<String>, String>,
-        rendered: &mut RenderedTargets,
-        digest: &mut Sha256,
-        problems: &mut Problems,
-    ) {
-        let Some(connection) = registry.connection(&spec.provider.value) else {
-            return problems.push(unknown_provider(spec, registry));
-        };
-        let schema = connection.config_schema();
-        let shape = Shape::root(&schema);
-        let environment = Environment::new(lookup);
-        let mut rendering = Rendering {
-            environment: &environment,
-            errors: Vec::new(),
-            secrets: Vec::new(),
-            pointer: String::new(),
-            unknown: BTreeSet::new(),
-            places: BTreeMap::new(),
-        };
-        let config = rendering.part(&spec.config, Some(shape));
-        rendering.report_missing();
-        if let Some(reason) = spec
-            .optional
-            .then(|| not_configured(&config, shape, &environment))
-            .flatten()
-        {
-            rendered.not_configured.insert(spec.name.value.clone(), reason);
-            return;
-        }
-        rendering.check(&config, shape, spec);
-        digest_of(spec, &config, &rendering.secrets, digest);
-        rendered
-            .secrets
-            .extend(rendering.secrets.iter().map(|(_, secret)| secret.clone()));
-        problems.extend(rendering.errors);
-        rendered.targets.push(Target {
-            name: spec.name.value.clone(),
-            connection: connection.clone(),
-            config,
-            pinned: spec.identity.clone(),
-        });
+/// Renders one target into what is rendered already.
+fn one(
+    spec: &TargetSpec,
+    registry: &Registry,
+    lookup: &dyn Fn(&str) -> Result<Option<String>, String>,
+    rendered: &mut RenderedTargets,
+    digest: &mut Sha256,
+    problems: &mut Problems,
+) {
+    let Some(connection) = registry.connection(&spec.provider.value) else {
+        return problems.push(unknown_provider(spec, registry));
+    };
+    let schema = connection.config_schema();
+    let shape = Shape::root(&schema);
+    let environment = Environment::new(lookup);
+    let mut rendering = Rendering {
+        environment: &environment,
+        errors: Vec::new(),
+        secrets: Vec::new(),
+        pointer: String::new(),
+        unknown: BTreeSet::new(),
+        places: BTreeMap::new(),
+    };
+    let config = rendering.part(&spec.config, Some(shape));
+    rendering.report_missing();
+    if let Some(reason) = spec
+        .optional
+        .then(|| not_configured(&config, shape, &environment))
+        .flatten()
+    {
+        rendered.not_configured.insert(spec.name.value.clone(), reason);
+        return;
     }
+    rendering.check(&config, shape, spec);
+    digest_of(spec, &config, &rendering.secrets, digest);
+    rendered
+        .secrets
+        .extend(rendering.secrets.iter().map(|(_, secret)| secret.clone()));
+    problems.extend(rendering.errors);
+    rendered.targets.push(Target {
+        name: spec.name.value.clone(),
+        connection: connection.clone(),
+        config,
+        pinned: spec.identity.clone(),
+    });
 }
 
 pub(crate) fn unknown_provider(spec: &TargetSpec, registry: &Registry) -> PlanError {
@@ -271,28 +273,22 @@ impl Rendering<'_> {
 
     fn literal_secret(&mut self, fallback: Value) -> Value {
         if let Some(text) = fallback.as_str() {
-            self.keep_secret(&text.to_owned());
+            self.keep_secret(text);
         }
         fallback
     }
 
     fn typed(&mut self, text: &str, expression: &Expression, shape: Option<Shape<'_>>) -> Value {
         let Some(shape) = shape else { return Value::from(text) };
-        match typed(text, shape) {
-            Some(value) => value,
-            None => {
-                let message = format!("what `{}` gives is not {}", expression.text(), shape.kinds().shown());
-                let names: Vec<&str> = expression
-                    .references()
-                    .iter()
-                    .map(|reference| reference.name())
-                    .collect();
-                let error = PlanError::at(Code::MalformedVariable, expression.span(), message);
-                self.errors
-                    .push(error.help(format!("look at the value of `{}`", names.join("`, `"))));
-                self.give_up()
-            }
+        if let Some(value) = typed(text, shape) {
+            return value;
         }
+        let message = format!("what `{}` gives is not {}", expression.text(), shape.kinds().shown());
+        let names: Vec<&str> = expression.references().iter().map(Reference::name).collect();
+        let error = PlanError::at(Code::MalformedVariable, expression.span(), message);
+        self.errors
+            .push(error.help(format!("look at the value of `{}`", names.join("`, `"))));
+        self.give_up()
     }
 
     fn text(&mut self, pieces: &[TextPiece], shape: Option<Shape<'_>>) -> Value {

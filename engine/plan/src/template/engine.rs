@@ -178,7 +178,6 @@ pub(super) fn same_length_code(text: &str) -> String {
         match (code[at], quote) {
             (b'\\', Some(_)) => at += 1,
             (byte, Some(open)) if byte == open => quote = None,
-            (_, Some(_)) => {}
             (byte @ (b'\'' | b'"'), None) => quote = Some(byte),
             (b's', None) if begins_steps(&code, at) => {
                 at += "steps.".len();
@@ -190,6 +189,7 @@ pub(super) fn same_length_code(text: &str) -> String {
                 }
                 continue;
             }
+            // Inside quotes, or nothing that matters.
             _ => {}
         }
         at += 1;

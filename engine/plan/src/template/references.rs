@@ -85,14 +85,15 @@ impl Reference {
         };
         let mut text = root.to_owned();
         for (index, segment) in self.path.iter().enumerate() {
-            match segment {
+            let part = match segment {
                 Segment::Field(name) if index == 0 && self.root == Root::Steps => {
-                    text += &format!(".{}", name.replace('_', "-"))
+                    format!(".{}", name.replace('_', "-"))
                 }
-                Segment::Field(name) => text += &format!(".{name}"),
-                Segment::Index(at) => text += &format!("[{at}]"),
-                Segment::Dynamic => text += "[…]",
-            }
+                Segment::Field(name) => format!(".{name}"),
+                Segment::Index(at) => format!("[{at}]"),
+                Segment::Dynamic => "[…]".to_owned(),
+            };
+            text.push_str(&part);
         }
         text
     }
@@ -231,11 +232,9 @@ impl<L: Fn(Range<usize>) -> SourceSpan> Collector<'_, L> {
 
     fn path(&mut self, expr: &Expr<'_>, guarded: bool) {
         let mut path = Vec::new();
-        match self.unwind(expr, &mut path) {
-            Some(root) => self.rooted(root, path, guarded, expr),
-            None => {
-                // A field of something computed, such as `(a or b).c`: what is computed has its own references.
-            }
+        // A field of something computed, such as `(a or b).c`, has no root: what is computed has its own references.
+        if let Some(root) = self.unwind(expr, &mut path) {
+            self.rooted(root, path, guarded, expr);
         }
     }
 
@@ -319,6 +318,16 @@ impl<L: Fn(Range<usize>) -> SourceSpan> Collector<'_, L> {
     }
 }
 
+/// Whether an expression is a way from a name, and not from something computed.
+pub(super) fn is_way(expr: &Expr<'_>) -> bool {
+    match expr {
+        Expr::Var(_) => true,
+        Expr::GetAttr(attr) => is_way(&attr.expr),
+        Expr::GetItem(item) => is_way(&item.expr),
+        _ => false,
+    }
+}
+
 /// Where an expression begins: minijinja begins the span of `a.b` at the dot.
 fn start(expr: &Expr<'_>) -> usize {
     match expr {
@@ -397,9 +406,9 @@ pub(crate) struct SecretForm {
 /// Reads `inputs.x`, `env.X` and either with one `default('text')`. Anything else would do something with a secret.
 pub(crate) fn secret_form(code: &str) -> Option<SecretForm> {
     match parse_code(code).ok()? {
-        Expr::GetAttr(_) | Expr::GetItem(_) => Some(SecretForm { fallback: None }),
+        way if is_way(&way) => Some(SecretForm { fallback: None }),
         Expr::Filter(filter) if matches!(filter.name, "default" | "d") => {
-            let plain = matches!(filter.expr, Some(Expr::GetAttr(_) | Expr::GetItem(_)));
+            let plain = filter.expr.as_ref().is_some_and(is_way);
             match filter.args.as_slice() {
                 [] if plain => Some(SecretForm {
                     fallback: Some(serde_json::Value::from("")),

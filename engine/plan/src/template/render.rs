@@ -16,7 +16,7 @@ use crate::span::{line_and_column, range};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RenderError {
     /// The expression's place in the file.
-    pub place: Place,
+    pub place: Box<Place>,
     /// The expression.
     pub expression: String,
     /// What is the matter with it.
@@ -30,14 +30,14 @@ impl RenderError {
         let (line, column) = line_and_column(text, bytes.start);
         let (end_line, end_column) = line_and_column(text, bytes.end);
         Self {
-            place: Place {
+            place: Box::new(Place {
                 file: expression.source().name().to_owned(),
                 line,
                 column,
                 end_line,
                 end_column,
                 label: None,
-            },
+            }),
             expression: expression.text().to_owned(),
             message: message.into(),
         }
@@ -46,7 +46,7 @@ impl RenderError {
 
 impl fmt::Display for RenderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Place { file, line, column, .. } = &self.place;
+        let Place { file, line, column, .. } = self.place.as_ref();
         write!(
             f,
             "cannot evaluate `{}` ({file}:{line}:{column}): {}",

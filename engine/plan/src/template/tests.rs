@@ -144,7 +144,7 @@ fn unknown_parts_are_named_with_what_they_wait_for() {
         .map(|leaf| {
             (
                 leaf.pointer.as_str(),
-                leaf.waits_for.iter().map(|id| id.as_str()).collect(),
+                leaf.waits_for.iter().map(jm_step::StepId::as_str).collect(),
             )
         })
         .collect();

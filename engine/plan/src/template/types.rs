@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::Expression;
 use super::engine::parse_code;
-use super::references::{Reference, within};
+use super::references::{Reference, is_way, within};
 use crate::shape::{Kinds, Shape};
 
 /// A set of types, and the schemas that describe them where they come from one.
@@ -70,7 +70,7 @@ impl Expression {
     }
 
     /// The comparisons in it whose sides can never be of one type: both types.
-    pub(crate) fn odd_comparisons<'s>(&self, types: &dyn Types<'s>) -> Vec<(Kinds, Kinds)> {
+    pub(crate) fn odd_comparisons(&self, types: &dyn Types<'_>) -> Vec<(Kinds, Kinds)> {
         let inference = Inference {
             expression: self,
             types,
@@ -98,7 +98,7 @@ impl Expression {
             return Some(reference);
         }
         let tree = parse_code(self.code()).ok()?;
-        let plain = matches!(tree, Expr::GetAttr(_) | Expr::GetItem(_));
+        let plain = is_way(&tree);
         match self.references() {
             [reference] if plain => Some(reference),
             _ => None,
@@ -124,6 +124,7 @@ struct Inference<'a, 's> {
 impl<'s> Inference<'_, 's> {
     fn of(&self, expr: &Expr<'_>) -> Type<'s> {
         match expr {
+            Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_) if !is_way(expr) => Type::ANY,
             Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_) => {
                 let read = within(expr, self.expression.code(), self.expression.0.names);
                 read.last().map_or(Type::ANY, |reference| self.types.type_of(reference))

@@ -46,7 +46,7 @@ fn the_graph_is_as_written() {
             "health"
         ]
     );
-    assert_eq!(plan.point_of_no_return().map(|id| id.as_str()), Some("switch"));
+    assert_eq!(plan.point_of_no_return().map(jm_step::StepId::as_str), Some("switch"));
     assert_eq!(plan.step("restore").expect("there").effect, Effect::Reversible);
     assert_eq!(plan.step("restore").expect("there").retry.attempts, 1);
     let put_back = plan.step("put-back").expect("there");
@@ -57,7 +57,7 @@ fn the_graph_is_as_written() {
         .map(|dep| (dep.step.as_str(), dep.decided_by_if))
         .collect();
     assert_eq!(decided, [("look", false), ("quiesce", true), ("switch", true)]);
-    let dependents: Vec<&str> = plan.dependents("find").iter().map(|id| id.as_str()).collect();
+    let dependents: Vec<&str> = plan.dependents("find").iter().map(jm_step::StepId::as_str).collect();
     assert_eq!(dependents, ["quiesce", "restore", "verify"]);
 }
 
@@ -104,7 +104,7 @@ fn the_environment_is_put_in_with_the_types_of_the_fields() {
             "retention_days": 14,
         })
     );
-    let secrets: Vec<&str> = rendered.secrets.iter().map(|secret| secret.expose()).collect();
+    let secrets: Vec<&str> = rendered.secrets.iter().map(jm_step::Secret::expose).collect();
     assert_eq!(secrets, ["correct horse", "postgres://app:hunter2@db/journeyman"]);
     let webhook: Vec<(&str, &str)> = rendered
         .not_configured

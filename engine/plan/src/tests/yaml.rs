@@ -136,7 +136,7 @@ fn bombs_are_defused() {
     for level in 1..9 {
         let alias = format!("*a{}", level - 1);
         let items = vec![alias; 10].join(", ");
-        text += &format!("x{level}: &a{level} [{items}]\n");
+        text.push_str(&["x", &level.to_string(), ": &a", &level.to_string(), " [", &items, "]\n"].concat());
     }
     let (_, errors) = parse("plan.yaml", &text);
     assert!(
