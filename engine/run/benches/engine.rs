@@ -50,24 +50,16 @@ struct Measured {
 }
 
 fn chain(steps: usize) -> String {
-    let mut plan = head("chain");
-    for i in 0..steps {
-        let needs = if i > 0 {
-            format!(", needs: [s{}]", i - 1)
-        } else {
-            String::new()
-        };
-        plan.push_str(&format!("  - {{ id: s{i}, uses: test.noop{needs} }}\n"));
-    }
-    plan
+    let step = |i: usize| match i {
+        0 => "  - { id: s0, uses: test.noop }\n".to_owned(),
+        _ => format!("  - {{ id: s{i}, uses: test.noop, needs: [s{}] }}\n", i - 1),
+    };
+    (0..steps).fold(head("chain"), |plan, i| plan + &step(i))
 }
 
 fn parallel(steps: usize) -> String {
-    let mut plan = head("parallel");
-    for i in 0..steps {
-        plan.push_str(&format!("  - {{ id: s{i}, uses: test.noop }}\n"));
-    }
-    plan
+    let step = |i: usize| format!("  - {{ id: s{i}, uses: test.noop }}\n");
+    (0..steps).fold(head("parallel"), |plan, i| plan + &step(i))
 }
 
 fn head(name: &str) -> String {

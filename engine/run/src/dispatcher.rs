@@ -8,6 +8,7 @@ use jm_plan::{PlannedStep, Scope};
 use jm_step::{Ack, Answer, Connections, OpenContext, StepError, StepId, clock};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::RunError;
@@ -17,7 +18,7 @@ use crate::gate::Gate;
 use crate::graph::Graph;
 use crate::journal::{Journal, Record, RecordKind, RunStatus, StopCause};
 use crate::ledger::Ledger;
-use crate::payload::presentable;
+use crate::payload::{presentable, words};
 use crate::reporter::Reporter;
 use crate::run::Run;
 use crate::schedule::{Condition, Decision, Limits, Moment, Stop, decide};
@@ -60,6 +61,7 @@ pub(crate) struct Dispatcher<'r> {
     afterwards: Vec<Afterwards>,
     stop: Stop,
     ticks: u32,
+    next_tick: Instant,
     until: Option<usize>,
 }
 
@@ -104,6 +106,7 @@ impl<'r> Dispatcher<'r> {
             afterwards: Vec::new(),
             stop: Stop::Go,
             ticks: 0,
+            next_tick: Instant::now() + TICK,
             run,
             graph,
             news,
@@ -153,7 +156,7 @@ impl<'r> Dispatcher<'r> {
     }
 
     fn notice(&mut self, text: String) {
-        let text = self.run.secrets.mask(&text).into_owned();
+        let text = words(&self.run.secrets, &text);
         self.ledger.tell(&Event::Notice { text });
     }
 
@@ -294,7 +297,7 @@ impl<'r> Dispatcher<'r> {
             Decision::Probe { step } => self.begin_probe(step),
             Decision::Skip { step, because } => self.ledger.note(RecordKind::StepSkipped {
                 step: self.id(step),
-                because: self.run.secrets.mask(&because).into_owned(),
+                because: words(&self.run.secrets, &because),
                 by_person: false,
             }),
             Decision::Block { step, by } => self.ledger.note(RecordKind::StepBlocked {
@@ -332,11 +335,9 @@ impl<'r> Dispatcher<'r> {
 
     /// Waits for news, and takes in all that there is.
     async fn listen(&mut self, wake: Option<jiff::Timestamp>) -> Result<(), RunError> {
-        let pause = wake.map_or(TICK, |at| {
-            Duration::try_from(at.duration_since(clock::now()))
-                .unwrap_or_default()
-                .min(TICK)
-        });
+        let until_wake = wake.map(|at| Duration::try_from(at.duration_since(clock::now())).unwrap_or_default());
+        let until_tick = self.next_tick.saturating_duration_since(Instant::now());
+        let pause = until_wake.map_or(until_tick, |wake| wake.min(until_tick));
         let mut stop = self.run.stop.clone();
         stop.mark_unchanged();
         let first = tokio::select! {
@@ -345,20 +346,24 @@ impl<'r> Dispatcher<'r> {
             Ok(()) = stop.changed() => None,
             () = tokio::time::sleep(pause) => None,
         };
-        let Some(first) = first else {
-            return self.tick();
-        };
-        self.hear(first)?;
+        let mut next = first;
         for _ in 0..CHANNEL {
-            match self.heard.try_recv() {
-                Ok(news) => self.hear(news)?,
-                Err(_) => break,
-            }
+            let Some(news) = next else { break };
+            self.hear(news)?;
+            next = self.heard.try_recv().ok();
         }
-        Ok(())
+        if let Some(news) = next {
+            self.hear(news)?;
+        }
+        if self.next_tick <= Instant::now() {
+            self.tick()
+        } else {
+            Ok(())
+        }
     }
 
     fn tick(&mut self) -> Result<(), RunError> {
+        self.next_tick = Instant::now() + TICK;
         self.ledger.tick();
         self.ticks += 1;
         if self.ticks.is_multiple_of(INBOX_TICKS) {

@@ -18,7 +18,7 @@ use crate::files::RunFiles;
 use crate::gate::Admission;
 use crate::guard::Consent;
 use crate::journal::{Payload, RecordKind};
-use crate::payload::{clean, store};
+use crate::payload::{clean, store, words};
 
 /// What a step says within its own room, before it waits for the dispatcher.
 const CHANNEL: usize = 64;
@@ -150,7 +150,7 @@ impl Listener {
             }
             StepMessage::Log { line } => self.log(&line),
             StepMessage::Degraded { reason, ack } => {
-                let reason = self.secrets.mask(&reason).into_owned();
+                let reason = words(&self.secrets, &reason);
                 let step = self.step.clone();
                 self.tell(News::Save(RecordKind::StepDegraded { step, reason }, ack))
                     .await;
@@ -172,7 +172,7 @@ impl Listener {
                 Err(error) => drop(ack.send(Err(error))),
             },
             StepMessage::Ask { question, ack } => {
-                let question = self.secrets.mask(&question).into_owned();
+                let question = words(&self.secrets, &question);
                 self.tell(News::Ask(self.node, question, ack)).await;
             }
             StepMessage::Changed { change } => self.changes.push(change),

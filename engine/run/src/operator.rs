@@ -1,8 +1,9 @@
 //! What people say about a run: into the inbox where a process runs it, else into the journal.
 
-use jm_step::{StepId, clock};
+use jm_step::{Secrets, StepId, clock};
 
 use crate::journal::{FileJournal, Journal, JournalError, OperatorVerb, Record, RecordKind, Said};
+use crate::payload::words;
 use crate::state::{IllegalTransition, RunState};
 use crate::store::RunDir;
 
@@ -47,7 +48,7 @@ pub fn operator(
         who,
         verb,
         step,
-        reason,
+        reason: reason.map(|reason| words(&Secrets::new(), &reason)),
     };
     is_known(dir, said.step.as_ref())?;
     if dir.is_alive() {

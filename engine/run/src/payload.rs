@@ -12,8 +12,8 @@ use crate::journal::Payload;
 
 /// What is larger than this, in bytes, becomes an artefact. Two such values and an error fit into a record.
 pub(crate) const INLINE: usize = 16 * 1024;
-/// The longest text in an error, in bytes.
-const LONGEST_TEXT: usize = 4 * 1024;
+/// The longest text for people in a record, in bytes. A record holds a handful of them beside its changes.
+const LONGEST_TEXT: usize = 2 * 1024;
 
 /// Makes a value fit for the journal.
 pub(crate) async fn store<T: Serialize>(
@@ -62,32 +62,40 @@ pub fn load<T: Clone + DeserializeOwned>(files: &dyn RunFiles, payload: &Payload
 
 /// An error as it may be written down: masked, and short enough for a record.
 pub(crate) fn presentable(secrets: &Secrets, mut error: ErrorSummary) -> ErrorSummary {
-    let fit = |text: &str| shorten(&secrets.mask(text));
+    let fit = |text: &str| words(secrets, text);
     error.message = fit(&error.message);
     error.hint = error.hint.as_deref().map(fit);
-    error.causes = error.causes.iter().take(8).map(|cause| fit(cause)).collect();
+    error.causes = error.causes.iter().take(4).map(|cause| fit(cause)).collect();
     if let Some(evidence) = &mut error.evidence {
         secrets.mask_json(evidence);
         let text = evidence.to_string();
-        if text.len() > LONGEST_TEXT * 2 {
+        if text.len() > LONGEST_TEXT {
             *evidence = Value::String(shorten(&text));
         }
     }
     error
 }
 
+/// Text for people as it may be written down: masked, without control characters, and short enough for a record.
+pub(crate) fn words(secrets: &Secrets, text: &str) -> String {
+    shorten(&secrets.mask(text))
+}
+
 fn shorten(text: &str) -> String {
-    if text.len() <= LONGEST_TEXT {
-        return text.to_owned();
-    }
-    let cut = |at: usize, up: bool| {
-        (0..4)
-            .map(|n| if up { at + n } else { at - n })
-            .find(|at| text.is_char_boundary(*at))
+    let shown = |c: char| {
+        if c.is_control() && !matches!(c, '\n' | '\t') {
+            '\u{fffd}'
+        } else {
+            c
+        }
     };
-    let head = cut(LONGEST_TEXT / 2, false).unwrap_or(0);
-    let tail = cut(text.len() - LONGEST_TEXT / 2, true).unwrap_or(text.len());
-    format!("{} […] {}", &text[..head], &text[tail..])
+    if text.len() <= LONGEST_TEXT {
+        return text.chars().map(shown).collect();
+    }
+    let head = text.floor_char_boundary(LONGEST_TEXT / 2);
+    let tail = text.ceil_char_boundary(text.len() - LONGEST_TEXT / 2);
+    let kept = text[..head].chars().chain(" […] ".chars()).chain(text[tail..].chars());
+    kept.map(shown).collect()
 }
 
 #[cfg(test)]
@@ -106,5 +114,17 @@ mod tests {
         let text = serde_json::to_string(&shown).expect("JSON");
         assert!(!text.contains("hunter22") && text.len() < 3 * LONGEST_TEXT, "{text}");
         assert!(shown.message.starts_with("[secret]") && shown.message.contains("[…]"));
+    }
+
+    #[test]
+    fn the_longest_error_that_there_can_be_fits_into_a_record() {
+        let nasty = "\u{1}\"\\".repeat(50_000);
+        let mut error = StepError::failed(nasty.clone())
+            .hint(nasty.clone())
+            .evidence(nasty.clone().into())
+            .summary();
+        error.causes = vec![nasty; 20];
+        let text = serde_json::to_string(&presentable(&Secrets::new(), error)).expect("JSON");
+        assert!(text.len() + INLINE < crate::journal::MAX_RECORD, "{}", text.len());
     }
 }

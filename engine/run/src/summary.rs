@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use jm_plan::{Plan, PlannedStep};
+use jm_plan::{Plan, PlannedStep, Scope};
 use jm_step::{Change, ErrorSummary, RunInfo, StepErrorKind, StepId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -50,6 +50,9 @@ pub struct RunSummary {
     pub data_loss: Option<DataLoss>,
     /// The chain of steps that took the time, first to last.
     pub critical_path: Vec<StepId>,
+    /// What the plan gives out, where it ran to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outputs: Option<Value>,
     /// Whether an objective was missed. Exit code 9, where the run was otherwise completed.
     pub objective_missed: bool,
     /// Whether a guard refused a step. Exit code 10.
@@ -159,6 +162,7 @@ fn of_state(plan: &Plan, state: &RunState, files: &dyn RunFiles, now: Timestamp)
             .map(|(step, entry)| step_summary(step, entry, files))
             .collect(),
         critical_path: critical_path(state),
+        outputs: outputs(plan, state, files).filter(|_| is_done),
         objective_missed: is_done && missed,
         refused: state.steps().iter().any(was_refused),
         rto,
@@ -263,6 +267,20 @@ fn data_loss(plan: &Plan, state: &RunState, files: &dyn RunFiles) -> Option<Data
         .filter_map(|entry| Some((&entry.id, payload::load(files, entry.output.as_ref()?).ok()?)))
         .collect();
     guard::data_loss(plan, |id| outputs.get(id), state.session_at()?)
+}
+
+/// The plan's own outputs, as far as they can be rendered.
+fn outputs(plan: &Plan, state: &RunState, files: &dyn RunFiles) -> Option<Value> {
+    let mut scope = Scope {
+        inputs: state.opened()?.inputs.clone(),
+        objectives: plan.objectives_value(),
+        run: serde_json::to_value(&state.opened()?.run).ok()?,
+        ..Scope::default()
+    };
+    let all = (0..state.steps().len()).collect();
+    crate::scope::refresh(&mut scope, state, &all, files).ok()?;
+    let rendered = plan.outputs().render(&scope).ok()?;
+    Some(rendered.shown()).filter(|value| value.as_object().is_some_and(|map| !map.is_empty()))
 }
 
 /// The chain of main steps that took the time: from the one that ended last, back by what it waited for longest.

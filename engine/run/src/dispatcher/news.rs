@@ -10,7 +10,7 @@ use crate::event::Event;
 use crate::executor::{News, Outcome, clean_output};
 use crate::gate::{Admission, Known};
 use crate::journal::{Payload, RecordKind, Then, Verdict, Why};
-use crate::payload::presentable;
+use crate::payload::{presentable, words};
 use crate::retry;
 use crate::schedule::Stop;
 use crate::state::{FailedAttempt, StepState};
@@ -116,7 +116,7 @@ impl Dispatcher<'_> {
         let StepState::Unclear { failed, .. } = self.ledger.state().entry(step).state.clone() else {
             return Ok(());
         };
-        let mask = |reason: String| self.run.secrets.mask(&reason).into_owned();
+        let mask = |reason: String| words(&self.run.secrets, &reason);
         let (verdict, happened) = match answer {
             Ok(Probe::Succeeded(output)) => return self.adopt(step, output),
             Ok(Probe::NotStarted) => (Verdict::NotStarted, None),

@@ -20,7 +20,11 @@ impl Dispatcher<'_> {
             return Ok(false);
         };
         if !problems.is_empty() {
-            let shown = problems.iter().map(|problem| problem.error.message.clone()).collect();
+            let shown = problems
+                .iter()
+                .take(20)
+                .map(|problem| problem.error.message.clone())
+                .collect();
             self.stop_before(shown)?;
             return Err(RunError::Preflight { problems });
         }

@@ -5,6 +5,7 @@ use jm_step::Answer;
 use super::Dispatcher;
 use crate::error::RunError;
 use crate::journal::{OperatorVerb, RecordKind, Said};
+use crate::payload::words;
 use crate::state::StepState;
 
 impl Dispatcher<'_> {
@@ -22,7 +23,7 @@ impl Dispatcher<'_> {
     }
 
     fn take_word(&mut self, mut said: Said) -> Result<(), RunError> {
-        said.reason = said.reason.map(|reason| self.run.secrets.mask(&reason).into_owned());
+        said.reason = said.reason.map(|reason| words(&self.run.secrets, &reason));
         let fits = self.ledger.state().accepts(said.verb, said.step.as_ref());
         if let Err(why) = fits.and_then(|()| self.fits_now(&said)) {
             self.notice(format!("what {} said was not taken: {why}", said.who));

@@ -306,3 +306,22 @@ finally:
     assert_eq!(session.output("z"), json!({ "value": "failed" }));
     assert!(session.story().contains(&"deadline-passed".to_owned()));
 }
+
+#[tokio::test]
+async fn the_plan_gives_out_what_it_says() {
+    let mut session = Session::new(
+        "apiVersion: jm/v1
+name: giving
+objectives: { rto: 1h }
+steps:
+  - { id: a, uses: test.echo, with: { value: 7 } }
+outputs: { seven: '${{ steps.a.outputs.value }}' }
+",
+    );
+    assert_eq!(session.go().await, RunStatus::Completed);
+    let now = jm_step::clock::now();
+    let summary = jm_run::summarize(&session.run.plan, &session.records, &session.files, now).expect("legal");
+    assert_eq!(summary.outputs, Some(json!({ "seven": 7 })));
+    assert!(summary.rto.is_some_and(|rto| rto.met) && !summary.objective_missed);
+    assert_eq!(summary.critical_path, [crate::id("a")]);
+}
