@@ -1,1 +1,23 @@
-//! Step types that make and restore backups.
+//! Step types that make, choose, restore and verify backups.
+
+mod argument;
+mod create;
+mod observer;
+mod restore;
+mod select;
+mod verify;
+
+use jm_backup::Backups;
+use jm_step::Provider;
+
+/// The provider `backup`.
+pub fn provider() -> Provider {
+    Provider::of::<Backups>()
+        .step(create::Create)
+        .step(select::Select)
+        .step(restore::Restore)
+        .step(verify::Verify)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,261 @@
+//! The connection: the locations, the key, and the catalogue they make.
+
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::Arc;
+
+use jm_client_s3::S3Bucket;
+use jm_step::{Connection, Identity, OpenContext, StepError};
+
+use crate::archive::{self, Expected, Meter, Unpacked};
+use crate::catalogue::{self, BackupCopy, BackupRef, Catalogue, Entry, Status};
+use crate::config::Config;
+use crate::flow::{Failure, Flow};
+use crate::key::{KeyRing, Passphrase};
+use crate::location::{Directory, Location, LocationName};
+use crate::manifest::Level;
+use crate::name::BackupName;
+use crate::observer::{Observer, watched};
+use crate::openpgp::OpenError;
+use crate::select::{damaged, refused};
+use crate::tools::Toolbox;
+
+/// A target of provider `backup`: everything of [`BackupsReader`], and making backups.
+pub struct Backups {
+    reader: BackupsReader,
+}
+
+/// Looks at backups. Has no method that writes.
+pub struct BackupsReader {
+    locations: Vec<Location>,
+    keys: Arc<KeyRing>,
+    prefix: String,
+    retention_days: u32,
+}
+
+impl Deref for Backups {
+    type Target = BackupsReader;
+    fn deref(&self) -> &BackupsReader {
+        &self.reader
+    }
+}
+
+impl Connection for Backups {
+    const PROVIDER: &'static str = "backup";
+    type Config = Config;
+    type Reader = BackupsReader;
+
+    async fn open(config: Config, cx: &OpenContext) -> Result<Self, StepError> {
+        config.check()?;
+        let passphrase = Passphrase::new(&config.key)?;
+        cx.secrets.register(passphrase.expose());
+        let mut locations = Vec::new();
+        if !config.directory.is_empty() {
+            locations.push(Location::Local(Directory::new(&config.directory)));
+        }
+        if let Some(s3) = config.s3.client() {
+            locations.push(Location::S3(S3Bucket::open(&s3, cx).await?));
+        }
+        let reader = BackupsReader {
+            locations,
+            keys: Arc::new(KeyRing::new(passphrase)),
+            prefix: config.prefix,
+            retention_days: config.retention_days,
+        };
+        Ok(Self { reader })
+    }
+
+    /// One location that answers is enough; [`BackupsReader::down`] tells of the others.
+    async fn ping(&self) -> Result<(), StepError> {
+        let mut first = None;
+        for location in &self.locations {
+            match location.ping().await {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    first = first.or(Some(error.context(format_args!("backup location {}", location.name()))))
+                }
+            }
+        }
+        Err(first.unwrap_or_else(|| StepError::invalid_input("the backups have no location")))
+    }
+
+    /// Of each location that answers and was ever written to.
+    async fn identity(&self) -> Result<Identity, StepError> {
+        let mut identity = Identity::default();
+        for location in &self.locations {
+            if let Ok(Some(id)) = location.identity().await {
+                identity.0.insert(location.name().to_string(), id);
+            }
+        }
+        Ok(identity)
+    }
+
+    fn reader(&self) -> &BackupsReader {
+        &self.reader
+    }
+}
+
+impl BackupsReader {
+    /// All backups of all locations that answer, newest first.
+    pub async fn catalogue(&self) -> Result<Catalogue, StepError> {
+        catalogue::read(&self.locations, &self.keys).await
+    }
+
+    /// The locations that do not answer, and what they say instead.
+    pub async fn down(&self) -> Vec<(LocationName, StepError)> {
+        let mut down = Vec::new();
+        for location in &self.locations {
+            if let Err(error) = location.ping().await {
+                down.push((location.name(), error));
+            }
+        }
+        down
+    }
+
+    /// The locations' names and addresses.
+    pub fn addresses(&self) -> Vec<(LocationName, String)> {
+        self.locations
+            .iter()
+            .map(|location| (location.name(), location.address()))
+            .collect()
+    }
+
+    /// What the names of backups without a label begin with.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// How many days a backup is kept.
+    pub fn retention_days(&self) -> u32 {
+        self.retention_days
+    }
+
+    /// A name as people give it: the file's, or its path in the backup directory. Nothing outside is ever opened.
+    pub fn name(&self, text: &str) -> Result<BackupName, StepError> {
+        let directory = self.locations.iter().find_map(|location| match location {
+            Location::Local(directory) => Some(directory.path()),
+            Location::S3(_) => None,
+        });
+        let inside = directory.and_then(|directory| Path::new(text).strip_prefix(directory).ok());
+        match inside.and_then(Path::to_str) {
+            Some(file) => file.parse(),
+            None => text.parse(),
+        }
+    }
+
+    /// The backup of this name.
+    pub async fn find(&self, name: &BackupName) -> Result<Entry, StepError> {
+        let catalogue = self.catalogue().await?;
+        catalogue.find(name).cloned().ok_or_else(|| {
+            StepError::not_found(format!("there is no backup `{name}`")).hint("`jm backup list` shows them")
+        })
+    }
+
+    /// A backup as plans hand it on, with all its copies.
+    pub fn reference(&self, entry: &Entry) -> BackupRef {
+        BackupRef::of(entry, &entry.copies, &self.prefix)
+    }
+
+    /// The backup that this deed made, where it came so far.
+    pub async fn made_by(&self, idempotency_key: &str) -> Result<Option<Entry>, StepError> {
+        let made = |entry: &Entry| entry.manifest().is_some_and(|m| m.idempotency_key == idempotency_key);
+        Ok(self.catalogue().await?.entries.into_iter().find(made))
+    }
+
+    /// Proves the copy of a backup in one location up to a level, and tells its size and SHA-256.
+    pub async fn prove(
+        &self,
+        entry: &Entry,
+        at: LocationName,
+        level: Level,
+        tools: &Toolbox,
+        observer: &dyn Observer,
+    ) -> Result<(u64, String), StepError> {
+        if level == Level::Checksum && entry.manifest().is_none() {
+            return Err(
+                StepError::invalid_input(format!("`{}` has no manifest that tells its checksum", entry.name))
+                    .hint("verify it to level `archive`, for which none is needed"),
+            );
+        }
+        let copy = BackupCopy {
+            location: at,
+            bytes: self.bytes(entry, at),
+        };
+        let proven = self.prove_copy(entry, copy, level, tools, observer).await;
+        proven.map_err(|failure| self.explain(entry, failure).context(format_args!("the copy in {at}")))
+    }
+
+    pub(crate) async fn prove_copy(
+        &self,
+        entry: &Entry,
+        copy: BackupCopy,
+        level: Level,
+        tools: &Toolbox,
+        observer: &dyn Observer,
+    ) -> Result<(u64, String), Failure> {
+        let (flow, expected) = self.open_copy(entry, copy.location).await?;
+        let meter = Meter::default();
+        let proof = archive::prove(flow, &expected, level, self.keys.passphrase(), tools, &meter);
+        watched(observer, &meter, Some(copy.bytes), proof).await
+    }
+
+    /// The dump inside a copy: at its end, and not before, it is proven. `seen` is what an earlier reading of a copy
+    /// without a manifest told.
+    pub(crate) async fn open_dump(
+        &self,
+        entry: &Entry,
+        at: LocationName,
+        seen: Option<(u64, String)>,
+        meter: &Meter,
+    ) -> Result<Unpacked, StepError> {
+        let (copy, mut expected) = self.open_copy(entry, at).await?;
+        if let (Status::Unverified, Some(seen)) = (&entry.status, seen) {
+            expected = Expected::seen(seen);
+        }
+        Ok(archive::unpack(copy, &expected, self.keys.passphrase(), meter))
+    }
+
+    async fn open_copy(&self, entry: &Entry, at: LocationName) -> Result<(Flow, Expected), StepError> {
+        let expected = match &entry.status {
+            Status::Known(manifest) => Expected::by(manifest),
+            Status::Unverified => Expected::nothing(self.bytes(entry, at)),
+            Status::OtherKey(_) => return Err(self.cannot_open(entry, OpenError::WrongKey)),
+            Status::Refused(why) => return Err(refused(&entry.name, why)),
+        };
+        let copy = self.location(at)?.read(entry.name.as_str()).await?;
+        Ok((copy, expected))
+    }
+
+    /// The size of one copy.
+    pub(crate) fn bytes(&self, entry: &Entry, at: LocationName) -> u64 {
+        let copy = entry.copies.iter().find(|copy| copy.location == at);
+        copy.map_or(0, |BackupCopy { bytes, .. }| *bytes)
+    }
+
+    /// What a broken flow means for this backup.
+    pub(crate) fn explain(&self, entry: &Entry, failure: Failure) -> StepError {
+        match failure {
+            Failure::Step(error) => error,
+            Failure::Content(OpenError::WrongKey) => self.cannot_open(entry, OpenError::WrongKey),
+            Failure::Content(error) => damaged(&entry.name, &error.to_string()),
+        }
+    }
+
+    pub(crate) fn location(&self, name: LocationName) -> Result<&Location, StepError> {
+        self.locations
+            .iter()
+            .find(|location| location.name() == name)
+            .ok_or_else(|| {
+                StepError::invalid_input(format!("the backups have no location {name}"))
+                    .hint("see the target's configuration")
+            })
+    }
+
+    pub(crate) fn locations(&self) -> &[Location] {
+        &self.locations
+    }
+
+    pub(crate) fn keys(&self) -> &Arc<KeyRing> {
+        &self.keys
+    }
+}

@@ -1,0 +1,243 @@
+//! All backups of all locations that answer, newest first.
+
+use std::collections::BTreeMap;
+
+use futures::{StreamExt, stream};
+use jiff::Timestamp;
+use jm_client_postgres::Inventory;
+use jm_step::StepError;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::key::{KeyId, KeyRing};
+use crate::location::{Location, LocationName};
+use crate::manifest::{self, Level, Manifest, Reading};
+use crate::name::{BackupName, DumpFormat};
+
+/// Manifests that are read at the same time.
+const AT_ONCE: usize = 16;
+
+/// What is known of a backup.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Status {
+    /// Its manifest is authentic.
+    Known(Box<Manifest>),
+    /// It has no manifest: made by something else, or not finished. Its age is what its name says.
+    Unverified,
+    /// Its manifest was made with another key.
+    OtherKey(KeyId),
+    /// Its manifest is not to be believed, for this reason.
+    Refused(String),
+}
+
+/// One copy of a backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BackupCopy {
+    /// Where it lies.
+    pub location: LocationName,
+    /// How many bytes it has there.
+    pub bytes: u64,
+}
+
+/// One backup.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its name.
+    pub name: BackupName,
+    /// Its copies. None where only a manifest is left.
+    pub copies: Vec<BackupCopy>,
+    /// What is known of it.
+    pub status: Status,
+}
+
+impl Entry {
+    /// The moment of its data, as far as is known.
+    pub fn created_at(&self) -> Timestamp {
+        self.manifest()
+            .map_or_else(|| self.name.taken_at(), |manifest| manifest.created_at)
+    }
+
+    /// Its manifest, where that is authentic.
+    pub fn manifest(&self) -> Option<&Manifest> {
+        match &self.status {
+            Status::Known(manifest) => Some(manifest),
+            _ => None,
+        }
+    }
+
+    /// How far it was proven; `None` where nothing was.
+    pub fn level(&self) -> Option<Level> {
+        self.manifest().map(|manifest| manifest.level)
+    }
+
+    /// Its label: from the manifest, or what its name begins with where that is not the catalogue's prefix.
+    pub fn label(&self, prefix: &str) -> Option<&str> {
+        match self.manifest() {
+            Some(manifest) => manifest.label.as_deref(),
+            None => Some(self.name.stem()).filter(|stem| *stem != prefix),
+        }
+    }
+}
+
+/// All backups, newest first.
+#[derive(Debug)]
+pub struct Catalogue {
+    /// The backups.
+    pub entries: Vec<Entry>,
+    /// The locations that did not answer, and what they said instead.
+    pub down: Vec<(LocationName, StepError)>,
+}
+
+impl Catalogue {
+    /// The backup of this name.
+    pub fn find(&self, name: &BackupName) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.name == *name)
+    }
+
+    /// The newest with an authentic manifest.
+    pub(crate) fn newest_known(&self) -> Option<&Manifest> {
+        self.entries.iter().find_map(Entry::manifest)
+    }
+}
+
+/// What a plan hands from step to step: which backup, and what is in it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct BackupRef {
+    /// Its name.
+    pub name: BackupName,
+    /// The moment of its data.
+    #[schemars(with = "String")]
+    pub created_at: Timestamp,
+    /// Where copies of it lie.
+    pub locations: Vec<LocationName>,
+    /// What is inside.
+    pub format: DumpFormat,
+    /// The size of the file.
+    pub bytes: u64,
+    /// The size of the dump inside, where known.
+    #[serde(default)]
+    pub raw_bytes: Option<u64>,
+    /// SHA-256 of the file, where it has a manifest.
+    #[serde(default)]
+    pub sha256: Option<String>,
+    /// Its label.
+    #[serde(default)]
+    pub label: Option<String>,
+    /// How far it was proven; none where it has no manifest.
+    #[serde(default)]
+    pub level: Option<Level>,
+    /// The database it is of.
+    #[serde(default)]
+    pub database: Option<String>,
+    /// The version of the server it was made from.
+    #[serde(default)]
+    pub server_version: Option<String>,
+    /// The key that opens it.
+    #[serde(default)]
+    pub key_id: Option<String>,
+    /// What the database held.
+    #[serde(default)]
+    pub inventory: Option<Inventory>,
+}
+
+impl BackupRef {
+    pub(crate) fn of(entry: &Entry, copies: &[BackupCopy], prefix: &str) -> Self {
+        let manifest = entry.manifest();
+        Self {
+            name: entry.name.clone(),
+            created_at: entry.created_at(),
+            locations: copies.iter().map(|copy| copy.location).collect(),
+            format: manifest.map_or(entry.name.format(), |manifest| manifest.dump),
+            bytes: copies.first().map_or(0, |copy| copy.bytes),
+            raw_bytes: manifest.map(|manifest| manifest.bytes.raw),
+            sha256: manifest.map(|manifest| manifest.sha256.clone()),
+            label: entry.label(prefix).map(str::to_owned),
+            level: entry.level(),
+            database: manifest.map(|manifest| manifest.inventory.database.clone()),
+            server_version: manifest.map(|manifest| manifest.inventory.server_version.clone()),
+            key_id: manifest.map(|manifest| manifest.key.id.clone()),
+            inventory: manifest.map(|manifest| manifest.inventory.clone()),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Gathered {
+    copies: Vec<BackupCopy>,
+    manifests: Vec<LocationName>,
+}
+
+/// Looks through all locations. An error only where none answers.
+pub(crate) async fn read(locations: &[Location], keys: &KeyRing) -> Result<Catalogue, StepError> {
+    let (gathered, down) = gather(locations).await?;
+    let entries = gathered
+        .into_iter()
+        .map(|(name, gathered)| async move {
+            let status = status(&name, &gathered.manifests, locations, keys).await?;
+            Ok(Entry {
+                name,
+                copies: gathered.copies,
+                status,
+            })
+        })
+        .collect::<Vec<_>>();
+    let entries: Vec<Result<Entry, StepError>> = stream::iter(entries).buffer_unordered(AT_ONCE).collect().await;
+    let mut entries = entries.into_iter().collect::<Result<Vec<_>, _>>()?;
+    entries.sort_by(|a, b| (b.created_at(), &b.name).cmp(&(a.created_at(), &a.name)));
+    Ok(Catalogue { entries, down })
+}
+
+type Lists = (BTreeMap<BackupName, Gathered>, Vec<(LocationName, StepError)>);
+
+async fn gather(locations: &[Location]) -> Result<Lists, StepError> {
+    let mut gathered: BTreeMap<BackupName, Gathered> = BTreeMap::new();
+    let mut down = Vec::new();
+    for location in locations {
+        let found = match location.list().await {
+            Ok(found) => found,
+            Err(error) => {
+                down.push((location.name(), error));
+                continue;
+            }
+        };
+        for found in found {
+            let copy = BackupCopy {
+                location: location.name(),
+                bytes: found.bytes,
+            };
+            if let Ok(name) = found.file.parse() {
+                gathered.entry(name).or_default().copies.push(copy);
+            } else if let Some(name) = BackupName::of_manifest(&found.file) {
+                gathered.entry(name).or_default().manifests.push(location.name());
+            }
+        }
+    }
+    if down.len() == locations.len() {
+        if let Some((name, error)) = down.into_iter().next() {
+            return Err(error.context(format_args!("no location of the backups answers; {name}")));
+        }
+        return Err(StepError::invalid_input("the backups have no location"));
+    }
+    Ok((gathered, down))
+}
+
+async fn status(
+    name: &BackupName,
+    at: &[LocationName],
+    locations: &[Location],
+    keys: &KeyRing,
+) -> Result<Status, StepError> {
+    let mut status = Status::Unverified;
+    for location in locations.iter().filter(|location| at.contains(&location.name())) {
+        status = match location.small(&name.manifest()).await {
+            Err(error) => Status::Refused(format!("its manifest cannot be read: {error}")),
+            Ok(text) => match manifest::read(name, &text, keys)? {
+                Reading::Authentic(manifest) => return Ok(Status::Known(manifest)),
+                Reading::OtherKey(key) => Status::OtherKey(key),
+                Reading::Refused(why) => Status::Refused(why),
+            },
+        };
+    }
+    Ok(status)
+}

@@ -1,0 +1,147 @@
+//! Whether a backup can be restored on a server, asked before anything is touched: versions, room, extensions, roles.
+
+use jm_client_postgres::{Inventory, Reader, ServerFacts};
+use jm_step::StepError;
+
+use crate::catalogue::Entry;
+use crate::manifest::Manifest;
+
+/// Where a backup goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Target {
+    /// A new database beside the one that is meant.
+    #[default]
+    Aside,
+    /// The database that is meant.
+    InPlace,
+}
+
+/// What is not as it was, and does not stop a restore.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fitness {
+    /// Roles of the backup that the server does not have.
+    pub missing_roles: Vec<String>,
+    /// Extensions that can live in one database only, which is not the copy.
+    pub left_out: Vec<String>,
+    /// What could not be found out.
+    pub notes: Vec<String>,
+}
+
+/// Refuses what cannot be, and tells the rest.
+pub async fn fitness(reader: &Reader, entry: &Entry, target: Target) -> Result<Fitness, StepError> {
+    let server = reader.server().await?;
+    may_restore(&server, target)?;
+    let Some(manifest) = entry.manifest() else {
+        let note = format!(
+            "`{}` has no manifest: extensions, roles and room cannot be checked beforehand",
+            entry.name
+        );
+        return Ok(Fitness {
+            notes: vec![note],
+            ..Fitness::default()
+        });
+    };
+    new_enough(&server, &manifest.inventory)?;
+    let mut fitness = Fitness::default();
+    fitness.notes.extend(room(reader, manifest).await?);
+    extensions(reader, manifest).await?;
+    fitness.left_out = single(reader, manifest, target).await?;
+    fitness.missing_roles = missing_roles(reader, manifest).await?;
+    Ok(fitness)
+}
+
+fn may_restore(server: &ServerFacts, target: Target) -> Result<(), StepError> {
+    if server.in_recovery {
+        return Err(
+            StepError::denied("the server is a standby, which cannot be restored into")
+                .hint("point the target at the primary"),
+        );
+    }
+    if target == Target::Aside && !server.may_create_databases {
+        return Err(
+            StepError::denied("the role may not create databases, which a restore aside needs")
+                .hint("grant CREATEDB, or restore `into: in_place`"),
+        );
+    }
+    Ok(())
+}
+
+fn new_enough(server: &ServerFacts, inventory: &Inventory) -> Result<(), StepError> {
+    let made_on = inventory.server_version_num / 10_000;
+    if server.major() >= made_on {
+        return Ok(());
+    }
+    Err(StepError::refused(format!(
+        "the backup is of PostgreSQL {made_on}, and the server is PostgreSQL {}: an older server does not understand it",
+        server.major()
+    ))
+    .hint(format!("restore it on PostgreSQL {made_on} or newer")))
+}
+
+/// As much as the database had, and a little for the log that is written meanwhile.
+async fn room(reader: &Reader, manifest: &Manifest) -> Result<Option<String>, StepError> {
+    let needed = manifest.inventory.size_bytes / 10 * 11;
+    match reader.free_bytes().await? {
+        Some(free) if free < needed => Err(StepError::failed(format!(
+            "there is no room for a restored copy: the server's disk has {free} bytes free, and about {needed} are needed"
+        ))
+        .hint("free space on the server's disk, or restore `into: in_place`")),
+        Some(_) => Ok(None),
+        None => Ok(Some(format!(
+            "how much room the server's disk has cannot be told from here; about {needed} bytes are needed"
+        ))),
+    }
+}
+
+async fn extensions(reader: &Reader, manifest: &Manifest) -> Result<(), StepError> {
+    let session = reader.maintenance(None).await?;
+    let rows = session
+        .query("SELECT name::text FROM pg_available_extensions", &[])
+        .await?;
+    let available: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let missing: Vec<&str> = manifest
+        .inventory
+        .extensions
+        .keys()
+        .filter(|name| !available.contains(name))
+        .map(String::as_str)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(StepError::failed(format!(
+        "the server lacks extensions that the backup has: {}",
+        missing.join(", ")
+    ))
+    .hint("install their packages on the server"))
+}
+
+/// `pg_cron` can be created in one database of a server only, and its jobs must not run twice.
+async fn single(reader: &Reader, manifest: &Manifest, target: Target) -> Result<Vec<String>, StepError> {
+    if !manifest.inventory.extensions.contains_key("pg_cron") {
+        return Ok(Vec::new());
+    }
+    let session = reader.maintenance(None).await?;
+    let row = session
+        .query_one("SELECT current_setting('cron.database_name', true)", &[])
+        .await?;
+    let home: Option<String> = row.get(0);
+    let at_home = target == Target::InPlace && home.as_deref() == Some(reader.database());
+    Ok(if at_home {
+        Vec::new()
+    } else {
+        vec!["pg_cron".to_owned()]
+    })
+}
+
+async fn missing_roles(reader: &Reader, manifest: &Manifest) -> Result<Vec<String>, StepError> {
+    let session = reader.maintenance(None).await?;
+    let rows = session.query("SELECT rolname::text FROM pg_roles", &[]).await?;
+    let there: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    Ok(manifest
+        .roles
+        .iter()
+        .filter(|role| !there.contains(role))
+        .cloned()
+        .collect())
+}

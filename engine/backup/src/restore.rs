@@ -1,0 +1,213 @@
+//! Restoring. Aside: one stream is decrypted and proven while it goes into a new database, which is dropped where the end
+//! does not prove. In place: the whole file is proven first, then read once more into one transaction, whose COMMIT is
+//! sent only after the end of the stream proved the same again.
+//!
+//! Both ways the dump becomes SQL (`pg_restore --file=-` for a custom one), goes through [`crate::script`], and into psql.
+//! One way for all: a custom dump could go straight from `pg_restore` into the server, and would be no faster, for the
+//! server is what takes the time.
+
+mod aside;
+mod in_place;
+mod list;
+mod load;
+
+use jm_client_postgres::Postgres;
+use jm_step::{Connection, StepError, StepId};
+
+pub use aside::{AsideState, copy_name};
+pub use in_place::TransactionState;
+
+use crate::backups::BackupsReader;
+use crate::catalogue::{BackupCopy, Entry};
+use crate::fitness::{Fitness, Target, fitness};
+use crate::flow::Failure;
+use crate::location::LocationName;
+use crate::name::BackupName;
+use crate::observer::Observer;
+use crate::openpgp::OpenError;
+use crate::tools::Toolbox;
+
+/// What becomes of owners and grants.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Owners {
+    /// As in the backup; where the server lacks a role, all belongs to the role that restores, and the run is degraded.
+    #[default]
+    Auto,
+    /// As in the backup; a role that the server lacks is an error.
+    Keep,
+    /// All belongs to the role that restores, and nothing is granted.
+    None,
+}
+
+/// What is to be restored, and how.
+#[derive(Debug, Clone)]
+pub struct RestoreRequest {
+    /// The backup.
+    pub backup: BackupName,
+    /// SHA-256 of the file that was chosen, where one was chosen: another one of the same name is refused.
+    pub sha256: Option<String>,
+    /// Only copies of these locations; all where it is empty.
+    pub from: Vec<LocationName>,
+    /// The database that is meant.
+    pub database: String,
+    /// Where it goes.
+    pub target: Target,
+    /// The name of the copy, where it goes aside.
+    pub copy: String,
+    /// What becomes of owners and grants.
+    pub owners: Owners,
+    /// The step that asks, by which its sessions are known on the server.
+    pub step: StepId,
+    /// The deed.
+    pub idempotency_key: String,
+}
+
+/// What was restored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// The database that holds it.
+    pub database: String,
+    /// The server's number for that.
+    pub oid: u32,
+    /// The size of the dump.
+    pub bytes: u64,
+}
+
+struct Restoring<'a> {
+    backups: &'a BackupsReader,
+    postgres: &'a Postgres,
+    request: &'a RestoreRequest,
+    tools: &'a Toolbox,
+    observer: &'a dyn Observer,
+    entry: Entry,
+    fitness: Fitness,
+    server_major: u32,
+}
+
+impl BackupsReader {
+    /// Restores a backup. A copy that turns out damaged is given up for the next one, which makes the run degraded.
+    pub async fn restore(
+        &self,
+        postgres: &Postgres,
+        request: &RestoreRequest,
+        tools: &Toolbox,
+        observer: &dyn Observer,
+    ) -> Result<Restored, StepError> {
+        let entry = self.find(&request.backup).await?;
+        same(&entry, request)?;
+        let fitness = fitness(postgres.reader(), &entry, request.target).await?;
+        for note in &fitness.notes {
+            observer.log(note.clone()).await;
+        }
+        let ended = postgres.end_sessions_of(&request.step).await?;
+        if ended > 0 {
+            observer
+                .log(format!("ended {ended} sessions of an earlier attempt"))
+                .await;
+        }
+        let server_major = postgres.reader().server().await?.major();
+        let restoring = Restoring {
+            backups: self,
+            postgres,
+            request,
+            tools,
+            observer,
+            entry,
+            fitness,
+            server_major,
+        };
+        restoring.owners_or_refuse().await?;
+        restoring.from_any_copy().await
+    }
+}
+
+fn same(entry: &Entry, request: &RestoreRequest) -> Result<(), StepError> {
+    let Some(chosen) = &request.sha256 else { return Ok(()) };
+    match entry.manifest() {
+        Some(manifest) if manifest.sha256 == *chosen => Ok(()),
+        _ => Err(StepError::refused(format!(
+            "`{}` is not the backup that was chosen: its checksum is another",
+            entry.name
+        ))
+        .hint("find out who wrote there, and choose again")),
+    }
+}
+
+impl Restoring<'_> {
+    async fn from_any_copy(&self) -> Result<Restored, StepError> {
+        let from = &self.request.from;
+        let wanted = |copy: &&BackupCopy| from.is_empty() || from.contains(&copy.location);
+        let mut last = StepError::not_found(format!("no copy of `{}` is left", self.entry.name));
+        for copy in self.entry.copies.iter().filter(wanted) {
+            match self.from_copy(*copy).await {
+                Ok(restored) => {
+                    self.tell_what_is_missing().await?;
+                    return Ok(restored);
+                }
+                Err(Failure::Step(error)) => return Err(error),
+                // A wrong key opens no other copy either.
+                Err(failure @ Failure::Content(OpenError::WrongKey)) => {
+                    return Err(self.backups.explain(&self.entry, failure));
+                }
+                Err(failure) => {
+                    last = self
+                        .backups
+                        .explain(&self.entry, failure)
+                        .context(format_args!("the copy in {}", copy.location));
+                    self.observer.degraded(last.message().to_owned()).await?;
+                }
+            }
+        }
+        Err(last)
+    }
+
+    async fn from_copy(&self, copy: BackupCopy) -> Result<Restored, Failure> {
+        match self.request.target {
+            Target::Aside => self.aside(copy).await,
+            Target::InPlace => self.in_place(copy).await,
+        }
+    }
+
+    /// Whether owners and grants are left out.
+    fn without_owners(&self) -> bool {
+        match self.request.owners {
+            Owners::None => true,
+            Owners::Keep => false,
+            Owners::Auto => !self.fitness.missing_roles.is_empty(),
+        }
+    }
+
+    async fn owners_or_refuse(&self) -> Result<(), StepError> {
+        let missing = &self.fitness.missing_roles;
+        if missing.is_empty() || self.without_owners() {
+            return Ok(());
+        }
+        Err(StepError::failed(format!(
+            "the server lacks roles that the backup has: {}",
+            missing.join(", ")
+        ))
+        .hint("create them, or restore with `owners: none`"))
+    }
+
+    async fn tell_what_is_missing(&self) -> Result<(), StepError> {
+        let Fitness {
+            missing_roles,
+            left_out,
+            ..
+        } = &self.fitness;
+        if !missing_roles.is_empty() {
+            let roles = missing_roles.join(", ");
+            let reason = format!("owners and grants were left out, for the server lacks the roles {roles}");
+            self.observer.degraded(reason).await?;
+        }
+        for extension in left_out {
+            let reason = format!(
+                "extension `{extension}` was left out with its content, for it can live in one database only: create it \
+                 there once this database has its name"
+            );
+            self.observer.degraded(reason).await?;
+        }
+        Ok(())
+    }
+}

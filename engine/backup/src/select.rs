@@ -1,0 +1,356 @@
+//! Choosing a backup: the newest good one, not the first that is found, and with the reason for each that was passed over.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use jm_step::StepError;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::backups::BackupsReader;
+use crate::catalogue::{BackupCopy, BackupRef, Catalogue, Entry, Status};
+use crate::location::LocationName;
+use crate::manifest::Level;
+use crate::name::{BackupName, day};
+use crate::openpgp::{HEAD, OpenError, opens};
+use crate::tools::Toolbox;
+
+/// Backups with such a label may hold the very damage that is to be mended.
+const NEVER_LATEST: &str = "pre_restore";
+
+/// Which backup is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// The newest good one.
+    Latest,
+    /// The newest good one of this moment or before it.
+    LatestUntil(Timestamp),
+    /// The newest good one of this day (UTC), from its first moment up to the next day's.
+    Day(Timestamp, Timestamp),
+    /// This one.
+    Name(BackupName),
+}
+
+impl FromStr for Which {
+    type Err = StepError;
+    fn from_str(text: &str) -> Result<Self, StepError> {
+        let text = text.trim();
+        if text == "latest" {
+            return Ok(Self::Latest);
+        }
+        if let Some(time) = text.strip_prefix("latest<=") {
+            return time.trim().parse().map(Self::LatestUntil).map_err(|_| {
+                StepError::invalid_input(format!("`{}` is not a moment", time.escape_debug()))
+                    .hint("write it like `latest<=2024-01-15T14:30:00Z`")
+            });
+        }
+        if text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            let (from, until) = day(text).ok_or_else(|| {
+                StepError::invalid_input(format!("`{text}` is not a day of the calendar")).hint("write YYYYMMDD")
+            })?;
+            return Ok(Self::Day(from, until));
+        }
+        text.parse().map(Self::Name)
+    }
+}
+
+impl fmt::Display for Which {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Latest => f.write_str("latest"),
+            Self::LatestUntil(time) => write!(f, "latest<={time}"),
+            Self::Day(from, _) => f.write_str(&from.strftime("%Y%m%d").to_string()),
+            Self::Name(name) => name.fmt(f),
+        }
+    }
+}
+
+/// A backup that was passed over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Skipped {
+    /// Which.
+    pub name: BackupName,
+    /// Why.
+    pub why: String,
+}
+
+/// The backup that was chosen.
+#[derive(Debug)]
+pub struct Selection {
+    /// It, with the copies that open.
+    pub backup: BackupRef,
+    /// Newer ones that would have been asked for and were not good.
+    pub skipped: Vec<Skipped>,
+    /// What else an operator should know: locations that are down, copies that are damaged.
+    pub degraded: Vec<String>,
+    /// What explains the choice without being a fault.
+    pub notes: Vec<String>,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Which backup.
+    pub which: Which,
+    /// Only copies of this location.
+    pub from: Option<LocationName>,
+    /// Only backups of this database. Left out, the catalogue must hold those of one, or of `prefer`.
+    pub database: Option<String>,
+    /// Where the catalogue holds backups of several databases, those of this one.
+    pub prefer: Option<String>,
+}
+
+impl BackupsReader {
+    /// Chooses a backup, and proves that our key opens each copy that it names. What has no manifest is taken by name, or
+    /// where nothing has one; then it is read to its end first.
+    pub async fn select(&self, wanted: &Wanted, tools: &Toolbox) -> Result<Selection, StepError> {
+        let catalogue = self.catalogue().await?;
+        let mut notes = Vec::new();
+        let candidates = self.candidates(&catalogue, wanted, &mut notes)?;
+        let mut skipped = Vec::new();
+        let mut degraded = down(&catalogue);
+        for entry in &candidates {
+            match self.good_copies(entry, wanted, tools, &mut degraded).await {
+                Ok(copies) => {
+                    return Ok(Selection {
+                        backup: BackupRef::of(entry, &copies, self.prefix()),
+                        skipped,
+                        degraded,
+                        notes,
+                    });
+                }
+                Err(error) if matches!(wanted.which, Which::Name(_)) => return Err(error),
+                Err(error) => skipped.push(Skipped {
+                    name: entry.name.clone(),
+                    why: error.message().to_owned(),
+                }),
+            }
+        }
+        Err(self.nothing(&catalogue, wanted, &skipped))
+    }
+
+    fn candidates<'c>(
+        &self,
+        catalogue: &'c Catalogue,
+        wanted: &Wanted,
+        notes: &mut Vec<String>,
+    ) -> Result<Vec<&'c Entry>, StepError> {
+        if let Which::Name(name) = &wanted.which {
+            return Ok(catalogue.find(name).into_iter().collect());
+        }
+        let any_known = catalogue.newest_known().is_some();
+        let database = database(catalogue, wanted)?;
+        let mut candidates = Vec::new();
+        for entry in catalogue
+            .entries
+            .iter()
+            .filter(|entry| self.is_asked_for(entry, wanted))
+        {
+            let of = entry.manifest().map(|manifest| manifest.inventory.database.as_str());
+            if of.is_some() && database.is_some() && of != database.as_deref() {
+                continue;
+            }
+            if any_known && matches!(entry.status, Status::Unverified) {
+                // Its age is only what its name says, and anybody who can write there can choose a name.
+                notes.push(format!(
+                    "`{}` has no manifest, and is taken only by its name",
+                    entry.name
+                ));
+                continue;
+            }
+            candidates.push(entry);
+        }
+        Ok(candidates)
+    }
+
+    fn is_asked_for(&self, entry: &Entry, wanted: &Wanted) -> bool {
+        let at = entry.created_at();
+        let in_time = match &wanted.which {
+            Which::Latest | Which::Name(_) => true,
+            Which::LatestUntil(time) => at <= *time,
+            Which::Day(from, until) => (*from..*until).contains(&at),
+        };
+        let label = entry.label(self.prefix());
+        in_time && !label.is_some_and(|label| label.starts_with(NEVER_LATEST))
+    }
+
+    async fn good_copies(
+        &self,
+        entry: &Entry,
+        wanted: &Wanted,
+        tools: &Toolbox,
+        degraded: &mut Vec<String>,
+    ) -> Result<Vec<BackupCopy>, StepError> {
+        match &entry.status {
+            Status::OtherKey(key) => return Err(self.wrong_key(&entry.name, Some(&key.id))),
+            Status::Refused(why) => return Err(refused(&entry.name, why)),
+            Status::Known(_) | Status::Unverified => {}
+        }
+        let here = |copy: &&BackupCopy| wanted.from.is_none_or(|from| copy.location == from);
+        let mut good = Vec::new();
+        let mut last = StepError::not_found(match wanted.from {
+            Some(from) => format!("`{}` has no copy in {from}", entry.name),
+            None => format!("`{}` has a manifest, but its file is gone", entry.name),
+        });
+        for copy in entry.copies.iter().filter(here) {
+            match self.is_good(entry, *copy, wanted, tools).await {
+                Ok(()) => good.push(*copy),
+                Err(error) => {
+                    degraded.push(format!(
+                        "the copy of `{}` in {} is not used: {error}",
+                        entry.name, copy.location
+                    ));
+                    last = error;
+                }
+            }
+        }
+        if good.is_empty() {
+            return Err(last);
+        }
+        Ok(good)
+    }
+
+    async fn is_good(
+        &self,
+        entry: &Entry,
+        copy: BackupCopy,
+        wanted: &Wanted,
+        tools: &Toolbox,
+    ) -> Result<(), StepError> {
+        let location = self.location(copy.location)?;
+        let (head, bytes) = location.head(entry.name.as_str(), HEAD).await?;
+        if let Some(manifest) = entry.manifest() {
+            if bytes != manifest.bytes.encrypted {
+                return Err(damaged(
+                    &entry.name,
+                    &format!("it has {bytes} bytes of {}", manifest.bytes.encrypted),
+                ));
+            }
+        }
+        let passphrase = self.keys().passphrase().clone();
+        let opened = tokio::task::spawn_blocking(move || opens(&head, &passphrase)).await;
+        let opened = opened.map_err(|error| StepError::failed("a look at a backup was given up").source(error))?;
+        opened.map_err(|error| self.cannot_open(entry, error))?;
+        if entry.manifest().is_none() && !matches!(wanted.which, Which::Name(_)) {
+            self.prove(entry, copy.location, Level::Archive, tools, &crate::Silent)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// What a failure to open means for this backup: where the manifest says that the key is ours, it is not the key.
+    pub(crate) fn cannot_open(&self, entry: &Entry, error: OpenError) -> StepError {
+        match error {
+            OpenError::WrongKey if entry.manifest().is_none() => self.wrong_key(&entry.name, None),
+            OpenError::WrongKey => damaged(&entry.name, "its beginning is not what was written"),
+            other => damaged(&entry.name, &other.to_string()),
+        }
+    }
+
+    fn wrong_key(&self, name: &BackupName, needed: Option<&str>) -> StepError {
+        let needed = needed.map_or(String::new(), |id| format!(" (key `{id}` is needed)"));
+        StepError::denied(format!(
+            "the key does not open `{name}`: it was encrypted with another one{needed}"
+        ))
+        .hint("set `ENCRYPTION_KEY` to the key with which it was made; old keys are needed as long as their backups")
+    }
+
+    fn nothing(&self, catalogue: &Catalogue, wanted: &Wanted, skipped: &[Skipped]) -> StepError {
+        let from = wanted.from.map_or(String::new(), |from| format!(" in {from}"));
+        let mut message = match &wanted.which {
+            Which::Name(name) => format!("there is no backup `{name}`{from}"),
+            which => format!("there is no good backup for `{which}`{from}"),
+        };
+        for skipped in skipped {
+            message += &format!("; {}", skipped.why);
+        }
+        let near = self.neighbours(catalogue, &wanted.which);
+        let hint = match near.is_empty() {
+            true => "no other backup is there: look at the target's directory and bucket".to_owned(),
+            false => format!("near it are {}; `jm backup list` shows all", near.join(", ")),
+        };
+        StepError::not_found(message).hint(hint)
+    }
+
+    fn neighbours(&self, catalogue: &Catalogue, which: &Which) -> Vec<String> {
+        let moment = match which {
+            Which::Latest => {
+                return catalogue
+                    .entries
+                    .iter()
+                    .take(3)
+                    .map(|e| format!("`{}`", e.name))
+                    .collect();
+            }
+            Which::LatestUntil(time) | Which::Day(time, _) => *time,
+            Which::Name(name) => name.taken_at(),
+        };
+        let after = catalogue
+            .entries
+            .iter()
+            .rev()
+            .find(|entry| entry.created_at() >= moment);
+        let before = catalogue.entries.iter().find(|entry| entry.created_at() < moment);
+        let both = before.into_iter().chain(after);
+        both.map(|entry| format!("`{}`", entry.name)).collect()
+    }
+}
+
+/// A directory with backups of several databases must not give the wrong one.
+fn database(catalogue: &Catalogue, wanted: &Wanted) -> Result<Option<String>, StepError> {
+    if wanted.database.is_some() {
+        return Ok(wanted.database.clone());
+    }
+    let manifests = catalogue.entries.iter().filter_map(Entry::manifest);
+    let mut databases: Vec<&str> = manifests.map(|manifest| manifest.inventory.database.as_str()).collect();
+    databases.sort_unstable();
+    databases.dedup();
+    match databases.as_slice() {
+        [] | [_] => Ok(None),
+        several => match wanted.prefer.as_deref().filter(|prefer| several.contains(prefer)) {
+            Some(prefer) => Ok(Some(prefer.to_owned())),
+            None => Err(StepError::invalid_input(format!(
+                "the backups are of several databases: {}",
+                several.join(", ")
+            ))
+            .hint("say which one is meant with `of`")),
+        },
+    }
+}
+
+fn down(catalogue: &Catalogue) -> Vec<String> {
+    let down = catalogue.down.iter();
+    down.map(|(name, error)| format!("backup location {name} does not answer: {error}"))
+        .collect()
+}
+
+pub(crate) fn refused(name: &BackupName, why: &str) -> StepError {
+    StepError::refused(format!("the manifest of `{name}` is not believed: {why}"))
+        .hint("use another backup, and find out who wrote there")
+}
+
+pub(crate) fn damaged(name: &BackupName, how: &str) -> StepError {
+    StepError::failed(format!("`{name}` cannot be used: {how}"))
+        .hint("use another copy or another backup: `jm backup list` shows them")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_write_is_read() {
+        assert_eq!("latest".parse::<Which>().expect("which"), Which::Latest);
+        for text in [
+            "latest<=2024-01-15T14:30:00Z",
+            "20240115",
+            "journeyman_backup_20240115_020000.sql.gpg",
+        ] {
+            assert_eq!(text.parse::<Which>().expect(text).to_string(), text);
+        }
+        for bad in ["", "20240230", "2024.115", "latest<=yesterday", "../x", "a;b"] {
+            assert!(bad.parse::<Which>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! A directory and a bucket together, on the sandbox's store and on versitygw.
+
+use jm_sandbox::s3::{Credentials, S3Server};
+use jm_step::process::{Command, Process, Supervisor};
+use jm_step::{Connection, Environment, OpenContext, RunId, Secrets};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::rig::*;
+use crate::*;
+
+struct Store {
+    endpoint: String,
+    _server: Option<S3Server>,
+    _process: Option<Process>,
+    folder: TempDir,
+}
+
+impl Store {
+    async fn sandbox() -> Self {
+        let folder = tempfile::tempdir().expect("folder");
+        let listen = "127.0.0.1:0".parse().expect("address");
+        let server = S3Server::start(folder.path(), listen, Credentials::new("jm-test", "jm-test-secret")).await;
+        let server = server.expect("the sandbox's store starts");
+        Self {
+            endpoint: server.endpoint(),
+            _server: Some(server),
+            _process: None,
+            folder,
+        }
+    }
+
+    async fn versitygw() -> Self {
+        let folder = tempfile::tempdir().expect("folder");
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data).expect("folder");
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .and_then(|l| l.local_addr())
+            .expect("port")
+            .port();
+        let process = Command::new(versitygw())
+            .args(["--port", &format!("127.0.0.1:{port}"), "posix"])
+            .arg(data.display().to_string())
+            .env("ROOT_ACCESS_KEY", "jm-test")
+            .env("ROOT_SECRET_KEY", "jm-test-secret")
+            .spawn(&Supervisor::none(), &Environment::default())
+            .expect("versitygw starts");
+        for _ in 0..200 {
+            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        Self {
+            endpoint: format!("http://127.0.0.1:{port}"),
+            _server: None,
+            _process: Some(process),
+            folder,
+        }
+    }
+
+    /// The configuration of a new bucket.
+    async fn bucket(&self, name: &str) -> Value {
+        let s3 = json!({
+            "enabled": true, "bucket": name, "endpoint": self.endpoint, "region": "us-east-1",
+            "access_key_id": "jm-test", "secret_access_key": "jm-test-secret",
+        });
+        let config: S3Config = serde_json::from_value(s3.clone()).expect("config");
+        let cx = OpenContext {
+            secrets: Secrets::new(),
+            environment: Environment::default(),
+            run: RunId::generate(),
+        };
+        let bucket = jm_client_s3::S3Bucket::open(&config.client().expect("enabled"), &cx)
+            .await
+            .expect("client");
+        bucket.create_bucket().await.expect("bucket");
+        s3
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests find their servers through the environment"
+)]
+fn versitygw() -> std::path::PathBuf {
+    if let Ok(program) = std::env::var("JM_TEST_VERSITYGW") {
+        return program.into();
+    }
+    let home = std::env::var("HOME").unwrap_or_default();
+    let cache = std::env::var("XDG_CACHE_HOME").unwrap_or_else(|_| format!("{home}/.cache"));
+    let program = std::path::Path::new(&cache).join("jm/tools/versitygw-v1.7.0/versitygw");
+    assert!(
+        program.exists(),
+        "versitygw is missing: run `tests/services/install s3`"
+    );
+    program
+}
+
+async fn both_ways(store: &Store) {
+    let rig = Rig::new().await;
+    let s3 = store.bucket("backups").await;
+    let backups = rig.backups_with(json!({ "s3": s3 })).await;
+    backups.ping().await.expect("up");
+    let created = rig.create(&backups).await;
+    let name = created.manifest.name.clone();
+    assert_eq!(created.backup.locations, [LocationName::Local, LocationName::S3]);
+    let identity = backups.identity().await.expect("identity");
+    assert_eq!(identity.0.keys().collect::<Vec<_>>(), ["local", "s3"]);
+    let entry = backups.find(&name).await.expect("found");
+    for at in [LocationName::Local, LocationName::S3] {
+        for level in [Level::Checksum, Level::Decrypt, Level::Archive] {
+            backups.prove(&entry, at, level, &tools(), &Silent).await.expect("good");
+        }
+    }
+    let before = rig.inventory(&rig.database).await;
+
+    // The bucket alone is enough.
+    let alone = open(json!({ "s3": s3, "key": KEY })).await;
+    let restored = rig.aside(&alone, &name).await.expect("from s3");
+    assert_eq!(rig.inventory(&restored.database).await, before);
+    let only = rig.create(&alone).await;
+    assert_eq!(only.manifest.level, Level::Archive);
+
+    // A damaged copy is given up for the other one, and that is told.
+    let path = rig.directory().join(name.as_str());
+    let mut bytes = std::fs::read(&path).expect("read");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, bytes).expect("write");
+    let heard = Heard::default();
+    let request = rig.restore(&name, Target::Aside);
+    let restored = backups
+        .restore(&rig.postgres, &request, &tools(), &heard)
+        .await
+        .expect("from the other");
+    assert_eq!(rig.inventory(&restored.database).await, before);
+    assert!(
+        heard.degraded()[0].contains("the copy in local"),
+        "{:?}",
+        heard.degraded()
+    );
+    let error = backups
+        .prove(&entry, LocationName::Local, Level::Checksum, &tools(), &Silent)
+        .await
+        .expect_err("bad");
+    assert!(error.message().contains("checksum"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_and_the_sandboxs_bucket() {
+    both_ways(&Store::sandbox().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_and_a_real_bucket() {
+    both_ways(&Store::versitygw().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_location_that_fails_makes_it_degraded() {
+    let rig = Rig::new().await;
+    let store = Store::sandbox().await;
+    let s3 = store.bucket("backups").await;
+    // A file where the directory should be.
+    std::fs::write(rig.directory(), "in the way").expect("write");
+    let backups = rig.backups_with(json!({ "s3": s3 })).await;
+    backups.ping().await.expect("the bucket answers");
+    assert_eq!(backups.down().await[0].0, LocationName::Local);
+    let heard = Heard::default();
+    let created = backups
+        .create(&rig.postgres, &rig.request(), &tools(), &heard)
+        .await
+        .expect("in s3");
+    assert_eq!(created.backup.locations, [LocationName::S3]);
+    assert!(
+        heard.degraded()[0].contains("is not in local"),
+        "{:?}",
+        heard.degraded()
+    );
+
+    // And the other way round: no such bucket.
+    std::fs::remove_file(rig.directory()).expect("remove");
+    let mut gone = s3.clone();
+    gone["bucket"] = json!("nowhere");
+    let backups = rig.backups_with(json!({ "s3": gone })).await;
+    let heard = Heard::default();
+    let created = backups
+        .create(&rig.postgres, &rig.request(), &tools(), &heard)
+        .await
+        .expect("local");
+    assert_eq!(created.backup.locations, [LocationName::Local]);
+    assert!(heard.degraded()[0].contains("is not in s3"), "{:?}", heard.degraded());
+    let wanted = Wanted {
+        which: Which::Latest,
+        from: None,
+        database: None,
+        prefer: None,
+    };
+    let chosen = backups.select(&wanted, &tools()).await.expect("chosen");
+    assert!(
+        chosen.degraded[0].contains("s3 does not answer"),
+        "{:?}",
+        chosen.degraded
+    );
+    drop(store.folder);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fills_up_costs_only_its_own_copy() {
+    let rig = Rig::new().await;
+    rig.server.sql(&rig.database, &["CREATE TABLE blob AS SELECT md5(random()::text) || md5(random()::text) AS x FROM generate_series(1, 260000)"]).await;
+    let store = Store::sandbox().await;
+    let s3 = store.bucket("backups").await;
+    std::fs::create_dir(rig.directory()).expect("folder");
+    shell(
+        &format!(
+            "mount -t tmpfs -o size=6m,mode=700 tmpfs '{}'",
+            rig.directory().display()
+        ),
+        &[],
+    );
+    let backups = rig.backups_with(json!({ "s3": s3 })).await;
+    let heard = Heard::default();
+    let created = backups.create(&rig.postgres, &rig.request(), &tools(), &heard).await;
+    let left = rig.files();
+    shell(&format!("umount -l '{}'", rig.directory().display()), &[]);
+    let created = created.expect("in s3");
+    assert!(
+        created.manifest.bytes.encrypted > 6 << 20,
+        "{:?}",
+        created.manifest.bytes
+    );
+    assert_eq!(created.backup.locations, [LocationName::S3]);
+    assert!(
+        heard.degraded()[0].contains("the disk is full"),
+        "{:?}",
+        heard.degraded()
+    );
+    assert_eq!(left, [""; 0]);
+    rig.aside(&backups, &created.manifest.name)
+        .await
+        .expect("restored from s3");
+}

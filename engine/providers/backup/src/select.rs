@@ -1,0 +1,179 @@
+//! `backup.select`: chooses the newest good backup, and proves that it opens and can be restored here.
+
+use std::time::Duration;
+
+use jm_backup::{
+    BackupRef, Backups, BackupsReader, Fitness, LocationName, Selection, Skipped, Target, Wanted, Which, fitness,
+};
+use jm_client_postgres::{Postgres, Reader};
+use jm_step::{Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::observer::{toolbox, until_cancelled};
+use crate::restore::Destination;
+
+pub(crate) struct Select;
+
+/// Where copies may come from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum From {
+    /// Any location that has a good copy.
+    #[default]
+    Any,
+    /// The directory.
+    Local,
+    /// The bucket.
+    S3,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Input {
+    /// `latest`, `latest<=2024-01-15T14:30:00Z`, a day (YYYYMMDD, UTC) or a backup's name.
+    #[serde(default = "latest")]
+    which: String,
+    /// Where copies may come from.
+    #[serde(default)]
+    from: From,
+    /// The database that it is to be of. Default: the one that the target names, or the only one.
+    #[serde(default)]
+    of: Option<String>,
+    /// Where it is going to be restored.
+    #[serde(default)]
+    into: Destination,
+}
+
+fn latest() -> String {
+    "latest".to_owned()
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Output {
+    /// The backup, as other steps take it.
+    backup: BackupRef,
+    /// The moment to which the data is brought back.
+    #[schemars(extend("x-jm-recovery-point" = true))]
+    recovery_point: String,
+    /// How old that is, in seconds.
+    age_seconds: i64,
+    /// Newer backups that are not good, and why.
+    skipped: Vec<Skipped>,
+    /// Roles of the backup that the server does not have.
+    missing_roles: Vec<String>,
+    /// What else explains the choice.
+    notes: Vec<String>,
+}
+
+impl StepType for Select {
+    const NAME: &'static str = "backup.select";
+    const SUMMARY: &'static str = "choose the newest good backup, and prove that it opens and fits the server";
+    const EFFECT: Effect = Effect::ReadOnly;
+    const REPEAT: Repeat = Repeat::Safe;
+    const TIMEOUT: Duration = Duration::from_mins(30);
+    type Input = Input;
+    type Output = Output;
+
+    fn check(&self, input: &Input) -> Result<(), Vec<InputIssue>> {
+        let name = input.which.rsplit('/').next().unwrap_or_default();
+        match name.parse::<Which>() {
+            Ok(_) => Ok(()),
+            Err(error) => Err(vec![
+                InputIssue::at("/which", error.message())
+                    .help("`latest`, `latest<=TIME`, a day (YYYYMMDD) or a backup's name"),
+            ]),
+        }
+    }
+
+    fn roles(&self) -> Vec<Role> {
+        vec![Role::of::<Postgres>("database"), Role::of::<Backups>("backups")]
+    }
+
+    async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
+        let (output, degraded) = look(cx, input).await?;
+        let mut summary = format!("`{}`, {} old", output.backup.name, age(output.age_seconds));
+        for reason in degraded {
+            summary += &format!("; {reason}");
+        }
+        Ok(Preview::verified(summary).predict(output))
+    }
+
+    async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
+        let (output, degraded) = until_cancelled(cx, Box::pin(look(cx, &input))).await?;
+        for skipped in &output.skipped {
+            cx.log(format!("`{}` is passed over: {}", skipped.name, skipped.why))
+                .await;
+        }
+        for note in &output.notes {
+            cx.log(note.clone()).await;
+        }
+        for reason in degraded {
+            cx.degraded(reason).await?;
+        }
+        Ok(output)
+    }
+
+    async fn probe(&self, _: &ReadContext, _: &Input) -> Result<Probe<Output>, StepError> {
+        // Looking leaves nothing behind.
+        Ok(Probe::NotStarted)
+    }
+}
+
+/// The choice, and what makes it a degraded one.
+async fn look(cx: &ReadContext, input: &Input) -> Result<(Output, Vec<String>), StepError> {
+    let backups = cx.read::<Backups>().await?;
+    let postgres = cx.read::<Postgres>().await?;
+    let wanted = wanted(input, &backups, &postgres)?;
+    let mut selection = backups.select(&wanted, &toolbox(cx)).await?;
+    let entry = backups.find(&selection.backup.name).await?;
+    let fitness = fitness(&postgres, &entry, Target::from(input.into)).await?;
+    let skipped = selection.skipped.iter();
+    let passed_over = skipped.map(|skipped| format!("`{}` is newer and cannot be used: {}", skipped.name, skipped.why));
+    let degraded = passed_over.chain(std::mem::take(&mut selection.degraded)).collect();
+    Ok((output(cx, selection, fitness), degraded))
+}
+
+fn wanted(input: &Input, backups: &BackupsReader, postgres: &Reader) -> Result<Wanted, StepError> {
+    let which = match input.which.contains('/') {
+        true => Which::Name(backups.name(&input.which)?),
+        false => input.which.parse()?,
+    };
+    Ok(Wanted {
+        which,
+        from: match input.from {
+            From::Any => None,
+            From::Local => Some(LocationName::Local),
+            From::S3 => Some(LocationName::S3),
+        },
+        database: input.of.clone().filter(|of| !of.is_empty()),
+        prefer: Some(postgres.database().to_owned()),
+    })
+}
+
+fn output(cx: &ReadContext, selection: Selection, fitness: Fitness) -> Output {
+    let created_at = selection.backup.created_at;
+    let left_out = fitness
+        .left_out
+        .iter()
+        .map(|extension| format!("extension `{extension}` will be left out"));
+    let mut notes = selection.notes;
+    notes.extend(left_out.chain(fitness.notes));
+    Output {
+        recovery_point: created_at.to_string(),
+        age_seconds: cx.now().duration_since(created_at).as_secs(),
+        backup: selection.backup,
+        skipped: selection.skipped,
+        missing_roles: fitness.missing_roles,
+        notes,
+    }
+}
+
+fn age(seconds: i64) -> String {
+    match seconds {
+        ..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}

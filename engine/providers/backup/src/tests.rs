@@ -1,0 +1,334 @@
+//! The step types against a real PostgreSQL: what they change, say beforehand, find again, and refuse.
+
+use std::path::PathBuf;
+
+use jm_backup::Backups;
+use jm_client_postgres::test_server::PgServer;
+use jm_step::{
+    AnyStepType, Connection, Effect, Environment, Grade, Known, OpenContext, Probe, Repeat, RunId, Secrets,
+    StepErrorKind,
+};
+use jm_testkit::StepBench;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::create::Create;
+use crate::restore::Restore;
+use crate::select::Select;
+use crate::verify::Verify;
+
+const KEY: &str = "a passphrase of many words, and more";
+
+struct World {
+    server: &'static PgServer,
+    database: String,
+    folder: TempDir,
+    bench: StepBench,
+}
+
+impl World {
+    async fn new() -> Self {
+        let server = PgServer::shared();
+        let database = server.database("jmp").await;
+        let tables = [
+            "CREATE TABLE users (id serial PRIMARY KEY, name text)",
+            "INSERT INTO users (name) SELECT 'player ' || i FROM generate_series(1, 500) i",
+        ];
+        server.sql(&database, &tables).await;
+        let folder = tempfile::tempdir().expect("folder");
+        let bench = StepBench::new()
+            .environment([("PATH", "/usr/bin:/bin")])
+            .with("database", server.open(&database).await)
+            .with("backups", backups(&folder.path().join("backups"), KEY).await);
+        Self {
+            server,
+            database,
+            folder,
+            bench,
+        }
+    }
+
+    fn directory(&self) -> PathBuf {
+        self.folder.path().join("backups")
+    }
+
+    fn files(&self) -> usize {
+        std::fs::read_dir(self.directory()).map_or(0, Iterator::count)
+    }
+
+    async fn create(&self) -> Value {
+        self.bench.clone().key("made").run(&Create, json!({})).await.output()
+    }
+
+    async fn databases(&self) -> Option<String> {
+        let sql = format!(
+            "SELECT count(*) FROM pg_database WHERE datname LIKE '{}%'",
+            self.database
+        );
+        self.server.text("postgres", &sql).await
+    }
+}
+
+async fn backups(directory: &std::path::Path, key: &str) -> Backups {
+    let cx = OpenContext {
+        secrets: Secrets::new(),
+        environment: Environment::default(),
+        run: RunId::generate(),
+    };
+    let config = serde_json::from_value(json!({ "directory": directory, "key": key })).expect("config");
+    Backups::open(config, &cx).await.expect("open")
+}
+
+#[test]
+fn the_provider_registers_and_its_schemas_are_whole() {
+    let registry = jm_step::Registry::new().with(crate::provider());
+    let names: Vec<&str> = registry.step_types().map(|step| step.name()).collect();
+    assert_eq!(
+        names,
+        ["backup.create", "backup.restore", "backup.select", "backup.verify"]
+    );
+    let output = Select.output_schema();
+    assert_eq!(
+        output["properties"]["recovery_point"]["x-jm-recovery-point"],
+        json!(true)
+    );
+    let config = registry.connection("backup").expect("connection").config_schema();
+    assert_eq!(config["properties"]["key"]["x-jm-secret"], json!(true));
+}
+
+#[test]
+fn what_a_schema_cannot_say_is_checked() {
+    let bad = |step: &dyn AnyStepType, input: Value| assert!(step.check(&input).is_err(), "{input}");
+    bad(&Create, json!({ "label": "Not A Label" }));
+    bad(&Create, json!({ "pin": "soon" }));
+    bad(&Create, json!({ "pin": "-3d" }));
+    bad(&Create, json!({ "verify": "restored" }));
+    bad(&Create, json!({ "unknown": 1 }));
+    bad(&Select, json!({ "which": "20240230" }));
+    bad(&Select, json!({ "which": "../x" }));
+    bad(&Restore, json!({ "backup": "../../etc/passwd" }));
+    bad(&Verify, json!({ "backup": "x" }));
+    assert!(Create.check(&json!({ "label": "", "pin": "30d" })).is_ok());
+    assert!(
+        Select
+            .check(&json!({ "which": "latest<=2024-01-15T14:30:00Z" }))
+            .is_ok()
+    );
+}
+
+#[test]
+fn only_a_restore_in_place_cannot_be_taken_back() {
+    let known = |into: &str| Known::new(json!({ "into": into }));
+    assert_eq!(AnyStepType::effect(&Restore, &known("aside")), Effect::Reversible);
+    assert_eq!(AnyStepType::effect(&Restore, &known("in_place")), Effect::Irreversible);
+    assert_eq!(AnyStepType::repeat(&Restore, &known("aside")), Repeat::Safe);
+    assert_eq!(AnyStepType::repeat(&Restore, &known("in_place")), Repeat::Probe);
+    assert_eq!(
+        Restore.effect(&Known::new(json!({}))),
+        Effect::Reversible,
+        "aside is the default"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_is_made_once_for_each_deed() {
+    let world = World::new().await;
+    let bench = world.bench.clone().key("deed");
+    let preview = bench.preview(&Create, json!({ "pin": "30d" })).await.expect("preview");
+    assert_eq!(preview.grade, Grade::Computed);
+    assert_eq!(world.files(), 0, "a preview writes nothing");
+    assert_eq!(bench.probe(&Create, json!({})).await.expect("probe"), Probe::NotStarted);
+    let ran = bench.run(&Create, json!({ "pin": "30d" })).await;
+    assert_eq!(ran.changes, preview.changes, "what was said is what was done");
+    let output = ran.output();
+    assert_eq!(output["level"], json!("archive"));
+    let files = world.files();
+    let again = bench.clone().attempt(2).run(&Create, json!({})).await.output();
+    assert_eq!((again, world.files()), (output.clone(), files));
+    assert_eq!(
+        bench.probe(&Create, json!({})).await.expect("probe"),
+        Probe::Succeeded(output)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_chosen_is_restored_and_found_again() {
+    let world = World::new().await;
+    world.create().await;
+    let bench = world.bench.clone();
+    let preview = bench.preview(&Select, json!({})).await.expect("preview");
+    assert_eq!(preview.grade, Grade::Verified);
+    let chosen = bench
+        .run(&Select, json!({ "which": "latest", "from": "any" }))
+        .await
+        .output();
+    assert_eq!(preview.predicted.expect("predicted")["backup"], chosen["backup"]);
+    assert_eq!(chosen["recovery_point"], chosen["backup"]["created_at"]);
+    assert_eq!(
+        chosen["backup"]["inventory"]["tables"]["public.users"]["rows"],
+        json!(500)
+    );
+    assert!(serde_json::to_vec(&chosen).expect("json").len() < 64 * 1024);
+
+    let input = json!({ "backup": chosen["backup"], "into": "aside" });
+    assert_eq!(
+        bench.probe(&Restore, input.clone()).await.expect("probe"),
+        Probe::NotStarted
+    );
+    let preview = bench.preview(&Restore, input.clone()).await.expect("preview");
+    assert_eq!(
+        world.databases().await.as_deref(),
+        Some("1"),
+        "a preview makes no database"
+    );
+    let ran = bench.run(&Restore, input.clone()).await;
+    assert_eq!(ran.changes, preview.changes);
+    assert_eq!(
+        ran.outputs[0]["database"],
+        ran.result.as_ref().expect("end").as_ref().expect("good")["database"]
+    );
+    let restored = ran.output();
+    let rows = world
+        .server
+        .text(
+            restored["database"].as_str().expect("name"),
+            "SELECT count(*) FROM public.users",
+        )
+        .await;
+    assert_eq!(rows.as_deref(), Some("500"));
+    assert_eq!(
+        bench.probe(&Restore, input.clone()).await.expect("probe"),
+        Probe::Succeeded(restored.clone())
+    );
+    let again = bench.clone().attempt(2).run(&Restore, input).await.output();
+    assert_eq!(again["database"], restored["database"]);
+    assert_eq!(world.databases().await.as_deref(), Some("2"), "one copy, however often");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cut_off_in_the_middle_it_is_partial_and_then_whole() {
+    let world = World::new().await;
+    let created = world.create().await;
+    let bench = world.bench.clone();
+    let input = json!({ "backup": created["name"] });
+    // Dropped right after the copy's name was saved; then as if killed while it was filled.
+    let cut = bench.run_until(&Restore, input.clone(), 1).await;
+    let copy = cut.outputs[0]["database"].as_str().expect("name").to_owned();
+    assert!(cut.result.is_none());
+    world
+        .server
+        .sql(
+            "postgres",
+            &[
+                &format!("DROP DATABASE IF EXISTS {copy} WITH (FORCE)"),
+                &format!("CREATE DATABASE {copy}"),
+            ],
+        )
+        .await;
+    assert!(matches!(
+        bench.probe(&Restore, input.clone()).await.expect("probe"),
+        Probe::Partial { .. }
+    ));
+    let restored = bench.clone().attempt(2).run(&Restore, input).await.output();
+    assert_eq!(restored["database"], json!(copy));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_in_place_knows_its_transaction() {
+    let world = World::new().await;
+    let created = world.create().await;
+    world.server.sql(&world.database, &["DELETE FROM users"]).await;
+    let bench = world.bench.clone();
+    let input = json!({ "backup": created["backup"], "into": "in_place" });
+    assert_eq!(
+        bench.probe(&Restore, input.clone()).await.expect("probe"),
+        Probe::NotStarted
+    );
+    let ran = bench.run(&Restore, input.clone()).await;
+    let checkpoint = ran.checkpoints[0].clone();
+    let output = ran.output();
+    assert_eq!(
+        world
+            .server
+            .text(&world.database, "SELECT count(*) FROM public.users")
+            .await
+            .as_deref(),
+        Some("500")
+    );
+    let verdict = bench
+        .clone()
+        .checkpoint(checkpoint)
+        .probe(&Restore, input.clone())
+        .await
+        .expect("probe");
+    assert_eq!(verdict, Probe::Succeeded(output));
+    // Cut off when it was about to commit: it did not.
+    world.server.sql(&world.database, &["DELETE FROM users"]).await;
+    let cut = bench.run_until(&Restore, input.clone(), 1).await;
+    let bench = bench.checkpoint(cut.checkpoints[0].clone());
+    for _ in 0..100 {
+        match bench.probe(&Restore, input.clone()).await.expect("probe") {
+            Probe::Running => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+            verdict => {
+                assert_eq!(verdict, Probe::NotStarted);
+                break;
+            }
+        }
+    }
+    assert_eq!(
+        world
+            .server
+            .text(&world.database, "SELECT count(*) FROM public.users")
+            .await
+            .as_deref(),
+        Some("0")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_key_would_fail_and_says_so() {
+    let world = World::new().await;
+    world.create().await;
+    let bench = StepBench::new()
+        .environment([("PATH", "/usr/bin:/bin")])
+        .with("database", world.server.open(&world.database).await)
+        .with(
+            "backups",
+            backups(&world.directory(), "another passphrase, just as long").await,
+        );
+    let error = bench.preview(&Select, json!({})).await.expect_err("wrong key");
+    assert!(error.message().contains("another one"), "{error}");
+    let none = bench
+        .preview(&Select, json!({ "which": "20010101" }))
+        .await
+        .expect_err("none");
+    assert_eq!(none.kind(), StepErrorKind::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verifying_reads_every_copy() {
+    let world = World::new().await;
+    let created = world.create().await;
+    for level in ["checksum", "decrypt", "archive"] {
+        let input = json!({ "backup": created["backup"], "level": level });
+        let output = world.bench.run(&Verify, input).await.output();
+        assert_eq!(output["copies"], json!([{ "location": "local", "good": true }]));
+    }
+    let path = world.directory().join(created["name"].as_str().expect("name"));
+    let bytes = std::fs::read(&path).expect("read");
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).expect("write");
+    let error = world
+        .bench
+        .run(&Verify, json!({ "backup": created["backup"] }))
+        .await
+        .error();
+    assert!(error.message().contains("cut short"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_is_told_to_stop_stops() {
+    let world = World::new().await;
+    world.bench.cancellation().cancel();
+    let error = world.bench.run(&Create, json!({})).await.error();
+    assert_eq!(error.kind(), StepErrorKind::Cancelled);
+}
