@@ -41,15 +41,15 @@ impl Connection for Postgres {
             .map(drop)
     }
 
-    /// The server's system identifier and the database that is meant.
+    /// The server's system identifier, and the database that is meant: a targets file may pin either.
     async fn identity(&self) -> Result<Identity, StepError> {
         let server = self.reader.server().await?;
-        let id = match server.system_identifier {
-            Some(id) => format!("system {id}"),
-            // Some hosted servers keep it to themselves.
-            None => format!("server {}", self.reader.address()),
-        };
-        Ok(Identity::single(format!("{id} database {}", self.reader.database())))
+        // Some hosted servers keep it to themselves.
+        let system = server.system_identifier.unwrap_or_else(|| self.reader.address());
+        let database = self.reader.database().to_owned();
+        Ok(Identity(
+            [("system".to_owned(), system), ("database".to_owned(), database)].into(),
+        ))
     }
 
     fn reader(&self) -> &Reader {

@@ -340,8 +340,15 @@ fn give_away(path: &Path) {
     }
 }
 
-/// A server's program of the newest PostgreSQL on this machine.
+/// A server's program: of the folder that `JM_TEST_POSTGRES` names, or of the newest PostgreSQL on this machine.
 fn program(name: &str) -> PathBuf {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test is told from outside which server to try"
+    )]
+    if let Ok(folder) = std::env::var("JM_TEST_POSTGRES") {
+        return Path::new(&folder).join(name);
+    }
     let mut versions: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()

@@ -2,8 +2,9 @@
 
 use jm_step::{Connection, Secret, StepErrorKind};
 
+use crate::quote::literal;
 use crate::test_server::{Cut, PASSWORD, PgOptions, PgServer, Proxy, USER, open_config, open_url};
-use crate::{CountMode, PostgresConfig, TextValue};
+use crate::{ChildEnvironment, CountMode, PostgresConfig, RelationName, TextValue};
 
 fn config(url: &str) -> PostgresConfig {
     PostgresConfig {
@@ -21,7 +22,7 @@ async fn a_lost_database_is_not_a_lost_server() {
     postgres.ping().await.expect("the server answers");
     let identity = postgres.identity().await.expect("identity").to_string();
     assert!(
-        identity.starts_with("system 7") && identity.ends_with(" database was_never_there"),
+        identity.starts_with("database: was_never_there, system: 7"),
         "{identity}"
     );
     assert_eq!(
@@ -245,26 +246,29 @@ async fn a_child_program_gets_in_without_a_secret_in_its_arguments_or_environmen
     let file = std::path::PathBuf::from(&child.variables()["PGPASSFILE"]);
     let mode = |path: &std::path::Path| path.metadata().expect("meta").permissions().mode() & 0o777;
     assert_eq!((mode(&file), mode(file.parent().expect("folder"))), (0o600, 0o700));
+    let said = psql(
+        &child,
+        "SELECT current_user || ' ' || current_setting('application_name')",
+    )
+    .await;
+    assert!(said.starts_with("jm jm/"), "{said}");
+    drop(child);
+    assert!(!file.exists());
+}
+
+/// What psql answers, or why it does not.
+async fn psql(child: &ChildEnvironment, sql: &str) -> String {
     #[expect(clippy::disallowed_methods, reason = "a test runs psql by hand")]
     let output = tokio::process::Command::new("psql")
-        .args([
-            "-Atc",
-            "SELECT current_user || ' ' || current_setting('application_name')",
-        ])
+        .args(["-XAtc", sql])
         .env_clear()
-        .env("PATH", "/usr/bin:/bin:/usr/lib/postgresql/15/bin")
+        .env("PATH", "/usr/bin:/bin")
         .envs(child.variables())
         .output()
         .await
         .expect("psql");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(
-        said.starts_with("jm jm/"),
-        "{said}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    drop(child);
-    assert!(!file.exists());
+    let said = [output.stdout, output.stderr].concat();
+    String::from_utf8_lossy(&said).trim().to_owned()
 }
 
 #[tokio::test]
@@ -367,7 +371,9 @@ impl Certificates {
         std::fs::write(folder.path().join("other.crt"), other.pem()).expect("write");
         let issuer = rcgen::Issuer::new(authority, authority_key);
         let key = rcgen::KeyPair::generate().expect("key");
-        let leaf = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).expect("leaf");
+        let mut leaf = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).expect("leaf");
+        // One that is named like its authority would be taken for an authority by OpenSSL.
+        leaf.distinguished_name.push(rcgen::DnType::CommonName, "localhost");
         let leaf = leaf.signed_by(&key, &issuer).expect("signed");
         Self {
             folder,
@@ -428,6 +434,41 @@ async fn tls_is_checked_as_sslmode_says() {
         .await
         .expect("row");
     assert!(row.get::<_, bool>(0));
+    let child = postgres.child_environment("postgres", None).expect("environment");
+    let said = psql(&child, "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").await;
+    assert_eq!(said, "t", "a child program checks as we do");
+}
+
+/// Names that break what is quoted carelessly, and some that chance made.
+fn odd_names() -> Vec<String> {
+    use proptest::strategy::{Strategy, ValueTree};
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let strategy = "[^\\x00]{1,15}";
+    let mut by_chance = || strategy.new_tree(&mut runner).expect("a name").current();
+    let chosen = [
+        "user", "a.b", "a\"b", "\"", "it's", "\\", "$1", "--", "/*", "é", " ", "Ä\n",
+    ]
+    .map(str::to_owned);
+    let chance: Vec<_> = (0..200).map(|_| by_chance()).collect();
+    chosen.into_iter().chain(chance).collect()
+}
+
+#[tokio::test]
+async fn the_server_reads_every_quoted_name_and_value_as_it_was() {
+    let postgres = PgServer::shared().open("postgres").await;
+    let session = postgres.reader().connect_to("postgres", None).await.expect("session");
+    for name in odd_names() {
+        let relation = RelationName::new(format!("{name}s"), name.as_str());
+        let row = session
+            .query_one(
+                &format!("SELECT parse_ident($1), {}", literal(&name)),
+                &[&relation.sql()],
+            )
+            .await
+            .unwrap_or_else(|error| panic!("{name:?}: {error}"));
+        assert_eq!(row.get::<_, Vec<String>>(0), [relation.schema, relation.name]);
+        assert_eq!(row.get::<_, String>(1), name);
+    }
 }
 
 #[tokio::test]

@@ -83,6 +83,7 @@ impl StepType for Inspect {
 
 fn sentence(output: &Output) -> String {
     match &output.problem {
+        Some(problem) if !output.reachable => format!("the server does not answer: {problem}"),
         None => format!(
             "database `{}` serves: {} tables, {} sessions",
             output.database, output.tables, output.sessions

@@ -99,7 +99,7 @@ impl StepType for Quiesce {
         let mut output = recorded(cx, &facts)?;
         cx.save_output(&output).await?;
         let session = postgres.maintenance(Some(cx.step())).await?;
-        sessions::refuse_own_database(&session, &name, postgres.reader())?;
+        sessions::refuse_own_database(session.database(), &name, postgres.reader())?;
         match close(cx, &session, &name, &input).await {
             Ok(ended) => output.ended = ended,
             Err(error) => return Err(reopened(&session, &output, error).await),

@@ -91,6 +91,12 @@ impl StepType for Switch {
         let to = common::chosen(input.to.as_ref(), &reader);
         let old = reader.find_database(to).await?;
         may_switch(&reader, old.as_ref()).await?;
+        sessions::refuse_own_database(reader.maintenance(None).await?.database(), to, &reader)?;
+        if old.is_some()
+            && let Some(aside) = &input.keep_old
+        {
+            refuse_taken(&reader, aside).await?;
+        }
         let aside = match &old {
             Some(old) => {
                 let sessions = reader.sessions(&old.name).await?.len();
@@ -117,7 +123,7 @@ impl StepType for Switch {
         cx.save_output(&plan.output).await?;
         let session = postgres.maintenance(Some(cx.step())).await?;
         for name in plan.names() {
-            sessions::refuse_own_database(&session, &name, postgres.reader())?;
+            sessions::refuse_own_database(session.database(), &name, postgres.reader())?;
         }
         if let Err(error) = plan.carry_out(cx, &session, input.wait_seconds).await {
             return Err(plan.put_back(&postgres, error).await);
@@ -193,6 +199,14 @@ async fn may_switch(reader: &Reader, old: Option<&DatabaseFacts>) -> Result<(), 
     )
 }
 
+async fn refuse_taken(reader: &Reader, aside: &str) -> Result<(), StepError> {
+    match reader.find_database(aside).await? {
+        None => Ok(()),
+        Some(_) => Err(StepError::conflict(format!("a database `{aside}` exists already"))
+            .hint("say under which name the old database is to be kept: `keep_old`")),
+    }
+}
+
 /// Whether what an earlier attempt set out to do is done: the copy's number bears the name that it was to get.
 async fn switched(reader: &Reader, saved: Option<Output>) -> Result<Option<Output>, StepError> {
     let Some(saved) = saved else { return Ok(None) };
@@ -226,9 +240,8 @@ impl Plan {
             .keep_old
             .clone()
             .unwrap_or_else(|| old_name(to, cx.run().id.short()));
-        if old.is_some() && reader.find_database(&aside).await?.is_some() {
-            return Err(StepError::conflict(format!("a database `{aside}` exists already"))
-                .hint("say under which name the old database is to be kept: `keep_old`"));
+        if old.is_some() {
+            refuse_taken(reader, &aside).await?;
         }
         let output = Output {
             database: to.to_owned(),

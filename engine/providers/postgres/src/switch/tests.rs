@@ -346,6 +346,11 @@ async fn what_cannot_be_switched_is_told_before_anything_is_touched() {
         keep_old: Some("postgres".to_owned()),
         ..input(&copy)
     };
+    let error = Switch
+        .preview(&bed(server, &old).read(), &taken)
+        .await
+        .expect_err("in a dry run too");
+    assert_eq!(error.kind(), StepErrorKind::Conflict);
     let error = bed(server, &old)
         .run(&Switch, taken)
         .await
@@ -363,6 +368,29 @@ async fn what_cannot_be_switched_is_told_before_anything_is_touched() {
         .expect_err("may not");
     assert_eq!(error.kind(), StepErrorKind::Denied);
     assert_eq!(who(server, &old).await.as_deref(), Some("old"));
+}
+
+#[tokio::test]
+async fn the_only_database_that_lets_us_in_cannot_be_renamed() {
+    let server = PgServer::shared();
+    let (_, copy) = pair(server).await;
+    let in_preview = Switch
+        .preview(&bed(server, "postgres").read(), &input(&copy))
+        .await
+        .expect_err("refused");
+    let in_run = bed(server, "postgres")
+        .run(&Switch, input(&copy))
+        .await
+        .output
+        .expect_err("refused");
+    for error in [in_preview, in_run] {
+        assert_eq!(error.kind(), StepErrorKind::Refused, "{error}");
+        assert!(
+            error
+                .hint_text()
+                .is_some_and(|hint| hint.contains("maintenance_database"))
+        );
+    }
 }
 
 #[tokio::test]
