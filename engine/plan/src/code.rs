@@ -46,6 +46,8 @@ codes! {
         "A mapping has the same key twice. YAML readers differ in which of the two they take, so jm takes neither. Remove one."
     YamlLimit "yaml_limit" Error
         "The file is larger, deeper or more entangled than any plan has reason to be: 4 MiB of text, 64 levels, 200,000 values counting what aliases repeat. The limits keep a hostile or broken file from using up memory before a recovery starts."
+    TooMany "too_many" Error
+        "The file has more mistakes than are shown. Mend those that are, and look again."
     YamlUnsupported "yaml_unsupported" Error
         "The file uses a part of YAML that plans have no use for: a byte order mark, tags such as `!!binary`, several documents in one file, or keys that are not text. Save it as plain UTF-8, one document, without tags."
     NotThisKind "not_this_kind" Error

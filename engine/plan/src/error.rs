@@ -7,6 +7,9 @@ use miette::{Diagnostic, LabeledSpan, Severity, SourceCode, SourceSpan};
 use crate::code::Code;
 use crate::span::{Source, line_and_column};
 
+/// As many findings about one file are kept.
+const MOST: usize = 500;
+
 /// One finding. Its code is stable: `jm explain CODE` tells more.
 #[derive(Clone, thiserror::Error)]
 #[error("{}", .0.message)]
@@ -19,6 +22,7 @@ struct Details {
     labels: Vec<LabeledSpan>,
     help: Option<String>,
     source: Option<Source>,
+    severity: Severity,
 }
 
 /// Where a finding is: for editors, CI annotations and machines. Lines and columns count from 1.
@@ -54,6 +58,7 @@ impl PlanError {
             labels: Vec::new(),
             help: None,
             source: None,
+            severity: code.severity(),
         }))
     }
 
@@ -85,6 +90,12 @@ impl PlanError {
         }
     }
 
+    /// The same, but it does not stop the plan.
+    pub(crate) fn as_warning(mut self) -> Self {
+        self.0.severity = Severity::Warning;
+        self
+    }
+
     /// Ties it to the file that its places are in.
     pub(crate) fn in_source(mut self, source: &Source) -> Self {
         self.0.source.get_or_insert_with(|| source.clone());
@@ -99,7 +110,7 @@ impl PlanError {
     /// [`Severity::Error`]; [`Severity::Warning`], which fails only under `--strict`; or [`Severity::Advice`], which
     /// never does.
     pub fn severity(&self) -> Severity {
-        self.0.code.severity()
+        self.0.severity
     }
 
     /// What is wrong, on one line.
@@ -269,7 +280,12 @@ impl Problems {
     }
 
     pub(crate) fn push(&mut self, error: PlanError) {
-        self.found.push(error.in_source(&self.source));
+        if self.found.len() < MOST {
+            self.found.push(error.in_source(&self.source));
+        } else if self.found.len() == MOST {
+            let message = format!("more than {MOST} findings: the others are not shown");
+            self.found.push(PlanError::nowhere(Code::TooMany, message));
+        }
     }
 
     pub(crate) fn extend(&mut self, errors: impl IntoIterator<Item = PlanError>) {

@@ -253,6 +253,12 @@ impl Reader<'_, '_> {
             return Ok(());
         };
         open.wants_key = false;
+        if name == "<<" {
+            let error = PlanError::at(Code::YamlUnsupported, at, "merge keys are not part of YAML 1.2");
+            self.problems
+                .push(error.help("write the fields out, or use an alias for the whole value"));
+            return Ok(());
+        }
         if !open.keys.insert(name.to_owned()) {
             let error = duplicate_key(&open.node, name, at);
             self.problems.push(error);

@@ -24,7 +24,7 @@ pub(crate) fn check(work: &Work<'_>, problems: &mut Problems) {
         }
         if let Some(with) = &step.spec.with {
             let shape = step.schemas.as_ref().map(|schemas| Shape::root(&schemas.input));
-            Beside { plan, problems }.part("", with.root(), shape);
+            Beside { plan, problems }.part("", with.root(), shape, false);
         }
     }
     for (_, output) in &plan.outputs {
@@ -65,7 +65,9 @@ struct Beside<'a> {
 }
 
 impl Beside<'_> {
-    fn part(&mut self, key: &str, part: &Part, shape: Option<Shape<'_>>) {
+    /// `plain` says that plain text is as good here as a secret.
+    fn part(&mut self, key: &str, part: &Part, shape: Option<Shape<'_>>, plain: bool) {
+        let plain = plain || shape.is_some_and(Shape::is_plain);
         if shape.is_some_and(Shape::is_literal) {
             return self.literal(key, part);
         }
@@ -77,21 +79,23 @@ impl Beside<'_> {
                 self.problems.push(exposed(expression));
             }
             PartKind::Text(pieces) => self.text(pieces),
-            PartKind::Literal(value) if secret && is_telling(key) && value.as_str().is_some_and(plain_secret) => {
-                let error = PlanError::at(Code::SecretInPlan, part.span, "a secret stands in the plan")
-                    .label("this field holds secrets");
-                self.problems
-                    .push(error.help("declare an input of `type: secret` and write `${{ inputs.NAME }}` here"));
+            PartKind::Literal(value)
+                if secret && (!plain || is_telling(key)) && value.as_str().is_some_and(plain_secret) =>
+            {
+                self.problems.push(written_down(part.span));
             }
             PartKind::List(items) => {
                 let inner = shape.and_then(|shape| shape.items().first().copied());
                 for item in items {
-                    self.part(key, item, inner);
+                    self.part(key, item, inner, plain);
                 }
             }
-            PartKind::Map(entries) => entries.iter().for_each(|(key, part)| {
-                self.part(&key.value, part, shape.and_then(|shape| shape.only_field(&key.value)));
-            }),
+            PartKind::Map(entries) => {
+                for (key, part) in entries {
+                    let inner = shape.and_then(|shape| shape.only_field(&key.value));
+                    self.part(&key.value, part, inner, plain);
+                }
+            }
             _ => {}
         }
     }
@@ -120,8 +124,13 @@ impl Beside<'_> {
     }
 }
 
-/// Whether a field's name says that a literal in it is a secret: many fields may hold a secret and need not, such as the
-/// variables of a program.
+fn written_down(at: SourceSpan) -> PlanError {
+    PlanError::at(Code::SecretInPlan, at, "a secret stands in the plan")
+        .label("this field holds secrets")
+        .help("declare an input of `type: secret` and write `${{ inputs.NAME }}` here")
+}
+
+/// Whether a name says that a literal is a secret where plain text may stand: among the variables of a program.
 fn is_telling(key: &str) -> bool {
     let key = key.to_lowercase();
     let words = ["pass", "pwd", "secret", "token", "key", "credential", "auth", "cookie"];
@@ -210,7 +219,8 @@ fn in_targets(work: &Work<'_>, targets: &TargetsDocument) -> Vec<PlanError> {
     problems.extend(written(&targets.source));
     for spec in &targets.targets {
         match work.registry.connection(&spec.provider.value) {
-            None => problems.push(unknown_provider(spec, work.registry)),
+            // No step type can use it; whoever needs it is told that it has no target.
+            None => problems.push(unknown_provider(spec, work.registry).as_warning()),
             Some(connection) => {
                 let schema = connection.config_schema();
                 super::inputs::target(&spec.config, Shape::root(&schema), &mut problems);

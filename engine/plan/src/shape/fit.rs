@@ -224,8 +224,14 @@ fn rank(fit: &Fit<'_>) -> (usize, usize) {
     (other, fit.violations.len())
 }
 
+/// More mistakes in one value than anybody reads.
+const MOST: usize = 100;
+
 fn unknown_fields(map: &Map<String, Value>, shape: Shape<'_>, at: &str, fit: &mut Fit<'_>) {
     for name in map.keys() {
+        if fit.violations.len() > MOST {
+            return;
+        }
         let pointer = below(at, name);
         let said = fit
             .violations

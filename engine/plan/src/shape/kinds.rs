@@ -25,9 +25,8 @@ impl Kinds {
         match value {
             Value::Null => Self::NULL,
             Value::Bool(_) => Self::BOOL,
-            Value::Number(number) if number.is_f64() && number.as_f64().is_some_and(|n| n.fract() != 0.0) => {
-                Self::FRACTION
-            }
+            // `3.0` is no whole number to the decoders of step types.
+            Value::Number(number) if number.is_f64() => Self::FRACTION,
             Value::Number(_) => Self::INTEGER,
             Value::String(_) => Self::TEXT,
             Value::Array(_) => Self::LIST,

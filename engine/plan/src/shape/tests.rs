@@ -141,7 +141,10 @@ fn limits_are_kept() {
         problems(&schema, &json!({ "n": 1.5 })),
         ["/n a number stands where a whole number is wanted"]
     );
-    assert_eq!(problems(&schema, &json!({ "n": 2.0 })), [""; 0]);
+    assert_eq!(
+        problems(&schema, &json!({ "n": 2.0 })),
+        ["/n a number stands where a whole number is wanted"]
+    );
 }
 
 #[test]

@@ -69,8 +69,23 @@ pub(crate) fn evaluate(expression: &Expression, lookup: &dyn Lookup) -> Result<E
         return Ok(Evaluated::Value(Value::Bool(value.is_true())));
     }
     to_json(&value)
+        .map(|json| if expression.is_path() { json } else { whole(json) })
         .map(Evaluated::Value)
         .map_err(|message| RenderError::new(expression, message))
+}
+
+/// A number that was computed and came out whole is a whole number: `6 / 2` fits where 3 does.
+fn whole(value: Value) -> Value {
+    /// Above, not every whole number can be told.
+    const MOST: f64 = 9_007_199_254_740_992.0;
+    match value
+        .as_f64()
+        .filter(|number| value.is_f64() && number.fract() == 0.0 && number.abs() < MOST)
+    {
+        #[expect(clippy::cast_possible_truncation, reason = "it is whole and below 2^53")]
+        Some(number) => Value::from(number as i64),
+        None => value,
+    }
 }
 
 /// What an expression waits for that has no way around it. Spares most expressions of a plan the engine before the run.

@@ -81,7 +81,7 @@ pub struct Scope {
     pub run: Value,
     /// `rto` and `rpo` as text, see [`crate::Plan::objectives_value`].
     pub objectives: Value,
-    /// The secret inputs by name. One that was not given is absent, and must then be in `absent` of nobody.
+    /// The secret inputs by name. One that was not given is absent.
     pub secret_inputs: BTreeMap<String, Secret>,
 }
 

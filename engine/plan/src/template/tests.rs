@@ -77,7 +77,8 @@ fn alone_an_expression_keeps_its_type_and_inside_text_it_becomes_text() {
     assert_eq!(render("'${{ inputs.flag }}'"), json!(true));
     assert_eq!(render("'${{ inputs.none }}'"), json!(null));
     assert_eq!(render("'${{ 1 + 1 }}'"), json!(2));
-    assert_eq!(render("'${{ 1.5 * 2 }}'"), json!(3.0));
+    assert_eq!(render("'${{ 1.5 * 2 }}'"), json!(3));
+    assert_eq!(render("'${{ 6 / 2 }} ${{ 7 / 2 }}'"), json!("3 3.5"));
     assert_eq!(
         render("\"${{ {'a': [1, {'b': none}]} }}\""),
         json!({ "a": [1, { "b": null }] })

@@ -86,7 +86,7 @@ impl Expression {
     }
 
     /// Whether it is plainly a way of names.
-    fn is_path(&self) -> bool {
+    pub(super) fn is_path(&self) -> bool {
         self.code()
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.'))

@@ -145,15 +145,14 @@ fn a_thousand_steps_are_checked_in_no_time() {
         let before = number - 1;
         let _ = writeln!(
             text,
-            "  - id: s{number}\n    uses: test.look\n    with: {{ message: 'after ${{{{ steps.s{before}.outputs.found }}}}', times: 3, names: ['${{{{ steps.s{before}.outputs.names[0] }}}}'] }}\n    if: '${{{{ steps.s{before}.outputs.present }}}}'"
+            "  - id: s{number}\n    uses: test.look\n    with: {{ message: \"after ${{{{ steps.s{before}.outputs.found | default('nothing') }}}}\", times: 3, names: ['${{{{ steps.s{before}.outputs.names[0] | default(1) }}}}'] }}\n    if: '${{{{ steps.s{before}.outputs.present }}}}'"
         );
     }
     let text = plan(&text);
     let started = std::time::Instant::now();
     let result = compiled(&text);
     let elapsed = started.elapsed();
-    // Each step but the first may be skipped, and the next one reads it.
-    assert_eq!(codes(&result).len(), 2 * 998);
+    assert_eq!(codes(&result), [""; 0]);
     // Without optimisation, on a busy machine; the release build takes a fiftieth of it.
     assert!(elapsed < Duration::from_secs(8), "{elapsed:?}");
 }

@@ -137,6 +137,19 @@ fn a_provider_without_targets_is_named() {
 }
 
 #[test]
+fn a_provider_that_nobody_uses_need_not_be_known() {
+    let file = "targets: { cdn: { provider: cloudfront, distribution: x } }\n";
+    let result = compiled_with(
+        &plan("steps: [{ id: a, uses: test.look }]\n"),
+        Some(&targets(file)),
+        Mode::Validate,
+        &registry(),
+    );
+    assert_eq!(codes(&result), ["unknown_provider"]);
+    assert!(result.is_ok());
+}
+
+#[test]
 fn a_targets_file_is_checked_against_its_providers() {
     assert_snapshot!(findings_with("steps: [{ id: a, uses: test.look }]\n", "protected: yes\ntargets:\n  one: { provider: stoer }\n  two: { provider: place, nam: x }\n  three: { provider: store, url: '${{ env.URL }}', days: many, colour: red }\n  Four: { provider: place, name: x }\n  five: { name: x }\n  six: { provider: place, name: '${{ inputs.x }}' }\n"), @r#"
     jm::plan::wrong_type
@@ -151,7 +164,7 @@ fn a_targets_file_is_checked_against_its_providers() {
       help: write `true`: in YAML 1.2 `yes` is text
     jm::plan::unknown_provider
 
-      × there is no provider `stoer` with systems
+      ⚠ there is no provider `stoer` with systems
        ╭─[targets.yaml:6:20]
      5 │ targets:
      6 │   one: { provider: stoer }

@@ -167,6 +167,32 @@ fn depth_and_size_have_limits() {
 }
 
 #[test]
+fn merge_keys_are_refused() {
+    assert_snapshot!(findings("steps:\n  - { id: a, uses: test.look, with: &x { message: a } }\n  - { id: b, uses: test.look, with: { <<: *x } }\n"), @r#"
+    jm::plan::yaml_unsupported
+
+      × merge keys are not part of YAML 1.2
+       ╭─[plan.yaml:5:39]
+     4 │   - { id: a, uses: test.look, with: &x { message: a } }
+     5 │   - { id: b, uses: test.look, with: { <<: *x } }
+       ·                                       ──
+       ╰────
+      help: write the fields out, or use an alias for the whole value
+    "#);
+}
+
+#[test]
+fn findings_have_an_end() {
+    let mut text = plan("steps:\n");
+    for number in 0..3000 {
+        text.push_str(&["  - { id: s", &number.to_string(), ", uses: test.lok }\n"].concat());
+    }
+    let errors = compiled(&text).expect_err("invalid").into_errors();
+    assert_eq!(errors.len(), 501);
+    assert!(errors.iter().any(|error| error.code() == "jm::plan::too_many"));
+}
+
+#[test]
 fn an_alias_inside_its_own_value_is_refused() {
     let (_, errors) = parse("plan.yaml", "apiVersion: jm/v1\nname: &x [*x]\n");
     assert_eq!(errors[0].code(), "jm::plan::yaml_syntax", "{errors:?}");
