@@ -15,11 +15,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jm_run::journal::FileJournal;
+use jm_run::journal::{FileJournal, MemoryJournal};
 use jm_run::{Run, RunDir, RunStatus, Silent, StateDir};
 
-/// How often each figure is taken; the best counts, for a disk is never faster than it is.
-const ROUNDS: usize = 5;
+/// How often each figure is taken; the median counts.
+const ROUNDS: usize = 9;
 
 fn main() {
     let steps = std::env::var("JM_BENCH_STEPS")
@@ -45,6 +45,7 @@ fn main() {
 struct Measured {
     engine: Duration,
     syncs_alone: Duration,
+    without_disk: Duration,
     syncs: usize,
     records: usize,
 }
@@ -82,9 +83,17 @@ fn measure(runtime: &tokio::runtime::Runtime, state: &StateDir, text: &str) -> M
     let batches = batches_of(&dir);
     let began = Instant::now();
     write_again(&dir.path().join("alone"), &batches);
+    let syncs_alone = began.elapsed();
+    let began = Instant::now();
+    let mut memory = MemoryJournal::new();
+    let end = runtime
+        .block_on(jm_run::run(&run, &[], &mut memory, &mut Silent))
+        .expect("runs");
+    assert_eq!(end, RunStatus::Completed);
     Measured {
         engine,
-        syncs_alone: began.elapsed(),
+        syncs_alone,
+        without_disk: began.elapsed(),
         syncs: batches.len(),
         records: dir.read().expect("read").records.len(),
     }
@@ -118,21 +127,23 @@ fn write_again(path: &Path, batches: &[Vec<u8>]) {
 }
 
 fn report(name: &str, steps: usize, measured: &[Measured]) {
-    let per_step = |duration: Duration| duration.as_secs_f64() * 1e3 / f64::from(u32::try_from(steps).expect("small"));
-    let beside = |m: &Measured| per_step(m.engine.saturating_sub(m.syncs_alone));
-    let ratio = |m: &Measured| m.engine.as_secs_f64() / m.syncs_alone.as_secs_f64();
-    for m in measured {
-        println!(
-            "{name}: {steps} steps, {} records, {} syncs: engine {:.1} ms, syncs alone {:.1} ms, ratio {:.2}, beside the syncs {:.3} ms a step",
-            m.records,
-            m.syncs,
-            m.engine.as_secs_f64() * 1e3,
-            m.syncs_alone.as_secs_f64() * 1e3,
-            ratio(m),
-            beside(m)
-        );
-    }
-    let best = measured.iter().map(ratio).fold(f64::INFINITY, f64::min);
-    let least = measured.iter().map(beside).fold(f64::INFINITY, f64::min);
-    println!("{name}: best ratio {best:.2}, least beside the syncs {least:.3} ms a step");
+    let median = |figure: fn(&Measured) -> f64| {
+        let mut figures: Vec<f64> = measured.iter().map(figure).collect();
+        figures.sort_by(f64::total_cmp);
+        figures[figures.len() / 2]
+    };
+    let engine = median(|m| m.engine.as_secs_f64() * 1e3);
+    let alone = median(|m| m.syncs_alone.as_secs_f64() * 1e3);
+    let without = median(|m| m.without_disk.as_secs_f64() * 1e3);
+    let ratio = median(|m| m.engine.as_secs_f64() / m.syncs_alone.as_secs_f64());
+    let beside = median(|m| (m.engine.as_secs_f64() - m.syncs_alone.as_secs_f64()) * 1e3);
+    let (records, syncs) = (measured[0].records, median(|m| m.syncs as f64));
+    let steps_f = steps as f64;
+    println!("{name}: {steps} steps, {records} records, {syncs} syncs (medians of {ROUNDS})");
+    println!("  engine {engine:.1} ms, its syncs alone {alone:.1} ms, ratio {ratio:.2}");
+    println!(
+        "  beside the syncs {:.4} ms a step; without a disk {:.4} ms a step",
+        beside / steps_f,
+        without / steps_f
+    );
 }
