@@ -38,7 +38,7 @@ mod kinds;
 mod object;
 mod openapi;
 mod patch;
-mod pki;
+pub(crate) mod pki;
 mod protobuf;
 mod reply;
 mod request;
@@ -124,11 +124,7 @@ impl KubernetesServer {
         let tls = TlsAcceptor::from(identity.tls()?);
         let kubeconfig = identity.write_kubeconfig(root, User::Admin, address)?;
         let viewer = identity.write_kubeconfig(root, User::Viewer, address)?;
-        let cluster = Cluster {
-            store: Arc::clone(&store),
-            settings,
-            authority: identity.authority()?,
-        };
+        let cluster = Cluster::new(Arc::clone(&store), settings, identity.authority()?);
         let stop = CancellationToken::new();
         let audit = audit::Audit::open(root)?;
         let audit_path = audit.path().to_path_buf();

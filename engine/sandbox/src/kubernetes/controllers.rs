@@ -17,6 +17,7 @@ mod volumes;
 mod workload;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -34,6 +35,8 @@ use super::{Settings, object};
 const TOGETHER: Duration = Duration::from_millis(5);
 /// How often time alone is a reason to look.
 const TICK: Duration = Duration::from_millis(500);
+/// How many writes are made before others are let have the store.
+const IN_A_ROW: usize = 8;
 
 /// The cluster as controllers see it.
 pub(super) struct Cluster {
@@ -41,15 +44,26 @@ pub(super) struct Cluster {
     pub(super) settings: Settings,
     /// The authority's certificate, which every namespace is given.
     pub(super) authority: String,
+    writes: AtomicUsize,
 }
 
 /// Runs all controllers until told to stop.
-pub(super) async fn run(cluster: Cluster, stop: CancellationToken) {
+pub(super) async fn run(cluster: Arc<Cluster>, stop: CancellationToken) {
     let mut revisions = cluster.store.subscribe();
     let mut pods = pods::Pods::default();
     while !stop.is_cancelled() {
         revisions.borrow_and_update();
-        let wake = pass(&cluster, &mut pods);
+        // A look at thousands of objects takes a while, in which requests want to be answered.
+        let looking = Arc::clone(&cluster);
+        let look = tokio::task::spawn_blocking(move || (pass(&looking, &mut pods), pods));
+        let (wake, remembered) = match look.await {
+            Ok(seen) => seen,
+            Err(error) => {
+                tracing::error!(%error, "the controllers of the Kubernetes stand-in ended");
+                return;
+            }
+        };
+        pods = remembered;
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep_until(wake) => {}
@@ -83,6 +97,23 @@ fn pass(cluster: &Cluster, pods: &mut pods::Pods) -> Instant {
 const MANAGER: &str = "kube-controller-manager";
 
 impl Cluster {
+    pub(super) fn new(store: Arc<Store>, settings: Settings, authority: String) -> Arc<Self> {
+        let writes = AtomicUsize::new(0);
+        Arc::new(Self {
+            store,
+            settings,
+            authority,
+            writes,
+        })
+    }
+
+    /// Lets others have the store, for whoever writes one thing after the other would keep it.
+    fn give_way(&self) {
+        if self.writes.fetch_add(1, Ordering::Relaxed).is_multiple_of(IN_A_ROW) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Makes an object. One that is there already, or a namespace that is ending, is no reason to complain.
     fn make(&self, resource: &str, new: Value) -> Option<Arc<Value>> {
         let writer = Writer {
@@ -98,6 +129,7 @@ impl Cluster {
         let made = self
             .store
             .write(|transaction| change::insert(transaction, kinds::stored(resource), new, note));
+        self.give_way();
         made.inspect_err(|error| tracing::debug!(?error, resource, "a controller could not make an object"))
             .ok()
     }
@@ -153,6 +185,7 @@ impl Cluster {
             )
             .map(drop)
         });
+        self.give_way();
         if let Err(error) = outcome {
             tracing::debug!(?error, resource, "a controller could not change an object");
         }
@@ -168,6 +201,7 @@ impl Cluster {
                 }
                 _ => Ok(()),
             });
+        self.give_way();
         if let Err(error) = outcome {
             tracing::debug!(?error, resource, "a controller could not delete an object");
         }

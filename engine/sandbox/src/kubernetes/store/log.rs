@@ -9,6 +9,7 @@ use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Key, Staged};
@@ -73,7 +74,7 @@ impl Log {
         let before = self.file.metadata()?.len();
         let records: Vec<_> = changes
             .iter()
-            .map(|change| record(change.revision, &change.key, change.object.as_deref()))
+            .map(|change| Written::new(change.revision, &change.key, change.object.as_deref()))
             .collect();
         let mut line = serde_json::to_vec(&records)?;
         line.push(b'\n');
@@ -96,7 +97,8 @@ impl Log {
         let mut file = BufWriter::new(File::create(&aside)?);
         writeln!(file, "{}", json!({"format": 1, "revision": revision}))?;
         for (key, object) in objects {
-            writeln!(file, "{}", json!([record(revision, key, Some(object))]))?;
+            serde_json::to_writer(&mut file, &[Written::new(revision, key, Some(object))])?;
+            file.write_all(b"\n")?;
         }
         file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
         fs::rename(&aside, &self.path)?;
@@ -108,8 +110,22 @@ impl Log {
     }
 }
 
-fn record(revision: u64, key: &Key, object: Option<&Value>) -> Value {
-    json!({"revision": revision, "key": [key.resource, key.namespace, key.name], "object": object})
+/// One change as it is written.
+#[derive(Serialize)]
+struct Written<'a> {
+    revision: u64,
+    key: [&'a str; 3],
+    object: Option<&'a Value>,
+}
+
+impl<'a> Written<'a> {
+    fn new(revision: u64, key: &'a Key, object: Option<&'a Value>) -> Self {
+        Self {
+            revision,
+            key: [&key.resource, &key.namespace, &key.name],
+            object,
+        }
+    }
 }
 
 /// Reads the log, and says how many of its bytes are whole lines.
