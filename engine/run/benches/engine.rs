@@ -8,6 +8,7 @@
     clippy::disallowed_methods,
     reason = "a benchmark reads its own settings from the environment"
 )]
+#![expect(clippy::cast_precision_loss, reason = "steps and syncs are few")]
 
 use std::fs::OpenOptions;
 use std::io::Write;

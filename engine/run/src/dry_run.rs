@@ -15,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 use crate::error::RunError;
 use crate::event::Event;
 use crate::graph::Graph;
-use crate::guard::{self, DataLoss};
 use crate::journal::Record;
 use crate::payload::presentable;
 use crate::reporter::Reporter;
@@ -27,6 +26,7 @@ mod document;
 pub use document::{DryRun, DryStatus, DryStep, DryVerdict, TargetLook};
 mod gate;
 use gate::DryGate;
+mod verdict;
 
 /// Tries a run without doing it. With the records of an earlier session, what a resume would do.
 pub async fn dry_run(run: &Run, prior: &[Record], reporter: &mut dyn Reporter) -> Result<DryRun, RunError> {
@@ -413,83 +413,6 @@ impl<'r> Trial<'r> {
             },
         );
         self.see(i, false, step.effect != Effect::ReadOnly, predicts);
-    }
-
-    fn sum_up(mut self, targets: Vec<TargetLook>, mut steps: Vec<DryStep>) -> DryRun {
-        let finally = steps.split_off(self.graph.main().len());
-        let loss = self.data_loss();
-        self.refuse(&steps, loss.as_ref());
-        let fails = steps
-            .iter()
-            .any(|step| step.grade == Grade::WouldFail && step.status == DryStatus::WillRun);
-        let plan = &self.run.plan;
-        DryRun {
-            plan: plan.name().to_owned(),
-            title: plan.title().map(str::to_owned),
-            digest: plan.digest().to_owned(),
-            targets_name: self.run.targets_name.clone(),
-            resumes: self.resumes,
-            verdict: match (self.refusals.is_empty(), fails) {
-                (false, _) => DryVerdict::Refused,
-                (true, true) => DryVerdict::WouldFail,
-                (true, false) => DryVerdict::Ready,
-            },
-            point_of_no_return: plan.point_of_no_return().cloned(),
-            rto: plan.objectives().rto.map(|rto| rto.as_secs()),
-            expected: self.expected(),
-            data_loss: loss,
-            refusals: self.refusals,
-            targets,
-            steps,
-            finally,
-        }
-    }
-
-    /// What the guards would say to the steps that cannot be taken back.
-    fn refuse(&mut self, steps: &[DryStep], loss: Option<&DataLoss>) {
-        let runs = |step: &&DryStep| matches!(step.status, DryStatus::WillRun | DryStatus::MayRun);
-        let irreversible: Vec<&DryStep> = steps
-            .iter()
-            .filter(runs)
-            .filter(|step| step.effect == Effect::Irreversible)
-            .collect();
-        let Some(first) = irreversible.first() else { return };
-        if let Some(objection) = loss.and_then(|loss| guard::objection(loss, self.run.options.accept_data_loss)) {
-            self.refusals.push(presentable(&self.run.secrets, objection.summary()));
-        }
-        let gated = |step: &DryStep| {
-            let i = self.graph.find(step.id.as_str());
-            i.is_some_and(|i| {
-                self.graph
-                    .before(i)
-                    .iter()
-                    .any(|before| self.planned[*before].step_type.is_gate())
-            })
-        };
-        if self.run.protected && !self.run.options.confirmed && !irreversible.iter().all(|step| gated(step)) {
-            self.refusals
-                .push(guard::protected_objection(&self.run.targets_name, &first.id).summary());
-        }
-    }
-
-    fn data_loss(&self) -> Option<DataLoss> {
-        let output = |id: &StepId| match &self.scope.steps.get(id)?.outputs {
-            Outputs::Known(value) => Some(value),
-            Outputs::Unknown { .. } => None,
-        };
-        guard::data_loss(&self.run.plan, output, jm_step::clock::now())
-    }
-
-    fn expected(&self) -> Option<u64> {
-        let known = &self.run.options.expected;
-        if known.is_empty() {
-            return None;
-        }
-        let path = self
-            .run
-            .plan
-            .critical_path(|step| known.get(&step.id).copied().unwrap_or_default());
-        Some(path.total.as_secs())
     }
 }
 

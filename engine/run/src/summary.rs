@@ -164,7 +164,7 @@ fn of_state(plan: &Plan, state: &RunState, files: &dyn RunFiles, now: Timestamp)
         critical_path: critical_path(state),
         outputs: outputs(plan, state, files).filter(|_| is_done),
         objective_missed: is_done && missed,
-        refused: state.steps().iter().any(was_refused),
+        refused: status == RunStatus::Failed && state.steps().iter().any(was_refused),
         rto,
         data_loss: loss,
     }

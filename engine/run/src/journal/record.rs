@@ -13,6 +13,7 @@ pub const MAX_RECORD: usize = 64 * 1024;
 
 /// One fact.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = with_checksum)]
 pub struct Record {
     /// Its place in the journal, from 1 without gaps.
     pub seq: u64,
@@ -24,6 +25,18 @@ pub struct Record {
     /// What happened.
     #[serde(flatten)]
     pub kind: RecordKind,
+}
+
+/// In a journal every line ends with its checksum, which no record holds.
+fn with_checksum(schema: &mut schemars::Schema) {
+    let crc = serde_json::json!({
+        "type": "string",
+        "pattern": "^[0-9a-f]{8}$",
+        "description": "CRC32 of the line before this member. In journals only, and always the last.",
+    });
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        properties.insert("crc".to_owned(), crc);
+    }
 }
 
 /// What happened.
@@ -432,5 +445,15 @@ mod tests {
         let text = r#"{"seq":1,"batch":1,"at":"1970-01-01T00:00:00Z","kind":"step-danced","step":"x"}"#;
         let error = serde_json::from_str::<Record>(text).expect_err("unknown");
         assert!(error.to_string().contains("step-danced"), "{error}");
+    }
+
+    #[test]
+    fn the_schema_knows_the_checksum_and_every_kind() {
+        let schema = jm_step::schema::of::<Record>();
+        assert_eq!(schema["properties"]["crc"]["type"], "string");
+        let text = schema.to_string();
+        for kind in ["run-opened", "step-undone", "operator-needed", "run-closed"] {
+            assert!(text.contains(kind), "{kind}");
+        }
     }
 }

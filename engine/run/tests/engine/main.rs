@@ -3,6 +3,7 @@
 mod dry;
 mod flow;
 mod guards;
+mod kill;
 mod people;
 mod resume;
 mod store;

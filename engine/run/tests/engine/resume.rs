@@ -6,7 +6,7 @@ use jm_testkit::effects_in;
 
 use crate::{Session, effects};
 
-fn everything(file: &str) -> String {
+pub(crate) fn everything(file: &str) -> String {
     format!(
         "apiVersion: jm/v1
 name: everything
@@ -27,7 +27,7 @@ finally:
     )
 }
 
-fn sorted(file: &str, run: &str) -> Vec<String> {
+pub(crate) fn sorted(file: &str, run: &str) -> Vec<String> {
     let mut lines: Vec<String> = effects_in(file).iter().map(|line| line.replace(run, "RUN")).collect();
     lines.sort();
     lines
