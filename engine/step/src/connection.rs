@@ -272,6 +272,17 @@ impl Connections {
         Ok(connection)
     }
 
+    /// Opens a target only to look at it: nobody is asked whether it is the right system, nothing is recorded, and
+    /// nothing is kept.
+    pub(crate) async fn look(&self, name: &TargetName) -> Result<Arc<dyn AnyConnection>, StepError> {
+        let target = &self.slot(name)?.target;
+        let opening = |error: StepError| error.context(format_args!("target `{}`", target.name));
+        let opened = target.connection.open(target.config.clone(), &self.0.cx).await;
+        let connection = opened.map_err(opening)?;
+        connection.ping().await.map_err(opening)?;
+        Ok(connection)
+    }
+
     async fn connect(&self, slot: &Slot, expect: Expect) -> Result<Arc<dyn AnyConnection>, StepError> {
         let target = &slot.target;
         let opening = |error: StepError| error.context(format_args!("target `{}`", target.name));

@@ -104,6 +104,14 @@ impl ReadContext {
         self.open::<C>(Some(role)).await.map(ReaderOf::new)
     }
 
+    /// The reading side of the one target of `C`'s provider, whichever system that is now: for a step that has to see a
+    /// system before it can say, with [`StepContext::reopen`], that it is the one that was brought back.
+    pub async fn look<C: Connection>(&self) -> Result<ReaderOf<C>, StepError> {
+        let name = self.binding::<C>(None)?;
+        let connection = self.0.connections.look(name).await?;
+        downcast(connection.into_any(), name).map(ReaderOf::new)
+    }
+
     /// The name of the target that plays a role.
     pub fn target(&self, role: &str) -> Option<&TargetName> {
         self.0.bindings.get(role)

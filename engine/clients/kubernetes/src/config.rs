@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jm_step::{OpenContext, StepError};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use schemars::JsonSchema;
+use secrecy::ExposeSecret;
 use serde::Deserialize;
 
 /// How long the API server may take to accept a connection.
@@ -31,11 +32,12 @@ pub struct Config {
 impl Config {
     /// The settings of the client that this configuration leads to.
     pub(crate) async fn client_config(&self, cx: &OpenContext) -> Result<kube::Config, StepError> {
+        self.check_namespace()?;
         let options = KubeConfigOptions {
             context: some(&self.context),
             ..KubeConfigOptions::default()
         };
-        let files = self.files(cx);
+        let files = self.files(cx)?;
         let mut config = if files.is_empty() {
             kube::Config::incluster().map_err(|error| {
                 StepError::invalid_input("there is no kubeconfig, and this is not a pod")
@@ -51,22 +53,50 @@ impl Config {
         };
         config.connect_timeout = Some(CONNECT_TIMEOUT);
         config.read_timeout = Some(READ_TIMEOUT);
+        // Unasked, the client would try again for minutes without a word; when to try again is for the waits of the
+        // steps and for the engine to say.
+        config.default_retry = false;
+        register(&config.auth_info, cx);
         Ok(config)
     }
 
-    fn files(&self, cx: &OpenContext) -> Vec<PathBuf> {
+    /// Kubernetes keeps namespaces that begin with `kube-` for itself; no recovery stops what runs there.
+    fn check_namespace(&self) -> Result<(), StepError> {
+        if self.namespace.is_empty() {
+            return Err(StepError::invalid_input("the target names no namespace")
+                .hint("set `namespace` of the target to that of the application"));
+        }
+        if self.namespace.starts_with("kube-") {
+            return Err(
+                StepError::refused(format!("namespace `{}` belongs to Kubernetes itself", self.namespace))
+                    .hint("set `namespace` of the target to that of the application"),
+            );
+        }
+        Ok(())
+    }
+
+    fn files(&self, cx: &OpenContext) -> Result<Vec<PathBuf>, StepError> {
         if let Some(path) = some(&self.kubeconfig) {
-            return vec![PathBuf::from(path)];
+            return Ok(vec![PathBuf::from(path)]);
         }
         if let Some(list) = cx.environment.get("KUBECONFIG").filter(|list| !list.is_empty()) {
             // As kubectl does: a file of the list that is not there is passed over.
-            return std::env::split_paths(list).filter(|path| path.exists()).collect();
+            let found: Vec<PathBuf> = std::env::split_paths(list).filter(|path| path.exists()).collect();
+            // With none left, kubectl would take some other cluster's defaults: jm does not guess.
+            return if found.is_empty() {
+                Err(
+                    StepError::invalid_input(format!("KUBECONFIG names `{list}`, which is not there"))
+                        .hint("set KUBECONFIG to the path of a kubeconfig, or `kubeconfig` of the target"),
+                )
+            } else {
+                Ok(found)
+            };
         }
         let home = cx
             .environment
             .get("HOME")
             .map(|home| PathBuf::from(home).join(".kube/config"));
-        home.filter(|path| path.exists()).into_iter().collect()
+        Ok(home.filter(|path| path.exists()).into_iter().collect())
     }
 
     fn check_context(&self, kubeconfig: &Kubeconfig) -> Result<(), StepError> {
@@ -90,6 +120,16 @@ impl Config {
     }
 }
 
+/// What proves who we are is masked wherever it might turn up.
+fn register(user: &AuthInfo, cx: &OpenContext) {
+    for secret in [&user.token, &user.password, &user.client_key_data]
+        .into_iter()
+        .flatten()
+    {
+        cx.secrets.register(secret.expose_secret());
+    }
+}
+
 fn read(files: &[PathBuf]) -> Result<Kubeconfig, StepError> {
     files.iter().try_fold(Kubeconfig::default(), |merged, file| {
         let next = Kubeconfig::read_from(file)
@@ -105,4 +145,68 @@ fn unusable(error: kube::config::KubeconfigError) -> StepError {
 
 fn some(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use jm_step::{Environment, RunId, Secrets, StepErrorKind};
+
+    use super::*;
+
+    const KUBECONFIG: &str = "apiVersion: v1
+kind: Config
+clusters: [{ name: c, cluster: { server: 'https://127.0.0.1:1' } }]
+users: [{ name: u, user: { token: very-secret-token } }]
+contexts: [{ name: one, context: { cluster: c, user: u, namespace: elsewhere } }]
+current-context: one
+";
+
+    fn context(variables: &[(&str, &str)]) -> OpenContext {
+        let owned = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        OpenContext {
+            secrets: Secrets::new(),
+            environment: Environment::new(owned),
+            run: RunId::generate(),
+        }
+    }
+
+    fn config(namespace: &str, context: &str) -> Config {
+        Config {
+            context: context.to_owned(),
+            namespace: namespace.to_owned(),
+            kubeconfig: String::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_kubeconfig_is_found_and_its_token_masked() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config");
+        std::fs::write(&file, KUBECONFIG).unwrap();
+        let cx = context(&[("KUBECONFIG", &format!("/nowhere:{}", file.display()))]);
+        let found = config("app", "").client_config(&cx).await.expect("found");
+        assert_eq!(found.cluster_url.to_string(), "https://127.0.0.1:1/");
+        assert!(cx.secrets.occur_in("token is very-secret-token"));
+        let error = config("app", "two")
+            .client_config(&cx)
+            .await
+            .expect_err("no such context");
+        assert_eq!(error.kind(), StepErrorKind::NotFound);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_guessed() {
+        let cx = context(&[("KUBECONFIG", "/nowhere"), ("HOME", "/nowhere")]);
+        let error = config("app", "").client_config(&cx).await.expect_err("not there");
+        assert!(error.message().contains("`/nowhere`"), "{error}");
+        for (namespace, kind) in [
+            ("", StepErrorKind::InvalidInput),
+            ("kube-system", StepErrorKind::Refused),
+        ] {
+            let error = config(namespace, "").client_config(&cx).await.expect_err("refused");
+            assert_eq!(error.kind(), kind, "{namespace}");
+        }
+    }
 }

@@ -53,12 +53,18 @@ impl std::ops::Deref for Kubernetes {
 }
 
 impl Kubernetes {
-    /// Scales a workload to nothing and marks it, in one write, with the count to come back to.
-    pub async fn quiesce(&self, workload: &WorkloadRef, count: Option<u32>) -> Result<Workload, StepError> {
+    /// Scales a workload to nothing and marks it, in one write, with the count to come back to. Where somebody has
+    /// changed the workload since it was read, nothing is written, and the error is a conflict: the count may not be
+    /// the right one any more.
+    pub async fn quiesce(&self, seen: &Workload, count: Option<u32>) -> Result<Workload, StepError> {
+        let workload = &seen.workload;
         let annotations = count
             .map(|count| json!({ MARK: count.to_string() }))
             .unwrap_or_else(|| json!({}));
-        let patch = json!({ "metadata": { "annotations": annotations }, "spec": { "replicas": 0 } });
+        let patch = json!({
+            "metadata": { "annotations": annotations, "resourceVersion": seen.version },
+            "spec": { "replicas": 0 },
+        });
         self.patch(&format!("cannot scale {workload} to 0"), workload, &patch)
             .await
     }

@@ -8,6 +8,7 @@ mod error;
 pub use error::step_error;
 mod workload;
 pub use workload::{Autoscaler, InvalidWorkload, Kind, MARK, Workload, WorkloadRef};
+mod owners;
 mod pod;
 pub use pod::{PodState, Trouble};
 mod reader;

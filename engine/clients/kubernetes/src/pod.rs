@@ -38,6 +38,8 @@ pub struct PodState {
     pub ready: bool,
     /// Whether it has ended, and only its record is left.
     pub ended: bool,
+    /// Whether it runs the newest template. `true` where that cannot be told.
+    pub newest: bool,
     /// What keeps it from becoming ready.
     pub trouble: Option<Trouble>,
 }
@@ -51,6 +53,7 @@ impl PodState {
             going: pod.metadata.deletion_timestamp.is_some(),
             ready: condition(pod, "Ready").is_some_and(|(status, ..)| status == "True"),
             ended: matches!(phase, "Succeeded" | "Failed"),
+            newest: true,
             trouble: stuck_container(pod, &name).or_else(|| unschedulable(pod, &name)),
             name,
         }

@@ -1,5 +1,6 @@
 //! The side of a cluster that cannot write.
 
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{Event, Namespace, Node, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -7,11 +8,12 @@ use kube::api::ListParams;
 use kube::core::DynamicObject;
 use kube::{Api, Client};
 
-use jm_step::StepError;
+use jm_step::{StepError, StepErrorKind};
 
 use crate::error::step_error;
+use crate::owners::Owners;
 use crate::pod::PodState;
-use crate::workload::{Autoscaler, Workload, WorkloadRef};
+use crate::workload::{Autoscaler, Kind, Workload, WorkloadRef};
 
 /// The most lines that a failure takes from the events of a namespace.
 const MOST_EVENTS: usize = 10;
@@ -90,15 +92,21 @@ impl Reader {
         })
     }
 
-    /// Whether the namespace is there and not being deleted.
-    pub async fn namespace_is_active(&self) -> Result<bool, StepError> {
+    /// What keeps the namespace from being used: that it is not there, or is being deleted. `None` where nothing does.
+    pub async fn namespace_trouble(&self) -> Result<Option<String>, StepError> {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         let doing = format!("cannot read namespace `{}`", self.namespace);
         let found = namespaces
             .get_opt(&self.namespace)
             .await
             .map_err(|e| step_error(&doing, e))?;
-        Ok(found.is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_none()))
+        Ok(match found {
+            None => Some(format!("namespace `{}` is not there", self.namespace)),
+            Some(namespace) => namespace
+                .metadata
+                .deletion_timestamp
+                .map(|_| format!("namespace `{}` is being deleted", self.namespace)),
+        })
     }
 
     /// A workload as it is now.
@@ -122,7 +130,7 @@ impl Reader {
         Ok(found.items.iter().find_map(|hpa| Autoscaler::of(workload, hpa)))
     }
 
-    /// The pods of a workload.
+    /// The pods of a workload: those that its selector finds, without those that belong to another one.
     pub async fn pods(&self, workload: &Workload) -> Result<Vec<PodState>, StepError> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
         let doing = format!("cannot list the pods of {}", workload.workload);
@@ -130,7 +138,49 @@ impl Reader {
             .list(&ListParams::default().labels(&workload.selector))
             .await
             .map_err(|e| step_error(&doing, e))?;
-        Ok(found.items.iter().map(PodState::read).collect())
+        let owners = self.owners(workload).await?;
+        Ok(found.items.iter().filter_map(|pod| owners.state(pod)).collect())
+    }
+
+    /// What owns the pods of a workload.
+    async fn owners(&self, workload: &Workload) -> Result<Owners, StepError> {
+        if workload.workload.kind == Kind::StatefulSet {
+            return Ok(Owners::itself(workload));
+        }
+        let sets: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &self.namespace);
+        let doing = format!("cannot list the ReplicaSets of {}", workload.workload);
+        match sets.list(&ListParams::default().labels(&workload.selector)).await {
+            Ok(found) => Ok(Owners::sets(workload, &found.items)),
+            Err(error) => match step_error(&doing, error) {
+                // Who may not see them cannot tell whose pods they are; then all that the selector finds count.
+                denied if denied.kind() == StepErrorKind::Denied => Ok(Owners::unknown()),
+                error => Err(error),
+            },
+        }
+    }
+
+    /// How many workloads there are outside of the namespaces that Kubernetes keeps for itself.
+    pub async fn count_workloads(&self) -> Result<usize, StepError> {
+        Ok(self.count_of::<Deployment>().await?
+            + self.count_of::<StatefulSet>().await?
+            + self.count_of::<DaemonSet>().await?)
+    }
+
+    async fn count_of<K>(&self) -> Result<usize, StepError>
+    where
+        K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+    {
+        let doing = format!("cannot list the cluster's {}", K::plural(&()));
+        let found = Api::<K>::all(self.client.clone())
+            .list_metadata(&ListParams::default())
+            .await
+            .map_err(|e| step_error(&doing, e))?;
+        let own = |namespace: Option<&str>| namespace.is_some_and(|name| !name.starts_with("kube-"));
+        Ok(found
+            .items
+            .iter()
+            .filter(|object| own(object.metadata.namespace.as_deref()))
+            .count())
     }
 
     /// The newest warnings of the namespace about this object and what is named after it (its ReplicaSets and pods).

@@ -15,6 +15,9 @@ use serde_json::Value;
 /// a journal, and tells any jm that the zero it finds is not the count that was wanted.
 pub const MARK: &str = "jm.dev/replicas-before-quiesce";
 
+/// The annotation by which a Deployment and its newest ReplicaSet share a number.
+pub(crate) const REVISION: &str = "deployment.kubernetes.io/revision";
+
 /// A kind of workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -171,8 +174,13 @@ pub struct Workload {
     pub uid: String,
     /// Replicas that are wanted.
     pub replicas: u32,
+    /// The version of the object that this was read from: a write that holds to it fails where somebody was faster.
+    pub version: String,
     /// Replicas of the newest template.
     pub updated: u32,
+    /// How many replicas are to be of the newest template: all of them, unless a StatefulSet's update strategy keeps
+    /// some back.
+    pub to_update: u32,
     /// Pods that are ready.
     pub ready: u32,
     /// Pods that are there at all, old and new.
@@ -187,6 +195,8 @@ pub struct Workload {
     pub mark: Option<u32>,
     /// The label selector of its pods, in the form of a query.
     pub selector: String,
+    /// The revision of the newest template, where the controller has numbered it.
+    pub revision: Option<String>,
     /// A condition that says that it cannot go on: reason and message.
     pub failure: Option<(String, String)>,
 }
@@ -207,14 +217,17 @@ impl Workload {
             .and_then(Value::as_i64)
             .unwrap_or(0);
         let annotations = object.metadata.annotations.as_ref();
+        // The API's default where the field is absent is 1.
+        let replicas = object
+            .data
+            .pointer("/spec/replicas")
+            .map_or(1, |_| number("/spec/replicas"));
         Self {
             workload: workload.clone(),
             uid: object.metadata.uid.clone().unwrap_or_default(),
-            // The API's default where the field is absent is 1.
-            replicas: object
-                .data
-                .pointer("/spec/replicas")
-                .map_or(1, |_| number("/spec/replicas")),
+            replicas,
+            version: object.metadata.resource_version.clone().unwrap_or_default(),
+            to_update: to_update(&object.data, replicas),
             updated: number("/status/updatedReplicas"),
             ready: number("/status/readyReplicas"),
             current: number("/status/replicas"),
@@ -229,18 +242,41 @@ impl Workload {
                 .and_then(|marks| marks.get(MARK))
                 .and_then(|mark| mark.parse().ok()),
             selector: selector(&object.data),
+            revision: annotations.and_then(|marks| marks.get(REVISION)).cloned(),
             failure: failure(&object.data),
         }
     }
 
+    /// Whether every replica that is wanted is ready, of whatever template, and none too many is left.
+    pub fn is_ready(&self) -> bool {
+        self.observed && self.ready >= self.replicas && self.available >= self.replicas && self.current == self.replicas
+    }
+
     /// Whether every replica that is wanted runs the newest template and is ready, and no old one is left.
     pub fn is_rolled_out(&self) -> bool {
-        self.observed
-            && self.updated >= self.replicas
-            && self.ready >= self.replicas
-            && self.available >= self.replicas
-            && self.current == self.replicas
+        self.is_ready() && self.updated >= self.to_update
     }
+
+    /// Whether it serves as it is meant to now: rolled out, or ready with its rollout paused, which is as far as a
+    /// change of its count can bring it.
+    pub fn is_back(&self) -> bool {
+        self.is_rolled_out() || (self.paused && self.is_ready())
+    }
+
+    /// Whether it wants nothing and its controller has seen to it. Pods that are still ending do not count here.
+    pub fn is_stopped(&self) -> bool {
+        self.observed && self.replicas == 0 && self.current == 0
+    }
+}
+
+/// The replicas that the update strategy brings to the newest template.
+fn to_update(data: &Value, replicas: u32) -> u32 {
+    let strategy = |pointer: &str| data.pointer(pointer);
+    if strategy("/spec/updateStrategy/type").and_then(Value::as_str) == Some("OnDelete") {
+        return 0;
+    }
+    let kept_back = strategy("/spec/updateStrategy/rollingUpdate/partition").and_then(Value::as_u64);
+    replicas.saturating_sub(u32::try_from(kept_back.unwrap_or(0)).unwrap_or(u32::MAX))
 }
 
 fn selector(data: &Value) -> String {
@@ -345,6 +381,36 @@ mod tests {
             *partly.pointer_mut(pointer).expect("there") = json!(value);
             assert!(!workload(partly).is_rolled_out(), "{pointer}");
         }
+    }
+
+    #[test]
+    fn what_a_strategy_keeps_back_is_not_waited_for() {
+        let set = |strategy: Value| {
+            workload(json!({
+                "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": { "name": "db" },
+                "spec": { "replicas": 3, "updateStrategy": strategy },
+                "status": { "replicas": 3, "updatedReplicas": 1, "readyReplicas": 3, "availableReplicas": 3 }
+            }))
+            .is_rolled_out()
+        };
+        assert!(!set(json!({ "type": "RollingUpdate" })));
+        assert!(set(
+            json!({ "type": "RollingUpdate", "rollingUpdate": { "partition": 2 } })
+        ));
+        assert!(!set(
+            json!({ "type": "RollingUpdate", "rollingUpdate": { "partition": 1 } })
+        ));
+        assert!(set(json!({ "type": "OnDelete" })));
+    }
+
+    #[test]
+    fn a_paused_workload_can_be_back_without_being_rolled_out() {
+        let paused = workload(json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web" },
+            "spec": { "replicas": 2, "paused": true },
+            "status": { "replicas": 2, "readyReplicas": 2, "availableReplicas": 2 }
+        }));
+        assert!(paused.is_back() && paused.is_ready() && !paused.is_rolled_out() && !paused.is_stopped());
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Step types on Kubernetes.
 
-mod ready;
+mod trouble;
 mod wait;
+
+mod ready;
 pub use ready::Ready;
 mod quiesce;
 pub use quiesce::{Quiesce, Quiesced, QuiescedWorkload};

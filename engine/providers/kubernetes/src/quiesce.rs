@@ -5,13 +5,17 @@ use std::time::Duration;
 
 use jm_client_kubernetes::{Autoscaler, Kubernetes, Reader, Workload, WorkloadRef};
 use jm_step::{
-    Change, Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
+    Change, Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepErrorKind,
+    StepType,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::wait;
+
+/// How often the counts are looked at again where somebody changes a workload in the very moment.
+const TRIES: u32 = 10;
 
 /// The step type `kubernetes.quiesce`.
 pub struct Quiesce;
@@ -88,25 +92,36 @@ impl StepType for Quiesce {
         let recorded = Quiesced {
             workloads: found.into_iter().map(|(_, before)| before).collect(),
         };
-        Ok(Preview::computed(summary(&recorded), changes).predict(recorded))
+        let summary = summary(&recorded);
+        Ok(if changes.is_empty() {
+            Preview::verified(summary)
+        } else {
+            Preview::computed(summary, changes)
+        }
+        .predict(recorded))
     }
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Quiesced, StepError> {
         let cluster = cx.connect::<Kubernetes>().await?;
-        let earlier = cx.saved_output::<Quiesced>()?;
-        let found = look(&cluster, &input.workloads, earlier.as_ref()).await?;
-        let recorded = Quiesced {
-            workloads: found.iter().map(|(_, before)| before.clone()).collect(),
-        };
-        cx.save_output(&recorded).await?;
-        for (state, before) in &found {
-            if let Some(change) = change(state) {
-                cluster.quiesce(&state.workload, before.replicas).await?;
-                cx.changed(change).await;
+        let mut earlier = cx.saved_output::<Quiesced>()?;
+        let mut tries = 0;
+        let recorded = loop {
+            tries += 1;
+            let looking = look(&cluster, &input.workloads, earlier.as_ref());
+            let found = wait::unless_cancelled(cx, looking).await?;
+            let recorded = Quiesced {
+                workloads: found.iter().map(|(_, before)| before.clone()).collect(),
+            };
+            // On disk before anything is stopped: whatever happens from here on, somebody knows what to come back to.
+            cx.save_output(&recorded).await?;
+            match stop(cx, &cluster, &found).await {
+                Ok(()) => break recorded,
+                Err(error) if error.kind() == StepErrorKind::Conflict && tries < TRIES => earlier = Some(recorded),
+                Err(error) => return Err(error),
             }
-        }
-        for (state, _) in &found {
-            wait::pods_gone(cx, &cluster, state).await?;
+        };
+        for workload in &input.workloads {
+            wait::pods_gone(cx, &cluster, workload).await?;
         }
         Ok(recorded)
     }
@@ -116,18 +131,36 @@ impl StepType for Quiesce {
             return Ok(Probe::NotStarted);
         };
         let cluster = cx.read::<Kubernetes>().await?;
+        let mut untouched = 0;
+        let mut open = Vec::new();
         for workload in &input.workloads {
-            let state = cluster.workload(workload).await?;
-            let left = cluster.pods(&state).await?.iter().filter(|pod| !pod.ended).count();
-            if state.replicas > 0 || left > 0 {
-                return Ok(Probe::partial(format!(
-                    "{workload} wants {} replicas and has {left} pods",
-                    state.replicas
-                )));
+            let (state, left) = wait::remaining(&cluster, workload).await?;
+            untouched += usize::from(state.replicas > 0);
+            if !state.is_stopped() || !left.is_empty() {
+                open.push(format!(
+                    "{workload} wants {} replicas and has {} pods",
+                    state.replicas,
+                    left.len()
+                ));
             }
         }
-        Ok(Probe::Succeeded(recorded))
+        Ok(match open.is_empty() {
+            true => Probe::Succeeded(recorded),
+            false if untouched == input.workloads.len() => Probe::NotStarted,
+            false => Probe::partial(open.join("; ")),
+        })
     }
+}
+
+/// Scales to nothing what is not there yet. A conflict says that the counts have to be looked at again.
+async fn stop(cx: &StepContext, cluster: &Kubernetes, found: &[(Workload, QuiescedWorkload)]) -> Result<(), StepError> {
+    for (state, before) in found {
+        if let Some(change) = change(state) {
+            cluster.quiesce(state, before.replicas).await?;
+            cx.changed(change).await;
+        }
+    }
+    Ok(())
 }
 
 /// The workloads as they are, each with what is to be written down of it.
@@ -182,14 +215,16 @@ fn summary(recorded: &Quiesced) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn state(replicas: u32, mark: Option<u32>) -> Workload {
+    pub(crate) fn state(replicas: u32, mark: Option<u32>) -> Workload {
         Workload {
             workload: "deployment/web".parse().expect("a name"),
             uid: String::new(),
             replicas,
+            version: String::new(),
+            to_update: replicas,
             updated: 0,
             ready: 0,
             current: 0,
@@ -198,6 +233,7 @@ mod tests {
             paused: false,
             mark,
             selector: String::new(),
+            revision: None,
             failure: None,
         }
     }

@@ -3,9 +3,14 @@
 use std::time::Duration;
 
 use jm_client_kubernetes::{ClusterInfo, Kubernetes, Reader};
-use jm_step::{Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
+use jm_step::{
+    Effect, Expect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepErrorKind,
+    StepType,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::wait;
 
 /// The step type `kubernetes.ready`.
 pub struct Ready;
@@ -26,6 +31,21 @@ pub struct Input {
     /// Whether the target's namespace has to be there.
     #[serde(default)]
     namespace: bool,
+    /// Which cluster it is to be.
+    #[serde(default)]
+    expect: Expected,
+}
+
+/// Which cluster a plan finds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum Expected {
+    /// The one that the run knows.
+    #[default]
+    Same,
+    /// The one that the run knows, or one that the plan has brought up in its place, which has no workloads of its own
+    /// yet. From then on that one is held to.
+    New,
 }
 
 fn one() -> u32 {
@@ -69,7 +89,13 @@ impl StepType for Ready {
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
-        let output = look(&*cx.read::<Kubernetes>().await?, input).await?;
+        let is_new = input.expect == Expected::New && is_new(cx).await?;
+        let cluster = if is_new {
+            cx.look::<Kubernetes>().await?
+        } else {
+            cx.read::<Kubernetes>().await?
+        };
+        let output = look(&cluster, input).await?;
         let summary = format!(
             "cluster {} with {} ready of {} nodes",
             output.version, output.ready_nodes, output.nodes
@@ -78,7 +104,13 @@ impl StepType for Ready {
     }
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
-        look(&*cx.read::<Kubernetes>().await?, &input).await
+        if input.expect == Expected::New && wait::unless_cancelled(cx, is_new(cx)).await? {
+            cx.log("another cluster than before, and without workloads: taken for the one that was brought up")
+                .await;
+            cx.reopen::<Kubernetes>(Expect::New).await?;
+        }
+        let cluster = cx.read::<Kubernetes>().await?;
+        wait::unless_cancelled(cx, look(&cluster, &input)).await
     }
 
     async fn probe(&self, _: &ReadContext, _: &Input) -> Result<Probe<Output>, StepError> {
@@ -86,11 +118,26 @@ impl StepType for Ready {
     }
 }
 
+/// Whether the cluster is another one than the run knows, and may be taken for a new one.
+async fn is_new(cx: &ReadContext) -> Result<bool, StepError> {
+    let refused = match cx.read::<Kubernetes>().await {
+        Ok(_) => return Ok(false),
+        Err(error) if error.kind() == StepErrorKind::Refused => error,
+        Err(error) => return Err(error),
+    };
+    match cx.look::<Kubernetes>().await?.count_workloads().await? {
+        0 => Ok(true),
+        count => Err(refused.context(format_args!(
+            "it has {count} workloads of its own, so it is no new cluster"
+        ))),
+    }
+}
+
 async fn look(cluster: &Reader, input: &Input) -> Result<Output, StepError> {
     let found = cluster.cluster().await?;
     let mut lacks = shortcomings(&found, input);
-    if input.namespace && !cluster.namespace_is_active().await? {
-        lacks.push(format!("namespace `{}` is not there", cluster.namespace()));
+    if input.namespace {
+        lacks.extend(cluster.namespace_trouble().await?);
     }
     if lacks.is_empty() {
         Ok(Output {
@@ -162,6 +209,7 @@ mod tests {
             min_version: Some("1.33".to_owned()),
             storage_class: true,
             namespace: false,
+            expect: Expected::Same,
         };
         assert_eq!(shortcomings(&found, &input).len(), 3);
     }

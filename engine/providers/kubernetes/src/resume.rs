@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::quiesce::{Quiesced, QuiescedWorkload};
-use crate::wait;
+use crate::wait::{self, Until};
 
 /// The step type `kubernetes.resume`.
 pub struct Resume;
@@ -64,15 +64,27 @@ impl StepType for Resume {
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
         let cluster = cx.read::<Kubernetes>().await?;
         let mut resumed = Vec::new();
+        let mut changes = Vec::new();
         for before in &input.quiesced.workloads {
-            let state = cluster.workload(&before.workload).await?;
-            resumed.push(Resumed {
+            let mut state = cluster.workload(&before.workload).await?;
+            if !is_quiesced(&state) {
+                // The quiesce whose outputs these are is yet to come: this tells what happens after it.
+                state.replicas = 0;
+            }
+            let after = Resumed {
                 workload: before.workload.clone(),
                 replicas: count(before, &state, input)?,
-            });
+            };
+            changes.push(change(&state, &after));
+            resumed.push(after);
         }
-        let changes = resumed.iter().map(change).collect();
-        Ok(Preview::computed(summary(&resumed), changes).predict(Output { workloads: resumed }))
+        let summary = summary(&resumed);
+        Ok(if changes.is_empty() {
+            Preview::verified(summary)
+        } else {
+            Preview::computed(summary, changes)
+        }
+        .predict(Output { workloads: resumed }))
     }
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
@@ -82,7 +94,7 @@ impl StepType for Resume {
             resumed.push(bring_back(cx, &cluster, before, &input).await?);
         }
         for workload in resumed.iter().filter(|_| input.wait) {
-            wait::rolled_out(cx, &cluster, &workload.workload).await?;
+            wait::ready(cx, &cluster, &workload.workload, Until::Back).await?;
         }
         Ok(Output { workloads: resumed })
     }
@@ -94,7 +106,7 @@ impl StepType for Resume {
         for before in &input.quiesced.workloads {
             let state = cluster.workload(&before.workload).await?;
             untouched += usize::from(is_quiesced(&state));
-            if !is_quiesced(&state) && (!input.wait || state.is_rolled_out()) {
+            if !is_quiesced(&state) && (!input.wait || state.is_back()) {
                 resumed.push(Resumed {
                     workload: before.workload.clone(),
                     replicas: state.replicas,
@@ -116,7 +128,7 @@ async fn bring_back(
     before: &QuiescedWorkload,
     input: &Input,
 ) -> Result<Resumed, StepError> {
-    let state = cluster.workload(&before.workload).await?;
+    let state = wait::unless_cancelled(cx, cluster.workload(&before.workload)).await?;
     if !is_quiesced(&state) {
         cx.log(format!(
             "{} has {} replicas and no mark: left alone",
@@ -133,7 +145,7 @@ async fn bring_back(
         replicas: count(before, &state, input)?,
     };
     cluster.resume(&before.workload, resumed.replicas).await?;
-    cx.changed(change(&resumed)).await;
+    cx.changed(change(&state, &resumed)).await;
     Ok(resumed)
 }
 
@@ -141,7 +153,8 @@ fn is_quiesced(state: &Workload) -> bool {
     state.replicas == 0 || state.mark.is_some()
 }
 
-/// The count that was written down, else the fallback; never less than the autoscaler keeps, which would raise it at once.
+/// The count that was written down, else the fallback; never less than the autoscaler keeps, which would raise it at
+/// once, and never less than what a person has brought up meanwhile.
 fn count(before: &QuiescedWorkload, state: &Workload, input: &Input) -> Result<u32, StepError> {
     let wanted = before
         .replicas
@@ -152,13 +165,13 @@ fn count(before: &QuiescedWorkload, state: &Workload, input: &Input) -> Result<u
                 .hint("give `fallback_replicas`, or `-i replicas=N` where the plan has such an input")
         })?;
     let least = before.autoscaler.as_ref().map_or(0, |autoscaler| autoscaler.min);
-    Ok(wanted.max(least))
+    Ok(wanted.max(least).max(state.replicas))
 }
 
-fn change(resumed: &Resumed) -> Change {
+fn change(state: &Workload, resumed: &Resumed) -> Change {
     Change::update(
         resumed.workload.to_string(),
-        json!({ "replicas": 0 }),
+        json!({ "replicas": state.replicas }),
         json!({ "replicas": resumed.replicas }),
     )
 }
@@ -169,7 +182,7 @@ fn summary(resumed: &[Resumed]) -> String {
     }
     let each = resumed
         .iter()
-        .map(|one| format!("{} from 0 to {}", one.workload, one.replicas));
+        .map(|one| format!("{} to {}", one.workload, one.replicas));
     format!("scale {}", each.collect::<Vec<_>>().join(", "))
 }
 
@@ -180,6 +193,16 @@ mod tests {
     use super::*;
 
     fn counted(replicas: Option<u32>, mark: Option<u32>, fallback: Option<u32>, least: Option<u32>) -> Option<u32> {
+        counted_at(0, replicas, mark, fallback, least)
+    }
+
+    fn counted_at(
+        running: u32,
+        replicas: Option<u32>,
+        mark: Option<u32>,
+        fallback: Option<u32>,
+        least: Option<u32>,
+    ) -> Option<u32> {
         let workload: WorkloadRef = "deployment/web".parse().expect("a name");
         let autoscaler = least.map(|min| Autoscaler {
             name: "web".to_owned(),
@@ -193,17 +216,7 @@ mod tests {
         };
         let state = Workload {
             workload,
-            uid: String::new(),
-            replicas: 0,
-            updated: 0,
-            ready: 0,
-            current: 0,
-            available: 0,
-            observed: true,
-            paused: false,
-            mark,
-            selector: String::new(),
-            failure: None,
+            ..crate::quiesce::tests::state(running, mark)
         };
         let input = Input {
             quiesced: Quiesced::default(),
@@ -225,5 +238,11 @@ mod tests {
     fn never_below_the_autoscaler() {
         assert_eq!(counted(Some(2), None, None, Some(4)), Some(4));
         assert_eq!(counted(Some(17), None, None, Some(4)), Some(17));
+    }
+
+    #[test]
+    fn never_below_what_a_person_brought_up() {
+        assert_eq!(counted_at(5, Some(3), Some(3), None, None), Some(5));
+        assert_eq!(counted_at(1, Some(3), Some(3), None, None), Some(3));
     }
 }

@@ -7,7 +7,7 @@ use jm_step::{Effect, Preview, Probe, ReadContext, Repeat, Role, StepContext, St
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::wait;
+use crate::wait::{self, Until};
 
 /// The step type `kubernetes.rollout_status`.
 pub struct RolloutStatus;
@@ -67,7 +67,9 @@ impl StepType for RolloutStatus {
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
         let cluster = cx.read::<Kubernetes>().await?;
-        wait::rolled_out(cx, &cluster, &input.workload).await.map(Output::from)
+        wait::ready(cx, &cluster, &input.workload, Until::RolledOut)
+            .await
+            .map(Output::from)
     }
 
     async fn probe(&self, _: &ReadContext, _: &Input) -> Result<Probe<Output>, StepError> {

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::wait;
+use crate::wait::{self, Until};
 
 /// The step type `kubernetes.scale`.
 pub struct Scale;
@@ -70,7 +70,7 @@ impl StepType for Scale {
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
         let cluster = cx.connect::<Kubernetes>().await?;
-        let state = cluster.workload(&input.workload).await?;
+        let state = wait::unless_cancelled(cx, cluster.workload(&input.workload)).await?;
         let previous = cx
             .saved_output::<Output>()?
             .map_or(state.replicas, |saved| saved.previous);
@@ -85,8 +85,8 @@ impl StepType for Scale {
         }
         match (input.wait, input.replicas) {
             (false, _) => {}
-            (true, 0) => wait::pods_gone(cx, &cluster, &state).await?,
-            (true, _) => drop(wait::rolled_out(cx, &cluster, &input.workload).await?),
+            (true, 0) => wait::pods_gone(cx, &cluster, &input.workload).await?,
+            (true, _) => drop(wait::ready(cx, &cluster, &input.workload, Until::Back).await?),
         }
         Ok(output)
     }
@@ -95,11 +95,25 @@ impl StepType for Scale {
         let Some(saved) = cx.saved_output::<Output>()? else {
             return Ok(Probe::NotStarted);
         };
-        let state = cx.read::<Kubernetes>().await?.workload(&input.workload).await?;
-        Ok(match state.replicas == input.replicas {
-            true if !input.wait || state.is_rolled_out() => Probe::Succeeded(saved),
-            true => Probe::partial(format!("{} of {} replicas are ready", state.ready, state.replicas)),
-            false => Probe::NotStarted,
+        let cluster = cx.read::<Kubernetes>().await?;
+        let (state, left) = wait::remaining(&cluster, &input.workload).await?;
+        if state.replicas != input.replicas {
+            return Ok(Probe::NotStarted);
+        }
+        let there = match input.replicas {
+            0 => state.is_stopped() && left.is_empty(),
+            _ => state.is_back(),
+        };
+        Ok(if there || !input.wait {
+            Probe::Succeeded(saved)
+        } else {
+            Probe::partial(format!(
+                "{} has {} pods, {} of {} replicas are ready",
+                input.workload,
+                left.len(),
+                state.ready,
+                state.replicas
+            ))
         })
     }
 }

@@ -2,118 +2,140 @@
 
 use std::time::Duration;
 
-use jm_client_kubernetes::{PodState, Reader, Trouble, Workload, WorkloadRef};
-use jm_step::{StepContext, StepError, StepErrorKind, Unit};
-use serde_json::json;
+use jm_client_kubernetes::{Reader, Workload, WorkloadRef};
+use jm_step::{ReadContext, StepContext, StepError, StepErrorKind, Unit};
 use tokio::time::Instant;
+
+use crate::trouble::{self, Lasting};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(400);
-/// Trouble that lasts as long as this will not pass: the first pull of an image may fail once and be tried again.
-const GRACE: Duration = Duration::from_secs(5);
 /// An API server that does not answer for as long as this is down. A rollout outlives shorter gaps.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Waits until no pod of the workload is left. Never deletes one by force.
-pub(crate) async fn pods_gone(cx: &StepContext, cluster: &Reader, workload: &Workload) -> Result<(), StepError> {
-    let mut most = 0;
+/// How far a workload is to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// Every replica runs the newest template and is ready.
+    RolledOut,
+    /// It serves again: a rollout that is paused stays where it is.
+    Back,
+}
+
+impl Until {
+    fn is_reached(self, state: &Workload) -> bool {
+        match self {
+            Self::RolledOut => state.is_rolled_out(),
+            Self::Back => state.is_back(),
+        }
+    }
+}
+
+/// Waits until the workload is stopped and no pod of it is left. Never deletes one by force.
+pub(crate) async fn pods_gone(cx: &StepContext, cluster: &Reader, workload: &WorkloadRef) -> Result<(), StepError> {
     let mut patience = Patience::new();
+    let mut most = 0;
+    let mut told = None;
     loop {
-        let Some(pods) = patience.forgive(cluster.pods(workload).await)? else {
-            pause(cx).await?;
-            continue;
-        };
-        let left = pods.iter().filter(|pod| !pod.ended).count() as u64;
-        most = most.max(left);
-        cx.progress(most - left, Some(most), Unit::Items).await;
-        if left == 0 {
-            return Ok(());
+        if let Some((state, left)) = patience.forgive(unless_cancelled(cx, remaining(cluster, workload)).await)? {
+            still_wanted_at_zero(&state)?;
+            let count = left.len() as u64;
+            most = most.max(count);
+            cx.progress(most - count, Some(most), Unit::Items).await;
+            if count == 0 && state.is_stopped() {
+                return Ok(());
+            }
+            if told.as_ref() != Some(&left) {
+                cx.log(format!("{workload}: {count} pods are left: {}", left.join(", ")))
+                    .await;
+                told = Some(left);
+            }
         }
         pause(cx).await?;
     }
 }
 
-/// Waits until every replica that is wanted runs the newest template and is ready.
-pub(crate) async fn rolled_out(
+/// The workload, and its pods that have not ended.
+pub(crate) async fn remaining(cluster: &Reader, workload: &WorkloadRef) -> Result<(Workload, Vec<String>), StepError> {
+    let state = cluster.workload(workload).await?;
+    let pods = cluster.pods(&state).await?;
+    let left = pods.into_iter().filter(|pod| !pod.ended).map(|pod| pod.name);
+    Ok((state, left.collect()))
+}
+
+/// Something that puts the count back (a GitOps controller, a person) would win for ever: better to say so.
+fn still_wanted_at_zero(state: &Workload) -> Result<(), StepError> {
+    if state.replicas == 0 {
+        return Ok(());
+    }
+    Err(StepError::conflict(format!(
+        "somebody scaled {} to {} while it was being stopped",
+        state.workload, state.replicas
+    ))
+    .hint("suspend what sets its replicas (a GitOps controller, a scaler, a person), then resume the run"))
+}
+
+/// Waits until every replica that is wanted is there and ready.
+pub(crate) async fn ready(
     cx: &StepContext,
     cluster: &Reader,
     workload: &WorkloadRef,
+    until: Until,
 ) -> Result<Workload, StepError> {
     let mut patience = Patience::new();
-    let mut trouble = Lasting::new();
+    let mut lasting = Lasting::new();
     loop {
-        if let Some(state) = patience.forgive(cluster.workload(workload).await)? {
-            cx.progress(state.ready.into(), Some(state.replicas.into()), Unit::Items)
-                .await;
-            if state.is_rolled_out() {
+        let looked = async {
+            let state = cluster.workload(workload).await?;
+            let pods = cluster.pods(&state).await?;
+            Ok((state, pods))
+        };
+        if let Some((state, pods)) = patience.forgive(unless_cancelled(cx, looked).await)? {
+            let (ready, wanted) = (state.ready.into(), state.replicas.into());
+            cx.progress(ready, Some(wanted), Unit::Items).await;
+            if until.is_reached(&state) {
                 return Ok(state);
             }
-            if state.paused {
-                return Err(StepError::conflict(format!("the rollout of {workload} is paused"))
-                    .hint(format!("`kubectl rollout resume {workload}`")));
+            not_paused(&state)?;
+            let found = trouble::first(&state, &pods);
+            if let Some(news) = lasting.news(found.as_ref()) {
+                cx.log(format!("{workload}: {news}")).await;
             }
-            if let Some(pods) = patience.forgive(cluster.pods(&state).await)?
-                && let Some(found) = trouble.lasts(first_trouble(&state, &pods))
-            {
-                return Err(not_ready(cluster, &state, &pods, &found).await);
+            if let Some(found) = lasting.lasts(found) {
+                return Err(trouble::error(cluster, &state, &pods, &found).await);
             }
         }
         pause(cx).await?;
     }
 }
 
-async fn pause(cx: &StepContext) -> Result<(), StepError> {
-    tokio::select! {
-        () = cx.cancelled() => Err(StepError::cancelled("told to stop while waiting for pods")),
-        () = tokio::time::sleep(PAUSE) => Ok(()),
+/// A paused rollout gets as far as pods that are ready, and never further.
+fn not_paused(state: &Workload) -> Result<(), StepError> {
+    if !(state.paused && state.is_ready()) {
+        return Ok(());
     }
+    let workload = &state.workload;
+    Err(StepError::conflict(format!("the rollout of {workload} is paused"))
+        .hint(format!("`kubectl rollout resume {workload}`, then resume the run")))
 }
 
-/// What keeps the workload from being ready. What the controller says of an older specification does not count.
-fn first_trouble(state: &Workload, pods: &[PodState]) -> Option<Trouble> {
-    let of_pods = pods.iter().filter(|pod| !pod.going).find_map(|pod| pod.trouble.clone());
-    let of_workload = state
-        .failure
-        .as_ref()
-        .filter(|_| state.observed)
-        .map(|(reason, message)| Trouble {
-            pod: String::new(),
-            reason: reason.clone(),
-            message: message.clone(),
-        });
-    of_pods.or(of_workload)
+async fn pause(cx: &ReadContext) -> Result<(), StepError> {
+    unless_cancelled(cx, async {
+        tokio::time::sleep(PAUSE).await;
+        Ok(())
+    })
+    .await
 }
 
-async fn not_ready(cluster: &Reader, state: &Workload, pods: &[PodState], trouble: &Trouble) -> StepError {
-    let Trouble { pod, reason, message } = trouble;
-    let who = if pod.is_empty() {
-        String::new()
-    } else {
-        format!("pod `{pod}`: ")
-    };
-    let colon = if message.is_empty() { "" } else { ": " };
-    // The events are a help; that they cannot be read is no second failure.
-    let events = cluster.warnings(&state.workload.name).await.unwrap_or_default();
-    StepError::failed(format!("{} does not become ready: {who}{reason}{colon}{message}", state.workload))
-        .hint(advice(reason, cluster.namespace(), pod))
-        .evidence(json!({
-            "workload": state.workload.to_string(),
-            "replicas": { "wanted": state.replicas, "updated": state.updated, "ready": state.ready, "available": state.available },
-            "pods": pods.iter().map(|pod| json!({ "name": pod.name, "ready": pod.ready, "trouble": pod.trouble })).collect::<Vec<_>>(),
-            "events": events,
-        }))
-}
-
-fn advice(reason: &str, namespace: &str, pod: &str) -> String {
-    match reason {
-        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
-            "check the image's name and the pull secret, or deploy another image; then resume the run".to_owned()
-        }
-        "CrashLoopBackOff" | "RunContainerError" => {
-            format!("read why it ends: `kubectl logs {pod} -n {namespace} --previous`; then resume the run")
-        }
-        "Unschedulable" => "add nodes or lower the requests, then resume the run".to_owned(),
-        _ => format!("look closer: `kubectl describe pods -n {namespace}`; then resume the run"),
+/// Does not wait for an answer when the step is to stop. For looking only: a write that is under way is let finish.
+pub(crate) async fn unless_cancelled<T>(
+    cx: &ReadContext,
+    looking: impl Future<Output = Result<T, StepError>>,
+) -> Result<T, StepError> {
+    tokio::select! {
+        biased;
+        () = cx.cancelled() => Err(StepError::cancelled("told to stop while looking at the cluster")),
+        found = looking => found,
     }
 }
 
@@ -146,53 +168,9 @@ impl Patience {
     }
 }
 
-/// Tells lasting trouble from passing trouble.
-struct Lasting {
-    since: Option<(String, Instant)>,
-}
-
-impl Lasting {
-    fn new() -> Self {
-        Self { since: None }
-    }
-
-    fn lasts(&mut self, trouble: Option<Trouble>) -> Option<Trouble> {
-        let Some(trouble) = trouble else {
-            self.since = None;
-            return None;
-        };
-        match &self.since {
-            Some((reason, since)) if *reason == trouble.reason => (since.elapsed() >= GRACE).then_some(trouble),
-            _ => {
-                self.since = Some((trouble.reason, Instant::now()));
-                None
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn trouble(reason: &str) -> Option<Trouble> {
-        Some(Trouble {
-            pod: "p".to_owned(),
-            reason: reason.to_owned(),
-            message: String::new(),
-        })
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn trouble_has_to_last() {
-        let mut lasting = Lasting::new();
-        assert_eq!(lasting.lasts(trouble("ErrImagePull")), None);
-        tokio::time::advance(GRACE).await;
-        assert_eq!(lasting.lasts(None), None, "it passed");
-        assert_eq!(lasting.lasts(trouble("ErrImagePull")), None, "it is new again");
-        tokio::time::advance(GRACE).await;
-        assert_eq!(lasting.lasts(trouble("ErrImagePull")), trouble("ErrImagePull"));
-    }
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_stays_away_is_down() {

@@ -1,0 +1,185 @@
+//! What keeps a workload from being ready: told at once, and taken for final when it lasts.
+
+use std::time::Duration;
+
+use jm_client_kubernetes::{PodState, Reader, Trouble, Workload};
+use jm_step::StepError;
+use serde_json::json;
+use tokio::time::Instant;
+
+/// How long trouble has to last before it is taken for final.
+fn grace(reason: &str) -> Duration {
+    Duration::from_secs(match reason {
+        // A cluster that grows with its load needs a moment for another node.
+        "Unschedulable" => 60,
+        // The kubelet waits for 10 s before it starts a container again that has ended twice; the next start may go well.
+        "CrashLoopBackOff" => 15,
+        // The first pull of an image may fail once; a quota counts pods that are only just ending.
+        _ => 5,
+    })
+}
+
+/// What keeps the workload from being ready. Pods of an older template that is being replaced do not count, nor what
+/// the controller says of an older specification.
+pub(crate) fn first(state: &Workload, pods: &[PodState]) -> Option<Trouble> {
+    let of_pods = pods
+        .iter()
+        .filter(|pod| !pod.going && !pod.ended && pod.newest)
+        .find_map(|pod| pod.trouble.clone());
+    let of_workload = state
+        .failure
+        .as_ref()
+        .filter(|_| state.observed)
+        .map(|(reason, message)| Trouble {
+            pod: String::new(),
+            reason: reason.clone(),
+            message: message.clone(),
+        });
+    of_pods.or(of_workload)
+}
+
+/// Trouble in one line.
+fn told(trouble: &Trouble) -> String {
+    let Trouble { pod, reason, message } = trouble;
+    let who = if pod.is_empty() {
+        String::new()
+    } else {
+        format!("pod `{pod}`: ")
+    };
+    let colon = if message.is_empty() { "" } else { ": " };
+    format!("{who}{reason}{colon}{message}")
+}
+
+/// The error for trouble that lasts, with what a person needs to mend it.
+pub(crate) async fn error(cluster: &Reader, state: &Workload, pods: &[PodState], trouble: &Trouble) -> StepError {
+    // The events are a help; that they cannot be read is no second failure.
+    let events = cluster.warnings(&state.workload.name).await.unwrap_or_default();
+    let pods = pods
+        .iter()
+        .map(|pod| json!({ "name": pod.name, "ready": pod.ready, "trouble": pod.trouble }));
+    let message = format!("{} does not become ready: {}", state.workload, told(trouble));
+    StepError::failed(message)
+        .hint(advice(&trouble.reason, cluster.namespace(), &trouble.pod))
+        .evidence(json!({
+            "workload": state.workload.to_string(),
+            "replicas": { "wanted": state.replicas, "updated": state.updated, "ready": state.ready, "available": state.available },
+            "pods": pods.collect::<Vec<_>>(),
+            "events": events,
+        }))
+}
+
+fn advice(reason: &str, namespace: &str, pod: &str) -> String {
+    match reason {
+        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
+            "check the image's name and the pull secret, or deploy another image; then resume the run".to_owned()
+        }
+        "CrashLoopBackOff" | "RunContainerError" => {
+            format!("read why it ends: `kubectl logs {pod} -n {namespace} --previous`; then resume the run")
+        }
+        "Unschedulable" => "add nodes or lower the requests, then resume the run".to_owned(),
+        "FailedCreate" => format!(
+            "see what refuses its pods (a quota, an admission policy): `kubectl get events -n {namespace}`; then resume the run"
+        ),
+        _ => format!("look closer: `kubectl describe pods -n {namespace}`; then resume the run"),
+    }
+}
+
+/// Tells lasting trouble from passing trouble.
+pub(crate) struct Lasting {
+    /// When it began. Reasons change while it lasts (`ErrImagePull`, `ImagePullBackOff`), so they do not start it anew.
+    since: Option<Instant>,
+    told: Option<String>,
+}
+
+impl Lasting {
+    pub(crate) fn new() -> Self {
+        Self {
+            since: None,
+            told: None,
+        }
+    }
+
+    /// Trouble that was not told yet, in one line.
+    pub(crate) fn news(&mut self, trouble: Option<&Trouble>) -> Option<String> {
+        let trouble = trouble?;
+        if self.told.as_ref() == Some(&trouble.reason) {
+            return None;
+        }
+        self.told = Some(trouble.reason.clone());
+        Some(told(trouble))
+    }
+
+    /// The trouble, where it has lasted for as long as its kind may.
+    pub(crate) fn lasts(&mut self, trouble: Option<Trouble>) -> Option<Trouble> {
+        let Some(trouble) = trouble else {
+            self.since = None;
+            return None;
+        };
+        let since = *self.since.get_or_insert_with(Instant::now);
+        (since.elapsed() >= grace(&trouble.reason)).then_some(trouble)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trouble(reason: &str) -> Trouble {
+        Trouble {
+            pod: "p".to_owned(),
+            reason: reason.to_owned(),
+            message: String::new(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn trouble_has_to_last() {
+        let mut lasting = Lasting::new();
+        assert_eq!(lasting.lasts(Some(trouble("ErrImagePull"))), None);
+        tokio::time::advance(grace("ErrImagePull")).await;
+        assert_eq!(lasting.lasts(None), None, "it passed");
+        assert_eq!(lasting.lasts(Some(trouble("ErrImagePull"))), None, "it is new again");
+        tokio::time::advance(grace("ErrImagePull")).await;
+        let other = Some(trouble("ImagePullBackOff"));
+        assert_eq!(lasting.lasts(other.clone()), other, "the same trouble by another name");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cluster_is_given_time_to_grow() {
+        let mut lasting = Lasting::new();
+        assert_eq!(lasting.lasts(Some(trouble("Unschedulable"))), None);
+        tokio::time::advance(Duration::from_secs(30)).await;
+        assert_eq!(lasting.lasts(Some(trouble("Unschedulable"))), None);
+        tokio::time::advance(Duration::from_secs(30)).await;
+        assert_eq!(
+            lasting.lasts(Some(trouble("Unschedulable"))),
+            Some(trouble("Unschedulable"))
+        );
+    }
+
+    #[test]
+    fn trouble_is_told_once() {
+        let mut lasting = Lasting::new();
+        assert_eq!(lasting.news(Some(&trouble("A"))).as_deref(), Some("pod `p`: A"));
+        assert_eq!(lasting.news(Some(&trouble("A"))), None);
+        assert!(lasting.news(Some(&trouble("B"))).is_some());
+    }
+
+    #[test]
+    fn pods_that_are_being_replaced_do_not_count() {
+        let pod = |newest: bool| PodState {
+            name: "p".to_owned(),
+            going: false,
+            ready: false,
+            ended: false,
+            newest,
+            trouble: Some(trouble("CrashLoopBackOff")),
+        };
+        let state = crate::quiesce::tests::state(1, None);
+        assert_eq!(first(&state, &[pod(false)]), None);
+        assert_eq!(
+            first(&state, &[pod(false), pod(true)]),
+            Some(trouble("CrashLoopBackOff"))
+        );
+    }
+}

@@ -1,0 +1,145 @@
+//! `kubernetes.scale`, `kubernetes.rollout_status` and `kubernetes.ready`.
+
+use std::sync::Arc;
+
+use futures::future::{BoxFuture, FutureExt};
+use jm_provider_kubernetes::{Ready, RolloutStatus, Scale};
+use jm_step::process::Supervisor;
+use jm_step::{
+    AnyStepType, Connections, ContextParts, Environment, Expect, Grade, Identity, IdentityGate, OpenContext, Registry,
+    Secrets, StepContext, StepError, StepErrorKind, Target, TargetName,
+};
+use serde_json::{Value, json};
+
+use crate::place::{Place, bench};
+use crate::server::Server;
+
+pub(crate) async fn scale_goes_up_and_down(server: &Server) {
+    let place = Place::with_web(server, 1).await;
+    for (from, to) in [(1, 3), (3, 0), (0, 2)] {
+        let input = json!({ "workload": "deployment/web", "replicas": to });
+        let announced = place
+            .bench()
+            .await
+            .preview(&Scale, input.clone())
+            .await
+            .expect("a preview");
+        let ran = place.bench().await.run(&Scale, input).await;
+        assert_eq!(ran.changes, announced.changes);
+        assert_eq!(ran.output(), json!({ "previous": from, "replicas": to }));
+        assert_eq!(place.count("web").await.0, to);
+        let pods = place.pods("web").await.len();
+        assert_eq!(i32::try_from(pods).expect("few"), to, "it waits for the pods");
+    }
+    let same = json!({ "workload": "deployment/web", "replicas": 2 });
+    let announced = place.bench().await.preview(&Scale, same).await.expect("a preview");
+    assert_eq!((announced.grade, announced.changes.len()), (Grade::Verified, 0));
+}
+
+pub(crate) async fn a_rollout_is_followed_to_its_end(server: &Server) {
+    let place = Place::with_web(server, 2).await;
+    let input = json!({ "workload": "deployment/web" });
+    let status = |bench: jm_testkit::StepBench| {
+        let input = input.clone();
+        async move { bench.run(&RolloutStatus, input).await }
+    };
+    let expected = json!({ "replicas": 2, "ready": 2 });
+    assert_eq!(status(place.bench().await).await.output(), expected);
+
+    place.image("web", "registry.example/bad:2").await;
+    let error = status(place.bench().await).await.error();
+    assert_eq!(error.kind(), StepErrorKind::Failed);
+    assert!(error.message().contains("ImagePull"), "{error}");
+
+    // Mended, while the pods of the bad image and what the controller said of them are still there.
+    place.image("web", "registry.example/web:3").await;
+    assert_eq!(status(place.bench().await).await.output(), expected);
+
+    place.patch("web", json!({ "spec": { "paused": true } })).await;
+    place.image("web", "registry.example/web:4").await;
+    let error = status(place.bench().await).await.error();
+    assert_eq!(error.kind(), StepErrorKind::Conflict);
+    assert!(error.message().contains("paused"), "{error}");
+}
+
+pub(crate) async fn a_cluster_says_what_it_lacks(server: &Server) {
+    let place = Place::new(server).await;
+    let good = json!({ "nodes": 1, "min_version": "1.20", "namespace": true });
+    let found = place.bench().await.run(&Ready, good.clone()).await.output();
+    assert_eq!(found["ready_nodes"], 1);
+    let announced = place.bench().await.preview(&Ready, good).await.expect("a preview");
+    assert_eq!((announced.grade, announced.predicted), (Grade::Verified, Some(found)));
+
+    let much = json!({ "nodes": 50, "min_version": "9.9", "namespace": true });
+    let bench = bench(&server.kubeconfig, "no-such-namespace").await;
+    let error = bench.run(&Ready, much).await.error();
+    assert_eq!(
+        error.kind(),
+        StepErrorKind::Unavailable,
+        "a cluster may still be coming up"
+    );
+    for said in ["50 are wanted", "9.9 is the least", "`no-such-namespace` is not there"] {
+        assert!(error.message().contains(said), "{error}");
+    }
+}
+
+/// A run that knows another cluster, and lets a new one in only where a step says that it expects one.
+struct KnowsAnother;
+
+impl IdentityGate for KnowsAnother {
+    fn admit<'a>(&'a self, _: &'a Target, _: Identity, expect: Expect) -> BoxFuture<'a, Result<(), StepError>> {
+        let refused = || StepError::refused("target `cluster` is another system now");
+        async move { (expect == Expect::New).then_some(()).ok_or_else(refused) }.boxed()
+    }
+}
+
+async fn ready_elsewhere(server: &Server, expect: &str) -> Result<Value, StepError> {
+    let (messages, mut heard) = tokio::sync::mpsc::channel(16);
+    tokio::spawn(async move { while heard.recv().await.is_some() {} });
+    let cx = StepContext::new(parts_elsewhere(server), messages);
+    let step: &dyn AnyStepType = &Ready;
+    step.run(&cx, json!({ "expect": expect })).await
+}
+
+fn parts_elsewhere(server: &Server) -> ContextParts {
+    let registry = Registry::new().with(jm_provider_kubernetes::provider());
+    let name: TargetName = "cluster".parse().expect("a name");
+    let target = Target {
+        name: name.clone(),
+        connection: Arc::clone(registry.connection("kubernetes").expect("a connection type")),
+        config: json!({ "kubeconfig": server.kubeconfig, "namespace": "app" }),
+        pinned: None,
+    };
+    let run = jm_testkit::info("test");
+    let open = OpenContext {
+        secrets: Secrets::new(),
+        environment: Environment::default(),
+        run: run.id.clone(),
+    };
+    ContextParts {
+        run: Arc::new(run),
+        step: "step".parse().expect("a name"),
+        attempt: 1,
+        idempotency_key: "key".to_owned(),
+        bindings: Arc::new([("cluster".to_owned(), name)].into()),
+        connections: Connections::new([target], Arc::new(KnowsAnother), open),
+        checkpoint: None,
+        saved_output: None,
+        cancel: tokio_util::sync::CancellationToken::new(),
+        secrets: Secrets::new(),
+        supervisor: Supervisor::none(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_an_empty_cluster_is_taken_for_a_new_one() {
+    let server = Server::stand_in().await;
+    let error = ready_elsewhere(&server, "same").await.expect_err("another cluster");
+    assert_eq!(error.kind(), StepErrorKind::Refused);
+    ready_elsewhere(&server, "new").await.expect("it is empty");
+    let place = Place::with_web(&server, 1).await;
+    drop(place);
+    let error = ready_elsewhere(&server, "new").await.expect_err("it is somebody's");
+    assert_eq!(error.kind(), StepErrorKind::Refused);
+    assert!(error.message().contains("1 workloads of its own"), "{error}");
+}
