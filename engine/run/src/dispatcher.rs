@@ -28,6 +28,7 @@ use crate::state::RunState;
 mod consent;
 mod news;
 mod preflight;
+pub(crate) use preflight::{OPENING, open_within};
 mod start;
 mod words;
 

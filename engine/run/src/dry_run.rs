@@ -12,6 +12,7 @@ use jm_step::{
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::dispatcher::{OPENING, open_within};
 use crate::error::RunError;
 use crate::event::Event;
 use crate::graph::Graph;
@@ -114,7 +115,7 @@ impl<'r> Trial<'r> {
                 target,
             };
             if look.detail.is_none() && !self.run.options.offline {
-                let opened = self.connections.open(&look.target).await;
+                let opened = open_within(&self.connections, &look.target, OPENING).await;
                 look.up = Some(opened.is_ok());
                 if let Err(error) = opened {
                     self.missed(&mut look, &error);

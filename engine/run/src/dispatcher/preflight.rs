@@ -1,7 +1,9 @@
 //! Before the first step: every target is reached and is the system it should be, and the guards that can be asked
 //! beforehand are.
 
-use jm_step::{Effect, StepError, StepId, TargetName};
+use std::time::Duration;
+
+use jm_step::{Connections, Effect, StepError, StepId, TargetName};
 use tokio::task::JoinSet;
 
 use super::Dispatcher;
@@ -12,6 +14,24 @@ use crate::journal::{OperatorVerb, RecordKind, Said, StopCause};
 use crate::operator;
 use crate::payload::presentable;
 use crate::schedule::Stop;
+
+/// How long a target may take to answer. What the plan repairs may be a host that answers nothing at all.
+pub(crate) const OPENING: Duration = Duration::from_secs(30);
+
+/// Opens a target, or says that it takes too long.
+pub(crate) async fn open_within(
+    connections: &Connections,
+    target: &TargetName,
+    patience: Duration,
+) -> Result<(), StepError> {
+    match tokio::time::timeout(patience, connections.open(target)).await {
+        Ok(opened) => opened.map(drop),
+        Err(_) => Err(StepError::timed_out(format!(
+            "target `{target}` did not answer within {}",
+            jm_plan::duration::show(patience)
+        ))),
+    }
+}
 
 impl Dispatcher<'_> {
     /// `false` where the run was told to stop meanwhile.
@@ -48,14 +68,17 @@ impl Dispatcher<'_> {
         for target in self.run.targets_used() {
             let connections = self.connections.clone();
             opening.spawn(async move {
-                let opened = connections.open(&target).await.map(drop);
+                let opened = open_within(&connections, &target, OPENING).await;
                 (target, opened)
             });
         }
         let mut problems = Vec::new();
         while !opening.is_empty() {
             tokio::select! {
-                Some(Ok((target, opened))) = opening.join_next() => problems.extend(self.opened_target(target, opened)),
+                Some(joined) = opening.join_next() => match joined {
+                    Ok((target, opened)) => problems.extend(self.opened_target(target, opened)),
+                    Err(error) => std::panic::resume_unwind(error.into_panic()),
+                },
                 Some(news) = self.heard.recv() => {
                     self.hear(news)?;
                     self.flush()?;

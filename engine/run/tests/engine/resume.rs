@@ -180,6 +180,48 @@ async fn a_lost_answer_is_asked_for_and_not_guessed() {
 }
 
 #[tokio::test]
+async fn an_effect_before_a_time_out_or_a_second_signal_counts() {
+    let (_temp, file) = effects();
+    let plan = format!(
+        "apiVersion: jm/v1\nname: stalls\nsteps:\n  - {{ id: a, uses: test.once, timeout: 30ms, with: {{ file: '{file}', stalls: true }} }}\n"
+    );
+    let mut session = Session::new(&plan);
+    session.run.options.grace = std::time::Duration::from_millis(10);
+    assert_eq!(
+        session.go().await,
+        RunStatus::Completed,
+        "the time-out says nothing about the effect, the probe does"
+    );
+    assert_eq!((session.keys("a").len(), effects_in(&file).len()), (1, 1));
+
+    std::fs::remove_file(&file).expect("there");
+    let mut session = Session::new(&plan.replace("30ms", "1h"));
+    let (sender, receiver) = tokio::sync::watch::channel(jm_run::Stop::Go);
+    session.run.stop = receiver;
+    let stop = async {
+        while effects_in(&file).is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+        sender
+            .send(jm_run::Stop::Finish("SIGINT".to_owned()))
+            .expect("somebody listens");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        sender
+            .send(jm_run::Stop::Now("SIGINT".to_owned()))
+            .expect("somebody listens");
+    };
+    let (end, ()) = tokio::join!(session.go(), stop);
+    assert_eq!((end, session.status("a")), (RunStatus::Stopped, "running"));
+    session.run.stop = tokio::sync::watch::channel(jm_run::Stop::Go).1;
+    assert_eq!(session.go().await, RunStatus::Completed);
+    assert_eq!(
+        (session.keys("a").len(), effects_in(&file).len()),
+        (1, 1),
+        "adopted, not repeated"
+    );
+}
+
+#[tokio::test]
 async fn nothing_is_left_to_resume_of_a_run_that_is_done() {
     let mut session = Session::new("apiVersion: jm/v1\nname: done\nsteps:\n  - { id: a, uses: test.noop }\n");
     assert_eq!(session.go().await, RunStatus::Completed);

@@ -25,6 +25,9 @@ pub(super) struct FileInput {
     /// What the line begins with; the idempotency key follows.
     #[serde(default)]
     name: String,
+    /// Whether it never comes to its end after the effect.
+    #[serde(default)]
+    stalls: bool,
 }
 
 /// Which line was added.
@@ -59,6 +62,9 @@ impl FileInput {
     async fn run(&self, cx: &StepContext) -> Result<Line, StepError> {
         let line = self.line(cx);
         add_line(&self.file, &line)?;
+        if self.stalls {
+            std::future::pending::<()>().await;
+        }
         cx.changed(self.change()).await;
         Ok(Line { line })
     }
