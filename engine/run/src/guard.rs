@@ -30,6 +30,11 @@ impl DataLoss {
         Duration::from_secs(self.seconds)
     }
 
+    /// The window for people, in whole minutes: `26h5m`.
+    pub fn shown(&self) -> String {
+        jm_plan::duration::show(Duration::from_secs(self.seconds / 60 * 60))
+    }
+
     /// Whether it is more than the plan promises.
     pub fn is_missed(&self) -> bool {
         self.objective.is_some_and(|objective| self.seconds > objective)
@@ -122,7 +127,7 @@ pub(crate) fn objection(loss: &DataLoss, accepted: Option<Duration>) -> Option<S
     {
         return None;
     }
-    let window = jm_plan::duration::show(loss.window());
+    let window = loss.shown();
     let objective = jm_plan::duration::show(Duration::from_secs(loss.objective.unwrap_or_default()));
     let message = format!(
         "{window} of data would be lost, from {} on, and the plan promises at most {objective}, while the old data is still served",

@@ -18,6 +18,7 @@ use crate::operator;
 pub(super) struct Consents {
     asked: HashMap<usize, (GuardQuestion, StepError)>,
     given: HashSet<(usize, bool)>,
+    told: HashSet<usize>,
     protected: bool,
 }
 
@@ -45,6 +46,7 @@ impl Dispatcher<'_> {
             return self.ask_or_refuse(step, question, objection);
         }
         let Some(loss) = self.data_loss() else { return Ok(true) };
+        self.tell_of_loss(step, &loss);
         match guard::objection(&loss, self.run.options.accept_data_loss) {
             Some(objection) if !self.consents.given.contains(&(step, true)) => {
                 let question = GuardQuestion::DataLoss {
@@ -54,6 +56,18 @@ impl Dispatcher<'_> {
                 self.ask_or_refuse(step, question, objection)
             }
             _ => Ok(true),
+        }
+    }
+
+    /// Says once, before a step makes it final, that more is lost than was promised.
+    fn tell_of_loss(&mut self, step: usize, loss: &DataLoss) {
+        if loss.is_missed() && self.consents.told.insert(step) {
+            let window = loss.shown();
+            let id = self.id(step);
+            let since = loss.recovery_point;
+            self.notice(format!(
+                "`{id}` makes it final that {window} of data are lost: what was written since {since}"
+            ));
         }
     }
 
@@ -117,7 +131,7 @@ impl Dispatcher<'_> {
         let reason = match &question {
             GuardQuestion::Protected { targets, .. } => format!("it may touch the protected targets `{targets}`"),
             GuardQuestion::DataLoss { loss, .. } => {
-                format!("{} of data may be lost", jm_plan::duration::show(loss.window()))
+                format!("{} of data may be lost", loss.shown())
             }
         };
         let is_loss = matches!(question, GuardQuestion::DataLoss { .. });

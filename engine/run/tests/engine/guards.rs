@@ -58,6 +58,9 @@ async fn where_nothing_is_served_any_more_recovery_is_never_refused() {
     let (_temp, file) = effects();
     let mut session = Session::new(&recovery(&file, 26, false));
     assert_eq!(session.go().await, RunStatus::Completed);
+    let told = |event: &Event| matches!(event, Event::Notice { text } if text.contains("`switch` makes it final that 26h of data"));
+    let events = session.reporter.events();
+    assert_eq!(events.iter().filter(|event| told(event)).count(), 1, "{events:?}");
 }
 
 #[tokio::test]

@@ -4,8 +4,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jm_run::journal::{FileJournal, OperatorVerb, Tail};
-use jm_run::{Delivered, OperatorError, Reporter, Run, RunDir, RunStatus, Silent, StateDir, operator};
+use jm_run::journal::{FileJournal, MemoryJournal, OperatorVerb, Tail};
+use jm_run::{
+    Delivered, OperatorError, Reporter, Run, RunDir, RunError, RunStatus, Silent, StateDir, TargetLock, lock, operator,
+};
 
 use crate::{id, info};
 
@@ -84,4 +86,27 @@ async fn a_word_for_a_living_run_goes_through_its_inbox() {
     assert_eq!((end, delivered), (RunStatus::Completed, Delivered::ToInbox));
     let left = std::fs::read_dir(dir.path().join("inbox")).expect("there").count();
     assert_eq!(left, 0, "the inbox is empty again");
+}
+
+#[tokio::test]
+async fn a_run_that_loses_its_lock_stops() {
+    let temp = tempfile::tempdir().expect("a directory");
+    let state = StateDir::open(temp.path()).expect("opens");
+    let plan = "apiVersion: jm/v1\nname: held\nsteps:\n  - { id: a, uses: test.hang }\n";
+    let mut run = Run::new(jm_testkit::compile(plan, &jm_testkit::registry()), info());
+    let holder = lock::Holder {
+        targets: "production".to_owned(),
+        owner: "ada@bastion".to_owned(),
+        host: "bastion".to_owned(),
+        run: run.info.id.clone(),
+    };
+    run.lock = Some(Arc::new(TargetLock::acquire(&state.locks(), &holder).expect("free")));
+    let take = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        lock::release(&state.locks(), "production", "bastion", true).expect("released");
+    };
+    let mut journal = MemoryJournal::new();
+    let mut silent = Silent;
+    let (end, ()) = tokio::join!(jm_run::run(&run, &[], &mut journal, &mut silent), take);
+    assert!(matches!(end, Err(RunError::LockLost(why)) if why.contains("force")));
 }
