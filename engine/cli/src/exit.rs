@@ -101,11 +101,6 @@ impl CommandError {
         Self::new(Exit::State, message)
     }
 
-    /// An error of which everything has been said already.
-    pub(crate) fn said(exit: Exit) -> Self {
-        Self::new(exit, "")
-    }
-
     /// Adds what to do next.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

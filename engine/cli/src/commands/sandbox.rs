@@ -158,7 +158,9 @@ pub(crate) fn hold(directory: &str) -> Exit {
         let mut signals = signals::listen().map_err(|error| error.to_string())?;
         let program = std::env::current_exe().map_err(|error| error.to_string())?;
         let supervisor = Supervisor::start(&program, SUPERVISE).map_err(|error| error.to_string())?;
-        let stop = async { drop(signals.recv().await) };
+        let stop = async {
+            signals.recv().await;
+        };
         jm_sandbox::serve(Path::new(directory), &supervisor, &environment::snapshot(), stop).await.map_err(|error| error.to_string())
     });
     match held {

@@ -12,7 +12,8 @@ use crate::document::InputType;
 use crate::error::{PlanError, Problems};
 use crate::shape::{Kinds, Shape, Violation, fit};
 use crate::template::{
-    Expression, Found, InputTemplate, Lookup, Part, PartKind, Reference, Rendered, Root, Type, Types,
+    Evaluated, Expression, Found, InputTemplate, Lookup, Part, PartKind, Reference, Rendered, Root, Type, Types,
+    evaluate,
 };
 
 /// Checks all inputs; gives what is known of each.
@@ -83,12 +84,22 @@ impl Checker<'_, '_> {
             sound &= error.is_none();
             problems.extend(error);
         }
+        if self.never_runs(step) {
+            return;
+        }
         if let (true, true, Some(step_type)) = (sound, rendered.is_whole(), &step.step_type) {
             for issue in step_type.check(&rendered.value).err().unwrap_or_default() {
                 let at = place(template.root(), &issue.pointer, false);
                 problems.push(PlanError::at(Code::InvalidValue, at, issue.message).maybe_help(issue.help));
             }
         }
+    }
+
+    /// Whether the step's `if` is known to be false: then its input may be one that makes no sense, such as the empty
+    /// address that the `if` asks about.
+    fn never_runs(&self, step: &Draftee<'_>) -> bool {
+        let evaluated = step.spec.when.as_ref().map(|when| evaluate(when, &self.work.scope));
+        matches!(evaluated, Some(Ok(Evaluated::Value(Value::Bool(false)))))
     }
 
     fn odd_comparisons(&self, expression: &Expression) -> Vec<PlanError> {

@@ -1,5 +1,6 @@
 //! `jm plan validate`: all findings of all files at once, offline.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use jm_plan::{Arguments, Mode, PlanError};
@@ -19,8 +20,9 @@ pub(in crate::commands) fn validate(args: &ValidateArgs, ui: &Ui) -> Outcome {
     if files.is_empty() {
         return Err(CommandError::usage("there is nothing to validate").hint("name plan files, or a directory that holds some"));
     }
-    let checked =
+    let mut checked =
         files.iter().map(|file| check(file, args.targets.as_deref(), &registry)).collect::<Result<Vec<_>, _>>()?;
+    say_once(&mut checked);
     findings::print(ui, &checked, args.format);
     Ok(match findings::totals(&checked) {
         (0, 0) => Exit::Done,
@@ -58,4 +60,18 @@ fn check_plan(
         Ok(compiled) => compiled.warnings,
         Err(errors) => errors.into_errors(),
     })
+}
+
+/// What is wrong with a targets file is found by every plan that uses it, and said where it is first found.
+fn say_once(checked: &mut [Checked]) {
+    let mut said = BTreeSet::new();
+    for file in checked.iter_mut().filter(|file| file.kind == "targets") {
+        said.extend(file.findings.iter().map(PlanError::to_string));
+    }
+    for file in checked.iter_mut().filter(|file| file.kind == "plan") {
+        file.findings.retain(|finding| {
+            let own = finding.place().is_none_or(|place| place.file == file.file);
+            own || said.insert(finding.to_string())
+        });
+    }
 }
