@@ -50,6 +50,20 @@ fn record(seq: u64, kind: RecordKind) -> Record {
     }
 }
 
+/// What a person says, about a step or the whole run.
+fn any_word(state: &RunState, step: StepId, more: u8) -> RecordKind {
+    use OperatorVerb as V;
+    let verbs = [V::Approve, V::Reject, V::Retry, V::Skip, V::MarkDone, V::Abort];
+    let verb = verbs[usize::from(more) % verbs.len()];
+    RecordKind::Operator(Said {
+        id: format!("{}-{more}", state.last_seq()),
+        who: "ada".to_owned(),
+        verb,
+        step: (verb != V::Abort).then_some(step),
+        reason: None,
+    })
+}
+
 /// A record of kind number `kind`, about step number `step`; `more` decides the rest.
 fn any_kind(state: &RunState, kind: u8, step: usize, more: u8) -> RecordKind {
     let entry = state.entry(step);
@@ -128,18 +142,7 @@ fn any_kind(state: &RunState, kind: u8, step: usize, more: u8) -> RecordKind {
                 Why::Paused { error }
             },
         },
-        20..=22 => {
-            use OperatorVerb as V;
-            let verbs = [V::Approve, V::Reject, V::Retry, V::Skip, V::MarkDone, V::Abort];
-            let verb = verbs[usize::from(more) % verbs.len()];
-            RecordKind::Operator(Said {
-                id: format!("{}-{more}", state.last_seq()),
-                who: "ada".to_owned(),
-                verb,
-                step: (verb != V::Abort).then_some(id),
-                reason: None,
-            })
-        }
+        20..=22 => any_word(state, id, more),
         23 => RecordKind::StepDegraded {
             step: id,
             reason: "so".to_owned(),
