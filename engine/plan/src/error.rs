@@ -91,7 +91,7 @@ impl PlanError {
     }
 
     /// The same, but it does not stop the plan.
-    pub(crate) fn as_warning(mut self) -> Self {
+    pub(crate) fn into_warning(mut self) -> Self {
         self.0.severity = Severity::Warning;
         self
     }

@@ -26,8 +26,8 @@ pub(crate) use pieces::Scalar;
 pub(crate) use references::{Reference, Root, Segment, secret_form};
 pub(crate) use render::as_text;
 pub use render::{RenderError, Rendered, UnknownLeaf};
-pub(crate) use scope::found;
 pub use scope::{Evaluated, Outputs, Scope, StepScope, StepStatus};
+pub(crate) use scope::{NothingKnown, found};
 pub(crate) use types::{Type, Types};
 
 /// What an expression may name: a plan's differ from a targets file's.

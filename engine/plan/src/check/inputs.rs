@@ -1,6 +1,6 @@
 //! Whether what stands under `with` fits the step type's input, and a target its provider's configuration.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use jm_step::Known;
 use serde_json::Value;
@@ -12,7 +12,7 @@ use crate::document::InputType;
 use crate::error::{PlanError, Problems};
 use crate::shape::{Kinds, Shape, Violation, fit};
 use crate::template::{
-    Evaluated, Expression, Found, InputTemplate, Lookup, Part, PartKind, Reference, Rendered, Root, Type, Types,
+    Evaluated, Expression, InputTemplate, NothingKnown, Part, PartKind, Reference, Rendered, Root, Type, Types,
     evaluate,
 };
 
@@ -53,8 +53,11 @@ impl Checker<'_, '_> {
         let rendered = match template.render_with(&self.work.scope) {
             Ok(rendered) => rendered,
             Err(error) => {
-                problems.push(failed(template.root(), &error));
-                return Known::new(Value::Null);
+                if !self.never_runs(step) {
+                    problems.push(failed(template.root(), &error));
+                }
+                let written = template.render_with(&NothingKnown);
+                return written.map_or(Known::new(Value::Null), |rendered| rendered.known());
             }
         };
         if let Some(schemas) = &step.schemas {
@@ -72,7 +75,12 @@ impl Checker<'_, '_> {
         problems: &mut Problems,
     ) {
         let unknown: HashSet<&str> = rendered.unknown.iter().map(|leaf| leaf.pointer.as_str()).collect();
-        let fit = fit(&rendered.value, shape, &|pointer| unknown.contains(pointer));
+        let mut fit = fit(&rendered.value, shape, &|pointer| unknown.contains(pointer));
+        let never_runs = self.never_runs(step);
+        if never_runs {
+            fit.violations
+                .retain(|violation| !is_computed(template.root().at_pointer(&violation.pointer)));
+        }
         let mut sound = fit.violations.is_empty();
         problems.extend(
             fit.violations
@@ -80,14 +88,12 @@ impl Checker<'_, '_> {
                 .map(|violation| as_error(violation, template.root())),
         );
         for (pointer, wanted) in &fit.open {
-            let error = self.open(template.root().at_pointer(pointer), *wanted);
+            let error = self.open(step, template.root().at_pointer(pointer), *wanted);
             sound &= error.is_none();
             problems.extend(error);
         }
-        if self.never_runs(step) {
-            return;
-        }
-        if let (true, true, Some(step_type)) = (sound, rendered.is_whole(), &step.step_type) {
+        let whole = sound && rendered.is_whole() && !never_runs;
+        if let (true, Some(step_type)) = (whole, &step.step_type) {
             for issue in step_type.check(&rendered.value).err().unwrap_or_default() {
                 let at = place(template.root(), &issue.pointer, false);
                 problems.push(PlanError::at(Code::InvalidValue, at, issue.message).maybe_help(issue.help));
@@ -95,7 +101,7 @@ impl Checker<'_, '_> {
         }
     }
 
-    /// Whether the step's `if` is known to be false: then its input may be one that makes no sense, such as the empty
+    /// Whether the step's `if` is known to be false: then what its expressions give may make no sense, such as the empty
     /// address that the `if` asks about.
     fn never_runs(&self, step: &Draftee<'_>) -> bool {
         let evaluated = step.spec.when.as_ref().map(|when| evaluate(when, &self.work.scope));
@@ -117,23 +123,27 @@ impl Checker<'_, '_> {
     }
 
     /// A value that is not known yet must be able to be what is wanted.
-    fn open(&self, part: &Part, wanted: Shape<'_>) -> Option<PlanError> {
+    fn open(&self, step: &Draftee<'_>, part: &Part, wanted: Shape<'_>) -> Option<PlanError> {
         match &part.kind {
             PartKind::Text(_) => mismatch(&Type::of(Kinds::TEXT), wanted, part.span, None),
             PartKind::Expression(expression) => {
                 let is = expression.static_type(self);
                 mismatch(&is, wanted, expression.span(), Some(expression))
-                    .or_else(|| self.default_fits(expression, wanted))
+                    .or_else(|| self.default_fits(step, expression, wanted))
             }
             _ => None,
         }
     }
 
-    /// The default of an input that is passed on must fit where it goes.
-    fn default_fits(&self, expression: &Expression, wanted: Shape<'_>) -> Option<PlanError> {
+    /// The default of an input that is passed on must fit where it goes, unless the step's `if` asks about that input.
+    fn default_fits(&self, step: &Draftee<'_>, expression: &Expression, wanted: Shape<'_>) -> Option<PlanError> {
         let reference = expression
             .plain_reference()
             .filter(|reference| reference.root == Root::Inputs)?;
+        let asked = |when: &Expression| when.references().iter().any(|other| other.path == reference.path);
+        if step.spec.when.as_ref().is_some_and(asked) {
+            return None;
+        }
         let input = self
             .work
             .document
@@ -154,6 +164,11 @@ impl Checker<'_, '_> {
         let error = PlanError::at(violation.code, expression.span(), message).also(default.span, "the default");
         Some(error.maybe_help(violation.help))
     }
+}
+
+/// Whether an expression had a part in it.
+fn is_computed(part: &Part) -> bool {
+    matches!(part.kind, PartKind::Expression(_) | PartKind::Text(_))
 }
 
 impl<'s> Types<'s> for Checker<'s, '_> {
@@ -226,18 +241,9 @@ fn mismatch(
     })
 }
 
-/// Everything in the environment is unknown text.
-struct UnknownEnvironment;
-
-impl Lookup for UnknownEnvironment {
-    fn find(&self, _: &Reference) -> Found {
-        Found::Unknown(BTreeSet::new())
-    }
-}
-
 /// Checks a target's configuration, the environment being unknown.
 pub(crate) fn target(config: &Part, shape: Shape<'_>, problems: &mut Problems) {
-    match config.render(&UnknownEnvironment) {
+    match config.render(&NothingKnown) {
         Err(error) => problems.push(failed(config, &error)),
         Ok(rendered) => {
             let unknown: HashSet<&str> = rendered.unknown.iter().map(|leaf| leaf.pointer.as_str()).collect();

@@ -14,7 +14,7 @@ use crate::error::{PlanError, Problems};
 use crate::graph::{Draft, Edge, longest};
 use crate::parse::suggestion;
 use crate::plan::OnFailure;
-use crate::template::{Evaluated, Expression, Found, Lookup, Reference, Root, evaluate};
+use crate::template::{Evaluated, Expression, NothingKnown, Reference, Root, evaluate};
 
 /// Reports steps that wait for each other, each circle whole.
 pub(crate) fn cycles(work: &Work<'_>, draft: &Draft, problems: &mut Problems) {
@@ -90,15 +90,6 @@ fn unused_inputs(work: &Work<'_>, problems: &mut Problems) {
                 input.name.value
             )));
         }
-    }
-}
-
-/// Nothing at all is known: what is false then is false always.
-struct NothingKnown;
-
-impl Lookup for NothingKnown {
-    fn find(&self, _: &Reference) -> Found {
-        Found::Unknown(std::collections::BTreeSet::new())
     }
 }
 

@@ -220,7 +220,7 @@ fn in_targets(work: &Work<'_>, targets: &TargetsDocument) -> Vec<PlanError> {
     for spec in &targets.targets {
         match work.registry.connection(&spec.provider.value) {
             // No step type can use it; whoever needs it is told that it has no target.
-            None => problems.push(unknown_provider(spec, work.registry).as_warning()),
+            None => problems.push(unknown_provider(spec, work.registry).into_warning()),
             Some(connection) => {
                 let schema = connection.config_schema();
                 super::inputs::target(&spec.config, Shape::root(&schema), &mut problems);

@@ -3,7 +3,6 @@
 use serde_json::Value;
 
 use super::{plan, targets};
-use crate::shape::{Shape, fit};
 use crate::testing::{PAGE_PLAN, PAGE_TARGETS, page_registry, registry};
 use crate::{error::Problems, span::source, yaml};
 
@@ -15,79 +14,67 @@ fn value(text: &str) -> Value {
     value
 }
 
-/// What `allOf` with `if` and `then` asks of a step: our own reader of schemas leaves conditions to editors.
-fn step_problems(schema: &Value, step: &Value) -> Vec<String> {
-    let mut found = problems(schema, &schema["$defs"]["step"], step);
-    for rule in schema["$defs"]["step"]["allOf"].as_array().expect("rules") {
-        if rule["if"]["properties"]["uses"]["const"] == step["uses"] {
-            let input = rule["then"]["properties"]["with"]["$ref"]
-                .as_str()
-                .expect("a reference");
-            let input = schema
-                .pointer(input.trim_start_matches('#'))
-                .expect("it leads somewhere");
-            if let Some(with) = step.get("with") {
-                found.extend(problems(schema, input, with));
-            } else if rule["then"].get("required").is_some() {
-                found.push("`with` is missing".to_owned());
-            }
-        }
-    }
-    found
+/// What an editor's validator says.
+fn problems(schema: &Value, value: &Value) -> Vec<String> {
+    let validator = jsonschema::draft202012::new(schema).expect("it is a schema");
+    let place = |error: jsonschema::ValidationError<'_>| format!("{}: {error}", error.instance_path());
+    validator.iter_errors(value).map(place).collect()
 }
 
-fn problems(schema: &Value, part: &Value, value: &Value) -> Vec<String> {
-    let mut whole = part.clone();
-    whole["$defs"] = schema["$defs"].clone();
-    fit(value, Shape::root(&whole), &|_| false)
-        .violations
-        .into_iter()
-        .map(|violation| format!("{}: {}", violation.pointer, violation.message))
-        .collect()
+fn plan_with(step: &str) -> Value {
+    value(&format!("{{ apiVersion: jm/v1, name: x, steps: [{step}] }}"))
 }
 
 #[test]
 fn the_plan_of_the_page_fits_its_schema() {
-    let schema = plan(&page_registry());
-    let page = value(PAGE_PLAN);
-    assert_eq!(problems(&schema, &schema, &page), [""; 0]);
-    for step in page["steps"]
-        .as_array()
-        .into_iter()
-        .chain(page["finally"].as_array())
-        .flatten()
-    {
-        assert_eq!(step_problems(&schema, step), [""; 0], "{step}");
+    assert_eq!(problems(&plan(&page_registry()), &value(PAGE_PLAN)), [""; 0]);
+}
+
+#[test]
+fn the_targets_of_the_page_fit_their_schema() {
+    assert_eq!(problems(&targets(&page_registry()), &value(PAGE_TARGETS)), [""; 0]);
+}
+
+#[test]
+fn expressions_fit_wherever_a_value_stands() {
+    let schema = plan(&registry());
+    for step in [
+        "{ id: a, uses: test.look, with: { times: '${{ inputs.n }}', loud: '${{ inputs.x }}', mood: '${{ inputs.y }}' } }",
+        "{ id: a, uses: test.look, with: { names: '${{ inputs.all }}', way: '${{ inputs.way }}', env: { A: '${{ b }}' } } }",
+        "{ id: a, uses: test.look, with: { names: ['${{ a }}', 'b ${{ c }}'], way: { by: foot, kilometres: '${{ n }}' } } }",
+        "{ id: a, uses: test.look, with: { message: '${{ a }}', password: '${{ b }}', anything: [1, { two: 3 }] } }",
+        "{ id: a, uses: test.look, if: '${{ a }}', needs: b }",
+        "{ id: a, uses: test.look, if: true, needs: [b, c], retry: { attempts: 2, on: [unavailable] }, timeout: 1h30m }",
+    ] {
+        assert_eq!(problems(&schema, &plan_with(step)), [""; 0], "{step}");
     }
 }
 
 #[test]
 fn mistakes_do_not_fit() {
     let schema = plan(&registry());
-    let wrong = |yaml: &str| step_problems(&schema, &value(yaml));
-    assert_eq!(
-        wrong(
-            "{ id: a, uses: test.look, with: { times: 3, loud: '${{ inputs.x }}', mood: '${{ inputs.y }}', names: ['${{ a }}'] } }"
-        ),
-        [""; 0]
-    );
-    assert_eq!(
-        wrong("{ id: a, uses: test.look, with: '${{ inputs.all }}' }").len(),
-        1,
-        "the input of a step is written out"
-    );
-    for yaml in [
+    for step in [
         "{ id: a, uses: test.lok }",
         "{ id: A, uses: test.look }",
         "{ id: a, uses: test.look, colour: red }",
         "{ id: a, uses: test.look, with: { tims: 3 } }",
         "{ id: a, uses: test.look, with: { times: many } }",
         "{ id: a, uses: test.look, with: { mood: angry } }",
+        "{ id: a, uses: test.look, with: { way: { by: train, kilometres: 3 } } }",
         "{ id: a, uses: test.look, timeout: 5 minutes }",
+        "{ id: a, uses: test.look, on_failure: contine }",
         "{ id: a, uses: test.write }",
         "{ id: a, uses: test.write, with: {} }",
+        "{ id: a, uses: test.write, with: { path: x }, targets: { stoer: y } }",
     ] {
-        assert_eq!(wrong(yaml).len(), 1, "{yaml}: {:?}", wrong(yaml));
+        assert_ne!(problems(&schema, &plan_with(step)), [""; 0], "{step}");
+    }
+    for plan in [
+        "{ apiVersion: jm/v1 }",
+        "{ apiVersion: jm/v2, name: x, steps: [] }",
+        "{ apiVersion: jm/v1, name: x, steps: [], colour: red }",
+    ] {
+        assert_ne!(problems(&schema, &value(plan)), [""; 0], "{plan}");
     }
 }
 
@@ -124,17 +111,27 @@ fn gather<'s>(schema: &'s Value, found: &mut Vec<&'s str>) {
 }
 
 #[test]
-fn the_targets_of_the_page_fit_their_schema() {
-    let schema = targets(&page_registry());
-    let page = value(PAGE_TARGETS);
-    let common: Vec<String> = problems(&schema, &schema, &page)
-        .into_iter()
-        .filter(|problem| !problem.contains("there is no field"))
-        .collect();
-    assert_eq!(common, [""; 0]);
-    for (name, target) in page["targets"].as_object().expect("a mapping") {
-        let config = &schema["$defs"][target["provider"].as_str().expect("text")];
-        assert_eq!(problems(&schema, config, target), [""; 0], "{name}");
+fn targets_with_mistakes_do_not_fit() {
+    let schema = targets(&registry());
+    let file = |target: &str| {
+        value(&format!(
+            "{{ apiVersion: jm/v1, kind: Targets, name: here, targets: {{ one: {target} }} }}"
+        ))
+    };
+    for good in [
+        "{ provider: store, url: '${{ env.X }}', days: '${{ env.Y }}', optional: true, identity: abc }",
+        "{ provider: place, name: x }",
+    ] {
+        assert_eq!(problems(&schema, &file(good)), [""; 0], "{good}");
+    }
+    for bad in [
+        "{ provider: stoer }",
+        "{ name: x }",
+        "{ provider: place }",
+        "{ provider: place, name: x, colour: red }",
+        "{ provider: store, url: x, days: many }",
+    ] {
+        assert_ne!(problems(&schema, &file(bad)), [""; 0], "{bad}");
     }
 }
 

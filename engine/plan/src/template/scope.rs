@@ -104,6 +104,15 @@ impl Evaluated {
     }
 }
 
+/// Nothing at all is known: what an expression gives then, it gives always.
+pub(crate) struct NothingKnown;
+
+impl Lookup for NothingKnown {
+    fn find(&self, _: &Reference) -> Found {
+        Found::Unknown(BTreeSet::new())
+    }
+}
+
 impl Lookup for Scope {
     fn find(&self, reference: &Reference) -> Found {
         match reference.root {

@@ -2,7 +2,8 @@
 
 use insta::assert_snapshot;
 
-use crate::testing::findings;
+use crate::Mode;
+use crate::testing::{codes, compiled_with, findings, plan, registry};
 
 fn with(fields: &str) -> String {
     findings(&format!(
@@ -265,6 +266,22 @@ fn a_default_must_fit_where_it_goes() {
        ╰────
       help: write one of `merry`, `sad`
     "#);
+}
+
+#[test]
+fn a_step_that_does_not_run_may_be_given_nonsense() {
+    let text = plan(
+        "inputs: { path: { type: string, default: '' }, mood: { type: string, default: none }, n: { type: integer, default: 0 } }\nsteps:\n  - { id: a, uses: test.write, if: \"${{ inputs.path != '' }}\", with: { path: '${{ inputs.path }}' } }\n  - { id: b, uses: test.look, if: \"${{ inputs.mood != 'none' }}\", with: { mood: '${{ inputs.mood }}' } }\n  - { id: c, uses: test.run, if: '${{ inputs.n > 0 }}', with: { argv: \"${{ ['x'] * (10 / inputs.n) }}\", read_only: true } }\n",
+    );
+    for mode in [Mode::Validate, Mode::Run] {
+        assert_eq!(
+            codes(&compiled_with(&text, None, mode, &registry())),
+            [""; 0],
+            "{mode:?}"
+        );
+    }
+    let literal = text.replace("path: '${{ inputs.path }}'", "path: 5");
+    assert!(codes(&compiled_with(&literal, None, Mode::Run, &registry())).contains(&"wrong_type"));
 }
 
 #[test]
