@@ -236,7 +236,7 @@ impl<'r> Dispatcher<'r> {
     fn refresh(&mut self) -> Result<(), RunError> {
         let touched = self.ledger.take_touched();
         let refreshed = scope::refresh(&mut self.scope, self.ledger.state(), &touched, &*self.run.files);
-        refreshed.map_err(|error| RunError::Refused(Box::new(error.summary())))?;
+        refreshed.map_err(RunError::artefact)?;
         let in_finally = self.ledger.state().frontier().is_finally() || self.is_main_over();
         self.scope.run = scope::run_value(self.run, self.ledger.state(), in_finally);
         Ok(())

@@ -79,7 +79,7 @@ impl<'r> Trial<'r> {
             state = resumed(run, state)?;
             let all = (0..state.steps().len()).collect();
             let refreshed = scope::refresh(&mut scope, &state, &all, &*run.files);
-            refreshed.map_err(|error| RunError::Refused(Box::new(error.summary())))?;
+            refreshed.map_err(RunError::artefact)?;
             // What is not settled is not known.
             let settled = |id: &StepId| state.step(id.as_str()).is_some_and(|entry| entry.state.is_settled());
             scope.steps.retain(|id, _| settled(id));

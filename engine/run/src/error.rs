@@ -49,6 +49,15 @@ pub struct TargetProblem {
 }
 
 impl RunError {
+    /// A file of the run's directory that the journal needs is gone or changed.
+    pub(crate) fn artefact(error: jm_step::StepError) -> Self {
+        Self::Journal(JournalError::Io {
+            doing: "use",
+            path: "artefacts".into(),
+            source: std::io::Error::other(error),
+        })
+    }
+
     /// Whether a guard said no.
     pub fn is_refusal(&self) -> bool {
         match self {

@@ -110,3 +110,17 @@ async fn a_run_that_loses_its_lock_stops() {
     let (end, ()) = tokio::join!(jm_run::run(&run, &[], &mut journal, &mut silent), take);
     assert!(matches!(end, Err(RunError::LockLost(why)) if why.contains("force")));
 }
+
+#[tokio::test]
+async fn an_artefact_that_is_gone_is_as_bad_as_a_damaged_journal() {
+    let temp = tempfile::tempdir().expect("a directory");
+    let state = StateDir::open(temp.path()).expect("opens");
+    let (run, dir) = run_in(&state);
+    assert_eq!(go(&run, &dir, &mut Silent).await, RunStatus::Waiting);
+    for file in std::fs::read_dir(dir.path().join("artefacts")).expect("there") {
+        std::fs::write(file.expect("known").path(), "else").expect("written");
+    }
+    let (mut journal, reading) = FileJournal::open(dir.path()).expect("opened");
+    let end = jm_run::run(&run, &reading.records, &mut journal, &mut Silent).await;
+    assert!(matches!(end, Err(RunError::Journal(_))), "{end:?}");
+}
