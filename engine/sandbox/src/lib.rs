@@ -5,6 +5,7 @@ mod error;
 pub mod journeyman;
 pub mod kubernetes;
 pub mod postgres;
+pub mod real_kubernetes;
 pub mod s3;
 mod serve;
 pub mod webhook;

@@ -11,6 +11,7 @@ use jm_step::process::Supervisor;
 use crate::description::{Description, KubernetesKind, Options};
 use crate::kubernetes::KubernetesServer;
 use crate::postgres::PostgresServer;
+use crate::real_kubernetes::RealKubernetes;
 use crate::s3::{Credentials, S3Server};
 use crate::webhook::WebhookServer;
 use crate::{SandboxError, journeyman};
@@ -37,6 +38,7 @@ pub async fn serve(
     description.publish(directory)?;
     let ended = tokio::select! {
         error = sandbox.postgres.ended() => Err(error),
+        error = sandbox.kubernetes.ended() => Err(error),
         () = stop => Ok(()),
     };
     Description::withdraw(directory);
@@ -46,7 +48,7 @@ pub async fn serve(
 struct Servers {
     postgres: PostgresServer,
     s3: S3Server,
-    kubernetes: KubernetesServer,
+    kubernetes: Kubernetes,
     webhook: WebhookServer,
     credentials: (String, String),
     key: String,
@@ -59,9 +61,6 @@ impl Servers {
         supervisor: &Supervisor,
         environment: &Environment,
     ) -> Result<Self, SandboxError> {
-        if options.kubernetes == KubernetesKind::Real {
-            return Err(SandboxError::Server { service: "Kubernetes", reason: "cannot be a real control plane yet".to_owned() });
-        }
         for name in PRIVATE {
             make_private(&directory.join(name))?;
         }
@@ -72,7 +71,7 @@ impl Servers {
         let (s3, postgres, kubernetes, webhook) = tokio::try_join!(
             S3Server::start(&s3, loopback, Credentials::new(&credentials.0, &credentials.1)),
             PostgresServer::start(&postgres, free_port()?, supervisor, environment),
-            KubernetesServer::start(&kubernetes, loopback),
+            Kubernetes::start(options.kubernetes, &kubernetes, supervisor, environment),
             WebhookServer::start(&received, loopback),
         )?;
         Ok(Self { postgres, s3, kubernetes, webhook, credentials, key: token(directory, "encryption-key")? })
@@ -99,6 +98,44 @@ impl Servers {
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
+    }
+}
+
+/// The Kubernetes of a sandbox.
+enum Kubernetes {
+    Embedded(KubernetesServer),
+    Real(RealKubernetes),
+}
+
+impl Kubernetes {
+    async fn start(
+        kind: KubernetesKind,
+        root: &Path,
+        supervisor: &Supervisor,
+        environment: &Environment,
+    ) -> Result<Self, SandboxError> {
+        match kind {
+            KubernetesKind::Embedded => {
+                let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+                KubernetesServer::start(root, loopback).await.map(Self::Embedded)
+            }
+            KubernetesKind::Real => RealKubernetes::start(root, supervisor, environment).await.map(Self::Real),
+        }
+    }
+
+    fn kubeconfig(&self) -> &Path {
+        match self {
+            Self::Embedded(server) => server.kubeconfig(),
+            Self::Real(plane) => plane.kubeconfig(),
+        }
+    }
+
+    /// Waits for its end: the one in this process ends with it.
+    async fn ended(&mut self) -> SandboxError {
+        match self {
+            Self::Embedded(_) => std::future::pending().await,
+            Self::Real(plane) => plane.ended().await,
+        }
     }
 }
 

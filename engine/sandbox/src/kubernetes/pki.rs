@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::SandboxError;
 
 /// Who the server is and whom it knows.
-pub(super) struct Identity {
+pub(crate) struct Identity {
     folder: PathBuf,
     /// Token of the administrator.
     admin: String,
@@ -27,7 +27,7 @@ pub(super) struct Identity {
 
 /// Whom a token belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum User {
+pub(crate) enum User {
     /// May do everything.
     Admin,
     /// May get, list and watch.
@@ -45,7 +45,7 @@ impl User {
 
 impl Identity {
     /// Reads the identity kept under `root/pki`, or makes one.
-    pub(super) fn open(root: &Path) -> Result<Self, SandboxError> {
+    pub(crate) fn open(root: &Path) -> Result<Self, SandboxError> {
         let folder = root.join("pki");
         fs::create_dir_all(&folder).map_err(SandboxError::file("make", &folder))?;
         // The tokens are written last: where they are, everything else is.
@@ -97,7 +97,7 @@ impl Identity {
     }
 
     /// Writes the kubeconfig of a user and says where it is.
-    pub(super) fn write_kubeconfig(&self, root: &Path, user: User, at: SocketAddr) -> Result<PathBuf, SandboxError> {
+    pub(crate) fn write_kubeconfig(&self, root: &Path, user: User, at: SocketAddr) -> Result<PathBuf, SandboxError> {
         let file = match user {
             User::Admin => "kubeconfig",
             User::Viewer => "kubeconfig-viewer",
@@ -111,6 +111,28 @@ impl Identity {
         let path = root.join(file);
         write_private(&path, &text)?;
         Ok(path)
+    }
+}
+
+/// What a real control plane needs beside what the stand-in has.
+impl Identity {
+    /// A file of the identity.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Writes `tokens.csv`, in which an API server looks up who asks, and the keys that sign the tokens of service
+    /// accounts, where they are not there.
+    pub(crate) fn write_control_plane_files(&self) -> Result<(), SandboxError> {
+        let tokens = format!("{},admin,admin,\"system:masters\"\n", self.admin);
+        write_private(&self.file("tokens.csv"), &tokens)?;
+        // The private key is written last: where it is, the other one is.
+        if !self.file("service-accounts.key").exists() {
+            let key = KeyPair::generate().map_err(tls_error)?;
+            write_private(&self.file("service-accounts.pub"), &key.public_key_pem())?;
+            write_private(&self.file("service-accounts.key"), &key.serialize_pem())?;
+        }
+        Ok(())
     }
 }
 
