@@ -118,7 +118,7 @@ fn schema_of(kind: InputType) -> Value {
         InputType::Number => json!({ "type": "number" }),
         InputType::Boolean => json!({ "type": "boolean" }),
         InputType::Array => json!({ "type": "array" }),
-        InputType::Object => json!({ "type": "object" }),
+        InputType::Object => json!({ "type": "object", "additionalProperties": true }),
         _ => json!({ "type": "string" }),
     }
 }

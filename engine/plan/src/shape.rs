@@ -13,8 +13,6 @@ pub(crate) use kinds::Kinds;
 
 /// Marks the schema of a field that is taken as it is written: a script, a query. No value is ever put into it.
 const LITERAL: &str = "x-jm-literal";
-/// Marks the schema of a field that may hold a secret and need not: the variables of a program.
-const PLAIN: &str = "x-jm-plain";
 
 /// How deep references may lead into each other.
 const DEPTH: usize = 32;
@@ -217,11 +215,6 @@ impl<'s> Shape<'s> {
     /// Whether its values are taken as they are written, so that no expression may stand in them.
     pub(crate) fn is_literal(self) -> bool {
         self.is_marked(LITERAL)
-    }
-
-    /// Whether plain text is as good there as a secret.
-    pub(crate) fn is_plain(self) -> bool {
-        self.is_marked(PLAIN)
     }
 
     fn is_marked(self, mark: &str) -> bool {

@@ -123,7 +123,6 @@ pub(crate) struct LookInput {
     #[schemars(extend("x-jm-literal" = true))]
     script: Option<String>,
     /// Variables of the script.
-    #[schemars(extend("x-jm-plain" = true))]
     env: Option<std::collections::BTreeMap<String, Secret>>,
     /// Anything.
     anything: Option<serde_json::Value>,

@@ -16,8 +16,8 @@ use crate::template::{
     evaluate,
 };
 
-/// Checks all inputs; gives what is known of each.
-pub(crate) fn check(work: &Work<'_>, problems: &mut Problems) -> Vec<Known> {
+/// Checks all inputs; gives what is known of each, `None` of those that are wrong.
+pub(crate) fn check(work: &Work<'_>, problems: &mut Problems) -> Vec<Option<Known>> {
     let schemas: HashMap<&str, Value> = work
         .document
         .plan
@@ -35,7 +35,13 @@ pub(crate) fn check(work: &Work<'_>, problems: &mut Problems) -> Vec<Known> {
             problems.extend(checker.odd_comparisons(expression));
         }
     }
-    work.steps.iter().map(|step| checker.step(step, problems)).collect()
+    let mut knowns = Vec::with_capacity(work.steps.len());
+    for step in &work.steps {
+        let before = problems.len();
+        let known = checker.step(step, problems);
+        knowns.push((problems.len() == before).then_some(known));
+    }
+    knowns
 }
 
 struct Checker<'a, 'w> {

@@ -113,11 +113,14 @@ fn never_true(work: &Work<'_>, problems: &mut Problems) {
 
 fn unproven(work: &Work<'_>, draft: &Draft, traits: &[Option<Traits>], problems: &mut Problems) {
     let proves = |step: usize| {
-        let gate = traits[step].is_some_and(|traits| traits.gate);
-        gate && work.steps[step].spec.on_failure != OnFailure::Continue
+        let step = &work.steps[step];
+        let gate = step.step_type.as_ref().is_some_and(|step_type| step_type.is_gate());
+        gate && step.spec.on_failure != OnFailure::Continue
     };
     for (number, step) in work.steps.iter().enumerate() {
-        if traits[number].is_none_or(|traits| traits.effect != Effect::Irreversible) {
+        // Of a step whose input is wrong it cannot be said what it does.
+        let effect = traits[number].map(|traits| traits.effect);
+        if step.spec.id.is_none() || effect != Some(Effect::Irreversible) {
             continue;
         }
         let before = if step.in_finally {

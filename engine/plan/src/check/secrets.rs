@@ -24,7 +24,7 @@ pub(crate) fn check(work: &Work<'_>, problems: &mut Problems) {
         }
         if let Some(with) = &step.spec.with {
             let shape = step.schemas.as_ref().map(|schemas| Shape::root(&schemas.input));
-            Beside { plan, problems }.part("", with.root(), shape, false);
+            Beside { plan, problems }.part("", with.root(), shape);
         }
     }
     for (_, output) in &plan.outputs {
@@ -65,9 +65,7 @@ struct Beside<'a> {
 }
 
 impl Beside<'_> {
-    /// `plain` says that plain text is as good here as a secret.
-    fn part(&mut self, key: &str, part: &Part, shape: Option<Shape<'_>>, plain: bool) {
-        let plain = plain || shape.is_some_and(Shape::is_plain);
+    fn part(&mut self, key: &str, part: &Part, shape: Option<Shape<'_>>) {
         if shape.is_some_and(Shape::is_literal) {
             return self.literal(key, part);
         }
@@ -79,21 +77,19 @@ impl Beside<'_> {
                 self.problems.push(exposed(expression));
             }
             PartKind::Text(pieces) => self.text(pieces),
-            PartKind::Literal(value)
-                if secret && (!plain || is_telling(key)) && value.as_str().is_some_and(plain_secret) =>
-            {
+            PartKind::Literal(value) if secret && is_telling(key) && value.as_str().is_some_and(plain_secret) => {
                 self.problems.push(written_down(part.span));
             }
             PartKind::List(items) => {
                 let inner = shape.and_then(|shape| shape.items().first().copied());
                 for item in items {
-                    self.part(key, item, inner, plain);
+                    self.part(key, item, inner);
                 }
             }
             PartKind::Map(entries) => {
                 for (key, part) in entries {
                     let inner = shape.and_then(|shape| shape.only_field(&key.value));
-                    self.part(&key.value, part, inner, plain);
+                    self.part(&key.value, part, inner);
                 }
             }
             _ => {}
@@ -130,7 +126,8 @@ fn written_down(at: SourceSpan) -> PlanError {
         .help("declare an input of `type: secret` and write `${{ inputs.NAME }}` here")
 }
 
-/// Whether a name says that a literal is a secret where plain text may stand: among the variables of a program.
+/// Whether a field's name says that a literal in it is a secret: many fields may hold a secret and need not, such as the
+/// variables of a program.
 fn is_telling(key: &str) -> bool {
     let key = key.to_lowercase();
     let words = ["pass", "pwd", "secret", "token", "key", "credential", "auth", "cookie"];

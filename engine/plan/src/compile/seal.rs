@@ -25,17 +25,15 @@ const JITTER: f64 = 0.2;
 pub(crate) struct Traits {
     pub(crate) effect: Effect,
     pub(crate) repeat: Repeat,
-    pub(crate) gate: bool,
 }
 
-/// The traits of each step; `None` where the step type is not known.
-pub(super) fn traits(work: &Work<'_>, knowns: &[Known]) -> Vec<Option<Traits>> {
-    let one = |(step, known): (&Draftee<'_>, &Known)| {
-        let step_type = step.step_type.as_ref()?;
+/// The traits of each step; `None` where the step type is not known or the input is wrong.
+pub(super) fn traits(work: &Work<'_>, knowns: &[Option<Known>]) -> Vec<Option<Traits>> {
+    let one = |(step, known): (&Draftee<'_>, &Option<Known>)| {
+        let (step_type, known) = (step.step_type.as_ref()?, known.as_ref()?);
         Some(Traits {
             effect: step_type.effect(known),
             repeat: step_type.repeat(known),
-            gate: step_type.is_gate(),
         })
     };
     work.steps.iter().zip(knowns).map(one).collect()

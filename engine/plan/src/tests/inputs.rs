@@ -285,6 +285,16 @@ fn a_step_that_does_not_run_may_be_given_nonsense() {
 }
 
 #[test]
+fn an_object_holds_what_it_likes() {
+    assert_eq!(
+        findings(
+            "inputs: { more: { type: object, default: { deep: [1] } } }\nsteps:\n  - { id: a, uses: test.look, with: { times: '${{ inputs.more.deep[0] }}', message: '${{ inputs.more.of.it }}' } }\n"
+        ),
+        "nothing"
+    );
+}
+
+#[test]
 fn declarations_are_checked() {
     assert_snapshot!(findings("inputs:\n  a: { type: text }\n  b: { type: integer, default: many }\n  c: { type: string, pattern: '[' }\n  d: { type: string, enum: [x, y], default: z }\n  e: { type: duration, default: 5m, min: 10m }\n  f: { type: boolean, max: 3 }\n  g: { type: secret, default: hunter2 }\n  h: { description: no type }\nsteps: [{ id: a, uses: test.look }]\n"), @r#"
     jm::plan::invalid_value
