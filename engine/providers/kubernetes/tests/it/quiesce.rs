@@ -24,7 +24,7 @@ pub(crate) async fn counts_are_written_down_before_the_stop(server: &Server) {
     let ran = place.bench().await.run(&Quiesce, web()).await;
     let expected = json!({ "workloads": [{
         "workload": "deployment/web", "replicas": 3, "autoscaler": { "name": "web", "min": 2, "max": 9 } }] });
-    assert_eq!(ran.outputs, [expected.clone()], "saved before the stop");
+    assert_eq!(ran.outputs, std::slice::from_ref(&expected), "saved before the stop");
     assert_eq!(ran.changes, announced.changes);
     assert_eq!(announced.predicted, Some(expected.clone()));
     assert_eq!(ran.output(), expected);
