@@ -51,6 +51,29 @@ async fn a_server_that_hangs_is_given_up_in_time() {
 }
 
 #[tokio::test]
+async fn a_reply_that_drips_is_given_up_in_time() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        drop(stream.read(&mut [0; 4096]).await);
+        drop(
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
+                .await,
+        );
+        while stream.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let error = http()
+        .send(&get(&url).timeout(Duration::from_millis(300)))
+        .await
+        .expect_err("never ends");
+    assert_eq!(error.kind(), StepErrorKind::TimedOut);
+}
+
+#[tokio::test]
 async fn a_huge_reply_is_read_as_far_as_the_limit() {
     let body = "x".repeat(10 * 1024 * 1024);
     let url = server(Some(format!(

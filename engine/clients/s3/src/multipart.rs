@@ -11,10 +11,10 @@ use tokio::io::AsyncRead;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use jm_step::StepError;
+use jm_step::{StepError, StepErrorKind};
 
 use crate::put::{FIRST_PART, MOST_PARTS, part_size, read_part};
-use crate::transport::with_crc;
+use crate::transport::{patient, with_crc};
 use crate::{Checksum, Hasher, ObjectInfo, Put, S3Bucket, Uploaded, checksum};
 
 /// So much may be on its way at once; a larger part goes alone.
@@ -153,6 +153,8 @@ impl Upload {
             .set_checksum_crc64_nvme(with_crc.then(|| crc.clone()))
             .set_checksum_type(with_crc.then_some(ChecksumType::FullObject))
             .set_if_none_match(self.bucket.if_none_match(put))
+            .customize()
+            .config_override(patient())
             .send()
             .await;
         match outcome {
@@ -161,7 +163,8 @@ impl Upload {
                 let doing = self.bucket.on_object("write", &self.key, "s3:PutObject");
                 let lost = error.as_service_error().and_then(ProvideErrorMetadata::code) == Some("NoSuchUpload");
                 let failed = doing.failed(&error);
-                if lost || failed.kind().is_transient() {
+                // A second try of a request that was taken finds no upload, or its own object in the way.
+                if lost || failed.kind().is_transient() || failed.kind() == StepErrorKind::Conflict {
                     self.taken_after_all(&crc).await.ok_or(failed)
                 } else {
                     Err(failed)
@@ -254,6 +257,8 @@ async fn send_part(
         .set_checksum_crc64_nvme(crc.clone())
         .set_content_md5(md5)
         .body(ByteStream::from(part))
+        .customize()
+        .config_override(patient())
         .send()
         .await
         .map_err(|error| doing.failed(&error))?;

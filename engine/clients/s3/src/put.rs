@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use jm_step::StepError;
 
 use crate::error::unwrap_step_error;
-use crate::transport::with_crc;
+use crate::transport::{patient, with_crc};
 use crate::{Checksum, Encryption, S3Bucket, checksum};
 
 const MIB: u64 = 1024 * 1024;
@@ -28,7 +28,8 @@ pub struct Put {
     pub metadata: BTreeMap<String, String>,
     /// Only where no object has this key; otherwise a conflict. A store that lacks conditional writes is asked first.
     pub if_absent: bool,
-    /// The size, where it is known: parts are then as large as they have to be from the first on.
+    /// The size as far as it is known: parts are then as large as they have to be from the first on. A stream that
+    /// turns out shorter or longer is written as it is.
     pub bytes: Option<u64>,
 }
 
@@ -63,8 +64,10 @@ impl S3Bucket {
         if put.if_absent && !with_crc(self.0.checksums) {
             Box::pin(self.refuse_existing(key)).await?;
         }
-        let first = read_part(&mut body, part_size(1, put.bytes)).await?;
-        if first.len() as u64 <= FIRST_PART && !more_follows(&first, put.bytes) {
+        let size = part_size(1, put.bytes);
+        let first = read_part(&mut body, size).await?;
+        // A full part may be followed by nothing, which costs two more requests; what was said of the size may be wrong.
+        if (first.len() as u64) < size {
             return Box::pin(self.put_whole(key, first, &put)).await;
         }
         Box::pin(self.put_parts(key, first, body, &put)).await
@@ -93,6 +96,8 @@ impl S3Bucket {
             .set_ssekms_key_id(kms_key)
             .set_if_none_match(self.if_none_match(put))
             .body(ByteStream::from(content))
+            .customize()
+            .config_override(patient())
             .send()
             .await
             .map_err(|error| doing.failed(&error))?;
@@ -139,14 +144,6 @@ impl S3Bucket {
                     .hint("look at what is there now"))
             }
         }
-    }
-}
-
-/// Whether this cannot be the whole object: a full part may be followed by nothing, which costs one more request.
-fn more_follows(first: &Bytes, bytes: Option<u64>) -> bool {
-    match bytes {
-        Some(bytes) => bytes > first.len() as u64,
-        None => first.len() as u64 >= FIRST_PART,
     }
 }
 

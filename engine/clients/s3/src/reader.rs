@@ -2,12 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::types::{BucketVersioningStatus, ChecksumMode, MfaDeleteStatus};
-use aws_smithy_types::timeout::TimeoutConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -17,9 +15,6 @@ use crate::config::{Config, given};
 use crate::error::Doing;
 use crate::transport::{self, Failure};
 use crate::{Checksums, Encryption, ObjectInfo};
-
-/// A sign of life does not take longer than this.
-const PING: Duration = Duration::from_secs(15);
 
 /// A bucket without a single method that writes. Cheap to clone.
 #[derive(Clone)]
@@ -161,9 +156,8 @@ impl S3Reader {
     /// The bucket's region, where the store says it.
     async fn head_bucket(&self) -> Result<Option<String>, StepError> {
         let doing = self.on_bucket("reach", "s3:ListBucket");
-        let bounded = TimeoutConfig::builder().operation_timeout(PING).build();
         let call = self.0.client.head_bucket().bucket(&self.0.bucket).customize();
-        let call = call.config_override(aws_sdk_s3::config::Builder::new().timeout_config(bounded));
+        let call = call.config_override(transport::brief());
         let output = match call.send().await {
             Ok(output) => output,
             Err(error) if is_absent(&error) => return Err(self.why_absent(&doing).await),
@@ -175,7 +169,7 @@ impl S3Reader {
     /// HEAD says no more than 404, which some stores also answer to credentials that they do not know.
     async fn why_absent(&self, doing: &Doing) -> StepError {
         let call = self.0.client.list_objects_v2().bucket(&self.0.bucket).max_keys(1);
-        match call.send().await {
+        match call.customize().config_override(transport::brief()).send().await {
             Err(error) => doing.failed(&error),
             Ok(_) => StepError::unavailable(format!(
                 "{doing}: the store says at once that it is there and that it is not"
@@ -186,7 +180,8 @@ impl S3Reader {
 
     async fn owner(&self) -> Result<Option<String>, StepError> {
         let doing = self.on_bucket("read the owner of", "s3:GetBucketAcl");
-        match self.0.client.get_bucket_acl().bucket(&self.0.bucket).send().await {
+        let call = self.0.client.get_bucket_acl().bucket(&self.0.bucket).customize();
+        match call.config_override(transport::brief()).send().await {
             Ok(output) => {
                 let id = output.owner().and_then(|owner| owner.id());
                 Ok(id.filter(|id| !id.is_empty()).map(str::to_owned))

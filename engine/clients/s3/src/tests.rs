@@ -110,7 +110,13 @@ async fn what_is_exactly_one_part_is_written_too() {
     let content = noise(8 * MIB);
     for store in stores().await {
         let bucket = store.bucket("exact").await;
-        for bytes in [None, Some(content.len() as u64)] {
+        // Also where what was said of the size is wrong.
+        for bytes in [
+            None,
+            Some(content.len() as u64),
+            Some(5),
+            Some(5 * content.len() as u64),
+        ] {
             let put = Put {
                 bytes,
                 ..Put::default()
@@ -367,6 +373,18 @@ async fn a_store_that_is_not_there_is_unavailable() {
     let error = bucket.ping().await.expect_err("nobody listens");
     assert_eq!(error.kind(), StepErrorKind::Unavailable, "{error}");
     assert!(error.hint_text().is_some());
+}
+
+#[tokio::test]
+async fn a_store_that_hangs_is_given_up() {
+    // It takes connections and never says a word.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let bucket = Store::at("silent", address).open("b", |_| {}).await;
+    let begun = std::time::Instant::now();
+    let error = bucket.ping().await.expect_err("silence");
+    assert_eq!(error.kind(), StepErrorKind::TimedOut, "{error}");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(40));
 }
 
 #[tokio::test]

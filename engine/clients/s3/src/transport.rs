@@ -18,9 +18,12 @@ use crate::config::{Checksums, Config, given};
 
 /// How long the store may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long the store may take to start its answer. Sending a part counts, so this bounds the slowest line: a part of
-/// 8 MiB beside two others at 1 Mbit/s.
-const ANSWER: Duration = Duration::from_mins(4);
+/// How long the store may take to start its answer.
+const ANSWER: Duration = Duration::from_mins(1);
+/// The same where a part is sent first, or put together with ten thousand others: 8 MiB beside two others at 1 Mbit/s.
+const PATIENT: Duration = Duration::from_mins(4);
+/// A sign of life does not take longer than this, with all its tries.
+const PING: Duration = Duration::from_secs(15);
 
 /// What every call of the SDK fails with.
 pub(crate) type Failure<E> = aws_sdk_s3::error::SdkError<E, HttpResponse>;
@@ -122,6 +125,18 @@ fn region(config: &Config, environment: &Environment) -> Option<String> {
         .or_else(|| variable("AWS_REGION"))
         .or_else(|| variable("AWS_DEFAULT_REGION"))
         .map(str::to_owned)
+}
+
+/// For calls that send much.
+pub(crate) fn patient() -> aws_sdk_s3::config::Builder {
+    let timeouts = TimeoutConfig::builder().read_timeout(PATIENT).build();
+    aws_sdk_s3::config::Builder::new().timeout_config(timeouts)
+}
+
+/// For calls that only see whether the store is there.
+pub(crate) fn brief() -> aws_sdk_s3::config::Builder {
+    let timeouts = TimeoutConfig::builder().operation_timeout(PING).build();
+    aws_sdk_s3::config::Builder::new().timeout_config(timeouts)
 }
 
 fn timeouts() -> TimeoutConfig {

@@ -31,7 +31,6 @@ pub(crate) struct Input {
     shell: Option<String>,
     /// Variables for the program, which otherwise sees only `PATH`, `HOME`, `LANG` and the like. Values may be secrets.
     #[serde(default)]
-    #[schemars(extend("x-jm-plain" = true))]
     pub(crate) env: BTreeMap<String, Secret>,
     /// Names of variables that it gets as jm has them.
     #[serde(default)]
@@ -41,7 +40,6 @@ pub(crate) struct Input {
     pub(crate) dir: Option<PathBuf>,
     /// What it reads on standard input; nothing where not given. May be a secret.
     #[serde(default)]
-    #[schemars(extend("x-jm-plain" = true))]
     pub(crate) stdin: Option<Secret>,
     /// The exit codes that are good.
     #[serde(default = "only_zero")]

@@ -38,7 +38,6 @@ pub(crate) struct Input {
     expect_headers: BTreeMap<String, String>,
     /// Headers to send, such as `authorization`. Their values may be secrets.
     #[serde(default)]
-    #[schemars(extend("x-jm-plain" = true))]
     headers: BTreeMap<String, Secret>,
     /// How long it may take until the answer is good; it is asked again and again. Once, where not given.
     #[serde(default, rename = "for")]

@@ -296,13 +296,12 @@ fn nonsense_is_found_before_the_run() {
     }
 }
 
-/// Other crates read these marks: a script takes no values, and what a program is handed may be a secret or plain.
+/// Plans are checked by these marks: a script takes no values, and what a program is handed may be a secret.
 #[test]
 fn the_schema_says_where_values_and_secrets_may_stand() {
     let schema = AnyStepType::input_schema(&Run);
     let fields = &schema["properties"];
     assert_eq!(fields["shell"]["x-jm-literal"], true);
     assert_eq!(fields["env"]["additionalProperties"]["x-jm-secret"], true);
-    assert_eq!((&fields["env"]["x-jm-plain"], &fields["stdin"]["x-jm-plain"]), (&json!(true), &json!(true)));
     assert_eq!(fields["argv"]["items"]["x-jm-secret"], Value::Null);
 }
