@@ -1,1 +1,11 @@
-//! The tests of the whole: the binary, against real servers.
+//! The tests of the whole: the real binary, against real servers and against the sandbox's.
+//!
+//! One binary for all of them, so that it is linked once. `tests/run` starts it, with the servers that it needs
+//! installed; a server that is missing is an error.
+
+mod crash;
+mod dry_run;
+mod environment;
+mod plans;
+mod run;
+mod schemas;

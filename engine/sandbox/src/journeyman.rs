@@ -31,7 +31,7 @@ const SQL: &str = include_str!("journeyman.sql");
 const TABLES: [&str; 6] = ["users", "games", "players", "game_data", "sessions", "audit_logs"];
 
 /// Makes the bucket of the backups, with versions, where it is not there.
-pub(crate) async fn create_bucket(sandbox: &Description) -> Result<(), SandboxError> {
+pub async fn create_bucket(sandbox: &Description) -> Result<(), SandboxError> {
     let keys = Credentials::new(sandbox.variable("AWS_ACCESS_KEY_ID"), sandbox.variable("AWS_SECRET_ACCESS_KEY"), None, None, "sandbox");
     let http = aws_smithy_http_client::Builder::new().build_http();
     let config = aws_sdk_s3::Config::builder()

@@ -92,7 +92,7 @@ impl StepType for Select {
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
         let (output, degraded) = look(cx, input).await?;
-        let mut summary = format!("`{}`, {} old", output.backup.name, age(output.age_seconds));
+        let mut summary = format!("`{}`, data as of {}", output.backup.name, output.recovery_point);
         for reason in degraded {
             summary += &format!("; {reason}");
         }
@@ -169,11 +169,3 @@ fn output(cx: &ReadContext, selection: Selection, fitness: Fitness) -> Output {
     }
 }
 
-fn age(seconds: i64) -> String {
-    match seconds {
-        ..120 => format!("{seconds} s"),
-        120..7_200 => format!("{} min", seconds / 60),
-        7_200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
-    }
-}

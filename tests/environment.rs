@@ -1,0 +1,215 @@
+//! Where a test runs the binary: in worlds of its own, with a cleared environment.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use anyhow::{Context, Result, ensure};
+use jm_sandbox::{Description, journeyman};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Rows and digest of each table.
+pub(crate) type Fingerprint = BTreeMap<String, (i64, String)>;
+
+/// The binary under test.
+pub(crate) const JM: &str = env!("CARGO_BIN_EXE_jm");
+
+/// A file of the repository.
+pub(crate) fn file(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The binary with nothing in its environment but where programs are.
+pub(crate) fn jm(state: &Path) -> Command {
+    let mut command = Command::new(JM);
+    bare(&mut command);
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).env("JM_STATE", state).env("HOME", state);
+    command
+}
+
+/// Clears an environment down to what every program needs. What `tests/run` marks its children with stays.
+fn bare(command: &mut Command) {
+    command.env_clear();
+    for name in ["PATH", "JM_TEST_RUN"] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+}
+
+/// What a command said, as text.
+pub(crate) fn said(output: &Output) -> String {
+    format!(
+        "exit {:?}\n--- out\n{}\n--- err\n{}",
+        output.status.code(),
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// Journeyman in one piece: a database, a bucket with a backup in it, an application.
+pub(crate) struct World {
+    folder: TempDir,
+    pub(crate) systems: Description,
+    ends: Vec<Vec<String>>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl World {
+    /// In a sandbox: PostgreSQL's own server, and the stand-ins for S3 and Kubernetes.
+    pub(crate) fn sandbox() -> Result<Self> {
+        let folder = folder()?;
+        let place = folder.path().join("sandbox");
+        let mut up = jm(&folder.path().join("state"));
+        let output = up.args(["sandbox", "up", "--directory"]).arg(&place).output()?;
+        ensure!(output.status.success(), "{}", said(&output));
+        let systems = Description::find(&place)?.context("the sandbox is up")?;
+        let down = vec![JM.to_owned(), "sandbox".to_owned(), "down".to_owned(), "--directory".to_owned(), place.display().to_string()];
+        Ok(Self { folder, systems, ends: vec![down], runtime: tokio::runtime::Runtime::new()? })
+    }
+
+    /// On separately started servers: PostgreSQL, versitygw, and a Kubernetes control plane.
+    pub(crate) fn real() -> Result<Self> {
+        let services = std::env::var("JM_TEST_SERVICES").context("JM_TEST_SERVICES is not set: run the tests by `tests/run`")?;
+        let folder = folder()?;
+        let mut environment = BTreeMap::new();
+        let mut ends = Vec::new();
+        for (name, arguments) in [("postgres", vec![]), ("s3", vec!["versitygw"]), ("control-plane", vec![])] {
+            let script = format!("{services}/{name}");
+            let place = folder.path().join(name).display().to_string();
+            let started = Command::new(&script).arg("start").arg(&place).args(arguments).output()?;
+            ensure!(started.status.success(), "{script} start: {}", said(&started));
+            ends.push(vec![script, "stop".to_owned(), place.clone()]);
+            environment.extend(variables(&std::fs::read_to_string(Path::new(&place).join("env"))?));
+        }
+        let database = environment.get("DATABASE_URL").context("a URL")?.replace("/postgres", &format!("/{}", journeyman::DATABASE));
+        // The certificate is the server's own, and the address is this machine's.
+        environment.insert("DATABASE_URL".to_owned(), database);
+        for (name, value) in [("ENCRYPTION_KEY", "a-key-of-thirty-two-characters!!"), ("AWS_ENABLED", "true"), ("BACKUP_S3_BUCKET", journeyman::BUCKET)] {
+            environment.insert(name.to_owned(), value.to_owned());
+        }
+        environment.insert("BACKUP_DIR".to_owned(), folder.path().join("backups").display().to_string());
+        environment.insert("HOME".to_owned(), folder.path().display().to_string());
+        environment.insert("JM_STATE".to_owned(), folder.path().join("state").display().to_string());
+        environment.retain(|name, _| !name.starts_with("PG") && name != "KUBECTL");
+        let systems = Description { pid: 0, started_at: jm_step::clock::now(), environment };
+        let world = Self { folder, systems, ends, runtime: tokio::runtime::Runtime::new()? };
+        world.runtime.block_on(async {
+            journeyman::create_bucket(&world.systems).await?;
+            journeyman::create_database(&world.systems, 1).await?;
+            journeyman::deploy(&world.systems).await
+        })?;
+        Ok(world)
+    }
+
+    /// The binary in this world, and in no other.
+    pub(crate) fn jm(&self) -> Command {
+        let mut command = Command::new(JM);
+        self.enter(&mut command);
+        command
+    }
+
+    /// A command in this world, and in no other.
+    pub(crate) fn enter(&self, command: &mut Command) {
+        bare(command);
+        command.current_dir(env!("CARGO_MANIFEST_DIR")).envs(&self.systems.environment);
+    }
+
+    /// Where runs are kept.
+    pub(crate) fn state(&self) -> PathBuf {
+        PathBuf::from(self.systems.variable("JM_STATE"))
+    }
+
+    /// A folder of the test's own.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Takes a backup by the step type itself.
+    pub(crate) fn back_up(&self) -> Result<()> {
+        let output = self.jm().args(["step", "run", "backup.create", "--yes", "--targets", "plans/targets.yaml"]).output()?;
+        ensure!(output.status.success(), "{}", said(&output));
+        Ok(())
+    }
+
+    /// The database is gone.
+    pub(crate) fn lose_database(&self) -> Result<()> {
+        Ok(self.runtime.block_on(journeyman::lose_database(&self.systems))?)
+    }
+
+    /// All content of the database.
+    pub(crate) fn fingerprint(&self) -> Result<Fingerprint> {
+        Ok(self.runtime.block_on(journeyman::fingerprint(&self.systems))?)
+    }
+
+    /// Pods of the application that are ready.
+    pub(crate) fn ready_replicas(&self) -> Result<i32> {
+        Ok(self.runtime.block_on(journeyman::ready_replicas(&self.systems))?)
+    }
+
+    /// What a query gives, one row a line: by PostgreSQL's own client.
+    pub(crate) fn query(&self, database: &str, query: &str) -> Result<Vec<String>> {
+        let url = self.systems.variable("DATABASE_URL").replace(&format!("/{}", journeyman::DATABASE), &format!("/{database}"));
+        let mut psql = Command::new("psql");
+        bare(&mut psql);
+        let output = psql.args(["-XAtd", &url, "-c", query]).output()?;
+        ensure!(output.status.success(), "{}", said(&output));
+        Ok(String::from_utf8(output.stdout)?.lines().map(str::to_owned).collect())
+    }
+
+    /// The names of all databases that are Journeyman's, or that jm made.
+    pub(crate) fn databases(&self) -> Result<Vec<String>> {
+        self.query("postgres", "SELECT datname FROM pg_database WHERE datname LIKE 'journeyman%' ORDER BY 1")
+    }
+
+    /// `jm plan run plans/complete-db-loss.yaml` with all that it needs to be let through.
+    pub(crate) fn recover(&self) -> Command {
+        let mut command = self.jm();
+        command.args(RECOVER);
+        command
+    }
+}
+
+/// The words of the recovery.
+pub(crate) const RECOVER: [&str; 6] = ["plan", "run", "plans/complete-db-loss.yaml", "--yes", "--confirm", "production"];
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for end in self.ends.iter().rev() {
+            let mut command = Command::new(&end[0]);
+            bare(&mut command);
+            // What does not end here ends with this process, which it was told to watch.
+            drop(command.args(&end[1..]).output());
+        }
+    }
+}
+
+fn folder() -> Result<TempDir> {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::Builder::new().prefix("jm-it-").tempdir()?;
+    // PostgreSQL's user has to pass through.
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711))?;
+    Ok(folder)
+}
+
+fn variables(text: &str) -> BTreeMap<String, String> {
+    text.lines().filter_map(|line| line.split_once('=')).map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned())).collect()
+}
+
+/// The records of the newest run.
+pub(crate) fn journal(state: &Path) -> Result<Vec<Value>> {
+    let mut runs: Vec<PathBuf> = match std::fs::read_dir(state.join("runs")) {
+        Ok(entries) => entries.collect::<Result<Vec<_>, _>>()?.into_iter().map(|entry| entry.path()).collect(),
+        Err(_) => return Ok(Vec::new()),
+    };
+    runs.sort();
+    let Some(newest) = runs.last() else { return Ok(Vec::new()) };
+    let text = std::fs::read_to_string(newest.join("journal.jsonl")).unwrap_or_default();
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+/// Records of a kind.
+pub(crate) fn of_kind<'r>(records: &'r [Value], kind: &str) -> Vec<&'r Value> {
+    records.iter().filter(|record| record["kind"] == kind).collect()
+}

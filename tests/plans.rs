@@ -1,0 +1,74 @@
+//! Plans that ship, that teach, and that are wrong: each through the command line, offline.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::environment::{file, jm, said};
+
+fn validate(arguments: &[&str]) -> Result<(Option<i32>, String)> {
+    let state = tempfile::tempdir()?;
+    let output = jm(state.path()).args(["plan", "validate"]).args(arguments).output()?;
+    Ok((output.status.code(), String::from_utf8(output.stdout)?))
+}
+
+#[test]
+fn what_ships_is_valid() -> Result<()> {
+    let (code, text) = validate(&["plans", "examples", "tests/samples/valid"])?;
+    ensure!(code == Some(0), "{text}");
+    Ok(())
+}
+
+#[test]
+fn every_bad_sample_is_found_out_with_its_place() -> Result<()> {
+    let mut samples = 0;
+    for entry in std::fs::read_dir(file("tests/samples/invalid"))? {
+        let path = entry?.path();
+        let (code, text) = validate(&[path.to_str().context("text")?, "--format", "json"])?;
+        ensure!(code == Some(3), "{}: exit {code:?}", path.display());
+        let document: Value = serde_json::from_str(&text)?;
+        let findings = document["files"][0]["findings"].as_array().context("findings")?;
+        let placed = findings.iter().any(|finding| finding["severity"] == "error" && finding["places"][0]["line"].is_u64());
+        ensure!(placed, "{}: no error has a place", path.display());
+        samples += 1;
+    }
+    ensure!(samples >= 10, "only {samples} samples");
+    Ok(())
+}
+
+#[test]
+fn findings_have_a_form_for_machines() -> Result<()> {
+    let (_, github) = validate(&["tests/samples/invalid/cycle.yaml", "--format", "github"])?;
+    ensure!(github.lines().any(|line| line.starts_with("::error file=tests/samples/invalid/cycle.yaml,line=")), "{github}");
+    let (_, sarif) = validate(&["tests/samples/invalid/cycle.yaml", "--format", "sarif"])?;
+    let sarif: Value = serde_json::from_str(&sarif)?;
+    ensure!(sarif["version"] == "2.1.0" && !sarif["runs"][0]["results"].as_array().context("results")?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn graphs_have_three_forms() -> Result<()> {
+    let state = tempfile::tempdir()?;
+    for (format, begins) in [("mermaid", "flowchart"), ("dot", "digraph"), ("text", "")] {
+        let output = jm(state.path()).args(["plan", "graph", "plans/complete-db-loss.yaml", "--format", format]).output()?;
+        let text = String::from_utf8(output.stdout.clone())?;
+        ensure!(output.status.success() && text.starts_with(begins) && text.contains("switch"), "{}", said(&output));
+    }
+    Ok(())
+}
+
+#[test]
+fn wrong_use_is_told_from_a_wrong_plan() -> Result<()> {
+    let state = tempfile::tempdir()?;
+    for (arguments, code) in [
+        (vec!["plan", "run", "nowhere.yaml"], 2),
+        (vec!["plan", "walk"], 2),
+        (vec!["plan", "run", "tests/samples/invalid/cycle.yaml"], 3),
+        (vec!["plan", "resume"], 2),
+        (vec!["step", "show", "postgres.dance"], 2),
+        (vec!["explain", "unknown_step"], 0),
+    ] {
+        let output = jm(state.path()).args(&arguments).output()?;
+        ensure!(output.status.code() == Some(code), "{arguments:?}: {}", said(&output));
+    }
+    Ok(())
+}
