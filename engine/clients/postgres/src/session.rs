@@ -18,10 +18,13 @@ use crate::settings::{Host, Settings, SslMode};
 /// How long a reader waits for a lock before it says who is in the way.
 const READER_LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a session that is no longer wanted may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(5);
+
 /// A session that may write. Ended when it is dropped; a statement that is under way is cancelled.
 pub struct Session {
     client: Client,
-    connection: JoinHandle<()>,
+    connection: Option<JoinHandle<()>>,
     tls: MakeRustlsConnect,
     secrets: Secrets,
     database: String,
@@ -163,7 +166,19 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.connection.abort();
+        let Some(mut connection) = self.connection.take() else {
+            return;
+        };
+        // With the client gone the connection says goodbye, so that the server need not log that somebody left without
+        // a word. One that has nobody at the other end any more is not waited for.
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(async move {
+                if tokio::time::timeout(GOODBYE, &mut connection).await.is_err() {
+                    connection.abort();
+                }
+            })),
+            Err(_) => connection.abort(),
+        }
     }
 }
 
@@ -355,7 +370,7 @@ async fn connect(settings: &Settings, config: &Config, database: &str) -> Result
     });
     let mut session = Session {
         client,
-        connection,
+        connection: Some(connection),
         tls: settings.tls.clone(),
         secrets: settings.secrets.clone(),
         database: database.to_owned(),

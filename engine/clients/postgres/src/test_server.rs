@@ -33,6 +33,8 @@ pub struct PgOptions {
     pub tls: Option<(String, String)>,
     /// Keep what was committed through a kill.
     pub durable: bool,
+    /// Check passwords by MD5, which costs a debug build far less time than SCRAM.
+    pub md5: bool,
 }
 
 /// A running server.
@@ -68,7 +70,12 @@ impl PgServer {
     /// The one server that all tests of a program share; each makes databases of its own.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<PgServer> = OnceLock::new();
-        SHARED.get_or_init(Self::start)
+        SHARED.get_or_init(|| {
+            Self::start_with(&PgOptions {
+                md5: true,
+                ..PgOptions::default()
+            })
+        })
     }
 
     /// Where a database of it is, with the superuser's password.
@@ -187,7 +194,7 @@ impl PgServer {
                 "-U",
                 USER,
                 "-A",
-                "scram-sha-256",
+                if options.md5 { "md5" } else { "scram-sha-256" },
                 "-E",
                 "UTF8",
                 "--locale=C.UTF-8",

@@ -318,6 +318,29 @@ async fn a_statement_ends_with_the_step_that_asked_for_it() {
 }
 
 #[tokio::test]
+async fn looking_leaves_no_trace_in_the_servers_log() {
+    let server = PgServer::start();
+    let database = server.database("quiet").await;
+    let before = server.log();
+    let postgres = server.open(&database).await;
+    postgres.ping().await.expect("alive");
+    postgres
+        .reader()
+        .inventory(&database, CountMode::Exact, None)
+        .await
+        .expect("inventory");
+    drop(
+        postgres
+            .reader()
+            .export_snapshot(&database, None)
+            .await
+            .expect("snapshot"),
+    );
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    assert_eq!(server.log(), before);
+}
+
+#[tokio::test]
 async fn sessions_of_a_step_are_found_by_name_and_ended() {
     let server = PgServer::shared();
     let postgres = server.open("postgres").await;
