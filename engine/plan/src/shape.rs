@@ -165,11 +165,12 @@ impl<'s> Shape<'s> {
                 None => {}
             }
         }
-        // A union with a member that may be anything, as for `serde_json::Value`.
-        match (declared.is_empty(), open || !self.kinds().meets(Kinds::MAP)) {
-            (false, _) => Field::Declared(declared),
-            (true, true) if self.kinds().meets(Kinds::MAP) => Field::Open,
-            _ => Field::Absent,
+        if !declared.is_empty() {
+            Field::Declared(declared)
+        } else if open && self.kinds().meets(Kinds::MAP) {
+            Field::Open
+        } else {
+            Field::Absent
         }
     }
 

@@ -69,15 +69,15 @@ impl Beside<'_> {
         if shape.is_some_and(Shape::is_literal) {
             return self.literal(key, part);
         }
-        let secret = shape.is_some_and(Shape::is_secret);
+        let secret = || shape.is_some_and(Shape::is_secret);
         match &part.kind {
             PartKind::Expression(expression)
-                if reads_secret(expression, self.plan) && !(secret && secret_form(expression.code()).is_some()) =>
+                if reads_secret(expression, self.plan) && !(secret() && secret_form(expression.code()).is_some()) =>
             {
                 self.problems.push(exposed(expression));
             }
             PartKind::Text(pieces) => self.text(pieces),
-            PartKind::Literal(value) if secret && is_telling(key) && value.as_str().is_some_and(plain_secret) => {
+            PartKind::Literal(value) if is_telling(key) && secret() && value.as_str().is_some_and(plain_secret) => {
                 self.problems.push(written_down(part.span));
             }
             PartKind::List(items) => {

@@ -25,8 +25,6 @@ pub(crate) struct Fit<'s> {
     pub(crate) violations: Vec<Violation>,
     /// The parts that are not known, and what is wanted there.
     pub(crate) open: Vec<(String, Shape<'s>)>,
-    /// Where the schema wants secrets and something stands.
-    pub(crate) secrets: Vec<String>,
 }
 
 /// Compares a value with a schema. `unknown` says of a pointer whether what stands there is not known.
@@ -44,9 +42,6 @@ impl Fitting<'_> {
     fn value<'s>(&self, value: &Value, shape: Shape<'s>, at: &str, fit: &mut Fit<'s>, depth: usize) {
         if depth > 2 * super::DEPTH {
             return;
-        }
-        if shape.is_secret() {
-            fit.secrets.push(at.to_owned());
         }
         if (self.unknown)(at) {
             fit.open.push((at.to_owned(), shape));
@@ -160,7 +155,6 @@ impl Fitting<'_> {
         if let Some(best) = best {
             fit.violations.extend(best.violations);
             fit.open.extend(best.open);
-            fit.secrets.extend(best.secrets);
         }
     }
 
