@@ -219,10 +219,8 @@ pub(crate) async fn sniff(dump: &mut Flow) -> Result<DumpFormat, Failure> {
     if start.is_empty() {
         return Err(OpenError::Damaged("there is nothing inside".to_owned()).into());
     }
-    Ok(match start.starts_with(CUSTOM) {
-        true => DumpFormat::Custom,
-        false => DumpFormat::Plain,
-    })
+    let custom = start.starts_with(CUSTOM);
+    Ok(if custom { DumpFormat::Custom } else { DumpFormat::Plain })
 }
 
 /// Proves a copy up to a level, and tells its size and SHA-256.
@@ -255,7 +253,10 @@ pub(crate) async fn prove(
 
 /// Every block is read: `pg_restore` writes the whole archive as SQL, to nowhere.
 async fn prove_custom(mut dump: Flow, tools: &Toolbox) -> Result<(), Failure> {
-    let tool = tools.tool("pg_restore", archive_major(&mut dump).await?).await?;
+    let tool = {
+        let at_least = archive_major(&mut dump).await?;
+        tools.tool("pg_restore", at_least, at_least).await?
+    };
     let args = ["--file=/dev/null".to_owned()];
     let mut child = tools.spawn(&tool, &args, None, true)?;
     let mut stdin = child
@@ -290,7 +291,7 @@ pub(crate) async fn archive_major(dump: &mut Flow) -> Result<u32, Failure> {
     Ok(match (major, minor) {
         (1, 16..) | (2.., _) => 17,
         (1, 15) => 16,
-        _ => 9,
+        _ => 12,
     })
 }
 

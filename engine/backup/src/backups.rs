@@ -17,7 +17,7 @@ use crate::manifest::Level;
 use crate::name::BackupName;
 use crate::observer::{Observer, watched};
 use crate::openpgp::OpenError;
-use crate::select::{damaged, refused};
+use crate::select::{cannot_open, damaged, refused, wrong_key};
 use crate::tools::Toolbox;
 
 /// A target of provider `backup`: everything of [`BackupsReader`], and making backups.
@@ -72,7 +72,7 @@ impl Connection for Backups {
             match location.ping().await {
                 Ok(()) => return Ok(()),
                 Err(error) => {
-                    first = first.or(Some(error.context(format_args!("backup location {}", location.name()))))
+                    first = first.or(Some(error.context(format_args!("backup location {}", location.name()))));
                 }
             }
         }
@@ -179,10 +179,10 @@ impl BackupsReader {
         }
         let copy = BackupCopy {
             location: at,
-            bytes: self.bytes(entry, at),
+            bytes: entry.bytes_at(at),
         };
         let proven = self.prove_copy(entry, copy, level, tools, observer).await;
-        proven.map_err(|failure| self.explain(entry, failure).context(format_args!("the copy in {at}")))
+        proven.map_err(|failure| explain(entry, failure).context(format_args!("the copy in {at}")))
     }
 
     pub(crate) async fn prove_copy(
@@ -218,27 +218,12 @@ impl BackupsReader {
     async fn open_copy(&self, entry: &Entry, at: LocationName) -> Result<(Flow, Expected), StepError> {
         let expected = match &entry.status {
             Status::Known(manifest) => Expected::by(manifest),
-            Status::Unverified => Expected::nothing(self.bytes(entry, at)),
-            Status::OtherKey(_) => return Err(self.cannot_open(entry, OpenError::WrongKey)),
+            Status::Unverified => Expected::nothing(entry.bytes_at(at)),
+            Status::OtherKey(key) => return Err(wrong_key(&entry.name, Some(&key.id))),
             Status::Refused(why) => return Err(refused(&entry.name, why)),
         };
         let copy = self.location(at)?.read(entry.name.as_str()).await?;
         Ok((copy, expected))
-    }
-
-    /// The size of one copy.
-    pub(crate) fn bytes(&self, entry: &Entry, at: LocationName) -> u64 {
-        let copy = entry.copies.iter().find(|copy| copy.location == at);
-        copy.map_or(0, |BackupCopy { bytes, .. }| *bytes)
-    }
-
-    /// What a broken flow means for this backup.
-    pub(crate) fn explain(&self, entry: &Entry, failure: Failure) -> StepError {
-        match failure {
-            Failure::Step(error) => error,
-            Failure::Content(OpenError::WrongKey) => self.cannot_open(entry, OpenError::WrongKey),
-            Failure::Content(error) => damaged(&entry.name, &error.to_string()),
-        }
     }
 
     pub(crate) fn location(&self, name: LocationName) -> Result<&Location, StepError> {
@@ -257,5 +242,14 @@ impl BackupsReader {
 
     pub(crate) fn keys(&self) -> &Arc<KeyRing> {
         &self.keys
+    }
+}
+
+/// What a broken flow means for this backup.
+pub(crate) fn explain(entry: &Entry, failure: Failure) -> StepError {
+    match failure {
+        Failure::Step(error) => error,
+        Failure::Content(OpenError::WrongKey) => cannot_open(entry, OpenError::WrongKey),
+        Failure::Content(error) => damaged(&entry.name, &error.to_string()),
     }
 }

@@ -66,6 +66,12 @@ impl Entry {
         }
     }
 
+    /// The size of its copy in a location.
+    pub(crate) fn bytes_at(&self, at: LocationName) -> u64 {
+        let copy = self.copies.iter().find(|copy| copy.location == at);
+        copy.map_or(0, |copy| copy.bytes)
+    }
+
     /// How far it was proven; `None` where nothing was.
     pub fn level(&self) -> Option<Level> {
         self.manifest().map(|manifest| manifest.level)

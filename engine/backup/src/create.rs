@@ -86,8 +86,13 @@ impl Backups {
         }
         self.sweep(observer).await?;
         let catalogue = self.catalogue().await?;
+        if let Some(other) = of_another_key(&catalogue) {
+            let line =
+                format!("the newest backup `{other}` was made with another key: keep that key as long as its backups");
+            observer.log(line).await;
+        }
         let server = postgres.reader().server().await?;
-        let tool = tools.tool("pg_dump", server.major()).await?;
+        let tool = tools.tool("pg_dump", server.major(), server.major()).await?;
         source::refuse_unreadable(postgres.reader(), request).await?;
         let making = Making {
             backups: self,
@@ -99,7 +104,7 @@ impl Backups {
             tool,
             now: jm_step::clock::now(),
         };
-        making.make(&catalogue).await
+        Box::pin(making.make(&catalogue)).await
     }
 
     /// Takes away what dead runs left; a copy that lacked only its manifest's name gets it, if both are authentic.
@@ -128,7 +133,8 @@ impl BackupsReader {
     ) -> Result<Vec<LocationName>, StepError> {
         self.keys().passphrase().fit_to_write()?;
         self.refuse_label(request)?;
-        tools.tool("pg_dump", postgres.server().await?.major()).await?;
+        let server = postgres.server().await?.major();
+        tools.tool("pg_dump", server, server).await?;
         let database = existing(postgres, &request.database).await?;
         source::refuse_unreadable(postgres, request).await?;
         let needed = needed(&self.catalogue().await?, &database, request);
@@ -157,6 +163,11 @@ impl BackupsReader {
         }
         check_label(label).map_err(|why| StepError::invalid_input(format!("`{label}` is no label: {why}")))
     }
+}
+
+fn of_another_key(catalogue: &Catalogue) -> Option<&BackupName> {
+    let newest = catalogue.entries.first()?;
+    matches!(newest.status, Status::OtherKey(_)).then_some(&newest.name)
 }
 
 async fn existing(postgres: &Reader, database: &str) -> Result<DatabaseFacts, StepError> {
@@ -207,7 +218,7 @@ impl Making<'_> {
         let name = self.free_name(catalogue)?;
         let (locations, mut failures) = self.usable_locations(catalogue, &database).await?;
         let (clock, began) = (jm_step::clock::now(), Instant::now());
-        let (stored, totals, inventory) = self.dump(&name, &locations).await?;
+        let (stored, totals, inventory) = Box::pin(self.dump(&name, &locations)).await?;
         self.refuse_empty(&inventory)?;
         let mut copies = sort_out(stored, &mut failures);
         let dumped = began.elapsed();
@@ -232,7 +243,7 @@ impl Making<'_> {
             ctype: Some(database.ctype),
             seconds: Seconds {
                 dump: dumped.as_secs(),
-                verify: (began.elapsed() - dumped).as_secs(),
+                verify: began.elapsed().saturating_sub(dumped).as_secs(),
             },
             previous: self.previous(catalogue)?,
             run: self.request.run.clone(),

@@ -6,7 +6,7 @@ use jm_step::StepError;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use crate::archive::{Meter, Unpacked};
-use crate::backups::BackupsReader;
+use crate::backups::{BackupsReader, explain};
 use crate::catalogue::Entry;
 use crate::flow::Failure;
 use crate::location::Directory;
@@ -30,7 +30,7 @@ impl BackupsReader {
             Ok::<_, Failure>(())
         };
         let written = watched(observer, &meter, Some(bytes), write).await;
-        written.map_err(|failure| self.explain(entry, failure))?;
+        written.map_err(|failure| explain(entry, failure))?;
         Ok(unpacked.inside.finish().0)
     }
 
@@ -45,7 +45,7 @@ impl BackupsReader {
         let (unpacked, bytes, meter) = self.first_copy(entry).await?;
         let folder = Directory::new(folder);
         let saved = watched(observer, &meter, Some(bytes), folder.save(name, unpacked.dump)).await;
-        saved.map_err(|failure| self.explain(entry, failure))?;
+        saved.map_err(|failure| explain(entry, failure))?;
         Ok(unpacked.inside.finish().0)
     }
 

@@ -17,7 +17,7 @@ use jm_step::{Connection, StepError, StepId};
 pub use aside::{AsideState, copy_name};
 pub use in_place::TransactionState;
 
-use crate::backups::BackupsReader;
+use crate::backups::{BackupsReader, explain};
 use crate::catalogue::{BackupCopy, Entry};
 use crate::fitness::{Fitness, Target, fitness};
 use crate::flow::Failure;
@@ -117,8 +117,8 @@ impl BackupsReader {
             fitness,
             server_major,
         };
-        restoring.owners_or_refuse().await?;
-        restoring.from_any_copy().await
+        restoring.owners_or_refuse()?;
+        Box::pin(restoring.any_copy()).await
     }
 }
 
@@ -135,12 +135,12 @@ fn same(entry: &Entry, request: &RestoreRequest) -> Result<(), StepError> {
 }
 
 impl Restoring<'_> {
-    async fn from_any_copy(&self) -> Result<Restored, StepError> {
+    async fn any_copy(&self) -> Result<Restored, StepError> {
         let from = &self.request.from;
         let wanted = |copy: &&BackupCopy| from.is_empty() || from.contains(&copy.location);
         let mut last = StepError::not_found(format!("no copy of `{}` is left", self.entry.name));
         for copy in self.entry.copies.iter().filter(wanted) {
-            match self.from_copy(*copy).await {
+            match self.one_copy(*copy).await {
                 Ok(restored) => {
                     self.tell_what_is_missing().await?;
                     return Ok(restored);
@@ -148,13 +148,10 @@ impl Restoring<'_> {
                 Err(Failure::Step(error)) => return Err(error),
                 // A wrong key opens no other copy either.
                 Err(failure @ Failure::Content(OpenError::WrongKey)) => {
-                    return Err(self.backups.explain(&self.entry, failure));
+                    return Err(explain(&self.entry, failure));
                 }
                 Err(failure) => {
-                    last = self
-                        .backups
-                        .explain(&self.entry, failure)
-                        .context(format_args!("the copy in {}", copy.location));
+                    last = explain(&self.entry, failure).context(format_args!("the copy in {}", copy.location));
                     self.observer.degraded(last.message().to_owned()).await?;
                 }
             }
@@ -162,7 +159,7 @@ impl Restoring<'_> {
         Err(last)
     }
 
-    async fn from_copy(&self, copy: BackupCopy) -> Result<Restored, Failure> {
+    async fn one_copy(&self, copy: BackupCopy) -> Result<Restored, Failure> {
         match self.request.target {
             Target::Aside => self.aside(copy).await,
             Target::InPlace => self.in_place(copy).await,
@@ -178,7 +175,7 @@ impl Restoring<'_> {
         }
     }
 
-    async fn owners_or_refuse(&self) -> Result<(), StepError> {
+    fn owners_or_refuse(&self) -> Result<(), StepError> {
         let missing = &self.fitness.missing_roles;
         if missing.is_empty() || self.without_owners() {
             return Ok(());

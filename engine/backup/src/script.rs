@@ -445,8 +445,7 @@ impl Script {
             }
             (_, b'\n') => State::Copy { ends: Some(0) },
             (Some(0), b'\\') => State::Copy { ends: Some(1) },
-            (Some(1), b'.') => State::Copy { ends: Some(2) },
-            (Some(2), b'\r') => State::Copy { ends: Some(2) },
+            (Some(1), b'.') | (Some(2), b'\r') => State::Copy { ends: Some(2) },
             _ => State::Copy { ends: None },
         };
     }

@@ -127,7 +127,7 @@ impl BackupsReader {
                 }),
             }
         }
-        Err(self.nothing(&catalogue, wanted, &skipped))
+        Err(nothing(&catalogue, wanted, &skipped))
     }
 
     fn candidates<'c>(
@@ -183,7 +183,7 @@ impl BackupsReader {
         degraded: &mut Vec<String>,
     ) -> Result<Vec<BackupCopy>, StepError> {
         match &entry.status {
-            Status::OtherKey(key) => return Err(self.wrong_key(&entry.name, Some(&key.id))),
+            Status::OtherKey(key) => return Err(wrong_key(&entry.name, Some(&key.id))),
             Status::Refused(why) => return Err(refused(&entry.name, why)),
             Status::Known(_) | Status::Unverified => {}
         }
@@ -231,70 +231,72 @@ impl BackupsReader {
         let passphrase = self.keys().passphrase().clone();
         let opened = tokio::task::spawn_blocking(move || opens(&head, &passphrase)).await;
         let opened = opened.map_err(|error| StepError::failed("a look at a backup was given up").source(error))?;
-        opened.map_err(|error| self.cannot_open(entry, error))?;
+        opened.map_err(|error| cannot_open(entry, error))?;
         if entry.manifest().is_none() && !matches!(wanted.which, Which::Name(_)) {
             self.prove(entry, copy.location, Level::Archive, tools, &crate::Silent)
                 .await?;
         }
         Ok(())
     }
+}
 
-    /// What a failure to open means for this backup: where the manifest says that the key is ours, it is not the key.
-    pub(crate) fn cannot_open(&self, entry: &Entry, error: OpenError) -> StepError {
-        match error {
-            OpenError::WrongKey if entry.manifest().is_none() => self.wrong_key(&entry.name, None),
-            OpenError::WrongKey => damaged(&entry.name, "its beginning is not what was written"),
-            other => damaged(&entry.name, &other.to_string()),
+/// What a failure to open means for this backup: where the manifest says that the key is ours, it is not the key.
+pub(crate) fn cannot_open(entry: &Entry, error: OpenError) -> StepError {
+    match error {
+        OpenError::WrongKey if entry.manifest().is_none() => wrong_key(&entry.name, None),
+        OpenError::WrongKey => damaged(&entry.name, "its beginning is not what was written"),
+        other => damaged(&entry.name, &other.to_string()),
+    }
+}
+
+pub(crate) fn wrong_key(name: &BackupName, needed: Option<&str>) -> StepError {
+    let needed = needed.map_or(String::new(), |id| format!(" (key `{id}` is needed)"));
+    StepError::denied(format!(
+        "the key does not open `{name}`: it was encrypted with another one{needed}"
+    ))
+    .hint("set `ENCRYPTION_KEY` to the key with which it was made; old keys are needed as long as their backups")
+}
+
+fn nothing(catalogue: &Catalogue, wanted: &Wanted, skipped: &[Skipped]) -> StepError {
+    let from = wanted.from.map_or(String::new(), |from| format!(" in {from}"));
+    let mut message = match &wanted.which {
+        Which::Name(name) => format!("there is no backup `{name}`{from}"),
+        which => format!("there is no good backup for `{which}`{from}"),
+    };
+    for skipped in skipped {
+        message.push_str("; ");
+        message.push_str(&skipped.why);
+    }
+    let near = neighbours(catalogue, &wanted.which);
+    let hint = if near.is_empty() {
+        "no other backup is there: look at the target's directory and bucket".to_owned()
+    } else {
+        format!("near it are {}; `jm backup list` shows all", near.join(", "))
+    };
+    StepError::not_found(message).hint(hint)
+}
+
+fn neighbours(catalogue: &Catalogue, which: &Which) -> Vec<String> {
+    let moment = match which {
+        Which::Latest => {
+            return catalogue
+                .entries
+                .iter()
+                .take(3)
+                .map(|e| format!("`{}`", e.name))
+                .collect();
         }
-    }
-
-    fn wrong_key(&self, name: &BackupName, needed: Option<&str>) -> StepError {
-        let needed = needed.map_or(String::new(), |id| format!(" (key `{id}` is needed)"));
-        StepError::denied(format!(
-            "the key does not open `{name}`: it was encrypted with another one{needed}"
-        ))
-        .hint("set `ENCRYPTION_KEY` to the key with which it was made; old keys are needed as long as their backups")
-    }
-
-    fn nothing(&self, catalogue: &Catalogue, wanted: &Wanted, skipped: &[Skipped]) -> StepError {
-        let from = wanted.from.map_or(String::new(), |from| format!(" in {from}"));
-        let mut message = match &wanted.which {
-            Which::Name(name) => format!("there is no backup `{name}`{from}"),
-            which => format!("there is no good backup for `{which}`{from}"),
-        };
-        for skipped in skipped {
-            message += &format!("; {}", skipped.why);
-        }
-        let near = self.neighbours(catalogue, &wanted.which);
-        let hint = match near.is_empty() {
-            true => "no other backup is there: look at the target's directory and bucket".to_owned(),
-            false => format!("near it are {}; `jm backup list` shows all", near.join(", ")),
-        };
-        StepError::not_found(message).hint(hint)
-    }
-
-    fn neighbours(&self, catalogue: &Catalogue, which: &Which) -> Vec<String> {
-        let moment = match which {
-            Which::Latest => {
-                return catalogue
-                    .entries
-                    .iter()
-                    .take(3)
-                    .map(|e| format!("`{}`", e.name))
-                    .collect();
-            }
-            Which::LatestUntil(time) | Which::Day(time, _) => *time,
-            Which::Name(name) => name.taken_at(),
-        };
-        let after = catalogue
-            .entries
-            .iter()
-            .rev()
-            .find(|entry| entry.created_at() >= moment);
-        let before = catalogue.entries.iter().find(|entry| entry.created_at() < moment);
-        let both = before.into_iter().chain(after);
-        both.map(|entry| format!("`{}`", entry.name)).collect()
-    }
+        Which::LatestUntil(time) | Which::Day(time, _) => *time,
+        Which::Name(name) => name.taken_at(),
+    };
+    let after = catalogue
+        .entries
+        .iter()
+        .rev()
+        .find(|entry| entry.created_at() >= moment);
+    let before = catalogue.entries.iter().find(|entry| entry.created_at() < moment);
+    let both = before.into_iter().chain(after);
+    both.map(|entry| format!("`{}`", entry.name)).collect()
 }
 
 /// A directory with backups of several databases must not give the wrong one.

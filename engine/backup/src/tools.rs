@@ -75,9 +75,9 @@ impl ToolVersion {
 }
 
 impl Toolbox {
-    /// The program whose version fits best: the smallest that is at least this one, for a newer one writes settings that
-    /// an older server does not know. On `PATH` before elsewhere.
-    pub(crate) async fn tool(&self, program: &str, at_least: u32) -> Result<Tool, StepError> {
+    /// The program whose version fits best: at least `at_least`, and as near to the server's as there is. A newer one
+    /// writes settings that an older server does not know. On `PATH` before elsewhere.
+    pub(crate) async fn tool(&self, program: &str, at_least: u32, server: u32) -> Result<Tool, StepError> {
         let mut newest = None;
         let mut best: Option<Tool> = None;
         for path in self.candidates(program) {
@@ -85,8 +85,8 @@ impl Toolbox {
                 continue;
             };
             newest = newest.max(Some(version.major));
-            let better = best.as_ref().is_none_or(|best| version.major < best.version.major);
-            if version.major >= at_least && better {
+            let nearer = |best: &Tool| distance(version.major, server) < distance(best.version.major, server);
+            if version.major >= at_least && best.as_ref().is_none_or(nearer) {
                 best = Some(Tool { path, version });
             }
         }
@@ -129,6 +129,14 @@ impl Toolbox {
             command = command.stdin(std::process::Stdio::piped());
         }
         command.spawn(&self.supervisor, &self.environment)
+    }
+}
+
+/// Older than the server is worse than any newer one.
+fn distance(version: u32, server: u32) -> u32 {
+    match version.checked_sub(server) {
+        Some(newer) => newer,
+        None => 1000 + server - version,
     }
 }
 
@@ -235,6 +243,13 @@ pub(crate) fn ending(status: std::process::ExitStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_servers_own_version_is_best_then_newer_then_older() {
+        let mut versions = [18, 13, 16, 15, 14];
+        versions.sort_by_key(|version| distance(*version, 15));
+        assert_eq!(versions, [15, 16, 18, 14, 13]);
+    }
 
     #[test]
     fn versions_are_read() {

@@ -148,9 +148,10 @@ async fn ended(
         "connection to server",
         "terminating connection",
     ];
-    let error = match lost.iter().any(|words| errors.contains(words)) {
-        true => StepError::unavailable(message).hint("see that the server runs, and look into its log"),
-        false => StepError::failed(message).hint("the backup was not made; what was written of it is removed"),
+    let error = if lost.iter().any(|words| errors.contains(words)) {
+        StepError::unavailable(message).hint("see that the server runs, and look into its log")
+    } else {
+        StepError::failed(message).hint("the backup was not made; what was written of it is removed")
     };
     Err(error.into())
 }

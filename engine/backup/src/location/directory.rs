@@ -72,8 +72,11 @@ impl Directory {
         self.blocking(|path| match std::fs::read_dir(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             entries => entries
-                .and_then(|entries| entries.map(|entry| found(&entry?)).collect::<io::Result<Vec<_>>>())
-                .map(|found| found.into_iter().flatten().collect())
+                .and_then(|entries| {
+                    entries
+                        .filter_map(|entry| entry.map(|entry| found(&entry)).transpose())
+                        .collect::<io::Result<Vec<_>>>()
+                })
                 .map_err(|error| failed("list", path, error)),
         })
         .await
@@ -244,15 +247,11 @@ impl Directory {
     }
 }
 
-fn found(entry: &std::fs::DirEntry) -> io::Result<Option<Found>> {
+fn found(entry: &std::fs::DirEntry) -> Option<Found> {
     // A file may go while it is listed, and names that are no text are not ours.
-    let (Ok(meta), Ok(file)) = (entry.metadata(), entry.file_name().into_string()) else {
-        return Ok(None);
-    };
-    Ok(meta.is_file().then(|| Found {
-        file,
-        bytes: meta.len(),
-    }))
+    let (meta, file) = (entry.metadata().ok()?, entry.file_name().into_string().ok()?);
+    let bytes = meta.len();
+    meta.is_file().then_some(Found { file, bytes })
 }
 
 /// A regular file, never what a symbolic link points to.

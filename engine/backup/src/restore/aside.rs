@@ -127,15 +127,12 @@ impl Restoring<'_> {
         let theirs = old.map(|old| (old.encoding.as_str(), old.collation.as_str(), Some(old.ctype.as_str())));
         if let Some((encoding, collation, ctype)) = ours.or(theirs) {
             let ctype = ctype.unwrap_or(collation);
-            options += &format!(
-                " ENCODING {} LC_COLLATE {} LC_CTYPE {}",
-                literal(encoding),
-                literal(collation),
-                literal(ctype)
-            );
+            for (name, value) in [("ENCODING", encoding), ("LC_COLLATE", collation), ("LC_CTYPE", ctype)] {
+                options.push_str(&[" ", name, " ", &literal(value)].concat());
+            }
         }
         if let Some(owner) = old.map(|old| &old.owner).filter(|_| !self.without_owners()) {
-            options += &format!(" OWNER {}", ident(owner));
+            options.push_str(&[" OWNER ", &ident(owner)].concat());
         }
         options
     }

@@ -49,7 +49,7 @@ async fn table(start: &[u8], tool: &Tool, tools: &Toolbox) -> Result<String, Ste
     };
     let stderr = child.stderr.take();
     let mut table = String::new();
-    let (_, read, said) = tokio::join!(
+    let ((), read, said) = tokio::join!(
         async {
             // It stops reading where the table ends.
             write(&mut stdin, start).await;

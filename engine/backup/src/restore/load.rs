@@ -66,7 +66,7 @@ impl Restoring<'_> {
 
     async fn convert(&self, mut dump: Flow) -> Result<Flow, Failure> {
         let at_least = archive_major(&mut dump).await?.max(self.made_by_major());
-        let tool = self.tools.tool("pg_restore", at_least).await?;
+        let tool = self.tools.tool("pg_restore", at_least, self.server_major).await?;
         let mut args = vec!["--file=-".to_owned()];
         if self.without_owners() {
             args.extend(["--no-owner".to_owned(), "--no-privileges".to_owned()]);
@@ -115,10 +115,7 @@ impl Restoring<'_> {
 
     /// Starts psql in a database, with meta-commands turned off where it can.
     pub(super) async fn psql(&self, database: &str) -> Result<Session, StepError> {
-        let tool = self
-            .tools
-            .tool("psql", self.server_major.min(self.made_by_major()))
-            .await?;
+        let tool = self.tools.tool("psql", 0, self.server_major).await?;
         let reach = self.postgres.child_environment(database, Some(&self.request.step))?;
         let args = [
             "--no-psqlrc",

@@ -112,7 +112,8 @@ impl StepType for Restore {
             Destination::InPlace => format!("replace the content of database `{database}` by `{}`", entry.name),
         };
         if !fitness.missing_roles.is_empty() {
-            summary += &format!("; the server lacks the roles {}", fitness.missing_roles.join(", "));
+            summary.push_str("; the server lacks the roles ");
+            summary.push_str(&fitness.missing_roles.join(", "));
         }
         Ok(Preview::computed(summary, vec![change(input, &database, &entry)]))
     }

@@ -94,7 +94,8 @@ impl StepType for Select {
         let (output, degraded) = look(cx, input).await?;
         let mut summary = format!("`{}`, data as of {}", output.backup.name, output.recovery_point);
         for reason in degraded {
-            summary += &format!("; {reason}");
+            summary.push_str("; ");
+            summary.push_str(&reason);
         }
         Ok(Preview::verified(summary).predict(output))
     }
@@ -135,9 +136,10 @@ async fn look(cx: &ReadContext, input: &Input) -> Result<(Output, Vec<String>), 
 }
 
 fn wanted(input: &Input, backups: &BackupsReader, postgres: &Reader) -> Result<Wanted, StepError> {
-    let which = match input.which.contains('/') {
-        true => Which::Name(backups.name(&input.which)?),
-        false => input.which.parse()?,
+    let which = if input.which.contains('/') {
+        Which::Name(backups.name(&input.which)?)
+    } else {
+        input.which.parse()?
     };
     Ok(Wanted {
         which,
@@ -168,4 +170,3 @@ fn output(cx: &ReadContext, selection: Selection, fitness: Fitness) -> Output {
         notes,
     }
 }
-
