@@ -24,7 +24,10 @@ pub(crate) fn file(path: &str) -> PathBuf {
 pub(crate) fn jm(state: &Path) -> Command {
     let mut command = Command::new(JM);
     bare(&mut command);
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).env("JM_STATE", state).env("HOME", state);
+    command
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("JM_STATE", state)
+        .env("HOME", state);
     command
 }
 
@@ -65,36 +68,75 @@ impl World {
         let output = up.args(["sandbox", "up", "--directory"]).arg(&place).output()?;
         ensure!(output.status.success(), "{}", said(&output));
         let systems = Description::find(&place)?.context("the sandbox is up")?;
-        let down = vec![JM.to_owned(), "sandbox".to_owned(), "down".to_owned(), "--directory".to_owned(), place.display().to_string()];
-        Ok(Self { folder, systems, ends: vec![down], runtime: tokio::runtime::Runtime::new()? })
+        let down = vec![
+            JM.to_owned(),
+            "sandbox".to_owned(),
+            "down".to_owned(),
+            "--directory".to_owned(),
+            place.display().to_string(),
+        ];
+        Ok(Self {
+            folder,
+            systems,
+            ends: vec![down],
+            runtime: tokio::runtime::Runtime::new()?,
+        })
     }
 
     /// On separately started servers: PostgreSQL, versitygw, and a Kubernetes control plane.
     pub(crate) fn real() -> Result<Self> {
-        let services = std::env::var("JM_TEST_SERVICES").context("JM_TEST_SERVICES is not set: run the tests by `tests/run`")?;
+        let services =
+            std::env::var("JM_TEST_SERVICES").context("JM_TEST_SERVICES is not set: run the tests by `tests/run`")?;
         let folder = folder()?;
         let mut environment = BTreeMap::new();
         let mut ends = Vec::new();
-        for (name, arguments) in [("postgres", vec![]), ("s3", vec!["versitygw"]), ("control-plane", vec![])] {
+        for (name, arguments) in [
+            ("postgres", vec![]),
+            ("s3", vec!["versitygw"]),
+            ("control-plane", vec![]),
+        ] {
             let script = format!("{services}/{name}");
             let place = folder.path().join(name).display().to_string();
-            let started = Command::new(&script).arg("start").arg(&place).args(arguments).output()?;
+            let started = Command::new(&script)
+                .arg("start")
+                .arg(&place)
+                .args(arguments)
+                .output()?;
             ensure!(started.status.success(), "{script} start: {}", said(&started));
             ends.push(vec![script, "stop".to_owned(), place.clone()]);
             environment.extend(variables(&std::fs::read_to_string(Path::new(&place).join("env"))?));
         }
-        let database = environment.get("DATABASE_URL").context("a URL")?.replace("/postgres", &format!("/{}", journeyman::DATABASE));
+        let database = environment
+            .get("DATABASE_URL")
+            .context("a URL")?
+            .replace("/postgres", &format!("/{}", journeyman::DATABASE));
         // The certificate is the server's own, and the address is this machine's.
         environment.insert("DATABASE_URL".to_owned(), database);
-        for (name, value) in [("ENCRYPTION_KEY", "a-key-of-thirty-two-characters!!"), ("AWS_ENABLED", "true"), ("BACKUP_S3_BUCKET", journeyman::BUCKET)] {
+        for (name, value) in [
+            ("ENCRYPTION_KEY", "a-key-of-thirty-two-characters!!"),
+            ("AWS_ENABLED", "true"),
+            ("BACKUP_S3_BUCKET", journeyman::BUCKET),
+        ] {
             environment.insert(name.to_owned(), value.to_owned());
         }
-        environment.insert("BACKUP_DIR".to_owned(), folder.path().join("backups").display().to_string());
+        environment.insert(
+            "BACKUP_DIR".to_owned(),
+            folder.path().join("backups").display().to_string(),
+        );
         environment.insert("HOME".to_owned(), folder.path().display().to_string());
         environment.insert("JM_STATE".to_owned(), folder.path().join("state").display().to_string());
         environment.retain(|name, _| !name.starts_with("PG") && name != "KUBECTL");
-        let systems = Description { pid: 0, started_at: jm_step::clock::now(), environment };
-        let world = Self { folder, systems, ends, runtime: tokio::runtime::Runtime::new()? };
+        let systems = Description {
+            pid: 0,
+            started_at: jm_step::clock::now(),
+            environment,
+        };
+        let world = Self {
+            folder,
+            systems,
+            ends,
+            runtime: tokio::runtime::Runtime::new()?,
+        };
         world.runtime.block_on(async {
             journeyman::create_bucket(&world.systems).await?;
             journeyman::create_database(&world.systems, 1).await?;
@@ -113,7 +155,9 @@ impl World {
     /// A command in this world, and in no other.
     pub(crate) fn enter(&self, command: &mut Command) {
         bare(command);
-        command.current_dir(env!("CARGO_MANIFEST_DIR")).envs(&self.systems.environment);
+        command
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .envs(&self.systems.environment);
     }
 
     /// Where runs are kept.
@@ -128,7 +172,17 @@ impl World {
 
     /// Takes a backup by the step type itself.
     pub(crate) fn back_up(&self) -> Result<()> {
-        let output = self.jm().args(["step", "run", "backup.create", "--yes", "--targets", "plans/targets.yaml"]).output()?;
+        let output = self
+            .jm()
+            .args([
+                "step",
+                "run",
+                "backup.create",
+                "--yes",
+                "--targets",
+                "plans/targets.yaml",
+            ])
+            .output()?;
         ensure!(output.status.success(), "{}", said(&output));
         Ok(())
     }
@@ -150,7 +204,10 @@ impl World {
 
     /// What a query gives, one row a line: by PostgreSQL's own client.
     pub(crate) fn query(&self, database: &str, query: &str) -> Result<Vec<String>> {
-        let url = self.systems.variable("DATABASE_URL").replace(&format!("/{}", journeyman::DATABASE), &format!("/{database}"));
+        let url = self
+            .systems
+            .variable("DATABASE_URL")
+            .replace(&format!("/{}", journeyman::DATABASE), &format!("/{database}"));
         let mut psql = Command::new("psql");
         bare(&mut psql);
         let output = psql.args(["-XAtd", &url, "-c", query]).output()?;
@@ -160,7 +217,10 @@ impl World {
 
     /// The names of all databases that are Journeyman's, or that jm made.
     pub(crate) fn databases(&self) -> Result<Vec<String>> {
-        self.query("postgres", "SELECT datname FROM pg_database WHERE datname LIKE 'journeyman%' ORDER BY 1")
+        self.query(
+            "postgres",
+            "SELECT datname FROM pg_database WHERE datname LIKE 'journeyman%' ORDER BY 1",
+        )
     }
 
     /// `jm plan run plans/complete-db-loss.yaml` with all that it needs to be let through.
@@ -172,7 +232,14 @@ impl World {
 }
 
 /// The words of the recovery.
-pub(crate) const RECOVER: [&str; 6] = ["plan", "run", "plans/complete-db-loss.yaml", "--yes", "--confirm", "production"];
+pub(crate) const RECOVER: [&str; 6] = [
+    "plan",
+    "run",
+    "plans/complete-db-loss.yaml",
+    "--yes",
+    "--confirm",
+    "production",
+];
 
 impl Drop for World {
     fn drop(&mut self) {
@@ -194,19 +261,31 @@ fn folder() -> Result<TempDir> {
 }
 
 fn variables(text: &str) -> BTreeMap<String, String> {
-    text.lines().filter_map(|line| line.split_once('=')).map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned())).collect()
+    text.lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned()))
+        .collect()
 }
 
 /// The records of the newest run.
 pub(crate) fn journal(state: &Path) -> Result<Vec<Value>> {
     let mut runs: Vec<PathBuf> = match std::fs::read_dir(state.join("runs")) {
-        Ok(entries) => entries.collect::<Result<Vec<_>, _>>()?.into_iter().map(|entry| entry.path()).collect(),
+        Ok(entries) => entries
+            .collect::<Result<Vec<_>, _>>()?
+            .into_iter()
+            .map(|entry| entry.path())
+            .collect(),
         Err(_) => return Ok(Vec::new()),
     };
     runs.sort();
-    let Some(newest) = runs.last() else { return Ok(Vec::new()) };
+    let Some(newest) = runs.last() else {
+        return Ok(Vec::new());
+    };
     let text = std::fs::read_to_string(newest.join("journal.jsonl")).unwrap_or_default();
-    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    Ok(text
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect())
 }
 
 /// Records of a kind.

@@ -3,6 +3,11 @@
 //! One binary for all of them, so that it is linked once. `tests/run` starts it, with the servers that it needs
 //! installed; a server that is missing is an error.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests start the binary, and read where its servers are"
+)]
+
 mod crash;
 mod dry_run;
 mod environment;

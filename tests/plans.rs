@@ -27,7 +27,9 @@ fn every_bad_sample_is_found_out_with_its_place() -> Result<()> {
         ensure!(code == Some(3), "{}: exit {code:?}", path.display());
         let document: Value = serde_json::from_str(&text)?;
         let findings = document["files"][0]["findings"].as_array().context("findings")?;
-        let placed = findings.iter().any(|finding| finding["severity"] == "error" && finding["places"][0]["line"].is_u64());
+        let placed = findings
+            .iter()
+            .any(|finding| finding["severity"] == "error" && finding["places"][0]["line"].is_u64());
         ensure!(placed, "{}: no error has a place", path.display());
         samples += 1;
     }
@@ -38,7 +40,12 @@ fn every_bad_sample_is_found_out_with_its_place() -> Result<()> {
 #[test]
 fn findings_have_a_form_for_machines() -> Result<()> {
     let (_, github) = validate(&["tests/samples/invalid/cycle.yaml", "--format", "github"])?;
-    ensure!(github.lines().any(|line| line.starts_with("::error file=tests/samples/invalid/cycle.yaml,line=")), "{github}");
+    ensure!(
+        github
+            .lines()
+            .any(|line| line.starts_with("::error file=tests/samples/invalid/cycle.yaml,line=")),
+        "{github}"
+    );
     let (_, sarif) = validate(&["tests/samples/invalid/cycle.yaml", "--format", "sarif"])?;
     let sarif: Value = serde_json::from_str(&sarif)?;
     ensure!(sarif["version"] == "2.1.0" && !sarif["runs"][0]["results"].as_array().context("results")?.is_empty());
@@ -49,9 +56,15 @@ fn findings_have_a_form_for_machines() -> Result<()> {
 fn graphs_have_three_forms() -> Result<()> {
     let state = tempfile::tempdir()?;
     for (format, begins) in [("mermaid", "flowchart"), ("dot", "digraph"), ("text", "")] {
-        let output = jm(state.path()).args(["plan", "graph", "plans/complete-db-loss.yaml", "--format", format]).output()?;
+        let output = jm(state.path())
+            .args(["plan", "graph", "plans/complete-db-loss.yaml", "--format", format])
+            .output()?;
         let text = String::from_utf8(output.stdout.clone())?;
-        ensure!(output.status.success() && text.starts_with(begins) && text.contains("switch"), "{}", said(&output));
+        ensure!(
+            output.status.success() && text.starts_with(begins) && text.contains("switch"),
+            "{}",
+            said(&output)
+        );
     }
     Ok(())
 }

@@ -16,12 +16,21 @@ fn recovers(world: &World) -> Result<()> {
     let output = world.recover().output()?;
     ensure!(output.status.code() == Some(0), "{}", said(&output));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    ensure!(text.contains("completed") && text.contains("RTO 30m") && text.contains("RPO 24h"), "{text}");
+    ensure!(
+        text.contains("completed") && text.contains("RTO 30m") && text.contains("RPO 24h"),
+        "{text}"
+    );
     ensure!(world.fingerprint()? == before, "the data is not what it was");
-    ensure!(world.ready_replicas()? == REPLICAS, "the application has other replicas than before");
+    ensure!(
+        world.ready_replicas()? == REPLICAS,
+        "the application has other replicas than before"
+    );
     ensure!(world.databases()? == ["journeyman_prod"], "{:?}", world.databases()?);
     let records = journal(&world.state())?;
-    let switched = of_kind(&records, "step-succeeded").into_iter().filter(|record| record["step"] == "switch").count();
+    let switched = of_kind(&records, "step-succeeded")
+        .into_iter()
+        .filter(|record| record["step"] == "switch")
+        .count();
     ensure!(switched == 1, "switched {switched} times");
     Ok(())
 }
@@ -45,14 +54,24 @@ fn a_lost_database_comes_back_without_s3_and_webhook() -> Result<()> {
 fn a_wrong_key_is_said_before_anything_is_touched() -> Result<()> {
     let mut world = World::sandbox()?;
     world.back_up()?;
-    world.systems.environment.insert("ENCRYPTION_KEY".to_owned(), "another-key-of-thirty-two-chars!".to_owned());
+    world.systems.environment.insert(
+        "ENCRYPTION_KEY".to_owned(),
+        "another-key-of-thirty-two-chars!".to_owned(),
+    );
     let before = world.fingerprint()?;
     for (arguments, code) in [(vec!["--dry-run"], 4), (vec![], 4)] {
         let output = world.recover().args(arguments).output()?;
         ensure!(output.status.code() == Some(code), "{}", said(&output));
-        ensure!(String::from_utf8_lossy(&output.stdout).contains("key"), "{}", said(&output));
+        ensure!(
+            String::from_utf8_lossy(&output.stdout).contains("key"),
+            "{}",
+            said(&output)
+        );
     }
-    ensure!(world.fingerprint()? == before && world.ready_replicas()? == REPLICAS, "something was touched");
+    ensure!(
+        world.fingerprint()? == before && world.ready_replicas()? == REPLICAS,
+        "something was touched"
+    );
     Ok(())
 }
 
@@ -65,29 +84,50 @@ fn gpg_opens_what_jm_wrote_and_jm_restores_what_gpg_wrote() -> Result<()> {
     let gpg = |arguments: &str| -> Result<std::process::Output> {
         let home = world.folder().join("gnupg");
         std::fs::create_dir_all(&home)?;
-        let script = format!("gpg --homedir '{}' --batch --pinentry-mode loopback --passphrase-file '{}' {arguments}", home.display(), key.display());
+        let script = format!(
+            "gpg --homedir '{}' --batch --pinentry-mode loopback --passphrase-file '{}' {arguments}",
+            home.display(),
+            key.display()
+        );
         let mut shell = Command::new("sh");
         world.enter(&mut shell);
         Ok(shell.args(["-c", &script]).output()?)
     };
     world.back_up()?;
-    let written = std::fs::read_dir(&backups)?.filter_map(Result::ok).map(|entry| entry.path()).find(|path| path.extension().is_some_and(|end| end == "gpg"));
+    let written = std::fs::read_dir(&backups)?
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .find(|path| path.extension().is_some_and(|end| end == "gpg"));
     let written = written.context("a backup")?;
     let opened = gpg(&format!("--decrypt '{}'", written.display()))?;
-    ensure!(opened.status.success() && opened.stdout.starts_with(b"PGDMP"), "gpg: {}", String::from_utf8_lossy(&opened.stderr));
+    ensure!(
+        opened.status.success() && opened.stdout.starts_with(b"PGDMP"),
+        "gpg: {}",
+        String::from_utf8_lossy(&opened.stderr)
+    );
 
     // A plain dump, as the procedures page makes and names it, a day older than everything else.
     let before = world.fingerprint()?;
     let plain = world.folder().join("plain.sql");
     let mut dump = Command::new("pg_dump");
     world.enter(&mut dump);
-    let dumped = dump.args(["-d", world.systems.variable("DATABASE_URL"), "-f"]).arg(&plain).output()?;
+    let dumped = dump
+        .args(["-d", world.systems.variable("DATABASE_URL"), "-f"])
+        .arg(&plain)
+        .output()?;
     ensure!(dumped.status.success(), "{}", said(&dumped));
     let named = "journeyman_backup_20260101_020000.sql.gpg";
-    let encrypted = gpg(&format!("--symmetric --cipher-algo AES256 -o '{}' '{}'", backups.join(named).display(), plain.display()))?;
+    let encrypted = gpg(&format!(
+        "--symmetric --cipher-algo AES256 -o '{}' '{}'",
+        backups.join(named).display(),
+        plain.display()
+    ))?;
     ensure!(encrypted.status.success(), "{}", said(&encrypted));
     world.lose_database()?;
-    let output = world.recover().args(["-i", &format!("backup={named}"), "--accept-data-loss", "3650d"]).output()?;
+    let output = world
+        .recover()
+        .args(["-i", &format!("backup={named}"), "--accept-data-loss", "3650d"])
+        .output()?;
     // Done, and the RPO was missed: the file says that it is from January.
     ensure!(output.status.code() == Some(9), "{}", said(&output));
     ensure!(world.fingerprint()? == before, "the data is not what it was");
@@ -103,16 +143,27 @@ fn a_signal_stops_a_run_that_resumes() -> Result<()> {
     let output = world.recover().args(["--until", "switch"]).output()?;
     ensure!(output.status.code() == Some(5), "{}", said(&output));
     let mut resume = world.jm();
-    let mut child = resume.args(["plan", "resume", "--yes", "--confirm", "production"]).spawn()?;
+    let mut child = resume
+        .args(["plan", "resume", "--yes", "--confirm", "production"])
+        .spawn()?;
     std::thread::sleep(std::time::Duration::from_millis(150));
     let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?;
     let status = child.wait()?;
-    ensure!(killed.success() && status.signal().is_none(), "it ended by the signal itself");
+    ensure!(
+        killed.success() && status.signal().is_none(),
+        "it ended by the signal itself"
+    );
     if status.code() == Some(5) {
-        let output = world.jm().args(["plan", "resume", "--yes", "--confirm", "production"]).output()?;
+        let output = world
+            .jm()
+            .args(["plan", "resume", "--yes", "--confirm", "production"])
+            .output()?;
         ensure!(output.status.code() == Some(0), "{}", said(&output));
     }
-    ensure!(world.fingerprint()? == before && world.ready_replicas()? == REPLICAS, "not as before");
+    ensure!(
+        world.fingerprint()? == before && world.ready_replicas()? == REPLICAS,
+        "not as before"
+    );
     Ok(())
 }
 
@@ -126,18 +177,29 @@ fn no_secret_stands_in_what_jm_leaves_behind() -> Result<()> {
     ensure!(output.status.code() == Some(0), "{}", said(&output));
     let url = world.systems.variable("DATABASE_URL");
     let password = url.split([':', '@']).nth(2).context("a password")?;
-    let secrets = [password, world.systems.variable("ENCRYPTION_KEY"), world.systems.variable("AWS_SECRET_ACCESS_KEY")];
+    let secrets = [
+        password,
+        world.systems.variable("ENCRYPTION_KEY"),
+        world.systems.variable("AWS_SECRET_ACCESS_KEY"),
+    ];
     let mut texts = vec![said(&output), std::fs::read_to_string(&events)?];
     let mut folders = vec![world.state()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder)? {
             let path = entry?.path();
-            if path.is_dir() { folders.push(path) } else { texts.push(String::from_utf8_lossy(&std::fs::read(&path)?).into_owned()) }
+            if path.is_dir() {
+                folders.push(path)
+            } else {
+                texts.push(String::from_utf8_lossy(&std::fs::read(&path)?).into_owned())
+            }
         }
     }
     ensure!(texts.len() > 10, "only {} files were looked at", texts.len());
     for secret in secrets {
-        ensure!(secret.len() > 8 && !texts.iter().any(|text| text.contains(secret)), "a secret was written down");
+        ensure!(
+            secret.len() > 8 && !texts.iter().any(|text| text.contains(secret)),
+            "a secret was written down"
+        );
     }
     Ok(())
 }

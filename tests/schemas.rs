@@ -30,9 +30,16 @@ fn schemas_are_fresh() -> Result<()> {
     let output = jm(folder.path()).args(["schema", "--write"]).arg(&fresh).output()?;
     ensure!(output.status.success(), "{}", said(&output));
     let (fresh, kept) = (files(&fresh)?, files(&file("schemas"))?);
-    ensure!(fresh.keys().eq(kept.keys()), "other files in schemas/: `jm schema --write schemas` makes them, and old ones have to go");
+    ensure!(
+        fresh.keys().eq(kept.keys()),
+        "other files in schemas/: `jm schema --write schemas` makes them, and old ones have to go"
+    );
     for (name, text) in &fresh {
-        ensure!(kept.get(name) == Some(text), "schemas/{} is stale: run `jm schema --write schemas`", name.display());
+        ensure!(
+            kept.get(name) == Some(text),
+            "schemas/{} is stale: run `jm schema --write schemas`",
+            name.display()
+        );
     }
     Ok(())
 }

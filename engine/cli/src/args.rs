@@ -6,7 +6,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Recovery as code: runs disaster-recovery and backup plans written in YAML.
 #[derive(Debug, Parser)]
-#[command(name = "jm", version, max_term_width = 100, after_help = "Exit codes: 0 done, 2 wrong use, 3 invalid plan or findings, 4 a step failed, 5 stopped (resume it), 6 waits for a person, 7 state unusable, 8 locked, 9 degraded or an objective missed, 10 refused by a guard.")]
+#[command(
+    name = "jm",
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 done, 2 wrong use, 3 invalid plan or findings, 4 a step failed, 5 stopped (resume it), 6 waits for a person, 7 state unusable, 8 locked, 9 degraded or an objective missed, 10 refused by a guard."
+)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: Global,

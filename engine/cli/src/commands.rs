@@ -27,7 +27,10 @@ pub(crate) fn dispatch(command: Command, ui: &Ui) -> Exit {
             error.exit
         }
         Err(_) => {
-            ui.error(&CommandError::new(Exit::Bug, "a bug in jm: it panicked").hint("what it did until then is in the journal: `jm run show`, then `jm plan resume`"));
+            ui.error(
+                &CommandError::new(Exit::Bug, "a bug in jm: it panicked")
+                    .hint("what it did until then is in the journal: `jm run show`, then `jm plan resume`"),
+            );
             Exit::Bug
         }
     }

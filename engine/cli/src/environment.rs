@@ -20,7 +20,8 @@ pub(crate) fn is_set(name: &str) -> bool {
 
 /// The whole environment, as it is handed on to connections and children. What is not text is left out.
 pub(crate) fn snapshot() -> Environment {
-    let text = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let text =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     Environment::new(text)
 }
 
@@ -30,7 +31,9 @@ pub(crate) fn lookup(environment: &Environment, name: &str) -> Result<Option<Str
         return Ok(Some(value.to_owned()));
     }
     match environment.get(&format!("{name}_FILE")) {
-        Some(path) => read_secret(path).map(Some).map_err(|error| format!("{name}_FILE: {error}")),
+        Some(path) => read_secret(path)
+            .map(Some)
+            .map_err(|error| format!("{name}_FILE: {error}")),
         None => Ok(None),
     }
 }
@@ -38,7 +41,10 @@ pub(crate) fn lookup(environment: &Environment, name: &str) -> Result<Option<Str
 /// A secret by its reference, `env:NAME` or `file:PATH`.
 pub(crate) fn resolve(environment: &Environment, reference: &str) -> Result<String, String> {
     match reference.split_once(':') {
-        Some(("env", name)) => environment.get(name).map(str::to_owned).ok_or_else(|| format!("variable {name} is not set")),
+        Some(("env", name)) => environment
+            .get(name)
+            .map(str::to_owned)
+            .ok_or_else(|| format!("variable {name} is not set")),
         Some(("file", path)) => read_secret(path),
         _ => Err("a secret is given as `env:NAME` or `file:PATH`".to_owned()),
     }
@@ -67,13 +73,17 @@ pub(crate) fn state_dir() -> Option<PathBuf> {
 
 /// Who is at work, such as `ada@bastion`, for the journal.
 pub(crate) fn who() -> String {
-    let user = variable("USER").or_else(|| variable("LOGNAME")).unwrap_or_else(|| "unknown".to_owned());
+    let user = variable("USER")
+        .or_else(|| variable("LOGNAME"))
+        .unwrap_or_else(|| "unknown".to_owned());
     format!("{user}@{}", host())
 }
 
 /// This machine's name.
 pub(crate) fn host() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| variable("HOSTNAME"));
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .or_else(|| variable("HOSTNAME"));
     host.as_deref().map_or("unknown", str::trim).to_owned()
 }
 
@@ -82,7 +92,11 @@ mod tests {
     use super::*;
 
     fn environment(variables: &[(&str, &str)]) -> Environment {
-        Environment::new(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+        Environment::new(
+            variables
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        )
     }
 
     #[test]
@@ -93,9 +107,17 @@ mod tests {
         let both = environment(&[("KEY", "from the variable"), ("KEY_FILE", path)]);
         assert_eq!(lookup(&both, "KEY"), Ok(Some("from the variable".to_owned())));
         let file_only = environment(&[("KEY_FILE", path)]);
-        assert_eq!(lookup(&file_only, "KEY"), Ok(Some("from the file\n".to_owned())), "one line end goes, not two");
+        assert_eq!(
+            lookup(&file_only, "KEY"),
+            Ok(Some("from the file\n".to_owned())),
+            "one line end goes, not two"
+        );
         assert_eq!(lookup(&environment(&[]), "KEY"), Ok(None));
-        assert!(lookup(&environment(&[("KEY_FILE", "/nowhere")]), "KEY").expect_err("missing").contains("KEY_FILE"));
+        assert!(
+            lookup(&environment(&[("KEY_FILE", "/nowhere")]), "KEY")
+                .expect_err("missing")
+                .contains("KEY_FILE")
+        );
     }
 
     #[test]

@@ -88,7 +88,12 @@ pub(crate) struct CommandError {
 impl CommandError {
     /// An error that ends with this code.
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), hint: None, causes: Vec::new() }
+        Self {
+            exit,
+            message: message.into(),
+            hint: None,
+            causes: Vec::new(),
+        }
     }
 
     /// Wrong use.
@@ -131,7 +136,12 @@ impl From<ErrorSummary> for CommandError {
             StepErrorKind::InvalidInput => Exit::Invalid,
             _ => Exit::Failed,
         };
-        Self { exit, message: error.message, hint: error.hint, causes: error.causes }
+        Self {
+            exit,
+            message: error.message,
+            hint: error.hint,
+            causes: error.causes,
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use crate::report::lines::Lines;
 use crate::report::terminal::{Outline, Terminal};
 use crate::session::{self, Source};
 use crate::ui::Ui;
-use crate::{environment, SUPERVISE};
+use crate::{SUPERVISE, environment};
 
 /// The state directory, opened.
 pub(crate) fn state() -> Result<StateDir, CommandError> {
@@ -46,21 +46,28 @@ pub(crate) fn assemble(
     let mut run = Run::new(Arc::new(plan), info);
     if let Some(document) = targets {
         let lookup = |name: &str| environment::lookup(&environment, name);
-        let rendered = document.render(registry, &run.plan.targets_used(), &lookup).map_err(|errors| session::say(&errors, ui))?;
-        rendered.secrets.iter().for_each(|secret| secrets.register(secret.expose()));
+        let rendered = document
+            .render(registry, &run.plan.targets_used(), &lookup)
+            .map_err(|errors| session::say(&errors, ui))?;
+        rendered
+            .secrets
+            .iter()
+            .for_each(|secret| secrets.register(secret.expose()));
         run.targets = rendered.targets;
         run.not_configured = rendered.not_configured;
         run.targets_digest = rendered.digest;
-        run.targets_name = document.name().to_owned();
+        document.name().clone_into(&mut run.targets_name);
         run.protected = document.is_protected();
     }
     run.secret_inputs = secret_inputs(&run.plan, &environment)?;
-    run.secret_inputs.values().for_each(|secret| secrets.register(secret.expose()));
+    run.secret_inputs
+        .values()
+        .for_each(|secret| secrets.register(secret.expose()));
     run.options = parse_options(options, &run)?;
     run.environment = environment;
     run.secrets = secrets;
     run.by = environment::who();
-    run.version = env!("CARGO_PKG_VERSION").to_owned();
+    env!("CARGO_PKG_VERSION").clone_into(&mut run.version);
     Ok(run)
 }
 
@@ -81,32 +88,48 @@ pub(crate) fn assemble_offline(
 /// The plan that a run was opened with, from its directory; the targets file does not matter for looking at it.
 pub(crate) fn plan_of(directory: &RunDir, records: &[Record], ui: &Ui) -> Result<Plan, CommandError> {
     let registry = crate::providers::registry();
-    let text = directory.plan().map_err(|error| CommandError::state("the run's plan cannot be read").cause(&error))?;
+    let text = directory
+        .plan()
+        .map_err(|error| CommandError::state("the run's plan cannot be read").cause(&error))?;
     let source = Source::of("the run's plan", &text, None)?;
     let inputs = match records.first().map(|record| &record.kind) {
         Some(RecordKind::RunOpened(opened)) => all_inputs(opened),
         _ => Map::new(),
     };
-    source.compile(&registry, &Arguments::from_journal(&source.document, &inputs), Mode::Run, ui)
+    source.compile(
+        &registry,
+        &Arguments::from_journal(&source.document, &inputs),
+        Mode::Run,
+        ui,
+    )
 }
 
 /// All inputs of a run, secret ones as the references that they were given as.
 pub(crate) fn all_inputs(opened: &Opened) -> Map<String, Value> {
     let mut inputs = opened.inputs.as_object().cloned().unwrap_or_default();
-    inputs.extend(opened.secrets.iter().map(|(name, secret)| (name.clone(), Value::from(secret.from.as_str()))));
+    inputs.extend(
+        opened
+            .secrets
+            .iter()
+            .map(|(name, secret)| (name.clone(), Value::from(secret.from.as_str()))),
+    );
     inputs
 }
 
 /// The supervisor that ends the run's children when this jm is gone.
 pub(crate) fn supervisor() -> Result<Supervisor, CommandError> {
-    let program = std::env::current_exe().map_err(|error| CommandError::new(Exit::Bug, "jm cannot find itself").cause(&error))?;
+    let program =
+        std::env::current_exe().map_err(|error| CommandError::new(Exit::Bug, "jm cannot find itself").cause(&error))?;
     Ok(Supervisor::start(&program, SUPERVISE)?)
 }
 
 fn secret_inputs(plan: &Plan, environment: &Environment) -> Result<BTreeMap<String, Secret>, CommandError> {
     let read = |(name, reference): (&String, &String)| match environment::resolve(environment, reference) {
         Ok(value) => Ok((name.clone(), Secret::new(value))),
-        Err(why) => Err(CommandError::new(Exit::Invalid, format!("secret input `{name}` cannot be read: {why}"))),
+        Err(why) => Err(CommandError::new(
+            Exit::Invalid,
+            format!("secret input `{name}` cannot be read: {why}"),
+        )),
     };
     plan.secret_inputs().iter().map(read).collect()
 }
@@ -115,15 +138,25 @@ fn parse_options(options: &RunOptions, run: &Run) -> Result<Options, CommandErro
     if let Some(confirmed) = options.confirm.as_ref().filter(|name| **name != run.targets_name) {
         return Err(CommandError::new(
             Exit::Refused,
-            format!("`--confirm {confirmed}` names other targets than `{}`, which the run would act on", run.targets_name),
+            format!(
+                "`--confirm {confirmed}` names other targets than `{}`, which the run would act on",
+                run.targets_name
+            ),
         ));
     }
-    let until = options.until.as_ref().map(|step| known_step(step, &run.plan)).transpose()?;
+    let until = options
+        .until
+        .as_ref()
+        .map(|step| known_step(step, &run.plan))
+        .transpose()?;
     let accept_data_loss = options.accept_data_loss.as_ref().map(|text| {
-        jm_plan::duration::parse(text).ok_or_else(|| CommandError::usage(format!("`{text}` is not a duration")).hint("write it as `36h` or `2d`"))
+        jm_plan::duration::parse(text)
+            .ok_or_else(|| CommandError::usage(format!("`{text}` is not a duration")).hint("write it as `36h` or `2d`"))
     });
     let accept_identity = options.accept_identity.iter().map(|pair| {
-        let parsed = pair.split_once('=').and_then(|(name, id)| Some((name.parse().ok()?, id.to_owned())));
+        let parsed = pair
+            .split_once('=')
+            .and_then(|(name, id)| Some((name.parse().ok()?, id.to_owned())));
         parsed.ok_or_else(|| CommandError::usage(format!("`{pair}` does not say TARGET=ID")))
     });
     Ok(Options {
@@ -139,7 +172,8 @@ fn parse_options(options: &RunOptions, run: &Run) -> Result<Options, CommandErro
 pub(crate) fn known_step(name: &str, plan: &Plan) -> Result<StepId, CommandError> {
     plan.step(name).map(|step| step.id.clone()).ok_or_else(|| {
         let steps: Vec<&str> = plan.all_steps().map(|step| step.id.as_str()).collect();
-        CommandError::usage(format!("the plan has no step `{name}`")).hint(format!("its steps are: {}", steps.join(", ")))
+        CommandError::usage(format!("the plan has no step `{name}`"))
+            .hint(format!("its steps are: {}", steps.join(", ")))
     })
 }
 
@@ -177,7 +211,11 @@ pub(crate) fn heed(mut signals: mpsc::UnboundedReceiver<&'static str>) -> watch:
     tokio::spawn(async move {
         let mut first = true;
         while let Some(name) = signals.recv().await {
-            let stop = if first { Stop::Finish(name.to_owned()) } else { Stop::Now(name.to_owned()) };
+            let stop = if first {
+                Stop::Finish(name.to_owned())
+            } else {
+                Stop::Now(name.to_owned())
+            };
             first = false;
             if sender.send(stop).is_err() {
                 return;
@@ -189,6 +227,10 @@ pub(crate) fn heed(mut signals: mpsc::UnboundedReceiver<&'static str>) -> watch:
 
 /// How long a run has taken so far, by its records.
 pub(crate) fn taken(prior: &[Record]) -> Duration {
-    let since = prior.first().map(|record| jm_step::clock::now().duration_since(record.at));
-    since.and_then(|since| Duration::try_from(since).ok()).unwrap_or_default()
+    let since = prior
+        .first()
+        .map(|record| jm_step::clock::now().duration_since(record.at));
+    since
+        .and_then(|since| Duration::try_from(since).ok())
+        .unwrap_or_default()
 }

@@ -48,6 +48,10 @@ pub fn main() -> ExitCode {
 fn usage(error: &clap::Error) -> ExitCode {
     // The terminal may be gone; there is nobody left to tell.
     drop(error.print());
-    let code = if error.use_stderr() { exit::Exit::Usage } else { exit::Exit::Done };
+    let code = if error.use_stderr() {
+        exit::Exit::Usage
+    } else {
+        exit::Exit::Done
+    };
     code.into()
 }

@@ -28,7 +28,10 @@ impl AtTerminal {
     async fn ask(&self, question: String) -> Option<bool> {
         let screen = self.screen.clone();
         // Reading a line blocks, and cannot be cancelled; the runtime's own threads must go on meanwhile.
-        tokio::task::spawn_blocking(move || screen.suspend(|| yes_or_no(&question))).await.ok().flatten()
+        tokio::task::spawn_blocking(move || screen.suspend(|| yes_or_no(&question)))
+            .await
+            .ok()
+            .flatten()
     }
 }
 
@@ -47,7 +50,12 @@ impl Person for AtTerminal {
     fn answer<'a>(&'a self, step: &'a StepId, question: &'a str) -> BoxFuture<'a, Option<Answer>> {
         async move {
             let approved = self.ask(format!("step `{step}` asks: {question}")).await?;
-            Some(Answer { approved, who: self.who.clone(), at: jm_step::clock::now(), reason: None })
+            Some(Answer {
+                approved,
+                who: self.who.clone(),
+                at: jm_step::clock::now(),
+                reason: None,
+            })
         }
         .boxed()
     }
@@ -57,7 +65,10 @@ fn in_words(question: &GuardQuestion) -> String {
     match question {
         GuardQuestion::Protected { targets, steps } => {
             let steps: Vec<String> = steps.iter().map(|step| format!("`{step}`")).collect();
-            format!("targets `{targets}` are protected, and {} cannot be taken back. Go on?", steps.join(", "))
+            format!(
+                "targets `{targets}` are protected, and {} cannot be taken back. Go on?",
+                steps.join(", ")
+            )
         }
         GuardQuestion::DataLoss { step, loss } => format!(
             "`{step}` makes it final that {} of data are lost, from {} on. Go on?",

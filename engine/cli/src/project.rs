@@ -20,7 +20,10 @@ pub(crate) fn read(path: &Path) -> Result<String, CommandError> {
         }
     };
     if std::fs::metadata(path).map_err(cannot)?.len() > LARGEST {
-        return Err(CommandError::new(Exit::Invalid, format!("{shown} is larger than any plan ({LARGEST} bytes)")));
+        return Err(CommandError::new(
+            Exit::Invalid,
+            format!("{shown} is larger than any plan ({LARGEST} bytes)"),
+        ));
     }
     std::fs::read_to_string(path).map_err(cannot)
 }
@@ -33,7 +36,11 @@ pub(crate) fn targets_for(plan: &Path, named: Option<&Path>) -> Option<PathBuf> 
 
 /// The targets file for a step that has no plan: the one that is named, else `targets.yaml` here or in `plans`.
 pub(crate) fn targets_here(named: Option<&Path>) -> Option<PathBuf> {
-    let here = || [PathBuf::from(TARGETS), Path::new("plans").join(TARGETS)].into_iter().find(|file| file.is_file());
+    let here = || {
+        [PathBuf::from(TARGETS), Path::new("plans").join(TARGETS)]
+            .into_iter()
+            .find(|file| file.is_file())
+    };
     named.map(Path::to_path_buf).or_else(here)
 }
 
@@ -53,11 +60,21 @@ pub(crate) fn yaml_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CommandError
 fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> Result<(), CommandError> {
     let cannot = |error: std::io::Error| CommandError::usage(format!("cannot list {}: {error}", directory.display()));
     let entries = std::fs::read_dir(directory).map_err(cannot)?;
-    let mut entries: Vec<PathBuf> = entries.collect::<Result<Vec<_>, _>>().map_err(cannot)?.into_iter().map(|entry| entry.path()).collect();
+    let mut entries: Vec<PathBuf> = entries
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(cannot)?
+        .into_iter()
+        .map(|entry| entry.path())
+        .collect();
     entries.sort();
     for entry in entries {
-        let hidden = entry.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with('.'));
-        let yaml = entry.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+        let hidden = entry
+            .file_name()
+            .and_then(|name| name.to_str())
+            .is_some_and(|name| name.starts_with('.'));
+        let yaml = entry
+            .extension()
+            .is_some_and(|extension| extension == "yaml" || extension == "yml");
         if entry.is_dir() && !hidden {
             collect(&entry, files)?;
         } else if yaml && !hidden {
@@ -69,7 +86,13 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> Result<(), CommandErro
 
 /// Whether the text is that of a targets file rather than a plan's: it says `kind: Targets` at its top level.
 pub(crate) fn is_targets(text: &str) -> bool {
-    text.lines().any(|line| line.strip_prefix("kind:").is_some_and(|kind| kind.split('#').next().is_some_and(|kind| kind.trim().trim_matches(['"', '\'']) == "Targets")))
+    text.lines().any(|line| {
+        line.strip_prefix("kind:").is_some_and(|kind| {
+            kind.split('#')
+                .next()
+                .is_some_and(|kind| kind.trim().trim_matches(['"', '\'']) == "Targets")
+        })
+    })
 }
 
 #[cfg(test)]
@@ -91,7 +114,10 @@ mod tests {
             std::fs::write(path, "").expect("written");
         }
         let found = yaml_files(&[root.path().to_path_buf()]).expect("listed");
-        let names: Vec<_> = found.iter().map(|file| file.strip_prefix(root.path()).expect("below").display().to_string()).collect();
+        let names: Vec<_> = found
+            .iter()
+            .map(|file| file.strip_prefix(root.path()).expect("below").display().to_string())
+            .collect();
         assert_eq!(names, ["a.yml", "b.yaml", "sub/c.yaml"]);
     }
 }

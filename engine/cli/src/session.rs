@@ -24,8 +24,10 @@ impl Source {
     pub(crate) fn read(plan: &Path, targets: Option<&Path>) -> Result<Self, CommandError> {
         let text = project::read(plan)?;
         if project::is_targets(&text) {
-            return Err(CommandError::usage(format!("{} is a targets file, not a plan", plan.display()))
-                .hint(format!("name a plan, and this one with `--targets {}`", plan.display())));
+            return Err(
+                CommandError::usage(format!("{} is a targets file, not a plan", plan.display()))
+                    .hint(format!("name a plan, and this one with `--targets {}`", plan.display())),
+            );
         }
         Self::of(&plan.display().to_string(), &text, project::targets_for(plan, targets))
     }
@@ -36,7 +38,10 @@ impl Source {
             Some(path) => Some(jm_plan::parse_targets(&path.display().to_string(), &project::read(&path)?).0),
             None => None,
         };
-        Ok(Self { document: jm_plan::parse(name, text).0, targets })
+        Ok(Self {
+            document: jm_plan::parse(name, text).0,
+            targets,
+        })
     }
 
     /// What the plan can be given.
@@ -56,10 +61,18 @@ impl Source {
     }
 
     /// Checks and seals the plan. What is wrong is said before this returns.
-    pub(crate) fn compile(&self, registry: &Registry, arguments: &Arguments, mode: Mode, ui: &Ui) -> Result<Plan, CommandError> {
+    pub(crate) fn compile(
+        &self,
+        registry: &Registry,
+        arguments: &Arguments,
+        mode: Mode,
+        ui: &Ui,
+    ) -> Result<Plan, CommandError> {
         let now = jm_step::clock::now();
         let compiled = jm_plan::compile(&self.document, registry, arguments, self.targets.as_ref(), mode, now);
-        compiled.map(|compiled| compiled.plan).map_err(|errors| say(&errors, ui))
+        compiled
+            .map(|compiled| compiled.plan)
+            .map_err(|errors| say(&errors, ui))
     }
 }
 

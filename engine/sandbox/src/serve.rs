@@ -65,7 +65,10 @@ impl Servers {
             make_private(&directory.join(name))?;
         }
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let credentials = (format!("JM{}", token(directory, "s3-access-key")?.to_uppercase()), token(directory, "s3-secret-key")?);
+        let credentials = (
+            format!("JM{}", token(directory, "s3-access-key")?.to_uppercase()),
+            token(directory, "s3-secret-key")?,
+        );
         let [s3, postgres, kubernetes] = ["s3", "postgres", "kubernetes"].map(|name| directory.join(name));
         let received = directory.join("webhook.jsonl");
         let (s3, postgres, kubernetes, webhook) = tokio::try_join!(
@@ -74,7 +77,14 @@ impl Servers {
             Kubernetes::start(options.kubernetes, &kubernetes, supervisor, environment),
             WebhookServer::start(&received, loopback),
         )?;
-        Ok(Self { postgres, s3, kubernetes, webhook, credentials, key: token(directory, "encryption-key")? })
+        Ok(Self {
+            postgres,
+            s3,
+            kubernetes,
+            webhook,
+            credentials,
+            key: token(directory, "encryption-key")?,
+        })
     }
 
     fn environment(&self, directory: &Path) -> BTreeMap<String, String> {
@@ -119,7 +129,9 @@ impl Kubernetes {
                 let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
                 KubernetesServer::start(root, loopback).await.map(Self::Embedded)
             }
-            KubernetesKind::Real => RealKubernetes::start(root, supervisor, environment).await.map(Self::Real),
+            KubernetesKind::Real => RealKubernetes::start(root, supervisor, environment)
+                .await
+                .map(Self::Real),
         }
     }
 
@@ -152,7 +164,11 @@ fn token(directory: &Path, name: &str) -> Result<String, SandboxError> {
 
 fn make_private(path: &Path) -> Result<(), SandboxError> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(SandboxError::file("make", path))
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(SandboxError::file("make", path))
 }
 
 /// A port that nobody listens on now. PostgreSQL cannot be given a listener, so another program may still be faster;

@@ -43,10 +43,16 @@ struct Receiver {
 impl WebhookServer {
     /// Starts a receiver on `listen` that appends to `file`.
     pub async fn start(file: &Path, listen: SocketAddr) -> Result<Self, SandboxError> {
-        let failed = |source| SandboxError::Listen { address: listen, source };
+        let failed = |source| SandboxError::Listen {
+            address: listen,
+            source,
+        };
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let receiver = Arc::new(Receiver { file: file.to_path_buf(), writing: Mutex::new(()) });
+        let receiver = Arc::new(Receiver {
+            file: file.to_path_buf(),
+            writing: Mutex::new(()),
+        });
         let router = Router::new().route("/", post(receive)).with_state(receiver);
         let stop = CancellationToken::new();
         let stopped = stop.clone();
@@ -56,7 +62,10 @@ impl WebhookServer {
                 tracing::warn!(%error, "the webhook stand-in ended early");
             }
         });
-        Ok(Self { address, _ends_with_it: stop.drop_guard() })
+        Ok(Self {
+            address,
+            _ends_with_it: stop.drop_guard(),
+        })
     }
 
     /// Where notifications are sent to.
@@ -66,9 +75,18 @@ impl WebhookServer {
 }
 
 async fn receive(State(receiver): State<Arc<Receiver>>, headers: HeaderMap, body: String) -> StatusCode {
-    let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok()).map(str::to_owned);
-    let Ok(body) = serde_json::from_str(&body) else { return StatusCode::BAD_REQUEST };
-    let received = Received { at: jm_step::clock::now(), key, body };
+    let key = headers
+        .get("idempotency-key")
+        .and_then(|key| key.to_str().ok())
+        .map(str::to_owned);
+    let Ok(body) = serde_json::from_str(&body) else {
+        return StatusCode::BAD_REQUEST;
+    };
+    let received = Received {
+        at: jm_step::clock::now(),
+        key,
+        body,
+    };
     match receiver.keep(&received).await {
         Ok(()) => StatusCode::NO_CONTENT,
         Err(error) => {
@@ -83,7 +101,11 @@ impl Receiver {
         let mut line = serde_json::to_vec(received)?;
         line.push(b'\n');
         let writing = self.writing.lock().await;
-        let mut file = tokio::fs::OpenOptions::new().create(true).append(true).open(&self.file).await?;
+        let mut file = tokio::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.file)
+            .await?;
         file.write_all(&line).await?;
         file.flush().await?;
         drop(writing);
@@ -98,6 +120,11 @@ pub fn received(file: &Path) -> Result<Vec<Received>, SandboxError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(SandboxError::file("read", file)(error)),
     };
-    let damaged = |error: serde_json::Error| SandboxError::State { path: file.to_path_buf(), reason: error.to_string() };
-    text.lines().map(|line| serde_json::from_str(line).map_err(damaged)).collect()
+    let damaged = |error: serde_json::Error| SandboxError::State {
+        path: file.to_path_buf(),
+        reason: error.to_string(),
+    };
+    text.lines()
+        .map(|line| serde_json::from_str(line).map_err(damaged))
+        .collect()
 }

@@ -23,7 +23,8 @@ pub(super) async fn run(
 ) -> Outcome {
     let screen = terminal::screen();
     launch::invite(&mut run, &screen);
-    let signals = signals::listen().map_err(|error| CommandError::new(Exit::Bug, "cannot listen for signals").cause(&error))?;
+    let signals =
+        signals::listen().map_err(|error| CommandError::new(Exit::Bug, "cannot listen for signals").cause(&error))?;
     run.stop = launch::heed(signals);
     let mut reporter = launch::reporter(&run, options.events.as_ref(), &screen, launch::taken(prior), ui)?;
     let ended = jm_run::run(&run, prior, journal, &mut reporter).await;
@@ -60,13 +61,26 @@ pub(super) fn dry_run(run: &mut Run, prior: &[Record], format: DryRunFormat, ui:
 fn failed(error: RunError) -> CommandError {
     match error {
         RunError::Journal(error) => run_commands::unusable(error),
-        RunError::LockLost(_) => CommandError::new(Exit::Locked, error.to_string()).hint("`jm lock show` tells who has it"),
+        RunError::LockLost(_) => {
+            CommandError::new(Exit::Locked, error.to_string()).hint("`jm lock show` tells who has it")
+        }
         RunError::Refused(summary) => (*summary).into(),
         RunError::Preflight { ref problems } => {
-            let exit = if error.is_refusal() { Exit::Refused } else { Exit::Failed };
-            let hints = problems.iter().filter_map(|problem| problem.error.hint.clone()).collect::<Vec<_>>();
+            let exit = if error.is_refusal() {
+                Exit::Refused
+            } else {
+                Exit::Failed
+            };
+            let hints = problems
+                .iter()
+                .filter_map(|problem| problem.error.hint.clone())
+                .collect::<Vec<_>>();
             let wrapped = CommandError::new(exit, error.to_string());
-            if hints.is_empty() { wrapped } else { wrapped.hint(hints.join("; ")) }
+            if hints.is_empty() {
+                wrapped
+            } else {
+                wrapped.hint(hints.join("; "))
+            }
         }
         RunError::Illegal(_) | RunError::OtherPlan { .. } => CommandError::state(error.to_string()).cause(&error),
         RunError::Over(_) => CommandError::usage(error.to_string()),

@@ -27,7 +27,8 @@ pub(super) fn drill(args: &DrillArgs, ui: &Ui) -> Outcome {
     let directory = sandbox::directory(None).with_extension(format!("drill-{}", std::process::id()));
     let up = sandbox::start(&directory, args.kubernetes, ui)?;
     let exit = rehearse(args, &up, breaks, ui);
-    let keep = args.keep || matches!(exit, Ok(Exit::Command(code)) if [Exit::Stopped.code(), Exit::Waiting.code()].contains(&code));
+    let keep = args.keep
+        || matches!(exit, Ok(Exit::Command(code)) if [Exit::Stopped.code(), Exit::Waiting.code()].contains(&code));
     if keep {
         let place = directory.display();
         ui.say(format!("the sandbox stays up: `jm sandbox run --directory {place} -- jm plan resume`, `jm sandbox down --directory {place}`"));
@@ -62,34 +63,71 @@ fn breaks(args: &DrillArgs, ui: &Ui) -> Result<bool, CommandError> {
     let registry = crate::providers::registry();
     let source = Source::read(&args.plan, args.bindings.targets.as_deref())?;
     let plan = source.compile(&registry, &Arguments::none(), Mode::Validate, ui)?;
-    let providers: BTreeMap<&TargetName, &str> = source.targets.iter().flat_map(jm_plan::TargetsDocument::targets).collect();
-    Ok(plan.repairs().iter().any(|target| providers.get(target) == Some(&"postgres")))
+    let providers: BTreeMap<&TargetName, &str> = source
+        .targets
+        .iter()
+        .flat_map(jm_plan::TargetsDocument::targets)
+        .collect();
+    Ok(plan
+        .repairs()
+        .iter()
+        .any(|target| providers.get(target) == Some(&"postgres")))
 }
 
 fn backup(args: &DrillArgs, up: &Description) -> Result<(), CommandError> {
-    let mut words = vec!["step", "run", "backup.create", "--yes"].into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let mut words = vec!["step", "run", "backup.create", "--yes"]
+        .into_iter()
+        .map(str::to_owned)
+        .collect::<Vec<_>>();
     words.extend(targets_words(args)?);
     match sandbox::inside(up, &this_program()?, &words, &BTreeMap::new())? {
         0 => Ok(()),
-        code => Err(CommandError::new(Exit::Command(code), "the sandbox's database could not be backed up")),
+        code => Err(CommandError::new(
+            Exit::Command(code),
+            "the sandbox's database could not be backed up",
+        )),
     }
 }
 
 /// The words of `jm plan run` that this drill stands for.
 fn plan_words(args: &DrillArgs, ui: &Ui) -> Result<Vec<String>, CommandError> {
-    let mut words = vec!["plan".to_owned(), "run".to_owned(), absolute(&args.plan)?, "--drill".to_owned(), "--yes".to_owned()];
+    let mut words = vec![
+        "plan".to_owned(),
+        "run".to_owned(),
+        absolute(&args.plan)?,
+        "--drill".to_owned(),
+        "--yes".to_owned(),
+    ];
     let source = Source::read(&args.plan, args.bindings.targets.as_deref())?;
     if let Some(targets) = &source.targets {
         words.extend(["--confirm".to_owned(), targets.name().to_owned()]);
     }
     words.extend(targets_words(args)?);
-    words.extend(args.bindings.inputs.iter().flat_map(|pair| ["-i".to_owned(), pair.clone()]));
-    for (flag, file) in [("--inputs", &args.bindings.inputs_file), ("--events", &args.options.events)] {
+    words.extend(
+        args.bindings
+            .inputs
+            .iter()
+            .flat_map(|pair| ["-i".to_owned(), pair.clone()]),
+    );
+    for (flag, file) in [
+        ("--inputs", &args.bindings.inputs_file),
+        ("--events", &args.options.events),
+    ] {
         if let Some(file) = file {
-            words.extend([flag.to_owned(), if file == Path::new("-") { "-".to_owned() } else { absolute(file)? }]);
+            words.extend([
+                flag.to_owned(),
+                if file == Path::new("-") {
+                    "-".to_owned()
+                } else {
+                    absolute(file)?
+                },
+            ]);
         }
     }
-    for (flag, value) in [("--until", &args.options.until), ("--accept-data-loss", &args.options.accept_data_loss)] {
+    for (flag, value) in [
+        ("--until", &args.options.until),
+        ("--accept-data-loss", &args.options.accept_data_loss),
+    ] {
         words.extend(value.iter().flat_map(|value| [flag.to_owned(), value.clone()]));
     }
     words.push(format!("--color={}", if ui.color { "always" } else { "never" }));
@@ -100,7 +138,9 @@ fn plan_words(args: &DrillArgs, ui: &Ui) -> Result<Vec<String>, CommandError> {
 
 fn targets_words(args: &DrillArgs) -> Result<Vec<String>, CommandError> {
     let file = project::targets_for(&args.plan, args.bindings.targets.as_deref());
-    file.map_or(Ok(Vec::new()), |file| Ok(vec!["--targets".to_owned(), absolute(&file)?]))
+    file.map_or(Ok(Vec::new()), |file| {
+        Ok(vec!["--targets".to_owned(), absolute(&file)?])
+    })
 }
 
 fn verify(up: &Description, before: &Fingerprint, ui: &Ui) -> Result<(), CommandError> {
@@ -112,17 +152,34 @@ fn verify(up: &Description, before: &Fingerprint, ui: &Ui) -> Result<(), Command
         if found.is_none_or(|(_, now)| now != digest) {
             wrong.push(format!("table `{table}` is not what it was"));
         }
-        ui.say(format!("  {table:<12} {rows:>9} rows  {}", if found.is_some_and(|(_, now)| now == digest) { "as before" } else { "DIFFERENT" }));
+        ui.say(format!(
+            "  {table:<12} {rows:>9} rows  {}",
+            if found.is_some_and(|(_, now)| now == digest) {
+                "as before"
+            } else {
+                "DIFFERENT"
+            }
+        ));
     }
     if ready != journeyman::REPLICAS {
-        wrong.push(format!("{ready} of {} pods of the application are ready", journeyman::REPLICAS));
+        wrong.push(format!(
+            "{ready} of {} pods of the application are ready",
+            journeyman::REPLICAS
+        ));
     }
-    ui.say(format!("  {:<12} {ready:>9} of {} pods ready", "application", journeyman::REPLICAS));
+    ui.say(format!(
+        "  {:<12} {ready:>9} of {} pods ready",
+        "application",
+        journeyman::REPLICAS
+    ));
     if wrong.is_empty() {
         return Ok(());
     }
-    Err(CommandError::new(Exit::Failed, format!("the plan ended well, and what it left is wrong: {}", wrong.join("; ")))
-        .hint("repeat with `--keep` and look into the sandbox"))
+    Err(CommandError::new(
+        Exit::Failed,
+        format!("the plan ended well, and what it left is wrong: {}", wrong.join("; ")),
+    )
+    .hint("repeat with `--keep` and look into the sandbox"))
 }
 
 fn heading(ui: &Ui, text: &str) {
@@ -134,6 +191,7 @@ fn this_program() -> Result<std::path::PathBuf, CommandError> {
 }
 
 fn absolute(path: &Path) -> Result<String, CommandError> {
-    let path = std::path::absolute(path).map_err(|error| CommandError::usage(format!("cannot find {}", path.display())).cause(&error))?;
+    let path = std::path::absolute(path)
+        .map_err(|error| CommandError::usage(format!("cannot find {}", path.display())).cause(&error))?;
     Ok(path.display().to_string())
 }

@@ -11,7 +11,11 @@ pub(super) fn explain(args: &ExplainArgs, ui: &Ui) -> Outcome {
             ui.out(text);
             Ok(Exit::Done)
         }
-        None => Err(CommandError::usage(format!("`{}` is not a code of jm's", args.code))
-            .hint(format!("the codes are: {}", jm_plan::codes().collect::<Vec<_>>().join(", ")))),
+        None => Err(
+            CommandError::usage(format!("`{}` is not a code of jm's", args.code)).hint(format!(
+                "the codes are: {}",
+                jm_plan::codes().collect::<Vec<_>>().join(", ")
+            )),
+        ),
     }
 }

@@ -23,13 +23,20 @@ pub(super) fn show(args: &RunListArgs, ui: &Ui) -> Outcome {
         .collect();
     match args.format {
         Format::Json => {
-            let leases: Vec<_> = leases.iter().map(|(lease, held)| json!({ "lease": lease, "held": held })).collect();
+            let leases: Vec<_> = leases
+                .iter()
+                .map(|(lease, held)| json!({ "lease": lease, "held": held }))
+                .collect();
             ui.out(format!("{:#}", json!({ "version": 1, "locks": leases })));
         }
         Format::Human if leases.is_empty() => ui.say("no targets are locked"),
         Format::Human => {
             let rows: Vec<Vec<String>> = leases.iter().map(|(lease, held)| row(lease, *held)).collect();
-            table::render(&["TARGETS", "HELD", "SINCE", "RUN", "BY"], &rows, ui.width()).iter().for_each(|line| ui.out(line));
+            ui.out_all(&table::render(
+                &["TARGETS", "HELD", "SINCE", "RUN", "BY"],
+                &rows,
+                ui.width(),
+            ));
         }
     }
     Ok(Exit::Done)
@@ -38,7 +45,11 @@ pub(super) fn show(args: &RunListArgs, ui: &Ui) -> Outcome {
 fn row(lease: &Lease, held: bool) -> Vec<String> {
     vec![
         lease.targets.clone(),
-        if held { "yes".to_owned() } else { "no, its owner is gone".to_owned() },
+        if held {
+            "yes".to_owned()
+        } else {
+            "no, its owner is gone".to_owned()
+        },
         lease.since.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
         lease.run.short().to_owned(),
         format!("{} on {}, process {}", lease.owner, lease.host, lease.pid),
@@ -49,7 +60,10 @@ pub(super) fn release(args: &LockReleaseArgs, ui: &Ui) -> Outcome {
     let locks = launch::state()?.locks();
     match lock::release(&locks, &args.name, &environment::host(), args.force) {
         Ok(lease) => {
-            ui.say(format!("targets `{}` are free; run {} had them", lease.targets, lease.run));
+            ui.say(format!(
+                "targets `{}` are free; run {} had them",
+                lease.targets, lease.run
+            ));
             Ok(Exit::Done)
         }
         Err(error) => Err(refused(error)),
@@ -61,7 +75,11 @@ pub(super) fn refused(error: lock::LockError) -> CommandError {
     let (exit, hint) = match &error {
         lock::LockError::Held(lease) => (
             Exit::Locked,
-            Some(format!("wait for it (`jm run watch {}`), or, if its owner is gone, `jm lock release {}`", lease.run.short(), lease.targets)),
+            Some(format!(
+                "wait for it (`jm run watch {}`), or, if its owner is gone, `jm lock release {}`",
+                lease.run.short(),
+                lease.targets
+            )),
         ),
         lock::LockError::Free(_) => (Exit::Usage, Some("`jm lock show` lists the locks".to_owned())),
         lock::LockError::Journal(_) => (Exit::State, None),

@@ -18,7 +18,8 @@ pub(super) fn find(state: &StateDir, name: Option<&str>) -> Result<RunDir, Comma
             CommandError::usage(error.to_string()).hint("`jm run list` shows the runs of this machine")
         }),
         None => state.runs().map_err(unusable)?.into_iter().next().ok_or_else(|| {
-            CommandError::usage(format!("there are no runs in {}", state.path().display())).hint("set JM_STATE where they are elsewhere")
+            CommandError::usage(format!("there are no runs in {}", state.path().display()))
+                .hint("set JM_STATE where they are elsewhere")
         }),
     }
 }
@@ -26,10 +27,14 @@ pub(super) fn find(state: &StateDir, name: Option<&str>) -> Result<RunDir, Comma
 /// The error for a journal that cannot be used.
 pub(super) fn unusable(error: JournalError) -> CommandError {
     let hint = match &error {
-        JournalError::Damaged { .. } => Some("it was changed or the disk lost data: go by hand from what `jm run show` still reads, or restore the file"),
+        JournalError::Damaged { .. } => Some(
+            "it was changed or the disk lost data: go by hand from what `jm run show` still reads, or restore the file",
+        ),
         JournalError::Empty { .. } => Some("nothing was done: begin anew with `jm plan run`"),
         JournalError::Alive { .. } => Some("`jm run watch` follows it"),
-        JournalError::Format { .. } | JournalError::Unreadable { .. } => Some("use the jm that wrote it, or a newer one"),
+        JournalError::Format { .. } | JournalError::Unreadable { .. } => {
+            Some("use the jm that wrote it, or a newer one")
+        }
         _ => None,
     };
     let wrapped = CommandError::state("the run's journal cannot be used").cause(&error);
@@ -44,7 +49,9 @@ pub(super) fn refused(error: OperatorError) -> CommandError {
     match error {
         OperatorError::Journal(error) => unusable(error),
         OperatorError::Illegal(error) => CommandError::state("the journal does not hang together").cause(&error),
-        OperatorError::DoesNotFit(why) => CommandError::new(Exit::Usage, why).hint("`jm run show` tells how the run stands"),
+        OperatorError::DoesNotFit(why) => {
+            CommandError::new(Exit::Usage, why).hint("`jm run show` tells how the run stands")
+        }
     }
 }
 

@@ -28,7 +28,10 @@ pub(super) fn up(args: &SandboxUpArgs, ui: &Ui) -> Outcome {
     for (name, value) in &sandbox.environment {
         ui.out(format!("export {name}='{value}'"));
     }
-    ui.say(format!("the sandbox is up in {}; `jm sandbox down` ends it", directory.display()));
+    ui.say(format!(
+        "the sandbox is up in {}; `jm sandbox down` ends it",
+        directory.display()
+    ));
     Ok(Exit::Done)
 }
 
@@ -56,7 +59,12 @@ pub(super) fn down(args: &SandboxDownArgs, ui: &Ui) -> Outcome {
 /// Where a sandbox lives that nobody named a place for. Its servers may run as another user, who has to be able to get
 /// there: so not below a home.
 pub(super) fn directory(named: Option<&Path>) -> PathBuf {
-    let temporary = || std::env::temp_dir().join(format!("jm-sandbox-{}", environment::variable("USER").unwrap_or_default()));
+    let temporary = || {
+        std::env::temp_dir().join(format!(
+            "jm-sandbox-{}",
+            environment::variable("USER").unwrap_or_default()
+        ))
+    };
     let path = named.map_or_else(temporary, Path::to_path_buf);
     std::path::absolute(&path).unwrap_or(path)
 }
@@ -81,14 +89,19 @@ pub(super) fn start(directory: &Path, kubernetes: KubernetesKind, ui: &Ui) -> Re
     let mut holder = spawn_holder(directory)?;
     loop {
         if let Some(sandbox) = find(directory)? {
-            ui.say(format!("sandbox: PostgreSQL, S3, Kubernetes and a webhook in {}", crate::report::time::duration(began.elapsed())));
+            ui.say(format!(
+                "sandbox: PostgreSQL, S3, Kubernetes and a webhook in {}",
+                crate::report::time::duration(began.elapsed())
+            ));
             return Ok(sandbox);
         }
         if holder.try_wait().is_ok_and(|status| status.is_some()) || began.elapsed() > START_LIMIT {
             let log = std::fs::read_to_string(directory.join("sandbox.log")).unwrap_or_default();
             let said = log.lines().last().unwrap_or("it said nothing").to_owned();
-            return Err(CommandError::new(Exit::Failed, format!("the sandbox did not start: {said}"))
-                .hint(format!("read {}/sandbox.log", directory.display())));
+            return Err(
+                CommandError::new(Exit::Failed, format!("the sandbox did not start: {said}"))
+                    .hint(format!("read {}/sandbox.log", directory.display())),
+            );
         }
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -102,7 +115,10 @@ pub(super) fn furnish(sandbox: &Description, scale: u32, ui: &Ui) -> Result<(), 
         journeyman::deploy(sandbox).await
     })?
     .map_err(failed)?;
-    ui.say(format!("sandbox: a database like Journeyman's, and its application, in {}", crate::report::time::duration(began.elapsed())));
+    ui.say(format!(
+        "sandbox: a database like Journeyman's, and its application, in {}",
+        crate::report::time::duration(began.elapsed())
+    ));
     Ok(())
 }
 
@@ -113,14 +129,28 @@ pub(super) fn inside(
     arguments: &[String],
     besides: &BTreeMap<String, String>,
 ) -> Result<u8, CommandError> {
-    let kept = KEPT.iter().filter_map(|name| Some((*name, environment::variable(name)?)));
+    let kept = KEPT
+        .iter()
+        .filter_map(|name| Some((*name, environment::variable(name)?)));
     block_on(async {
         // A signal of the terminal is for the command; jm waits for what it makes of it.
-        let _signals = signals::listen().map_err(|error| CommandError::new(Exit::Bug, "cannot listen for signals").cause(&error))?;
-        #[expect(clippy::disallowed_methods, reason = "the user's own command in the foreground is no child of a step")]
+        let _signals = signals::listen()
+            .map_err(|error| CommandError::new(Exit::Bug, "cannot listen for signals").cause(&error))?;
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the user's own command in the foreground is no child of a step"
+        )]
         let mut command = tokio::process::Command::new(program);
-        let status = command.args(arguments).env_clear().envs(kept).envs(&sandbox.environment).envs(besides).status().await;
-        let status = status.map_err(|error| CommandError::usage(format!("cannot run {}", program.display())).cause(&error))?;
+        let status = command
+            .args(arguments)
+            .env_clear()
+            .envs(kept)
+            .envs(&sandbox.environment)
+            .envs(besides)
+            .status()
+            .await;
+        let status =
+            status.map_err(|error| CommandError::usage(format!("cannot run {}", program.display())).cause(&error))?;
         let signalled = std::os::unix::process::ExitStatusExt::signal(&status).map(|signal| 128 + signal);
         let code = status.code().or(signalled).unwrap_or(1);
         Ok(u8::try_from(code).unwrap_or(1))
@@ -138,8 +168,11 @@ pub(super) fn end(directory: &Path) -> Result<(), CommandError> {
         let began = Instant::now();
         while find(directory)?.is_some() {
             if began.elapsed() > END_LIMIT {
-                return Err(CommandError::new(Exit::Failed, format!("the sandbox's process {} does not end", sandbox.pid))
-                    .hint(format!("`kill -9 {}`, then `jm sandbox down` again", sandbox.pid)));
+                return Err(CommandError::new(
+                    Exit::Failed,
+                    format!("the sandbox's process {} does not end", sandbox.pid),
+                )
+                .hint(format!("`kill -9 {}`, then `jm sandbox down` again", sandbox.pid)));
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -148,8 +181,9 @@ pub(super) fn end(directory: &Path) -> Result<(), CommandError> {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
-    std::fs::remove_dir_all(directory)
-        .map_err(|error| CommandError::new(Exit::Failed, format!("cannot remove {}", directory.display())).cause(&error))
+    std::fs::remove_dir_all(directory).map_err(|error| {
+        CommandError::new(Exit::Failed, format!("cannot remove {}", directory.display())).cause(&error)
+    })
 }
 
 /// The life of the process that holds a sandbox.
@@ -161,7 +195,9 @@ pub(crate) fn hold(directory: &str) -> Exit {
         let stop = async {
             signals.recv().await;
         };
-        jm_sandbox::serve(Path::new(directory), &supervisor, &environment::snapshot(), stop).await.map_err(|error| error.to_string())
+        jm_sandbox::serve(Path::new(directory), &supervisor, &environment::snapshot(), stop)
+            .await
+            .map_err(|error| error.to_string())
     });
     match held {
         Ok(Ok(())) => Exit::Done,
@@ -181,7 +217,10 @@ fn spawn_holder(directory: &Path) -> Result<std::process::Child, CommandError> {
     let cannot = |error: std::io::Error| CommandError::new(Exit::Failed, "the sandbox cannot be started").cause(&error);
     let log = std::fs::File::create(directory.join("sandbox.log")).map_err(cannot)?;
     let program = std::env::current_exe().map_err(cannot)?;
-    #[expect(clippy::disallowed_methods, reason = "the sandbox outlives jm, which children of steps do not")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the sandbox outlives jm, which children of steps do not"
+    )]
     let mut command = std::process::Command::new(program);
     command
         .arg(SANDBOX)
@@ -197,12 +236,16 @@ fn spawn_holder(directory: &Path) -> Result<std::process::Child, CommandError> {
 /// Makes the sandbox's directory: nobody else may look into it, but the server's user has to pass through.
 fn make(directory: &Path) -> Result<(), CommandError> {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
-    let cannot = |error: std::io::Error| CommandError::usage(format!("cannot make {}", directory.display())).cause(&error);
+    let cannot =
+        |error: std::io::Error| CommandError::usage(format!("cannot make {}", directory.display())).cause(&error);
     std::fs::create_dir_all(directory).map_err(cannot)?;
     let found = std::fs::symlink_metadata(directory).map_err(cannot)?;
     if !found.is_dir() || found.uid() != rustix::process::geteuid().as_raw() {
-        return Err(CommandError::new(Exit::Refused, format!("{} belongs to somebody else", directory.display()))
-            .hint("name another place with `--directory`"));
+        return Err(CommandError::new(
+            Exit::Refused,
+            format!("{} belongs to somebody else", directory.display()),
+        )
+        .hint("name another place with `--directory`"));
     }
     std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o711)).map_err(cannot)
 }

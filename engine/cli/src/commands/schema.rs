@@ -66,7 +66,10 @@ fn of_step(step_type: &dyn AnyStepType) -> Value {
 fn write(schemas: &BTreeMap<String, Value>, directory: &Path) -> Outcome {
     for (name, schema) in schemas {
         let file = directory.join(format!("{name}.schema.json"));
-        let written = file.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&file, text(schema) + "\n"));
+        let written = file
+            .parent()
+            .map_or(Ok(()), std::fs::create_dir_all)
+            .and_then(|()| std::fs::write(&file, text(schema) + "\n"));
         written.map_err(|error| CommandError::usage(format!("cannot write {}: {error}", file.display())))?;
     }
     Ok(Exit::Done)

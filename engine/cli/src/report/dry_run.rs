@@ -52,8 +52,18 @@ fn grade(step: &DryStep) -> (&'static str, Option<Style>) {
 }
 
 fn human(result: &DryRun, ui: &Ui) {
-    let column = result.steps.iter().chain(&result.finally).map(|step| step.id.as_str().len()).max().unwrap_or(0);
-    ui.out(format!("{} {}", ui.paint(Style::Bold, "dry run of"), ui.paint(Style::Bold, &result.plan)));
+    let column = result
+        .steps
+        .iter()
+        .chain(&result.finally)
+        .map(|step| step.id.as_str().len())
+        .max()
+        .unwrap_or(0);
+    ui.out(format!(
+        "{} {}",
+        ui.paint(Style::Bold, "dry run of"),
+        ui.paint(Style::Bold, &result.plan)
+    ));
     targets(result, ui);
     ui.out("");
     for step in &result.steps {
@@ -68,9 +78,13 @@ fn human(result: &DryRun, ui: &Ui) {
     }
     ui.out("");
     for refusal in &result.refusals {
-        ui.out(format!("{} {}", ui.paint(Style::Red, "REFUSED"), words::error(ui, refusal).join("\n        ")));
+        ui.out(format!(
+            "{} {}",
+            ui.paint(Style::Red, "REFUSED"),
+            words::error(ui, refusal).join("\n        ")
+        ));
     }
-    promises(result).iter().for_each(|line| ui.out(line));
+    ui.out_all(&promises(result));
     ui.out(verdict(result));
 }
 
@@ -89,23 +103,45 @@ fn targets(result: &DryRun, ui: &Ui) {
 
 fn of_step(step: &DryStep, column: usize, ui: &Ui) {
     let (word, style) = grade(step);
-    let word = style.map_or_else(|| format!("{word:<10}"), |style| ui.paint(style, &format!("{word:<10}")));
-    let may = if step.status == DryStatus::MayRun { "may run: " } else { "" };
-    let said = step.summary.clone().or_else(|| step.because.clone()).unwrap_or_default();
-    let irreversible = if step.effect == Effect::Irreversible { " (irreversible)" } else { "" };
+    let word = style.map_or_else(
+        || format!("{word:<10}"),
+        |style| ui.paint(style, &format!("{word:<10}")),
+    );
+    let may = if step.status == DryStatus::MayRun {
+        "may run: "
+    } else {
+        ""
+    };
+    let said = step
+        .summary
+        .clone()
+        .or_else(|| step.because.clone())
+        .unwrap_or_default();
+    let irreversible = if step.effect == Effect::Irreversible {
+        " (irreversible)"
+    } else {
+        ""
+    };
     ui.out(format!("{word} {:<column$}  {may}{said}{irreversible}", step.id.as_str()).trim_end());
     let indent = " ".repeat(11);
-    step.changes.iter().for_each(|change| ui.out(format!("{indent}{}", one_line(change))));
+    step.changes
+        .iter()
+        .for_each(|change| ui.out(format!("{indent}{}", one_line(change))));
     if step.summary.is_some()
         && let Some(because) = &step.because
     {
         ui.out(format!("{indent}{because}"));
     }
     if let Some(error) = &step.error {
-        words::error(ui, error).iter().for_each(|line| ui.out(format!("{indent}{line}")));
+        for line in words::error(ui, error) {
+            ui.out(format!("{indent}{line}"));
+        }
     }
     if step.grade == Grade::Unknown && step.status == DryStatus::WillRun {
-        ui.out(format!("{indent}with {}", table::shorten(&step.input.to_string(), ui.width().saturating_sub(17))));
+        ui.out(format!(
+            "{indent}with {}",
+            table::shorten(&step.input.to_string(), ui.width().saturating_sub(17))
+        ));
     }
 }
 
@@ -133,7 +169,13 @@ fn promises(result: &DryRun) -> Vec<String> {
     if let Some(rto) = result.rto {
         let expected = result.expected.map_or_else(
             || "no earlier run tells how long it takes".to_owned(),
-            |expected| format!("expected {}{}", shown(expected), if expected > rto { ", over it" } else { "" }),
+            |expected| {
+                format!(
+                    "expected {}{}",
+                    shown(expected),
+                    if expected > rto { ", over it" } else { "" }
+                )
+            },
         );
         lines.push(format!("RTO {}: {expected}", shown(rto)));
     }
@@ -144,16 +186,40 @@ fn promises(result: &DryRun) -> Vec<String> {
 }
 
 fn lost(loss: &DataLoss) -> String {
-    let objective = loss.objective.map_or_else(|| "-".to_owned(), |seconds| written::show(Duration::from_secs(seconds)));
+    let objective = loss
+        .objective
+        .map_or_else(|| "-".to_owned(), |seconds| written::show(Duration::from_secs(seconds)));
     let over = if loss.is_missed() { ", MORE THAN PROMISED" } else { "" };
     let point = loss.recovery_point.strftime("%Y-%m-%d %H:%M:%SZ");
-    format!("RPO {objective}: data as of {point} comes back, {} would be lost{over}", time::duration(loss.window()))
+    format!(
+        "RPO {objective}: data as of {point} comes back, {} would be lost{over}",
+        time::duration(loss.window())
+    )
 }
 
 fn verdict(result: &DryRun) -> String {
-    let count = |word: &str| result.steps.iter().chain(&result.finally).filter(|step| grade(step).0 == word).count();
-    let words = ["verified", "computed", "declared", "unknown", "skipped", "blocked", "WOULD FAIL"];
-    let counts: Vec<String> = words.iter().filter(|word| count(word) > 0).map(|word| format!("{} {word}", count(word))).collect();
+    let count = |word: &str| {
+        result
+            .steps
+            .iter()
+            .chain(&result.finally)
+            .filter(|step| grade(step).0 == word)
+            .count()
+    };
+    let words = [
+        "verified",
+        "computed",
+        "declared",
+        "unknown",
+        "skipped",
+        "blocked",
+        "WOULD FAIL",
+    ];
+    let counts: Vec<String> = words
+        .iter()
+        .filter(|word| count(word) > 0)
+        .map(|word| format!("{} {word}", count(word)))
+        .collect();
     let verdict = match result.verdict {
         DryVerdict::Ready => "nothing found that would stop it",
         DryVerdict::WouldFail => "it WOULD FAIL",
@@ -168,17 +234,30 @@ fn markdown(result: &DryRun, plan: &Plan) -> String {
         text.push_str(&words);
         text.push('\n');
     };
-    line(format!("## `{}` {}", result.plan, escape(result.title.as_deref().unwrap_or_default())));
+    line(format!(
+        "## `{}` {}",
+        result.plan,
+        escape(result.title.as_deref().unwrap_or_default())
+    ));
     line(String::new());
-    line(format!("**{}** Targets `{}`.", escape(&verdict(result)), result.targets_name));
+    line(format!(
+        "**{}** Targets `{}`.",
+        escape(&verdict(result)),
+        result.targets_name
+    ));
     line(String::new());
     for refusal in &result.refusals {
         line(format!("- refused: {}", escape(&refusal.message)));
     }
     if let Some(loss) = &result.data_loss {
-        let objective = loss.objective.map_or_else(|| "-".to_owned(), |seconds| written::show(Duration::from_secs(seconds)));
+        let objective = loss
+            .objective
+            .map_or_else(|| "-".to_owned(), |seconds| written::show(Duration::from_secs(seconds)));
         // The window grows by the minute; what a reviewer needs is whether the promise holds.
-        line(format!("- RPO {objective}: {}", if loss.is_missed() { "**missed**" } else { "met" }));
+        line(format!(
+            "- RPO {objective}: {}",
+            if loss.is_missed() { "**missed**" } else { "met" }
+        ));
     }
     if let Some(step) = &result.point_of_no_return {
         line(format!("- point of no return: `{step}`"));
@@ -186,7 +265,11 @@ fn markdown(result: &DryRun, plan: &Plan) -> String {
     line(String::new());
     line("| grade | step | what it would do |".to_owned());
     line("| --- | --- | --- |".to_owned());
-    result.steps.iter().chain(&result.finally).for_each(|step| line(markdown_row(step)));
+    result
+        .steps
+        .iter()
+        .chain(&result.finally)
+        .for_each(|step| line(markdown_row(step)));
     line(String::new());
     line("<details><summary>graph</summary>".to_owned());
     line(String::new());
@@ -199,11 +282,29 @@ fn markdown(result: &DryRun, plan: &Plan) -> String {
 
 fn markdown_row(step: &DryStep) -> String {
     let (word, _) = grade(step);
-    let word = if step.grade == Grade::WouldFail { format!("**{word}**") } else { word.to_owned() };
-    let mut said: Vec<String> = step.summary.iter().chain(&step.because).map(|text| escape(text)).collect();
-    said.extend(step.changes.iter().map(|change| format!("`{}`", one_line(change).replace('`', "'"))));
+    let word = if step.grade == Grade::WouldFail {
+        format!("**{word}**")
+    } else {
+        word.to_owned()
+    };
+    let mut said: Vec<String> = step
+        .summary
+        .iter()
+        .chain(&step.because)
+        .map(|text| escape(text))
+        .collect();
+    said.extend(
+        step.changes
+            .iter()
+            .map(|change| format!("`{}`", one_line(change).replace('`', "'"))),
+    );
     said.extend(step.error.iter().map(|error| escape(&error.message)));
-    said.extend(step.error.iter().filter_map(|error| error.hint.as_deref()).map(|hint| format!("hint: {}", escape(hint))));
+    said.extend(
+        step.error
+            .iter()
+            .filter_map(|error| error.hint.as_deref())
+            .map(|hint| format!("hint: {}", escape(hint))),
+    );
     format!("| {word} | `{}` | {} |", step.id, said.join("<br>"))
 }
 
@@ -219,7 +320,10 @@ mod tests {
     #[test]
     fn a_change_reads_as_a_diff() {
         let update = Change::update("deployment/web", json!({ "replicas": 3 }), json!({ "replicas": 0 }));
-        assert_eq!(one_line(&update), "~ deployment/web  {\"replicas\":3} -> {\"replicas\":0}");
+        assert_eq!(
+            one_line(&update),
+            "~ deployment/web  {\"replicas\":3} -> {\"replicas\":0}"
+        );
         assert_eq!(one_line(&Change::delete("database `x`")), "- database `x`");
     }
 

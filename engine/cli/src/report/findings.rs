@@ -19,7 +19,10 @@ pub(crate) struct Checked {
 
 impl Checked {
     fn count(&self, severity: Severity) -> usize {
-        self.findings.iter().filter(|finding| finding.severity() == severity).count()
+        self.findings
+            .iter()
+            .filter(|finding| finding.severity() == severity)
+            .count()
     }
 }
 
@@ -52,7 +55,12 @@ fn human(ui: &Ui, checked: &[Checked]) {
     }
     for file in checked {
         let (errors, warnings) = (file.count(Severity::Error), file.count(Severity::Warning));
-        ui.out(format!("{} {}: {}", if errors == 0 { "ok  " } else { "FAIL" }, file.file, verdict(errors, warnings)));
+        ui.out(format!(
+            "{} {}: {}",
+            if errors == 0 { "ok  " } else { "FAIL" },
+            file.file,
+            verdict(errors, warnings)
+        ));
     }
 }
 
@@ -67,8 +75,14 @@ fn verdict(errors: usize, warnings: usize) -> String {
 }
 
 fn graphical(ui: &Ui, finding: &PlanError) -> String {
-    let theme = if ui.color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-    let handler = GraphicalReportHandler::new_themed(theme).with_width(ui.width().clamp(60, 120)).with_links(false);
+    let theme = if ui.color {
+        GraphicalTheme::unicode()
+    } else {
+        GraphicalTheme::unicode_nocolor()
+    };
+    let handler = GraphicalReportHandler::new_themed(theme)
+        .with_width(ui.width().clamp(60, 120))
+        .with_links(false);
     let mut text = String::new();
     match handler.render_report(&mut text, finding) {
         Ok(()) => text,
@@ -151,18 +165,30 @@ fn github(checked: &[Checked]) -> Vec<String> {
     let mut lines = Vec::new();
     for file in checked {
         for finding in &file.findings {
-            let level = if finding.severity() == Severity::Advice { "notice" } else { severity(finding) };
+            let level = if finding.severity() == Severity::Advice {
+                "notice"
+            } else {
+                severity(finding)
+            };
             let at = finding.place().map_or_else(
                 || format!("file={}", property(&file.file)),
                 |place| {
                     format!(
                         "file={},line={},col={},endLine={},endColumn={}",
-                        property(&place.file), place.line, place.column, place.end_line, place.end_column
+                        property(&place.file),
+                        place.line,
+                        place.column,
+                        place.end_line,
+                        place.end_column
                     )
                 },
             );
             let help = finding.help_text().map(|help| format!("\n{help}")).unwrap_or_default();
-            lines.push(format!("::{level} {at},title={}::{}", property(finding.code()), data(&format!("{}{help}", finding.message()))));
+            lines.push(format!(
+                "::{level} {at},title={}::{}",
+                property(finding.code()),
+                data(&format!("{}{help}", finding.message()))
+            ));
         }
     }
     lines

@@ -25,7 +25,8 @@ impl Events {
 impl Reporter for Events {
     fn report(&mut self, event: &Event, _: &RunState) {
         let Some(to) = &mut self.0 else { return };
-        let line = serde_json::to_string(event).unwrap_or_else(|error| format!("{{\"event\":\"unwritable\",\"error\":\"{error}\"}}"));
+        let line = serde_json::to_string(event)
+            .unwrap_or_else(|error| format!("{{\"event\":\"unwritable\",\"error\":\"{error}\"}}"));
         if writeln!(to, "{line}").and_then(|()| to.flush()).is_err() {
             self.0 = None;
         }

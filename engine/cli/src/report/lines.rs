@@ -22,7 +22,11 @@ pub(crate) struct Lines {
 impl Lines {
     /// `column` is the length of the longest step's name.
     pub(crate) fn new(ui: &Ui, column: usize) -> Self {
-        Self { ui: ui.clone(), column, said: HashMap::new() }
+        Self {
+            ui: ui.clone(),
+            column,
+            said: HashMap::new(),
+        }
     }
 
     fn progress(&mut self, step: &StepId, done: u64, total: Option<u64>, unit: Unit) {
@@ -30,7 +34,13 @@ impl Lines {
         let last = self.said.entry(step.clone()).or_insert(now);
         if now.duration_since(*last) >= PROGRESS {
             *last = now;
-            self.ui.say(format!("{:<8} {:<column$}  {}", "…", step, amount(done, total, unit), column = self.column));
+            self.ui.say(format!(
+                "{:<8} {:<column$}  {}",
+                "…",
+                step,
+                amount(done, total, unit),
+                column = self.column
+            ));
         }
     }
 }
@@ -41,14 +51,24 @@ impl Reporter for Lines {
             Event::Recorded(record) => {
                 if let RecordKind::StepStarted { step, attempt, .. } = &record.kind {
                     self.said.insert(step.clone(), Instant::now());
-                    let again = if *attempt > 1 { format!("attempt {attempt}") } else { String::new() };
-                    self.ui.say(format!("{:<8} {:<column$}  {again}", "started", step, column = self.column).trim_end());
+                    let again = if *attempt > 1 {
+                        format!("attempt {attempt}")
+                    } else {
+                        String::new()
+                    };
+                    self.ui
+                        .say(format!("{:<8} {:<column$}  {again}", "started", step, column = self.column).trim_end());
                 }
                 if let Some(line) = words::of(record, state) {
                     self.ui.say(line.render(&self.ui, self.column, usize::MAX));
                 }
             }
-            Event::Progress { step, done, total, unit } => self.progress(step, *done, *total, *unit),
+            Event::Progress {
+                step,
+                done,
+                total,
+                unit,
+            } => self.progress(step, *done, *total, *unit),
             Event::Log { step, line } if self.ui.verbose > 0 => self.ui.say(format!("{:<8} {step}: {line}", "log")),
             Event::Log { .. } | Event::Previewed { .. } => {}
             Event::Target { target, up, detail } => {

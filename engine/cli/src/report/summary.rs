@@ -35,9 +35,17 @@ pub(crate) fn of(plan: &Plan, records: &[Record], directory: &RunDir) -> Result<
     });
     let logs = run.steps.iter().filter_map(|step| {
         let path = directory.log_path(&step.id, step.attempts);
-        path.metadata().is_ok_and(|meta| meta.len() > 0).then(|| (step.id.clone(), path.display().to_string()))
+        path.metadata()
+            .is_ok_and(|meta| meta.len() > 0)
+            .then(|| (step.id.clone(), path.display().to_string()))
     });
-    Ok(Summary { waits: waits.collect(), logs: logs.collect(), contacts: plan.contacts().to_vec(), plan: plan.name().to_owned(), run })
+    Ok(Summary {
+        waits: waits.collect(),
+        logs: logs.collect(),
+        contacts: plan.contacts().to_vec(),
+        plan: plan.name().to_owned(),
+        run,
+    })
 }
 
 impl Summary {
@@ -60,26 +68,44 @@ impl Summary {
     }
 
     fn resume(&self) -> Option<String> {
-        self.run.status.is_resumable().then(|| format!("jm plan resume {}", self.run.run.id.short()))
+        self.run
+            .status
+            .is_resumable()
+            .then(|| format!("jm plan resume {}", self.run.run.id.short()))
     }
 
     /// Says it to people.
     pub(crate) fn print(&self, ui: &Ui) {
         ui.say("");
         ui.out(self.headline(ui));
-        self.run.steps.iter().filter(|step| step.status == "failed").for_each(|step| self.failure(step, ui));
+        self.run
+            .steps
+            .iter()
+            .filter(|step| step.status == "failed")
+            .for_each(|step| self.failure(step, ui));
         self.waits.iter().for_each(|(step, why)| self.wait(step, why, ui));
         for step in &self.run.steps {
             for reason in &step.degraded {
-                ui.out(format!("  {} `{}`: {reason}", ui.paint(Style::Yellow, "degraded"), step.id));
+                ui.out(format!(
+                    "  {} `{}`: {reason}",
+                    ui.paint(Style::Yellow, "degraded"),
+                    step.id
+                ));
             }
         }
         self.promises(ui);
         self.times(ui);
         if let (Some(resume), true) = (self.resume(), self.waits.is_empty()) {
             ui.say("");
-            let first = if self.run.status == RunStatus::Failed { "mend the cause, then " } else { "" };
-            ui.say(format!("next: {first}`{resume}`; `jm run show {}` tells more", self.run.run.id.short()));
+            let first = if self.run.status == RunStatus::Failed {
+                "mend the cause, then "
+            } else {
+                ""
+            };
+            ui.say(format!(
+                "next: {first}`{resume}`; `jm run show {}` tells more",
+                self.run.run.id.short()
+            ));
         }
     }
 
@@ -91,17 +117,35 @@ impl Summary {
             status => (status.as_str(), Style::Yellow),
         };
         let drill = if self.run.run.drill { " (drill)" } else { "" };
-        let resumed = if self.run.resumes > 0 { format!(", resumed {}×", self.run.resumes) } else { String::new() };
+        let resumed = if self.run.resumes > 0 {
+            format!(", resumed {}×", self.run.resumes)
+        } else {
+            String::new()
+        };
         let took = time::duration(Duration::from_secs_f64(self.run.seconds));
-        format!("{} {}{drill} after {took}{resumed}, run {}", ui.paint(style, word), self.plan, self.run.run.id)
+        format!(
+            "{} {}{drill} after {took}{resumed}, run {}",
+            ui.paint(style, word),
+            self.plan,
+            self.run.run.id
+        )
     }
 
     fn failure(&self, step: &StepSummary, ui: &Ui) {
         let Some(error) = &step.error else { return };
         let lines = words::error(ui, error);
-        ui.out(format!("  {} `{}`: {}", ui.paint(Style::Red, "failed"), step.id, lines[0]));
+        ui.out(format!(
+            "  {} `{}`: {}",
+            ui.paint(Style::Red, "failed"),
+            step.id,
+            lines[0]
+        ));
         lines[1..].iter().for_each(|line| ui.out(format!("         {line}")));
-        let log = self.logs.iter().find(|(id, _)| *id == step.id).map(|(_, path)| path.clone());
+        let log = self
+            .logs
+            .iter()
+            .find(|(id, _)| *id == step.id)
+            .map(|(_, path)| path.clone());
         for (name, text) in [("why", &step.why), ("runbook", &step.runbook), ("log", &log)] {
             if let Some(text) = text {
                 ui.out(format!("         {name}: {text}"));
@@ -113,8 +157,15 @@ impl Summary {
     }
 
     fn wait(&self, step: &StepId, why: &Why, ui: &Ui) {
-        ui.out(format!("  {} `{step}`: {}", ui.paint(Style::Yellow, "waits"), words::waits(why)));
-        let resume = self.resume().map(|resume| format!(", then `{resume}`")).unwrap_or_default();
+        ui.out(format!(
+            "  {} `{step}`: {}",
+            ui.paint(Style::Yellow, "waits"),
+            words::waits(why)
+        ));
+        let resume = self
+            .resume()
+            .map(|resume| format!(", then `{resume}`"))
+            .unwrap_or_default();
         ui.out(format!("        go on with {}{resume}", words::verbs(why, step)));
     }
 
@@ -122,7 +173,13 @@ impl Summary {
         if let Some(rto) = &self.run.rto {
             let took = time::duration(Duration::from_secs_f64(rto.actual));
             let done = matches!(self.run.status, RunStatus::Completed | RunStatus::Degraded);
-            ui.out(promise(ui, "RTO", Some(rto.objective), done.then_some(rto.met), &format!("took {took}")));
+            ui.out(promise(
+                ui,
+                "RTO",
+                Some(rto.objective),
+                done.then_some(rto.met),
+                &format!("took {took}"),
+            ));
         }
         if let Some(loss) = &self.run.data_loss {
             let met = loss.objective.map(|_| !loss.is_missed());
@@ -137,7 +194,7 @@ impl Summary {
         let longest = self.run.steps.iter().map(|step| step.seconds).fold(0.0, f64::max);
         let rows: Vec<Vec<String>> = self.run.steps.iter().map(|step| row(step, longest)).collect();
         ui.say("");
-        table::render(&["  STEP", "STATUS", "TOOK", ""], &rows, ui.width()).iter().for_each(|line| ui.say(line));
+        ui.say_all(&table::render(&["  STEP", "STATUS", "TOOK", ""], &rows, ui.width()));
     }
 }
 
@@ -152,10 +209,23 @@ fn promise(ui: &Ui, name: &str, objective: Option<u64>, met: Option<bool>, took:
 }
 
 fn row(step: &StepSummary, longest: f64) -> Vec<String> {
-    let took = if step.attempts == 0 { String::new() } else { time::duration(Duration::from_secs_f64(step.seconds)) };
-    let tries = if step.attempts > 1 { format!("{} attempts  ", step.attempts) } else { String::new() };
+    let took = if step.attempts == 0 {
+        String::new()
+    } else {
+        time::duration(Duration::from_secs_f64(step.seconds))
+    };
+    let tries = if step.attempts > 1 {
+        format!("{} attempts  ", step.attempts)
+    } else {
+        String::new()
+    };
     let note = step.because.clone().unwrap_or_else(|| bar(step.seconds, longest));
-    vec![format!("  {}", step.id), step.status.clone(), took, format!("{tries}{note}")]
+    vec![
+        format!("  {}", step.id),
+        step.status.clone(),
+        took,
+        format!("{tries}{note}"),
+    ]
 }
 
 fn bar(seconds: f64, longest: f64) -> String {

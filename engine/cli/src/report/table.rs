@@ -9,12 +9,19 @@ pub(crate) fn render(headings: &[&str], rows: &[Vec<String>], width: usize) -> V
             widths[column] = widths[column].max(length(cell));
         }
     }
-    let before: usize = widths.iter().take(columns.saturating_sub(1)).map(|width| width + 2).sum();
+    let before: usize = widths
+        .iter()
+        .take(columns.saturating_sub(1))
+        .map(|width| width + 2)
+        .sum();
     if let Some(last) = widths.last_mut() {
         *last = (*last).min(width.saturating_sub(before).max(12));
     }
     let heading: Vec<String> = headings.iter().map(|heading| (*heading).to_owned()).collect();
-    std::iter::once(&heading).chain(rows).map(|row| line(row, &widths)).collect()
+    std::iter::once(&heading)
+        .chain(rows)
+        .map(|row| line(row, &widths))
+        .collect()
 }
 
 fn line(row: &[String], widths: &[usize]) -> String {
@@ -50,7 +57,10 @@ mod tests {
 
     #[test]
     fn columns_align_and_the_last_gives_way() {
-        let rows = vec![vec!["a".to_owned(), "x".repeat(40)], vec!["longer".to_owned(), "y".to_owned()]];
+        let rows = vec![
+            vec!["a".to_owned(), "x".repeat(40)],
+            vec!["longer".to_owned(), "y".to_owned()],
+        ];
         let lines = render(&["NAME", "WHAT"], &rows, 24);
         assert_eq!(lines, ["NAME    WHAT", "a       xxxxxxxxxxxxxxx…", "longer  y"]);
         assert!(lines.iter().all(|line| line.chars().count() <= 24));

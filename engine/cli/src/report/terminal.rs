@@ -77,7 +77,16 @@ impl Terminal {
         let whole = screen.add(line());
         let began = Instant::now().checked_sub(earlier).unwrap_or_else(Instant::now);
         let next = outline.steps.iter().take(MOST_NEXT).cloned().collect();
-        Self { ui: ui.clone(), outline, began, screen, under_way: HashMap::new(), whole, settled: 0, next }
+        Self {
+            ui: ui.clone(),
+            outline,
+            began,
+            screen,
+            under_way: HashMap::new(),
+            whole,
+            settled: 0,
+            next,
+        }
     }
 
     fn keep(&self, text: &str) {
@@ -87,7 +96,14 @@ impl Terminal {
 
     fn start(&mut self, step: &StepId) {
         let line = self.screen.insert_before(&self.whole, line());
-        self.under_way.insert(step.clone(), UnderWay { line, since: Instant::now(), progress: None });
+        self.under_way.insert(
+            step.clone(),
+            UnderWay {
+                line,
+                since: Instant::now(),
+                progress: None,
+            },
+        );
     }
 
     fn end(&mut self, step: &StepId) {
@@ -101,14 +117,19 @@ impl Terminal {
         let width = self.ui.width().saturating_sub(1);
         let column = self.outline.column();
         for (step, under_way) in &self.under_way {
-            under_way.line.set_message(self.dress("running", &under_way.text(step, column), Style::Bold, width));
+            under_way
+                .line
+                .set_message(self.dress("running", &under_way.text(step, column), Style::Bold, width));
         }
         self.whole.set_message(shorten(&self.overall(), width));
     }
 
     fn dress(&self, word: &str, text: &str, style: Style, width: usize) -> String {
         let text = shorten(text, width.saturating_sub(words::WORD + 1));
-        format!("{} {text}", self.ui.paint(style, &format!("{word:<width$}", width = words::WORD)))
+        format!(
+            "{} {text}",
+            self.ui.paint(style, &format!("{word:<width$}", width = words::WORD))
+        )
     }
 
     fn overall(&self) -> String {
@@ -120,16 +141,31 @@ impl Terminal {
         };
         let next = match self.next.as_slice() {
             [] => String::new(),
-            next => format!(" · next: {}", next.iter().map(StepId::as_str).collect::<Vec<_>>().join(", ")),
+            next => format!(
+                " · next: {}",
+                next.iter().map(StepId::as_str).collect::<Vec<_>>().join(", ")
+            ),
         };
-        format!("{} · {clock} · {} of {} steps{next}", self.outline.plan, self.settled, self.outline.steps.len())
+        format!(
+            "{} · {clock} · {} of {} steps{next}",
+            self.outline.plan,
+            self.settled,
+            self.outline.steps.len()
+        )
     }
 
     fn count(&mut self, state: &RunState) {
         let settled = |step: &StepId| state.step(step.as_str()).is_some_and(|entry| entry.state.is_settled());
         let idle = |step: &&StepId| !settled(step) && !self.under_way.contains_key(*step);
         self.settled = self.outline.steps.iter().filter(|step| settled(step)).count();
-        self.next = self.outline.steps.iter().filter(idle).take(MOST_NEXT).cloned().collect();
+        self.next = self
+            .outline
+            .steps
+            .iter()
+            .filter(idle)
+            .take(MOST_NEXT)
+            .cloned()
+            .collect();
     }
 }
 
@@ -151,8 +187,12 @@ fn rate(done: u64, total: Option<u64>, unit: Unit, elapsed: Duration) -> String 
         return String::new();
     }
     let pace = done / seconds;
-    let left = total.filter(|total| *total > done).map(|total| Duration::from_secs((total - done) / pace.max(1)));
-    let left = left.map(|left| format!(", {} left", time::ticking(left))).unwrap_or_default();
+    let left = total
+        .filter(|total| *total > done)
+        .map(|total| Duration::from_secs((total - done) / pace.max(1)));
+    let left = left
+        .map(|left| format!(", {} left", time::ticking(left)))
+        .unwrap_or_default();
     format!(", {}/s{left}", time::bytes(pace))
 }
 
@@ -175,18 +215,28 @@ impl Reporter for Terminal {
                     self.keep(&said.render(&self.ui, self.outline.column(), self.ui.width().saturating_sub(1)));
                 }
             }
-            Event::Progress { step, done, total, unit } => {
+            Event::Progress {
+                step,
+                done,
+                total,
+                unit,
+            } => {
                 if let Some(under_way) = self.under_way.get_mut(step) {
                     under_way.progress = Some((*done, *total, *unit));
                 }
                 return;
             }
-            Event::Log { step, line } if self.ui.verbose > 0 => self.keep(&shorten(&format!("{step}: {line}"), self.ui.width())),
+            Event::Log { step, line } if self.ui.verbose > 0 => {
+                self.keep(&shorten(&format!("{step}: {line}"), self.ui.width()));
+            }
             Event::Log { .. } | Event::Previewed { .. } => return,
             Event::Target { target, up, detail } => {
                 let how = if *up { "is up" } else { "is down" };
                 let detail = detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
-                self.keep(&shorten(&format!("{:<8} {target} {how}{detail}", "target"), self.ui.width()));
+                self.keep(&shorten(
+                    &format!("{:<8} {target} {how}{detail}", "target"),
+                    self.ui.width(),
+                ));
             }
             Event::Notice { text } => self.keep(&shorten(&format!("{:<8} {text}", "note"), self.ui.width())),
         }
@@ -200,7 +250,9 @@ impl Reporter for Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        self.under_way.values().for_each(|under_way| under_way.line.finish_and_clear());
+        self.under_way
+            .values()
+            .for_each(|under_way| under_way.line.finish_and_clear());
         self.whole.finish_and_clear();
     }
 }
@@ -208,9 +260,9 @@ impl Drop for Terminal {
 /// The step whose attempt is over with this record.
 fn ends(kind: &RecordKind) -> Option<&StepId> {
     match kind {
-        RecordKind::StepSucceeded { step, .. } | RecordKind::StepFailed { step, .. } | RecordKind::OperatorNeeded { step, .. } => {
-            Some(step)
-        }
+        RecordKind::StepSucceeded { step, .. }
+        | RecordKind::StepFailed { step, .. }
+        | RecordKind::OperatorNeeded { step, .. } => Some(step),
         _ => None,
     }
 }
@@ -223,6 +275,9 @@ mod tests {
     fn rates_need_time_and_bytes() {
         assert_eq!(rate(0, None, Unit::Bytes, Duration::from_secs(5)), "");
         assert_eq!(rate(10, Some(20), Unit::Items, Duration::from_secs(5)), "");
-        assert_eq!(rate(5 << 20, Some(15 << 20), Unit::Bytes, Duration::from_secs(5)), ", 1.0 MiB/s, 10s left");
+        assert_eq!(
+            rate(5 << 20, Some(15 << 20), Unit::Bytes, Duration::from_secs(5)),
+            ", 1.0 MiB/s, 10s left"
+        );
     }
 }

@@ -16,7 +16,11 @@ pub(crate) fn duration(duration: Duration) -> String {
 
 /// A duration that ticks: whole seconds, so that it does not flicker.
 pub(crate) fn ticking(elapsed: Duration) -> String {
-    if elapsed.as_secs() == 0 { "0s".to_owned() } else { duration(Duration::from_secs(elapsed.as_secs())).replace(".0s", "s") }
+    if elapsed.as_secs() == 0 {
+        "0s".to_owned()
+    } else {
+        duration(Duration::from_secs(elapsed.as_secs())).replace(".0s", "s")
+    }
 }
 
 /// An amount of bytes with a binary unit: `512 B`, `3.4 MiB`.
@@ -41,7 +45,14 @@ mod tests {
 
     #[test]
     fn durations_read_well() {
-        for (millis, shown) in [(0, "0ms"), (850, "850ms"), (12_340, "12.3s"), (245_000, "4m05s"), (7_380_000, "2h03m"), (446_400_000, "5d04h")] {
+        for (millis, shown) in [
+            (0, "0ms"),
+            (850, "850ms"),
+            (12_340, "12.3s"),
+            (245_000, "4m05s"),
+            (7_380_000, "2h03m"),
+            (446_400_000, "5d04h"),
+        ] {
             assert_eq!(duration(Duration::from_millis(millis)), shown);
         }
         assert_eq!(ticking(Duration::from_millis(900)), "0s");
@@ -50,7 +61,14 @@ mod tests {
 
     #[test]
     fn amounts_keep_their_width() {
-        for (amount, shown) in [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (3_565_158, "3.4 MiB"), (1 << 30, "1.0 GiB"), (1_048_575, "1.0 MiB")] {
+        for (amount, shown) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (3_565_158, "3.4 MiB"),
+            (1 << 30, "1.0 GiB"),
+            (1_048_575, "1.0 MiB"),
+        ] {
             assert_eq!(bytes(amount), shown);
         }
     }

@@ -27,17 +27,31 @@ pub(crate) struct Line {
 
 impl Line {
     fn new(word: &'static str, style: Option<Style>, who: &StepId, text: impl Into<String>) -> Self {
-        Self { word, style, who: who.to_string(), text: text.into() }
+        Self {
+            word,
+            style,
+            who: who.to_string(),
+            text: text.into(),
+        }
     }
 
     fn of_run(word: &'static str, style: Option<Style>, text: impl Into<String>) -> Self {
-        Self { word, style, who: String::new(), text: text.into() }
+        Self {
+            word,
+            style,
+            who: String::new(),
+            text: text.into(),
+        }
     }
 
     /// The line in columns, no wider than `width`.
     pub(crate) fn render(&self, ui: &Ui, column: usize, width: usize) -> String {
         let word = format!("{:<WORD$}", self.word);
-        let rest = if self.who.is_empty() { self.text.clone() } else { format!("{:<column$}  {}", self.who, self.text) };
+        let rest = if self.who.is_empty() {
+            self.text.clone()
+        } else {
+            format!("{:<column$}  {}", self.who, self.text)
+        };
         let rest = super::table::shorten(&rest, width.saturating_sub(WORD + 1));
         let word = self.style.map_or(word.clone(), |style| ui.paint(style, &word));
         format!("{word} {rest}").trim_end().to_owned()
@@ -48,31 +62,68 @@ impl Line {
 pub(crate) fn of(record: &Record, state: &RunState) -> Option<Line> {
     Some(match &record.kind {
         RecordKind::StepSucceeded { step, .. } => Line::new("done", Some(Style::Green), step, spent(state, step)),
-        RecordKind::StepFailed { step, error, will_retry: Some(at), .. } => {
+        RecordKind::StepFailed {
+            step,
+            error,
+            will_retry: Some(at),
+            ..
+        } => {
             let wait = Duration::try_from(at.duration_since(record.at)).unwrap_or_default();
-            Line::new("retry", Some(Style::Yellow), step, format!("in {}: {}", time::duration(wait), error.message))
+            Line::new(
+                "retry",
+                Some(Style::Yellow),
+                step,
+                format!("in {}: {}", time::duration(wait), error.message),
+            )
         }
-        RecordKind::StepFailed { step, error, .. } => Line::new("FAILED", Some(Style::Red), step, error.message.clone()),
+        RecordKind::StepFailed { step, error, .. } => {
+            Line::new("FAILED", Some(Style::Red), step, error.message.clone())
+        }
         RecordKind::StepSkipped { step, because, .. } => Line::new("skipped", Some(Style::Dim), step, because.clone()),
-        RecordKind::StepBlocked { step, by } => Line::new("blocked", Some(Style::Yellow), step, format!("`{by}` did not succeed")),
-        RecordKind::StepUndone { step, by } => Line::new("undone", Some(Style::Yellow), step, format!("by `{by}`: a resume does it anew")),
+        RecordKind::StepBlocked { step, by } => {
+            Line::new("blocked", Some(Style::Yellow), step, format!("`{by}` did not succeed"))
+        }
+        RecordKind::StepUndone { step, by } => Line::new(
+            "undone",
+            Some(Style::Yellow),
+            step,
+            format!("by `{by}`: a resume does it anew"),
+        ),
         RecordKind::StepAnew { step, because } => Line::new("anew", Some(Style::Dim), step, because.clone()),
         RecordKind::StepDegraded { step, reason } => Line::new("degraded", Some(Style::Yellow), step, reason.clone()),
-        RecordKind::Probed { step, verdict, then } => Line::new("probed", Some(Style::Dim), step, probed(verdict, then)),
+        RecordKind::Probed { step, verdict, then } => {
+            Line::new("probed", Some(Style::Dim), step, probed(verdict, then))
+        }
         RecordKind::OperatorNeeded { step, why } => Line::new("WAITS", Some(Style::Yellow), step, waits(why)),
         RecordKind::Operator(said) => {
             let step = said.step.as_ref().map(|step| format!(" `{step}`")).unwrap_or_default();
-            let reason = said.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-            Line::of_run("said", None, format!("{} by {}{step}{reason}", said.verb.as_str(), said.who))
+            let reason = said
+                .reason
+                .as_ref()
+                .map(|reason| format!(": {reason}"))
+                .unwrap_or_default();
+            Line::of_run(
+                "said",
+                None,
+                format!("{} by {}{step}{reason}", said.verb.as_str(), said.who),
+            )
         }
-        RecordKind::DeadlinePassed {} => Line::of_run("deadline", Some(Style::Red), "is over: nothing new starts but `finally`"),
+        RecordKind::DeadlinePassed {} => Line::of_run(
+            "deadline",
+            Some(Style::Red),
+            "is over: nothing new starts but `finally`",
+        ),
         RecordKind::RunResumed { by, .. } => Line::of_run("resumed", None, format!("by {by}")),
         _ => return None,
     })
 }
 
 fn spent(state: &RunState, step: &StepId) -> String {
-    state.step(step.as_str()).and_then(|entry| Duration::try_from(entry.spent).ok()).map(time::duration).unwrap_or_default()
+    state
+        .step(step.as_str())
+        .and_then(|entry| Duration::try_from(entry.spent).ok())
+        .map(time::duration)
+        .unwrap_or_default()
 }
 
 fn probed(verdict: &Verdict, then: &Then) -> String {
@@ -115,7 +166,18 @@ pub(crate) fn verbs(why: &Why, step: &StepId) -> String {
 /// An error in full: what happened, what lies underneath, and what to do next.
 pub(crate) fn error(ui: &Ui, error: &ErrorSummary) -> Vec<String> {
     let mut lines = vec![error.message.clone()];
-    lines.extend(error.causes.iter().filter(|cause| !error.message.contains(cause.as_str())).map(|cause| format!("because: {cause}")));
-    lines.extend(error.hint.iter().map(|hint| format!("{} {hint}", ui.paint(Style::Yellow, "hint:"))));
+    lines.extend(
+        error
+            .causes
+            .iter()
+            .filter(|cause| !error.message.contains(cause.as_str()))
+            .map(|cause| format!("because: {cause}")),
+    );
+    lines.extend(
+        error
+            .hint
+            .iter()
+            .map(|hint| format!("{} {hint}", ui.paint(Style::Yellow, "hint:"))),
+    );
     lines
 }

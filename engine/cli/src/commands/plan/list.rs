@@ -15,7 +15,10 @@ pub(in crate::commands) fn list(args: &ListArgs, ui: &Ui) -> Outcome {
     for file in project::yaml_files(std::slice::from_ref(&args.directory))? {
         let text = project::read(&file)?;
         if !project::is_targets(&text) {
-            plans.push((file.display().to_string(), jm_plan::parse(&file.display().to_string(), &text).0));
+            plans.push((
+                file.display().to_string(),
+                jm_plan::parse(&file.display().to_string(), &text).0,
+            ));
         }
     }
     match args.format {
@@ -44,7 +47,7 @@ pub(in crate::commands) fn list(args: &ListArgs, ui: &Ui) -> Outcome {
                     vec![file.clone(), objectives(spec), spec.title.clone().unwrap_or_default()]
                 })
                 .collect();
-            table::render(&["PLAN", "OBJECTIVES", "TITLE"], &rows, ui.width()).iter().for_each(|line| ui.out(line));
+            ui.out_all(&table::render(&["PLAN", "OBJECTIVES", "TITLE"], &rows, ui.width()));
         }
     }
     Ok(Exit::Done)
@@ -52,7 +55,12 @@ pub(in crate::commands) fn list(args: &ListArgs, ui: &Ui) -> Outcome {
 
 /// The objectives in short: `RTO 30m, RPO 1d`.
 fn objectives(spec: &PlanSpec) -> String {
-    let both = [("RTO", spec.objectives.rto.as_ref()), ("RPO", spec.objectives.rpo.as_ref())];
-    let known = both.into_iter().filter_map(|(name, duration)| Some(format!("{name} {}", duration::show(duration?.value))));
+    let both = [
+        ("RTO", spec.objectives.rto.as_ref()),
+        ("RPO", spec.objectives.rpo.as_ref()),
+    ];
+    let known = both
+        .into_iter()
+        .filter_map(|(name, duration)| Some(format!("{name} {}", duration::show(duration?.value))));
     known.collect::<Vec<_>>().join(", ")
 }

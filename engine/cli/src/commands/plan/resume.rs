@@ -26,20 +26,41 @@ pub(in crate::commands) fn resume(args: &ResumeArgs, ui: &Ui) -> Outcome {
     let opened = opened(&reading, &directory)?;
     let registry = crate::providers::registry();
     let text = directory.plan().map_err(run_commands::unusable)?;
-    let source = Source::of(&format!("{} (of run {})", opened.run.plan, directory.id().short()), &text, targets(args))?;
+    let source = Source::of(
+        &format!("{} (of run {})", opened.run.plan, directory.id().short()),
+        &text,
+        targets(args),
+    )?;
     let arguments = Arguments::from_journal(&source.document, &launch::all_inputs(&opened));
     let plan = source.compile(&registry, &arguments, Mode::Run, ui)?;
-    let mut run = launch::assemble(plan, opened.run.clone(), source.targets.as_ref(), &registry, &args.options, ui)?;
+    let mut run = launch::assemble(
+        plan,
+        opened.run.clone(),
+        source.targets.as_ref(),
+        &registry,
+        &args.options,
+        ui,
+    )?;
     run.files = Arc::new(directory.clone());
     if args.dry_run {
         return carry::dry_run(&mut run, &reading.records, args.format, ui);
     }
-    let Some(journal) = journal.as_mut() else { return Err(CommandError::new(Exit::Bug, "the journal is not open")) };
+    let Some(journal) = journal.as_mut() else {
+        return Err(CommandError::new(Exit::Bug, "the journal is not open"));
+    };
     ui.say(format!("resuming run {} of {}", directory.id(), opened.run.plan));
     run.lock = super::run::lock(&run, &state.locks())?;
     run.supervisor = launch::supervisor()?;
     let json = args.format == DryRunFormat::Json;
-    block_on(carry::run(run, &directory, &reading.records, journal, &args.options, json, ui))?
+    block_on(carry::run(
+        run,
+        &directory,
+        &reading.records,
+        journal,
+        &args.options,
+        json,
+        ui,
+    ))?
 }
 
 /// The run that is named, else the newest that has something left to do.
@@ -54,13 +75,17 @@ fn find(state: &StateDir, name: Option<&str>) -> Result<RunDir, CommandError> {
         (!run.is_alive() && state.resting_status().is_resumable()).then_some(())
     };
     runs.into_iter().find(|run| resumable(run).is_some()).ok_or_else(|| {
-        CommandError::usage("there is nothing to resume").hint("`jm run list` shows the runs of this machine; `jm plan run PLAN` begins one")
+        CommandError::usage("there is nothing to resume")
+            .hint("`jm run list` shows the runs of this machine; `jm plan run PLAN` begins one")
     })
 }
 
 fn read(directory: &RunDir, dry_run: bool) -> Result<(Option<FileJournal>, Reading), CommandError> {
     if dry_run {
-        return Ok((None, journal::read(&directory.journal()).map_err(run_commands::unusable)?));
+        return Ok((
+            None,
+            journal::read(&directory.journal()).map_err(run_commands::unusable)?,
+        ));
     }
     let (journal, reading) = FileJournal::open(directory.path()).map_err(run_commands::unusable)?;
     Ok((Some(journal), reading))
@@ -70,18 +95,23 @@ fn opened(reading: &Reading, directory: &RunDir) -> Result<Opened, CommandError>
     let state = RunState::replay(&reading.records)
         .map_err(|error| CommandError::state("the journal does not hang together").cause(&error))?;
     let opened = state.opened().cloned().ok_or_else(|| {
-        CommandError::state(format!("run {} never began", directory.id())).hint("nothing was done: begin anew with `jm plan run`")
+        CommandError::state(format!("run {} never began", directory.id()))
+            .hint("nothing was done: begin anew with `jm plan run`")
     })?;
     match state.closed() {
-        Some(status) if !status.is_resumable() => {
-            Err(CommandError::usage(format!("run {} is {status}: there is nothing to resume", directory.id()))
-                .hint("`jm run show` tells what it did"))
-        }
+        Some(status) if !status.is_resumable() => Err(CommandError::usage(format!(
+            "run {} is {status}: there is nothing to resume",
+            directory.id()
+        ))
+        .hint("`jm run show` tells what it did")),
         _ => Ok(opened),
     }
 }
 
 /// The targets file: the one that is named, else the one that lies where plans lie.
 fn targets(args: &ResumeArgs) -> Option<PathBuf> {
-    args.targets.clone().or_else(|| environment::variable("JM_TARGETS").map(PathBuf::from)).or_else(|| project::targets_here(None))
+    args.targets
+        .clone()
+        .or_else(|| environment::variable("JM_TARGETS").map(PathBuf::from))
+        .or_else(|| project::targets_here(None))
 }

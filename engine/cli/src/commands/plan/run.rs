@@ -30,7 +30,15 @@ fn begin(source: &Source, registry: &jm_step::Registry, arguments: &Arguments, a
     if args.format == DryRunFormat::Markdown {
         return Err(CommandError::usage("`--format markdown` is for dry runs").hint("add `--dry-run`"));
     }
-    start(plan, source, registry, &args.options, args.drill, args.format == DryRunFormat::Json, ui)
+    start(
+        plan,
+        source,
+        registry,
+        &args.options,
+        args.drill,
+        args.format == DryRunFormat::Json,
+        ui,
+    )
 }
 
 fn preview(plan: Plan, source: &Source, registry: &jm_step::Registry, args: &PlanRunArgs, ui: &Ui) -> Outcome {
@@ -61,7 +69,9 @@ pub(in crate::commands) fn start(
     let state = launch::state()?;
     run.lock = lock(&run, &state.locks())?;
     run.supervisor = launch::supervisor()?;
-    let directory = state.create_run(&run.info.id, run.plan.text()).map_err(super::super::run::unusable)?;
+    let directory = state
+        .create_run(&run.info.id, run.plan.text())
+        .map_err(super::super::run::unusable)?;
     let mut journal = FileJournal::create(directory.path()).map_err(super::super::run::unusable)?;
     run.files = Arc::new(directory.clone());
     block_on(carry::run(run, &directory, &[], &mut journal, options, json, ui))?
@@ -83,22 +93,33 @@ pub(in crate::commands) fn lock(run: &Run, locks: &std::path::Path) -> Result<Op
 }
 
 pub(in crate::commands) fn info(plan: &Plan, drill: bool) -> RunInfo {
-    RunInfo { id: RunId::generate(), plan: plan.name().to_owned(), started_at: jm_step::clock::now(), drill }
+    RunInfo {
+        id: RunId::generate(),
+        plan: plan.name().to_owned(),
+        started_at: jm_step::clock::now(),
+        drill,
+    }
 }
 
 /// Says what is about to happen, to what, under which promises.
 fn announce(run: &Run, ui: &Ui) {
     let plan = &run.plan;
     let drill = if run.info.drill { ", a drill" } else { "" };
-    ui.say(format!("{}  {}{drill}", ui.paint(Style::Bold, plan.name()), plan.title().unwrap_or_default()));
+    ui.say(format!(
+        "{}  {}{drill}",
+        ui.paint(Style::Bold, plan.name()),
+        plan.title().unwrap_or_default()
+    ));
     let mut facts = vec![("run", run.info.id.to_string())];
     if !run.targets_name.is_empty() {
         let guarded = if run.protected { ", protected" } else { "" };
         facts.push(("targets", format!("{}{guarded}", run.targets_name)));
     }
     let promises = [("RTO", plan.objectives().rto), ("RPO", plan.objectives().rpo)];
-    let promises: Vec<String> =
-        promises.iter().filter_map(|(name, promise)| Some(format!("{name} {}", jm_plan::duration::show((*promise)?)))).collect();
+    let promises: Vec<String> = promises
+        .iter()
+        .filter_map(|(name, promise)| Some(format!("{name} {}", jm_plan::duration::show((*promise)?))))
+        .collect();
     if !promises.is_empty() {
         facts.push(("promises", promises.join(", ")));
     }
@@ -125,8 +146,11 @@ fn agree(run: &Run, options: &RunOptions) -> Result<(), CommandError> {
         };
     }
     if grave {
-        return Err(CommandError::new(Exit::Refused, "the plan does what cannot be taken back, and nobody is there to be asked")
-            .hint("add `--yes`; `--dry-run` shows what it would do"));
+        return Err(CommandError::new(
+            Exit::Refused,
+            "the plan does what cannot be taken back, and nobody is there to be asked",
+        )
+        .hint("add `--yes`; `--dry-run` shows what it would do"));
     }
     Ok(())
 }

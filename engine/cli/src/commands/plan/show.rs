@@ -23,12 +23,20 @@ pub(in crate::commands) fn show(args: &ShowArgs, ui: &Ui) -> Outcome {
 }
 
 fn human(plan: &Plan, source: &Source, ui: &Ui) {
-    ui.out(format!("{}  {}", ui.paint(Style::Bold, plan.name()), plan.title().unwrap_or_default()));
+    ui.out(format!(
+        "{}  {}",
+        ui.paint(Style::Bold, plan.name()),
+        plan.title().unwrap_or_default()
+    ));
     if let Some(description) = plan.description() {
         ui.out(format!("  {}", description.trim()));
     }
     let objectives = plan.objectives();
-    let promised = [("RTO", objectives.rto), ("RPO", objectives.rpo), ("deadline", plan.deadline())];
+    let promised = [
+        ("RTO", objectives.rto),
+        ("RPO", objectives.rpo),
+        ("deadline", plan.deadline()),
+    ];
     for (name, promise) in promised {
         if let Some(promise) = promise {
             ui.out(format!("  {name:<9} {}", duration::show(promise)));
@@ -41,7 +49,7 @@ fn human(plan: &Plan, source: &Source, ui: &Ui) {
     inputs(source.inputs(), ui);
     let rows: Vec<Vec<String>> = plan.all_steps().map(|step| row(plan, step)).collect();
     ui.out("");
-    table::render(&["STEP", "USES", "EFFECT", "AFTER"], &rows, ui.width()).iter().for_each(|line| ui.out(line));
+    ui.out_all(&table::render(&["STEP", "USES", "EFFECT", "AFTER"], &rows, ui.width()));
 }
 
 fn inputs(inputs: &[InputSpec], ui: &Ui) {
@@ -51,18 +59,43 @@ fn inputs(inputs: &[InputSpec], ui: &Ui) {
     let rows: Vec<Vec<String>> = inputs
         .iter()
         .map(|input| {
-            let default = input.default.as_ref().map_or_else(|| "required".to_owned(), |default| default.value.to_string());
-            vec![input.name.value.clone(), input.kind.name().to_owned(), default, input.description.clone().unwrap_or_default()]
+            let default = input
+                .default
+                .as_ref()
+                .map_or_else(|| "required".to_owned(), |default| default.value.to_string());
+            vec![
+                input.name.value.clone(),
+                input.kind.name().to_owned(),
+                default,
+                input.description.clone().unwrap_or_default(),
+            ]
         })
         .collect();
     ui.out("");
-    table::render(&["INPUT", "TYPE", "DEFAULT", "MEANING"], &rows, ui.width()).iter().for_each(|line| ui.out(line));
+    ui.out_all(&table::render(
+        &["INPUT", "TYPE", "DEFAULT", "MEANING"],
+        &rows,
+        ui.width(),
+    ));
 }
 
 fn row(plan: &Plan, step: &PlannedStep) -> Vec<String> {
-    let after = plan.dependencies(step.id.as_str()).iter().map(|dependency| dependency.step.as_str()).collect::<Vec<_>>();
-    let name = if step.in_finally { format!("{} (finally)", step.id) } else { step.id.to_string() };
-    vec![name, step.uses.clone(), effect(step.effect).to_owned(), after.join(", ")]
+    let after = plan
+        .dependencies(step.id.as_str())
+        .iter()
+        .map(|dependency| dependency.step.as_str())
+        .collect::<Vec<_>>();
+    let name = if step.in_finally {
+        format!("{} (finally)", step.id)
+    } else {
+        step.id.to_string()
+    };
+    vec![
+        name,
+        step.uses.clone(),
+        effect(step.effect).to_owned(),
+        after.join(", "),
+    ]
 }
 
 fn effect(effect: Effect) -> &'static str {

@@ -15,13 +15,21 @@ use crate::ui::Ui;
 
 pub(in crate::commands) fn validate(args: &ValidateArgs, ui: &Ui) -> Outcome {
     let registry = crate::providers::registry();
-    let paths = if args.files.is_empty() { vec![PathBuf::from("plans")] } else { args.files.clone() };
+    let paths = if args.files.is_empty() {
+        vec![PathBuf::from("plans")]
+    } else {
+        args.files.clone()
+    };
     let files = project::yaml_files(&paths)?;
     if files.is_empty() {
-        return Err(CommandError::usage("there is nothing to validate").hint("name plan files, or a directory that holds some"));
+        return Err(
+            CommandError::usage("there is nothing to validate").hint("name plan files, or a directory that holds some")
+        );
     }
-    let mut checked =
-        files.iter().map(|file| check(file, args.targets.as_deref(), &registry)).collect::<Result<Vec<_>, _>>()?;
+    let mut checked = files
+        .iter()
+        .map(|file| check(file, args.targets.as_deref(), &registry))
+        .collect::<Result<Vec<_>, _>>()?;
     say_once(&mut checked);
     findings::print(ui, &checked, args.format);
     Ok(match findings::totals(&checked) {
@@ -39,7 +47,11 @@ fn check(file: &Path, targets: Option<&Path>, registry: &Registry) -> Result<Che
     } else {
         ("plan", check_plan(file, &name, &text, targets, registry)?)
     };
-    Ok(Checked { file: name, kind, findings })
+    Ok(Checked {
+        file: name,
+        kind,
+        findings,
+    })
 }
 
 fn check_plan(
@@ -56,10 +68,19 @@ fn check_plan(
     };
     let now = jm_step::clock::now();
     // What parsing found is among what compiling says.
-    Ok(match jm_plan::compile(&document, registry, &Arguments::none(), targets.as_ref(), Mode::Validate, now) {
-        Ok(compiled) => compiled.warnings,
-        Err(errors) => errors.into_errors(),
-    })
+    Ok(
+        match jm_plan::compile(
+            &document,
+            registry,
+            &Arguments::none(),
+            targets.as_ref(),
+            Mode::Validate,
+            now,
+        ) {
+            Ok(compiled) => compiled.warnings,
+            Err(errors) => errors.into_errors(),
+        },
+    )
 }
 
 /// What is wrong with a targets file is found by every plan that uses it, and said where it is first found.

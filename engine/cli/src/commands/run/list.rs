@@ -32,9 +32,15 @@ pub(in crate::commands) fn list(args: &RunListArgs, ui: &Ui) -> Outcome {
         }
         Format::Human if entries.is_empty() => ui.say("no runs yet; `jm plan run PLAN` begins one"),
         Format::Human => {
-            let rows: Vec<Vec<String>> =
-                entries.into_iter().map(|entry| vec![entry.id, entry.status, entry.started, entry.took, entry.plan]).collect();
-            table::render(&["RUN", "STATUS", "STARTED", "TOOK", "PLAN"], &rows, ui.width()).iter().for_each(|line| ui.out(line));
+            let rows: Vec<Vec<String>> = entries
+                .into_iter()
+                .map(|entry| vec![entry.id, entry.status, entry.started, entry.took, entry.plan])
+                .collect();
+            ui.out_all(&table::render(
+                &["RUN", "STATUS", "STARTED", "TOOK", "PLAN"],
+                &rows,
+                ui.width(),
+            ));
         }
     }
     Ok(Exit::Done)
@@ -43,17 +49,27 @@ pub(in crate::commands) fn list(args: &RunListArgs, ui: &Ui) -> Outcome {
 fn entry(run: &RunDir) -> Entry {
     let id = run.id().to_string();
     let Ok(reading) = run.read() else {
-        return Entry { id, plan: "-".to_owned(), status: "unreadable".to_owned(), started: "-".to_owned(), took: "-".to_owned() };
+        return Entry {
+            id,
+            plan: "-".to_owned(),
+            status: "unreadable".to_owned(),
+            started: "-".to_owned(),
+            took: "-".to_owned(),
+        };
     };
     let state = RunState::replay(&reading.records).unwrap_or_default();
     let first = reading.records.first();
     let last = reading.records.last();
-    let took = first.zip(last).and_then(|(first, last)| std::time::Duration::try_from(last.at.duration_since(first.at)).ok());
+    let took = first
+        .zip(last)
+        .and_then(|(first, last)| std::time::Duration::try_from(last.at.duration_since(first.at)).ok());
     Entry {
         id,
         plan: state.opened().map(|opened| opened.run.plan.clone()).unwrap_or_default(),
         status: super::status(run, &state),
-        started: first.map(|record| record.at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()).unwrap_or_default(),
+        started: first
+            .map(|record| record.at.strftime("%Y-%m-%d %H:%M:%SZ").to_string())
+            .unwrap_or_default(),
         took: took.map(time::duration).unwrap_or_default(),
     }
 }

@@ -8,10 +8,17 @@ use crate::ui::{Style, Ui};
 
 pub(in crate::commands) fn logs(args: &LogsArgs, ui: &Ui) -> Outcome {
     let run = super::find(&launch::state()?, args.run.as_deref())?;
-    let logs: Vec<_> =
-        run.logs().into_iter().filter(|(step, ..)| args.step.as_deref().is_none_or(|wanted| wanted == step.as_str())).collect();
+    let logs: Vec<_> = run
+        .logs()
+        .into_iter()
+        .filter(|(step, ..)| args.step.as_deref().is_none_or(|wanted| wanted == step.as_str()))
+        .collect();
     if logs.is_empty() {
-        let of = args.step.as_ref().map(|step| format!("step `{step}` of ")).unwrap_or_default();
+        let of = args
+            .step
+            .as_ref()
+            .map(|step| format!("step `{step}` of "))
+            .unwrap_or_default();
         ui.say(format!("{of}run {} wrote nothing", run.id()));
     }
     for (step, attempt, path) in logs {

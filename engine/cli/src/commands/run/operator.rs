@@ -23,7 +23,12 @@ pub(in crate::commands) fn say(command: &RunCommand, ui: &Ui) -> Outcome {
         }
     };
     let run = super::find(&launch::state()?, run.as_deref())?;
-    let step = step.map(|step| step.parse().map_err(|error: jm_step::InvalidName| CommandError::usage(error.to_string()))).transpose()?;
+    let step = step
+        .map(|step| {
+            step.parse()
+                .map_err(|error: jm_step::InvalidName| CommandError::usage(error.to_string()))
+        })
+        .transpose()?;
     let heard = jm_run::operator(&run, verb, step, reason, environment::who()).map_err(super::refused)?;
     ui.say(match heard {
         jm_run::Delivered::ToInbox => format!("run {} is alive and will act on it", run.id()),

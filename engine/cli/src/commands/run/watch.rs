@@ -28,8 +28,13 @@ pub(in crate::commands) fn watch(args: &RunArgs, ui: &Ui) -> Outcome {
         let alive = run.is_alive();
         let records = tail.read().map_err(super::unusable)?;
         for record in records {
-            state.apply(&record).map_err(|error| crate::exit::CommandError::state("the journal does not hang together").cause(&error))?;
-            let closed = matches!(record.kind, RecordKind::RunClosed { .. } | RecordKind::RunStopped { .. });
+            state.apply(&record).map_err(|error| {
+                crate::exit::CommandError::state("the journal does not hang together").cause(&error)
+            })?;
+            let closed = matches!(
+                record.kind,
+                RecordKind::RunClosed { .. } | RecordKind::RunStopped { .. }
+            );
             reporter.report(&Event::Recorded(record), &state);
             if closed && !alive {
                 break;

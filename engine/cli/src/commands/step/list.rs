@@ -23,9 +23,19 @@ pub(in crate::commands) fn list(args: &StepListArgs, ui: &Ui) -> Outcome {
         Format::Human => {
             let rows: Vec<Vec<String>> = registry
                 .step_types()
-                .map(|one| vec![one.name().to_owned(), effect(one.as_ref()).to_owned(), one.summary().to_owned()])
+                .map(|one| {
+                    vec![
+                        one.name().to_owned(),
+                        effect(one.as_ref()).to_owned(),
+                        one.summary().to_owned(),
+                    ]
+                })
                 .collect();
-            table::render(&["STEP TYPE", "EFFECT", "WHAT IT DOES"], &rows, ui.width()).iter().for_each(|line| ui.out(line));
+            ui.out_all(&table::render(
+                &["STEP TYPE", "EFFECT", "WHAT IT DOES"],
+                &rows,
+                ui.width(),
+            ));
         }
     }
     Ok(Exit::Done)

@@ -16,12 +16,20 @@ use crate::{launch, project};
 
 pub(in crate::commands) fn run(args: &StepRunArgs, ui: &Ui) -> Outcome {
     let registry = crate::providers::registry();
-    let step_type = registry.get(&args.step_type).ok_or_else(|| super::show::unknown(&registry, &args.step_type))?;
-    let targets: Option<PathBuf> =
-        if step_type.roles().is_empty() { None } else { project::targets_here(args.targets.as_deref()) };
+    let step_type = registry
+        .get(&args.step_type)
+        .ok_or_else(|| super::show::unknown(&registry, &args.step_type))?;
+    let targets: Option<PathBuf> = if step_type.roles().is_empty() {
+        None
+    } else {
+        project::targets_here(args.targets.as_deref())
+    };
     if targets.is_none() && !step_type.roles().is_empty() {
-        return Err(CommandError::usage(format!("`{}` acts on a target, and there is no targets file", args.step_type))
-            .hint("name one with `--targets FILE`"));
+        return Err(CommandError::usage(format!(
+            "`{}` acts on a target, and there is no targets file",
+            args.step_type
+        ))
+        .hint("name one with `--targets FILE`"));
     }
     let text = plan(args)?;
     let source = Source::of(&format!("step {}", args.step_type), &text, targets)?;
@@ -31,7 +39,15 @@ pub(in crate::commands) fn run(args: &StepRunArgs, ui: &Ui) -> Outcome {
         let mut run = launch::assemble(plan, info, source.targets.as_ref(), &registry, &args.options, ui)?;
         return carry::dry_run(&mut run, &[], args.format, ui);
     }
-    plan_run::start(plan, &source, &registry, &args.options, false, args.format == DryRunFormat::Json, ui)
+    plan_run::start(
+        plan,
+        &source,
+        &registry,
+        &args.options,
+        false,
+        args.format == DryRunFormat::Json,
+        ui,
+    )
 }
 
 /// The plan that stands for the step. JSON is YAML.
@@ -65,7 +81,10 @@ mod tests {
     #[test]
     fn values_are_json_where_they_read_as_such() {
         let fields = ["a=1", "b=text", "c=[\"x\"]", "d=\"1\"", "e=x=y"].map(str::to_owned);
-        assert_eq!(Value::Object(with(&fields).expect("read")), json!({ "a": 1, "b": "text", "c": ["x"], "d": "1", "e": "x=y" }));
+        assert_eq!(
+            Value::Object(with(&fields).expect("read")),
+            json!({ "a": 1, "b": "text", "c": ["x"], "d": "1", "e": "x=y" })
+        );
         assert!(with(&["a".to_owned()]).is_err());
     }
 }

@@ -11,7 +11,9 @@ use crate::ui::{Style, Ui};
 
 pub(in crate::commands) fn show(args: &StepShowArgs, ui: &Ui) -> Outcome {
     let registry = crate::providers::registry();
-    let step_type = registry.get(&args.step_type).ok_or_else(|| unknown(&registry, &args.step_type))?;
+    let step_type = registry
+        .get(&args.step_type)
+        .ok_or_else(|| unknown(&registry, &args.step_type))?;
     match args.format {
         Format::Json => ui.out(format!("{:#}", document(step_type.as_ref()))),
         Format::Human => human(step_type.as_ref(), ui),
@@ -22,8 +24,16 @@ pub(in crate::commands) fn show(args: &StepShowArgs, ui: &Ui) -> Outcome {
 /// The error for a step type that there is not.
 pub(super) fn unknown(registry: &Registry, name: &str) -> CommandError {
     let provider = name.split('.').next().unwrap_or_default();
-    let near: Vec<&str> = registry.step_types().map(|one| one.name()).filter(|one| one.split('.').next() == Some(provider)).collect();
-    let hint = if near.is_empty() { "`jm step list` shows them all".to_owned() } else { format!("there are: {}", near.join(", ")) };
+    let near: Vec<&str> = registry
+        .step_types()
+        .map(|one| one.name())
+        .filter(|one| one.split('.').next() == Some(provider))
+        .collect();
+    let hint = if near.is_empty() {
+        "`jm step list` shows them all".to_owned()
+    } else {
+        format!("there are: {}", near.join(", "))
+    };
     CommandError::usage(format!("there is no step type `{name}`")).hint(hint)
 }
 
@@ -42,11 +52,26 @@ fn document(step_type: &dyn AnyStepType) -> Value {
 }
 
 fn human(step_type: &dyn AnyStepType, ui: &Ui) {
-    ui.out(format!("{} {}", ui.paint(Style::Bold, step_type.name()), step_type.summary()));
-    let roles: Vec<String> = step_type.roles().iter().map(|role| format!("{} ({})", role.name, role.provider)).collect();
+    ui.out(format!(
+        "{} {}",
+        ui.paint(Style::Bold, step_type.name()),
+        step_type.summary()
+    ));
+    let roles: Vec<String> = step_type
+        .roles()
+        .iter()
+        .map(|role| format!("{} ({})", role.name, role.provider))
+        .collect();
     let rows = [
         ("effect", super::list::effect(step_type).to_owned()),
-        ("uses", if roles.is_empty() { "no target".to_owned() } else { roles.join(", ") }),
+        (
+            "uses",
+            if roles.is_empty() {
+                "no target".to_owned()
+            } else {
+                roles.join(", ")
+            },
+        ),
         ("time-out", time::duration(step_type.timeout())),
     ];
     for (name, value) in rows {
@@ -57,20 +82,38 @@ fn human(step_type: &dyn AnyStepType, ui: &Ui) {
 }
 
 fn fields(ui: &Ui, heading: &str, schema: &Value) {
-    let required: Vec<&str> = schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
-    let Some(properties) = schema.get("properties").and_then(Value::as_object).filter(|all| !all.is_empty()) else {
+    let required: Vec<&str> = schema
+        .get("required")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let Some(properties) = schema
+        .get("properties")
+        .and_then(Value::as_object)
+        .filter(|all| !all.is_empty())
+    else {
         ui.out(format!("\n{}\n  nothing", ui.paint(Style::Bold, heading)));
         return;
     };
     let rows: Vec<Vec<String>> = properties
         .iter()
         .map(|(name, field)| {
-            let must = if heading == "with" && required.contains(&name.as_str()) { "*" } else { "" };
-            vec![format!("  {name}{must}"), kind(field, schema), description(field, schema)]
+            let must = if heading == "with" && required.contains(&name.as_str()) {
+                "*"
+            } else {
+                ""
+            };
+            vec![
+                format!("  {name}{must}"),
+                kind(field, schema),
+                description(field, schema),
+            ]
         })
         .collect();
     ui.out("");
-    table::render(&[heading, "TYPE", "MEANING"], &rows, ui.width()).iter().for_each(|line| ui.out(line));
+    ui.out_all(&table::render(&[heading, "TYPE", "MEANING"], &rows, ui.width()));
 }
 
 /// A schema's type in one word or a few.
@@ -80,10 +123,22 @@ fn kind(field: &Value, root: &Value) -> String {
         return "secret".to_owned();
     }
     if let Some(values) = field.get("enum").and_then(Value::as_array) {
-        return values.iter().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)).collect::<Vec<_>>().join(" | ");
+        return values
+            .iter()
+            .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+            .collect::<Vec<_>>()
+            .join(" | ");
     }
-    if let Some(choices) = field.get("oneOf").or_else(|| field.get("anyOf")).and_then(Value::as_array) {
-        let kinds: Vec<String> = choices.iter().map(|choice| kind(choice, root)).filter(|kind| kind != "null").collect();
+    if let Some(choices) = field
+        .get("oneOf")
+        .or_else(|| field.get("anyOf"))
+        .and_then(Value::as_array)
+    {
+        let kinds: Vec<String> = choices
+            .iter()
+            .map(|choice| kind(choice, root))
+            .filter(|kind| kind != "null")
+            .collect();
         return kinds.join(" | ");
     }
     if let Some(constant) = field.get("const") {
@@ -91,22 +146,42 @@ fn kind(field: &Value, root: &Value) -> String {
     }
     match field.get("type") {
         Some(Value::String(kind)) if kind == "array" => {
-            format!("list of {}", field.get("items").map_or_else(|| "anything".to_owned(), |items| self::kind(items, root)))
+            format!(
+                "list of {}",
+                field
+                    .get("items")
+                    .map_or_else(|| "anything".to_owned(), |items| self::kind(items, root))
+            )
         }
         Some(Value::String(kind)) => kind.clone(),
-        Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).filter(|kind| *kind != "null").collect::<Vec<_>>().join(" | "),
+        Some(Value::Array(kinds)) => kinds
+            .iter()
+            .filter_map(Value::as_str)
+            .filter(|kind| *kind != "null")
+            .collect::<Vec<_>>()
+            .join(" | "),
         _ => "anything".to_owned(),
     }
 }
 
 fn description(field: &Value, root: &Value) -> String {
-    let of = |value: &Value| value.get("description").and_then(Value::as_str).map(|text| text.replace('\n', " "));
+    let of = |value: &Value| {
+        value
+            .get("description")
+            .and_then(Value::as_str)
+            .map(|text| text.replace('\n', " "))
+    };
     of(field).or_else(|| of(resolve(field, root))).unwrap_or_default()
 }
 
 fn resolve<'s>(field: &'s Value, root: &'s Value) -> &'s Value {
-    let Some(reference) = field.get("$ref").and_then(Value::as_str) else { return field };
-    reference.strip_prefix('#').and_then(|pointer| root.pointer(pointer)).unwrap_or(field)
+    let Some(reference) = field.get("$ref").and_then(Value::as_str) else {
+        return field;
+    };
+    reference
+        .strip_prefix('#')
+        .and_then(|pointer| root.pointer(pointer))
+        .unwrap_or(field)
 }
 
 #[cfg(test)]
@@ -119,9 +194,15 @@ mod tests {
         for (schema, shown) in [
             (json!({ "type": "string" }), "string"),
             (json!({ "type": ["string", "null"] }), "string"),
-            (json!({ "type": "array", "items": { "type": "integer" } }), "list of integer"),
+            (
+                json!({ "type": "array", "items": { "type": "integer" } }),
+                "list of integer",
+            ),
             (json!({ "$ref": "#/$defs/Level" }), "low | high"),
-            (json!({ "anyOf": [{ "$ref": "#/$defs/Level" }, { "type": "null" }] }), "low | high"),
+            (
+                json!({ "anyOf": [{ "$ref": "#/$defs/Level" }, { "type": "null" }] }),
+                "low | high",
+            ),
             (json!({ "type": "string", "x-jm-secret": true }), "secret"),
             (json!(true), "anything"),
         ] {
