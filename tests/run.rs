@@ -188,9 +188,9 @@ fn no_secret_stands_in_what_jm_leaves_behind() -> Result<()> {
         for entry in std::fs::read_dir(folder)? {
             let path = entry?.path();
             if path.is_dir() {
-                folders.push(path)
+                folders.push(path);
             } else {
-                texts.push(String::from_utf8_lossy(&std::fs::read(&path)?).into_owned())
+                texts.push(String::from_utf8_lossy(&std::fs::read(&path)?).into_owned());
             }
         }
     }
