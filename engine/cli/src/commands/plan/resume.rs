@@ -15,7 +15,7 @@ use crate::session::Source;
 use crate::ui::Ui;
 use crate::{environment, launch};
 
-/// The file in a run's directory that says which files on disk it was started with.
+/// Goes on with a run: the one that is named, else the newest that has something left to do.
 pub(in crate::commands) fn resume(args: &ResumeArgs, ui: &Ui) -> Outcome {
     let state = launch::state()?;
     let directory = find(&state, args.run.as_deref())?;
