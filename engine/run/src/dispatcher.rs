@@ -129,8 +129,12 @@ impl<'r> Dispatcher<'r> {
     fn open(&mut self) -> Result<(), RunError> {
         let state = self.ledger.state();
         let Some(opened) = state.opened().cloned() else {
-            let opened = Box::new(self.run.opened());
-            self.ledger.note(RecordKind::RunOpened(opened))?;
+            let opened = self
+                .run
+                .opened()
+                .fitting(&*self.run.files)
+                .map_err(RunError::artefact)?;
+            self.ledger.note(RecordKind::RunOpened(Box::new(opened)))?;
             return self.flush();
         };
         if opened.plan != self.run.plan.digest() {

@@ -24,7 +24,7 @@ use crate::state::{RunState, StepState};
 use crate::{resume, scope};
 
 mod document;
-pub use document::{DryRun, DryStatus, DryStep, DryVerdict, TargetLook};
+pub use document::{DryRun, DryStatus, DryStep, DryVerdict, Expectation, TargetLook};
 mod gate;
 use gate::DryGate;
 mod verdict;
@@ -461,6 +461,7 @@ fn blank(planned: &PlannedStep, run: &Run) -> DryStep {
         input: Value::Object(Map::new()),
         predicted_input: false,
         waits_for: Vec::new(),
+        expected: run.options.history.seconds(&planned.id),
         error: None,
     }
 }

@@ -91,6 +91,22 @@ impl Known<'_> {
     }
 }
 
+/// Holds a target that is used outside of a run to the identity that its targets file pins.
+pub fn admits_pinned(target: &Target, identity: Identity) -> Result<(), StepError> {
+    let wanted = Admission {
+        target: target.name.clone(),
+        pinned: target.pinned.clone(),
+        identity,
+        expect: Expect::Same,
+    };
+    let known = Known {
+        recorded: &BTreeMap::new(),
+        accepted: &BTreeMap::new(),
+        repairs: &std::collections::BTreeSet::new(),
+    };
+    known.judge(&wanted).map(drop)
+}
+
 /// Whether an identity is meant by a text: as a whole, or one of its locations.
 fn is_named(identity: &Identity, text: &str) -> bool {
     identity.to_string() == text || identity.0.values().any(|id| id == text)

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 mod file;
+pub(crate) use file::first;
 pub use file::{FileJournal, Reading, Tail, Torn, read};
 mod line;
 mod memory;

@@ -5,7 +5,7 @@
 
 mod dispatcher;
 mod dry_run;
-pub use dry_run::{DryRun, DryStatus, DryStep, DryVerdict, TargetLook, dry_run};
+pub use dry_run::{DryRun, DryStatus, DryStep, DryVerdict, Expectation, TargetLook, dry_run};
 mod error;
 pub use error::{RunError, TargetProblem};
 mod event;
@@ -14,9 +14,12 @@ mod executor;
 mod files;
 pub use files::RunFiles;
 mod gate;
+pub use gate::admits_pinned;
 pub mod graph;
 mod guard;
 pub use guard::{Consent, DataLoss, GuardQuestion, Person, data_loss};
+mod history;
+pub use history::History;
 pub mod journal;
 pub use journal::{OperatorVerb, Payload, Record, RecordKind, RunStatus};
 mod ledger;
@@ -40,4 +43,4 @@ pub use state::{FailedAttempt, Frontier, IllegalTransition, RunState, StepEntry,
 mod store;
 pub use store::{RunDir, StateDir, StoreError};
 mod summary;
-pub use summary::{Objective, RunSummary, StepSummary, durations, summarize};
+pub use summary::{Objective, RunSummary, StepSummary, summarize};

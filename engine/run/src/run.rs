@@ -14,6 +14,7 @@ use crate::dispatcher::Dispatcher;
 use crate::error::RunError;
 use crate::files::RunFiles;
 use crate::guard::Person;
+use crate::history::History;
 use crate::journal::{FORMAT, Journal, MemoryFiles, Opened, Record, RunStatus, SecretReference};
 use crate::lock::TargetLock;
 use crate::reporter::Reporter;
@@ -24,6 +25,8 @@ use crate::schedule::Stop;
 pub struct Run {
     /// The plan.
     pub plan: Arc<Plan>,
+    /// The plan's file, where it came from one, as an absolute path.
+    pub file: Option<String>,
     /// The run's id, its plan's name, and when it was opened. A resume brings those of the journal.
     pub info: RunInfo,
     /// The targets, rendered. Those that no step uses are not opened.
@@ -77,8 +80,8 @@ pub struct Options {
     pub grace: Duration,
     /// A dry run that reads nothing.
     pub offline: bool,
-    /// How long steps took in earlier runs, see [`crate::durations`]: what a dry run expects.
-    pub expected: BTreeMap<StepId, Duration>,
+    /// How long steps took in earlier runs: what a dry run expects.
+    pub history: History,
 }
 
 impl Default for Options {
@@ -91,7 +94,7 @@ impl Default for Options {
             per_target: None,
             grace: Duration::from_secs(5),
             offline: false,
-            expected: BTreeMap::new(),
+            history: History::default(),
         }
     }
 }
@@ -101,6 +104,7 @@ impl Run {
     pub fn new(plan: Arc<Plan>, info: RunInfo) -> Self {
         Self {
             plan,
+            file: None,
             info,
             targets: Vec::new(),
             not_configured: BTreeMap::new(),
@@ -128,13 +132,15 @@ impl Run {
         used
     }
 
-    /// The first record.
-    pub(crate) fn opened(&self) -> Opened {
+    /// What the run is, or would be, opened with, whatever its size.
+    pub fn opened(&self) -> Opened {
         Opened {
             format: FORMAT,
             run: self.info.clone(),
             plan: self.plan.digest().to_owned(),
+            file: self.file.clone(),
             inputs: serde_json::Value::Object(self.plain_inputs()),
+            inputs_artefact: None,
             secrets: self.secret_references(),
             targets: self.targets_name.clone(),
             targets_digest: self.targets_digest.clone(),
@@ -161,7 +167,7 @@ impl Run {
     }
 
     /// The secret inputs whose value is not the one that the run was opened with.
-    pub(crate) fn changed_secrets<'o>(&self, opened: &'o Opened) -> Vec<&'o str> {
+    pub fn changed_secrets<'o>(&self, opened: &'o Opened) -> Vec<&'o str> {
         let differs = |name: &str, known: &SecretReference| {
             let now = self.secret_inputs.get(name);
             now.is_none_or(|secret| salted_digest(&known.salt, secret) != known.digest)

@@ -154,6 +154,14 @@ impl RunDir {
         logs
     }
 
+    /// Keeps a file of the run's directory for people, such as its report: whole, or as it was before.
+    pub fn keep(&self, name: &str, content: &[u8]) -> Result<(), JournalError> {
+        let path = self.0.join(name);
+        let unfinished = path.with_extension("new");
+        write_synced(&unfinished, content)?;
+        fs::rename(&unfinished, &path).map_err(JournalError::io("write", &path))
+    }
+
     /// Whether a process runs it now.
     pub fn is_alive(&self) -> bool {
         let lock = File::open(self.0.join(LOCK));

@@ -92,6 +92,9 @@ pub struct StepSummary {
     /// Why it was skipped, is blocked, or waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because: Option<String>,
+    /// Why it waits for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<Why>,
     /// Why the run is degraded because of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub degraded: Vec<String>,
@@ -127,15 +130,6 @@ pub fn summarize(
     let graph = Arc::new(Graph::of(plan));
     let state = RunState::of(&graph).and(records)?;
     Ok(of_state(plan, &state, files, now))
-}
-
-/// How long each step of a run took that succeeded: what a later dry run expects of it.
-pub fn durations(records: &[Record]) -> Result<BTreeMap<StepId, Duration>, IllegalTransition> {
-    let state = RunState::replay(records)?;
-    let done = state.steps().iter().filter(|step| step.state == StepState::Succeeded);
-    Ok(done
-        .map(|step| (step.id.clone(), Duration::try_from(step.spent).unwrap_or_default()))
-        .collect())
 }
 
 fn of_state(plan: &Plan, state: &RunState, files: &dyn RunFiles, now: Timestamp) -> RunSummary {
@@ -215,6 +209,10 @@ fn step_summary(step: &PlannedStep, entry: &StepEntry, files: &dyn RunFiles) -> 
         ended_at: entry.ended_at,
         budget: step.budget.map(|budget| budget.as_secs()),
         because: because(entry),
+        waits: match &entry.state {
+            StepState::Awaiting { why } => Some((**why).clone()),
+            _ => None,
+        },
         degraded: entry.degraded.clone(),
         changes: changes.flatten().collect(),
         why: error.as_ref().and_then(|_| step.why.clone()),
@@ -272,7 +270,7 @@ fn data_loss(plan: &Plan, state: &RunState, files: &dyn RunFiles) -> Option<Data
 /// The plan's own outputs, as far as they can be rendered.
 fn outputs(plan: &Plan, state: &RunState, files: &dyn RunFiles) -> Option<Value> {
     let mut scope = Scope {
-        inputs: state.opened()?.inputs.clone(),
+        inputs: state.opened()?.all_inputs(files).ok()?,
         objectives: plan.objectives_value(),
         run: serde_json::to_value(&state.opened()?.run).ok()?,
         ..Scope::default()

@@ -32,12 +32,27 @@ pub struct DryRun {
     pub point_of_no_return: Option<StepId>,
     /// What is promised for the recovery time, in seconds.
     pub rto: Option<u64>,
-    /// What the critical path is expected to take, in seconds, where every step on it was run before.
-    pub expected: Option<u64>,
+    /// What the main steps are expected to take together, where earlier runs can tell.
+    pub expected: Option<Expectation>,
     /// The data that would be lost, where a preview can say.
     pub data_loss: Option<DataLoss>,
     /// What a guard would refuse.
     pub refusals: Vec<ErrorSummary>,
+}
+
+/// How long a run is expected to take.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Expectation {
+    /// The length of the critical path, in seconds: at least so long, where steps are not known.
+    pub seconds: f64,
+    /// The steps along it.
+    pub path: Vec<StepId>,
+    /// From how many earlier runs that is the median.
+    pub runs: usize,
+    /// Whether those acted on other targets, for there is none on these.
+    pub other_targets: bool,
+    /// Steps that would run, of which no earlier run tells how long they take.
+    pub not_known: Vec<StepId>,
 }
 
 /// What a dry run comes to.
@@ -114,6 +129,9 @@ pub struct DryStep {
     pub predicted_input: bool,
     /// The steps whose outputs it waits for.
     pub waits_for: Vec<StepId>,
+    /// How long it took in earlier runs, in seconds: their median.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<f64>,
     /// What will stop it.
     pub error: Option<ErrorSummary>,
 }

@@ -1,9 +1,11 @@
 //! What a dry run comes to as a whole.
 
+use std::collections::BTreeSet;
+
 use jm_plan::Outputs;
 use jm_step::{Effect, Grade, StepId};
 
-use super::{DryRun, DryStatus, DryStep, DryVerdict, TargetLook, Trial};
+use super::{DryRun, DryStatus, DryStep, DryVerdict, Expectation, TargetLook, Trial};
 use crate::guard::{self, DataLoss};
 use crate::payload::presentable;
 
@@ -29,7 +31,7 @@ impl Trial<'_> {
             },
             point_of_no_return: plan.point_of_no_return().cloned(),
             rto: plan.objectives().rto.map(|rto| rto.as_secs()),
-            expected: self.expected(),
+            expected: self.expected(&steps),
             data_loss: loss,
             refusals: self.refusals,
             targets,
@@ -73,15 +75,11 @@ impl Trial<'_> {
         guard::data_loss(&self.run.plan, output, jm_step::clock::now())
     }
 
-    fn expected(&self) -> Option<u64> {
-        let known = &self.run.options.expected;
-        if known.is_empty() {
-            return None;
-        }
-        let path = self
-            .run
-            .plan
-            .critical_path(|step| known.get(&step.id).copied().unwrap_or_default());
-        Some(path.total.as_secs())
+    fn expected(&self, steps: &[DryStep]) -> Option<Expectation> {
+        let is_over =
+            |step: &&DryStep| matches!(step.status, DryStatus::Done | DryStatus::Skipped | DryStatus::Blocked);
+        let over: BTreeSet<&StepId> = steps.iter().filter(is_over).map(|step| &step.id).collect();
+        let history = &self.run.options.history;
+        history.expect(&self.run.plan, |step| !over.contains(step))
     }
 }

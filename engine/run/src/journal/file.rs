@@ -1,7 +1,7 @@
 //! The journal on disk: JSON Lines, one write and one sync for each batch, all by one thread.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -151,6 +151,17 @@ fn write_batches(
         if outbox.send((batch, result)).is_err() || failed {
             return;
         }
+    }
+}
+
+/// The first record of a journal, without the rest; nothing where it cannot be read.
+pub(crate) fn first(path: &Path) -> Option<Record> {
+    let mut line = Vec::new();
+    let mut file = BufReader::new(File::open(path).ok()?.take(super::MAX_RECORD as u64));
+    file.read_until(b'\n', &mut line).ok()?;
+    match decode(line.strip_suffix(b"\n")?) {
+        Line::Whole(record) => Some(*record),
+        Line::Bad | Line::Strange(_) => None,
     }
 }
 

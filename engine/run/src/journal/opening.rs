@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use jm_step::{ArtefactRef, RunInfo};
+use jm_step::{ArtefactRef, RunInfo, StepError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::files::RunFiles;
+use crate::payload;
+
 /// The journal's format that this jm writes. Another major cannot be read; a newer minor may hold kinds that cannot.
-pub const FORMAT: Format = Format { major: 1, minor: 0 };
+pub const FORMAT: Format = Format { major: 1, minor: 1 };
 
 /// A version of the journal's format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -28,8 +31,15 @@ pub struct Opened {
     pub run: RunInfo,
     /// Digest of the plan's text.
     pub plan: String,
-    /// The inputs by name, without the secret ones.
+    /// The plan's file, where it came from one, as an absolute path. Since format 1.1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The inputs by name, without the secret ones; `null` where they are too large for a record. Read them with
+    /// [`Opened::all_inputs`].
     pub inputs: Value,
+    /// Where the inputs are, where they are too large for a record. Since format 1.1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs_artefact: Option<ArtefactRef>,
     /// Where the secret inputs come from.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, SecretReference>,
@@ -41,6 +51,28 @@ pub struct Opened {
     pub jm: String,
     /// Who started it, such as `ada@bastion`.
     pub by: String,
+}
+
+impl Opened {
+    /// The inputs by name, without the secret ones, wherever they are.
+    pub fn all_inputs(&self, files: &dyn RunFiles) -> Result<Value, StepError> {
+        match &self.inputs_artefact {
+            Some(artefact) => payload::load(files, &Payload::Artefact(artefact.clone())),
+            None => Ok(self.inputs.clone()),
+        }
+    }
+
+    /// The same, small enough for a record: large inputs become an artefact, which is on disk when this returns.
+    pub(crate) fn fitting(mut self, files: &dyn RunFiles) -> Result<Self, StepError> {
+        let text = self.inputs.to_string();
+        if text.len() > payload::INLINE {
+            let kept = files.put("inputs", text.as_bytes());
+            let cannot = |error| StepError::failed("cannot keep the inputs in the run's directory").source(error);
+            self.inputs_artefact = Some(kept.map_err(cannot)?);
+            self.inputs = Value::Null;
+        }
+        Ok(self)
+    }
 }
 
 /// A secret input: where to read it again, and how to notice that another value stands there now.
