@@ -10,6 +10,25 @@ use crate::environment::{World, journal, of_kind, said};
 
 /// The database is lost and comes back; everything else is as it was.
 fn recovers(world: &World) -> Result<()> {
+    for statement in [
+        "ALTER DATABASE journeyman_prod SET work_mem TO '9MB'",
+        "ALTER DATABASE journeyman_prod SET app.mode TO 'of the canary'",
+        "ALTER DATABASE journeyman_prod CONNECTION LIMIT 40",
+        "GRANT CREATE ON DATABASE journeyman_prod TO pg_monitor",
+        "COMMENT ON DATABASE journeyman_prod IS 'of Journeyman'",
+    ] {
+        world.query("postgres", statement)?;
+    }
+    let belongings = || {
+        world.query(
+            "postgres",
+            "SELECT datconnlimit, pg_get_userbyid(datdba), shobj_description(oid, 'pg_database'),
+                (SELECT string_agg(acl::text, ' ' ORDER BY acl::text) FROM unnest(datacl) acl),
+                (SELECT setconfig FROM pg_db_role_setting WHERE setdatabase = oid)
+            FROM pg_database WHERE datname = 'journeyman_prod'",
+        )
+    };
+    let name_has = belongings()?;
     world.back_up()?;
     let before = world.fingerprint()?;
     world.lose_database()?;
@@ -21,6 +40,7 @@ fn recovers(world: &World) -> Result<()> {
         "{text}"
     );
     ensure!(world.fingerprint()? == before, "the data is not what it was");
+    ensure!(belongings()? == name_has, "{:?} was {name_has:?}", belongings()?);
     ensure!(
         world.ready_replicas()? == REPLICAS,
         "the application has other replicas than before"

@@ -10,6 +10,7 @@ use jm_step::{Connection, StepError, StepId};
 
 use crate::archive::{Expected, Meter, prove};
 use crate::backups::{Backups, BackupsReader};
+use crate::belongings::KeptBelongings;
 use crate::catalogue::{BackupCopy, BackupRef, Catalogue, Entry, Status};
 use crate::flow::Failure;
 use crate::key::KeyId;
@@ -216,6 +217,7 @@ impl Making<'_> {
     async fn make(&self, catalogue: &Catalogue) -> Result<Created, StepError> {
         let database = existing(self.postgres.reader(), &self.request.database).await?;
         let name = self.free_name(catalogue)?;
+        let belongings = self.belongings().await?;
         let (locations, mut failures) = self.usable_locations(catalogue, &database).await?;
         let (clock, began) = (jm_step::clock::now(), Instant::now());
         let (stored, totals, inventory) = Box::pin(self.dump(&name, &locations)).await?;
@@ -239,6 +241,7 @@ impl Making<'_> {
             parameters: pipeline::content_parameters(self.request),
             roles: source::roles(self.postgres.reader(), &self.request.database).await?,
             inventory,
+            belongings,
             system_identifier: self.server.system_identifier.clone(),
             ctype: Some(database.ctype),
             seconds: Seconds {
@@ -251,6 +254,17 @@ impl Making<'_> {
             jm: env!("CARGO_PKG_VERSION").to_owned(),
         };
         self.commit(manifest, copies, failures).await
+    }
+
+    /// What is in no dump.
+    async fn belongings(&self) -> Result<Option<KeptBelongings>, StepError> {
+        let reader = self.postgres.reader();
+        match reader.belongings(&self.request.database).await? {
+            Some(all) => KeptBelongings::seal(all, self.backups.keys().passphrase())
+                .await
+                .map(Some),
+            None => Ok(None),
+        }
     }
 
     /// A name that no location has.

@@ -15,6 +15,7 @@
 
 mod archive;
 mod backups;
+mod belongings;
 mod catalogue;
 mod config;
 mod create;
@@ -35,6 +36,7 @@ mod source;
 mod tools;
 
 pub use backups::{Backups, BackupsReader};
+pub use belongings::KeptBelongings;
 pub use catalogue::{BackupCopy, BackupRef, Catalogue, Entry, Status};
 pub use config::{Config, S3Config};
 pub use create::{CreateRequest, Created, check_label};

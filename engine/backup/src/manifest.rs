@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::belongings::KeptBelongings;
 use crate::key::{KeyId, KeyRing};
 use crate::name::{BackupName, DumpFormat};
 
@@ -109,6 +110,9 @@ pub struct Manifest {
     pub roles: Vec<String>,
     /// What the database held in the same snapshot.
     pub inventory: Inventory,
+    /// What belongs to the database's name and is in no dump. Backups made before this was kept have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub belongings: Option<KeptBelongings>,
     /// The server's system identifier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system_identifier: Option<String>,
@@ -246,6 +250,7 @@ pub(crate) mod tests {
             parameters: vec!["--format=custom".to_owned()],
             roles: vec!["jm".to_owned()],
             inventory: serde_json::from_value(inventory).expect("inventory"),
+            belongings: None,
             system_identifier: None,
             ctype: None,
             seconds: Seconds::default(),

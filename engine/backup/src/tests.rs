@@ -1,5 +1,6 @@
 //! The whole pipeline against a real PostgreSQL, a real gpg, and real stores.
 
+mod belongings;
 mod create;
 mod faults;
 mod in_place;

@@ -1,11 +1,12 @@
 //! Restoring into a database beside the one that is meant.
 
 use jm_client_postgres::quote::{ident, literal};
-use jm_client_postgres::{DatabaseFacts, Postgres};
+use jm_client_postgres::{COPY_MARK, DatabaseFacts, Postgres};
 use jm_step::{Connection, RunId, StepError, StepId};
 
 use super::{Restored, Restoring};
 use crate::archive::{Meter, Unpacked};
+use crate::belongings;
 use crate::catalogue::BackupCopy;
 use crate::flow::Failure;
 use crate::manifest::sha256;
@@ -14,7 +15,6 @@ use crate::observer::watched;
 /// The most that PostgreSQL lets a name have, in bytes.
 const LONGEST_NAME: usize = 63;
 const MARK: &str = "_jmr_";
-const COMPLETE: &str = "restored by jm";
 
 /// What a restore aside has left on the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,13 +55,16 @@ impl AsideState {
 }
 
 /// What is written on a copy that is whole.
-fn comment(backup: &str, deed: &str, bytes: u64) -> String {
-    format!("{COMPLETE} from {backup}: {bytes} bytes, deed {deed}")
+fn comment(backup: &str, deed: &str, bytes: u64, later: Option<&str>) -> String {
+    let later = later.map(|later| format!("\n{later}")).unwrap_or_default();
+    format!("{COPY_MARK} from {backup}: {bytes} bytes, deed {deed}{later}")
 }
 
 fn completed(comment: &str, deed: &str) -> Option<u64> {
     let rest = comment
-        .strip_prefix(COMPLETE)?
+        .lines()
+        .next()?
+        .strip_prefix(COPY_MARK)?
         .strip_suffix(&format!(", deed {deed}"))?;
     rest.strip_suffix(" bytes")?.rsplit_once(": ")?.1.parse().ok()
 }
@@ -152,10 +155,43 @@ impl Restoring<'_> {
         Ok(inside.finish().0)
     }
 
+    /// Gives the copy what the lost database had besides its data; tells the comment that it had. Where the database is
+    /// still there, the copy gets that when it takes its place.
+    async fn bring_back(&self, name: &str) -> Result<Option<String>, StepError> {
+        let kept = self.entry.manifest().and_then(|manifest| manifest.belongings.as_ref());
+        let is_there = self
+            .postgres
+            .reader()
+            .find_database(&self.request.database)
+            .await?
+            .is_some();
+        let Some(kept) = kept.filter(|_| !is_there) else {
+            return Ok(None);
+        };
+        let wanted = kept.open(self.backups.keys().passphrase()).await?;
+        let comment = wanted.comment.clone();
+        let step = &self.request.step;
+        let refused = belongings::give(self.postgres, name, wanted, self.without_owners(), step).await?;
+        if !refused.is_empty() {
+            let reason = format!(
+                "the restored copy did not get what the database had: {}",
+                refused.join(", ")
+            );
+            self.observer.degraded(reason).await?;
+        }
+        Ok(comment)
+    }
+
     /// From here on the copy is whole, and says so.
     async fn finish(&self, name: &str, bytes: u64) -> Result<Restored, StepError> {
+        let later = self.bring_back(name).await?;
         let session = self.postgres.maintenance(Some(&self.request.step)).await?;
-        let text = comment(self.request.backup.as_str(), &self.request.idempotency_key, bytes);
+        let text = comment(
+            self.request.backup.as_str(),
+            &self.request.idempotency_key,
+            bytes,
+            later.as_deref(),
+        );
         session
             .batch(&format!("COMMENT ON DATABASE {} IS {}", ident(name), literal(&text)))
             .await?;
@@ -176,8 +212,12 @@ mod tests {
 
     #[test]
     fn a_comment_tells_whose_copy_it_is() {
-        let text = comment("journeyman_backup_20240115_020000.dump.gpg", "deed-1", 123);
+        let comment = |later| comment("journeyman_backup_20240115_020000.dump.gpg", "deed-1", 123, later);
+        let text = comment(None);
         assert_eq!(completed(&text, "deed-1"), Some(123));
+        let later = comment(Some("of\nthe database"));
+        assert_eq!(completed(&later, "deed-1"), Some(123));
+        assert_eq!(jm_client_postgres::comment_for_later(&later), Some("of\nthe database"));
         assert_eq!(completed(&text, "deed-2"), None);
         assert_eq!(completed("a database", "deed-1"), None);
     }

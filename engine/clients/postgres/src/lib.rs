@@ -3,6 +3,7 @@
 //! Addresses follow libpq: URLs and `key=value` strings, `PG*` variables, `~/.pgpass`, Unix sockets, several hosts. What
 //! is asked of a server runs with `search_path = pg_catalog`; readers run in read-only transactions.
 
+mod belongings;
 mod catalogue;
 mod child;
 mod config;
@@ -24,6 +25,7 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
+pub use belongings::{Belongings, COPY_MARK, Grant, Statement, comment_for_later};
 pub use catalogue::{DatabaseFacts, RoleSettings, ServerFacts, SessionFacts};
 pub use child::ChildEnvironment;
 pub use config::PostgresConfig;

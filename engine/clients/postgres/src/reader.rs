@@ -7,7 +7,9 @@ use jm_step::{StepError, StepErrorKind, StepId};
 use crate::session::{Purpose, ReadSession, Session};
 use crate::settings::Settings;
 use crate::snapshot::ExportedSnapshot;
-use crate::{CountMode, DatabaseFacts, Inventory, ServerFacts, SessionFacts, catalogue, inventory, snapshot};
+use crate::{
+    Belongings, CountMode, DatabaseFacts, Inventory, ServerFacts, SessionFacts, catalogue, inventory, snapshot,
+};
 
 /// Databases that every server has.
 const MAINTENANCE: &[&str] = &["postgres", "template1"];
@@ -66,6 +68,16 @@ impl Reader {
     /// What the catalogue says of a database, `None` where it does not exist.
     pub async fn find_database(&self, name: &str) -> Result<Option<DatabaseFacts>, StepError> {
         catalogue::database(&self.maintenance(None).await?, name).await
+    }
+
+    /// What belongs to the name of a database, `None` where it does not exist.
+    pub async fn belongings(&self, name: &str) -> Result<Option<Belongings>, StepError> {
+        let session = self.maintenance(None).await?;
+        let Some(facts) = catalogue::database(&session, name).await? else {
+            return Ok(None);
+        };
+        let grants = session.grants(facts.oid).await?;
+        Ok(Some(Belongings::new(&facts, grants)))
     }
 
     /// The sessions in a database, ours left out.

@@ -9,9 +9,9 @@ use super::{Plan, carry};
 /// Renames both, brings along what belongs to the name, lets sessions into both, and proves by their numbers that the
 /// right ones were renamed, before it commits.
 pub(super) async fn in_one_transaction(session: &Session, plan: &Plan) -> Result<(), StepError> {
-    let grants = carry::grants(session, plan.copy.oid, plan.output.old_oid).await?;
+    let both = carry::Both::of(session, &plan.copy, plan.old.as_ref()).await?;
     session.batch("BEGIN; SET LOCAL lock_timeout = '10s'").await?;
-    let prepared = prepare(session, plan, &grants).await;
+    let prepared = prepare(session, plan, &both).await;
     if let Err(error) = prepared {
         // Where the connection is gone the server rolls back by itself.
         drop(session.batch("ROLLBACK").await);
@@ -23,16 +23,14 @@ pub(super) async fn in_one_transaction(session: &Session, plan: &Plan) -> Result
     }
 }
 
-async fn prepare(session: &Session, plan: &Plan, grants: &carry::Grants) -> Result<(), StepError> {
+async fn prepare(session: &Session, plan: &Plan, both: &carry::Both) -> Result<(), StepError> {
     let to = &plan.output.database;
     if let (Some(old), Some(aside)) = (&plan.old, &plan.output.old_database) {
         rename(session, &old.name, aside).await?;
     }
     rename(session, &plan.copy.name, to).await?;
     prove(session, plan).await?;
-    if let Some(old) = &plan.old {
-        carry::over(session, to, &plan.copy, old, grants).await?;
-    }
+    carry::over(session, to, both).await?;
     let mut open = format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", ident(to));
     if let Some(aside) = &plan.output.old_database {
         // So that people can look into it; nobody who does not ask for it by its new name gets there.
