@@ -8,6 +8,8 @@
     reason = "tests start the binary, and read where its servers are"
 )]
 
+mod after;
+mod backups;
 mod crash;
 mod dry_run;
 mod environment;

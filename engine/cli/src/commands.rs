@@ -1,5 +1,6 @@
 //! The commands: one file each.
 
+mod backup;
 mod carry;
 mod completions;
 mod drill;
@@ -11,7 +12,7 @@ pub(crate) mod sandbox;
 mod schema;
 mod step;
 
-use crate::args::{Command, LockCommand, PlanCommand, RunCommand, SandboxCommand, StepCommand};
+use crate::args::{BackupCommand, Command, LockCommand, PlanCommand, RunCommand, SandboxCommand, StepCommand};
 use crate::exit::{CommandError, Exit};
 use crate::ui::Ui;
 
@@ -43,6 +44,7 @@ fn carry_out(command: Command, ui: &Ui) -> Outcome {
             PlanCommand::List(args) => plan::list::list(&args, ui),
             PlanCommand::Show(args) => plan::show::show(&args, ui),
             PlanCommand::Graph(args) => plan::graph::graph(&args, ui),
+            PlanCommand::Diff(args) => plan::diff::diff(&args, ui),
             PlanCommand::Run(args) => plan::run::run(&args, ui),
             PlanCommand::Resume(args) => plan::resume::resume(&args, ui),
         },
@@ -51,12 +53,19 @@ fn carry_out(command: Command, ui: &Ui) -> Outcome {
             RunCommand::Show(args) => run::show::show(&args, ui),
             RunCommand::Watch(args) => run::watch::watch(&args, ui),
             RunCommand::Logs(args) => run::logs::logs(&args, ui),
+            RunCommand::Report(args) => run::report::report(&args, ui),
             word => run::operator::say(&word, ui),
         },
         Command::Step(command) => match command {
             StepCommand::List(args) => step::list::list(&args, ui),
             StepCommand::Show(args) => step::show::show(&args, ui),
             StepCommand::Run(args) => step::run::run(&args, ui),
+        },
+        Command::Backup(command) => match command {
+            BackupCommand::List(args) => backup::list::list(&args, ui),
+            BackupCommand::Show(args) => backup::show::show(&args, ui),
+            BackupCommand::Verify(args) => backup::verify::verify(&args, ui),
+            BackupCommand::Decrypt(args) => backup::decrypt::decrypt(&args, ui),
         },
         Command::Schema(args) => schema::schema(&args, ui),
         Command::Drill(args) => drill::drill(&args, ui),

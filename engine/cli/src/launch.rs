@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use indicatif::MultiProgress;
 use jm_plan::{Arguments, Mode, Plan, TargetsDocument};
-use jm_run::journal::Opened;
-use jm_run::{Options, Record, RecordKind, Reporter, Run, RunDir, StateDir, Stop};
+use jm_run::journal::{JournalError, Opened};
+use jm_run::{History, Options, Record, RecordKind, Reporter, Run, RunDir, RunFiles, StateDir, Stop};
 use jm_step::process::Supervisor;
-use jm_step::{Environment, Registry, RunInfo, Secret, Secrets, StepId};
+use jm_step::{Environment, Registry, RunInfo, Secret, Secrets, StepError, StepId};
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, watch};
 
@@ -85,6 +85,21 @@ pub(crate) fn assemble_offline(
     Ok(run)
 }
 
+/// Lets a dry run know how long the plan's steps took in earlier runs. Looking makes nothing: no state, no history.
+pub(crate) fn remember(run: &mut Run) -> Result<(), CommandError> {
+    run.options.history = history(&run.plan, &run.targets_name)?;
+    Ok(())
+}
+
+/// How long the steps of a plan took in earlier runs of this machine.
+pub(crate) fn history(plan: &Plan, targets: &str) -> Result<History, CommandError> {
+    if !environment::state_dir().is_some_and(|path| path.join("runs").is_dir()) {
+        return Ok(History::default());
+    }
+    let unreadable = |error: JournalError| CommandError::state("earlier runs cannot be read").cause(&error);
+    History::of(&state()?, plan.name(), targets).map_err(unreadable)
+}
+
 /// The plan that a run was opened with, from its directory; the targets file does not matter for looking at it.
 pub(crate) fn plan_of(directory: &RunDir, records: &[Record], ui: &Ui) -> Result<Plan, CommandError> {
     let registry = crate::providers::registry();
@@ -93,7 +108,7 @@ pub(crate) fn plan_of(directory: &RunDir, records: &[Record], ui: &Ui) -> Result
         .map_err(|error| CommandError::state("the run's plan cannot be read").cause(&error))?;
     let source = Source::of("the run's plan", &text, None)?;
     let inputs = match records.first().map(|record| &record.kind) {
-        Some(RecordKind::RunOpened(opened)) => all_inputs(opened),
+        Some(RecordKind::RunOpened(opened)) => all_inputs(opened, directory)?,
         _ => Map::new(),
     };
     source.compile(
@@ -105,15 +120,17 @@ pub(crate) fn plan_of(directory: &RunDir, records: &[Record], ui: &Ui) -> Result
 }
 
 /// All inputs of a run, secret ones as the references that they were given as.
-pub(crate) fn all_inputs(opened: &Opened) -> Map<String, Value> {
-    let mut inputs = opened.inputs.as_object().cloned().unwrap_or_default();
+pub(crate) fn all_inputs(opened: &Opened, files: &dyn RunFiles) -> Result<Map<String, Value>, CommandError> {
+    let lost = |error: StepError| CommandError::state("the inputs of the run cannot be read").cause(&error);
+    let inputs = opened.all_inputs(files).map_err(lost)?;
+    let mut inputs = inputs.as_object().cloned().unwrap_or_default();
     inputs.extend(
         opened
             .secrets
             .iter()
             .map(|(name, secret)| (name.clone(), Value::from(secret.from.as_str()))),
     );
-    inputs
+    Ok(inputs)
 }
 
 /// The supervisor that ends the run's children when this jm is gone.

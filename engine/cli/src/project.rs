@@ -28,6 +28,43 @@ pub(crate) fn read(path: &Path) -> Result<String, CommandError> {
     std::fs::read_to_string(path).map_err(cannot)
 }
 
+/// A path as people at this place write it: from the working directory, where it lies below.
+pub(crate) fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().ok();
+    let below = here.and_then(|here| path.strip_prefix(here).ok().map(Path::to_path_buf));
+    below.as_deref().unwrap_or(path).display().to_string()
+}
+
+/// A path that means the same wherever it is read.
+pub(crate) fn absolute(path: &Path) -> Result<String, CommandError> {
+    let path = std::path::absolute(path)
+        .map_err(|error| CommandError::usage(format!("cannot find {}", path.display())).cause(&error))?;
+    Ok(path.display().to_string())
+}
+
+/// Writes a file that only its owner can read: all of it, or what was there before.
+pub(crate) fn write(path: &Path, content: &str) -> Result<(), CommandError> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let cannot = |error: std::io::Error| CommandError::usage(format!("cannot write {}: {error}", path.display()));
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(format!(".{}", std::process::id()));
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&unfinished);
+    let mut file = file.map_err(cannot)?;
+    let written = file
+        .write_all(content.as_bytes())
+        .and_then(|()| file.sync_all())
+        .and_then(|()| std::fs::rename(&unfinished, path));
+    written.map_err(|error| {
+        drop(std::fs::remove_file(&unfinished));
+        cannot(error)
+    })
+}
+
 /// The targets file for a plan: the one that is named, else `targets.yaml` beside the plan, where it is there.
 pub(crate) fn targets_for(plan: &Path, named: Option<&Path>) -> Option<PathBuf> {
     let beside = || Some(plan.with_file_name(TARGETS)).filter(|file| file.is_file());

@@ -4,6 +4,7 @@ pub(crate) mod dry_run;
 pub(crate) mod findings;
 pub(crate) mod json;
 pub(crate) mod lines;
+pub(crate) mod post_mortem;
 pub(crate) mod summary;
 pub(crate) mod table;
 pub(crate) mod terminal;

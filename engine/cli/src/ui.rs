@@ -140,6 +140,13 @@ impl Ui {
     }
 }
 
+impl Ui {
+    /// Columns for text that is broken between words: as wide as it likes where no terminal would break it.
+    pub(crate) fn room(&self) -> usize {
+        if self.moving { self.width() } else { usize::MAX }
+    }
+}
+
 /// A reader that has gone away (`jm run list | head -1`) is no failure of ours.
 fn write_line(to: &mut dyn Write, line: &str) {
     drop(writeln!(to, "{line}").and_then(|()| to.flush()));

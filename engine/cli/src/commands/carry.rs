@@ -1,15 +1,39 @@
 //! Carrying a run out, or trying it dry: the one way that `jm plan run`, `jm plan resume` and `jm step run` share.
 
 use jm_run::journal::FileJournal;
-use jm_run::{Record, Run, RunDir, RunError, RunStatus};
+use jm_run::{DryRun, Record, Run, RunDir, RunError, RunStatus};
+use serde_json::{Map, Value};
 
 use crate::args::{DryRunFormat, RunOptions};
 use crate::commands::run as run_commands;
 use crate::commands::{Outcome, block_on};
 use crate::exit::{CommandError, Exit};
+use crate::report::post_mortem::PostMortem;
 use crate::report::{dry_run as shown, summary, terminal};
 use crate::ui::Ui;
 use crate::{launch, signals};
+
+/// The report that a run leaves in its directory.
+const REPORT: &str = "report.md";
+
+/// How the end of a run, or a dry run, is told.
+pub(super) struct Telling<'a> {
+    pub(super) options: &'a RunOptions,
+    pub(super) format: DryRunFormat,
+    /// What the JSON document says besides.
+    pub(super) besides: Map<String, Value>,
+}
+
+impl<'a> Telling<'a> {
+    /// Nothing besides.
+    pub(super) fn of(options: &'a RunOptions, format: DryRunFormat) -> Self {
+        Self {
+            options,
+            format,
+            besides: Map::new(),
+        }
+    }
+}
 
 /// Carries a run out to its end, or until it stops or waits, and sums it up.
 pub(super) async fn run(
@@ -17,8 +41,7 @@ pub(super) async fn run(
     directory: &RunDir,
     prior: &[Record],
     journal: &mut FileJournal,
-    options: &RunOptions,
-    json: bool,
+    telling: &Telling<'_>,
     ui: &Ui,
 ) -> Outcome {
     let screen = terminal::screen();
@@ -26,18 +49,31 @@ pub(super) async fn run(
     let signals =
         signals::listen().map_err(|error| CommandError::new(Exit::Bug, "cannot listen for signals").cause(&error))?;
     run.stop = launch::heed(signals);
-    let mut reporter = launch::reporter(&run, options.events.as_ref(), &screen, launch::taken(prior), ui)?;
+    let events = telling.options.events.as_ref();
+    let mut reporter = launch::reporter(&run, events, &screen, launch::taken(prior), ui)?;
     let ended = jm_run::run(&run, prior, journal, &mut reporter).await;
     drop(reporter);
     let status = ended.map_err(failed)?;
     let records = directory.read().map_err(run_commands::unusable)?.records;
     let summary = summary::of(&run.plan, &records, directory)?;
-    if json {
-        ui.out(summary.to_json());
+    leave_report(&run, &records, directory, &summary, ui);
+    if telling.format == DryRunFormat::Json {
+        ui.out(summary.to_json(&telling.besides));
     } else {
         summary.print(ui);
     }
     Ok(exit(status, &summary))
+}
+
+/// The run is over, and a report that cannot be written does not change how.
+fn leave_report(run: &Run, records: &[Record], directory: &RunDir, summary: &summary::Summary, ui: &Ui) {
+    let written = PostMortem::of(&run.plan, records, summary.facts().clone(), directory).and_then(|report| {
+        let kept = directory.keep(REPORT, report.markdown().as_bytes());
+        kept.map_err(run_commands::unusable)
+    });
+    if let Err(error) = written {
+        ui.warn(format!("the report was not written: {}", error.message));
+    }
 }
 
 /// A run that is done and missed an objective is not as it should be.
@@ -49,11 +85,16 @@ fn exit(status: RunStatus, summary: &summary::Summary) -> Exit {
     }
 }
 
-/// Shows what a run would do, or go on to do.
-pub(super) fn dry_run(run: &mut Run, prior: &[Record], format: DryRunFormat, ui: &Ui) -> Outcome {
+/// Asks what a run would do, or go on to do.
+pub(super) fn try_dry(run: &Run, prior: &[Record]) -> Result<DryRun, CommandError> {
     // Sessions of a dry run start programs only to ask for their versions; they end with their handles.
-    let result = block_on(jm_run::dry_run(run, prior, &mut jm_run::Silent))?.map_err(failed)?;
-    shown::print(&result, &run.plan, format, ui);
+    block_on(jm_run::dry_run(run, prior, &mut jm_run::Silent))?.map_err(failed)
+}
+
+/// Shows what a run would do, or go on to do.
+pub(super) fn dry_run(run: &Run, prior: &[Record], telling: &Telling<'_>, ui: &Ui) -> Outcome {
+    let result = try_dry(run, prior)?;
+    shown::print(&result, &run.plan, telling.format, &telling.besides, ui);
     Ok(shown::exit(&result))
 }
 

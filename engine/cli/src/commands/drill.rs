@@ -94,7 +94,7 @@ fn plan_words(args: &DrillArgs, ui: &Ui) -> Result<Vec<String>, CommandError> {
     let mut words = vec![
         "plan".to_owned(),
         "run".to_owned(),
-        absolute(&args.plan)?,
+        project::absolute(&args.plan)?,
         "--drill".to_owned(),
         "--yes".to_owned(),
     ];
@@ -119,7 +119,7 @@ fn plan_words(args: &DrillArgs, ui: &Ui) -> Result<Vec<String>, CommandError> {
                 if file == Path::new("-") {
                     "-".to_owned()
                 } else {
-                    absolute(file)?
+                    project::absolute(file)?
                 },
             ]);
         }
@@ -139,7 +139,7 @@ fn plan_words(args: &DrillArgs, ui: &Ui) -> Result<Vec<String>, CommandError> {
 fn targets_words(args: &DrillArgs) -> Result<Vec<String>, CommandError> {
     let file = project::targets_for(&args.plan, args.bindings.targets.as_deref());
     file.map_or(Ok(Vec::new()), |file| {
-        Ok(vec!["--targets".to_owned(), absolute(&file)?])
+        Ok(vec!["--targets".to_owned(), project::absolute(&file)?])
     })
 }
 
@@ -188,10 +188,4 @@ fn heading(ui: &Ui, text: &str) {
 
 fn this_program() -> Result<std::path::PathBuf, CommandError> {
     std::env::current_exe().map_err(|error| CommandError::new(Exit::Bug, "jm cannot find itself").cause(&error))
-}
-
-fn absolute(path: &Path) -> Result<String, CommandError> {
-    let path = std::path::absolute(path)
-        .map_err(|error| CommandError::usage(format!("cannot find {}", path.display())).cause(&error))?;
-    Ok(path.display().to_string())
 }

@@ -3,6 +3,7 @@
 pub(super) mod list;
 pub(super) mod logs;
 pub(super) mod operator;
+pub(super) mod report;
 pub(super) mod show;
 pub(super) mod watch;
 

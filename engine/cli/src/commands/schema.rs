@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 
 use crate::args::SchemaArgs;
 use crate::commands::Outcome;
+use crate::commands::plan::saved::Saved;
 use crate::exit::{CommandError, Exit};
+use crate::report::post_mortem::PostMortem;
 use crate::ui::Ui;
 
 pub(super) fn schema(args: &SchemaArgs, ui: &Ui) -> Outcome {
@@ -36,6 +38,10 @@ fn all() -> BTreeMap<String, Value> {
         ("targets".to_owned(), jm_plan::schema::targets(&registry)),
         ("journal".to_owned(), jm_step::schema::of::<jm_run::Record>()),
         ("events".to_owned(), jm_step::schema::of::<jm_run::Event>()),
+        ("dry-run".to_owned(), jm_step::schema::of::<jm_run::DryRun>()),
+        ("summary".to_owned(), jm_step::schema::of::<jm_run::RunSummary>()),
+        ("report".to_owned(), jm_step::schema::of::<PostMortem>()),
+        ("saved-dry-run".to_owned(), jm_step::schema::of::<Saved>()),
     ]);
     for step_type in registry.step_types() {
         schemas.insert(format!("steps/{}", step_type.name()), of_step(step_type.as_ref()));

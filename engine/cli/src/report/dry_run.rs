@@ -4,9 +4,9 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use jm_plan::{Plan, duration as written, export};
-use jm_run::{DataLoss, DryRun, DryStatus, DryStep, DryVerdict};
+use jm_run::{DataLoss, DryRun, DryStatus, DryStep, DryVerdict, Expectation};
 use jm_step::{Action, Change, Effect, Grade};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::args::DryRunFormat;
 use crate::exit::Exit;
@@ -14,12 +14,13 @@ use crate::report::{table, time, words};
 use crate::ui::{Style, Ui};
 
 /// Prints a dry run.
-pub(crate) fn print(result: &DryRun, plan: &Plan, format: DryRunFormat, ui: &Ui) {
+pub(crate) fn print(result: &DryRun, plan: &Plan, format: DryRunFormat, besides: &Map<String, Value>, ui: &Ui) {
     match format {
         DryRunFormat::Human => human(result, ui),
         DryRunFormat::Json => {
             let mut document = json!(result);
             document["version"] = Value::from(1);
+            besides.iter().for_each(|(name, value)| document[name] = value.clone());
             ui.out(format!("{document:#}"));
         }
         DryRunFormat::Markdown => ui.out(markdown(result, plan).trim_end()),
@@ -122,7 +123,16 @@ fn of_step(step: &DryStep, column: usize, ui: &Ui) {
     } else {
         ""
     };
-    ui.out(format!("{word} {:<column$}  {may}{said}{irreversible}", step.id.as_str()).trim_end());
+    let expected = expected(step)
+        .map(|expected| format!(", about {expected}"))
+        .unwrap_or_default();
+    ui.out(
+        format!(
+            "{word} {:<column$}  {may}{said}{irreversible}{expected}",
+            step.id.as_str()
+        )
+        .trim_end(),
+    );
     let indent = " ".repeat(11);
     step.changes
         .iter()
@@ -145,6 +155,13 @@ fn of_step(step: &DryStep, column: usize, ui: &Ui) {
     }
 }
 
+/// How long a step that would run took before.
+fn expected(step: &DryStep) -> Option<String> {
+    let runs = !matches!(step.status, DryStatus::Done | DryStatus::Skipped | DryStatus::Blocked);
+    let seconds = step.expected.filter(|_| runs && step.grade != Grade::WouldFail)?;
+    Some(time::duration(Duration::from_secs_f64(seconds)))
+}
+
 /// A change as a diff on one line: `~ deployment/web {"replicas":3} -> {"replicas":0}`.
 fn one_line(change: &Change) -> String {
     let mark = match change.action {
@@ -164,25 +181,61 @@ fn one_line(change: &Change) -> String {
 }
 
 fn promises(result: &DryRun) -> Vec<String> {
-    let shown = |seconds: u64| written::show(Duration::from_secs(seconds));
     let mut lines = Vec::new();
-    if let Some(rto) = result.rto {
-        let expected = result.expected.map_or_else(
-            || "no earlier run tells how long it takes".to_owned(),
-            |expected| {
-                format!(
-                    "expected {}{}",
-                    shown(expected),
-                    if expected > rto { ", over it" } else { "" }
-                )
-            },
-        );
-        lines.push(format!("RTO {}: {expected}", shown(rto)));
+    if result.rto.is_some() || result.expected.is_some() {
+        lines.push(recovery_time(result));
     }
     if let Some(loss) = &result.data_loss {
         lines.push(lost(loss));
     }
     lines
+}
+
+/// What is promised and what is expected: `RTO 30m: expected 4m12s along find, restore, switch (median of 3 runs)`.
+fn recovery_time(result: &DryRun) -> String {
+    let promised = result.rto.map_or_else(
+        || "no RTO".to_owned(),
+        |rto| format!("RTO {}", written::show(Duration::from_secs(rto))),
+    );
+    let Some(expected) = &result.expected else {
+        return format!("{promised}: how long it takes is not known, for no earlier run was completed");
+    };
+    #[expect(clippy::cast_precision_loss, reason = "an RTO has fewer than 2^52 seconds")]
+    let over = result.rto.is_some_and(|rto| expected.seconds > rto as f64);
+    format!(
+        "{promised}: {}{}",
+        expectation(expected),
+        if over { ", MORE THAN PROMISED" } else { "" }
+    )
+}
+
+/// How long a run is expected to take, and what that is known from.
+pub(crate) fn expectation(expected: &Expectation) -> String {
+    let names = |steps: &[jm_step::StepId]| steps.iter().map(jm_step::StepId::as_str).collect::<Vec<_>>().join(", ");
+    let at_least = if expected.not_known.is_empty() { "" } else { "at least " };
+    let along = if expected.path.is_empty() {
+        String::new()
+    } else {
+        format!(" along {}", names(&expected.path))
+    };
+    let runs = match expected.runs {
+        1 => "1 earlier run".to_owned(),
+        runs => format!("the median of {runs} earlier runs"),
+    };
+    let elsewhere = if expected.other_targets {
+        " on other targets"
+    } else {
+        ""
+    };
+    let not_known = if expected.not_known.is_empty() {
+        String::new()
+    } else {
+        format!("; not known of {}", names(&expected.not_known))
+    };
+    format!(
+        "expected {at_least}{}{along} (from {runs}{elsewhere}{not_known})",
+        time::duration(Duration::from_secs_f64(expected.seconds))
+    )
 }
 
 fn lost(loss: &DataLoss) -> String {
@@ -258,6 +311,9 @@ fn markdown(result: &DryRun, plan: &Plan) -> String {
             "- RPO {objective}: {}",
             if loss.is_missed() { "**missed**" } else { "met" }
         ));
+    }
+    if result.rto.is_some() || result.expected.is_some() {
+        line(format!("- {}", escape(&recovery_time(result))));
     }
     if let Some(step) = &result.point_of_no_return {
         line(format!("- point of no return: `{step}`"));

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use jm_plan::{Plan, duration as written};
 use jm_run::journal::Why;
-use jm_run::{Record, RunDir, RunState, RunStatus, RunSummary, StepState, StepSummary};
+use jm_run::{Record, RunDir, RunStatus, RunSummary, StepSummary};
 use jm_step::StepId;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::exit::CommandError;
 use crate::report::{table, time, words};
@@ -18,7 +18,6 @@ const BAR: usize = 20;
 /// A run summed up, and what goes on from there.
 pub(crate) struct Summary {
     run: RunSummary,
-    waits: Vec<(StepId, Why)>,
     logs: Vec<(StepId, String)>,
     contacts: Vec<String>,
     plan: String,
@@ -28,11 +27,6 @@ pub(crate) struct Summary {
 pub(crate) fn of(plan: &Plan, records: &[Record], directory: &RunDir) -> Result<Summary, CommandError> {
     let broken = |error| CommandError::state("the journal does not hang together").cause(&error);
     let run = jm_run::summarize(plan, records, directory, jm_step::clock::now()).map_err(broken)?;
-    let state = RunState::replay(records).map_err(broken)?;
-    let waits = state.steps().iter().filter_map(|entry| match &entry.state {
-        StepState::Awaiting { why } => Some((entry.id.clone(), (**why).clone())),
-        _ => None,
-    });
     let logs = run.steps.iter().filter_map(|step| {
         let path = directory.log_path(&step.id, step.attempts);
         path.metadata()
@@ -40,7 +34,6 @@ pub(crate) fn of(plan: &Plan, records: &[Record], directory: &RunDir) -> Result<
             .then(|| (step.id.clone(), path.display().to_string()))
     });
     Ok(Summary {
-        waits: waits.collect(),
         logs: logs.collect(),
         contacts: plan.contacts().to_vec(),
         plan: plan.name().to_owned(),
@@ -60,11 +53,24 @@ impl Summary {
     }
 
     /// The summary as one JSON document.
-    pub(crate) fn to_json(&self) -> String {
+    pub(crate) fn to_json(&self, besides: &Map<String, Value>) -> String {
         let mut document = json!(self.run);
         document["version"] = Value::from(1);
         document["resume"] = json!(self.resume());
+        besides.iter().for_each(|(name, value)| document[name] = value.clone());
         format!("{document:#}")
+    }
+
+    /// What the summary is made of.
+    pub(crate) fn facts(&self) -> &RunSummary {
+        &self.run
+    }
+
+    fn waits(&self) -> impl Iterator<Item = (&StepId, &Why)> {
+        self.run
+            .steps
+            .iter()
+            .filter_map(|step| Some((&step.id, step.waits.as_ref()?)))
     }
 
     fn resume(&self) -> Option<String> {
@@ -83,7 +89,7 @@ impl Summary {
             .iter()
             .filter(|step| step.status == "failed")
             .for_each(|step| self.failure(step, ui));
-        self.waits.iter().for_each(|(step, why)| self.wait(step, why, ui));
+        self.waits().for_each(|(step, why)| self.wait(step, why, ui));
         for step in &self.run.steps {
             for reason in &step.degraded {
                 ui.out(format!(
@@ -95,17 +101,18 @@ impl Summary {
         }
         self.promises(ui);
         self.times(ui);
-        if let (Some(resume), true) = (self.resume(), self.waits.is_empty()) {
+        if let (Some(resume), true) = (self.resume(), self.waits().next().is_none()) {
             ui.say("");
             let first = if self.run.status == RunStatus::Failed {
                 "mend the cause, then "
             } else {
                 ""
             };
-            ui.say(format!(
+            let next = format!(
                 "next: {first}`{resume}`; `jm run show {}` tells more",
                 self.run.run.id.short()
-            ));
+            );
+            ui.say_all(&table::wrap(&next, ui.room()));
         }
     }
 
@@ -133,26 +140,29 @@ impl Summary {
 
     fn failure(&self, step: &StepSummary, ui: &Ui) {
         let Some(error) = &step.error else { return };
-        let lines = words::error(ui, error);
-        ui.out(format!(
-            "  {} `{}`: {}",
-            ui.paint(Style::Red, "failed"),
-            step.id,
-            lines[0]
-        ));
-        lines[1..].iter().for_each(|line| ui.out(format!("         {line}")));
+        let mut lines = words::error(ui, error);
+        lines[0] = format!("`{}`: {}", step.id, lines[0]);
+        lines.extend(words::evidence(error));
         let log = self
             .logs
             .iter()
             .find(|(id, _)| *id == step.id)
             .map(|(_, path)| path.clone());
         for (name, text) in [("why", &step.why), ("runbook", &step.runbook), ("log", &log)] {
-            if let Some(text) = text {
-                ui.out(format!("         {name}: {text}"));
-            }
+            lines.extend(text.iter().map(|text| format!("{name}: {text}")));
         }
         if !self.contacts.is_empty() {
-            ui.out(format!("         call: {}", self.contacts.join(", ")));
+            lines.push(format!("call: {}", self.contacts.join(", ")));
+        }
+        let room = ui.room().saturating_sub(9);
+        let lines = lines.iter().flat_map(|line| table::wrap(line, room));
+        for (i, line) in lines.enumerate() {
+            let lead = if i == 0 {
+                ui.paint(Style::Red, "failed")
+            } else {
+                " ".repeat(6)
+            };
+            ui.out(format!("  {lead} {line}"));
         }
     }
 

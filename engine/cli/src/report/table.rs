@@ -47,6 +47,25 @@ pub(crate) fn shorten(text: &str, width: usize) -> String {
     format!("{}…", kept.trim_end())
 }
 
+/// The text in lines of at most so many columns, broken between words; a longer word, such as a path, stays whole.
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    for given in text.lines() {
+        let mut line = String::new();
+        for word in given.split(' ') {
+            if !line.is_empty() && length(&line) + 1 + length(word) > width {
+                lines.push(std::mem::take(&mut line));
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        lines.push(line);
+    }
+    lines
+}
+
 fn length(text: &str) -> usize {
     text.chars().count()
 }
@@ -64,6 +83,16 @@ mod tests {
         let lines = render(&["NAME", "WHAT"], &rows, 24);
         assert_eq!(lines, ["NAME    WHAT", "a       xxxxxxxxxxxxxxx…", "longer  y"]);
         assert!(lines.iter().all(|line| line.chars().count() <= 24));
+    }
+
+    #[test]
+    fn lines_break_between_words() {
+        assert_eq!(
+            wrap("mend the cause, then go on", 12),
+            ["mend the", "cause, then", "go on"]
+        );
+        assert_eq!(wrap("log: /a/long/path", 8), ["log:", "/a/long/path"]);
+        assert_eq!(wrap("one line", usize::MAX), ["one line"]);
     }
 
     #[test]

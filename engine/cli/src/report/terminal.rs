@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use jm_plan::Plan;
+use jm_plan::{Plan, duration as written};
 use jm_run::{Event, RecordKind, Reporter, RunState};
 use jm_step::{StepId, Unit};
 
@@ -135,8 +135,8 @@ impl Terminal {
     fn overall(&self) -> String {
         let elapsed = self.began.elapsed();
         let clock = match self.outline.rto {
-            Some(rto) if elapsed > rto => format!("{}, over the RTO of {}", time::ticking(elapsed), time::ticking(rto)),
-            Some(rto) => format!("{} of RTO {}", time::ticking(elapsed), time::ticking(rto)),
+            Some(rto) if elapsed > rto => format!("{}, over the RTO of {}", time::ticking(elapsed), written::show(rto)),
+            Some(rto) => format!("{} of RTO {}", time::ticking(elapsed), written::show(rto)),
             None => time::ticking(elapsed),
         };
         let next = match self.next.as_slice() {
@@ -189,14 +189,25 @@ fn rate(done: u64, total: Option<u64>, unit: Unit, elapsed: Duration) -> String 
     let pace = done / seconds;
     let left = total
         .filter(|total| *total > done)
-        .map(|total| Duration::from_secs((total - done) / pace.max(1)));
+        .map(|total| Duration::from_secs((total - done) / pace.max(1)))
+        .filter(|left| !left.is_zero());
     let left = left
         .map(|left| format!(", {} left", time::ticking(left)))
         .unwrap_or_default();
     format!(", {}/s{left}", time::bytes(pace))
 }
 
-fn line() -> ProgressBar {
+/// How far work on bytes is, how fast, and how long it will take.
+pub(crate) fn far(done: u64, total: Option<u64>, elapsed: Duration) -> String {
+    format!(
+        "{}{}",
+        amount(done, total, Unit::Bytes),
+        rate(done, total, Unit::Bytes, elapsed)
+    )
+}
+
+/// A line that says only what it is told.
+pub(crate) fn line() -> ProgressBar {
     let style = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::no_length().with_style(style)
 }

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 /// A duration in two units at most: `850ms`, `12.3s`, `4m05s`, `2h03m`, `5d04h`.
+///
+/// To the nearest millisecond first, as summaries keep it: one figure has one value wherever it is shown.
 pub(crate) fn duration(duration: Duration) -> String {
+    let duration = to_millis(duration);
     let seconds = duration.as_secs();
     match seconds {
         0 => format!("{}ms", duration.as_millis()),
@@ -12,6 +15,11 @@ pub(crate) fn duration(duration: Duration) -> String {
         3600..86_400 => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
         _ => format!("{}d{:02}h", seconds / 86_400, seconds % 86_400 / 3600),
     }
+}
+
+fn to_millis(duration: Duration) -> Duration {
+    let millis = (duration + Duration::from_micros(500)).as_millis();
+    Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }
 
 /// A duration that ticks: whole seconds, so that it does not flicker.
@@ -55,6 +63,9 @@ mod tests {
         ] {
             assert_eq!(duration(Duration::from_millis(millis)), shown);
         }
+        assert_eq!(duration(Duration::from_micros(5_500)), "6ms");
+        assert_eq!(duration(Duration::from_secs_f64(0.006)), "6ms");
+        assert_eq!(duration(Duration::from_micros(999_700)), "1.0s");
         assert_eq!(ticking(Duration::from_millis(900)), "0s");
         assert_eq!(ticking(Duration::from_millis(12_900)), "12s");
     }

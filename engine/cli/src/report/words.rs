@@ -4,10 +4,19 @@ use std::time::Duration;
 
 use jm_run::journal::{Then, Verdict, Why};
 use jm_run::{Record, RecordKind, RunState};
-use jm_step::{ErrorSummary, StepId};
+use jm_step::{Effect, ErrorSummary, StepId};
 
 use crate::report::time;
 use crate::ui::{Style, Ui};
+
+/// An effect in the words of people.
+pub(crate) fn effect(effect: Effect) -> &'static str {
+    match effect {
+        Effect::ReadOnly => "looks",
+        Effect::Reversible => "changes",
+        Effect::Irreversible => "irreversible",
+    }
+}
 
 /// The longest word of [`Line::word`].
 pub(crate) const WORD: usize = 8;
@@ -180,4 +189,24 @@ pub(crate) fn error(ui: &Ui, error: &ErrorSummary) -> Vec<String> {
             .map(|hint| format!("{} {hint}", ui.paint(Style::Yellow, "hint:"))),
     );
     lines
+}
+
+/// What was seen when something failed: the last lines of what a program said, and whatever else is told in text.
+pub(crate) fn evidence(error: &ErrorSummary) -> Vec<String> {
+    /// What does not fit on a screen is in the log.
+    const MOST: usize = 5;
+    let Some(evidence) = error.evidence.as_ref().and_then(serde_json::Value::as_object) else {
+        return Vec::new();
+    };
+    let texts = evidence
+        .values()
+        .filter_map(serde_json::Value::as_array)
+        .flat_map(|lines| {
+            let lines: Vec<&str> = lines.iter().filter_map(serde_json::Value::as_str).collect();
+            lines[lines.len().saturating_sub(MOST)..]
+                .iter()
+                .map(|line| format!("| {line}"))
+                .collect::<Vec<_>>()
+        });
+    texts.collect()
 }

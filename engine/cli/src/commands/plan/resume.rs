@@ -7,7 +7,9 @@ use jm_plan::{Arguments, Mode};
 use jm_run::journal::{self, FileJournal, Opened, Reading};
 use jm_run::{RunDir, RunState, StateDir};
 
-use crate::args::{DryRunFormat, ResumeArgs};
+use super::drift::Drift;
+use crate::args::ResumeArgs;
+use crate::commands::carry::Telling;
 use crate::commands::{Outcome, block_on, carry, run as run_commands};
 use crate::exit::{CommandError, Exit};
 use crate::project;
@@ -31,7 +33,7 @@ pub(in crate::commands) fn resume(args: &ResumeArgs, ui: &Ui) -> Outcome {
         &text,
         targets(args),
     )?;
-    let arguments = Arguments::from_journal(&source.document, &launch::all_inputs(&opened));
+    let arguments = Arguments::from_journal(&source.document, &launch::all_inputs(&opened, &directory)?);
     let plan = source.compile(&registry, &arguments, Mode::Run, ui)?;
     let mut run = launch::assemble(
         plan,
@@ -42,8 +44,14 @@ pub(in crate::commands) fn resume(args: &ResumeArgs, ui: &Ui) -> Outcome {
         ui,
     )?;
     run.files = Arc::new(directory.clone());
+    let mut telling = Telling::of(&args.options, args.format);
+    if let Some(drift) = Drift::of(&opened, &text) {
+        drift.say(directory.id().short(), ui);
+        telling.besides.insert("plan_file".to_owned(), drift.to_json());
+    }
     if args.dry_run {
-        return carry::dry_run(&mut run, &reading.records, args.format, ui);
+        launch::remember(&mut run)?;
+        return carry::dry_run(&run, &reading.records, &telling, ui);
     }
     let Some(journal) = journal.as_mut() else {
         return Err(CommandError::new(Exit::Bug, "the journal is not open"));
@@ -51,16 +59,7 @@ pub(in crate::commands) fn resume(args: &ResumeArgs, ui: &Ui) -> Outcome {
     ui.say(format!("resuming run {} of {}", directory.id(), opened.run.plan));
     run.lock = super::run::lock(&run, &state.locks())?;
     run.supervisor = launch::supervisor()?;
-    let json = args.format == DryRunFormat::Json;
-    block_on(carry::run(
-        run,
-        &directory,
-        &reading.records,
-        journal,
-        &args.options,
-        json,
-        ui,
-    ))?
+    block_on(carry::run(run, &directory, &reading.records, journal, &telling, ui))?
 }
 
 /// The run that is named, else the newest that has something left to do.

@@ -1,71 +1,87 @@
-//! `jm plan run`: a plan from its file to its end, or, with `--dry-run`, what it would do.
+//! `jm plan run`: a plan from its file to its end, or, with `--dry-run`, what it would do. A dry run that was saved is
+//! run as it was shown.
 
 use std::sync::Arc;
 
 use jm_plan::{Arguments, Mode, Plan};
+use jm_run::Run;
+use jm_run::TargetLock;
 use jm_run::journal::FileJournal;
 use jm_run::lock::Holder;
-use jm_run::{Run, TargetLock};
-use jm_step::{Effect, RunId, RunInfo};
+use jm_step::{Effect, Registry, RunId, RunInfo};
 
+use super::saved::Saved;
 use crate::args::{DryRunFormat, PlanRunArgs, RunOptions};
+use crate::commands::carry::Telling;
 use crate::commands::{Outcome, block_on, carry};
 use crate::exit::{CommandError, Exit};
+use crate::report::dry_run as shown;
 use crate::session::Source;
 use crate::ui::{Style, Ui};
-use crate::{environment, launch, person};
+use crate::{environment, launch, person, project};
 
 pub(in crate::commands) fn run(args: &PlanRunArgs, ui: &Ui) -> Outcome {
-    let registry = crate::providers::registry();
-    let source = Source::read(&args.plan, args.bindings.targets.as_deref())?;
-    let arguments = source.arguments(&args.bindings, ui)?;
-    begin(&source, &registry, &arguments, args, ui)
-}
-
-fn begin(source: &Source, registry: &jm_step::Registry, arguments: &Arguments, args: &PlanRunArgs, ui: &Ui) -> Outcome {
-    let plan = source.compile(registry, arguments, Mode::Run, ui)?;
-    if args.dry_run {
-        return preview(plan, source, registry, args, ui);
-    }
-    if args.format == DryRunFormat::Markdown {
+    if !args.dry_run && args.format == DryRunFormat::Markdown {
         return Err(CommandError::usage("`--format markdown` is for dry runs").hint("add `--dry-run`"));
     }
-    start(
-        plan,
-        source,
-        registry,
-        &args.options,
-        args.drill,
-        args.format == DryRunFormat::Json,
-        ui,
-    )
+    let registry = crate::providers::registry();
+    let telling = Telling::of(&args.options, args.format);
+    if let Some(saved) = Saved::find(&args.plan)? {
+        let run = saved.assemble(args, &registry, ui)?;
+        return if args.dry_run {
+            preview(run, args, &telling, ui)
+        } else {
+            start(run, &telling, ui)
+        };
+    }
+    let source = Source::read(&args.plan, args.bindings.targets.as_deref())?;
+    let arguments = source.arguments(&args.bindings, ui)?;
+    let run = assemble(&source, &arguments, args, &registry, ui)?;
+    if args.dry_run {
+        preview(run, args, &telling, ui)
+    } else {
+        start(run, &telling, ui)
+    }
 }
 
-fn preview(plan: Plan, source: &Source, registry: &jm_step::Registry, args: &PlanRunArgs, ui: &Ui) -> Outcome {
+fn assemble(
+    source: &Source,
+    arguments: &Arguments,
+    args: &PlanRunArgs,
+    registry: &Registry,
+    ui: &Ui,
+) -> Result<Run, CommandError> {
+    let plan = source.compile(registry, arguments, Mode::Run, ui)?;
     let info = info(&plan, args.drill);
+    let targets = source.targets.as_ref();
     let mut run = if args.offline {
-        launch::assemble_offline(plan, info, source.targets.as_ref(), &args.options)?
+        launch::assemble_offline(plan, info, targets, &args.options)?
     } else {
-        launch::assemble(plan, info, source.targets.as_ref(), registry, &args.options, ui)?
+        launch::assemble(plan, info, targets, registry, &args.options, ui)?
     };
+    run.file = Some(project::absolute(&args.plan)?);
     run.options.offline = args.offline;
-    carry::dry_run(&mut run, &[], args.format, ui)
+    Ok(run)
+}
+
+fn preview(mut run: Run, args: &PlanRunArgs, telling: &Telling<'_>, ui: &Ui) -> Outcome {
+    launch::remember(&mut run)?;
+    let result = carry::try_dry(&run, &[])?;
+    shown::print(&result, &run.plan, telling.format, &telling.besides, ui);
+    if let Some(file) = &args.out {
+        Saved::new(&run, &result, args)?.save(file)?;
+        ui.say(format!(
+            "saved in {0}: `jm plan run {0}` runs exactly this",
+            file.display()
+        ));
+    }
+    Ok(shown::exit(&result))
 }
 
 /// Runs a plan that is not in any journal yet.
-pub(in crate::commands) fn start(
-    plan: Plan,
-    source: &Source,
-    registry: &jm_step::Registry,
-    options: &RunOptions,
-    drill: bool,
-    json: bool,
-    ui: &Ui,
-) -> Outcome {
-    let info = info(&plan, drill);
-    let mut run = launch::assemble(plan, info, source.targets.as_ref(), registry, options, ui)?;
+pub(in crate::commands) fn start(mut run: Run, telling: &Telling<'_>, ui: &Ui) -> Outcome {
     announce(&run, ui);
-    agree(&run, options)?;
+    agree(&run, telling.options)?;
     let state = launch::state()?;
     run.lock = lock(&run, &state.locks())?;
     run.supervisor = launch::supervisor()?;
@@ -74,7 +90,7 @@ pub(in crate::commands) fn start(
         .map_err(super::super::run::unusable)?;
     let mut journal = FileJournal::create(directory.path()).map_err(super::super::run::unusable)?;
     run.files = Arc::new(directory.clone());
-    block_on(carry::run(run, &directory, &[], &mut journal, options, json, ui))?
+    block_on(carry::run(run, &directory, &[], &mut journal, telling, ui))?
 }
 
 /// The lock on the targets that the run acts on. A run that acts on none needs none.

@@ -1,13 +1,14 @@
 //! `jm plan show`: what a plan takes, does and promises.
 
 use jm_plan::{Arguments, InputSpec, Mode, Plan, PlannedStep, Spanned, duration};
-use jm_step::Effect;
+use jm_run::Expectation;
 use serde_json::{Value, json};
 
 use crate::args::{Format, ShowArgs};
 use crate::commands::Outcome;
-use crate::exit::Exit;
-use crate::report::table;
+use crate::exit::{CommandError, Exit};
+use crate::launch;
+use crate::report::{dry_run, table, words};
 use crate::session::Source;
 use crate::ui::{Style, Ui};
 
@@ -16,13 +17,23 @@ pub(in crate::commands) fn show(args: &ShowArgs, ui: &Ui) -> Outcome {
     let source = Source::read(&args.plan, args.targets.as_deref())?;
     let plan = source.compile(&registry, &Arguments::none(), Mode::Validate, ui)?;
     match args.format {
-        Format::Json => ui.out(format!("{:#}", document(&plan, &source))),
-        Format::Human => human(&plan, &source, ui),
+        Format::Json => ui.out(format!("{:#}", document(&plan, &source, expected(&plan, &source)?))),
+        Format::Human => human(&plan, &source, expected(&plan, &source)?, ui),
     }
     Ok(Exit::Done)
 }
 
-fn human(plan: &Plan, source: &Source, ui: &Ui) {
+/// How long it takes where all of it runs, by earlier runs.
+fn expected(plan: &Plan, source: &Source) -> Result<Option<Expectation>, CommandError> {
+    let targets = source
+        .targets
+        .as_ref()
+        .map(|targets| targets.name())
+        .unwrap_or_default();
+    Ok(launch::history(plan, targets)?.expect(plan, |_| true))
+}
+
+fn human(plan: &Plan, source: &Source, expected: Option<Expectation>, ui: &Ui) {
     ui.out(format!(
         "{}  {}",
         ui.paint(Style::Bold, plan.name()),
@@ -42,7 +53,12 @@ fn human(plan: &Plan, source: &Source, ui: &Ui) {
             ui.out(format!("  {name:<9} {}", duration::show(promise)));
         }
     }
-    ui.out(format!("  {:<9} {}", "contacts", plan.contacts().join(", ")));
+    if let Some(expected) = expected {
+        ui.out(format!("  {:<9} {}", "takes", dry_run::expectation(&expected)));
+    }
+    if !plan.contacts().is_empty() {
+        ui.out(format!("  {:<9} {}", "contacts", plan.contacts().join(", ")));
+    }
     if let Some(step) = plan.point_of_no_return() {
         ui.out(format!("  {:<9} `{step}` is the point of no return", "guard"));
     }
@@ -93,20 +109,12 @@ fn row(plan: &Plan, step: &PlannedStep) -> Vec<String> {
     vec![
         name,
         step.uses.clone(),
-        effect(step.effect).to_owned(),
+        words::effect(step.effect).to_owned(),
         after.join(", "),
     ]
 }
 
-fn effect(effect: Effect) -> &'static str {
-    match effect {
-        Effect::ReadOnly => "looks",
-        Effect::Reversible => "changes",
-        Effect::Irreversible => "irreversible",
-    }
-}
-
-fn document(plan: &Plan, source: &Source) -> Value {
+fn document(plan: &Plan, source: &Source, expected: Option<Expectation>) -> Value {
     let seconds = |duration: Option<std::time::Duration>| duration.map(|duration| duration.as_secs());
     json!({
         "version": 1,
@@ -117,6 +125,7 @@ fn document(plan: &Plan, source: &Source) -> Value {
         "digest": plan.digest(),
         "rto_seconds": seconds(plan.objectives().rto),
         "rpo_seconds": seconds(plan.objectives().rpo),
+        "expected": expected,
         "contacts": plan.contacts(),
         "repairs": plan.repairs(),
         "targets": plan.targets_used(),

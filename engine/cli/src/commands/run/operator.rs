@@ -18,7 +18,11 @@ pub(in crate::commands) fn say(command: &RunCommand, ui: &Ui) -> Outcome {
         RunCommand::Skip(args) => of_step(OperatorVerb::Skip, args),
         RunCommand::MarkDone(args) => of_step(OperatorVerb::MarkDone, args),
         RunCommand::Abort(args) => (OperatorVerb::Abort, None, args.run.clone(), args.reason.clone()),
-        RunCommand::List(_) | RunCommand::Show(_) | RunCommand::Watch(_) | RunCommand::Logs(_) => {
+        RunCommand::List(_)
+        | RunCommand::Show(_)
+        | RunCommand::Watch(_)
+        | RunCommand::Logs(_)
+        | RunCommand::Report(_) => {
             return Err(CommandError::new(Exit::Bug, "not a word about a run"));
         }
     };

@@ -16,7 +16,7 @@ pub(in crate::commands) fn show(args: &RunArgs, ui: &Ui) -> Outcome {
     let plan = launch::plan_of(&directory, &records.records, ui)?;
     let summary = summary::of(&plan, &records.records, &directory)?;
     match args.format {
-        Format::Json => ui.out(summary.to_json()),
+        Format::Json => ui.out(summary.to_json(&serde_json::Map::new())),
         Format::Human => summary.print(ui),
     }
     Ok(Exit::Done)

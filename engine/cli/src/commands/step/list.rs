@@ -1,12 +1,11 @@
 //! `jm step list`.
 
-use jm_step::AnyStepType;
 use serde_json::json;
 
 use crate::args::{Format, StepListArgs};
 use crate::commands::Outcome;
 use crate::exit::Exit;
-use crate::report::table;
+use crate::report::{table, words};
 use crate::ui::Ui;
 
 #[expect(clippy::unnecessary_wraps, reason = "every command has this form")]
@@ -26,7 +25,7 @@ pub(in crate::commands) fn list(args: &StepListArgs, ui: &Ui) -> Outcome {
                 .map(|one| {
                     vec![
                         one.name().to_owned(),
-                        effect(one.as_ref()).to_owned(),
+                        words::effect(one.most_effect()).to_owned(),
                         one.summary().to_owned(),
                     ]
                 })
@@ -39,13 +38,4 @@ pub(in crate::commands) fn list(args: &StepListArgs, ui: &Ui) -> Outcome {
         }
     }
     Ok(Exit::Done)
-}
-
-/// The effect in the words of people.
-pub(super) fn effect(step_type: &dyn AnyStepType) -> &'static str {
-    match step_type.most_effect() {
-        jm_step::Effect::ReadOnly => "looks",
-        jm_step::Effect::Reversible => "changes",
-        jm_step::Effect::Irreversible => "irreversible",
-    }
 }

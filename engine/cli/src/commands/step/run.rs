@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use jm_plan::{Arguments, Mode};
 use serde_json::{Map, Value, json};
 
-use crate::args::{DryRunFormat, StepRunArgs};
+use crate::args::StepRunArgs;
+use crate::commands::carry::Telling;
 use crate::commands::plan::run as plan_run;
 use crate::commands::{Outcome, carry};
 use crate::exit::CommandError;
@@ -34,20 +35,14 @@ pub(in crate::commands) fn run(args: &StepRunArgs, ui: &Ui) -> Outcome {
     let text = plan(args)?;
     let source = Source::of(&format!("step {}", args.step_type), &text, targets)?;
     let plan = source.compile(&registry, &Arguments::none(), Mode::Run, ui)?;
+    let info = plan_run::info(&plan, false);
+    let mut run = launch::assemble(plan, info, source.targets.as_ref(), &registry, &args.options, ui)?;
+    let telling = Telling::of(&args.options, args.format);
     if args.dry_run {
-        let info = plan_run::info(&plan, false);
-        let mut run = launch::assemble(plan, info, source.targets.as_ref(), &registry, &args.options, ui)?;
-        return carry::dry_run(&mut run, &[], args.format, ui);
+        launch::remember(&mut run)?;
+        return carry::dry_run(&run, &[], &telling, ui);
     }
-    plan_run::start(
-        plan,
-        &source,
-        &registry,
-        &args.options,
-        false,
-        args.format == DryRunFormat::Json,
-        ui,
-    )
+    plan_run::start(run, &telling, ui)
 }
 
 /// The plan that stands for the step. JSON is YAML.

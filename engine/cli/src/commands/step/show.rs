@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::args::{Format, StepShowArgs};
 use crate::commands::Outcome;
 use crate::exit::{CommandError, Exit};
-use crate::report::{table, time};
+use crate::report::{table, time, words};
 use crate::ui::{Style, Ui};
 
 pub(in crate::commands) fn show(args: &StepShowArgs, ui: &Ui) -> Outcome {
@@ -63,7 +63,7 @@ fn human(step_type: &dyn AnyStepType, ui: &Ui) {
         .map(|role| format!("{} ({})", role.name, role.provider))
         .collect();
     let rows = [
-        ("effect", super::list::effect(step_type).to_owned()),
+        ("effect", words::effect(step_type.most_effect()).to_owned()),
         (
             "uses",
             if roles.is_empty() {

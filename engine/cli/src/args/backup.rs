@@ -1,0 +1,94 @@
+//! The words of `jm backup`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::Format;
+
+/// `jm backup`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BackupCommand {
+    /// List the backups of all locations, newest first.
+    List(BackupListArgs),
+    /// Show what is known of a backup.
+    Show(BackupShowArgs),
+    /// Read every copy of a backup back, and say how far it is proven.
+    Verify(BackupVerifyArgs),
+    /// Write what is inside a backup, in clear text.
+    Decrypt(BackupDecryptArgs),
+}
+
+/// Where the backups are.
+#[derive(Debug, Args)]
+pub(crate) struct BackupsAt {
+    /// The target, where the targets file has several of provider `backup`.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) target: Option<String>,
+    /// Targets file. Left out: `targets.yaml` here or in `plans`.
+    #[arg(long, env = "JM_TARGETS", value_name = "FILE")]
+    pub(crate) targets: Option<PathBuf>,
+}
+
+/// A backup.
+#[derive(Debug, Args)]
+pub(crate) struct BackupNamed {
+    /// Its name or path, or `latest`, `latest<=TIME`, or a day as YYYYMMDD.
+    pub(crate) backup: String,
+    #[command(flatten)]
+    pub(crate) at: BackupsAt,
+}
+
+/// `jm backup list`.
+#[derive(Debug, Args)]
+pub(crate) struct BackupListArgs {
+    #[command(flatten)]
+    pub(crate) at: BackupsAt,
+    /// How it is printed.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+/// `jm backup show`.
+#[derive(Debug, Args)]
+pub(crate) struct BackupShowArgs {
+    #[command(flatten)]
+    pub(crate) which: BackupNamed,
+    /// How it is printed.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+/// `jm backup verify`.
+#[derive(Debug, Args)]
+pub(crate) struct BackupVerifyArgs {
+    #[command(flatten)]
+    pub(crate) which: BackupNamed,
+    /// How far it is to be proven.
+    #[arg(long, value_enum, default_value_t = Proof::Archive)]
+    pub(crate) level: Proof,
+    /// How it is printed.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+/// How far a copy is to be proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Proof {
+    /// Every byte is there and has its checksum (L1).
+    Checksum,
+    /// It decrypts and unpacks to its end (L2).
+    Decrypt,
+    /// Its content is whole, and every block of it is read (L3).
+    Archive,
+}
+
+/// `jm backup decrypt`.
+#[derive(Debug, Args)]
+pub(crate) struct BackupDecryptArgs {
+    #[command(flatten)]
+    pub(crate) which: BackupNamed,
+    /// A new file that only you can read: there when all of it is proven, or not at all. Left out: standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: Option<PathBuf>,
+}
