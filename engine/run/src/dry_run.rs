@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jm_plan::{Evaluated, OnFailure, Outputs, PlannedStep, Rendered, Scope, StepScope, StepStatus};
 use jm_step::{
-    Connections, ContextParts, Effect, ErrorSummary, Grade, OpenContext, Preview, ReadContext, StepError,
+    Change, Connections, ContextParts, Effect, ErrorSummary, Grade, OpenContext, Preview, ReadContext, StepError,
     StepErrorKind, StepId, TargetName,
 };
 use serde_json::{Map, Value, json};
@@ -59,6 +59,8 @@ struct Trial<'r> {
     connections: Connections,
     down: BTreeSet<TargetName>,
     seen: BTreeMap<usize, Seen>,
+    /// What steps say that they would change, in the order in which they were asked.
+    announced: Vec<(usize, Vec<Change>)>,
     refusals: Vec<ErrorSummary>,
 }
 
@@ -97,6 +99,7 @@ impl<'r> Trial<'r> {
             resumes: !prior.is_empty(),
             down: BTreeSet::new(),
             seen: BTreeMap::new(),
+            announced: Vec::new(),
             refusals: Vec::new(),
             run,
             graph,
@@ -348,13 +351,42 @@ impl<'r> Trial<'r> {
             connections: self.connections.clone(),
             checkpoint: load(&entry.checkpoint)?,
             saved_output: load(&entry.output)?,
+            announced: self.announced_to(i),
             cancel: CancellationToken::new(),
             secrets: self.run.secrets.clone(),
             supervisor: self.run.supervisor.clone(),
         })
     }
 
+    /// What is changed before a step by those that it comes after, on the targets that it uses. A step of `finally` comes
+    /// after those that it refers to: whether others came so far is not known.
+    fn announced_to(&self, i: usize) -> Arc<[Change]> {
+        let mut before = self.graph.before(i);
+        for need in self.run.plan.dependencies(self.planned[i].id.as_str()) {
+            if let Some(node) = self.graph.find(need.step.as_str()) {
+                before.push(node);
+                before.extend(self.graph.before(node));
+            }
+        }
+        let targets = &self.graph.node(i).targets;
+        let shares = |by: usize| {
+            self.graph
+                .node(by)
+                .targets
+                .iter()
+                .any(|target| targets.contains(target))
+        };
+        let told = self
+            .announced
+            .iter()
+            .filter(|(by, _)| before.contains(by) && shares(*by));
+        told.flat_map(|(_, changes)| changes).cloned().collect()
+    }
+
     fn previewed(&mut self, i: usize, step: &mut DryStep, preview: Preview<Value>) {
+        if step.status == DryStatus::WillRun {
+            self.announced.push((i, preview.changes.clone()));
+        }
         step.summary = Some(preview.summary);
         step.changes = preview.changes;
         step.grade = match preview.grade {

@@ -76,7 +76,10 @@ impl Known<'_> {
             ));
         }
         let Some(recorded) = self.recorded.get(name) else {
-            return Ok(true);
+            return match wanted.expect {
+                Expect::Known => Err(StepError::refused(format!("this run knows no target `{name}` yet"))),
+                Expect::Same | Expect::New => Ok(true),
+            };
         };
         let may_be_new = accepted || (wanted.expect == Expect::New && self.repairs.contains(name));
         match recorded.differs_from(&wanted.identity) {
@@ -152,7 +155,7 @@ mod tests {
 
     #[test]
     fn only_the_system_that_is_known_is_admitted() {
-        use Expect::{New, Same};
+        use Expect::{Known, New, Same};
         assert_eq!(judge(None, None, "a", Same, false), Ok(true));
         assert_eq!(judge(None, Some("a"), "a", Same, false), Ok(false));
         assert!(
@@ -160,6 +163,9 @@ mod tests {
         );
         assert_eq!(judge(None, Some("a"), "b", New, false), Ok(true));
         assert_eq!(judge(None, Some("a"), "b", Same, true), Ok(true));
+        assert_eq!(judge(None, Some("a"), "a", Known, false), Ok(false));
+        assert!(judge(None, Some("a"), "b", Known, false).is_err());
+        assert!(judge(None, None, "a", Known, false).is_err(), "seen for the first time");
         assert_eq!(judge(Some("a"), None, "a", Same, false), Ok(true));
         assert!(judge(Some("a"), None, "b", Same, false).is_err());
         assert!(judge(Some("a"), None, "b", New, false).is_err());

@@ -15,6 +15,9 @@ pub(crate) const INLINE: usize = 16 * 1024;
 /// The longest text for people in a record, in bytes. A record holds a handful of them beside its changes.
 const LONGEST_TEXT: usize = 2 * 1024;
 
+/// The longest evidence in a record, in bytes as JSON: some pods, their events and the last lines of a log.
+const LONGEST_EVIDENCE: usize = 6 * 1024;
+
 /// Makes a value fit for the journal.
 pub(crate) async fn store<T: Serialize>(
     files: &Arc<dyn RunFiles>,
@@ -69,7 +72,7 @@ pub(crate) fn presentable(secrets: &Secrets, mut error: ErrorSummary) -> ErrorSu
     if let Some(evidence) = &mut error.evidence {
         secrets.mask_json(evidence);
         let text = evidence.to_string();
-        if text.len() > LONGEST_TEXT {
+        if text.len() > LONGEST_EVIDENCE {
             *evidence = Value::String(shorten(&text));
         }
     }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
-use crate::{RunId, Secrets, StepError, TargetName, schema};
+use crate::{RunId, Secrets, StepError, StepErrorKind, TargetName, schema};
 
 /// A client for one kind of system.
 pub trait Connection: Send + Sync + Sized + 'static {
@@ -78,6 +78,8 @@ pub enum Expect {
     Same,
     /// A system that the plan has just brought back: its identity may be new, and is held to from here on.
     New,
+    /// A system that the run has recorded already. One that it sees for the first time is refused, and not recorded.
+    Known,
 }
 
 /// The environment as jm found it. Only the command line reads the real one.
@@ -281,6 +283,16 @@ impl Connections {
         let connection = opened.map_err(opening)?;
         connection.ping().await.map_err(opening)?;
         Ok(connection)
+    }
+
+    /// Whether the system behind a target is the one that the run has recorded for it. Nothing is recorded, and nothing is
+    /// kept open.
+    pub(crate) async fn is_known(&self, name: &TargetName) -> Result<bool, StepError> {
+        match self.connect(self.slot(name)?, Expect::Known).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == StepErrorKind::Refused => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     async fn connect(&self, slot: &Slot, expect: Expect) -> Result<Arc<dyn AnyConnection>, StepError> {

@@ -50,6 +50,8 @@ pub struct ContextParts {
     pub checkpoint: Option<Value>,
     /// What an earlier attempt saved of its output.
     pub saved_output: Option<Value>,
+    /// See [`ReadContext::announced`].
+    pub announced: Arc<[Change]>,
     /// Fires when the step is to stop.
     pub cancel: CancellationToken,
     /// The masker.
@@ -112,6 +114,12 @@ impl ReadContext {
         downcast(connection.into_any(), name).map(ReaderOf::new)
     }
 
+    /// Whether the run knows the system that is behind the one target of `C`'s provider now: it is the one that was
+    /// recorded. `false` for another one, and where none was recorded yet.
+    pub async fn knows<C: Connection>(&self) -> Result<bool, StepError> {
+        self.0.connections.is_known(self.binding::<C>(None)?).await
+    }
+
     /// The name of the target that plays a role.
     pub fn target(&self, role: &str) -> Option<&TargetName> {
         self.0.bindings.get(role)
@@ -125,6 +133,13 @@ impl ReadContext {
     /// What an earlier attempt saved of its output.
     pub fn saved_output<T: DeserializeOwned>(&self) -> Result<Option<T>, StepError> {
         decode_saved(self.0.saved_output.as_ref(), "saved output")
+    }
+
+    /// In a dry run: how the steps that this one comes after say that they leave an object, which is still as it was.
+    /// Only what they change of it is in there. `None` in a run, where the object itself tells.
+    pub fn announced(&self, object: &str) -> Option<&Value> {
+        let of_it = self.0.announced.iter().rev().find(|change| change.object == object);
+        of_it.and_then(|change| change.after.as_ref())
     }
 
     /// Completes when the step is to stop.

@@ -123,6 +123,7 @@ impl Bench {
             connections: Connections::new(self.targets.clone(), Arc::new(AllWelcome), open),
             checkpoint: self.checkpoint.clone(),
             saved_output: self.saved_output.clone(),
+            announced: Arc::default(),
             cancel: self.cancel.clone(),
             secrets: self.secrets.clone(),
             supervisor: Supervisor::none(),

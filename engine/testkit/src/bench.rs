@@ -90,6 +90,7 @@ impl StepBench {
             bindings: Arc::new(BTreeMap::new()),
             checkpoint: None,
             saved_output: None,
+            announced: Arc::default(),
             cancel: CancellationToken::new(),
             secrets: Secrets::new(),
             supervisor: Supervisor::none(),
@@ -132,6 +133,12 @@ impl StepBench {
     /// What an earlier attempt saved of its output.
     pub fn saved_output(mut self, output: impl Into<Value>) -> Self {
         self.parts.saved_output = Some(output.into());
+        self
+    }
+
+    /// What earlier steps of a dry run say that they would change.
+    pub fn announced(mut self, changes: &[Change]) -> Self {
+        self.parts.announced = changes.into();
         self
     }
 

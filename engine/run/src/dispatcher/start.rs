@@ -122,6 +122,7 @@ impl Dispatcher<'_> {
             connections: self.connections.clone(),
             checkpoint: load(&entry.checkpoint)?,
             saved_output: if is_undone { None } else { load(&entry.output)? },
+            announced: Arc::default(),
             cancel: CancellationToken::new(),
             secrets: self.run.secrets.clone(),
             supervisor: self.run.supervisor.clone(),

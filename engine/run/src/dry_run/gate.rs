@@ -1,6 +1,7 @@
-//! Compares systems with those that are known, and records nothing.
+//! Compares systems with those that are known. What a run would record is kept for the length of the dry run alone.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use futures::future::{BoxFuture, FutureExt};
 use jm_step::{Expect, Identity, IdentityGate, StepError, Target, TargetName};
@@ -10,7 +11,7 @@ use crate::run::Run;
 
 /// The gate of a dry run.
 pub(super) struct DryGate {
-    recorded: BTreeMap<TargetName, Identity>,
+    recorded: Mutex<BTreeMap<TargetName, Identity>>,
     accepted: BTreeMap<TargetName, String>,
     repairs: std::collections::BTreeSet<TargetName>,
 }
@@ -18,7 +19,7 @@ pub(super) struct DryGate {
 impl DryGate {
     pub(super) fn new(run: &Run, recorded: &BTreeMap<TargetName, Identity>) -> Self {
         Self {
-            recorded: recorded.clone(),
+            recorded: Mutex::new(recorded.clone()),
             accepted: run.options.accept_identity.clone(),
             repairs: run.plan.repairs().clone(),
         }
@@ -38,12 +39,19 @@ impl IdentityGate for DryGate {
             identity,
             expect,
         };
+        let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
         let known = Known {
-            recorded: &self.recorded,
+            recorded: &recorded,
             accepted: &self.accepted,
             repairs: &self.repairs,
         };
-        let verdict = known.judge(&wanted).map(drop);
+        let verdict = known.judge(&wanted);
+        if verdict.as_ref().is_ok_and(|is_news| *is_news) {
+            // As the journal does it: other locations of the same system stay known.
+            let entry = recorded.entry(wanted.target).or_default();
+            entry.0.extend(wanted.identity.0);
+        }
+        let verdict = verdict.map(drop);
         async move { verdict }.boxed()
     }
 }

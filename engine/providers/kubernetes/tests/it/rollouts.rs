@@ -125,6 +125,7 @@ fn parts_elsewhere(server: &Server) -> ContextParts {
         connections: Connections::new([target], Arc::new(KnowsAnother), open),
         checkpoint: None,
         saved_output: None,
+        announced: Arc::default(),
         cancel: tokio_util::sync::CancellationToken::new(),
         secrets: Secrets::new(),
         supervisor: Supervisor::none(),
