@@ -9,7 +9,7 @@ use jm_step::StepId;
 use serde_json::{Map, Value, json};
 
 use crate::exit::CommandError;
-use crate::report::{table, time, words};
+use crate::report::{shown, table, time, words};
 use crate::ui::{Style, Ui};
 
 /// The widest bar of a step's share of the time.
@@ -101,6 +101,7 @@ impl Summary {
         }
         self.promises(ui);
         self.times(ui);
+        self.given_out(ui);
         if let (Some(resume), true) = (self.resume(), self.waits().next().is_none()) {
             ui.say("");
             let first = if self.run.status == RunStatus::Failed {
@@ -196,6 +197,14 @@ impl Summary {
             let point = loss.recovery_point.strftime("%Y-%m-%d %H:%M:%SZ");
             let lost = format!("data as of {point}, {} lost", time::duration(loss.window()));
             ui.out(promise(ui, "RPO", loss.objective, met, &lost));
+        }
+    }
+
+    /// What the plan gives out.
+    fn given_out(&self, ui: &Ui) {
+        if let Some(outputs) = self.run.outputs.as_ref().filter(|outputs| **outputs != json!({})) {
+            ui.say("");
+            ui.out_all(&shown::lines(outputs, ui.width()));
         }
     }
 

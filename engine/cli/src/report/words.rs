@@ -6,7 +6,7 @@ use jm_run::journal::{Then, Verdict, Why};
 use jm_run::{Record, RecordKind, RunState};
 use jm_step::{Effect, ErrorSummary, StepId};
 
-use crate::report::time;
+use crate::report::{shown, time};
 use crate::ui::{Style, Ui};
 
 /// An effect in the words of people.
@@ -20,6 +20,9 @@ pub(crate) fn effect(effect: Effect) -> &'static str {
 
 /// The longest word of [`Line::word`].
 pub(crate) const WORD: usize = 8;
+
+/// How far the lines of an error are indented, with their mark.
+const INDENT: usize = 12;
 
 /// One line of a report: a word that the eye finds, who it is about, and what there is to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,7 +175,7 @@ pub(crate) fn verbs(why: &Why, step: &StepId) -> String {
     }
 }
 
-/// An error in full: what happened, what lies underneath, and what to do next.
+/// An error in full: what happened, what lies underneath, what was seen, and what to do next.
 pub(crate) fn error(ui: &Ui, error: &ErrorSummary) -> Vec<String> {
     let mut lines = vec![error.message.clone()];
     lines.extend(
@@ -182,6 +185,11 @@ pub(crate) fn error(ui: &Ui, error: &ErrorSummary) -> Vec<String> {
             .filter(|cause| !error.message.contains(cause.as_str()))
             .map(|cause| format!("because: {cause}")),
     );
+    let seen = error
+        .evidence
+        .iter()
+        .flat_map(|seen| shown::lines(seen, ui.width().saturating_sub(INDENT)));
+    lines.extend(seen.map(|line| format!("{} {line}", ui.paint(Style::Dim, "│"))));
     lines.extend(
         error
             .hint
