@@ -3,8 +3,9 @@
 use jm_step::Provider;
 
 mod approve;
+mod task;
 
-/// `manual.approve`.
+/// `manual.approve` and `manual.task`.
 pub fn provider() -> Provider {
-    Provider::new("manual").step(approve::Approve)
+    Provider::new("manual").step(approve::Approve).step(task::Task)
 }
