@@ -3,12 +3,17 @@
 use jm_step::{Connection, Identity, OpenContext, StepError};
 use kube::Client;
 use kube::api::{Patch, PatchParams};
+use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use crate::config::Config;
+use crate::cron_job::{CronJob, SUSPEND_MARK};
 use crate::error::step_error;
 use crate::reader::Reader;
-use crate::workload::{MARK, Workload, WorkloadRef};
+use crate::workload::{MARK, Workload};
+use crate::workload_ref::WorkloadRef;
+
+mod rollout;
 
 /// The name under which the API server records jm's changes.
 const FIELD_MANAGER: &str = "jm";
@@ -83,18 +88,46 @@ impl Kubernetes {
             .await
     }
 
+    /// Suspends a CronJob and marks, in one write, that it was not suspended before. Where somebody has changed it since
+    /// it was read, nothing is written, and the error is a conflict.
+    pub async fn suspend(&self, seen: &CronJob) -> Result<(), StepError> {
+        let workload = &seen.workload;
+        let patch = json!({
+            "metadata": { "annotations": { SUSPEND_MARK: "false" }, "resourceVersion": seen.version },
+            "spec": { "suspend": true },
+        });
+        self.merge(&format!("cannot suspend {workload}"), workload, &patch)
+            .await
+            .map(drop)
+    }
+
+    /// Lets a CronJob start Jobs again and takes the mark off, in one write.
+    pub async fn unsuspend(&self, workload: &WorkloadRef) -> Result<(), StepError> {
+        let patch = json!({ "metadata": { "annotations": { SUSPEND_MARK: null } }, "spec": { "suspend": false } });
+        self.merge(&format!("cannot let {workload} start Jobs again"), workload, &patch)
+            .await
+            .map(drop)
+    }
+
     async fn patch(&self, doing: &str, workload: &WorkloadRef, patch: &Value) -> Result<Workload, StepError> {
-        let parameters = PatchParams {
-            field_manager: Some(FIELD_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
+        let patched = self.merge(doing, workload, patch).await?;
+        Ok(Workload::read(workload, &patched))
+    }
+
+    async fn merge(&self, doing: &str, workload: &WorkloadRef, patch: &Value) -> Result<DynamicObject, StepError> {
         let patched = self
             .reader
             .objects(workload)
-            .patch(&workload.name, &parameters, &Patch::Merge(patch))
+            .patch(&workload.name, &parameters(), &Patch::Merge(patch))
             .await;
-        patched
-            .map(|object| Workload::read(workload, &object))
-            .map_err(|error| step_error(doing, error))
+        patched.map_err(|error| step_error(doing, error))
+    }
+}
+
+/// How patches are sent.
+fn parameters() -> PatchParams {
+    PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
     }
 }

@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::batch::v1::{CronJob as CronJobObject, Job};
 use k8s_openapi::api::core::v1::{Event, Namespace, Node, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::ListParams;
@@ -10,10 +11,19 @@ use kube::{Api, Client};
 
 use jm_step::{StepError, StepErrorKind};
 
+use crate::autoscaler::Autoscaler;
+use crate::cron_job::CronJob;
 use crate::error::step_error;
 use crate::owners::Owners;
 use crate::pod::PodState;
-use crate::workload::{Autoscaler, Kind, Workload, WorkloadRef};
+use crate::workload::Workload;
+use crate::workload_ref::{Kind, WorkloadRef};
+
+mod people;
+pub use people::LogRequest;
+mod rollout;
+pub(crate) use rollout::RESTARTED;
+pub use rollout::{ContainerImage, Template};
 
 /// The most lines that a failure takes from the events of a namespace.
 const MOST_EVENTS: usize = 10;
@@ -109,14 +119,29 @@ impl Reader {
         })
     }
 
-    /// A workload as it is now.
-    pub async fn workload(&self, workload: &WorkloadRef) -> Result<Workload, StepError> {
+    /// A CronJob as it is now.
+    pub async fn cron_job(&self, workload: &WorkloadRef) -> Result<CronJob, StepError> {
         let doing = format!("cannot read {workload} in namespace `{}`", self.namespace);
-        let object = self
-            .objects(workload)
-            .get(&workload.name)
+        let all: Api<CronJobObject> = Api::namespaced(self.client.clone(), &self.namespace);
+        let found = all.get(&workload.name).await.map_err(|e| step_error(&doing, e))?;
+        Ok(CronJob::read(workload, &found))
+    }
+
+    /// The Jobs of a CronJob that are still running.
+    pub async fn running_jobs(&self, of: &CronJob) -> Result<Vec<String>, StepError> {
+        let doing = format!("cannot list the Jobs of {}", of.workload);
+        let all: Api<Job> = Api::namespaced(self.client.clone(), &self.namespace);
+        let found = all
+            .list(&ListParams::default())
             .await
             .map_err(|e| step_error(&doing, e))?;
+        let running = found.items.into_iter().filter(|job| of.is_running(job));
+        Ok(running.filter_map(|job| job.metadata.name).collect())
+    }
+
+    /// A workload that has pods of its own, as it is now.
+    pub async fn workload(&self, workload: &WorkloadRef) -> Result<Workload, StepError> {
+        let object = self.object(workload).await?;
         Ok(Workload::read(workload, &object))
     }
 
@@ -130,21 +155,35 @@ impl Reader {
         Ok(found.items.iter().find_map(|hpa| Autoscaler::of(workload, hpa)))
     }
 
-    /// The pods of a workload: those that its selector finds, without those that belong to another one.
+    /// The pods of a workload in short: those that its selector finds, without those that belong to another one.
     pub async fn pods(&self, workload: &Workload) -> Result<Vec<PodState>, StepError> {
-        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
-        let doing = format!("cannot list the pods of {}", workload.workload);
-        let found = pods
-            .list(&ListParams::default().labels(&workload.selector))
-            .await
-            .map_err(|e| step_error(&doing, e))?;
+        let found = self.found_by(workload).await?;
         let owners = self.owners(workload).await?;
-        Ok(found.items.iter().filter_map(|pod| owners.state(pod)).collect())
+        Ok(found.iter().filter_map(|pod| owners.state(pod)).collect())
+    }
+
+    /// The pods of a workload, whole.
+    async fn pod_objects(&self, workload: &Workload) -> Result<Vec<Pod>, StepError> {
+        let mut found = self.found_by(workload).await?;
+        let owners = self.owners(workload).await?;
+        found.retain(|pod| owners.state(pod).is_some());
+        Ok(found)
+    }
+
+    async fn found_by(&self, workload: &Workload) -> Result<Vec<Pod>, StepError> {
+        let doing = format!("cannot list the pods of {}", workload.workload);
+        let wanted = ListParams::default().labels(&workload.selector);
+        let found = self.pod_api().list(&wanted).await;
+        found.map(|found| found.items).map_err(|e| step_error(&doing, e))
+    }
+
+    fn pod_api(&self) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), &self.namespace)
     }
 
     /// What owns the pods of a workload.
     async fn owners(&self, workload: &Workload) -> Result<Owners, StepError> {
-        if workload.workload.kind == Kind::StatefulSet {
+        if workload.workload.kind != Kind::Deployment {
             return Ok(Owners::itself(workload));
         }
         let sets: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &self.namespace);
@@ -159,14 +198,15 @@ impl Reader {
         }
     }
 
-    /// How many workloads there are outside of the namespaces that Kubernetes keeps for itself.
-    pub async fn count_workloads(&self) -> Result<usize, StepError> {
-        Ok(self.count_of::<Deployment>().await?
-            + self.count_of::<StatefulSet>().await?
-            + self.count_of::<DaemonSet>().await?)
+    /// How many workloads there are outside of the namespaces that Kubernetes keeps for itself, and of those named here.
+    pub async fn count_workloads(&self, besides: &[String]) -> Result<usize, StepError> {
+        Ok(self.count_of::<Deployment>(besides).await?
+            + self.count_of::<StatefulSet>(besides).await?
+            + self.count_of::<DaemonSet>(besides).await?
+            + self.count_of::<CronJobObject>(besides).await?)
     }
 
-    async fn count_of<K>(&self) -> Result<usize, StepError>
+    async fn count_of<K>(&self, besides: &[String]) -> Result<usize, StepError>
     where
         K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
     {
@@ -175,12 +215,12 @@ impl Reader {
             .list_metadata(&ListParams::default())
             .await
             .map_err(|e| step_error(&doing, e))?;
-        let own = |namespace: Option<&str>| namespace.is_some_and(|name| !name.starts_with("kube-"));
-        Ok(found
+        let is_own = |name: &str| !name.starts_with("kube-") && !besides.iter().any(|other| other == name);
+        let own = found
             .items
             .iter()
-            .filter(|object| own(object.metadata.namespace.as_deref()))
-            .count())
+            .filter(|object| object.metadata.namespace.as_deref().is_some_and(is_own));
+        Ok(own.count())
     }
 
     /// The newest warnings of the namespace about this object and what is named after it (its ReplicaSets and pods).
@@ -195,7 +235,7 @@ impl Reader {
                 .involved_object
                 .name
                 .as_deref()
-                .is_some_and(|of| of.starts_with(name))
+                .is_some_and(|of| people::is_about(of, name))
         };
         let mut warnings: Vec<Event> = found
             .items

@@ -1,15 +1,12 @@
 //! Workloads: what starts pods and can be scaled, in the one form that steps need.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 
-use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use kube::core::{ApiResource, DynamicObject};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use jiff::Timestamp;
+use kube::core::DynamicObject;
 use serde_json::Value;
+
+use crate::workload_ref::{Kind, WorkloadRef};
 
 /// The annotation that keeps the count of replicas of a quiesced workload on the object itself: it outlives the loss of
 /// a journal, and tells any jm that the zero it finds is not the count that was wanted.
@@ -17,153 +14,6 @@ pub const MARK: &str = "jm.dev/replicas-before-quiesce";
 
 /// The annotation by which a Deployment and its newest ReplicaSet share a number.
 pub(crate) const REVISION: &str = "deployment.kubernetes.io/revision";
-
-/// A kind of workload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// `apps/v1` Deployment.
-    Deployment,
-    /// `apps/v1` StatefulSet.
-    StatefulSet,
-}
-
-impl Kind {
-    /// The kind as `kubectl` writes it before a slash.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Deployment => "deployment",
-            Self::StatefulSet => "statefulset",
-        }
-    }
-
-    /// How the API server names the resource.
-    pub fn resource(self) -> ApiResource {
-        match self {
-            Self::Deployment => ApiResource::erase::<Deployment>(&()),
-            Self::StatefulSet => ApiResource::erase::<StatefulSet>(&()),
-        }
-    }
-}
-
-/// A workload by kind and name, written `deployment/backend-deployment`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct WorkloadRef {
-    /// Its kind.
-    pub kind: Kind,
-    /// Its name.
-    pub name: String,
-}
-
-/// A text that names no workload.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InvalidWorkload(String);
-
-impl fmt::Display for InvalidWorkload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "`{}` names no workload: write `deployment/NAME` or `statefulset/NAME`",
-            self.0
-        )
-    }
-}
-
-impl std::error::Error for InvalidWorkload {}
-
-impl FromStr for WorkloadRef {
-    type Err = InvalidWorkload;
-    fn from_str(text: &str) -> Result<Self, InvalidWorkload> {
-        let invalid = || InvalidWorkload(text.to_owned());
-        let (kind, name) = text.split_once('/').ok_or_else(invalid)?;
-        let kind = match kind.to_ascii_lowercase().as_str() {
-            "deployment" | "deployments" | "deploy" => Kind::Deployment,
-            "statefulset" | "statefulsets" | "sts" => Kind::StatefulSet,
-            _ => return Err(invalid()),
-        };
-        if is_dns_name(name) {
-            Ok(Self {
-                kind,
-                name: name.to_owned(),
-            })
-        } else {
-            Err(invalid())
-        }
-    }
-}
-
-/// A DNS subdomain, which every name of a workload is (Kubernetes, "Object Names and IDs").
-fn is_dns_name(name: &str) -> bool {
-    let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
-    name.len() <= 253
-        && edge(name.chars().next())
-        && edge(name.chars().last())
-        && name
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.')
-}
-
-impl TryFrom<String> for WorkloadRef {
-    type Error = InvalidWorkload;
-    fn try_from(text: String) -> Result<Self, InvalidWorkload> {
-        text.parse()
-    }
-}
-
-impl From<WorkloadRef> for String {
-    fn from(workload: WorkloadRef) -> String {
-        workload.to_string()
-    }
-}
-
-impl fmt::Display for WorkloadRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.kind.as_str(), self.name)
-    }
-}
-
-impl JsonSchema for WorkloadRef {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "WorkloadRef".into()
-    }
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({
-            "type": "string",
-            "pattern": "^[A-Za-z]+/[a-z0-9]([a-z0-9.-]*[a-z0-9])?$",
-            "description": "A workload, as `deployment/NAME` or `statefulset/NAME`."
-        })
-    }
-}
-
-/// The bounds of the autoscaler of a workload.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Autoscaler {
-    /// Its name.
-    pub name: String,
-    /// The least replicas that it keeps.
-    pub min: u32,
-    /// The most.
-    pub max: u32,
-}
-
-impl Autoscaler {
-    /// The autoscaler, if it is the one of this workload.
-    pub(crate) fn of(workload: &WorkloadRef, hpa: &HorizontalPodAutoscaler) -> Option<Self> {
-        let spec = &hpa.spec;
-        let target = &spec.scale_target_ref;
-        let same = target.kind.eq_ignore_ascii_case(workload.kind.as_str()) && target.name == workload.name;
-        same.then(|| Self {
-            name: hpa.metadata.name.clone().unwrap_or_default(),
-            min: spec.min_replicas.map_or(1, count),
-            max: count(spec.max_replicas),
-        })
-    }
-}
-
-/// A count of the API, which writes them as signed numbers.
-pub(crate) fn count(number: i32) -> u32 {
-    u32::try_from(number).unwrap_or(0)
-}
 
 /// A workload as the API server has it.
 #[derive(Debug, Clone, PartialEq)]
@@ -197,8 +47,37 @@ pub struct Workload {
     pub selector: String,
     /// The revision of the newest template, where the controller has numbered it.
     pub revision: Option<String>,
+    /// When what is wanted of it was last changed, as far as the API server noted it.
+    pub changed: Option<Timestamp>,
     /// A condition that says that it cannot go on: reason and message.
     pub failure: Option<(String, String)>,
+}
+
+/// Where a kind keeps its counts.
+struct Counts {
+    updated: &'static str,
+    ready: &'static str,
+    current: &'static str,
+    available: &'static str,
+}
+
+impl Counts {
+    fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::DaemonSet => Self {
+                updated: "/status/updatedNumberScheduled",
+                ready: "/status/numberReady",
+                current: "/status/currentNumberScheduled",
+                available: "/status/numberAvailable",
+            },
+            _ => Self {
+                updated: "/status/updatedReplicas",
+                ready: "/status/readyReplicas",
+                current: "/status/replicas",
+                available: "/status/availableReplicas",
+            },
+        }
+    }
 }
 
 impl Workload {
@@ -217,21 +96,26 @@ impl Workload {
             .and_then(Value::as_i64)
             .unwrap_or(0);
         let annotations = object.metadata.annotations.as_ref();
-        // The API's default where the field is absent is 1.
-        let replicas = object
-            .data
-            .pointer("/spec/replicas")
-            .map_or(1, |_| number("/spec/replicas"));
+        let changed = changed(object);
+        let counts = Counts::of(workload.kind);
+        let replicas = match workload.kind {
+            Kind::DaemonSet => number("/status/desiredNumberScheduled"),
+            // The API's default where the field is absent is 1.
+            _ => object
+                .data
+                .pointer("/spec/replicas")
+                .map_or(1, |_| number("/spec/replicas")),
+        };
         Self {
             workload: workload.clone(),
             uid: object.metadata.uid.clone().unwrap_or_default(),
             replicas,
             version: object.metadata.resource_version.clone().unwrap_or_default(),
             to_update: to_update(&object.data, replicas),
-            updated: number("/status/updatedReplicas"),
-            ready: number("/status/readyReplicas"),
-            current: number("/status/replicas"),
-            available: number("/status/availableReplicas"),
+            updated: number(counts.updated),
+            ready: number(counts.ready),
+            current: number(counts.current),
+            available: number(counts.available),
             observed: observed >= generation,
             paused: object
                 .data
@@ -243,7 +127,8 @@ impl Workload {
                 .and_then(|mark| mark.parse().ok()),
             selector: selector(&object.data),
             revision: annotations.and_then(|marks| marks.get(REVISION)).cloned(),
-            failure: failure(&object.data),
+            failure: failure(&object.data, changed),
+            changed,
         }
     }
 
@@ -306,7 +191,16 @@ fn requirement(expression: &Value) -> Option<String> {
     }
 }
 
-fn failure(data: &Value) -> Option<(String, String)> {
+/// When somebody last changed anything but the status. The API server notes that for each writer, to the second.
+fn changed(object: &DynamicObject) -> Option<Timestamp> {
+    let entries = object.metadata.managed_fields.iter().flatten();
+    entries
+        .filter(|entry| entry.subresource.as_deref() != Some("status"))
+        .filter_map(|entry| entry.time.as_ref().map(|time| time.0))
+        .max()
+}
+
+fn failure(data: &Value, changed: Option<Timestamp>) -> Option<(String, String)> {
     let conditions = data.pointer("/status/conditions")?.as_array()?;
     let text = |condition: &Value, field: &str| {
         condition
@@ -315,16 +209,22 @@ fn failure(data: &Value) -> Option<(String, String)> {
             .unwrap_or_default()
             .to_owned()
     };
+    // That a rollout was over its deadline stays written down until the next one gets on, and says nothing of that one.
+    let is_stale = |condition: &Value| {
+        let said = text(condition, "lastUpdateTime").parse::<Timestamp>().ok();
+        said.zip(changed).is_some_and(|(said, changed)| said <= changed)
+    };
     // Of a rollout that is over its deadline the condition is `Progressing=False`, of one that may not make pods (a
     // quota, an admission policy) `ReplicaFailure=True`.
     conditions
         .iter()
-        .find(|condition| {
-            matches!(
-                (text(condition, "type").as_str(), text(condition, "status").as_str()),
-                ("ReplicaFailure", "True") | ("Progressing", "False")
-            )
-        })
+        .find(
+            |condition| match (text(condition, "type").as_str(), text(condition, "status").as_str()) {
+                ("ReplicaFailure", "True") => true,
+                ("Progressing", "False") => !is_stale(condition),
+                _ => false,
+            },
+        )
         .map(|condition| (text(condition, "reason"), text(condition, "message")))
 }
 
@@ -337,28 +237,6 @@ mod tests {
     fn workload(value: Value) -> Workload {
         let object: DynamicObject = serde_json::from_value(value).expect("an object");
         Workload::read(&"deployment/web".parse().expect("a name"), &object)
-    }
-
-    #[test]
-    fn names_read_as_kubectl_reads_them() {
-        for (text, shown) in [
-            ("deployment/web", "deployment/web"),
-            ("deploy/web", "deployment/web"),
-            ("StatefulSet/db-0.x", "statefulset/db-0.x"),
-        ] {
-            assert_eq!(text.parse::<WorkloadRef>().expect("good").to_string(), shown);
-        }
-        for bad in [
-            "web",
-            "pod/web",
-            "deployment/",
-            "deployment/Web",
-            "deployment/../x",
-            "deployment/a b",
-            "deployment/-a",
-        ] {
-            assert!(bad.parse::<WorkloadRef>().is_err(), "{bad}");
-        }
     }
 
     #[test]
@@ -424,5 +302,35 @@ mod tests {
             found.failure,
             Some(("FailedCreate".to_owned(), "exceeded quota".to_owned()))
         );
+    }
+
+    #[test]
+    fn a_daemon_set_is_counted_by_its_nodes() {
+        let object: DynamicObject = serde_json::from_value(json!({
+            "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": { "name": "agent", "generation": 1 }, "spec": {},
+            "status": { "observedGeneration": 1, "desiredNumberScheduled": 2, "updatedNumberScheduled": 2, "numberReady": 2,
+                        "currentNumberScheduled": 2, "numberAvailable": 2 }
+        }))
+        .expect("an object");
+        let found = Workload::read(&"daemonset/agent".parse().expect("a name"), &object);
+        assert_eq!(found.replicas, 2);
+        assert!(found.is_rolled_out());
+    }
+
+    #[test]
+    fn a_deadline_that_an_older_rollout_missed_says_nothing() {
+        let missed = |said: &str| {
+            workload(json!({
+                "apiVersion": "apps/v1", "kind": "Deployment", "spec": { "replicas": 1 },
+                "metadata": { "name": "web", "managedFields": [
+                    { "manager": "jm", "operation": "Update", "time": "2026-11-26T10:00:00Z" },
+                    { "manager": "kube-controller-manager", "operation": "Update", "subresource": "status", "time": "2026-11-26T10:09:00Z" }] },
+                "status": { "conditions": [{ "type": "Progressing", "status": "False",
+                    "reason": "ProgressDeadlineExceeded", "message": "m", "lastUpdateTime": said }] }
+            }))
+            .failure
+        };
+        assert_eq!(missed("2026-11-26T09:00:00Z"), None, "from before the change");
+        assert!(missed("2026-11-26T10:05:00Z").is_some(), "of this rollout");
     }
 }

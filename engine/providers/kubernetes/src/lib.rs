@@ -1,7 +1,12 @@
 //! Step types on Kubernetes.
 
+mod evidence;
+mod image;
+mod kinds;
+mod redact;
 mod trouble;
 mod wait;
+mod writer;
 
 mod ready;
 pub use ready::Ready;
@@ -13,6 +18,20 @@ mod scale;
 pub use scale::Scale;
 mod rollout_status;
 pub use rollout_status::RolloutStatus;
+mod set_image;
+pub use set_image::SetImage;
+mod rollout_history;
+pub use rollout_history::RolloutHistory;
+mod rollout_undo;
+pub use rollout_undo::RolloutUndo;
+mod restart;
+pub use restart::Restart;
+mod pods;
+pub use pods::Pods;
+mod logs;
+pub use logs::Logs;
+mod described;
+pub use described::Describe;
 
 use jm_client_kubernetes::Kubernetes;
 use jm_step::{Provider, Role};
@@ -28,4 +47,11 @@ pub fn provider() -> Provider {
         .step(Resume)
         .step(Scale)
         .step(RolloutStatus)
+        .step(SetImage)
+        .step(RolloutHistory)
+        .step(RolloutUndo)
+        .step(Restart)
+        .step(Pods)
+        .step(Logs)
+        .step(Describe)
 }

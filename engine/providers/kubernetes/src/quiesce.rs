@@ -1,18 +1,18 @@
-//! `kubernetes.quiesce`: scales workloads to nothing and waits until their pods are gone, after it has written down the
-//! counts to come back to: in the journal, and as a mark on the objects themselves.
+//! `kubernetes.quiesce`: scales workloads to nothing, suspends CronJobs, and waits until their pods and Jobs are gone, after
+//! it has written down what to come back to: in the journal, and as a mark on the objects themselves.
 
 use std::time::Duration;
 
-use jm_client_kubernetes::{Autoscaler, Kubernetes, Reader, Workload, WorkloadRef};
+use jm_client_kubernetes::{Autoscaler, CronJob, Kubernetes, Reader, Workload, WorkloadRef};
 use jm_step::{
     Change, Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepErrorKind,
     StepType,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use crate::wait;
+use crate::writer::{self, Writer};
 
 /// How often the counts are looked at again where somebody changes a workload in the very moment.
 const TRIES: u32 = 10;
@@ -24,7 +24,8 @@ pub struct Quiesce;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
-    /// Everything that writes to the data, such as `deployment/backend-deployment`.
+    /// Everything that writes to the data: Deployments and StatefulSets, which are scaled to nothing, and CronJobs, which
+    /// are suspended; such as `deployment/backend-deployment` and `cronjob/nightly-report`.
     workloads: Vec<WorkloadRef>,
 }
 
@@ -41,18 +42,22 @@ pub struct Quiesced {
 pub struct QuiescedWorkload {
     /// Which one.
     pub workload: WorkloadRef,
-    /// How many replicas it had. Absent where it was found at zero without a mark, so that nobody knows.
+    /// How many replicas it had. Absent where it was found at zero without a mark, so that nobody knows, and of a
+    /// CronJob.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<u32>,
     /// The bounds of its autoscaler. A count of zero switches an autoscaler off until the workload is scaled up again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autoscaler: Option<Autoscaler>,
+    /// Of a CronJob: whether it was suspended already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<bool>,
 }
 
 impl StepType for Quiesce {
     const NAME: &'static str = "kubernetes.quiesce";
     const SUMMARY: &'static str =
-        "scales workloads to zero, with their counts written down, and waits for the pods to go";
+        "stops what writes, with its counts and schedules written down, and waits for the pods to go";
     const EFFECT: Effect = Effect::Reversible;
     const REPEAT: Repeat = Repeat::Safe; // a mark wins over a count of zero, so a second time records the same counts
     const TIMEOUT: Duration = Duration::from_mins(5);
@@ -60,25 +65,8 @@ impl StepType for Quiesce {
     type Output = Quiesced;
 
     fn check(&self, input: &Input) -> Result<(), Vec<InputIssue>> {
-        if input.workloads.is_empty() {
-            return Err(vec![
-                InputIssue::at("/workloads", "no workload is named")
-                    .help("name every writer, such as `deployment/backend-deployment`"),
-            ]);
-        }
-        let twice = |(index, workload)| input.workloads[..index].contains(workload);
-        match input
-            .workloads
-            .iter()
-            .enumerate()
-            .find(|(index, workload)| twice((*index, workload)))
-        {
-            Some((index, workload)) => Err(vec![InputIssue::at(
-                format!("/workloads/{index}"),
-                format!("{workload} is named twice"),
-            )]),
-            None => Ok(()),
-        }
+        let issues = writer::issues(&input.workloads);
+        if issues.is_empty() { Ok(()) } else { Err(issues) }
     }
 
     fn roles(&self) -> Vec<Role> {
@@ -88,7 +76,7 @@ impl StepType for Quiesce {
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Quiesced>, StepError> {
         let cluster = cx.read::<Kubernetes>().await?;
         let found = look(&cluster, &input.workloads, None).await?;
-        let changes: Vec<Change> = found.iter().filter_map(|(state, _)| change(state)).collect();
+        let changes: Vec<Change> = found.iter().filter_map(|(writer, _)| writer.stopping()).collect();
         let recorded = Quiesced {
             workloads: found.into_iter().map(|(_, before)| before).collect(),
         };
@@ -121,7 +109,7 @@ impl StepType for Quiesce {
             }
         };
         for workload in &input.workloads {
-            wait::pods_gone(cx, &cluster, workload).await?;
+            wait::stopped(cx, &cluster, workload).await?;
         }
         Ok(recorded)
     }
@@ -134,14 +122,11 @@ impl StepType for Quiesce {
         let mut untouched = 0;
         let mut open = Vec::new();
         for workload in &input.workloads {
-            let (state, left) = wait::remaining(&cluster, workload).await?;
-            untouched += usize::from(state.replicas > 0);
-            if !state.is_stopped() || !left.is_empty() {
-                open.push(format!(
-                    "{workload} wants {} replicas and has {} pods",
-                    state.replicas,
-                    left.len()
-                ));
+            let writer = Writer::look(&cluster, workload).await?;
+            let left = writer.left(&cluster).await?.len();
+            untouched += usize::from(!writer.is_stopped());
+            if !writer.has_settled() || left > 0 {
+                open.push(writer.shown(left));
             }
         }
         Ok(match open.is_empty() {
@@ -152,11 +137,11 @@ impl StepType for Quiesce {
     }
 }
 
-/// Scales to nothing what is not there yet. A conflict says that the counts have to be looked at again.
-async fn stop(cx: &StepContext, cluster: &Kubernetes, found: &[(Workload, QuiescedWorkload)]) -> Result<(), StepError> {
-    for (state, before) in found {
-        if let Some(change) = change(state) {
-            cluster.quiesce(state, before.replicas).await?;
+/// Stops what is not stopped yet. A conflict says that the counts have to be looked at again.
+async fn stop(cx: &StepContext, cluster: &Kubernetes, found: &[(Writer, QuiescedWorkload)]) -> Result<(), StepError> {
+    for (writer, before) in found {
+        if let Some(change) = writer.stopping() {
+            writer.stop(cluster, before.replicas).await?;
             cx.changed(change).await;
         }
     }
@@ -168,18 +153,40 @@ async fn look(
     cluster: &Reader,
     workloads: &[WorkloadRef],
     earlier: Option<&Quiesced>,
-) -> Result<Vec<(Workload, QuiescedWorkload)>, StepError> {
+) -> Result<Vec<(Writer, QuiescedWorkload)>, StepError> {
     let mut found = Vec::new();
     for workload in workloads {
-        let state = cluster.workload(workload).await?;
-        let before = QuiescedWorkload {
-            workload: workload.clone(),
-            replicas: count_before(&state, earlier),
-            autoscaler: cluster.autoscaler(workload).await?,
-        };
-        found.push((state, before));
+        let writer = Writer::look(cluster, workload).await?;
+        let mut before = QuiescedWorkload::unknown(workload.clone());
+        match &writer {
+            Writer::Scaled(state) => {
+                before.replicas = count_before(state, earlier);
+                before.autoscaler = cluster.autoscaler(workload).await?;
+            }
+            Writer::Scheduled(job) => before.suspended = Some(suspended_before(job, earlier)),
+        }
+        found.push((writer, before));
     }
     Ok(found)
+}
+
+impl QuiescedWorkload {
+    /// A workload of which nothing is known.
+    fn unknown(workload: WorkloadRef) -> Self {
+        Self {
+            workload,
+            replicas: None,
+            autoscaler: None,
+            suspended: None,
+        }
+    }
+}
+
+impl Quiesced {
+    /// What is written down of a workload.
+    fn of(&self, workload: &WorkloadRef) -> Option<&QuiescedWorkload> {
+        self.workloads.iter().find(|before| before.workload == *workload)
+    }
 }
 
 /// The count to come back to: what is wanted now, or, where that is zero, what was written down before.
@@ -187,31 +194,32 @@ fn count_before(state: &Workload, earlier: Option<&Quiesced>) -> Option<u32> {
     if state.replicas > 0 {
         return Some(state.replicas);
     }
-    let saved = earlier.and_then(|earlier| {
-        earlier
-            .workloads
-            .iter()
-            .find(|before| before.workload == state.workload)
-    });
+    let saved = earlier.and_then(|earlier| earlier.of(&state.workload));
     state.mark.or_else(|| saved.and_then(|before| before.replicas))
 }
 
-fn change(state: &Workload) -> Option<Change> {
-    (state.replicas > 0).then(|| {
-        Change::update(
-            state.workload.to_string(),
-            json!({ "replicas": state.replicas }),
-            json!({ "replicas": 0 }),
-        )
-    })
+/// Whether a CronJob rested before: it did where it rests now and nothing says that this was jm's doing.
+fn suspended_before(job: &CronJob, earlier: Option<&Quiesced>) -> bool {
+    if !job.suspended {
+        return false;
+    }
+    let saved = earlier.and_then(|earlier| earlier.of(&job.workload));
+    job.mark
+        .or_else(|| saved.and_then(|before| before.suspended))
+        .unwrap_or(true)
 }
 
 fn summary(recorded: &Quiesced) -> String {
-    let each = recorded.workloads.iter().map(|before| match before.replicas {
-        Some(count) => format!("{} from {count} to 0", before.workload),
-        None => format!("{} is at 0, and nobody wrote down what it was", before.workload),
-    });
-    format!("scale {}", each.collect::<Vec<_>>().join(", "))
+    let each = recorded
+        .workloads
+        .iter()
+        .map(|before| match (before.suspended, before.replicas) {
+            (Some(true), _) => format!("{} is suspended already", before.workload),
+            (Some(false), _) => format!("suspend {}", before.workload),
+            (None, Some(count)) => format!("scale {} from {count} to 0", before.workload),
+            (None, None) => format!("{} is at 0, and nobody wrote down what it was", before.workload),
+        });
+    each.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -234,6 +242,7 @@ pub(crate) mod tests {
             mark,
             selector: String::new(),
             revision: None,
+            changed: None,
             failure: None,
         }
     }
@@ -242,9 +251,8 @@ pub(crate) mod tests {
     fn a_mark_wins_over_zero_and_a_count_wins_over_a_mark() {
         let saved = Quiesced {
             workloads: vec![QuiescedWorkload {
-                workload: "deployment/web".parse().expect("a name"),
                 replicas: Some(5),
-                autoscaler: None,
+                ..QuiescedWorkload::unknown("deployment/web".parse().expect("a name"))
             }],
         };
         assert_eq!(count_before(&state(3, Some(9)), Some(&saved)), Some(3));
@@ -254,12 +262,38 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn naming_nothing_or_one_twice_is_refused() {
+    fn a_cron_job_rested_before_unless_somebody_knows_better() {
+        let job = |suspended: bool, mark: Option<bool>| CronJob {
+            workload: "cronjob/nightly".parse().expect("a name"),
+            uid: String::new(),
+            version: String::new(),
+            suspended,
+            mark,
+        };
+        let saved = Quiesced {
+            workloads: vec![QuiescedWorkload {
+                suspended: Some(false),
+                ..QuiescedWorkload::unknown("cronjob/nightly".parse().expect("a name"))
+            }],
+        };
+        assert!(!suspended_before(&job(false, None), None));
+        assert!(suspended_before(&job(true, None), None));
+        assert!(!suspended_before(&job(true, Some(false)), None));
+        assert!(!suspended_before(&job(true, None), Some(&saved)));
+    }
+
+    #[test]
+    fn naming_nothing_one_twice_or_what_has_no_count_is_refused() {
         let input = |names: &[&str]| Input {
             workloads: names.iter().map(|name| name.parse().expect("a name")).collect(),
         };
         assert!(Quiesce.check(&input(&[])).is_err());
         assert!(Quiesce.check(&input(&["deployment/a", "deploy/a"])).is_err());
-        assert!(Quiesce.check(&input(&["deployment/a", "deployment/b"])).is_ok());
+        assert!(Quiesce.check(&input(&["deployment/a", "cronjob/a"])).is_ok());
+        let refused = Quiesce
+            .check(&input(&["deployment/a", "daemonset/a"]))
+            .expect_err("refused");
+        assert_eq!(refused[0].pointer, "/workloads/1");
+        assert!(refused[0].message.contains("on every node"), "{}", refused[0].message);
     }
 }

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use jm_client_kubernetes::{ClusterInfo, Kubernetes, Reader};
 use jm_step::{
-    Effect, Expect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepErrorKind,
-    StepType,
+    Effect, Expect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,6 +24,9 @@ pub struct Input {
     /// The least version of the API server, such as `1.33`.
     #[serde(default)]
     min_version: Option<String>,
+    /// The newest version that the plan was tried with, such as `1.36`: a newer one is not taken.
+    #[serde(default)]
+    max_version: Option<String>,
     /// Whether a default storage class has to be there, for volumes that are restored.
     #[serde(default)]
     storage_class: bool,
@@ -34,6 +36,10 @@ pub struct Input {
     /// Which cluster it is to be.
     #[serde(default)]
     expect: Expected,
+    /// Namespaces that come with a new cluster: what runs there does not make it somebody's. Those that begin with `kube-`
+    /// never count.
+    #[serde(default = "come_with_it")]
+    system_namespaces: Vec<String>,
 }
 
 /// Which cluster a plan finds.
@@ -50,6 +56,21 @@ enum Expected {
 
 fn one() -> u32 {
     1
+}
+
+/// Where kind, GKE and Calico put what they need themselves.
+fn come_with_it() -> Vec<String> {
+    [
+        "local-path-storage",
+        "gke-managed-system",
+        "gke-managed-cim",
+        "gmp-system",
+        "calico-system",
+        "calico-apiserver",
+        "tigera-operator",
+    ]
+    .map(str::to_owned)
+    .to_vec()
 }
 
 /// What it is.
@@ -76,12 +97,21 @@ impl StepType for Ready {
     type Output = Output;
 
     fn check(&self, input: &Input) -> Result<(), Vec<InputIssue>> {
-        match &input.min_version {
-            Some(version) if minor(version).is_none() => Err(vec![
-                InputIssue::at("/min_version", format!("`{version}` is not a version")).help("write it as `1.33`"),
-            ]),
-            _ => Ok(()),
+        let named = [
+            ("/min_version", &input.min_version),
+            ("/max_version", &input.max_version),
+        ];
+        let unreadable = named.into_iter().filter_map(|(at, version)| {
+            let version = version.as_ref().filter(|version| minor(version).is_none())?;
+            Some(InputIssue::at(at, format!("`{version}` is not a version")).help("write it as `1.33`"))
+        });
+        let mut issues: Vec<InputIssue> = unreadable.collect();
+        if let (Some(least), Some(most)) = (&input.min_version, &input.max_version)
+            && minor(least) > minor(most)
+        {
+            issues.push(InputIssue::at("/max_version", format!("{most} is less than {least}")));
         }
+        if issues.is_empty() { Ok(()) } else { Err(issues) }
     }
 
     fn roles(&self) -> Vec<Role> {
@@ -89,7 +119,7 @@ impl StepType for Ready {
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
-        let is_new = input.expect == Expected::New && is_new(cx).await?;
+        let is_new = input.expect == Expected::New && is_new(cx, input).await?;
         let cluster = if is_new {
             cx.look::<Kubernetes>().await?
         } else {
@@ -104,9 +134,11 @@ impl StepType for Ready {
     }
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
-        if input.expect == Expected::New && wait::unless_cancelled(cx, is_new(cx)).await? {
-            cx.log("another cluster than before, and without workloads: taken for the one that was brought up")
-                .await;
+        if input.expect == Expected::New && wait::unless_cancelled(cx, is_new(cx, &input)).await? {
+            cx.log(
+                "a cluster that this run does not know, and without workloads: taken for the one that was brought up",
+            )
+            .await;
             cx.reopen::<Kubernetes>(Expect::New).await?;
         }
         let cluster = cx.read::<Kubernetes>().await?;
@@ -118,18 +150,19 @@ impl StepType for Ready {
     }
 }
 
-/// Whether the cluster is another one than the run knows, and may be taken for a new one.
-async fn is_new(cx: &ReadContext) -> Result<bool, StepError> {
-    let refused = match cx.read::<Kubernetes>().await {
-        Ok(_) => return Ok(false),
-        Err(error) if error.kind() == StepErrorKind::Refused => error,
-        Err(error) => return Err(error),
-    };
-    match cx.look::<Kubernetes>().await?.count_workloads().await? {
+/// Whether the cluster is one that the run does not know, and may be taken for a new one.
+async fn is_new(cx: &ReadContext, input: &Input) -> Result<bool, StepError> {
+    if cx.knows::<Kubernetes>().await? {
+        return Ok(false);
+    }
+    match cx.look::<Kubernetes>().await?.count_workloads(&input.system_namespaces).await? {
         0 => Ok(true),
-        count => Err(refused.context(format_args!(
-            "it has {count} workloads of its own, so it is no new cluster"
-        ))),
+        count => Err(StepError::refused(format!(
+            "this is not the cluster that the run knows, and it has {count} workloads of its own, so it is no new one"
+        ))
+        .hint(
+            "check that KUBECONFIG and the target's `context` name the new cluster; what comes with one goes into              `system_namespaces`",
+        )),
     }
 }
 
@@ -168,6 +201,11 @@ fn shortcomings(found: &ClusterInfo, input: &Input) -> Vec<String> {
     {
         lacks.push(format!("its version is {}, and {wanted} is the least", found.version));
     }
+    if let Some(wanted) = &input.max_version
+        && minor(&found.version) > minor(wanted)
+    {
+        lacks.push(format!("its version is {}, and {wanted} is the newest", found.version));
+    }
     if input.storage_class && found.default_storage_class.is_none() {
         lacks.push("it has no default storage class".to_owned());
     }
@@ -204,13 +242,19 @@ mod tests {
             ready_nodes: 1,
             default_storage_class: None,
         };
-        let input = Input {
+        let input = |min: &str, max: &str| Input {
             nodes: 2,
-            min_version: Some("1.33".to_owned()),
+            min_version: Some(min.to_owned()),
+            max_version: Some(max.to_owned()),
             storage_class: true,
             namespace: false,
             expect: Expected::Same,
+            system_namespaces: Vec::new(),
         };
-        assert_eq!(shortcomings(&found, &input).len(), 3);
+        assert_eq!(shortcomings(&found, &input("1.33", "1.36")).len(), 3);
+        assert_eq!(shortcomings(&found, &input("1.28", "1.29")).len(), 3);
+        assert!(Ready.check(&input("1.28", "1.36")).is_ok());
+        assert!(Ready.check(&input("1.36", "1.28")).is_err());
+        assert_eq!(Ready.check(&input("a", "b")).expect_err("both").len(), 2);
     }
 }

@@ -1,8 +1,9 @@
-//! `kubernetes.resume`: brings quiesced workloads back to the counts that were written down, and waits until they serve.
+//! `kubernetes.resume`: brings quiesced workloads back to the counts that were written down, lets suspended CronJobs start
+//! Jobs again, and waits until what has pods serves.
 
 use std::time::Duration;
 
-use jm_client_kubernetes::{Kubernetes, Workload, WorkloadRef};
+use jm_client_kubernetes::{CronJob, Kubernetes, Reader, Workload, WorkloadRef};
 use jm_step::{Change, Effect, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use serde_json::json;
 
 use crate::quiesce::{Quiesced, QuiescedWorkload};
 use crate::wait::{self, Until};
+use crate::writer::Writer;
 
 /// The step type `kubernetes.resume`.
 pub struct Resume;
@@ -44,13 +46,17 @@ pub struct Output {
 pub struct Resumed {
     /// Which one.
     workload: WorkloadRef,
-    /// How many replicas it has.
-    replicas: u32,
+    /// How many replicas it has; absent of a CronJob.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    replicas: Option<u32>,
+    /// Of a CronJob: whether it is suspended, as it was before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    suspended: Option<bool>,
 }
 
 impl StepType for Resume {
     const NAME: &'static str = "kubernetes.resume";
-    const SUMMARY: &'static str = "brings quiesced workloads back to their counts and waits until they are ready";
+    const SUMMARY: &'static str = "brings quiesced workloads back to what they were and waits until they are ready";
     const EFFECT: Effect = Effect::Reversible;
     const REPEAT: Repeat = Repeat::Safe; // a workload that is not at zero and not marked is left alone
     const TIMEOUT: Duration = Duration::from_mins(10);
@@ -66,19 +72,13 @@ impl StepType for Resume {
         let mut resumed = Vec::new();
         let mut changes = Vec::new();
         for before in &input.quiesced.workloads {
-            let mut state = cluster.workload(&before.workload).await?;
-            if !is_quiesced(&state) {
-                // The quiesce whose outputs these are is yet to come: this tells what happens after it.
-                state.replicas = 0;
-            }
-            let after = Resumed {
-                workload: before.workload.clone(),
-                replicas: count(before, &state, input)?,
-            };
-            changes.push(change(&state, &after));
+            // The quiesce whose outputs these are may be yet to come: this tells what happens after it.
+            let writer = Writer::look(&cluster, &before.workload).await?.as_announced(cx);
+            let (after, change) = target(&cluster, &writer, before, input).await?;
+            changes.extend(change);
             resumed.push(after);
         }
-        let summary = summary(&resumed);
+        let summary = summary(&resumed, &changes);
         Ok(if changes.is_empty() {
             Preview::verified(summary)
         } else {
@@ -93,7 +93,8 @@ impl StepType for Resume {
         for before in &input.quiesced.workloads {
             resumed.push(bring_back(cx, &cluster, before, &input).await?);
         }
-        for workload in resumed.iter().filter(|_| input.wait) {
+        let to_wait_for = resumed.iter().filter(|one| input.wait && one.replicas.is_some());
+        for workload in to_wait_for {
             wait::ready(cx, &cluster, &workload.workload, Until::Back).await?;
         }
         Ok(Output { workloads: resumed })
@@ -104,13 +105,15 @@ impl StepType for Resume {
         let mut resumed = Vec::new();
         let mut untouched = 0;
         for before in &input.quiesced.workloads {
-            let state = cluster.workload(&before.workload).await?;
-            untouched += usize::from(is_quiesced(&state));
-            if !is_quiesced(&state) && (!input.wait || state.is_back()) {
-                resumed.push(Resumed {
-                    workload: before.workload.clone(),
-                    replicas: state.replicas,
-                });
+            let writer = Writer::look(&cluster, &before.workload).await?;
+            let is_to_come = is_quiesced(&writer, before);
+            untouched += usize::from(is_to_come);
+            let serves = match &writer {
+                Writer::Scaled(state) => !input.wait || state.is_back(),
+                Writer::Scheduled(_) => true,
+            };
+            if !is_to_come && serves {
+                resumed.push(as_it_is(&writer));
             }
         }
         let all = input.quiesced.workloads.len();
@@ -128,34 +131,83 @@ async fn bring_back(
     before: &QuiescedWorkload,
     input: &Input,
 ) -> Result<Resumed, StepError> {
-    let state = wait::unless_cancelled(cx, cluster.workload(&before.workload)).await?;
-    if !is_quiesced(&state) {
-        cx.log(format!(
-            "{} has {} replicas and no mark: left alone",
-            before.workload, state.replicas
-        ))
-        .await;
-        return Ok(Resumed {
-            workload: before.workload.clone(),
-            replicas: state.replicas,
-        });
-    }
-    let resumed = Resumed {
-        workload: before.workload.clone(),
-        replicas: count(before, &state, input)?,
+    let looking = async {
+        let writer = Writer::look(cluster, &before.workload).await?;
+        let (resumed, change) = target(cluster, &writer, before, input).await?;
+        Ok((resumed, change))
     };
-    cluster.resume(&before.workload, resumed.replicas).await?;
-    cx.changed(change(&state, &resumed)).await;
+    let (resumed, change) = wait::unless_cancelled(cx, looking).await?;
+    let Some(change) = change else {
+        cx.log(format!("{} was not quiesced, or is back: left alone", before.workload))
+            .await;
+        return Ok(resumed);
+    };
+    match resumed.replicas {
+        Some(replicas) => drop(cluster.resume(&before.workload, replicas).await?),
+        None => cluster.unsuspend(&before.workload).await?,
+    }
+    cx.changed(change).await;
     Ok(resumed)
 }
 
-fn is_quiesced(state: &Workload) -> bool {
-    state.replicas == 0 || state.mark.is_some()
+/// What a workload is to become, and the change that makes it so; no change where it is to be left alone.
+async fn target(
+    cluster: &Reader,
+    writer: &Writer,
+    before: &QuiescedWorkload,
+    input: &Input,
+) -> Result<(Resumed, Option<Change>), StepError> {
+    let mut after = as_it_is(writer);
+    if !is_quiesced(writer, before) {
+        return Ok((after, None));
+    }
+    let change = match writer {
+        Writer::Scaled(state) => {
+            // Its bounds as they are now count; those of before where it is not back yet.
+            let autoscaler = cluster.autoscaler(&state.workload).await?;
+            let least = autoscaler
+                .as_ref()
+                .or(before.autoscaler.as_ref())
+                .map_or(0, |it| it.min);
+            let count = count(before, state, least, input)?;
+            after.replicas = Some(count);
+            writer.to(json!({ "replicas": state.replicas }), json!({ "replicas": count }))
+        }
+        Writer::Scheduled(job) => {
+            after.suspended = Some(false);
+            writer.to(json!({ "suspended": job.suspended }), json!({ "suspended": false }))
+        }
+    };
+    Ok((after, Some(change)))
+}
+
+fn as_it_is(writer: &Writer) -> Resumed {
+    let (replicas, suspended) = match writer {
+        Writer::Scaled(state) => (Some(state.replicas), None),
+        Writer::Scheduled(job) => (None, Some(job.suspended)),
+    };
+    Resumed {
+        workload: writer.workload().clone(),
+        replicas,
+        suspended,
+    }
+}
+
+fn is_quiesced(writer: &Writer, before: &QuiescedWorkload) -> bool {
+    match writer {
+        Writer::Scaled(state) => state.replicas == 0 || state.mark.is_some(),
+        Writer::Scheduled(job) => job.mark.is_some() || (job.suspended && ran_before(job, before)),
+    }
+}
+
+/// A CronJob that nobody knows anything of is left as it is: suspended, it may be so on purpose.
+fn ran_before(job: &CronJob, before: &QuiescedWorkload) -> bool {
+    before.suspended.or(job.mark) == Some(false)
 }
 
 /// The count that was written down, else the fallback; never less than the autoscaler keeps, which would raise it at
 /// once, and never less than what a person has brought up meanwhile.
-fn count(before: &QuiescedWorkload, state: &Workload, input: &Input) -> Result<u32, StepError> {
+fn count(before: &QuiescedWorkload, state: &Workload, least: u32, input: &Input) -> Result<u32, StepError> {
     let wanted = before
         .replicas
         .or(state.mark)
@@ -164,32 +216,28 @@ fn count(before: &QuiescedWorkload, state: &Workload, input: &Input) -> Result<u
             StepError::not_found(format!("nobody knows how many replicas {} had", before.workload))
                 .hint("give `fallback_replicas`, or `-i replicas=N` where the plan has such an input")
         })?;
-    let least = before.autoscaler.as_ref().map_or(0, |autoscaler| autoscaler.min);
     Ok(wanted.max(least).max(state.replicas))
 }
 
-fn change(state: &Workload, resumed: &Resumed) -> Change {
-    Change::update(
-        resumed.workload.to_string(),
-        json!({ "replicas": state.replicas }),
-        json!({ "replicas": resumed.replicas }),
-    )
-}
-
-fn summary(resumed: &[Resumed]) -> String {
+fn summary(resumed: &[Resumed], changes: &[Change]) -> String {
     if resumed.is_empty() {
         return "nothing was quiesced, so nothing is to come back".to_owned();
     }
-    let each = resumed
-        .iter()
-        .map(|one| format!("{} to {}", one.workload, one.replicas));
-    format!("scale {}", each.collect::<Vec<_>>().join(", "))
+    let each = resumed.iter().map(|one| {
+        let workload = one.workload.to_string();
+        let changes = changes.iter().any(|change| change.object == workload);
+        match (one.replicas, one.suspended) {
+            (Some(count), _) if changes => format!("scale {workload} to {count}"),
+            (Some(count), _) => format!("{workload} has {count} replicas, and is left alone"),
+            (None, Some(true)) => format!("{workload} stays suspended"),
+            (None, _) => format!("{workload} starts Jobs by its schedule"),
+        }
+    });
+    each.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
 mod tests {
-    use jm_client_kubernetes::Autoscaler;
-
     use super::*;
 
     fn counted(replicas: Option<u32>, mark: Option<u32>, fallback: Option<u32>, least: Option<u32>) -> Option<u32> {
@@ -204,15 +252,11 @@ mod tests {
         least: Option<u32>,
     ) -> Option<u32> {
         let workload: WorkloadRef = "deployment/web".parse().expect("a name");
-        let autoscaler = least.map(|min| Autoscaler {
-            name: "web".to_owned(),
-            min,
-            max: 30,
-        });
         let before = QuiescedWorkload {
             workload: workload.clone(),
             replicas,
-            autoscaler,
+            autoscaler: None,
+            suspended: None,
         };
         let state = Workload {
             workload,
@@ -223,7 +267,7 @@ mod tests {
             fallback_replicas: fallback,
             wait: true,
         };
-        count(&before, &state, &input).ok()
+        count(&before, &state, least.unwrap_or(0), &input).ok()
     }
 
     #[test]
@@ -244,5 +288,33 @@ mod tests {
     fn never_below_what_a_person_brought_up() {
         assert_eq!(counted_at(5, Some(3), Some(3), None, None), Some(5));
         assert_eq!(counted_at(1, Some(3), Some(3), None, None), Some(3));
+    }
+
+    #[test]
+    fn a_cron_job_comes_back_where_it_ran_before() {
+        let job = |suspended: bool, mark: Option<bool>| {
+            Writer::Scheduled(CronJob {
+                workload: "cronjob/nightly".parse().expect("a name"),
+                uid: String::new(),
+                version: String::new(),
+                suspended,
+                mark,
+            })
+        };
+        let before = |suspended: Option<bool>| QuiescedWorkload {
+            workload: "cronjob/nightly".parse().expect("a name"),
+            replicas: None,
+            autoscaler: None,
+            suspended,
+        };
+        assert!(is_quiesced(&job(true, Some(false)), &before(None)), "the mark tells");
+        assert!(is_quiesced(&job(true, None), &before(Some(false))), "the journal tells");
+        assert!(!is_quiesced(&job(true, None), &before(Some(true))), "it rested before");
+        assert!(!is_quiesced(&job(true, None), &before(None)), "nobody knows");
+        assert!(!is_quiesced(&job(false, None), &before(Some(false))), "it is back");
+        assert!(
+            is_quiesced(&job(false, Some(false)), &before(Some(false))),
+            "the mark has to go"
+        );
     }
 }

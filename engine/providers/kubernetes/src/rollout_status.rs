@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use jm_client_kubernetes::{Kubernetes, Workload, WorkloadRef};
-use jm_step::{Effect, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
+use jm_step::{Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::kinds;
 use crate::wait::{self, Until};
 
 /// The step type `kubernetes.rollout_status`.
@@ -47,6 +48,10 @@ impl StepType for RolloutStatus {
     const GATE: bool = true;
     type Input = Input;
     type Output = Output;
+
+    fn check(&self, input: &Input) -> Result<(), Vec<InputIssue>> {
+        kinds::without_rollouts("/workload", &input.workload).map_or(Ok(()), |issue| Err(vec![issue]))
+    }
 
     fn roles(&self) -> Vec<Role> {
         vec![crate::CLUSTER]

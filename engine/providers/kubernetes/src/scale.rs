@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use jm_client_kubernetes::{Kubernetes, Workload, WorkloadRef};
-use jm_step::{Change, Effect, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
+use jm_client_kubernetes::{Kind, Kubernetes, Workload, WorkloadRef};
+use jm_step::{
+    Change, Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::wait::{self, Until};
+use crate::writer;
 
 /// The step type `kubernetes.scale`.
 pub struct Scale;
@@ -48,12 +51,24 @@ impl StepType for Scale {
     type Input = Input;
     type Output = Output;
 
+    fn check(&self, input: &Input) -> Result<(), Vec<InputIssue>> {
+        match input.workload.kind {
+            Kind::Deployment | Kind::StatefulSet => Ok(()),
+            Kind::DaemonSet => Err(vec![writer::daemon_set("/workload", &input.workload)]),
+            Kind::CronJob => Err(vec![
+                InputIssue::at("/workload", format!("{} has no replicas", input.workload))
+                    .help("`kubernetes.quiesce` suspends a CronJob"),
+            ]),
+        }
+    }
+
     fn roles(&self) -> Vec<Role> {
         vec![crate::CLUSTER]
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
-        let state = cx.read::<Kubernetes>().await?.workload(&input.workload).await?;
+        let mut state = cx.read::<Kubernetes>().await?.workload(&input.workload).await?;
+        writer::count_as_announced(cx, &mut state);
         let output = Output {
             previous: state.replicas,
             replicas: input.replicas,
@@ -85,7 +100,7 @@ impl StepType for Scale {
         }
         match (input.wait, input.replicas) {
             (false, _) => {}
-            (true, 0) => wait::pods_gone(cx, &cluster, &input.workload).await?,
+            (true, 0) => wait::stopped(cx, &cluster, &input.workload).await?,
             (true, _) => drop(wait::ready(cx, &cluster, &input.workload, Until::Back).await?),
         }
         Ok(output)

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use jm_client_kubernetes::{PodState, Reader, Trouble, Workload};
-use jm_step::StepError;
-use serde_json::json;
+use jm_client_kubernetes::{Kind, PodState, Reader, Trouble, Workload};
+use jm_step::{StepContext, StepError};
 use tokio::time::Instant;
+
+use crate::evidence;
+use crate::redact::redact;
 
 /// How long trouble has to last before it is taken for final.
 fn grace(reason: &str) -> Duration {
@@ -38,6 +40,20 @@ pub(crate) fn first(state: &Workload, pods: &[PodState]) -> Option<Trouble> {
     of_pods.or(of_workload)
 }
 
+/// What refuses the pods of a workload whose controller says so in events alone, as those of StatefulSets and DaemonSets do.
+/// Events of before the last change do not count.
+pub(crate) async fn refused(cluster: &Reader, state: &Workload) -> Result<Option<Trouble>, StepError> {
+    if state.workload.kind == Kind::Deployment || state.current >= state.replicas {
+        return Ok(None);
+    }
+    let message = cluster.refusal(state).await?;
+    Ok(message.map(|message| Trouble {
+        pod: String::new(),
+        reason: "FailedCreate".to_owned(),
+        message,
+    }))
+}
+
 /// Trouble in one line.
 fn told(trouble: &Trouble) -> String {
     let Trouble { pod, reason, message } = trouble;
@@ -51,21 +67,17 @@ fn told(trouble: &Trouble) -> String {
 }
 
 /// The error for trouble that lasts, with what a person needs to mend it.
-pub(crate) async fn error(cluster: &Reader, state: &Workload, pods: &[PodState], trouble: &Trouble) -> StepError {
-    // The events are a help; that they cannot be read is no second failure.
-    let events = cluster.warnings(&state.workload.name).await.unwrap_or_default();
-    let pods = pods
-        .iter()
-        .map(|pod| json!({ "name": pod.name, "ready": pod.ready, "trouble": pod.trouble }));
+pub(crate) async fn error(
+    cx: &StepContext,
+    cluster: &Reader,
+    state: &Workload,
+    pods: &[PodState],
+    trouble: &Trouble,
+) -> StepError {
     let message = format!("{} does not become ready: {}", state.workload, told(trouble));
-    StepError::failed(message)
+    StepError::failed(redact(cx.secrets(), &message))
         .hint(advice(&trouble.reason, cluster.namespace(), &trouble.pod))
-        .evidence(json!({
-            "workload": state.workload.to_string(),
-            "replicas": { "wanted": state.replicas, "updated": state.updated, "ready": state.ready, "available": state.available },
-            "pods": pods.collect::<Vec<_>>(),
-            "events": events,
-        }))
+        .evidence(evidence::gather(cx, cluster, state, pods, trouble).await)
 }
 
 fn advice(reason: &str, namespace: &str, pod: &str) -> String {

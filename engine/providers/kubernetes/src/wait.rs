@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use jm_client_kubernetes::{Reader, Workload, WorkloadRef};
+use jm_client_kubernetes::{Kind, Reader, Workload, WorkloadRef};
 use jm_step::{ReadContext, StepContext, StepError, StepErrorKind, Unit};
 use tokio::time::Instant;
 
 use crate::trouble::{self, Lasting};
+use crate::writer::Writer;
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(400);
+/// How long no Job of a CronJob may have been seen before none is thought to come.
+const SETTLE: Duration = Duration::from_secs(2);
 /// An API server that does not answer for as long as this is down. A rollout outlives shorter gaps.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -31,27 +34,57 @@ impl Until {
     }
 }
 
-/// Waits until the workload is stopped and no pod of it is left. Never deletes one by force.
-pub(crate) async fn pods_gone(cx: &StepContext, cluster: &Reader, workload: &WorkloadRef) -> Result<(), StepError> {
+/// Waits until the workload is stopped and no pod or Job of it is left. Never deletes one by force.
+pub(crate) async fn stopped(cx: &StepContext, cluster: &Reader, workload: &WorkloadRef) -> Result<(), StepError> {
+    let what = if workload.kind == Kind::CronJob { "Jobs" } else { "pods" };
     let mut patience = Patience::new();
     let mut most = 0;
     let mut told = None;
+    let mut quiet = Quiet::new(workload.kind);
     loop {
-        if let Some((state, left)) = patience.forgive(unless_cancelled(cx, remaining(cluster, workload)).await)? {
-            still_wanted_at_zero(&state)?;
+        let looking = async {
+            let writer = Writer::look(cluster, workload).await?;
+            let left = writer.left(cluster).await?;
+            Ok((writer, left))
+        };
+        if let Some((writer, left)) = patience.forgive(unless_cancelled(cx, looking).await)? {
+            still_stopped(&writer)?;
             let count = left.len() as u64;
             most = most.max(count);
             cx.progress(most - count, Some(most), Unit::Items).await;
-            if count == 0 && state.is_stopped() {
+            if quiet.lasts(count == 0 && writer.has_settled()) {
                 return Ok(());
             }
-            if told.as_ref() != Some(&left) {
-                cx.log(format!("{workload}: {count} pods are left: {}", left.join(", ")))
+            if count > 0 && told.as_ref() != Some(&left) {
+                cx.log(format!("{workload}: {count} {what} are left: {}", left.join(", ")))
                     .await;
                 told = Some(left);
             }
         }
         pause(cx).await?;
+    }
+}
+
+/// Whether nothing has been left for long enough.
+struct Quiet {
+    enough: Duration,
+    since: Option<Instant>,
+}
+
+impl Quiet {
+    fn new(kind: Kind) -> Self {
+        // The controller of CronJobs does not say when it has seen that one is suspended, and may have been just about
+        // to start a Job.
+        let enough = if kind == Kind::CronJob { SETTLE } else { Duration::ZERO };
+        Self { enough, since: None }
+    }
+
+    fn lasts(&mut self, quiet: bool) -> bool {
+        if !quiet {
+            self.since = None;
+            return false;
+        }
+        self.since.get_or_insert_with(Instant::now).elapsed() >= self.enough
     }
 }
 
@@ -63,16 +96,19 @@ pub(crate) async fn remaining(cluster: &Reader, workload: &WorkloadRef) -> Resul
     Ok((state, left.collect()))
 }
 
-/// Something that puts the count back (a GitOps controller, a person) would win for ever: better to say so.
-fn still_wanted_at_zero(state: &Workload) -> Result<(), StepError> {
-    if state.replicas == 0 {
+/// Something that puts it back (a GitOps controller, a person) would win for ever: better to say so.
+fn still_stopped(writer: &Writer) -> Result<(), StepError> {
+    if writer.is_stopped() {
         return Ok(());
     }
-    Err(StepError::conflict(format!(
-        "somebody scaled {} to {} while it was being stopped",
-        state.workload, state.replicas
-    ))
-    .hint("suspend what sets its replicas (a GitOps controller, a scaler, a person), then resume the run"))
+    let did = match writer {
+        Writer::Scaled(state) => format!("scaled {} to {}", state.workload, state.replicas),
+        Writer::Scheduled(job) => format!("let {} start Jobs again", job.workload),
+    };
+    Err(
+        StepError::conflict(format!("somebody {did} while it was being stopped"))
+            .hint("suspend what sets that (a GitOps controller, a scaler, a person), then resume the run"),
+    )
 }
 
 /// Waits until every replica that is wanted is there and ready.
@@ -88,21 +124,22 @@ pub(crate) async fn ready(
         let looked = async {
             let state = cluster.workload(workload).await?;
             let pods = cluster.pods(&state).await?;
-            Ok((state, pods))
+            let refused = trouble::refused(cluster, &state).await?;
+            Ok((state, pods, refused))
         };
-        if let Some((state, pods)) = patience.forgive(unless_cancelled(cx, looked).await)? {
+        if let Some((state, pods, refused)) = patience.forgive(unless_cancelled(cx, looked).await)? {
             let (ready, wanted) = (state.ready.into(), state.replicas.into());
             cx.progress(ready, Some(wanted), Unit::Items).await;
             if until.is_reached(&state) {
                 return Ok(state);
             }
             not_paused(&state)?;
-            let found = trouble::first(&state, &pods);
+            let found = trouble::first(&state, &pods).or(refused);
             if let Some(news) = lasting.news(found.as_ref()) {
                 cx.log(format!("{workload}: {news}")).await;
             }
             if let Some(found) = lasting.lasts(found) {
-                return Err(trouble::error(cluster, &state, &pods, &found).await);
+                return Err(trouble::error(cx, cluster, &state, &pods, &found).await);
             }
         }
         pause(cx).await?;
@@ -117,6 +154,20 @@ fn not_paused(state: &Workload) -> Result<(), StepError> {
     let workload = &state.workload;
     Err(StepError::conflict(format!("the rollout of {workload} is paused"))
         .hint(format!("`kubectl rollout resume {workload}`, then resume the run")))
+}
+
+/// Looks until there is an answer: a controller that lags behind for a moment is waited for, as a server that is away is.
+pub(crate) async fn answer<T, F>(cx: &ReadContext, looking: impl Fn() -> F) -> Result<T, StepError>
+where
+    F: Future<Output = Result<T, StepError>>,
+{
+    let mut patience = Patience::new();
+    loop {
+        if let Some(found) = patience.forgive(unless_cancelled(cx, looking()).await)? {
+            return Ok(found);
+        }
+        pause(cx).await?;
+    }
 }
 
 async fn pause(cx: &ReadContext) -> Result<(), StepError> {
@@ -171,6 +222,18 @@ impl Patience {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_that_is_about_to_start_is_given_the_time() {
+        let mut quiet = Quiet::new(Kind::CronJob);
+        assert!(!quiet.lasts(true));
+        tokio::time::advance(SETTLE).await;
+        assert!(!quiet.lasts(false), "there it is");
+        assert!(!quiet.lasts(true));
+        tokio::time::advance(SETTLE).await;
+        assert!(quiet.lasts(true));
+        assert!(Quiet::new(Kind::Deployment).lasts(true));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_stays_away_is_down() {

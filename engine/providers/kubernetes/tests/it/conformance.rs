@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use jm_provider_kubernetes::{Quiesce, Ready, Resume, RolloutStatus, Scale};
+use jm_provider_kubernetes::{
+    Describe, Pods, Quiesce, Ready, Restart, Resume, RolloutHistory, RolloutStatus, Scale, SetImage,
+};
 use jm_step::AnyStepType;
 use jm_testkit::StepBench;
 use jm_testkit::conformance::{
@@ -48,7 +50,8 @@ fn fresh(server: &Server, quiesced: bool) -> Fresh<'_> {
 }
 
 /// Each step type with an input, and whether it begins with `web` quiesced.
-fn cases() -> [(&'static dyn AnyStepType, Value, bool); 5] {
+fn cases() -> [(&'static dyn AnyStepType, Value, bool); 10] {
+    let image = format!("registry.example/web@sha256:{}", "ab".repeat(32));
     let of_web = json!({ "workloads": [{ "workload": "deployment/web", "replicas": 2 }] });
     [
         (&Quiesce, json!({ "workloads": ["deployment/web"] }), false),
@@ -56,6 +59,15 @@ fn cases() -> [(&'static dyn AnyStepType, Value, bool); 5] {
         (&Scale, json!({ "workload": "deployment/web", "replicas": 3 }), false),
         (&RolloutStatus, json!({ "workload": "deployment/web" }), false),
         (&Ready, json!({ "namespace": true }), false),
+        (
+            &SetImage,
+            json!({ "workload": "deployment/web", "container": "main", "image": image }),
+            false,
+        ),
+        (&Restart, json!({ "workload": "deployment/web" }), false),
+        (&RolloutHistory, json!({ "workload": "deployment/web" }), false),
+        (&Pods, json!({ "workload": "deployment/web" }), false),
+        (&Describe, json!({ "workload": "deployment/web" }), false),
     ]
 }
 
@@ -73,7 +85,7 @@ pub(crate) async fn twice_equals_once(server: &Server) {
 
 pub(crate) async fn each_save_can_be_gone_on_from(server: &Server) {
     for (step, input, quiesced) in cases() {
-        if ["kubernetes.quiesce", "kubernetes.scale"].contains(&step.name()) {
+        if ["kubernetes.quiesce", "kubernetes.scale", "kubernetes.set_image"].contains(&step.name()) {
             resumes_after_each_checkpoint(step, || fresh(server, quiesced), input).await;
         }
     }

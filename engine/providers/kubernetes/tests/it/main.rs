@@ -4,28 +4,34 @@
 mod conformance;
 mod faults;
 mod line;
+mod people;
 mod place;
 mod probes;
 mod quiesce;
+mod refusals;
 mod resume;
+mod revisions;
 mod rollouts;
 mod server;
+mod writers;
+
+/// Makes a test on a server of each function.
+macro_rules! on_server {
+    ($module:ident, $server:ident: $($room:ident::$case:ident),+ $(,)?) => {
+        mod $module {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                crate::$room::$case(&crate::server::Server::$server().await).await;
+            })+
+        }
+    };
+}
 
 /// Makes a test on either server of each function.
 macro_rules! on_both_servers {
     ($($module:ident::$case:ident),+ $(,)?) => {
-        mod on_the_stand_in {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $case() {
-                crate::$module::$case(&crate::server::Server::stand_in().await).await;
-            })+
-        }
-        mod on_a_control_plane {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $case() {
-                crate::$module::$case(&crate::server::Server::control_plane().await).await;
-            })+
-        }
+        on_server!(on_the_stand_in, stand_in: $($module::$case),+);
+        on_server!(on_a_control_plane, control_plane: $($module::$case),+);
     };
 }
 
@@ -45,6 +51,23 @@ on_both_servers! {
     rollouts::scale_goes_up_and_down,
     rollouts::a_rollout_is_followed_to_its_end,
     rollouts::a_cluster_says_what_it_lacks,
+    writers::a_cron_job_is_suspended_and_comes_back,
+    writers::a_cron_job_that_rested_before_stays_so,
+    writers::its_running_jobs_are_waited_for,
+    writers::a_resume_by_itself_announces_what_it_does,
+    writers::what_an_autoscaler_had_come_to_comes_back,
+    writers::bounds_that_were_raised_meanwhile_count,
+    revisions::a_deployment_goes_there_and_back,
+    revisions::a_stateful_set_goes_there_and_back,
+    revisions::a_daemon_set_goes_there_and_back,
+    revisions::a_paused_rollout_is_not_undone,
+    revisions::a_container_that_is_not_there_is_not_made,
+    revisions::a_bad_image_fails_fast_and_what_was_saved_leads_back,
+    revisions::a_restart_renews_every_pod_once,
+    revisions::a_deadline_that_an_older_rollout_missed_is_not_held_against_the_next,
+    refusals::what_no_node_takes_is_told,
+    people::pods_are_listed_as_kubectl_does,
+    people::what_is_described_helps_and_tells_no_secret,
     faults::a_viewer_may_look_and_not_stop,
     faults::an_api_server_that_comes_back_is_waited_for,
     faults::a_stalled_api_server_does_not_hold_up_a_stop,
@@ -55,4 +78,28 @@ on_both_servers! {
     conformance::twice_equals_once,
     conformance::each_save_can_be_gone_on_from,
     conformance::a_stop_is_heard,
+}
+
+// What only one of the two can be asked.
+on_server! {
+    on_the_stand_in_alone, stand_in:
+    people::logs_are_read_and_masked,
+}
+on_server! {
+    on_a_control_plane_alone, control_plane:
+    writers::its_autoscaler_is_active_again,
+    refusals::what_a_quota_refuses_fails_fast,
+}
+on_server! {
+    on_an_older_control_plane, older_control_plane:
+    writers::a_cron_job_is_suspended_and_comes_back,
+    writers::its_running_jobs_are_waited_for,
+    writers::what_an_autoscaler_had_come_to_comes_back,
+    revisions::a_deployment_goes_there_and_back,
+    revisions::a_stateful_set_goes_there_and_back,
+    revisions::a_daemon_set_goes_there_and_back,
+    revisions::a_restart_renews_every_pod_once,
+    people::what_is_described_helps_and_tells_no_secret,
+    rollouts::a_rollout_is_followed_to_its_end,
+    refusals::what_a_quota_refuses_fails_fast,
 }

@@ -162,7 +162,7 @@ pub(crate) async fn open(kubeconfig: &Path, namespace: &str) -> Kubernetes {
     Kubernetes::open(config, &cx).await.expect("it opens")
 }
 
-async fn create<K>(api: &Api<K>, object: Value)
+pub(crate) async fn create<K>(api: &Api<K>, object: Value)
 where
     K: Clone + std::fmt::Debug + DeserializeOwned + Serialize,
 {

@@ -28,6 +28,10 @@ enum Kind {
 
 /// The control plane of this test binary: a folder. It ends with the process that asked for it.
 static CONTROL_PLANE: OnceCell<PathBuf> = OnceCell::const_new();
+/// Another one, which serves what Kubernetes was three minor versions before.
+static OLDER_CONTROL_PLANE: OnceCell<PathBuf> = OnceCell::const_new();
+/// That version.
+const OLDER: &str = "1.33";
 
 impl Server {
     pub(crate) async fn stand_in() -> Self {
@@ -46,7 +50,15 @@ impl Server {
     }
 
     pub(crate) async fn control_plane() -> Self {
-        let folder = CONTROL_PLANE.get_or_init(start_control_plane).await;
+        Self::of_control_plane(CONTROL_PLANE.get_or_init(|| start_control_plane(&[])).await)
+    }
+
+    pub(crate) async fn older_control_plane() -> Self {
+        let start = || start_control_plane(&["--emulate", OLDER]);
+        Self::of_control_plane(OLDER_CONTROL_PLANE.get_or_init(start).await)
+    }
+
+    fn of_control_plane(folder: &Path) -> Self {
         Self {
             kubeconfig: folder.join("kubeconfig"),
             viewer: folder.join("kubeconfig-viewer"),
@@ -105,15 +117,16 @@ async fn client(kubeconfig: &Path) -> kube::Client {
     clippy::disallowed_methods,
     reason = "tests find their servers through the environment, and start them"
 )]
-async fn start_control_plane() -> PathBuf {
+async fn start_control_plane(flags: &[&str]) -> PathBuf {
     let services = std::env::var("JM_TEST_SERVICES")
         .expect("JM_TEST_SERVICES is not set: run these tests with `tests/run -p jm-provider-kubernetes`");
-    let folder = fresh_folder();
+    let folder = fresh_folder(&flags.concat());
     let owner = std::process::id().to_string();
     let started = tokio::process::Command::new(Path::new(&services).join("control-plane"))
         .arg("start")
         .arg(&folder)
         .args(["--owner", &owner])
+        .args(flags)
         .output()
         .await
         .expect("tests/services/control-plane can be run");
@@ -127,16 +140,18 @@ async fn start_control_plane() -> PathBuf {
 }
 
 /// A folder of this process in the target folder; those of processes that are gone are removed.
-fn fresh_folder() -> PathBuf {
+fn fresh_folder(name: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("control-planes");
     for entry in std::fs::read_dir(&root).into_iter().flatten().flatten() {
         let owner = entry.file_name();
+        let owner = owner.to_string_lossy();
+        let owner = owner.split('-').next().unwrap_or_default();
         if !Path::new("/proc").join(owner).exists() {
             // Another test binary may be removing it, too.
             drop(std::fs::remove_dir_all(entry.path()));
         }
     }
-    let folder = root.join(std::process::id().to_string());
+    let folder = root.join(format!("{}-{}", std::process::id(), name.trim_start_matches('-')));
     std::fs::create_dir_all(&folder).expect("a folder");
     folder
 }

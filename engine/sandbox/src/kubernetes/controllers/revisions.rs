@@ -41,7 +41,7 @@ fn revision(owner: &Value, hash: &str, number: i64) -> Value {
         "apiVersion": "apps/v1", "kind": "ControllerRevision",
         "metadata": {
             "name": format!("{}-{hash}", object::name(owner)), "namespace": object::namespace(owner), "labels": labels,
-            "ownerReferences": [object::controller_reference(owner)],
+            "annotations": owner["metadata"]["annotations"], "ownerReferences": [object::controller_reference(owner)],
         },
         "data": {"spec": {"template": template}}, "revision": number,
     })

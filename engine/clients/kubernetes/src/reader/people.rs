@@ -1,0 +1,169 @@
+//! Reading for people: what `kubectl get pods`, `logs` and `describe` would print.
+
+use k8s_openapi::api::batch::v1::CronJob as CronJobObject;
+use k8s_openapi::api::core::v1::{Event, Pod};
+use kube::Api;
+use kube::api::{ListParams, LogParams};
+
+use jm_step::{StepError, StepErrorKind};
+
+use super::Reader;
+use crate::describe;
+use crate::error::step_error;
+use crate::pod_line::PodLine;
+use crate::workload::Workload;
+use crate::workload_ref::{Kind, WorkloadRef};
+
+/// The most events that a description shows.
+const MOST_EVENTS: usize = 15;
+
+/// What is wanted of a log.
+#[derive(Debug, Clone, Default)]
+pub struct LogRequest {
+    /// The container; `None` where there is only one.
+    pub container: Option<String>,
+    /// The log of the container's run before this one.
+    pub previous: bool,
+    /// How many of the last lines.
+    pub lines: u32,
+    /// No lines that are older than so many seconds.
+    pub since: Option<u64>,
+}
+
+impl Reader {
+    /// All pods of the namespace that a label selector finds, by name.
+    pub async fn pods_by_labels(&self, selector: &str) -> Result<Vec<PodLine>, StepError> {
+        let doing = format!("cannot list pods in namespace `{}`", self.namespace);
+        let found = self
+            .pod_api()
+            .list(&ListParams::default().labels(selector))
+            .await
+            .map_err(|e| step_error(&doing, e))?;
+        Ok(sorted(found.items.iter().map(PodLine::read).collect()))
+    }
+
+    /// The pods of a workload, by name, without those that belong to another one.
+    pub async fn pod_lines(&self, workload: &Workload) -> Result<Vec<PodLine>, StepError> {
+        let found = self.pod_objects(workload).await?;
+        Ok(sorted(found.iter().map(PodLine::read).collect()))
+    }
+
+    /// The names of the containers of a pod.
+    pub async fn containers(&self, pod: &str) -> Result<Vec<String>, StepError> {
+        let found = self.pod(pod).await?;
+        let containers = found.spec.map(|spec| spec.containers).unwrap_or_default();
+        Ok(containers.into_iter().map(|one| one.name).collect())
+    }
+
+    /// The last lines of a container's log.
+    pub async fn log(&self, pod: &str, wanted: &LogRequest) -> Result<String, StepError> {
+        let parameters = LogParams {
+            container: wanted.container.clone(),
+            previous: wanted.previous,
+            tail_lines: Some(wanted.lines.into()),
+            since_seconds: wanted.since.map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX)),
+            ..LogParams::default()
+        };
+        let doing = format!("cannot read the log of pod `{pod}`");
+        self.pod_api()
+            .logs(pod, &parameters)
+            .await
+            .map_err(|e| step_error(&doing, e))
+    }
+
+    /// A pod described.
+    pub async fn describe_pod(&self, name: &str) -> Result<String, StepError> {
+        let pod = self.pod(name).await?;
+        let events = self.events(|of| of == name).await?;
+        Ok(describe::pod(&pod, &events))
+    }
+
+    /// A workload described: itself, its pods in lines, and what was told of it and them.
+    pub async fn describe(&self, workload: &WorkloadRef) -> Result<String, StepError> {
+        let name = workload.name.as_str();
+        let events = self.events(|of| is_about(of, name)).await?;
+        if workload.kind == Kind::CronJob {
+            let job = self.cron_job(workload).await?;
+            let running = self.running_jobs(&job).await?;
+            let all: Api<CronJobObject> = Api::namespaced(self.client.clone(), &self.namespace);
+            let doing = format!("cannot read {workload} in namespace `{}`", self.namespace);
+            let object = all.get(name).await.map_err(|e| step_error(&doing, e))?;
+            return Ok(describe::cron_job(&object, &running, &events));
+        }
+        let object = self.object(workload).await?;
+        let state = Workload::read(workload, &object);
+        let pods = self.pod_lines(&state).await?;
+        Ok(describe::workload(&state, &object, &pods, &events))
+    }
+
+    /// The newest word of a workload's controller that it may not make a pod (a quota, an admission policy), told since the
+    /// workload was last changed.
+    pub async fn refusal(&self, workload: &Workload) -> Result<Option<String>, StepError> {
+        let name = workload.workload.name.as_str();
+        let found = self.events_about(|of| of == name).await?;
+        let newest = found
+            .iter()
+            .rev()
+            .find(|event| event.reason.as_deref() == Some("FailedCreate"));
+        let newest = newest.filter(|event| event.involved_object.uid.as_deref() == Some(workload.uid.as_str()));
+        let fresh = newest.filter(|event| when(event) > workload.changed);
+        Ok(fresh.map(|event| event.message.clone().unwrap_or_default()))
+    }
+
+    /// The newest events about objects whose names fit, oldest first, each in a line.
+    async fn events(&self, fits: impl Fn(&str) -> bool) -> Result<Vec<String>, StepError> {
+        let about = self.events_about(fits).await?;
+        let skip = about.len().saturating_sub(MOST_EVENTS);
+        Ok(about.iter().skip(skip).map(describe::event).collect())
+    }
+
+    /// The events about objects whose names fit, oldest first.
+    async fn events_about(&self, fits: impl Fn(&str) -> bool) -> Result<Vec<Event>, StepError> {
+        let all: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
+        let found = match all.list(&ListParams::default()).await {
+            Ok(found) => found.items,
+            Err(error) => match step_error("cannot list events", error) {
+                // Who may not see events may see the rest.
+                denied if denied.kind() == StepErrorKind::Denied => Vec::new(),
+                error => return Err(error),
+            },
+        };
+        let mut about: Vec<Event> = found
+            .into_iter()
+            .filter(|event| event.involved_object.name.as_deref().is_some_and(&fits))
+            .collect();
+        about.sort_by_key(when);
+        Ok(about)
+    }
+
+    async fn pod(&self, name: &str) -> Result<Pod, StepError> {
+        let doing = format!("cannot read pod `{name}` in namespace `{}`", self.namespace);
+        self.pod_api().get(name).await.map_err(|e| step_error(&doing, e))
+    }
+}
+
+/// Whether an object is the one of this name, or is named after it, as its ReplicaSets and pods are.
+pub(super) fn is_about(object: &str, name: &str) -> bool {
+    object == name || object.strip_prefix(name).is_some_and(|rest| rest.starts_with('-'))
+}
+
+fn when(event: &Event) -> Option<jiff::Timestamp> {
+    let last = event.last_timestamp.as_ref().map(|time| time.0);
+    last.or(event.event_time.as_ref().map(|time| time.0))
+}
+
+fn sorted(mut lines: Vec<PodLine>) -> Vec<PodLine> {
+    lines.sort_by(|a, b| a.name.cmp(&b.name));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_about;
+
+    #[test]
+    fn names_that_only_begin_alike_are_others() {
+        assert!(is_about("web", "web") && is_about("web-6d4cf-x2x", "web"));
+        assert!(!is_about("webhook-6d4cf", "web"));
+    }
+}

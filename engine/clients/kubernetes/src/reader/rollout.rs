@@ -1,0 +1,121 @@
+//! Reading what rollouts are about: templates, the revisions of them, and the images that really run.
+
+use k8s_openapi::api::apps::v1::{ControllerRevision, ReplicaSet};
+use kube::Api;
+use kube::api::ListParams;
+use kube::core::{ApiResource, DynamicObject};
+use serde_json::Value;
+
+use jm_step::StepError;
+
+use super::Reader;
+use crate::error::step_error;
+use crate::revision::{self, Revision};
+use crate::workload::Workload;
+use crate::workload_ref::{Kind, WorkloadRef};
+
+/// The annotation on a template by which a restart makes it another one.
+pub(crate) const RESTARTED: &str = "jm.dev/restarted-by";
+
+/// A container of a template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerImage {
+    /// Its name.
+    pub name: String,
+    /// Its image.
+    pub image: String,
+    /// Whether it only prepares the others.
+    pub init: bool,
+}
+
+/// The template of a workload.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Template {
+    /// The workload as it was then.
+    pub state: Workload,
+    /// Its containers.
+    pub containers: Vec<ContainerImage>,
+    /// The deed that last restarted it.
+    pub restarted_by: Option<String>,
+}
+
+impl Reader {
+    /// The template of a workload.
+    pub async fn template(&self, workload: &WorkloadRef) -> Result<Template, StepError> {
+        let object = self.object(workload).await?;
+        let of = |pointer: &str| object.data.pointer(pointer).and_then(Value::as_array).cloned();
+        let named = |list: Option<Vec<Value>>, init: bool| {
+            let text = |one: &Value, field: &str| one.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+            list.into_iter().flatten().map(move |one| ContainerImage {
+                name: text(&one, "name"),
+                image: text(&one, "image"),
+                init,
+            })
+        };
+        let marks = object.data.pointer("/spec/template/metadata/annotations");
+        let restarted = marks
+            .and_then(|marks| marks.get(RESTARTED)?.as_str())
+            .map(str::to_owned);
+        Ok(Template {
+            state: Workload::read(workload, &object),
+            containers: named(of("/spec/template/spec/containers"), false)
+                .chain(named(of("/spec/template/spec/initContainers"), true))
+                .collect(),
+            restarted_by: restarted,
+        })
+    }
+
+    /// The workload, and the revisions of its template, oldest first.
+    pub async fn history(&self, workload: &WorkloadRef) -> Result<(Workload, Vec<Revision>), StepError> {
+        let object = self.object(workload).await?;
+        let state = Workload::read(workload, &object);
+        let keeper = match workload.kind {
+            Kind::Deployment => ApiResource::erase::<ReplicaSet>(&()),
+            _ => ApiResource::erase::<ControllerRevision>(&()),
+        };
+        let keepers: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &self.namespace, &keeper);
+        let doing = format!("cannot list the revisions of {workload}");
+        let found = keepers
+            .list(&ListParams::default().labels(&state.selector))
+            .await
+            .map_err(|e| step_error(&doing, e))?;
+        let revisions = revision::history(workload.kind, &object, &found.items);
+        Ok((state, revisions))
+    }
+
+    /// What the pods of the newest template report as the image that a container of theirs runs, each once.
+    pub async fn running_images(&self, workload: &Workload, container: &str) -> Result<Vec<String>, StepError> {
+        let pods = self.found_by(workload).await?;
+        let owners = self.owners(workload).await?;
+        let newest = pods.iter().filter(|pod| {
+            owners
+                .state(pod)
+                .is_some_and(|state| state.newest && !state.going && !state.ended)
+        });
+        let statuses = newest.filter_map(|pod| pod.status.as_ref()).flat_map(|status| {
+            let all = [&status.init_container_statuses, &status.container_statuses];
+            all.into_iter().flatten().flatten()
+        });
+        let mut images: Vec<String> = statuses
+            .filter(|status| status.name == container && !status.image_id.is_empty())
+            .map(|status| status.image_id.clone())
+            .collect();
+        images.sort();
+        images.dedup();
+        Ok(images)
+    }
+
+    /// The whole object of a workload that has pods of its own.
+    pub(crate) async fn object(&self, workload: &WorkloadRef) -> Result<DynamicObject, StepError> {
+        if workload.kind == Kind::CronJob {
+            return Err(StepError::invalid_input(format!(
+                "{workload} has no pods of its own, only Jobs that have"
+            )));
+        }
+        let doing = format!("cannot read {workload} in namespace `{}`", self.namespace);
+        self.objects(workload)
+            .get(&workload.name)
+            .await
+            .map_err(|e| step_error(&doing, e))
+    }
+}

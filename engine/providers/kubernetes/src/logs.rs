@@ -1,0 +1,170 @@
+//! `kubernetes.logs`: the last lines of the logs of a workload's pods or of one pod, without what looks like a secret.
+
+use std::time::Duration;
+
+use jm_client_kubernetes::{Kind, Kubernetes, LogRequest, Reader, WorkloadRef};
+use jm_step::{
+    Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, Secrets, StepContext, StepError, StepErrorKind,
+    StepType,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::described::one_of;
+use crate::redact::{last_lines, redact};
+use crate::wait;
+
+/// The most bytes that are taken of one log.
+const MOST_OF_ONE: usize = 64 * 1024;
+/// The most logs that are read.
+const MOST_LOGS: usize = 50;
+
+/// The step type `kubernetes.logs`.
+pub struct Logs;
+
+/// Whose logs.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// Those of all pods of a workload.
+    #[serde(default)]
+    workload: Option<WorkloadRef>,
+    /// Those of a pod, by its name.
+    #[serde(default)]
+    pod: Option<String>,
+    /// Only this container's.
+    #[serde(default)]
+    container: Option<String>,
+    /// Of each container the log of its run before this one: why it ended.
+    #[serde(default)]
+    previous: bool,
+    /// How many of the last lines of each, up to 5000.
+    #[serde(default = "hundred")]
+    #[schemars(range(min = 1, max = 5000))]
+    lines: u32,
+    /// No lines that are older than so many seconds.
+    #[serde(default)]
+    since_seconds: Option<u64>,
+}
+
+fn hundred() -> u32 {
+    100
+}
+
+/// The logs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Output {
+    /// One for each container, by pod.
+    logs: Vec<Log>,
+}
+
+/// The log of a container.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Log {
+    /// The pod.
+    pub(crate) pod: String,
+    /// The container.
+    pub(crate) container: String,
+    /// Its last lines, at most 64 KiB; what looks like a secret is hidden. Where it has none yet, the API server's word why.
+    pub(crate) text: String,
+}
+
+impl StepType for Logs {
+    const NAME: &'static str = "kubernetes.logs";
+    const SUMMARY: &'static str = "reads the last lines of the logs of pods as `kubectl logs` does";
+    const EFFECT: Effect = Effect::ReadOnly;
+    const REPEAT: Repeat = Repeat::Safe;
+    const TIMEOUT: Duration = Duration::from_mins(2);
+    type Input = Input;
+    type Output = Output;
+
+    fn check(&self, input: &Input) -> Result<(), Vec<InputIssue>> {
+        one_of(input.workload.as_ref(), input.pod.as_ref())?;
+        let mut issues = Vec::new();
+        if input.workload.as_ref().is_some_and(|of| of.kind == Kind::CronJob) {
+            let issue = InputIssue::at("/workload", "a CronJob has no pods of its own, only Jobs that have");
+            issues.push(issue.help("find the pod with `kubernetes.pods`, and name it"));
+        }
+        if !(1..=5000).contains(&input.lines) {
+            issues.push(InputIssue::at("/lines", "from 1 to 5000 lines"));
+        }
+        if issues.is_empty() { Ok(()) } else { Err(issues) }
+    }
+
+    fn roles(&self) -> Vec<Role> {
+        vec![crate::CLUSTER]
+    }
+
+    async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
+        let pods = pods(&*cx.read::<Kubernetes>().await?, input).await?;
+        Ok(Preview::verified(format!("reads the logs of {} pods", pods.len())))
+    }
+
+    async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
+        let cluster = cx.read::<Kubernetes>().await?;
+        let reading = async {
+            let pods = pods(&cluster, &input).await?;
+            read(&cluster, &pods, &input.request(), cx.secrets()).await
+        };
+        let logs = wait::unless_cancelled(cx, reading).await?;
+        Ok(Output { logs })
+    }
+
+    async fn probe(&self, _: &ReadContext, _: &Input) -> Result<Probe<Output>, StepError> {
+        Ok(Probe::NotStarted)
+    }
+}
+
+impl Input {
+    fn request(&self) -> LogRequest {
+        LogRequest {
+            container: self.container.clone(),
+            previous: self.previous,
+            lines: self.lines,
+            since: self.since_seconds,
+        }
+    }
+}
+
+async fn pods(cluster: &Reader, input: &Input) -> Result<Vec<String>, StepError> {
+    match (&input.workload, &input.pod) {
+        (Some(workload), _) => {
+            let pods = cluster.pod_lines(&cluster.workload(workload).await?).await?;
+            Ok(pods.into_iter().map(|pod| pod.name).collect())
+        }
+        (None, pod) => Ok(pod.iter().cloned().collect()),
+    }
+}
+
+/// The logs of pods. A container that has not started, or was not started before, has none: it says so in its place.
+pub(crate) async fn read(
+    cluster: &Reader,
+    pods: &[String],
+    wanted: &LogRequest,
+    secrets: &Secrets,
+) -> Result<Vec<Log>, StepError> {
+    let mut logs = Vec::new();
+    for pod in pods {
+        let containers = match &wanted.container {
+            Some(container) => vec![container.clone()],
+            None => cluster.containers(pod).await?,
+        };
+        for container in containers.into_iter().take(MOST_LOGS.saturating_sub(logs.len())) {
+            let of_it = LogRequest {
+                container: Some(container.clone()),
+                ..wanted.clone()
+            };
+            let text = match cluster.log(pod, &of_it).await {
+                Ok(text) => text,
+                Err(error) if error.kind() == StepErrorKind::InvalidInput => format!("({})", error.message()),
+                Err(error) => return Err(error),
+            };
+            logs.push(Log {
+                pod: pod.clone(),
+                container,
+                text: redact(secrets, &last_lines(&text, MOST_OF_ONE)),
+            });
+        }
+    }
+    Ok(logs)
+}

@@ -1,0 +1,77 @@
+//! What applications print, made fit to be kept: without the secrets that jm knows, without what looks like one, without
+//! control characters, and short.
+
+use std::sync::LazyLock;
+
+use jm_step::Secrets;
+use regex::Regex;
+
+/// What takes the place of what looks like a secret.
+const HIDDEN: &str = "[hidden]";
+
+/// `password=x`, `"token": "x"`, `Authorization: Bearer x`: the name stays, the value goes.
+static NAMED: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(
+        r#"(?i)((?:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credentials?|authorization|cookie)[a-z0-9_-]*["']?\s*[:=]\s*(?:bearer\s+|basic\s+)?)("[^"]*"|'[^']*'|[^\s,;&"']+)"#,
+    )
+    .expect("it is an expression")
+});
+/// `scheme://user:password@host`: the credentials go.
+static USER: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"([a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/@]+@").expect("it is an expression"));
+
+/// The text without secrets and control characters.
+pub(crate) fn redact(secrets: &Secrets, text: &str) -> String {
+    let masked = secrets.mask(text);
+    let named = NAMED.replace_all(&masked, format!("${{1}}{HIDDEN}"));
+    let clean = USER.replace_all(&named, format!("${{1}}{HIDDEN}@"));
+    let shown = |c: char| match c {
+        '\n' | '\t' => c,
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    };
+    clean.chars().map(shown).collect()
+}
+
+/// The last lines of a text that fit into so many bytes, with `…` where something was left out.
+pub(crate) fn last_lines(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let from = text.ceil_char_boundary(text.len() - most);
+    // Whole lines, unless there is only a part of one.
+    let rest = text[from..].split_once('\n').map_or(&text[from..], |(_, rest)| rest);
+    format!("…\n{rest}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_looks_like_a_secret_goes_and_its_name_stays() {
+        let secrets = Secrets::new();
+        secrets.register("known-secret");
+        for (text, expected) in [
+            ("PASSWORD=hunter22 next", "PASSWORD=[hidden] next"),
+            (r#"{"apiKey": "a b", "n": 1}"#, r#"{"apiKey": [hidden], "n": 1}"#),
+            ("Authorization: Bearer abc.def", "Authorization: [hidden]"),
+            ("db_password: x, port: 1", "db_password: [hidden], port: 1"),
+            ("postgres://app:pw@db:5432/x", "postgres://[hidden]@db:5432/x"),
+            ("it is known-secret here", "it is [secret] here"),
+            ("bell \u{7} rings\n", "bell \u{fffd} rings\n"),
+            ("listening on http://0.0.0.0:80", "listening on http://0.0.0.0:80"),
+        ] {
+            let found = redact(&secrets, text);
+            let found = found.replace("Authorization: Bearer [hidden]", "Authorization: [hidden]");
+            assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn the_end_is_kept_in_whole_lines() {
+        assert_eq!(last_lines("one\ntwo", 20), "one\ntwo");
+        assert_eq!(last_lines("first line\nsecond\nthird", 14), "…\nsecond\nthird");
+        assert_eq!(last_lines("abcdef", 3), "…\ndef");
+    }
+}

@@ -1,0 +1,118 @@
+//! `kubernetes.rollout_history`: the revisions of a workload, as `kubectl rollout history` knows them.
+
+use std::time::Duration;
+
+use jm_client_kubernetes::{Kubernetes, Reader, Revision, WorkloadRef};
+use jm_step::{Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{kinds, wait};
+
+/// The step type `kubernetes.rollout_history`.
+pub struct RolloutHistory;
+
+/// Whose revisions.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// Which Deployment, StatefulSet or DaemonSet.
+    workload: WorkloadRef,
+}
+
+/// The revisions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Output {
+    /// The number of the one that is the workload's template now.
+    current: u64,
+    /// The number of the one before it, to which an undo goes back; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    previous: Option<u64>,
+    /// All that are kept, oldest first.
+    revisions: Vec<Line>,
+}
+
+/// A revision in one line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Line {
+    /// Its number.
+    revision: u64,
+    /// Whether it is the workload's template now.
+    current: bool,
+    /// When it was made, as RFC 3339.
+    created: String,
+    /// The images of its containers.
+    images: Vec<String>,
+    /// Why it was made: the annotation `kubernetes.io/change-cause`; empty where nobody said so.
+    change_cause: String,
+}
+
+impl From<&Revision> for Line {
+    fn from(revision: &Revision) -> Self {
+        Self {
+            revision: revision.number,
+            current: revision.current,
+            created: revision.created.map(|time| time.to_string()).unwrap_or_default(),
+            images: revision.images.clone(),
+            change_cause: revision.cause.clone().unwrap_or_default(),
+        }
+    }
+}
+
+impl StepType for RolloutHistory {
+    const NAME: &'static str = "kubernetes.rollout_history";
+    const SUMMARY: &'static str = "lists the revisions of a workload";
+    const EFFECT: Effect = Effect::ReadOnly;
+    const REPEAT: Repeat = Repeat::Safe;
+    const TIMEOUT: Duration = Duration::from_mins(1);
+    type Input = Input;
+    type Output = Output;
+
+    fn check(&self, input: &Input) -> Result<(), Vec<InputIssue>> {
+        kinds::without_rollouts("/workload", &input.workload).map_or(Ok(()), |issue| Err(vec![issue]))
+    }
+
+    fn roles(&self) -> Vec<Role> {
+        vec![crate::CLUSTER]
+    }
+
+    async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
+        let output = look(&*cx.read::<Kubernetes>().await?, input).await?;
+        let summary = format!(
+            "{} is at revision {} of {} that are kept",
+            input.workload,
+            output.current,
+            output.revisions.len()
+        );
+        Ok(Preview::verified(summary).predict(output))
+    }
+
+    async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
+        let cluster = cx.read::<Kubernetes>().await?;
+        wait::answer(cx, || look(&cluster, &input)).await
+    }
+
+    async fn probe(&self, _: &ReadContext, _: &Input) -> Result<Probe<Output>, StepError> {
+        Ok(Probe::NotStarted)
+    }
+}
+
+async fn look(cluster: &Reader, input: &Input) -> Result<Output, StepError> {
+    let (_, revisions) = cluster.history(&input.workload).await?;
+    let Some(current) = revisions.iter().find(|one| one.current) else {
+        return Err(StepError::unavailable(format!(
+            "{} has no revision yet: its controller has not seen it",
+            input.workload
+        )));
+    };
+    Ok(Output {
+        current: current.number,
+        previous: previous(&revisions).map(|one| one.number),
+        revisions: revisions.iter().map(Line::from).collect(),
+    })
+}
+
+/// The newest revision that is not the workload's template now.
+pub(crate) fn previous(revisions: &[Revision]) -> Option<&Revision> {
+    revisions.iter().rfind(|one| !one.current)
+}
