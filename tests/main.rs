@@ -16,3 +16,4 @@ mod environment;
 mod plans;
 mod run;
 mod schemas;
+mod workloads;
