@@ -1,6 +1,6 @@
 //! A plan as the scheduler sees it: numbers instead of names, so that a decision costs what changed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use jm_plan::{OnFailure, Plan, PlannedStep};
 use jm_step::{Effect, Repeat, StepId, TargetName};
@@ -73,12 +73,46 @@ impl Graph {
                 nodes[need.node].dependents.push(i);
             }
         }
-        Self {
+        let mut graph = Self {
             nodes,
             index,
             main,
             targets,
+        };
+        graph.await_what_is_undone();
+        graph
+    }
+
+    /// What comes after a step that can be undone waits for it itself. What lies between keeps its results when the
+    /// step is undone, and a resume must not go on behind it as if the step were still done: an application that was
+    /// let run again is stopped again before the switch.
+    fn await_what_is_undone(&mut self) {
+        let undone: BTreeSet<usize> = self.nodes.iter().flat_map(|node| node.undoes.iter().copied()).collect();
+        for step in undone.into_iter().filter(|step| *step < self.main) {
+            let bound = self.bound_to(step);
+            for later in self.after(step) {
+                if self.nodes[later].needs.iter().all(|need| need.node != step) {
+                    let excused = !bound.contains(&later);
+                    self.nodes[later].needs.push(Need { node: step, excused });
+                    self.nodes[step].dependents.push(later);
+                }
+            }
         }
+    }
+
+    /// The steps that cannot run where this one failed.
+    fn bound_to(&self, step: usize) -> BTreeSet<usize> {
+        let mut bound = BTreeSet::new();
+        let mut open = vec![step];
+        while let Some(at) = open.pop() {
+            let needs_it = |later: &usize| {
+                let mut needs = self.nodes[*later].needs.iter();
+                needs.any(|need| need.node == at && !need.excused)
+            };
+            let later = self.nodes[at].dependents.iter().copied().filter(needs_it);
+            open.extend(later.filter(|later| bound.insert(*later)));
+        }
+        bound
     }
 
     /// The steps of a plan.
@@ -151,7 +185,7 @@ impl Graph {
     /// The main steps so that each comes after all that it needs. Written order decides among equals.
     pub fn topological(&self) -> Vec<usize> {
         let mut open: Vec<usize> = self.main().map(|i| self.nodes[i].needs.len()).collect();
-        let mut ready: std::collections::BTreeSet<usize> = self.main().filter(|i| open[*i] == 0).collect();
+        let mut ready: BTreeSet<usize> = self.main().filter(|i| open[*i] == 0).collect();
         let mut order = Vec::with_capacity(self.main);
         while let Some(i) = ready.pop_first() {
             order.push(i);

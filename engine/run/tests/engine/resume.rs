@@ -1,7 +1,8 @@
 //! Broken off anywhere, a run goes on as if nothing had happened.
 
 use jm_run::journal::MemoryJournal;
-use jm_run::{RecordKind, RunError, RunStatus};
+use jm_run::{Record, RecordKind, RunError, RunStatus};
+use jm_step::StepId;
 use jm_testkit::effects_in;
 
 use crate::{Session, effects};
@@ -116,6 +117,22 @@ finally:
     let keys = session.keys("stop");
     assert_eq!(keys.len(), 2, "undone, so done again");
     assert_ne!(keys[0], keys[1], "and a new deed has a new key");
+    let place = |of: fn(&RecordKind) -> Option<&StepId>, step: &str| {
+        let is = |record: &&Record| of(&record.kind).is_some_and(|id| id.as_str() == step);
+        session.records.iter().filter(is).last().expect("recorded").seq
+    };
+    let started: fn(&RecordKind) -> Option<&StepId> = |kind| match kind {
+        RecordKind::StepStarted { step, .. } => Some(step),
+        _ => None,
+    };
+    let succeeded: fn(&RecordKind) -> Option<&StepId> = |kind| match kind {
+        RecordKind::StepSucceeded { step, .. } => Some(step),
+        _ => None,
+    };
+    assert!(
+        place(succeeded, "stop") < place(started, "verify") && place(succeeded, "stop") < place(started, "go"),
+        "what was undone is done again before anything that comes after it, though `kept` lies between"
+    );
     assert_eq!(
         session.keys("kept").len(),
         1,

@@ -1,0 +1,110 @@
+//! A run that failed, put things back, and goes on once its cause is mended.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::environment::{World, journal, journal_of, of_kind, said};
+
+/// More than the application had before: what somebody set while the run had failed.
+const SCALED: i32 = 4;
+
+/// Place of the nth record of a kind of a step.
+fn place(records: &[Value], kind: &str, step: &str, nth: usize) -> Result<usize> {
+    let mut places = records
+        .iter()
+        .enumerate()
+        .filter(|(_, record)| record["kind"] == kind && record["step"] == step)
+        .map(|(place, _)| place);
+    places.nth(nth).with_context(|| format!("{kind} {nth} of {step}"))
+}
+
+#[test]
+fn a_resume_stops_the_application_again_before_it_switches() -> Result<()> {
+    let world = World::sandbox()?;
+    world.back_up()?;
+    let data = world.fingerprint()?;
+    // The database serves still, and what it serves is damaged.
+    world.query("journeyman_prod", "TRUNCATE players")?;
+    let damaged = world.fingerprint()?;
+    let accept = ["--accept-data-loss", "1d"];
+    let output = world.recover().args(accept).args(["--until", "verify"]).output()?;
+    ensure!(output.status.code() == Some(5), "{}", said(&output));
+    ensure!(world.ready_replicas()? == 0, "the application is not stopped");
+    let records = journal(&world.state())?;
+    let restored = of_kind(&records, "step-succeeded")
+        .into_iter()
+        .find(|record| record["step"] == "restore")
+        .context("a restore")?;
+    let copy = restored["output"]["inline"]["database"]
+        .as_str()
+        .context("a copy")?
+        .to_owned();
+
+    // Somebody hides a table of the copy: `verify` fails, and the application runs on the old database again.
+    world.query(&copy, "ALTER TABLE game_data RENAME TO hidden")?;
+    let output = world.resume().args(accept).output()?;
+    let text = said(&output);
+    ensure!(output.status.code() == Some(4), "{text}");
+    ensure!(text.contains("game_data"), "{text}");
+    ensure!(
+        world.fingerprint()? == damaged,
+        "the old database does not serve as it did"
+    );
+    ensure!(
+        world.ready_replicas()? == jm_sandbox::journeyman::REPLICAS,
+        "the application does not run again"
+    );
+
+    // While it runs it is given other replicas, and writes; then the cause is mended.
+    let scaled = world
+        .step(
+            "kubernetes.scale",
+            &[
+                "-w",
+                "workload=deployment/backend-deployment",
+                "-w",
+                &format!("replicas={SCALED}"),
+            ],
+        )
+        .args(["--confirm", "production"])
+        .output()?;
+    ensure!(scaled.status.code() == Some(0), "{}", said(&scaled));
+    let failed = journal_of(&world.state(), "complete-db-loss")?;
+    world.query("journeyman_prod", "DELETE FROM sessions")?;
+    let written = world.fingerprint()?;
+    world.query(&copy, "ALTER TABLE hidden RENAME TO game_data")?;
+    let output = world.resume().args(accept).output()?;
+    ensure!(output.status.code() == Some(0), "{}", said(&output));
+
+    ensure!(world.fingerprint()? == data, "the data is not that of the backup");
+    ensure!(
+        world.ready_replicas()? == SCALED,
+        "{} replicas: the count was not taken down again",
+        world.ready_replicas()?
+    );
+    let records = journal_of(&world.state(), "complete-db-loss")?;
+    ensure!(records.len() > failed.len(), "another run went on");
+    let again = place(&records, "step-succeeded", "quiesce", 1)?;
+    let saved = place(&records, "step-succeeded", "safety", 1)?;
+    let switch = place(&records, "step-started", "switch", 0)?;
+    ensure!(
+        failed.len() < again && again < saved && saved < switch,
+        "{again} {saved} {switch}"
+    );
+    ensure!(
+        place(&records, "step-started", "restore", 1).is_err() && place(&records, "step-started", "switch", 1).is_err(),
+        "what was done is done again"
+    );
+    // The old database is kept as the application left it, and the safety backup holds that too.
+    let databases = world.databases()?;
+    let old = databases
+        .iter()
+        .find(|name| name.contains("_old_"))
+        .context("the old database")?;
+    let sessions = world.query(old, "SELECT count(*) FROM sessions")?;
+    ensure!(
+        databases.len() == 2 && sessions == [written["sessions"].0.to_string()],
+        "{databases:?} {sessions:?}"
+    );
+    Ok(())
+}
