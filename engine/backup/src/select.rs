@@ -254,8 +254,12 @@ pub(crate) fn wrong_key(name: &BackupName, needed: Option<&str>) -> StepError {
     StepError::denied(format!(
         "the key does not open `{name}`: it was encrypted with another one{needed}"
     ))
-    .hint("set `ENCRYPTION_KEY` to the key with which it was made; old keys are needed as long as their backups")
+    .hint(OTHER_KEY)
 }
+
+/// What to do about a backup of another key.
+const OTHER_KEY: &str =
+    "set `ENCRYPTION_KEY` to the key with which it was made; old keys are needed as long as their backups";
 
 fn nothing(catalogue: &Catalogue, wanted: &Wanted, skipped: &[Skipped]) -> StepError {
     let from = wanted.from.map_or(String::new(), |from| format!(" in {from}"));
@@ -267,8 +271,16 @@ fn nothing(catalogue: &Catalogue, wanted: &Wanted, skipped: &[Skipped]) -> StepE
         message.push_str("; ");
         message.push_str(&skipped.why);
     }
-    let near = neighbours(catalogue, &wanted.which);
-    let hint = if near.is_empty() {
+    let mut near = neighbours(catalogue, &wanted.which);
+    // Nobody is sent to what was just found to be no good.
+    near.retain(|name| !skipped.iter().any(|skipped| skipped.name == **name));
+    let near: Vec<String> = near.into_iter().map(|name| format!("`{name}`")).collect();
+    let of_another_key = |entry: &Entry| {
+        matches!(entry.status, Status::OtherKey(_)) && skipped.iter().any(|skipped| skipped.name == entry.name)
+    };
+    let hint = if catalogue.entries.iter().any(of_another_key) {
+        OTHER_KEY.to_owned()
+    } else if near.is_empty() {
         "no other backup is there: look at the target's directory and bucket".to_owned()
     } else {
         format!("near it are {}; `jm backup list` shows all", near.join(", "))
@@ -276,16 +288,9 @@ fn nothing(catalogue: &Catalogue, wanted: &Wanted, skipped: &[Skipped]) -> StepE
     StepError::not_found(message).hint(hint)
 }
 
-fn neighbours(catalogue: &Catalogue, which: &Which) -> Vec<String> {
+fn neighbours<'c>(catalogue: &'c Catalogue, which: &Which) -> Vec<&'c BackupName> {
     let moment = match which {
-        Which::Latest => {
-            return catalogue
-                .entries
-                .iter()
-                .take(3)
-                .map(|e| format!("`{}`", e.name))
-                .collect();
-        }
+        Which::Latest => return catalogue.entries.iter().take(3).map(|entry| &entry.name).collect(),
         Which::LatestUntil(time) | Which::Day(time, _) => *time,
         Which::Name(name) => name.taken_at(),
     };
@@ -295,8 +300,7 @@ fn neighbours(catalogue: &Catalogue, which: &Which) -> Vec<String> {
         .rev()
         .find(|entry| entry.created_at() >= moment);
     let before = catalogue.entries.iter().find(|entry| entry.created_at() < moment);
-    let both = before.into_iter().chain(after);
-    both.map(|entry| format!("`{}`", entry.name)).collect()
+    before.into_iter().chain(after).map(|entry| &entry.name).collect()
 }
 
 /// A directory with backups of several databases must not give the wrong one.

@@ -36,6 +36,9 @@ pub(super) fn unusable(error: JournalError) -> CommandError {
         JournalError::Format { .. } | JournalError::Unreadable { .. } => {
             Some("use the jm that wrote it, or a newer one")
         }
+        JournalError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+            Some("free space where runs are kept (JM_STATE), then `jm plan resume`: it goes on from the last record")
+        }
         _ => None,
     };
     let wrapped = CommandError::state("the run's journal cannot be used").cause(&error);

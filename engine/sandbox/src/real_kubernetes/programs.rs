@@ -23,7 +23,9 @@ impl Programs {
     pub(super) fn find(environment: &Environment) -> Result<Self, SandboxError> {
         let tools = tools(environment);
         let named = environment.get("KUBEBUILDER_ASSETS").filter(|path| !path.is_empty());
-        let folder = named.map_or_else(|| tools.join("kubernetes"), PathBuf::from);
+        let installed = || versions(&tools, "kubernetes-").into_iter().next();
+        let folder = named.map(PathBuf::from).or_else(installed);
+        let folder = folder.unwrap_or_else(|| tools.join("kubernetes"));
         let mut missing: Vec<&str> = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"]
             .into_iter()
             .filter(|program| in_folders(program, std::slice::from_ref(&folder)).is_none())
@@ -75,16 +77,22 @@ fn tools(environment: &Environment) -> PathBuf {
 
 /// kwok: beside the others, among the tools in a folder that ends in its version, else on `PATH`.
 fn kwok(environment: &Environment, folder: &Path, tools: &Path) -> Option<PathBuf> {
+    let folders: Vec<PathBuf> = std::iter::once(folder.to_owned())
+        .chain(versions(tools, "kwok-"))
+        .collect();
+    in_folders("kwok", &folders).or_else(|| find("kwok", environment, &[]))
+}
+
+/// The folders of a tool, which end in its version, newest first.
+fn versions(tools: &Path, tool: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(tools).into_iter().flatten().flatten();
     let mut versions: Vec<PathBuf> = entries
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with("kwok-"))
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(tool))
         .map(|entry| entry.path())
         .collect();
     versions.sort();
-    let folders: Vec<PathBuf> = std::iter::once(folder.to_owned())
-        .chain(versions.into_iter().rev())
-        .collect();
-    in_folders("kwok", &folders).or_else(|| find("kwok", environment, &[]))
+    versions.reverse();
+    versions
 }
 
 fn in_folders(program: &str, folders: &[PathBuf]) -> Option<PathBuf> {
