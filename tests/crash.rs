@@ -1,138 +1,120 @@
-//! The crash sweep: the real binary is killed at every sync of its journal, and resumed. Each cut proves that it cut.
-//!
-//! A kill at the entry of `fdatasync` finds the record written and its effect not begun, or the effect done and its
-//! record just written; between two of them lies every other state of the disk that a kill can leave, since the file is
-//! written by one `write` for each sync.
+//! The crash sweeps: the real binary is killed, or its connection cut, at every place where it matters, and resumed. Each
+//! cut proves that it cut, and each recovery has to end as one that nobody disturbed.
 
-use std::os::unix::process::ExitStatusExt;
-use std::process::Command;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
-use jm_sandbox::journeyman::REPLICAS;
+use jm_sandbox::journeyman::{DATABASE, REPLICAS};
+use serde_json::Value;
 
-use crate::environment::{JM, RECOVER, World, journal, of_kind, said};
+use crate::environment::{Fingerprint, World, journal, of_kind, said};
 
-/// More syncs than a run can have.
-const MOST: usize = 200;
+mod effects;
+mod journal_cuts;
 
-/// Kills the recovery at its nth sync; `false` where it ended before.
-fn cut(world: &World, nth: usize) -> Result<bool> {
-    let mut strace = Command::new("strace");
-    world.enter(&mut strace);
-    let inject = format!("inject=fdatasync:signal=SIGKILL:when={nth}");
-    let log = world.folder().join("strace.log");
-    let output = strace
-        .args(["-f", "-qq", "-e", "trace=fdatasync", "-e", &inject, "-o"])
-        .arg(&log)
-        .arg(JM)
-        .args(RECOVER)
-        .output()?;
-    // strace ends as the program ended that it traced.
-    let killed = output.status.signal() == Some(9) || output.status.code() == Some(137);
-    if killed {
-        let traced = std::fs::read_to_string(&log)?;
-        ensure!(
-            traced.contains("killed by SIGKILL"),
-            "the cut at {nth} did not cut: {}",
-            said(&output)
-        );
-        return Ok(true);
-    }
-    ensure!(
-        output.status.code() == Some(0),
-        "not cut at {nth}, and it failed: {}",
-        said(&output)
-    );
-    Ok(false)
+/// How a recovery has to end, whatever befell it.
+struct Ending {
+    data: Fingerprint,
+    /// How many old databases are kept aside: one where the database still served.
+    kept: usize,
 }
 
-/// Goes on with the newest run. Where nothing was written yet, or the end was, there is nothing to resume, and it says
-/// so.
-fn resume(world: &World, runs: usize) -> Result<()> {
-    let made = std::fs::read_dir(world.state().join("runs"))?.count() > runs;
-    let records = if made { journal(&world.state())? } else { Vec::new() };
-    let output = world
-        .jm()
-        .args(["plan", "resume", "--yes", "--confirm", "production"])
-        .output()?;
-    if records.is_empty() {
+impl Ending {
+    /// Compares the end of the newest run. Gives how many deliveries repeated an earlier one.
+    fn check(&self, world: &World) -> Result<usize> {
+        ensure!(world.fingerprint()? == self.data, "other data");
+        ensure!(world.ready_replicas()? == REPLICAS, "other replicas");
+        let databases = world.databases()?;
+        let (served, others): (Vec<_>, Vec<_>) = databases.iter().partition(|name| *name == DATABASE);
         ensure!(
-            !output.status.success(),
+            served.len() == 1 && others.len() == self.kept && others.iter().all(|name| name.contains("_old_")),
+            "databases {databases:?}"
+        );
+        let records = journal(&world.state())?;
+        let of_switch = |kind: &str| -> Vec<&Value> {
+            let of_kind = of_kind(&records, kind).into_iter();
+            of_kind.filter(|record| record["step"] == "switch").collect()
+        };
+        let switched = of_switch("step-succeeded").len();
+        ensure!(switched == 1, "switched {switched} times");
+        // One copy was chosen for the place, however often the step began, and it is the one that is served.
+        let chosen: BTreeSet<String> = of_switch("output-saved")
+            .iter()
+            .map(|record| record["output"]["inline"]["oid"].to_string())
+            .collect();
+        let serves = world.query(
+            "postgres",
+            &format!("SELECT oid FROM pg_database WHERE datname = '{DATABASE}'"),
+        )?;
+        ensure!(
+            chosen.iter().collect::<Vec<_>>() == serves.iter().collect::<Vec<_>>(),
+            "chosen {chosen:?}, serves {serves:?}"
+        );
+        deliveries(world, &records)
+    }
+}
+
+/// Deliveries that repeat carry one key, and each key is one that the journal held before anybody was told.
+fn deliveries(world: &World, records: &[Value]) -> Result<usize> {
+    let run = &records.first().context("a run")?["run"]["id"];
+    let mut started: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for record in of_kind(records, "step-started") {
+        let keys = started.entry(record["step"].to_string()).or_default();
+        keys.insert(record["key"].as_str().unwrap_or_default().to_owned());
+    }
+    let anew: Vec<String> = of_kind(records, "step-anew")
+        .iter()
+        .map(|record| record["step"].to_string())
+        .collect();
+    let told = world.told()?;
+    let told: Vec<_> = told.iter().filter(|delivery| delivery.body["run"] == *run).collect();
+    ensure!(told.len() >= 2, "{} deliveries: nobody was told", told.len());
+    let mut keys: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    for delivery in &told {
+        let step = delivery.body["step"].to_string();
+        let key = delivery.key.as_deref().context("a delivery without a key")?;
+        ensure!(
+            started.get(&step).is_some_and(|known| known.contains(key)),
+            "{step} was told under a key that no record holds"
+        );
+        keys.entry(step).or_default().insert(key);
+    }
+    for (step, keys) in &keys {
+        let deeds = 1 + anew.iter().filter(|again| *again == step).count();
+        ensure!(
+            keys.len() <= deeds,
+            "{step} was told under {} keys in {deeds} deeds",
+            keys.len()
+        );
+    }
+    let distinct: usize = keys.values().map(BTreeSet::len).sum();
+    Ok(told.len() - distinct)
+}
+
+/// Goes on with the newest run. Where nothing was written yet there is nothing to resume, and where the end was, neither;
+/// it says so, and a run that never began is begun anew.
+fn go_on(world: &World, runs_before: usize, words: &[&str]) -> Result<()> {
+    let records = if world.runs()? > runs_before {
+        journal(&world.state())?
+    } else {
+        Vec::new()
+    };
+    let output = world.resume().args(words).output()?;
+    let nothing = String::from_utf8_lossy(&output.stderr).contains("nothing to resume");
+    // A run that failed is closed too, and can be resumed.
+    let ended = records.last().is_some_and(|record| record["status"] == "completed");
+    if records.is_empty() || ended {
+        ensure!(
+            output.status.code() == Some(2) && nothing,
             "there was nothing to resume: {}",
             said(&output)
         );
-        let anew = world.recover().output()?;
+    } else {
+        ensure!(output.status.code() == Some(0), "{}", said(&output));
+    }
+    if records.is_empty() {
+        let anew = world.recover().args(words).output()?;
         ensure!(anew.status.code() == Some(0), "{}", said(&anew));
-        return Ok(());
-    }
-    let ended = records.last().is_some_and(|record| record["kind"] == "run-closed");
-    ensure!(
-        output.status.code() == Some(if ended { 2 } else { 0 }),
-        "{}",
-        said(&output)
-    );
-    Ok(())
-}
-
-#[test]
-fn a_recovery_that_is_killed_at_any_sync_ends_as_if_it_had_not_been() -> Result<()> {
-    let world = World::sandbox()?;
-    world.back_up()?;
-    let before = world.fingerprint()?;
-    let mut cuts = 0;
-    for nth in 1..MOST {
-        world.lose_database()?;
-        let runs = std::fs::read_dir(world.state().join("runs"))?.count();
-        if !cut(&world, nth)? {
-            break;
-        }
-        cuts += 1;
-        resume(&world, runs).with_context(|| format!("after the cut at sync {nth}"))?;
-        let context = || format!("after the cut at sync {nth}");
-        ensure!(
-            world.fingerprint().with_context(context)? == before,
-            "{}: other data",
-            context()
-        );
-        ensure!(world.ready_replicas()? == REPLICAS, "{}: other replicas", context());
-        ensure!(
-            world.databases()? == ["journeyman_prod"],
-            "{}: {:?}",
-            context(),
-            world.databases()?
-        );
-        let records = journal(&world.state())?;
-        let switched = of_kind(&records, "step-succeeded")
-            .into_iter()
-            .filter(|record| record["step"] == "switch")
-            .count();
-        ensure!(switched == 1, "{}: switched {switched} times", context());
-    }
-    ensure!(cuts >= 15, "only {cuts} cuts");
-    one_key_each(&world)
-}
-
-/// Deliveries that repeat carry one key: no run told the same thing under two keys, unless it was done anew.
-fn one_key_each(world: &World) -> Result<()> {
-    let file = world.folder().join("sandbox/webhook.jsonl");
-    let received = jm_sandbox::webhook::received(&file)?;
-    ensure!(!received.is_empty(), "nobody was told anything");
-    ensure!(
-        received.iter().all(|delivery| delivery.key.is_some()),
-        "a delivery without a key"
-    );
-    let mut keys = std::collections::BTreeMap::new();
-    for delivery in &received {
-        let text = delivery.body["message"].as_str().unwrap_or_default().to_owned();
-        let run = delivery.body["run"].to_string();
-        let step = delivery.body["step"].to_string();
-        keys.entry((run, step, text))
-            .or_insert_with(std::collections::BTreeSet::new)
-            .insert(delivery.key.clone());
-    }
-    let announced = keys.iter().filter(|((_, step, _), _)| step.contains("announce"));
-    for ((run, ..), keys) in announced {
-        ensure!(keys.len() == 1, "run {run} announced itself under {} keys", keys.len());
     }
     Ok(())
 }

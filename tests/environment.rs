@@ -9,6 +9,8 @@ use jm_sandbox::{Description, journeyman};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::wire::Wire;
+
 /// Rows and digest of each table.
 pub(crate) type Fingerprint = BTreeMap<String, (i64, String)>;
 
@@ -62,10 +64,25 @@ pub(crate) struct World {
 impl World {
     /// In a sandbox: PostgreSQL's own server, and the stand-ins for S3 and Kubernetes.
     pub(crate) fn sandbox() -> Result<Self> {
+        Self::sandbox_with(&[], |_| Ok(()))
+    }
+
+    /// The same with more words for `jm sandbox up`, in a folder that was made ready for it.
+    pub(crate) fn sandbox_with(words: &[&str], ready: impl FnOnce(&Path) -> Result<()>) -> Result<Self> {
         let folder = folder()?;
         let place = folder.path().join("sandbox");
+        ready(&place)?;
         let mut up = jm(&folder.path().join("state"));
-        let output = up.args(["sandbox", "up", "--directory"]).arg(&place).output()?;
+        // Where a real control plane's programs are, for whoever asks for one.
+        up.envs(std::env::var_os("KUBEBUILDER_ASSETS").map(|value| ("KUBEBUILDER_ASSETS", value)));
+        let kwok = std::env::var_os("JM_TEST_KWOK").map(PathBuf::from);
+        let cache = kwok.as_deref().and_then(|kwok| kwok.ancestors().nth(3));
+        up.envs(cache.map(|cache| ("JM_CACHE", cache)));
+        let output = up
+            .args(["sandbox", "up", "--directory"])
+            .arg(&place)
+            .args(words)
+            .output()?;
         ensure!(output.status.success(), "{}", said(&output));
         let systems = Description::find(&place)?.context("the sandbox is up")?;
         let down = vec![
@@ -160,6 +177,21 @@ impl World {
             .envs(&self.systems.environment);
     }
 
+    /// Puts a wire that reads along, and so cannot be encrypted, between this world and its PostgreSQL.
+    pub(crate) fn through_a_wire(&mut self) -> Result<Wire> {
+        let url = self.systems.variable("DATABASE_URL").to_owned();
+        let port = url
+            .rsplit_once(':')
+            .and_then(|(_, end)| end.split_once('/'))
+            .context("a port")?
+            .0;
+        let wire = Wire::to(port.parse()?)?;
+        let through = url.replace(&format!(":{port}/"), &format!(":{}/", wire.port()));
+        let through = format!("{through}?sslmode=disable");
+        self.systems.environment.insert("DATABASE_URL".to_owned(), through);
+        Ok(wire)
+    }
+
     /// Where runs are kept.
     pub(crate) fn state(&self) -> PathBuf {
         PathBuf::from(self.systems.variable("JM_STATE"))
@@ -170,19 +202,29 @@ impl World {
         self.folder.path()
     }
 
+    /// How many runs are kept.
+    pub(crate) fn runs(&self) -> Result<usize> {
+        Ok(runs(&self.state())?.len())
+    }
+
+    /// What the sandbox's webhook was told so far.
+    pub(crate) fn told(&self) -> Result<Vec<jm_sandbox::webhook::Received>> {
+        let file = self.folder().join("sandbox/webhook.jsonl");
+        Ok(jm_sandbox::webhook::received(&file)?)
+    }
+
+    /// `jm step run` of a step type on the targets of the plans.
+    pub(crate) fn step(&self, step_type: &str, words: &[&str]) -> Command {
+        let mut command = self.jm();
+        command
+            .args(["step", "run", step_type, "--yes", "--targets", "plans/targets.yaml"])
+            .args(words);
+        command
+    }
+
     /// Takes a backup by the step type itself.
     pub(crate) fn back_up(&self) -> Result<()> {
-        let output = self
-            .jm()
-            .args([
-                "step",
-                "run",
-                "backup.create",
-                "--yes",
-                "--targets",
-                "plans/targets.yaml",
-            ])
-            .output()?;
+        let output = self.step("backup.create", &[]).output()?;
         ensure!(output.status.success(), "{}", said(&output));
         Ok(())
     }
@@ -229,7 +271,17 @@ impl World {
         command.args(RECOVER);
         command
     }
+
+    /// `jm plan resume`, let through likewise.
+    pub(crate) fn resume(&self) -> Command {
+        let mut command = self.jm();
+        command.args(RESUME);
+        command
+    }
 }
+
+/// The words that go on with it.
+pub(crate) const RESUME: [&str; 5] = ["plan", "resume", "--yes", "--confirm", "production"];
 
 /// The words of the recovery.
 pub(crate) const RECOVER: [&str; 6] = [
@@ -252,7 +304,8 @@ impl Drop for World {
     }
 }
 
-fn folder() -> Result<TempDir> {
+/// A folder that the servers' users can pass through.
+pub(crate) fn folder() -> Result<TempDir> {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::Builder::new().prefix("jm-it-").tempdir()?;
     // PostgreSQL's user has to pass through.
@@ -267,21 +320,42 @@ fn variables(text: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The records of the newest run.
+/// The records of the newest run; none where its journal was never written.
 pub(crate) fn journal(state: &Path) -> Result<Vec<Value>> {
-    let mut runs: Vec<PathBuf> = match std::fs::read_dir(state.join("runs")) {
-        Ok(entries) => entries
-            .collect::<Result<Vec<_>, _>>()?
-            .into_iter()
-            .map(|entry| entry.path())
-            .collect(),
-        Err(_) => return Ok(Vec::new()),
-    };
-    runs.sort();
-    let Some(newest) = runs.last() else {
+    runs(state)?.last().map_or(Ok(Vec::new()), |run| records(run))
+}
+
+/// The records of the newest run of a plan.
+pub(crate) fn journal_of(state: &Path, plan: &str) -> Result<Vec<Value>> {
+    for run in runs(state)?.iter().rev() {
+        let records = records(run)?;
+        if records.first().is_some_and(|record| record["run"]["plan"] == plan) {
+            return Ok(records);
+        }
+    }
+    anyhow::bail!("no run of {plan}")
+}
+
+/// The folders of all runs, oldest first.
+fn runs(state: &Path) -> Result<Vec<PathBuf>> {
+    let Ok(entries) = std::fs::read_dir(state.join("runs")) else {
         return Ok(Vec::new());
     };
-    let text = std::fs::read_to_string(newest.join("journal.jsonl")).unwrap_or_default();
+    let mut runs: Vec<PathBuf> = entries
+        .collect::<Result<Vec<_>, _>>()?
+        .into_iter()
+        .map(|entry| entry.path())
+        .collect();
+    runs.sort();
+    Ok(runs)
+}
+
+/// The whole records of a run: the last line may have been cut.
+fn records(run: &Path) -> Result<Vec<Value>> {
+    let text = match std::fs::read_to_string(run.join("journal.jsonl")) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        read => read?,
+    };
     Ok(text
         .lines()
         .filter_map(|line| serde_json::from_str(line).ok())

@@ -11,9 +11,14 @@
 mod after;
 mod backups;
 mod crash;
+mod drill;
 mod dry_run;
 mod environment;
+mod faults;
 mod plans;
+mod resume;
 mod run;
 mod schemas;
+mod secrets;
+mod wire;
 mod workloads;

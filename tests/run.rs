@@ -71,31 +71,6 @@ fn a_lost_database_comes_back_without_s3_and_webhook() -> Result<()> {
 }
 
 #[test]
-fn a_wrong_key_is_said_before_anything_is_touched() -> Result<()> {
-    let mut world = World::sandbox()?;
-    world.back_up()?;
-    world.systems.environment.insert(
-        "ENCRYPTION_KEY".to_owned(),
-        "another-key-of-thirty-two-chars!".to_owned(),
-    );
-    let before = world.fingerprint()?;
-    for (arguments, code) in [(vec!["--dry-run"], 4), (vec![], 4)] {
-        let output = world.recover().args(arguments).output()?;
-        ensure!(output.status.code() == Some(code), "{}", said(&output));
-        ensure!(
-            String::from_utf8_lossy(&output.stdout).contains("key"),
-            "{}",
-            said(&output)
-        );
-    }
-    ensure!(
-        world.fingerprint()? == before && world.ready_replicas()? == REPLICAS,
-        "something was touched"
-    );
-    Ok(())
-}
-
-#[test]
 fn gpg_opens_what_jm_wrote_and_jm_restores_what_gpg_wrote() -> Result<()> {
     let world = World::sandbox()?;
     let backups = std::path::PathBuf::from(world.systems.variable("BACKUP_DIR"));
@@ -184,42 +159,5 @@ fn a_signal_stops_a_run_that_resumes() -> Result<()> {
         world.fingerprint()? == before && world.ready_replicas()? == REPLICAS,
         "not as before"
     );
-    Ok(())
-}
-
-#[test]
-fn no_secret_stands_in_what_jm_leaves_behind() -> Result<()> {
-    let world = World::sandbox()?;
-    world.back_up()?;
-    world.lose_database()?;
-    let events = world.folder().join("events.jsonl");
-    let output = world.recover().arg("--events").arg(&events).output()?;
-    ensure!(output.status.code() == Some(0), "{}", said(&output));
-    let url = world.systems.variable("DATABASE_URL");
-    let password = url.split([':', '@']).nth(2).context("a password")?;
-    let secrets = [
-        password,
-        world.systems.variable("ENCRYPTION_KEY"),
-        world.systems.variable("AWS_SECRET_ACCESS_KEY"),
-    ];
-    let mut texts = vec![said(&output), std::fs::read_to_string(&events)?];
-    let mut folders = vec![world.state()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                texts.push(String::from_utf8_lossy(&std::fs::read(&path)?).into_owned());
-            }
-        }
-    }
-    ensure!(texts.len() > 10, "only {} files were looked at", texts.len());
-    for secret in secrets {
-        ensure!(
-            secret.len() > 8 && !texts.iter().any(|text| text.contains(secret)),
-            "a secret was written down"
-        );
-    }
     Ok(())
 }

@@ -1,0 +1,330 @@
+//! The canary: secrets are planted, the binary does all kinds of work, well and badly, and none of them may be found in
+//! the arguments or the environment of a child, in the journal, logs, artefacts, events, reports, temporary files, what is
+//! printed, or what people are told; plain, URL-encoded or in base64.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::environment::{JM, RECOVER, World, said};
+
+/// Not letters alone, so that their encoded forms are others.
+const KEY: &str = "canary/key+with=signs&32 chars!?";
+const TOKEN: &str = "canary-token/of+a=webhook";
+const INPUT: &str = "canary input: 100% secret/+=";
+
+/// Prints its secret in every form that it knows, and to both streams.
+const LEAK: &str = r#"
+apiVersion: jm/v1
+name: canary
+inputs:
+  token: { type: secret }
+steps:
+  - id: leak
+    uses: command.run
+    on_failure: continue
+    with:
+      shell: |
+        echo "plain $TOKEN"
+        echo "plain $TOKEN" >&2
+        printf '%s' "$TOKEN" | base64 -w0
+        exit 3
+      env: { TOKEN: "${{ inputs.token }}" }
+      effect: read-only
+  - id: output
+    uses: command.run
+    on_failure: continue
+    with:
+      shell: printf '%s' "$TOKEN"
+      env: { TOKEN: "${{ inputs.token }}" }
+      effect: read-only
+  - id: other
+    uses: command.run
+    with: { argv: [env], effect: read-only }
+"#;
+
+/// Where something was seen, and what.
+struct Seen(Vec<(String, String)>);
+
+impl Seen {
+    fn text(&mut self, place: impl Into<String>, text: impl Into<String>) {
+        self.0.push((place.into(), text.into()));
+    }
+
+    fn output(&mut self, place: &str, output: &Output) {
+        self.text(place, said(output));
+    }
+
+    /// Every file below a folder, as text.
+    fn folder(&mut self, folder: &Path) -> Result<()> {
+        let mut folders = vec![folder.to_path_buf()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder)? {
+                let path = entry?.path();
+                self.text("a file's name", path.display().to_string());
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let content = std::fs::read(&path)?;
+                    self.text(path.display().to_string(), String::from_utf8_lossy(&content));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// None of the secrets is anywhere, in any form.
+    fn holds_none_of(&self, secrets: &BTreeMap<&str, String>) -> Result<()> {
+        for (name, secret) in secrets {
+            ensure!(secret.len() >= 16, "{name} is too short to be looked for");
+            for form in forms(secret) {
+                for (place, text) in &self.0 {
+                    ensure!(!text.contains(&form), "{name} stands in {place} as `{form}`: {text}");
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A secret as it is, URL-encoded, in base64 (of either alphabet, with and without its end), and as JSON or Rust would
+/// quote it.
+fn forms(secret: &str) -> Vec<String> {
+    let encoded: String = secret
+        .bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect();
+    let base64 = base64(secret.as_bytes());
+    let whole = base64.trim_end_matches('=');
+    // What follows may change the last letter.
+    let whole = whole[..whole.len() - 1].to_owned();
+    let safe = whole.replace('+', "-").replace('/', "_");
+    let mut forms = vec![secret.to_owned(), encoded.replace("%20", "+"), encoded, whole, safe];
+    forms.sort();
+    forms.dedup();
+    forms
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let bits = (0..3).fold(0_usize, |bits, at| {
+            bits << 8 | usize::from(chunk.get(at).copied().unwrap_or_default())
+        });
+        for at in 0..4 {
+            let letter = char::from(LETTERS[bits >> (18 - 6 * at) & 63]);
+            text.push(if at > chunk.len() { '=' } else { letter });
+        }
+    }
+    text
+}
+
+/// A program that was started: all its arguments and its whole environment.
+struct Started {
+    program: String,
+    line: String,
+}
+
+/// Runs the binary, and sees every program that it starts, and that those start.
+fn traced(world: &World, place: &str, words: &[&str], enter: impl Fn(&mut Command)) -> Result<(Output, Vec<Started>)> {
+    let log = world.folder().join(format!("exec-{place}.log"));
+    let mut strace = Command::new("strace");
+    world.enter(&mut strace);
+    enter(&mut strace);
+    let output = strace
+        .args([
+            "-f",
+            "-qq",
+            "-v",
+            "--seccomp-bpf",
+            "-s",
+            "1000000",
+            "-e",
+            "trace=execve",
+            "-o",
+        ])
+        .arg(&log)
+        .arg(JM)
+        .args(words)
+        .output()?;
+    let text = std::fs::read_to_string(&log)?;
+    let started = text.lines().filter_map(|line| {
+        let program = line.split_once("execve(\"")?.1.split_once('"')?.0;
+        Some(Started {
+            program: program.to_owned(),
+            line: line.to_owned(),
+        })
+    });
+    // The first is the binary itself, which has to be given its secrets.
+    Ok((output, started.skip(1).collect()))
+}
+
+fn temporary(world: &World) -> Result<PathBuf> {
+    let folder = world.folder().join("tmp");
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+#[test]
+fn no_secret_leaves_the_binary() -> Result<()> {
+    let mut world = World::sandbox()?;
+    let temporary = temporary(&world)?;
+    let webhook = format!("{}?token={TOKEN}", world.systems.variable("WEBHOOK_URL"));
+    for (name, value) in [
+        ("ENCRYPTION_KEY", KEY.to_owned()),
+        ("WEBHOOK_URL", webhook.replace('+', "%2B")),
+        ("CANARY", INPUT.to_owned()),
+        ("TMPDIR", temporary.display().to_string()),
+    ] {
+        world.systems.environment.insert(name.to_owned(), value);
+    }
+    let url = world.systems.variable("DATABASE_URL").to_owned();
+    let secrets = BTreeMap::from([
+        (
+            "the database's password",
+            url.split([':', '@']).nth(2).context("a password")?.to_owned(),
+        ),
+        ("the key", KEY.to_owned()),
+        (
+            "the bucket's secret key",
+            world.systems.variable("AWS_SECRET_ACCESS_KEY").to_owned(),
+        ),
+        ("the webhook's token", TOKEN.to_owned()),
+        (
+            "the webhook's address",
+            world.systems.variable("WEBHOOK_URL").to_owned(),
+        ),
+        ("an input", INPUT.to_owned()),
+    ]);
+    let mut seen = Seen(Vec::new());
+    let mut children = Vec::new();
+    let mut go = |seen: &mut Seen, place: &str, words: &[&str], code: i32, wrong: &[(&str, &str)]| -> Result<()> {
+        let enter = |command: &mut Command| {
+            command.envs(wrong.iter().copied());
+        };
+        let (output, started) = traced(&world, place, words, enter)?;
+        ensure!(output.status.code() == Some(code), "{place}: {}", said(&output));
+        seen.output(place, &output);
+        children.extend(started);
+        Ok(())
+    };
+
+    let backup = [
+        "step",
+        "run",
+        "backup.create",
+        "--yes",
+        "--targets",
+        "plans/targets.yaml",
+    ];
+    go(&mut seen, "backup", &backup, 0, &[])?;
+    world.lose_database()?;
+    for format in ["human", "json", "markdown"] {
+        let words = [&RECOVER[..], &["--dry-run", "--format", format]].concat();
+        go(&mut seen, &format!("dry-{format}"), &words, 0, &[])?;
+    }
+    let events = world.folder().join("events.jsonl").display().to_string();
+    let words = [&RECOVER[..], &["-v", "--events", &events]].concat();
+    go(&mut seen, "run", &words, 0, &[])?;
+    // What goes wrong is where words slip out.
+    let other = url.replace(&secrets["the database's password"], "canary-of-a-wrong-password");
+    let not_a_url = url.replace("://", ":/");
+    let accept = [&RECOVER[..], &["--accept-data-loss", "1d"]].concat();
+    go(
+        &mut seen,
+        "wrong-key",
+        &accept,
+        4,
+        &[("ENCRYPTION_KEY", "canary of another key/+= 32 chars")],
+    )?;
+    go(&mut seen, "wrong-password", &accept, 4, &[("DATABASE_URL", &other)])?;
+    go(
+        &mut seen,
+        "wrong-secret-key",
+        &accept,
+        9,
+        &[("AWS_SECRET_ACCESS_KEY", "canary-of-a-wrong-secret-key")],
+    )?;
+    go(&mut seen, "wrong-url", &accept, 4, &[("DATABASE_URL", &not_a_url)])?;
+    let plan = world.folder().join("canary.yaml").display().to_string();
+    std::fs::write(&plan, LEAK)?;
+    go(
+        &mut seen,
+        "command",
+        &["plan", "run", &plan, "--yes", "-i", "token=env:CANARY"],
+        9,
+        &[],
+    )?;
+    let runs = std::fs::read_dir(world.state().join("runs"))?.count();
+    ensure!(runs >= 5, "only {runs} runs");
+    for words in [
+        vec!["run", "list"],
+        vec!["run", "show"],
+        vec!["run", "show", "--format", "json"],
+        vec!["run", "logs"],
+        vec!["lock", "show"],
+    ] {
+        go(&mut seen, &words.join("-"), &words, 0, &[])?;
+    }
+    seen.folder(&world.state())?;
+    seen.text("events", std::fs::read_to_string(&events)?);
+    seen.text(
+        "told",
+        std::fs::read_to_string(world.folder().join("sandbox/webhook.jsonl"))?,
+    );
+    let left: Vec<_> = std::fs::read_dir(&temporary)?.collect::<Result<_, _>>()?;
+    ensure!(left.is_empty(), "temporary files are left: {left:?}");
+    ensure!(seen.0.len() > 60, "only {} texts were looked at", seen.0.len());
+
+    let mut secrets = secrets;
+    secrets.insert("a wrong key", "canary of another key/+= 32 chars".to_owned());
+    secrets.insert("a wrong password", "canary-of-a-wrong-password".to_owned());
+    secrets.insert("a wrong secret key", "canary-of-a-wrong-secret-key".to_owned());
+    let names: Vec<&str> = children
+        .iter()
+        .map(|child| child.program.rsplit('/').next().unwrap_or_default())
+        .collect();
+    for program in ["jm", "pg_dump", "pg_restore", "psql", "sh", "base64", "env"] {
+        ensure!(names.contains(&program), "{program} was not seen: {names:?}");
+    }
+    // The one child that is handed a secret by its plan has it in its environment, and nobody else has.
+    let (given, others): (Vec<_>, Vec<_>) = children.iter().partition(|child| child.line.contains("\"TOKEN="));
+    ensure!(
+        given
+            .iter()
+            .all(|child| ["sh", "base64"].iter().any(|name| child.program.ends_with(name))),
+        "others were given the input"
+    );
+    for child in others {
+        seen.text(format!("a start of {}", child.program), child.line.clone());
+    }
+    for child in given {
+        let without = child.line.replace(&format!("\"TOKEN={INPUT}\""), "");
+        seen.text(format!("a start of {}", child.program), without);
+    }
+    seen.holds_none_of(&secrets)
+}
+
+/// What the canary looks for is found where it is.
+#[test]
+fn the_canary_sings() -> Result<()> {
+    let secrets = BTreeMap::from([("a key", KEY.to_owned())]);
+    let url = "https://example.test/?key=canary%2Fkey%2Bwith%3Dsigns%2632%20chars%21%3F";
+    let basic = format!("Basic {}", base64(KEY.as_bytes()));
+    for text in [KEY, url, &basic] {
+        let mut seen = Seen(Vec::new());
+        seen.text("here", text);
+        ensure!(seen.holds_none_of(&secrets).is_err(), "not found in {text}");
+    }
+    ensure!(
+        base64(b"hello") == "aGVsbG8=" && base64(b"hell") == "aGVsbA==",
+        "base64"
+    );
+    Ok(())
+}
