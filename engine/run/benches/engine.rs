@@ -21,6 +21,10 @@ use jm_run::{Run, RunDir, RunStatus, Silent, StateDir};
 
 /// How often each figure is taken; the median counts.
 const ROUNDS: usize = 9;
+/// The most that a chain may take, in the time of its syncs alone.
+const CHAIN_GOAL: f64 = 1.3;
+/// The most that a step of many in parallel may take beside the syncs, in milliseconds.
+const PARALLEL_GOAL: f64 = 0.1;
 
 fn main() {
     let steps = std::env::var("JM_BENCH_STEPS")
@@ -147,4 +151,15 @@ fn report(name: &str, steps: usize, measured: &[Measured]) {
         beside / steps_f,
         without / steps_f
     );
+    match name {
+        "chain" => println!("  goal: ratio at most {CHAIN_GOAL}, {}", verdict(ratio <= CHAIN_GOAL)),
+        _ => println!(
+            "  goal: under {PARALLEL_GOAL} ms a step beside the syncs, {}",
+            verdict(beside / steps_f < PARALLEL_GOAL)
+        ),
+    }
+}
+
+fn verdict(met: bool) -> &'static str {
+    if met { "met" } else { "MISSED" }
 }
