@@ -12,7 +12,8 @@ use sha2::{Digest, Sha256};
 use crate::flow::{Failure, Flow, FlowReader, tap, through};
 use crate::key::Passphrase;
 use crate::manifest::{Level, Manifest};
-use crate::name::DumpFormat;
+use crate::name::Format;
+use crate::objects;
 use crate::openpgp::{OpenError, decrypt};
 use crate::script::{Rules, Script};
 use crate::tools::{Toolbox, ending, feed, tail};
@@ -214,13 +215,18 @@ impl<R: Read> Read for Unzipped<R> {
 }
 
 /// What a dump is, by its own first bytes.
-pub(crate) async fn sniff(dump: &mut Flow) -> Result<DumpFormat, Failure> {
-    let start = dump.peek(CUSTOM.len()).await?;
+pub(crate) async fn sniff(dump: &mut Flow) -> Result<Format, Failure> {
+    let start = dump.peek(objects::OPENING.len()).await?;
     if start.is_empty() {
         return Err(OpenError::Damaged("there is nothing inside".to_owned()).into());
     }
-    let custom = start.starts_with(CUSTOM);
-    Ok(if custom { DumpFormat::Custom } else { DumpFormat::Plain })
+    Ok(if start.starts_with(CUSTOM) {
+        Format::Custom
+    } else if start.starts_with(objects::OPENING.as_bytes()) {
+        Format::Kubernetes
+    } else {
+        Format::Plain
+    })
 }
 
 /// Proves a copy up to a level, and tells its size and SHA-256.
@@ -245,8 +251,9 @@ pub(crate) async fn prove(
         return Ok(file.finish());
     }
     match sniff(&mut dump).await? {
-        DumpFormat::Custom => prove_custom(dump, tools).await?,
-        DumpFormat::Plain => read_script(dump, Rules::default()).drain().await.map(drop)?,
+        Format::Custom => prove_custom(dump, tools).await?,
+        Format::Kubernetes => objects::prove(dump).await?,
+        Format::Plain => read_script(dump, Rules::default()).drain().await.map(drop)?,
     }
     Ok(file.finish())
 }

@@ -9,10 +9,11 @@ use jm_step::StepError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::content::KubernetesIndex;
 use crate::key::{KeyId, KeyRing};
 use crate::location::{Location, LocationName};
 use crate::manifest::{self, Level, Manifest, Reading};
-use crate::name::{BackupName, DumpFormat};
+use crate::name::{BackupName, ContentKind, Format};
 
 /// Manifests that are read at the same time.
 const AT_ONCE: usize = 16;
@@ -81,8 +82,14 @@ impl Entry {
     pub fn label(&self, prefix: &str) -> Option<&str> {
         match self.manifest() {
             Some(manifest) => manifest.label.as_deref(),
-            None => Some(self.name.stem()).filter(|stem| *stem != prefix),
+            None => Some(self.name.stem()).filter(|stem| *stem != self.kind().stem(prefix)),
         }
+    }
+
+    /// Of which kind of system it is.
+    pub fn kind(&self) -> ContentKind {
+        self.manifest()
+            .map_or_else(|| self.name.format().kind(), Manifest::kind)
     }
 }
 
@@ -118,7 +125,7 @@ pub struct BackupRef {
     /// Where copies of it lie.
     pub locations: Vec<LocationName>,
     /// What is inside.
-    pub format: DumpFormat,
+    pub format: Format,
     /// The size of the file.
     pub bytes: u64,
     /// The size of the dump inside, where known.
@@ -136,6 +143,12 @@ pub struct BackupRef {
     /// The database it is of.
     #[serde(default)]
     pub database: Option<String>,
+    /// The namespaces it is of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub namespaces: Vec<String>,
+    /// How many objects of a cluster are inside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<u64>,
     /// The version of the server it was made from.
     #[serde(default)]
     pub server_version: Option<String>,
@@ -160,10 +173,16 @@ impl BackupRef {
             sha256: manifest.map(|manifest| manifest.sha256.clone()),
             label: entry.label(prefix).map(str::to_owned),
             level: entry.level(),
-            database: manifest.map(|manifest| manifest.inventory.database.clone()),
-            server_version: manifest.map(|manifest| manifest.inventory.server_version.clone()),
+            database: manifest
+                .and_then(Manifest::inventory)
+                .map(|inventory| inventory.database.clone()),
+            namespaces: manifest
+                .and_then(Manifest::kubernetes)
+                .map_or_else(Vec::new, |index| index.namespaces.clone()),
+            objects: manifest.and_then(Manifest::kubernetes).map(KubernetesIndex::count),
+            server_version: manifest.map(|manifest| manifest.server_version().to_owned()),
             key_id: manifest.map(|manifest| manifest.key.id.clone()),
-            inventory: manifest.map(|manifest| manifest.inventory.clone()),
+            inventory: manifest.and_then(Manifest::inventory).cloned(),
         }
     }
 }

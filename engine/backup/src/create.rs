@@ -4,25 +4,26 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 use jm_client_postgres::{CountMode, DatabaseFacts, Inventory, Postgres, Reader, ServerFacts};
 use jm_step::{Connection, StepError, StepId};
 
-use crate::archive::{Expected, Meter, prove};
+use crate::archive::Meter;
 use crate::backups::{Backups, BackupsReader};
 use crate::belongings::KeptBelongings;
-use crate::catalogue::{BackupCopy, BackupRef, Catalogue, Entry, Status};
-use crate::flow::Failure;
-use crate::key::KeyId;
-use crate::location::{Location, LocationName, Stored};
-use crate::manifest::{Level, Manifest, Previous, Seconds, sha256};
-use crate::name::{BackupName, DumpFormat, is_label};
+use crate::catalogue::{BackupRef, Catalogue, Entry, Status};
+use crate::content::{Content, DatabaseContent};
+use crate::location::{Location, LocationName};
+use crate::manifest::{Level, Manifest, Seconds};
+use crate::name::{BackupName, DumpFormat, KUBERNETES_STEM, is_label};
 use crate::observer::{Observer, watched};
 use crate::source;
 use crate::tools::{Tool, Toolbox};
 
 mod adopt;
-mod pipeline;
+pub(crate) mod filing;
+pub(crate) mod pipeline;
+use filing::Filing;
 use pipeline::Totals;
 
 /// What a backup without a forerunner is guessed to need: a fifth of the database.
@@ -70,6 +71,23 @@ pub fn check_label(label: &str) -> Result<(), String> {
     Err("a label has up to 40 lower-case letters, digits, `_` and `-`, and begins with a letter or digit".to_owned())
 }
 
+/// How long retention is to leave a backup alone, such as `30d`. Empty: no longer than others.
+pub fn parse_pin(text: &str) -> Result<Option<SignedDuration>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let unreadable = || format!("`{}` is not a duration", text.escape_debug());
+    let span: Span = text.parse().map_err(|_| unreadable())?;
+    let duration = span
+        .to_duration(SpanRelativeTo::days_are_24_hours())
+        .map_err(|_| unreadable())?;
+    if duration.is_negative() {
+        Err(unreadable())
+    } else {
+        Ok(Some(duration))
+    }
+}
+
 impl Backups {
     /// Makes a backup in every location that takes it. Locations that fail make it degraded; where none is left, it has
     /// failed, and nothing of it remains.
@@ -80,8 +98,30 @@ impl Backups {
         tools: &Toolbox,
         observer: &dyn Observer,
     ) -> Result<Created, StepError> {
+        self.refuse_label(request.label.as_deref())?;
+        let catalogue = self.begin(observer).await?;
+        let server = postgres.reader().server().await?;
+        let tool = tools.tool("pg_dump", server.major(), server.major()).await?;
+        source::refuse_unreadable(postgres.reader(), request).await?;
+        let making = Making {
+            filing: Filing {
+                backups: self,
+                tools,
+                observer,
+                level: request.level,
+            },
+            postgres,
+            request,
+            server,
+            tool,
+            now: jm_step::clock::now(),
+        };
+        Box::pin(making.make(&catalogue)).await
+    }
+
+    /// What comes before every backup: a key that may encrypt, no leavings of dead runs, and the catalogue.
+    pub(crate) async fn begin(&self, observer: &dyn Observer) -> Result<Catalogue, StepError> {
         self.keys().passphrase().fit_to_write()?;
-        self.refuse_label(request)?;
         if let Some(advice) = self.keys().passphrase().advice() {
             observer.log(advice).await;
         }
@@ -92,20 +132,7 @@ impl Backups {
                 format!("the newest backup `{other}` was made with another key: keep that key as long as its backups");
             observer.log(line).await;
         }
-        let server = postgres.reader().server().await?;
-        let tool = tools.tool("pg_dump", server.major(), server.major()).await?;
-        source::refuse_unreadable(postgres.reader(), request).await?;
-        let making = Making {
-            backups: self,
-            postgres,
-            request,
-            tools,
-            observer,
-            server,
-            tool,
-            now: jm_step::clock::now(),
-        };
-        Box::pin(making.make(&catalogue)).await
+        Ok(catalogue)
     }
 
     /// Takes away what dead runs left; a copy that lacked only its manifest's name gets it, if both are authentic.
@@ -133,12 +160,16 @@ impl BackupsReader {
         tools: &Toolbox,
     ) -> Result<Vec<LocationName>, StepError> {
         self.keys().passphrase().fit_to_write()?;
-        self.refuse_label(request)?;
+        self.refuse_label(request.label.as_deref())?;
         let server = postgres.server().await?.major();
         tools.tool("pg_dump", server, server).await?;
         let database = existing(postgres, &request.database).await?;
         source::refuse_unreadable(postgres, request).await?;
-        let needed = needed(&self.catalogue().await?, &database, request);
+        self.usable(needed(&self.catalogue().await?, &database, request)).await
+    }
+
+    /// The locations that have room for so many bytes; reads only.
+    pub(crate) async fn usable(&self, needed: u64) -> Result<Vec<LocationName>, StepError> {
         let mut usable = Vec::new();
         let mut failures = Vec::new();
         for location in self.locations() {
@@ -148,15 +179,15 @@ impl BackupsReader {
             }
         }
         if usable.is_empty() {
-            Err(first(failures))
+            Err(filing::first(failures))
         } else {
             Ok(usable)
         }
     }
 
-    fn refuse_label(&self, request: &CreateRequest) -> Result<(), StepError> {
-        let Some(label) = &request.label else { return Ok(()) };
-        if label == self.prefix() {
+    pub(crate) fn refuse_label(&self, label: Option<&str>) -> Result<(), StepError> {
+        let Some(label) = label else { return Ok(()) };
+        if label == self.prefix() || label == KUBERNETES_STEM {
             return Err(
                 StepError::invalid_input(format!("`{label}` is what backups without a label are called"))
                     .hint("choose another label, or none"),
@@ -190,7 +221,11 @@ fn refuse_full(location: &Location, needed: u64) -> Result<(), StepError> {
 /// A third more than the last one of this database, or a guess.
 fn needed(catalogue: &Catalogue, database: &DatabaseFacts, request: &CreateRequest) -> u64 {
     let manifests = catalogue.entries.iter().filter_map(Entry::manifest);
-    let mut before = manifests.filter(|m| m.inventory.database == database.name && m.dump == request.format);
+    let mut before = manifests.filter(|m| {
+        m.inventory()
+            .is_some_and(|inventory| inventory.database == database.name)
+            && m.dump == request.format.into()
+    });
     match before.next() {
         Some(before) => before.bytes.encrypted / 10 * 13,
         None => database.size_bytes.unwrap_or(0) / GUESSED_SHARE,
@@ -198,118 +233,72 @@ fn needed(catalogue: &Catalogue, database: &DatabaseFacts, request: &CreateReque
 }
 
 struct Making<'a> {
-    backups: &'a Backups,
+    filing: Filing<'a>,
     postgres: &'a Postgres,
     request: &'a CreateRequest,
-    tools: &'a Toolbox,
-    observer: &'a dyn Observer,
     server: ServerFacts,
     tool: Tool,
     now: Timestamp,
 }
 
-/// A copy that was written, and the location that has it.
-type Copies = Vec<(Location, Stored)>;
-/// Locations that do not have it, and why.
-type Failures = Vec<(LocationName, StepError)>;
-
 impl Making<'_> {
     async fn make(&self, catalogue: &Catalogue) -> Result<Created, StepError> {
         let database = existing(self.postgres.reader(), &self.request.database).await?;
-        let name = self.free_name(catalogue)?;
+        let stem = self.request.label.as_deref().unwrap_or(self.filing.backups.prefix());
+        let name = self
+            .filing
+            .free_name(catalogue, stem, self.now, self.request.format.into())?;
         let belongings = self.belongings().await?;
-        let (locations, mut failures) = self.usable_locations(catalogue, &database).await?;
+        let needed = needed(catalogue, &database, self.request);
+        let (locations, mut failures) = self.filing.usable_locations(needed).await?;
         let (clock, began) = (jm_step::clock::now(), Instant::now());
         let (stored, totals, inventory) = Box::pin(self.dump(&name, &locations)).await?;
         self.refuse_empty(&inventory)?;
-        let mut copies = sort_out(stored, &mut failures);
+        let mut copies = filing::sort_out(stored, &mut failures);
         let dumped = began.elapsed();
-        self.verify(&mut copies, &totals, &mut failures).await?;
+        self.filing.verify(&mut copies, &totals, &mut failures).await?;
         let manifest = Manifest {
             format: Manifest::format(),
             name,
             created_at: clock,
             label: self.request.label.clone(),
             pin_until: self.request.pin.and_then(|pin| clock.checked_add(pin).ok()),
-            dump: self.request.format,
+            dump: self.request.format.into(),
             sha256: totals.sha256,
             raw_sha256: totals.raw_sha256,
             bytes: totals.bytes,
-            key: self.key(catalogue)?,
+            key: self.filing.key(catalogue)?,
             level: self.request.level,
-            client_version: self.tool.version.text.clone(),
-            parameters: pipeline::content_parameters(self.request),
-            roles: source::roles(self.postgres.reader(), &self.request.database).await?,
-            inventory,
-            belongings,
-            system_identifier: self.server.system_identifier.clone(),
-            ctype: Some(database.ctype),
+            content: Content::Database(Box::new(DatabaseContent {
+                client_version: self.tool.version.text.clone(),
+                parameters: pipeline::content_parameters(self.request),
+                roles: source::roles(self.postgres.reader(), &self.request.database).await?,
+                inventory,
+                belongings,
+                system_identifier: self.server.system_identifier.clone(),
+                ctype: Some(database.ctype),
+            })),
             seconds: Seconds {
                 dump: dumped.as_secs(),
                 verify: began.elapsed().saturating_sub(dumped).as_secs(),
             },
-            previous: self.previous(catalogue)?,
+            previous: self.filing.previous(catalogue)?,
             run: self.request.run.clone(),
             idempotency_key: self.request.idempotency_key.clone(),
             jm: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        self.commit(manifest, copies, failures).await
+        self.filing.commit(manifest, copies, failures).await
     }
 
     /// What is in no dump.
     async fn belongings(&self) -> Result<Option<KeptBelongings>, StepError> {
         let reader = self.postgres.reader();
         match reader.belongings(&self.request.database).await? {
-            Some(all) => KeptBelongings::seal(all, self.backups.keys().passphrase())
+            Some(all) => KeptBelongings::seal(all, self.filing.backups.keys().passphrase())
                 .await
                 .map(Some),
             None => Ok(None),
         }
-    }
-
-    /// A name that no location has.
-    fn free_name(&self, catalogue: &Catalogue) -> Result<BackupName, StepError> {
-        let stem = self.request.label.as_deref().unwrap_or(self.backups.prefix());
-        for again in 1..1000 {
-            let name = BackupName::new(stem, self.now, again, self.request.format)?;
-            let taken = |entry: &Entry| {
-                entry.name.stem() == name.stem()
-                    && entry.name.as_str().split('.').next() == name.as_str().split('.').next()
-            };
-            if !catalogue.entries.iter().any(taken) {
-                return Ok(name);
-            }
-        }
-        Err(StepError::conflict(
-            "a thousand backups have this second in their names",
-        ))
-    }
-
-    async fn usable_locations(
-        &self,
-        catalogue: &Catalogue,
-        database: &DatabaseFacts,
-    ) -> Result<(Vec<Location>, Failures), StepError> {
-        let needed = needed(catalogue, database, self.request);
-        let mut usable = Vec::new();
-        let mut failures = Vec::new();
-        for location in self.backups.locations() {
-            match self.prepare(location, needed).await {
-                Ok(()) => usable.push(location.clone()),
-                Err(error) => failures.push((location.name(), error)),
-            }
-        }
-        if usable.is_empty() {
-            return Err(first(failures));
-        }
-        Ok((usable, failures))
-    }
-
-    async fn prepare(&self, location: &Location, needed: u64) -> Result<(), StepError> {
-        if let Location::Local(directory) = location {
-            directory.prepare().await?;
-        }
-        refuse_full(location, needed)
     }
 
     /// Dump and inventory look at one snapshot, at the same time.
@@ -324,7 +313,7 @@ impl Making<'_> {
         let meter = Meter::default();
         let counted = reader.inventory(database, CountMode::Exact, Some(snapshot.id()));
         let dumped = pipeline::run(self, name, locations, snapshot.id(), &meter);
-        let dumped = watched(self.observer, &meter, None, dumped);
+        let dumped = watched(self.filing.observer, &meter, None, dumped);
         let ((stored, totals), inventory) = tokio::try_join!(dumped, counted)?;
         if snapshot.is_held() {
             return Ok((stored, totals, inventory));
@@ -344,142 +333,5 @@ impl Making<'_> {
             inventory.database
         ))
         .hint("is it the right database? set `allow_empty` where it is"))
-    }
-
-    /// Reads the local copy back from the disk; the bucket has compared its checksum with ours when it took it.
-    async fn verify(&self, copies: &mut Copies, totals: &Totals, failures: &mut Failures) -> Result<(), StepError> {
-        let expected = totals.expected();
-        let mut good = Vec::new();
-        for (location, stored) in copies.drain(..) {
-            match self.verify_one(&stored, &expected).await {
-                Ok(()) => good.push((location, stored)),
-                Err(error) => {
-                    failures.push((location.name(), error));
-                    location.discard(stored).await?;
-                }
-            }
-        }
-        *copies = good;
-        // A bucket's copy alone is read back as well where more than its checksum is asked for.
-        if copies.iter().any(|(_, stored)| matches!(stored, Stored::Local(_))) || self.request.level == Level::Checksum
-        {
-            return Ok(());
-        }
-        self.verify_bucket(copies, &expected, failures).await
-    }
-
-    async fn verify_one(&self, stored: &Stored, expected: &Expected) -> Result<(), StepError> {
-        let Stored::Local(copy) = stored else { return Ok(()) };
-        let meter = Meter::default();
-        let proof = prove(
-            copy.read_back()?,
-            expected,
-            self.request.level,
-            self.backups.keys().passphrase(),
-            self.tools,
-            &meter,
-        );
-        watched(self.observer, &meter, Some(expected.bytes()), proof)
-            .await
-            .map(drop)
-            .map_err(not_read_back)
-    }
-
-    async fn verify_bucket(
-        &self,
-        copies: &mut Copies,
-        expected: &Expected,
-        failures: &mut Failures,
-    ) -> Result<(), StepError> {
-        let mut good = Vec::new();
-        for (location, stored) in copies.drain(..) {
-            let Stored::S3 { file, .. } = &stored else { continue };
-            let meter = Meter::default();
-            let passphrase = self.backups.keys().passphrase();
-            let copy = location.read(file).await?;
-            let proof = prove(copy, expected, self.request.level, passphrase, self.tools, &meter);
-            match watched(self.observer, &meter, Some(expected.bytes()), proof).await {
-                Ok(_) => good.push((location, stored)),
-                Err(failure) => {
-                    failures.push((location.name(), not_read_back(failure)));
-                    location.discard(stored).await?;
-                }
-            }
-        }
-        *copies = good;
-        Ok(())
-    }
-
-    /// Under the salt of the newest manifest, so that a catalogue costs one derivation.
-    fn key(&self, catalogue: &Catalogue) -> Result<KeyId, StepError> {
-        let salt = catalogue.newest_known().map(|manifest| manifest.key.salt.clone());
-        self.backups.keys().identify(salt)
-    }
-
-    fn previous(&self, catalogue: &Catalogue) -> Result<Option<Previous>, StepError> {
-        let Some(newest) = catalogue.newest_known() else {
-            return Ok(None);
-        };
-        let text = newest.seal(self.backups.keys())?;
-        Ok(Some(Previous {
-            name: newest.name.clone(),
-            manifest: sha256(&text),
-        }))
-    }
-
-    async fn commit(&self, manifest: Manifest, copies: Copies, mut failures: Failures) -> Result<Created, StepError> {
-        let text = bytes::Bytes::from(manifest.seal(self.backups.keys())?);
-        let mut there = Vec::new();
-        for (location, stored) in copies {
-            match location.commit(stored, &manifest.name.manifest(), text.clone()).await {
-                Ok(()) => there.push(BackupCopy {
-                    location: location.name(),
-                    bytes: manifest.bytes.encrypted,
-                }),
-                Err(error) => failures.push((location.name(), error)),
-            }
-        }
-        if there.is_empty() {
-            return Err(first(failures));
-        }
-        for (location, error) in failures {
-            let reason = format!("backup `{}` is not in {location}: {error}", manifest.name);
-            self.observer.degraded(reason).await?;
-        }
-        let entry = Entry {
-            name: manifest.name.clone(),
-            copies: there,
-            status: Status::Known(Box::new(manifest.clone())),
-        };
-        Ok(Created {
-            backup: BackupRef::of(&entry, &entry.copies, self.backups.prefix()),
-            manifest,
-        })
-    }
-}
-
-fn sort_out(stored: Vec<pipeline::Outcome>, failures: &mut Failures) -> Copies {
-    let mut copies = Vec::new();
-    for (location, outcome) in stored {
-        match outcome {
-            Ok(stored) => copies.push((location, stored)),
-            Err(error) => failures.push((location.name(), error)),
-        }
-    }
-    copies
-}
-
-fn not_read_back(failure: Failure) -> StepError {
-    match failure {
-        Failure::Step(error) => error,
-        Failure::Content(error) => StepError::failed(format!("what was written does not read back: {error}"))
-            .hint("check the disk; the backup does not count and was removed"),
-    }
-}
-
-fn first(failures: Failures) -> StepError {
-    match failures.into_iter().next() {
-        Some((name, error)) => error.context(format_args!("the backup is in no location; {name}")),
-        None => StepError::failed("the backup is in no location"),
     }
 }

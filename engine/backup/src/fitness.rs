@@ -4,7 +4,10 @@ use jm_client_postgres::{Inventory, Reader, ServerFacts};
 use jm_step::StepError;
 
 use crate::catalogue::Entry;
+use crate::content::DatabaseContent;
 use crate::manifest::Manifest;
+use crate::name::ContentKind;
+use crate::select::of_another_kind;
 
 /// Where a backup goes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -31,7 +34,10 @@ pub struct Fitness {
 pub async fn fitness(reader: &Reader, entry: &Entry, target: Target) -> Result<Fitness, StepError> {
     let server = reader.server().await?;
     may_restore(&server, target)?;
-    let Some(manifest) = entry.manifest() else {
+    if entry.kind() != ContentKind::Database {
+        return Err(of_another_kind(&entry.name, entry.kind(), ContentKind::Database));
+    }
+    let Some(database) = entry.manifest().and_then(Manifest::database) else {
         let note = format!(
             "`{}` has no manifest: extensions, roles and room cannot be checked beforehand",
             entry.name
@@ -41,12 +47,12 @@ pub async fn fitness(reader: &Reader, entry: &Entry, target: Target) -> Result<F
             ..Fitness::default()
         });
     };
-    new_enough(&server, &manifest.inventory)?;
+    new_enough(&server, &database.inventory)?;
     let mut fitness = Fitness::default();
-    fitness.notes.extend(room(reader, manifest).await?);
-    extensions(reader, manifest).await?;
-    fitness.left_out = single(reader, manifest, target).await?;
-    fitness.missing_roles = missing_roles(reader, manifest).await?;
+    fitness.notes.extend(room(reader, database).await?);
+    extensions(reader, database).await?;
+    fitness.left_out = single(reader, database, target).await?;
+    fitness.missing_roles = missing_roles(reader, database).await?;
     Ok(fitness)
 }
 
@@ -79,8 +85,8 @@ fn new_enough(server: &ServerFacts, inventory: &Inventory) -> Result<(), StepErr
 }
 
 /// As much as the database had, and a little for the log that is written meanwhile.
-async fn room(reader: &Reader, manifest: &Manifest) -> Result<Option<String>, StepError> {
-    let needed = manifest.inventory.size_bytes / 10 * 11;
+async fn room(reader: &Reader, database: &DatabaseContent) -> Result<Option<String>, StepError> {
+    let needed = database.inventory.size_bytes / 10 * 11;
     match reader.free_bytes().await? {
         Some(free) if free < needed => Err(StepError::failed(format!(
             "there is no room for a restored copy: the server's disk has {free} bytes free, and about {needed} are needed"
@@ -93,13 +99,13 @@ async fn room(reader: &Reader, manifest: &Manifest) -> Result<Option<String>, St
     }
 }
 
-async fn extensions(reader: &Reader, manifest: &Manifest) -> Result<(), StepError> {
+async fn extensions(reader: &Reader, database: &DatabaseContent) -> Result<(), StepError> {
     let session = reader.maintenance(None).await?;
     let rows = session
         .query("SELECT name::text FROM pg_available_extensions", &[])
         .await?;
     let available: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    let missing: Vec<&str> = manifest
+    let missing: Vec<&str> = database
         .inventory
         .extensions
         .keys()
@@ -117,8 +123,8 @@ async fn extensions(reader: &Reader, manifest: &Manifest) -> Result<(), StepErro
 }
 
 /// `pg_cron` can be created in one database of a server only, and its jobs must not run twice.
-async fn single(reader: &Reader, manifest: &Manifest, target: Target) -> Result<Vec<String>, StepError> {
-    if !manifest.inventory.extensions.contains_key("pg_cron") {
+async fn single(reader: &Reader, database: &DatabaseContent, target: Target) -> Result<Vec<String>, StepError> {
+    if !database.inventory.extensions.contains_key("pg_cron") {
         return Ok(Vec::new());
     }
     let session = reader.maintenance(None).await?;
@@ -134,11 +140,11 @@ async fn single(reader: &Reader, manifest: &Manifest, target: Target) -> Result<
     })
 }
 
-async fn missing_roles(reader: &Reader, manifest: &Manifest) -> Result<Vec<String>, StepError> {
+async fn missing_roles(reader: &Reader, database: &DatabaseContent) -> Result<Vec<String>, StepError> {
     let session = reader.maintenance(None).await?;
     let rows = session.query("SELECT rolname::text FROM pg_roles", &[]).await?;
     let there: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    Ok(manifest
+    Ok(database
         .roles
         .iter()
         .filter(|role| !there.contains(role))

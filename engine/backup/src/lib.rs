@@ -11,6 +11,8 @@
 //!   backups. A backup has one copy in each location; any copy that proves is as good as another.
 //! - A file with a name of ours and no manifest counts for nothing where others have one: see [`BackupsReader::select`].
 //! - Every stage holds a few chunks of 256 KiB; a stage that dies is a failure of all, never a shorter backup.
+//! - A backup is of a database or of objects of a Kubernetes cluster: see [`Content`]. Names, locations, encryption, proof,
+//!   manifests and choosing are the same for both.
 //! - Nothing is written in clear text. `gpg --decrypt` and PostgreSQL's own programs are enough to restore without jm.
 
 mod archive;
@@ -18,6 +20,7 @@ mod backups;
 mod belongings;
 mod catalogue;
 mod config;
+mod content;
 mod create;
 mod decrypt;
 mod fitness;
@@ -27,6 +30,7 @@ mod listing;
 mod location;
 mod manifest;
 mod name;
+mod objects;
 mod observer;
 mod openpgp;
 mod restore;
@@ -39,14 +43,18 @@ pub use backups::{Backups, BackupsReader};
 pub use belongings::KeptBelongings;
 pub use catalogue::{BackupCopy, BackupRef, Catalogue, Entry, Status};
 pub use config::{Config, S3Config};
-pub use create::{CreateRequest, Created, check_label};
+pub use content::{
+    Content, DatabaseContent, IndexedKind, IndexedObject, KubernetesContent, KubernetesIndex, RecordedImage, Unreadable,
+};
+pub use create::{CreateRequest, Created, check_label, parse_pin};
 pub use fitness::{Fitness, Target, fitness};
 pub use key::{KeyId, Passphrase};
 pub use listing::Row;
 pub use location::LocationName;
 pub use manifest::{Level, Manifest, Previous, Seconds, Sizes};
-pub use name::{BackupName, DumpFormat};
-pub use observer::{Observer, Silent};
+pub use name::{BackupName, ContentKind, DumpFormat, Format};
+pub use objects::{ObjectReader, ObjectWriter, ObjectsRequest};
+pub use observer::{Committing, Observer, Silent, Told, until_cancelled};
 pub use openpgp::OpenError;
 pub use restore::{AsideState, Owners, RestoreRequest, Restored, TransactionState, copy_name};
 pub use select::{Selection, Skipped, Wanted, Which};

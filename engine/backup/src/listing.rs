@@ -7,12 +7,18 @@ use serde::Serialize;
 use crate::backups::BackupsReader;
 use crate::catalogue::{Catalogue, Entry, Status};
 use crate::location::LocationName;
+use crate::manifest::Manifest;
+use crate::name::ContentKind;
 
 /// One line of a listing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Row {
     /// The backup's name.
     pub name: String,
+    /// Of which kind of system it is.
+    pub kind: ContentKind,
+    /// What it is of: the database, or the namespaces; none where it has no manifest.
+    pub of: Option<String>,
     /// The moment of its data, RFC 3339.
     pub created_at: String,
     /// How old that is, in seconds.
@@ -55,6 +61,8 @@ fn row(entry: &Entry, prefix: &str, now: Timestamp) -> Row {
     };
     Row {
         name: entry.name.to_string(),
+        kind: entry.kind(),
+        of: manifest.map(Manifest::of),
         created_at: entry.created_at().to_string(),
         age_seconds: now.duration_since(entry.created_at()).as_secs(),
         bytes: entry.copies.iter().map(|copy| copy.bytes).max().unwrap_or(0),
@@ -62,7 +70,7 @@ fn row(entry: &Entry, prefix: &str, now: Timestamp) -> Row {
         level,
         problem,
         key_id,
-        server_version: manifest.map(|manifest| manifest.inventory.server_version.clone()),
+        server_version: manifest.map(|manifest| manifest.server_version().to_owned()),
         locations: entry.copies.iter().map(|copy| copy.location).collect(),
         pin_until: manifest
             .and_then(|manifest| manifest.pin_until)

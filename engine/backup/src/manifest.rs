@@ -4,15 +4,14 @@
 //! with zeros where the tag stands. So it covers the very bytes, and no canonical form is needed to check it.
 
 use jiff::Timestamp;
-use jm_client_postgres::Inventory;
 use jm_step::StepError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::belongings::KeptBelongings;
+use crate::content::Content;
 use crate::key::{KeyId, KeyRing};
-use crate::name::{BackupName, DumpFormat};
+use crate::name::{BackupName, Format};
 
 const FORMAT: u32 = 1;
 const OPENING: &str = "{\n  \"mac\": \"";
@@ -26,7 +25,7 @@ pub enum Level {
     Checksum,
     /// L2: it decrypts and unpacks to its end.
     Decrypt,
-    /// L3: its content is a whole dump, of which every block was read.
+    /// L3: its content is a whole dump, of which every block was read; or whole objects, of which every one was.
     Archive,
     /// L4: it was restored.
     Restored,
@@ -47,7 +46,7 @@ impl Level {
 /// Sizes in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Sizes {
-    /// What `pg_dump` wrote.
+    /// What `pg_dump` wrote, or the objects as text.
     pub raw: u64,
     /// The same, compressed.
     pub compressed: u64,
@@ -91,10 +90,10 @@ pub struct Manifest {
     #[schemars(with = "Option<String>")]
     pub pin_until: Option<Timestamp>,
     /// What is inside.
-    pub dump: DumpFormat,
+    pub dump: Format,
     /// SHA-256 of the file, hex.
     pub sha256: String,
-    /// SHA-256 of what `pg_dump` wrote, hex.
+    /// SHA-256 of what is inside, hex.
     pub raw_sha256: String,
     /// Sizes.
     pub bytes: Sizes,
@@ -102,23 +101,9 @@ pub struct Manifest {
     pub key: KeyId,
     /// How far it was proven before this was written.
     pub level: Level,
-    /// `pg_dump`'s version.
-    pub client_version: String,
-    /// `pg_dump`'s options, as far as they decide about the content.
-    pub parameters: Vec<String>,
-    /// Roles that own or may use something in it.
-    pub roles: Vec<String>,
-    /// What the database held in the same snapshot.
-    pub inventory: Inventory,
-    /// What belongs to the database's name and is in no dump. Backups made before this was kept have none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub belongings: Option<KeptBelongings>,
-    /// The server's system identifier.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub system_identifier: Option<String>,
-    /// The database's character classification.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ctype: Option<String>,
+    /// What it is of. Its fields stand here beside the others, where those of a database have always stood.
+    #[serde(flatten)]
+    pub content: Content,
     /// How long it took.
     pub seconds: Seconds,
     /// The backup before it.
@@ -215,6 +200,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::content::DatabaseContent;
     use crate::key::Passphrase;
     use jm_step::Secret;
     use proptest::prelude::*;
@@ -246,13 +232,15 @@ pub(crate) mod tests {
             },
             key: keys.identify(Some("00".repeat(16))).expect("id"),
             level: Level::Archive,
-            client_version: "15.14".to_owned(),
-            parameters: vec!["--format=custom".to_owned()],
-            roles: vec!["jm".to_owned()],
-            inventory: serde_json::from_value(inventory).expect("inventory"),
-            belongings: None,
-            system_identifier: None,
-            ctype: None,
+            content: Content::Database(Box::new(DatabaseContent {
+                client_version: "15.14".to_owned(),
+                parameters: vec!["--format=custom".to_owned()],
+                roles: vec!["jm".to_owned()],
+                inventory: serde_json::from_value(inventory).expect("inventory"),
+                belongings: None,
+                system_identifier: None,
+                ctype: None,
+            })),
             seconds: Seconds::default(),
             previous: None,
             run: "r".to_owned(),
@@ -284,6 +272,47 @@ pub(crate) mod tests {
             read(&name, &sealed, &theirs).expect("read"),
             Reading::OtherKey(_)
         ));
+    }
+
+    /// As it was written before there was anything but databases.
+    #[test]
+    fn a_manifest_from_before_there_were_kinds_reads_and_seals_to_the_same_bytes() {
+        let ours = keys("correct horse battery");
+        let new = manifest(NAME, &ours);
+        // The fields and their order then.
+        let order = [
+            "format",
+            "name",
+            "created_at",
+            "dump",
+            "sha256",
+            "raw_sha256",
+            "bytes",
+            "key",
+            "level",
+            "client_version",
+            "parameters",
+            "roles",
+            "inventory",
+            "seconds",
+            "run",
+            "idempotency_key",
+            "jm",
+        ];
+        let sealed = new.seal(&ours).expect("seal");
+        let text = String::from_utf8(sealed.clone()).expect("text");
+        let places: Vec<usize> = order
+            .iter()
+            .map(|field| text.find(&format!("\n  \"{field}\": ")).expect("field"))
+            .collect();
+        assert!(places.is_sorted(), "the old order: {text}");
+        let all: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).expect("json");
+        assert_eq!(all.len(), order.len() + 1, "and the tag, and no new field");
+        let name: BackupName = NAME.parse().expect("name");
+        let Reading::Authentic(read) = read(&name, &sealed, &ours).expect("read") else {
+            panic!("not believed");
+        };
+        assert_eq!(read.seal(&ours).expect("seal"), sealed);
     }
 
     proptest! {

@@ -12,6 +12,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 const LONGEST_LABEL: usize = 40;
+/// What the names of exports of Kubernetes objects begin with where they have no label.
+pub(crate) const KUBERNETES_STEM: &str = "k8s_backup";
 const MANIFEST: &str = ".manifest.json";
 /// Ends the name of a file that is not finished.
 pub(crate) const PARTIAL: &str = ".partial";
@@ -27,6 +29,75 @@ pub enum DumpFormat {
     Plain,
 }
 
+/// What is inside a backup.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// A dump of a database, as `pg_dump -Fc` writes it.
+    #[default]
+    Custom,
+    /// A dump of a database, as SQL.
+    Plain,
+    /// Objects of a Kubernetes cluster: `gpg --decrypt FILE | kubectl apply --server-side -f -`.
+    Kubernetes,
+}
+
+impl Format {
+    /// Of which kind of system it is.
+    pub fn kind(self) -> ContentKind {
+        match self {
+            Self::Custom | Self::Plain => ContentKind::Database,
+            Self::Kubernetes => ContentKind::Kubernetes,
+        }
+    }
+
+    fn ending(self) -> &'static str {
+        match self {
+            Self::Custom => "dump",
+            Self::Plain => "sql",
+            Self::Kubernetes => "yaml",
+        }
+    }
+}
+
+impl From<DumpFormat> for Format {
+    fn from(format: DumpFormat) -> Self {
+        match format {
+            DumpFormat::Custom => Self::Custom,
+            DumpFormat::Plain => Self::Plain,
+        }
+    }
+}
+
+/// Of which kind of system a backup is. One is never taken for the other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ContentKind {
+    /// A database.
+    #[default]
+    Database,
+    /// Objects of a Kubernetes cluster.
+    Kubernetes,
+}
+
+impl ContentKind {
+    /// For people, such as `a backup of a database`.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Database => "a backup of a database",
+            Self::Kubernetes => "an export of Kubernetes objects",
+        }
+    }
+
+    /// What the names of such backups without a label begin with, where the catalogue's prefix is this.
+    pub(crate) fn stem(self, prefix: &str) -> &str {
+        match self {
+            Self::Database => prefix,
+            Self::Kubernetes => KUBERNETES_STEM,
+        }
+    }
+}
+
 /// A backup's name, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -34,20 +105,16 @@ pub struct BackupName {
     text: String,
     stem: String,
     taken: DateTime,
-    format: DumpFormat,
+    format: Format,
     gzipped: bool,
 }
 
 impl BackupName {
     /// The name of a backup that is made now. `again` tells those of one second apart: 1 for the first.
-    pub(crate) fn new(stem: &str, now: Timestamp, again: u32, format: DumpFormat) -> Result<Self, StepError> {
+    pub(crate) fn new(stem: &str, now: Timestamp, again: u32, format: Format) -> Result<Self, StepError> {
         let stamp = TimeZone::UTC.to_datetime(now).strftime("%Y%m%d_%H%M%S").to_string();
         let again = if again > 1 { format!("_{again}") } else { String::new() };
-        let ending = match format {
-            DumpFormat::Custom => "dump",
-            DumpFormat::Plain => "sql",
-        };
-        format!("{stem}_{stamp}{again}.{ending}.gpg").parse()
+        format!("{stem}_{stamp}{again}.{}.gpg", format.ending()).parse()
     }
 
     /// As the file is called.
@@ -67,7 +134,7 @@ impl BackupName {
     }
 
     /// What the ending says of the content. Reading goes by the content itself.
-    pub fn format(&self) -> DumpFormat {
+    pub fn format(&self) -> Format {
         self.format
     }
 
@@ -160,16 +227,18 @@ fn parse(text: &str) -> Option<BackupName> {
     })
 }
 
-fn endings(text: &str) -> Option<(&str, DumpFormat, bool)> {
+fn endings(text: &str) -> Option<(&str, Format, bool)> {
     let text = text.strip_suffix(".gpg").or_else(|| text.strip_suffix(".asc"))?;
     let (text, gzipped) = match text.strip_suffix(".gz") {
         Some(text) => (text, true),
         None => (text, false),
     };
-    if let Some(text) = text.strip_suffix(".sql") {
-        return Some((text, DumpFormat::Plain, gzipped));
-    }
-    Some((text.strip_suffix(".dump")?, DumpFormat::Custom, gzipped))
+    [Format::Plain, Format::Custom, Format::Kubernetes]
+        .into_iter()
+        .find_map(|format| {
+            let text = text.strip_suffix(format.ending())?.strip_suffix('.')?;
+            Some((text, format, gzipped))
+        })
 }
 
 /// `_2` after the time of day: two of one second.
@@ -220,15 +289,15 @@ mod tests {
         let name: BackupName = "journeyman_backup_20240115_020000.sql.gpg".parse().expect("name");
         assert_eq!(name.stem(), "journeyman_backup");
         assert_eq!(name.taken_at().to_string(), "2024-01-15T02:00:00Z");
-        assert_eq!(name.format(), DumpFormat::Plain);
+        assert_eq!(name.format(), Format::Plain);
         let name: BackupName = "pre_migration_20240229_235959_2.dump.gpg".parse().expect("name");
-        assert_eq!((name.stem(), name.format()), ("pre_migration", DumpFormat::Custom));
+        assert_eq!((name.stem(), name.format()), ("pre_migration", Format::Custom));
         assert_eq!(
             "x_20240115_020000.sql.asc"
                 .parse::<BackupName>()
                 .expect("name")
                 .format(),
-            DumpFormat::Plain
+            Format::Plain
         );
         assert!(
             "x_20240115_020000.sql.gz.gpg"
@@ -293,10 +362,10 @@ mod tests {
     proptest! {
         #[test]
         fn a_name_that_is_made_reads_back(
-            stem in "[a-z0-9][a-z0-9_-]{0,39}", second in 0_i64..4_000_000_000, again in 1_u32..1000, plain: bool,
+            stem in "[a-z0-9][a-z0-9_-]{0,39}", second in 0_i64..4_000_000_000, again in 1_u32..1000, kind in 0_usize..3,
         ) {
             let now = Timestamp::from_second(second).expect("time");
-            let format = if plain { DumpFormat::Plain } else { DumpFormat::Custom };
+            let format = [Format::Plain, Format::Custom, Format::Kubernetes][kind];
             let name = BackupName::new(&stem, now, again, format).expect("name");
             prop_assert_eq!(name.taken_at(), now);
             prop_assert_eq!((name.stem(), name.format()), (stem.as_str(), format));

@@ -1,7 +1,8 @@
 //! Whoever watches the work on a backup: a step's context, a terminal, nobody.
 
 use futures::future::{BoxFuture, FutureExt, ready};
-use jm_step::StepError;
+use jm_step::{StepContext, StepError, Unit};
+use serde::{Deserialize, Serialize};
 
 /// Hears how far the work is.
 pub trait Observer: Send + Sync {
@@ -31,6 +32,42 @@ impl Observer for Silent {
     }
     fn committing(&self, _: String) -> BoxFuture<'_, Result<(), StepError>> {
         ready(Ok(())).boxed()
+    }
+}
+
+/// Saved before a restore in place is committed.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Committing {
+    /// The transaction, by which the server knows what became of it.
+    pub transaction: String,
+}
+
+/// A step's context as the observer.
+pub struct Told<'a>(pub &'a StepContext);
+
+impl Observer for Told<'_> {
+    fn progress(&self, done: u64, total: Option<u64>) -> BoxFuture<'_, ()> {
+        self.0.progress(done, total, Unit::Bytes).boxed()
+    }
+    fn log(&self, line: String) -> BoxFuture<'_, ()> {
+        self.0.log(line).boxed()
+    }
+    fn degraded(&self, reason: String) -> BoxFuture<'_, Result<(), StepError>> {
+        self.0.degraded(reason).boxed()
+    }
+    fn committing(&self, transaction: String) -> BoxFuture<'_, Result<(), StepError>> {
+        self.0.save_checkpoint(Committing { transaction }).boxed()
+    }
+}
+
+/// Does the work until the step is told to stop. What the work had begun ends with it.
+pub async fn until_cancelled<T>(
+    cx: &StepContext,
+    work: impl Future<Output = Result<T, StepError>>,
+) -> Result<T, StepError> {
+    tokio::select! {
+        done = work => done,
+        () = cx.cancelled() => Err(StepError::cancelled("the step was told to stop")),
     }
 }
 

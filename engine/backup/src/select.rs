@@ -1,5 +1,6 @@
 //! Choosing a backup: the newest good one, not the first that is found, and with the reason for each that was passed over.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -11,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::backups::BackupsReader;
 use crate::catalogue::{BackupCopy, BackupRef, Catalogue, Entry, Status};
 use crate::location::LocationName;
-use crate::manifest::Level;
-use crate::name::{BackupName, day};
+use crate::manifest::{Level, Manifest};
+use crate::name::{BackupName, ContentKind, day};
 use crate::openpgp::{HEAD, OpenError, opens};
 use crate::tools::Toolbox;
 
@@ -95,9 +96,12 @@ pub struct Wanted {
     pub which: Which,
     /// Only copies of this location.
     pub from: Option<LocationName>,
-    /// Only backups of this database. Left out, the catalogue must hold those of one, or of `prefer`.
-    pub database: Option<String>,
-    /// Where the catalogue holds backups of several databases, those of this one.
+    /// Of which kind of system.
+    pub kind: ContentKind,
+    /// Only backups of this database, or of this namespace. Left out, the catalogue must hold those of one, or of
+    /// `prefer`.
+    pub of: Option<String>,
+    /// Where the catalogue holds backups of several, those of this one.
     pub prefer: Option<String>,
 }
 
@@ -137,18 +141,22 @@ impl BackupsReader {
         notes: &mut Vec<String>,
     ) -> Result<Vec<&'c Entry>, StepError> {
         if let Which::Name(name) = &wanted.which {
-            return Ok(catalogue.find(name).into_iter().collect());
+            return match catalogue.find(name) {
+                Some(entry) if entry.kind() != wanted.kind => Err(of_another_kind(name, entry.kind(), wanted.kind)),
+                found => Ok(found.into_iter().collect()),
+            };
         }
         let any_known = catalogue.newest_known().is_some();
-        let database = database(catalogue, wanted)?;
+        let of = of(catalogue, wanted)?;
         let mut candidates = Vec::new();
         for entry in catalogue
             .entries
             .iter()
             .filter(|entry| self.is_asked_for(entry, wanted))
         {
-            let of = entry.manifest().map(|manifest| manifest.inventory.database.as_str());
-            if of.is_some() && database.is_some() && of != database.as_deref() {
+            if let (Some(manifest), Some(of)) = (entry.manifest(), &of)
+                && !is_of(manifest, of)
+            {
                 continue;
             }
             if any_known && matches!(entry.status, Status::Unverified) {
@@ -165,6 +173,9 @@ impl BackupsReader {
     }
 
     fn is_asked_for(&self, entry: &Entry, wanted: &Wanted) -> bool {
+        if entry.kind() != wanted.kind {
+            return false;
+        }
         let at = entry.created_at();
         let in_time = match &wanted.which {
             Which::Latest | Which::Name(_) => true,
@@ -271,7 +282,7 @@ fn nothing(catalogue: &Catalogue, wanted: &Wanted, skipped: &[Skipped]) -> StepE
         message.push_str("; ");
         message.push_str(&skipped.why);
     }
-    let mut near = neighbours(catalogue, &wanted.which);
+    let mut near = neighbours(catalogue, wanted);
     // Nobody is sent to what was just found to be no good.
     near.retain(|name| !skipped.iter().any(|skipped| skipped.name == **name));
     let near: Vec<String> = near.into_iter().map(|name| format!("`{name}`")).collect();
@@ -288,41 +299,59 @@ fn nothing(catalogue: &Catalogue, wanted: &Wanted, skipped: &[Skipped]) -> StepE
     StepError::not_found(message).hint(hint)
 }
 
-fn neighbours<'c>(catalogue: &'c Catalogue, which: &Which) -> Vec<&'c BackupName> {
-    let moment = match which {
-        Which::Latest => return catalogue.entries.iter().take(3).map(|entry| &entry.name).collect(),
+fn neighbours<'c>(catalogue: &'c Catalogue, wanted: &Wanted) -> Vec<&'c BackupName> {
+    let entries = || catalogue.entries.iter().filter(|entry| entry.kind() == wanted.kind);
+    let moment = match &wanted.which {
+        Which::Latest => return entries().take(3).map(|entry| &entry.name).collect(),
         Which::LatestUntil(time) | Which::Day(time, _) => *time,
         Which::Name(name) => name.taken_at(),
     };
-    let after = catalogue
-        .entries
-        .iter()
-        .rev()
-        .find(|entry| entry.created_at() >= moment);
-    let before = catalogue.entries.iter().find(|entry| entry.created_at() < moment);
+    let after = entries().filter(|entry| entry.created_at() >= moment).last();
+    let before = entries().find(|entry| entry.created_at() < moment);
     before.into_iter().chain(after).map(|entry| &entry.name).collect()
 }
 
-/// A directory with backups of several databases must not give the wrong one.
-fn database(catalogue: &Catalogue, wanted: &Wanted) -> Result<Option<String>, StepError> {
-    if wanted.database.is_some() {
-        return Ok(wanted.database.clone());
+/// A directory with backups of several databases, or of several namespaces, must not give the wrong one.
+fn of(catalogue: &Catalogue, wanted: &Wanted) -> Result<Option<String>, StepError> {
+    if wanted.of.is_some() {
+        return Ok(wanted.of.clone());
     }
     let manifests = catalogue.entries.iter().filter_map(Entry::manifest);
-    let mut databases: Vec<&str> = manifests.map(|manifest| manifest.inventory.database.as_str()).collect();
-    databases.sort_unstable();
-    databases.dedup();
-    match databases.as_slice() {
-        [] | [_] => Ok(None),
-        several => match wanted.prefer.as_deref().filter(|prefer| several.contains(prefer)) {
-            Some(prefer) => Ok(Some(prefer.to_owned())),
-            None => Err(StepError::invalid_input(format!(
-                "the backups are of several databases: {}",
-                several.join(", ")
-            ))
-            .hint("say which one is meant with `of`")),
-        },
+    let manifests = manifests.filter(|manifest| manifest.kind() == wanted.kind);
+    let several: BTreeSet<String> = manifests.clone().map(Manifest::of).collect();
+    if several.len() < 2 {
+        return Ok(None);
     }
+    let preferred = wanted.prefer.as_ref();
+    match preferred.filter(|prefer| manifests.clone().any(|manifest| is_of(manifest, prefer))) {
+        Some(prefer) => Ok(Some(prefer.clone())),
+        None => Err(StepError::invalid_input(format!(
+            "the backups are of several {}: {}",
+            match wanted.kind {
+                ContentKind::Database => "databases",
+                ContentKind::Kubernetes => "namespaces",
+            },
+            several.into_iter().collect::<Vec<_>>().join(", ")
+        ))
+        .hint("say which one is meant with `of`")),
+    }
+}
+
+/// Whether a backup is of this database, or holds this namespace.
+fn is_of(manifest: &Manifest, of: &str) -> bool {
+    match manifest.kubernetes() {
+        Some(index) => index.namespaces.iter().any(|namespace| namespace == of),
+        None => manifest.of() == of,
+    }
+}
+
+pub(crate) fn of_another_kind(name: &BackupName, is: ContentKind, wanted: ContentKind) -> StepError {
+    StepError::invalid_input(format!(
+        "`{name}` is {}, and {} is wanted",
+        is.describe(),
+        wanted.describe()
+    ))
+    .hint("`jm backup list` shows what each is")
 }
 
 fn down(catalogue: &Catalogue) -> Vec<String> {

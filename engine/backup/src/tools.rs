@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use jm_client_postgres::ChildEnvironment;
 use jm_step::process::{Command, Process, Supervisor, find};
-use jm_step::{Environment, StepError};
+use jm_step::{Environment, ReadContext, StepError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{ChildStderr, ChildStdin};
 
@@ -22,6 +22,16 @@ pub struct Toolbox {
     pub supervisor: Supervisor,
     /// Where `PATH` stands.
     pub environment: Environment,
+}
+
+impl Toolbox {
+    /// That of a step.
+    pub fn of(cx: &ReadContext) -> Self {
+        Self {
+            supervisor: cx.supervisor().clone(),
+            environment: cx.environment().clone(),
+        }
+    }
 }
 
 /// A program that was found.

@@ -12,6 +12,7 @@ use jm_step::{Connection, StepError};
 use super::{CreateRequest, Making};
 use crate::archive::{Expected, Meter, Tally};
 use crate::flow::{Failure, Flow, FlowSender, flow, tap, through};
+use crate::key::Passphrase;
 use crate::location::{Location, Stored};
 use crate::manifest::Sizes;
 use crate::name::{BackupName, DumpFormat};
@@ -23,18 +24,18 @@ use crate::tools::{ending, output, tail};
 const MOST_THREADS: usize = 4;
 
 /// A location, and what became of its copy.
-pub(super) type Outcome = (Location, Result<Stored, StepError>);
+pub(crate) type Outcome = (Location, Result<Stored, StepError>);
 
 /// What went through.
 #[derive(Debug, Clone)]
-pub(super) struct Totals {
-    pub(super) sha256: String,
-    pub(super) raw_sha256: String,
-    pub(super) bytes: Sizes,
+pub(crate) struct Totals {
+    pub(crate) sha256: String,
+    pub(crate) raw_sha256: String,
+    pub(crate) bytes: Sizes,
 }
 
 impl Totals {
-    pub(super) fn expected(&self) -> Expected {
+    pub(crate) fn expected(&self) -> Expected {
         Expected::new(
             (self.bytes.encrypted, self.sha256.clone()),
             (self.bytes.raw, self.raw_sha256.clone()),
@@ -62,27 +63,40 @@ pub(super) async fn run(
 ) -> Result<(Vec<Outcome>, Totals), StepError> {
     let said = Said::default();
     let dump = start(making, snapshot, &said)?;
+    let sent = send(dump, making.filing.backups.keys().passphrase(), name, locations, meter).await;
+    if let Some(warnings) = said.take() {
+        making.filing.observer.log(warnings).await;
+    }
+    match sent {
+        Ok(done) => Ok(done),
+        Err(failure) => Err(explain(making, failure).await),
+    }
+}
+
+/// Counts, compresses, encrypts and writes to all locations at once what comes.
+pub(crate) async fn send(
+    content: Flow,
+    passphrase: &Passphrase,
+    name: &BackupName,
+    locations: &[Location],
+    meter: &Meter,
+) -> Result<(Vec<Outcome>, Totals), Failure> {
     let raw = Tally::default();
     let (seen, watched) = (raw.clone(), meter.clone());
-    let dump = tap(
-        dump,
+    let content = tap(
+        content,
         move |bytes| {
             seen.add(bytes);
             watched.add(bytes.len());
         },
         || Ok(()),
     );
-    let (passphrase, compressed) = (making.backups.keys().passphrase().clone(), Meter::default());
+    let (passphrase, compressed) = (passphrase.clone(), Meter::default());
     let counter = compressed.clone();
-    let file = through(dump, move |reader| encrypt(reader, &passphrase, threads(), counter));
+    let file = through(content, move |reader| encrypt(reader, &passphrase, threads(), counter));
     let encrypted = Tally::default();
     let (outcomes, sent) = spread(file, name, locations, &encrypted).await;
-    if let Some(warnings) = said.take() {
-        making.observer.log(warnings).await;
-    }
-    if let Err(failure) = sent {
-        return Err(explain(making, failure).await);
-    }
+    sent?;
     let ((raw, raw_sha256), (encrypted, sha256)) = (raw.finish(), encrypted.finish());
     let bytes = Sizes {
         raw,
@@ -116,7 +130,7 @@ fn start(making: &Making<'_>, snapshot: &str, said: &Said) -> Result<Flow, StepE
         format!("--lock-wait-timeout={}", request.lock_wait.as_millis()),
         "--no-password".to_owned(),
     ]);
-    let mut child = making.tools.spawn(&making.tool, &args, Some(&reach), false)?;
+    let mut child = making.filing.tools.spawn(&making.tool, &args, Some(&reach), false)?;
     let stdout = child
         .stdout
         .take()

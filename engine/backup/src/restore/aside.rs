@@ -9,7 +9,7 @@ use crate::archive::{Meter, Unpacked};
 use crate::belongings;
 use crate::catalogue::BackupCopy;
 use crate::flow::Failure;
-use crate::manifest::sha256;
+use crate::manifest::{Manifest, sha256};
 use crate::observer::watched;
 
 /// The most that PostgreSQL lets a name have, in bytes.
@@ -119,12 +119,12 @@ impl Restoring<'_> {
     /// As the backed-up database was, or else the one that is there, or else as the server likes.
     fn options(&self, old: Option<&DatabaseFacts>) -> String {
         let mut options = " TEMPLATE template0".to_owned();
-        let made = self.entry.manifest();
-        let ours = made.map(|m| {
+        let made = self.entry.manifest().and_then(Manifest::database);
+        let ours = made.map(|made| {
             (
-                m.inventory.encoding.as_str(),
-                m.inventory.collation.as_str(),
-                m.ctype.as_deref(),
+                made.inventory.encoding.as_str(),
+                made.inventory.collation.as_str(),
+                made.ctype.as_deref(),
             )
         });
         let theirs = old.map(|old| (old.encoding.as_str(), old.collation.as_str(), Some(old.ctype.as_str())));
@@ -158,7 +158,7 @@ impl Restoring<'_> {
     /// Gives the copy what the lost database had besides its data; tells the comment that it had. Where the database is
     /// still there, the copy gets that when it takes its place.
     async fn bring_back(&self, name: &str) -> Result<Option<String>, StepError> {
-        let kept = self.entry.manifest().and_then(|manifest| manifest.belongings.as_ref());
+        let kept = self.entry.manifest().and_then(Manifest::database).and_then(|database| database.belongings.as_ref());
         let is_there = self
             .postgres
             .reader()

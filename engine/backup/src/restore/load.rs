@@ -15,9 +15,11 @@ use super::Restoring;
 use super::list;
 use crate::archive::{archive_major, read_script, sniff};
 use crate::flow::{Failure, Flow};
-use crate::name::DumpFormat;
+use crate::manifest::Manifest;
+use crate::name::{ContentKind, Format};
 use crate::openpgp::OpenError;
 use crate::script::Rules;
+use crate::select::of_another_kind;
 use crate::tools::{ending, feed, output, tail, write};
 
 /// What psql answers when it is asked for its transaction.
@@ -41,8 +43,12 @@ impl Restoring<'_> {
             drop_transaction_timeout: self.server_major < 17,
         };
         let sql = match sniff(&mut dump).await? {
-            DumpFormat::Custom => self.convert(dump).await?,
-            DumpFormat::Plain => {
+            Format::Custom => self.convert(dump).await?,
+            Format::Kubernetes => {
+                let name = &self.entry.name;
+                return Err(of_another_kind(name, ContentKind::Kubernetes, ContentKind::Database).into());
+            }
+            Format::Plain => {
                 self.refuse_parts()?;
                 dump
             }
@@ -107,7 +113,8 @@ impl Restoring<'_> {
 
     /// The version of the `pg_dump` that made it.
     fn made_by_major(&self) -> u32 {
-        let version = self.entry.manifest().map(|manifest| manifest.client_version.as_str());
+        let version = self.entry.manifest().and_then(Manifest::database);
+        let version = version.map(|database| database.client_version.as_str());
         version
             .and_then(|version| version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok())
             .unwrap_or(0)

@@ -33,7 +33,10 @@ async fn a_backup_is_whole_proven_private_and_described() {
     );
     let manifest = &created.manifest;
     assert_eq!(manifest.level, Level::Archive);
-    assert_eq!(manifest.inventory.tables["public.users"].rows, 3000);
+    assert_eq!(
+        manifest.inventory().expect("of a database").tables["public.users"].rows,
+        3000
+    );
     assert_eq!(manifest.roles, ["jm"]);
     assert!(manifest.bytes.compressed < manifest.bytes.raw && manifest.bytes.encrypted > manifest.bytes.compressed);
     let catalogue = backups.catalogue().await.expect("catalogue");

@@ -9,7 +9,8 @@ fn latest() -> Wanted {
     Wanted {
         which: Which::Latest,
         from: None,
-        database: None,
+        kind: ContentKind::Database,
+        of: None,
         prefer: None,
     }
 }

@@ -194,7 +194,8 @@ async fn one_location_that_fails_makes_it_degraded() {
     let wanted = Wanted {
         which: Which::Latest,
         from: None,
-        database: None,
+        kind: ContentKind::Database,
+        of: None,
         prefer: None,
     };
     let chosen = backups.select(&wanted, &tools()).await.expect("chosen");

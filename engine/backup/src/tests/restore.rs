@@ -5,6 +5,13 @@ use jm_step::{Connection, StepErrorKind};
 use super::rig::*;
 use crate::*;
 
+fn database(manifest: &mut Manifest) -> &mut DatabaseContent {
+    match &mut manifest.content {
+        Content::Database(content) => content,
+        Content::Kubernetes(_) => panic!("of a database"),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_holds_what_the_database_held() {
     let rig = Rig::new().await;
@@ -64,7 +71,8 @@ async fn the_newest_good_one_is_chosen_and_the_others_are_told() {
     let wanted = |which: &str| Wanted {
         which: which.parse().expect("which"),
         from: None,
-        database: None,
+        kind: ContentKind::Database,
+        of: None,
         prefer: None,
     };
     let chosen = backups.select(&wanted("latest"), &tools()).await.expect("chosen");
@@ -114,7 +122,8 @@ async fn another_key_opens_nothing_and_says_which_is_needed() {
     let wanted = Wanted {
         which: Which::Latest,
         from: None,
-        database: None,
+        kind: ContentKind::Database,
+        of: None,
         prefer: None,
     };
     let error = others.select(&wanted, &tools()).await.expect_err("wrong key");
@@ -225,11 +234,11 @@ async fn what_does_not_fit_the_server_is_refused_beforehand() {
     };
     let look = async |entry: Entry| fitness(rig.postgres.reader(), &entry, Target::Aside).await;
     assert_eq!(look(entry(&|_| ())).await.expect("fits").missing_roles, [""; 0]);
-    let newer = look(entry(&|m| m.inventory.server_version_num = 990_000))
+    let newer = look(entry(&|m| database(m).inventory.server_version_num = 990_000))
         .await
         .expect_err("newer");
     assert_eq!(newer.kind(), StepErrorKind::Refused);
-    let room = look(entry(&|m| m.inventory.size_bytes = u64::MAX / 20))
+    let room = look(entry(&|m| database(m).inventory.size_bytes = u64::MAX / 20))
         .await
         .expect_err("room");
     assert!(room.message().contains("no room"), "{room}");
@@ -238,7 +247,7 @@ async fn what_does_not_fit_the_server_is_refused_beforehand() {
         schema: "public".to_owned(),
     };
     let lacking = look(entry(&|m| {
-        let known = m
+        let known = database(m)
             .inventory
             .extensions
             .insert("not_to_be_had".to_owned(), extension.clone());

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Span, SpanRelativeTo};
+use jiff::SignedDuration;
 use jm_backup::{
-    BackupRef, Backups, BackupsReader, CreateRequest, DumpFormat, Entry, Level, Manifest, Sizes, check_label,
+    BackupRef, Backups, BackupsReader, CreateRequest, DumpFormat, Entry, Level, Manifest, Sizes, check_label, parse_pin,
 };
 use jm_client_postgres::Postgres;
 use jm_step::{
@@ -161,19 +161,7 @@ fn label(input: &Input) -> Option<&str> {
 }
 
 fn pin(input: &Input) -> Result<Option<SignedDuration>, String> {
-    let Some(text) = input.pin.as_deref().filter(|text| !text.is_empty()) else {
-        return Ok(None);
-    };
-    let unreadable = || format!("`{}` is not a duration", text.escape_debug());
-    let span: Span = text.parse().map_err(|_| unreadable())?;
-    let duration = span
-        .to_duration(SpanRelativeTo::days_are_24_hours())
-        .map_err(|_| unreadable())?;
-    if duration.is_negative() {
-        Err(unreadable())
-    } else {
-        Ok(Some(duration))
-    }
+    parse_pin(input.pin.as_deref().unwrap_or_default())
 }
 
 fn change(request: &CreateRequest, backups: &BackupsReader, locations: &[String]) -> Change {

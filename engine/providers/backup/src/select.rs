@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use jm_backup::{
-    BackupRef, Backups, BackupsReader, Fitness, LocationName, Selection, Skipped, Target, Wanted, Which, fitness,
+    BackupRef, Backups, BackupsReader, ContentKind, Fitness, LocationName, Selection, Skipped, Target, Wanted, Which,
+    fitness,
 };
 use jm_client_postgres::{Postgres, Reader};
 use jm_step::{Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
@@ -148,7 +149,8 @@ fn wanted(input: &Input, backups: &BackupsReader, postgres: &Reader) -> Result<W
             From::Local => Some(LocationName::Local),
             From::S3 => Some(LocationName::S3),
         },
-        database: input.of.clone().filter(|of| !of.is_empty()),
+        kind: ContentKind::Database,
+        of: input.of.clone().filter(|of| !of.is_empty()),
         prefer: Some(postgres.database().to_owned()),
     })
 }

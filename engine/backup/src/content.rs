@@ -1,0 +1,176 @@
+//! What a backup is of: a database, with what it held; or objects of a Kubernetes cluster, with an index of them.
+//!
+//! A manifest is not encrypted, so an index tells names, counts and hashes, and never a value.
+
+use std::collections::BTreeMap;
+
+use jm_client_postgres::Inventory;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::belongings::KeptBelongings;
+use crate::manifest::Manifest;
+use crate::name::ContentKind;
+
+/// What a backup is of. Which of them is seen by its fields, since manifests of databases were there first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Content {
+    /// A database.
+    Database(Box<DatabaseContent>),
+    /// Objects of a Kubernetes cluster.
+    Kubernetes(Box<KubernetesContent>),
+}
+
+/// What is known of a dumped database.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DatabaseContent {
+    /// `pg_dump`'s version.
+    pub client_version: String,
+    /// `pg_dump`'s options, as far as they decide about the content.
+    pub parameters: Vec<String>,
+    /// Roles that own or may use something in it.
+    pub roles: Vec<String>,
+    /// What the database held in the same snapshot.
+    pub inventory: Inventory,
+    /// What belongs to the database's name and is in no dump. Backups made before this was kept have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub belongings: Option<KeptBelongings>,
+    /// The server's system identifier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_identifier: Option<String>,
+    /// The database's character classification.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ctype: Option<String>,
+}
+
+/// What is known of exported objects.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct KubernetesContent {
+    /// The index.
+    pub kubernetes: KubernetesIndex,
+}
+
+/// Which objects an export holds, readable without its key.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct KubernetesIndex {
+    /// The UID of the cluster's namespace `kube-system`; empty where the objects came from a file.
+    pub cluster: String,
+    /// Version of the API server; empty where the objects came from a file.
+    pub server_version: String,
+    /// The namespaces that were exported.
+    pub namespaces: Vec<String>,
+    /// The kinds, and the objects of each.
+    pub kinds: Vec<IndexedKind>,
+    /// The images that ran.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<RecordedImage>,
+    /// Kinds that could not be read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A kind, and its objects.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct IndexedKind {
+    /// Its API group and version, such as `apps/v1`.
+    pub api_version: String,
+    /// Its name, such as `Deployment`.
+    pub kind: String,
+    /// The objects, by namespace and name.
+    pub objects: Vec<IndexedObject>,
+}
+
+/// An object, by name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct IndexedObject {
+    /// Its namespace; empty where its kind has none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The keys of a Secret or a `ConfigMap`, each with a tag of its value that only the owner of the backups' key can
+    /// compute.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub keys: BTreeMap<String, String>,
+}
+
+/// The image that a container of a workload ran.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RecordedImage {
+    /// Namespace of the workload.
+    pub namespace: String,
+    /// Kind and name of the workload, such as `Deployment/web`.
+    pub workload: String,
+    /// The container.
+    pub container: String,
+    /// The image as the workload names it.
+    pub image: String,
+    /// The digest that ran, such as `sha256:…`; none where no pod told it, or its pods ran several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
+/// A kind that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Unreadable {
+    /// The kind, or the API group and version of which not even the kinds are known.
+    pub kind: String,
+    /// What the API server said.
+    pub why: String,
+}
+
+impl KubernetesIndex {
+    /// How many objects there are.
+    pub fn count(&self) -> u64 {
+        self.kinds.iter().map(|kind| kind.objects.len() as u64).sum()
+    }
+}
+
+impl Manifest {
+    /// Of which kind of system it is.
+    pub fn kind(&self) -> ContentKind {
+        match &self.content {
+            Content::Database(_) => ContentKind::Database,
+            Content::Kubernetes(_) => ContentKind::Kubernetes,
+        }
+    }
+
+    /// What is known of the database, where it is of one.
+    pub fn database(&self) -> Option<&DatabaseContent> {
+        match &self.content {
+            Content::Database(content) => Some(content),
+            Content::Kubernetes(_) => None,
+        }
+    }
+
+    /// What the database held, where it is of one.
+    pub fn inventory(&self) -> Option<&Inventory> {
+        self.database().map(|database| &database.inventory)
+    }
+
+    /// The index of the objects, where it is of a cluster.
+    pub fn kubernetes(&self) -> Option<&KubernetesIndex> {
+        match &self.content {
+            Content::Database(_) => None,
+            Content::Kubernetes(content) => Some(&content.kubernetes),
+        }
+    }
+
+    /// What it is of: the database, or the namespaces. Backups of one thing are versions of each other; those of two
+    /// are not.
+    pub fn of(&self) -> String {
+        match &self.content {
+            Content::Database(content) => content.inventory.database.clone(),
+            Content::Kubernetes(content) => content.kubernetes.namespaces.join(","),
+        }
+    }
+
+    /// The version of the server it was made from; empty where it came from a file.
+    pub fn server_version(&self) -> &str {
+        match &self.content {
+            Content::Database(content) => &content.inventory.server_version,
+            Content::Kubernetes(content) => &content.kubernetes.server_version,
+        }
+    }
+}

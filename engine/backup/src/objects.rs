@@ -1,0 +1,244 @@
+//! Exports of Kubernetes objects as backups: the text of an export, and the way of it into the catalogue and out again.
+//!
+//! The text is YAML of which every document is one line of JSON, so that it is written and read in bounded memory, and
+//! that kubectl reads it without jm. Its last line tells how many objects there are: one that was cut short has none.
+
+mod text;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
+use jm_step::StepError;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+use self::text::Lines;
+use crate::archive::{Meter, Unpacked};
+use crate::backups::{Backups, BackupsReader, explain};
+use crate::catalogue::{Catalogue, Entry};
+use crate::content::{Content, KubernetesContent, KubernetesIndex};
+use crate::create::filing::{self, Filing};
+use crate::create::{Created, pipeline};
+use crate::flow::{CHUNK, Failure, Flow, FlowSender, flow};
+use crate::key::{KeyId, KeyRing};
+use crate::location::LocationName;
+use crate::manifest::{Level, Manifest, Seconds};
+use crate::name::{ContentKind, Format, KUBERNETES_STEM};
+use crate::observer::{Observer, watched};
+use crate::openpgp::OpenError;
+use crate::select::of_another_kind;
+use crate::tools::Toolbox;
+
+/// What an export begins with.
+pub(crate) const OPENING: &str = "# Kubernetes objects, exported by jm.\n";
+const EXPLANATION: &str =
+    "# One document is one line. Without jm: gpg --decrypt FILE | kubectl apply --server-side -f -\n";
+/// An export without a forerunner is small beside any disk.
+const GUESSED: u64 = 1 << 20;
+/// Hex digits of a tag: enough to see that a value changed.
+const TAG: usize = 16;
+
+/// Which export is to be filed.
+#[derive(Debug, Clone)]
+pub struct ObjectsRequest {
+    /// The namespaces that it is of.
+    pub namespaces: Vec<String>,
+    /// A name for it.
+    pub label: Option<String>,
+    /// How long retention leaves it alone, whatever its age.
+    pub pin: Option<SignedDuration>,
+    /// The moment of the data where that is not now: of files that were made long ago.
+    pub taken_at: Option<Timestamp>,
+    /// How far it is proven before it counts.
+    pub level: Level,
+    /// The run that asks.
+    pub run: String,
+    /// The deed.
+    pub idempotency_key: String,
+}
+
+/// Takes the objects of an export, one after the other.
+pub struct ObjectWriter {
+    sender: FlowSender,
+    buffer: Vec<u8>,
+    count: u64,
+    keys: Arc<KeyRing>,
+    key: KeyId,
+}
+
+impl ObjectWriter {
+    fn new(sender: FlowSender, keys: Arc<KeyRing>, key: KeyId) -> Self {
+        Self {
+            sender,
+            buffer: [OPENING, EXPLANATION].concat().into_bytes(),
+            count: 0,
+            keys,
+            key,
+        }
+    }
+
+    /// Adds an object.
+    pub async fn write(&mut self, object: &Value) -> Result<(), StepError> {
+        text::append(&mut self.buffer, object)?;
+        self.count += 1;
+        if self.buffer.len() < CHUNK {
+            return Ok(());
+        }
+        self.flush().await
+    }
+
+    /// A tag of a value, for the index: the same for the same value, and nothing to guess the value by without the key
+    /// of the backups.
+    pub fn tag(&self, value: &[u8]) -> Result<String, StepError> {
+        let mut tag = self.keys.mac(&self.key.salt, value)?;
+        tag.truncate(TAG);
+        Ok(tag)
+    }
+
+    /// How many objects there are so far.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    async fn flush(&mut self) -> Result<(), StepError> {
+        let bytes = Bytes::from(std::mem::take(&mut self.buffer));
+        let sent = self.sender.send(bytes).await;
+        sent.map_err(|_| StepError::failed("no location takes the export any more"))
+    }
+
+    async fn end(mut self) -> Result<(), StepError> {
+        text::close(&mut self.buffer, self.count);
+        self.flush().await?;
+        // Where every location has failed, their outcomes say why.
+        drop(self.sender.end().await);
+        Ok(())
+    }
+}
+
+impl Backups {
+    /// Files an export in every location that takes it, encrypted on the way, read back, and with a manifest last.
+    /// `write` gives the objects to the writer, and hands it back with their index.
+    pub async fn store_objects<W, F>(
+        &self,
+        request: &ObjectsRequest,
+        tools: &Toolbox,
+        observer: &dyn Observer,
+        write: W,
+    ) -> Result<Created, StepError>
+    where
+        W: FnOnce(ObjectWriter) -> F,
+        F: Future<Output = Result<(ObjectWriter, KubernetesIndex), StepError>>,
+    {
+        self.refuse_label(request.label.as_deref())?;
+        let catalogue = self.begin(observer).await?;
+        let now = request.taken_at.unwrap_or_else(jm_step::clock::now);
+        let filing = Filing {
+            backups: self,
+            tools,
+            observer,
+            level: request.level,
+        };
+        let stem = request.label.as_deref().unwrap_or(KUBERNETES_STEM);
+        let name = filing.free_name(&catalogue, stem, now, Format::Kubernetes)?;
+        let (locations, mut failures) = filing.usable_locations(needed(&catalogue)).await?;
+        let key = filing.key(&catalogue)?;
+        let (sender, content) = flow();
+        let writer = ObjectWriter::new(sender, self.keys().clone(), key.clone());
+        let (meter, began) = (Meter::default(), Instant::now());
+        let written = async {
+            let (writer, index) = write(writer).await?;
+            writer.end().await?;
+            Ok::<_, StepError>(index)
+        };
+        let sent = pipeline::send(content, self.keys().passphrase(), &name, &locations, &meter);
+        let (index, sent) = watched(observer, &meter, None, async { tokio::join!(written, sent) }).await;
+        // What kept the objects from being written says more than that they did not come.
+        let index = index?;
+        let (stored, totals) = sent.map_err(|failure| match failure {
+            Failure::Step(error) => error,
+            Failure::Content(error) => StepError::failed(error.to_string()),
+        })?;
+        let mut copies = filing::sort_out(stored, &mut failures);
+        let written = began.elapsed();
+        filing.verify(&mut copies, &totals, &mut failures).await?;
+        let manifest = Manifest {
+            format: Manifest::format(),
+            name,
+            created_at: now,
+            label: request.label.clone(),
+            pin_until: request.pin.and_then(|pin| jm_step::clock::now().checked_add(pin).ok()),
+            dump: Format::Kubernetes,
+            sha256: totals.sha256,
+            raw_sha256: totals.raw_sha256,
+            bytes: totals.bytes,
+            key,
+            level: request.level,
+            content: Content::Kubernetes(Box::new(KubernetesContent { kubernetes: index })),
+            seconds: Seconds {
+                dump: written.as_secs(),
+                verify: began.elapsed().saturating_sub(written).as_secs(),
+            },
+            previous: filing.previous(&catalogue)?,
+            run: request.run.clone(),
+            idempotency_key: request.idempotency_key.clone(),
+            jm: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        filing.commit(manifest, copies, failures).await
+    }
+}
+
+/// A third more than the last export.
+fn needed(catalogue: &Catalogue) -> u64 {
+    let mut manifests = catalogue.entries.iter().filter_map(Entry::manifest);
+    let before = manifests.find(|manifest| manifest.kind() == ContentKind::Kubernetes);
+    before.map_or(GUESSED, |before| before.bytes.encrypted / 10 * 13)
+}
+
+/// Reads the objects of an export, one after the other. Only the end proves that it is whole and the one that the
+/// manifest tells of.
+pub struct ObjectReader {
+    lines: Lines,
+    entry: Entry,
+}
+
+impl ObjectReader {
+    /// The next object; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Value>, StepError> {
+        let next = self.lines.next::<Value>().await;
+        next.map_err(|failure| explain(&self.entry, failure))
+    }
+}
+
+impl BackupsReader {
+    /// Whether an export could be filed, and in which locations; reads only.
+    pub async fn can_store_objects(&self, label: Option<&str>) -> Result<Vec<LocationName>, StepError> {
+        self.keys().passphrase().fit_to_write()?;
+        self.refuse_label(label)?;
+        self.usable(needed(&self.catalogue().await?)).await
+    }
+
+    /// The objects of an export, from its copy in one location.
+    pub async fn read_objects(&self, entry: &Entry, at: LocationName) -> Result<ObjectReader, StepError> {
+        if entry.kind() != ContentKind::Kubernetes {
+            return Err(of_another_kind(&entry.name, entry.kind(), ContentKind::Kubernetes));
+        }
+        let Unpacked { dump, .. } = self.open_dump(entry, at, None, &Meter::default()).await?;
+        Ok(ObjectReader {
+            lines: Lines::new(dump),
+            entry: entry.clone(),
+        })
+    }
+}
+
+/// Every object is read, and all of them are there.
+pub(crate) async fn prove(content: Flow) -> Result<(), Failure> {
+    let mut lines = Lines::new(content);
+    while lines.next::<IgnoredAny>().await?.is_some() {}
+    Ok(())
+}
+
+fn damaged(what: impl Into<String>) -> Failure {
+    OpenError::Damaged(what.into()).into()
+}
