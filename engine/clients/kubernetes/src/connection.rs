@@ -16,7 +16,7 @@ use crate::workload_ref::WorkloadRef;
 mod rollout;
 
 /// The name under which the API server records jm's changes.
-const FIELD_MANAGER: &str = "jm";
+pub(crate) const FIELD_MANAGER: &str = "jm";
 
 /// An open cluster.
 pub struct Kubernetes {

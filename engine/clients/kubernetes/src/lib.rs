@@ -1,4 +1,6 @@
-//! Kubernetes: the connection that steps act through, its reader, and what they say of workloads and pods.
+//! Kubernetes: the connection that steps act through, its reader, and what they say of workloads and pods; and objects of
+//! any kind: what there is ([`Discovery`]), page by page ([`Pages`]), without what the server put in ([`strip`]), in the
+//! order in which they come back ([`Wave`]), and applied ([`Kubernetes::apply`]).
 //!
 //! Nothing here knows a step type. Addresses and credentials come from a kubeconfig, as `kubectl` finds it.
 
@@ -26,3 +28,24 @@ mod revision;
 pub use revision::Revision;
 mod connection;
 pub use connection::Kubernetes;
+mod kind;
+mod patience;
+pub use kind::{ObjectKey, ResourceKind};
+mod discovery;
+pub use discovery::Discovery;
+mod objects;
+pub use objects::{PAGE, Pages};
+mod documents;
+pub use documents::documents;
+mod strip;
+pub use strip::{strip, strip_bookkeeping};
+mod keep;
+pub use keep::{is_built_in, is_never_kept, left_out};
+mod keeper;
+pub use keeper::Keeper;
+mod wave;
+pub use wave::{WAVE, Wave};
+mod readiness;
+pub use readiness::{Readiness, readiness};
+mod apply;
+pub use apply::{Applied, ApplyError, FieldConflict};

@@ -53,6 +53,10 @@ impl Reader {
         Self { client, namespace }
     }
 
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// The namespace that the target names.
     pub fn namespace(&self) -> &str {
         &self.namespace
@@ -71,13 +75,17 @@ impl Reader {
             .ok_or_else(|| StepError::failed("namespace `kube-system` has no UID"))
     }
 
+    /// Version of the API server, such as `v1.36.2`.
+    pub async fn server_version(&self) -> Result<String, StepError> {
+        let version = self.client.apiserver_version().await;
+        version
+            .map(|version| version.git_version)
+            .map_err(|e| step_error("cannot read the API server's version", e))
+    }
+
     /// What the cluster says of itself.
     pub async fn cluster(&self) -> Result<ClusterInfo, StepError> {
-        let version = self
-            .client
-            .apiserver_version()
-            .await
-            .map_err(|e| step_error("cannot read the API server's version", e))?;
+        let version = self.server_version().await?;
         let nodes: Api<Node> = Api::all(self.client.clone());
         let nodes = nodes
             .list(&ListParams::default())
@@ -91,7 +99,7 @@ impl Reader {
             .await
             .map_err(|e| step_error("cannot list storage classes", e))?;
         Ok(ClusterInfo {
-            version: version.git_version,
+            version,
             nodes: u32::try_from(nodes.len()).unwrap_or(u32::MAX),
             ready_nodes: u32::try_from(ready).unwrap_or(u32::MAX),
             default_storage_class: classes

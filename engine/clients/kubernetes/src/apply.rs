@@ -1,0 +1,278 @@
+//! Server-side apply of objects of any kind, under jm's name as field manager; and the same asked without doing it.
+
+use std::fmt;
+
+use jm_step::{StepError, StepErrorKind};
+use kube::core::Status;
+use kube::core::response::StatusCause;
+use serde_json::{Value, json};
+
+use crate::connection::{FIELD_MANAGER, Kubernetes};
+use crate::error::step_error;
+use crate::kind::{ObjectKey, ResourceKind};
+use crate::patience::Patience;
+use crate::reader::Reader;
+
+/// An object after it was applied.
+#[derive(Debug, Clone)]
+pub struct Applied {
+    /// Whether it was not there before.
+    pub created: bool,
+    /// As the server has it now.
+    pub object: Value,
+}
+
+/// A field that somebody else keeps at another value.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FieldConflict {
+    /// Who: a field manager.
+    pub manager: String,
+    /// The field, such as `.spec.replicas`.
+    pub field: String,
+}
+
+impl fmt::Display for FieldConflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` is kept by `{}`", self.field, self.manager)
+    }
+}
+
+/// Why an object was not applied.
+#[derive(Debug)]
+pub enum ApplyError {
+    /// Others keep fields of it at other values.
+    Conflict(Vec<FieldConflict>),
+    /// A field of it cannot be changed once it is there, for this reason.
+    Immutable(String),
+    /// Anything else.
+    Failed(StepError),
+}
+
+/// How an apply is asked for.
+#[derive(Debug, Clone, Copy, Default)]
+struct Ask {
+    force: bool,
+    dry_run: bool,
+}
+
+impl Reader {
+    /// What the server would make of an object, told by the server without making it. Nothing is written: the request
+    /// says `dryRun=All`, always.
+    pub async fn dry_run(
+        &self,
+        kind: &ResourceKind,
+        key: &ObjectKey,
+        object: &Value,
+        force: bool,
+    ) -> Result<Applied, ApplyError> {
+        apply(self, kind, key, object, Ask { force, dry_run: true }).await
+    }
+}
+
+impl Kubernetes {
+    /// Makes an object be as it is written, and leaves fields alone that it does not name.
+    pub async fn apply(
+        &self,
+        kind: &ResourceKind,
+        key: &ObjectKey,
+        object: &Value,
+        force: bool,
+    ) -> Result<Applied, ApplyError> {
+        apply(self, kind, key, object, Ask { force, dry_run: false }).await
+    }
+
+    /// Deletes an object, if it is still the one with this UID. Whether it was there.
+    pub async fn delete(&self, kind: &ResourceKind, key: &ObjectKey, uid: Option<&str>) -> Result<bool, StepError> {
+        let doing = format!("cannot delete {key}");
+        let options = json!({
+            "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background",
+            "preconditions": uid.map(|uid| json!({ "uid": uid })),
+        });
+        let request = http::Request::delete(kind.path_of(key))
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .body(options.to_string().into_bytes());
+        let request = request.map_err(|error| StepError::failed(doing.clone()).source(error))?;
+        match self.client().request::<Value>(request).await {
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+            Err(error) => Err(step_error(&doing, error)),
+        }
+    }
+}
+
+/// Applying twice equals applying once, so what may pass by itself is tried again.
+async fn apply(
+    reader: &Reader,
+    kind: &ResourceKind,
+    key: &ObjectKey,
+    object: &Value,
+    ask: Ask,
+) -> Result<Applied, ApplyError> {
+    let body = serde_json::to_string(object)
+        .map_err(|error| ApplyError::Failed(StepError::failed(format!("{key} is no JSON")).source(error)))?;
+    let body = escaped(&body);
+    let mut patience = Patience::new();
+    loop {
+        match once(reader, kind, key, body.clone(), ask).await {
+            // Two writers at one moment, and no field that they do not agree about.
+            Err(ApplyError::Failed(error)) if error.kind() == StepErrorKind::Conflict => {
+                let again = StepError::unavailable(error.message());
+                patience.after(again).await.map_err(|_| ApplyError::Failed(error))?;
+            }
+            Err(ApplyError::Failed(error)) => patience.after(error).await.map_err(ApplyError::Failed)?,
+            done => return done,
+        }
+    }
+}
+
+/// The body is read as YAML, which is JSON but for characters that YAML does not take as they are. They stand in strings
+/// only.
+fn escaped(json: &str) -> Vec<u8> {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if matches!(
+            c,
+            '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}'
+        ) {
+            text.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            text.push(c);
+        }
+    }
+    text.into_bytes()
+}
+
+async fn once(
+    reader: &Reader,
+    kind: &ResourceKind,
+    key: &ObjectKey,
+    body: Vec<u8>,
+    ask: Ask,
+) -> Result<Applied, ApplyError> {
+    let doing = format!("cannot apply {key}");
+    let path = format!(
+        "{}?fieldManager={FIELD_MANAGER}&force={}{}",
+        kind.path_of(key),
+        ask.force,
+        if ask.dry_run { "&dryRun=All" } else { "" }
+    );
+    let request = http::Request::patch(path)
+        .header(http::header::ACCEPT, "application/json")
+        // JSON is YAML.
+        .header(http::header::CONTENT_TYPE, "application/apply-patch+yaml")
+        .body(kube::client::Body::from(body));
+    let failed = |error: kube::Error| ApplyError::Failed(step_error(&doing, error));
+    let request = request.map_err(|error| ApplyError::Failed(StepError::failed(doing.clone()).source(error)))?;
+    let response = reader.client().send(request).await.map_err(failed)?;
+    let code = response.status();
+    let body = response.into_body().collect_bytes().await.map_err(failed)?;
+    if code.is_success() {
+        let object = serde_json::from_slice(&body).map_err(|error| failed(kube::Error::SerdeError(error)))?;
+        return Ok(Applied {
+            created: code == http::StatusCode::CREATED,
+            object,
+        });
+    }
+    let status = serde_json::from_slice(&body).unwrap_or_else(|_| {
+        let said = String::from_utf8_lossy(&body);
+        Status::failure(&said.chars().take(200).collect::<String>(), "").with_code(code.as_u16())
+    });
+    Err(refused(&doing, status.with_code(code.as_u16())))
+}
+
+fn refused(doing: &str, status: Status) -> ApplyError {
+    let causes: &[StatusCause] = status.details.as_ref().map_or(&[], |details| &details.causes);
+    if status.code == 409 {
+        let mut conflicts: Vec<FieldConflict> = causes.iter().filter_map(field_conflict).collect();
+        if !conflicts.is_empty() {
+            conflicts.sort();
+            return ApplyError::Conflict(conflicts);
+        }
+    }
+    if status.code == 422 && (causes.iter().any(|cause| is_immutable(&cause.message)) || is_immutable(&status.message))
+    {
+        return ApplyError::Immutable(status.message);
+    }
+    ApplyError::Failed(step_error(doing, kube::Error::Api(status.boxed())))
+}
+
+/// `conflict with "kubectl" using apps/v1`, of the field `.spec.replicas`.
+fn field_conflict(cause: &StatusCause) -> Option<FieldConflict> {
+    let named = cause.message.strip_prefix("conflict with ")?;
+    let manager = named.strip_prefix('"').and_then(|rest| rest.split('"').next());
+    Some(FieldConflict {
+        manager: manager.unwrap_or(named).to_owned(),
+        field: cause.field.clone(),
+    })
+}
+
+/// The words in which the API server's validations refuse a change.
+fn is_immutable(message: &str) -> bool {
+    [
+        "field is immutable",
+        "immutable",
+        "cannot change roleRef",
+        "updates to statefulset spec for fields other than",
+        "is forbidden after creation",
+        "pod updates may not change fields",
+        "may not change once set",
+    ]
+    .iter()
+    .any(|words| message.contains(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(code: u16, cause: &str, field: &str) -> Status {
+        let status = json!({
+            "kind": "Status", "status": "Failure", "code": code, "reason": "x", "message": "said so",
+            "details": { "causes": [{ "reason": "FieldManagerConflict", "message": cause, "field": field }] },
+        });
+        serde_json::from_value(status).expect("a status")
+    }
+
+    #[test]
+    fn what_yaml_refuses_is_escaped_and_means_the_same() {
+        let object = json!({ "a": "x\u{7f}y\u{2028}ä" });
+        let text = escaped(&object.to_string());
+        assert!(!String::from_utf8_lossy(&text).contains(['\u{7f}', '\u{2028}']));
+        assert_eq!(serde_json::from_slice::<Value>(&text).expect("json"), object);
+    }
+
+    #[test]
+    fn a_conflict_names_field_and_manager() {
+        let refusal = refused(
+            "x",
+            status(409, "conflict with \"kubectl\" using apps/v1", ".spec.replicas"),
+        );
+        let ApplyError::Conflict(conflicts) = refusal else {
+            panic!("{refusal:?}")
+        };
+        assert_eq!(conflicts[0].to_string(), "`.spec.replicas` is kept by `kubectl`");
+        let refusal = refused(
+            "x",
+            status(409, "conflict with \"hpa\" with subresource \"scale\" using v1", ".x"),
+        );
+        assert!(matches!(refusal, ApplyError::Conflict(all) if all[0].manager == "hpa"));
+    }
+
+    #[test]
+    fn what_cannot_be_changed_is_told_from_what_is_wrong() {
+        for words in [
+            "Invalid value: field is immutable",
+            "field is immutable when `immutable` is set",
+            "cannot change roleRef",
+        ] {
+            assert!(
+                matches!(refused("x", status(422, words, "spec")), ApplyError::Immutable(_)),
+                "{words}"
+            );
+        }
+        assert!(matches!(
+            refused("x", status(422, "Required value", "spec")),
+            ApplyError::Failed(_)
+        ));
+    }
+}

@@ -1,0 +1,159 @@
+//! Kinds of objects as the API server names them, and objects as people do.
+
+use std::fmt;
+
+use jm_step::StepError;
+use serde_json::Value;
+
+/// A kind that the API server has.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ResourceKind {
+    /// Its API group; empty for the core one.
+    pub group: String,
+    /// Its version.
+    pub version: String,
+    /// Its name, such as `Deployment`.
+    pub kind: String,
+    /// Its name in paths, such as `deployments`.
+    pub plural: String,
+    /// Whether its objects are in namespaces.
+    pub namespaced: bool,
+    /// What may be done to it, such as `list`.
+    pub verbs: Vec<String>,
+    /// Whether its status is a thing apart, which the server leaves alone when the object is written.
+    pub has_status: bool,
+}
+
+impl ResourceKind {
+    /// Group and version as objects name them, such as `apps/v1`.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() {
+            self.version.clone()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
+    }
+
+    /// The kind with its group, such as `deployment.apps`.
+    pub fn label(&self) -> String {
+        label(&self.group, &self.kind)
+    }
+
+    /// Whether this may be done to it.
+    pub fn can(&self, verb: &str) -> bool {
+        self.verbs.iter().any(|has| has == verb)
+    }
+
+    /// The path of its objects in a namespace, or of all where none is given.
+    pub(crate) fn path(&self, namespace: Option<&str>) -> String {
+        let root = if self.group.is_empty() { "/api" } else { "/apis" };
+        let place = match namespace.filter(|_| self.namespaced) {
+            Some(namespace) => format!("namespaces/{namespace}/"),
+            None => String::new(),
+        };
+        format!("{root}/{}/{place}{}", self.api_version(), self.plural)
+    }
+
+    /// The path of one of its objects.
+    pub(crate) fn path_of(&self, key: &ObjectKey) -> String {
+        format!("{}/{}", self.path(key.namespace.as_deref()), key.name)
+    }
+}
+
+fn label(group: &str, kind: &str) -> String {
+    let kind = kind.to_ascii_lowercase();
+    if group.is_empty() {
+        kind
+    } else {
+        format!("{kind}.{group}")
+    }
+}
+
+/// Which object.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectKey {
+    /// Its API group and version, such as `apps/v1`.
+    pub api_version: String,
+    /// Its kind, such as `Deployment`.
+    pub kind: String,
+    /// Its namespace, where its kind has one.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+}
+
+impl ObjectKey {
+    /// What a manifest says of itself. Names and namespaces go into paths, so what cannot be one is refused.
+    pub fn of(object: &Value) -> Result<Self, StepError> {
+        let text = |pointer: &str| {
+            object
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .filter(|text| !text.is_empty())
+        };
+        let (Some(api_version), Some(kind)) = (text("/apiVersion"), text("/kind")) else {
+            return Err(StepError::invalid_input(
+                "a document is no Kubernetes object: it lacks `apiVersion` or `kind`",
+            ));
+        };
+        let Some(name) = text("/metadata/name") else {
+            return Err(
+                StepError::invalid_input(format!("an object of kind {kind} has no `metadata.name`"))
+                    .hint("give it a name; `generateName` makes another object each time"),
+            );
+        };
+        let namespace = text("/metadata/namespace");
+        for part in [Some(name), namespace].into_iter().flatten() {
+            if part.contains(['/', '%', '?', '#']) || part == "." || part == ".." {
+                return Err(StepError::invalid_input(format!(
+                    "`{}` cannot be the name of an object",
+                    part.escape_debug()
+                )));
+            }
+        }
+        Ok(Self {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+            namespace: namespace.map(str::to_owned),
+            name: name.to_owned(),
+        })
+    }
+
+    /// The API group; empty for the core one.
+    pub fn group(&self) -> &str {
+        self.api_version.split_once('/').map_or("", |(group, _)| group)
+    }
+}
+
+/// As kubectl names it: `deployment.apps/web`, with its namespace before it.
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let label = label(self.group(), &self.kind);
+        match &self.namespace {
+            Some(namespace) => write!(f, "{namespace} {label}/{}", self.name),
+            None => write!(f, "{label}/{}", self.name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn objects_are_named_and_paths_cannot_be_escaped() {
+        let key = ObjectKey::of(&json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web", "namespace": "app" },
+        }));
+        assert_eq!(key.expect("a key").to_string(), "app deployment.apps/web");
+        for name in ["../secrets", "a/b", "a?dryRun=All", "..", ""] {
+            let object = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name } });
+            assert!(ObjectKey::of(&object).is_err(), "{name}");
+        }
+        // Names of RBAC may have colons.
+        let object = json!({ "apiVersion": "v1", "kind": "X", "metadata": { "name": "a:b" } });
+        assert!(ObjectKey::of(&object).is_ok());
+    }
+}
