@@ -32,12 +32,25 @@ mod logs;
 pub use logs::Logs;
 mod described;
 pub use described::Describe;
+mod deploy;
+mod export;
+pub use export::Export;
+mod apply;
+pub use apply::Apply;
+mod restore;
+pub use restore::Restore;
+mod import;
+pub use import::Import;
 
+use jm_backup::Backups;
 use jm_client_kubernetes::Kubernetes;
 use jm_step::{Provider, Role};
 
 /// The role that every step type of this provider has.
 const CLUSTER: Role = Role::of::<Kubernetes>("cluster");
+
+/// The role of those that file and read exports.
+const BACKUPS: Role = Role::of::<Backups>("backups");
 
 /// The provider `kubernetes`.
 pub fn provider() -> Provider {
@@ -54,4 +67,8 @@ pub fn provider() -> Provider {
         .step(Pods)
         .step(Logs)
         .step(Describe)
+        .step(Export)
+        .step(Apply)
+        .step(Restore)
+        .step(Import)
 }

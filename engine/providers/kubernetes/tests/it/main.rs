@@ -1,9 +1,12 @@
 //! The step types against two servers with the same functions: the sandbox's stand-in, and Kubernetes' own control
 //! plane. What they agree on, the stand-in may be trusted for.
 
+mod catalogue;
 mod conformance;
 mod faults;
+mod kinds;
 mod line;
+mod objects;
 mod people;
 mod place;
 mod probes;
@@ -89,6 +92,16 @@ on_server! {
     on_a_control_plane_alone, control_plane:
     writers::its_autoscaler_is_active_again,
     refusals::what_a_quota_refuses_fails_fast,
+    objects::whatever_was_there_comes_back,
+    objects::no_value_of_a_secret_is_seen_anywhere,
+    objects::a_conflict_names_field_and_manager,
+    objects::what_cannot_be_changed_is_made_anew_only_where_that_is_allowed,
+    objects::a_namespace_that_does_not_go_away_is_told_with_what_holds_it,
+    objects::what_is_not_of_the_set_any_more_goes_only_when_asked,
+    objects::the_image_that_ran_comes_back,
+    objects::a_kind_that_cannot_be_read_makes_the_run_degraded,
+    objects::an_export_keeps_what_a_step_type_promises,
+    objects::an_apply_keeps_what_a_step_type_promises,
 }
 on_server! {
     on_an_older_control_plane, older_control_plane:
@@ -102,4 +115,5 @@ on_server! {
     people::what_is_described_helps_and_tells_no_secret,
     rollouts::a_rollout_is_followed_to_its_end,
     refusals::what_a_quota_refuses_fails_fast,
+    objects::whatever_was_there_comes_back,
 }

@@ -1,0 +1,263 @@
+//! `kubernetes.apply`: makes a cluster be as manifests say: files, folders, a kustomization.
+
+mod files;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jm_client_kubernetes::{Kubernetes, Wave};
+use jm_step::{
+    ArtefactRef, Connection, Effect, InputIssue, Known, Preview, Probe, ReadContext, Repeat, Role, StepContext,
+    StepError, StepType,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::deploy::{
+    ApplySet, Chunks, Counts, Deploy, Done, NEVER_RECREATED, Object, OnConflict, Policy, Source, check_applyset,
+    keep_results,
+};
+use crate::wait;
+
+/// The step type `kubernetes.apply`.
+pub struct Apply;
+
+/// What is applied, and how.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// Manifests: files and folders (`*.yaml`, `*.yml`, `*.json`).
+    #[serde(default)]
+    paths: Vec<String>,
+    /// A folder with a `kustomization.yaml`, built by `kustomize` or `kubectl kustomize`, whichever is on `PATH`.
+    #[serde(default)]
+    kustomization: Option<String>,
+    /// Whether folders in folders are read too.
+    #[serde(default = "yes")]
+    recursive: bool,
+    /// Only these waves.
+    #[serde(default)]
+    waves: Vec<Wave>,
+    /// What becomes of a field that somebody else keeps at another value.
+    #[serde(default)]
+    on_conflict: OnConflict,
+    /// Kinds of which an object that cannot be changed is deleted and made anew, such as `Job`. Never claims, volumes,
+    /// namespaces or definitions.
+    #[serde(default)]
+    recreate: Vec<String>,
+    /// Whether workloads are waited for before what comes after them.
+    #[serde(default = "yes")]
+    wait: bool,
+    /// How many seconds each wave may take to be ready.
+    #[serde(default = "five_minutes")]
+    #[schemars(range(min = 1, max = 86400))]
+    ready_seconds: u32,
+    /// Whether the target's namespace is made where it is missing.
+    #[serde(default = "yes")]
+    create_namespace: bool,
+    /// A name for the set of these objects, as kubectl's apply sets have one. Empty: none.
+    #[serde(default)]
+    applyset: String,
+    /// Whether objects of the set that are not among the manifests any more are deleted.
+    #[serde(default)]
+    prune: bool,
+    /// Kinds that are deleted too although they hold data: `Secret`, `PersistentVolumeClaim` and the like.
+    #[serde(default)]
+    prune_also: Vec<String>,
+}
+
+pub(crate) fn yes() -> bool {
+    true
+}
+
+pub(crate) fn five_minutes() -> u32 {
+    300
+}
+
+/// What was applied.
+#[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Output {
+    /// How many objects, and what became of them.
+    counts: Counts,
+    /// What became of each, one line of JSON for each.
+    results: ArtefactRef,
+}
+
+impl StepType for Apply {
+    const NAME: &'static str = "kubernetes.apply";
+    const SUMMARY: &'static str = "makes a cluster be as manifests say, in waves, by server-side apply";
+    const EFFECT: Effect = Effect::Irreversible;
+    const REPEAT: Repeat = Repeat::Safe;
+    const TIMEOUT: Duration = Duration::from_hours(1);
+    type Input = Input;
+    type Output = Output;
+
+    fn check(&self, input: &Input) -> Result<(), Vec<InputIssue>> {
+        let mut issues = check_recreate(&input.recreate);
+        if input.paths.is_empty() && input.kustomization.is_none() {
+            issues.push(
+                InputIssue::at("/paths", "nothing is to be applied").help("name files, folders or a kustomization"),
+            );
+        }
+        if input.prune && input.applyset.is_empty() {
+            issues.push(
+                InputIssue::at("/prune", "what is to be pruned is found by the label of a set")
+                    .help("name an `applyset`"),
+            );
+        }
+        if !input.applyset.is_empty()
+            && let Err(why) = check_applyset(&input.applyset)
+        {
+            issues.push(InputIssue::at("/applyset", why));
+        }
+        if issues.is_empty() { Ok(()) } else { Err(issues) }
+    }
+
+    fn roles(&self) -> Vec<Role> {
+        vec![crate::CLUSTER]
+    }
+
+    /// What is applied can be applied another way again; what is deleted is gone.
+    fn effect(&self, input: &Known) -> Effect {
+        effect(input)
+    }
+
+    async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
+        let cluster = cx.read::<Kubernetes>().await?;
+        let manifests = Manifests::read(cx, input).await?;
+        let done = Deploy::preview(&cluster, &policy(input, cluster.namespace()), &manifests).await?;
+        Ok(preview(done, manifests.count()))
+    }
+
+    async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
+        let cluster = cx.connect::<Kubernetes>().await?;
+        let manifests = Manifests::read(cx, &input).await?;
+        let policy = policy(&input, cluster.reader().namespace());
+        let mut done = wait::unless_cancelled(cx, Deploy::run(cx, &cluster, &policy, &manifests)).await?;
+        Ok(Output {
+            results: keep_results(cx, &mut done).await?,
+            counts: done.counts,
+        })
+    }
+
+    async fn probe(&self, _: &ReadContext, _: &Input) -> Result<Probe<Output>, StepError> {
+        // Applying again makes of what was done nothing, and of the rest what is to be.
+        Ok(Probe::unknown("how far it came is found by applying again"))
+    }
+}
+
+/// Deletes something, or only what can be had again.
+pub(crate) fn effect(input: &Known) -> Effect {
+    let asked = |field: &str| match input.get(field) {
+        Some(serde_json::Value::Bool(asked)) => *asked,
+        Some(serde_json::Value::Array(kinds)) => !kinds.is_empty(),
+        _ => false,
+    };
+    if asked("recreate") || asked("prune") {
+        Effect::Irreversible
+    } else {
+        Effect::Reversible
+    }
+}
+
+pub(crate) fn check_recreate(kinds: &[String]) -> Vec<InputIssue> {
+    let spared = kinds
+        .iter()
+        .enumerate()
+        .filter(|(_, kind)| NEVER_RECREATED.contains(&kind.as_str()));
+    spared
+        .map(|(index, kind)| {
+            InputIssue::at(
+                format!("/recreate/{index}"),
+                format!("a {kind} is never deleted to be made anew"),
+            )
+            .help("what it holds would be lost")
+        })
+        .collect()
+}
+
+/// What a preview says of it.
+pub(crate) fn preview<O>(done: Done, objects: u64) -> Preview<O> {
+    let mut summary = format!("of {objects} objects {}", done.counts.describe());
+    for warning in &done.warnings {
+        summary.push_str("; ");
+        summary.push_str(warning);
+    }
+    if done.unasked > 0 {
+        summary.push_str(&format!(
+            "; of {} the server cannot say anything yet, for what they need is not there",
+            done.unasked
+        ));
+        return Preview::declared(summary).with_changes(done.changes);
+    }
+    if done.changes.is_empty() {
+        Preview::verified(summary)
+    } else {
+        Preview::computed(summary, done.changes)
+    }
+}
+
+fn policy(input: &Input, namespace: &str) -> Policy {
+    let name = Some(&input.applyset).filter(|name| !name.is_empty());
+    Policy {
+        on_conflict: input.on_conflict,
+        recreate: input.recreate.iter().cloned().collect(),
+        wait: input.wait,
+        patience: Duration::from_secs(input.ready_seconds.into()),
+        create_namespace: input.create_namespace,
+        applyset: name.map(|name| ApplySet::new(name, namespace, input.prune, &input.prune_also)),
+    }
+}
+
+/// Objects that were read from files.
+struct Manifests {
+    objects: Vec<Object>,
+    waves: BTreeMap<Wave, u64>,
+}
+
+impl Manifests {
+    async fn read(cx: &ReadContext, input: &Input) -> Result<Self, StepError> {
+        let mut objects = Vec::new();
+        let mut waves = BTreeMap::new();
+        for value in files::read(cx, input).await? {
+            let object = Object::new(value)?;
+            let wave = object.wave();
+            if input.waves.is_empty() || input.waves.contains(&wave) {
+                *waves.entry(wave).or_default() += 1;
+                objects.push(object);
+            }
+        }
+        if objects.is_empty() {
+            return Err(StepError::not_found("there is no manifest to apply")
+                .hint("name files or folders with `*.yaml`, `*.yml` or `*.json`"));
+        }
+        Ok(Self { objects, waves })
+    }
+
+    fn count(&self) -> u64 {
+        self.objects.len() as u64
+    }
+}
+
+/// How many objects of a file are applied between two looks at the rest.
+const CHUNK: usize = 1024;
+
+impl Source for Manifests {
+    fn waves(&self) -> &BTreeMap<Wave, u64> {
+        &self.waves
+    }
+
+    async fn open(&self, wave: Wave) -> Result<impl Chunks, StepError> {
+        let of_it = self.objects.iter().filter(|object| object.wave() == wave);
+        let left: Vec<Object> = of_it.cloned().collect();
+        Ok(Left(left.into_iter()))
+    }
+}
+
+struct Left(std::vec::IntoIter<Object>);
+
+impl Chunks for Left {
+    async fn next(&mut self) -> Result<Vec<Object>, StepError> {
+        Ok(self.0.by_ref().take(CHUNK).collect())
+    }
+}

@@ -1,0 +1,349 @@
+//! Making a cluster be as objects say: wave by wave, with what each wave needs being there and ready before it begins.
+//!
+//! `kubernetes.apply` and `kubernetes.restore` differ in where the objects come from; all else is here. The same code
+//! asks for a preview and does the work, so that what was announced is what is done.
+
+mod chunk;
+mod diff;
+mod object;
+mod outcome;
+mod priors;
+mod prune;
+mod ready;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jm_client_kubernetes::{Discovery, Keeper, Kubernetes, ObjectKey, Reader, ResourceKind, Wave};
+use jm_step::{ArtefactRef, Change, StepContext, StepError, Unit};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use self::chunk::Doing;
+pub(crate) use self::object::Object;
+use self::outcome::{Applied, Outcome};
+use self::priors::Priors;
+pub(crate) use self::prune::{ApplySet, check_applyset};
+
+/// Kinds whose loss is a loss of data. No policy deletes them.
+pub(crate) const NEVER_RECREATED: [&str; 4] = [
+    "PersistentVolumeClaim",
+    "PersistentVolume",
+    "Namespace",
+    "CustomResourceDefinition",
+];
+
+/// What becomes of a field that somebody else keeps at another value.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum OnConflict {
+    /// The step fails, and names field and manager.
+    #[default]
+    Fail,
+    /// The field is taken over.
+    Force,
+}
+
+/// How objects are applied.
+#[derive(Debug, Clone)]
+pub(crate) struct Policy {
+    pub(crate) on_conflict: OnConflict,
+    /// Kinds of which an object that cannot be changed is deleted and made anew.
+    pub(crate) recreate: BTreeSet<String>,
+    /// Whether workloads are waited for.
+    pub(crate) wait: bool,
+    /// How long what a wave needs may take to be ready.
+    pub(crate) patience: Duration,
+    /// Whether the target's namespace is made where it is missing.
+    pub(crate) create_namespace: bool,
+    /// The set that the objects are counted among.
+    pub(crate) applyset: Option<ApplySet>,
+}
+
+/// Where objects come from.
+pub(crate) trait Source {
+    /// The waves that there are objects for, and how many of each.
+    fn waves(&self) -> &BTreeMap<Wave, u64>;
+    /// Begins to read the objects of a wave.
+    fn open(&self, wave: Wave) -> impl Future<Output = Result<impl Chunks, StepError>> + Send;
+}
+
+/// Objects of one wave, some at a time.
+pub(crate) trait Chunks: Send {
+    /// The next ones; none at the end.
+    fn next(&mut self) -> impl Future<Output = Result<Vec<Object>, StepError>> + Send;
+}
+
+/// How many objects there were, and what became of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Counts {
+    /// Made.
+    pub created: u64,
+    /// Changed.
+    pub updated: u64,
+    /// As they were to be already.
+    pub unchanged: u64,
+    /// Deleted and made anew.
+    pub recreated: u64,
+    /// Deleted, because they are of the set and not among the objects any more.
+    pub pruned: u64,
+}
+
+impl Counts {
+    /// For people.
+    pub(crate) fn describe(&self) -> String {
+        let all = [
+            (self.created, "create"),
+            (self.updated, "update"),
+            (self.recreated, "recreate"),
+            (self.pruned, "prune"),
+            (self.unchanged, "leave unchanged"),
+        ];
+        let parts: Vec<String> = all
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{what} {count}"))
+            .collect();
+        if parts.is_empty() {
+            "nothing".to_owned()
+        } else {
+            parts.join(", ")
+        }
+    }
+}
+
+/// What was done, or would be.
+pub(crate) struct Done {
+    pub(crate) counts: Counts,
+    pub(crate) changes: Vec<Change>,
+    /// Who will undo what.
+    pub(crate) warnings: Vec<String>,
+    /// What the server could not be asked about, since what it needs is not there yet.
+    pub(crate) unasked: u64,
+    /// A line of JSON for each object.
+    pub(crate) results: Vec<u8>,
+}
+
+/// A deployment of objects.
+pub(crate) struct Deploy<'d> {
+    reader: &'d Reader,
+    /// What writes; none in a preview.
+    writer: Option<&'d Kubernetes>,
+    context: Option<&'d StepContext>,
+    policy: &'d Policy,
+    discovery: Discovery,
+    priors: Priors,
+    keepers: BTreeMap<Keeper, (usize, String)>,
+    done: Done,
+    /// Every object that was among them, by group, kind, namespace and name.
+    named: BTreeSet<(String, String, Option<String>, String)>,
+    /// Namespaces and kinds that a preview has seen being made: what is in them cannot be asked about yet.
+    announced: BTreeSet<String>,
+}
+
+impl<'d> Deploy<'d> {
+    /// What would be done. Asks the server, which does not do it.
+    pub(crate) async fn preview(
+        reader: &'d Reader,
+        policy: &'d Policy,
+        source: &impl Source,
+    ) -> Result<Done, StepError> {
+        let mut deploy = Self::new(reader, policy).await?;
+        Box::pin(deploy.all(source)).await?;
+        Ok(deploy.finish())
+    }
+
+    /// Does it.
+    pub(crate) async fn run(
+        cx: &'d StepContext,
+        writer: &'d Kubernetes,
+        policy: &'d Policy,
+        source: &impl Source,
+    ) -> Result<Done, StepError> {
+        let mut deploy = Self::new(writer, policy).await?;
+        deploy.writer = Some(writer);
+        deploy.context = Some(cx);
+        let ended = Box::pin(deploy.all(source)).await;
+        // What was changed is told, however it ended.
+        for change in std::mem::take(&mut deploy.done.changes) {
+            cx.changed(change).await;
+        }
+        let done = deploy.finish();
+        for warning in &done.warnings {
+            cx.log(warning.clone()).await;
+        }
+        ended.map(|()| done)
+    }
+
+    async fn new(reader: &'d Reader, policy: &'d Policy) -> Result<Self, StepError> {
+        Ok(Self {
+            reader,
+            writer: None,
+            context: None,
+            policy,
+            discovery: reader.discover().await?,
+            priors: Priors::default(),
+            keepers: BTreeMap::new(),
+            done: Done {
+                counts: Counts::default(),
+                changes: Vec::new(),
+                warnings: Vec::new(),
+                unasked: 0,
+                results: Vec::new(),
+            },
+            named: BTreeSet::new(),
+            announced: BTreeSet::new(),
+        })
+    }
+
+    fn finish(mut self) -> Done {
+        self.done.warnings = self
+            .keepers
+            .iter()
+            .map(|(keeper, (count, example))| keeper.warning(*count, example))
+            .collect();
+        self.done
+    }
+
+    async fn all(&mut self, source: &impl Source) -> Result<(), StepError> {
+        let total: u64 = source.waves().values().sum();
+        self.own_namespace().await?;
+        for wave in source.waves().keys() {
+            let mut chunks = source.open(*wave).await?;
+            let mut made = Vec::new();
+            loop {
+                let chunk = chunks.next().await?;
+                if chunk.is_empty() {
+                    break;
+                }
+                made.extend(self.chunk(chunk).await?);
+                if let Some(cx) = self.context {
+                    cx.progress(self.named.len() as u64, Some(total), Unit::Items).await;
+                }
+            }
+            self.priors = Priors::default();
+            self.close(*wave, made).await?;
+        }
+        self.prune().await
+    }
+
+    /// Before the next wave: what it needs is ready, and what kinds there are is known anew.
+    async fn close(&mut self, wave: Wave, made: Vec<(ResourceKind, ObjectKey)>) -> Result<(), StepError> {
+        if self.writer.is_none() {
+            return Ok(());
+        }
+        if wave != Wave::Workloads || self.policy.wait {
+            ready::wait(self.reader, self.context, &made, self.policy.patience).await?;
+        }
+        if wave == Wave::Definitions || wave == Wave::Webhooks {
+            self.discovery = self.rediscover(&made).await?;
+        }
+        Ok(())
+    }
+
+    /// The kinds, once those that were just defined are among them.
+    async fn rediscover(&self, made: &[(ResourceKind, ObjectKey)]) -> Result<Discovery, StepError> {
+        let mut defined = Vec::new();
+        for (kind, key) in made.iter().filter(|(kind, _)| kind.kind == "CustomResourceDefinition") {
+            if let Some(definition) = self.reader.object(kind, key).await? {
+                let text = |pointer: &str| {
+                    let text = definition.pointer(pointer).and_then(Value::as_str);
+                    text.unwrap_or_default().to_owned()
+                };
+                defined.push((text("/spec/group"), text("/spec/names/kind"), key.name.clone()));
+            }
+        }
+        let limit = tokio::time::Instant::now() + self.policy.patience;
+        loop {
+            let discovery = self.reader.discover().await?;
+            let missing = defined.iter().find(|(group, kind, _)| !discovery.knows(group, kind));
+            let Some((_, _, name)) = missing else {
+                return Ok(discovery);
+            };
+            if tokio::time::Instant::now() > limit {
+                return Err(
+                    StepError::failed(format!("the API server does not serve what `{name}` defines"))
+                        .hint(format!("look at it: `kubectl describe crd {name}`")),
+                );
+            }
+            tokio::time::sleep(ready::PAUSE).await;
+        }
+    }
+
+    fn take(&mut self, result: Applied, failures: &mut Vec<(ObjectKey, StepError)>) {
+        let Applied {
+            key,
+            outcome,
+            keeper,
+            changes,
+        } = result;
+        let named = (
+            key.group().to_owned(),
+            key.kind.clone(),
+            key.namespace.clone(),
+            key.name.clone(),
+        );
+        self.named.insert(named);
+        if let (Some(keeper), true) = (keeper, outcome.changes_something()) {
+            let entry = self.keepers.entry(keeper).or_insert_with(|| (0, key.to_string()));
+            entry.0 += 1;
+        }
+        let counts = &mut self.done.counts;
+        match &outcome {
+            Outcome::Created => counts.created += 1,
+            Outcome::Updated => counts.updated += 1,
+            Outcome::Unchanged => counts.unchanged += 1,
+            Outcome::Recreated => counts.recreated += 1,
+            Outcome::Unasked => {
+                counts.created += 1;
+                self.done.unasked += 1;
+            }
+            Outcome::Failed(_) => {}
+        }
+        self.done.results.extend_from_slice(outcome.line(&key).as_bytes());
+        self.done.changes.extend(changes);
+        if let Outcome::Failed(error) = outcome {
+            failures.push((key, error));
+        }
+    }
+
+    async fn own_namespace(&mut self) -> Result<(), StepError> {
+        if !self.policy.create_namespace {
+            return Ok(());
+        }
+        let object = Object::namespace(self.reader.namespace())?;
+        let kind = self.kind_of(&object.key)?;
+        if self.reader.object(&kind, &object.key).await?.is_some() {
+            return Ok(());
+        }
+        let made = self.chunk(vec![object]).await?;
+        self.close(Wave::Namespaces, made).await
+    }
+
+    fn kind_of(&self, key: &ObjectKey) -> Result<ResourceKind, StepError> {
+        self.discovery
+            .find(&key.api_version, &key.kind)
+            .cloned()
+            .ok_or_else(|| {
+                StepError::not_found(format!(
+                    "the API server has no kind {} in {}",
+                    key.kind, key.api_version
+                ))
+                .hint("is its definition (CRD) among the objects, or its operator missing?")
+            })
+    }
+
+    fn doing(&self) -> Doing<'_> {
+        Doing {
+            reader: self.reader,
+            writer: self.writer,
+            policy: self.policy,
+        }
+    }
+}
+
+/// Keeps a deployment's results among the run's files.
+pub(crate) async fn keep_results(cx: &StepContext, done: &mut Done) -> Result<ArtefactRef, StepError> {
+    cx.artefact("objects.jsonl", std::mem::take(&mut done.results)).await
+}

@@ -1,0 +1,301 @@
+//! Some objects of one wave, applied at the same time.
+
+use futures::{StreamExt, stream};
+use jm_client_kubernetes::{
+    ApplyError, FieldConflict, Keeper, Kubernetes, ObjectKey, Reader, Readiness, ResourceKind, readiness,
+};
+use jm_step::{Change, StepError, StepErrorKind};
+use serde_json::Value;
+
+use super::diff;
+use super::object::Object;
+use super::outcome::{Applied, Outcome};
+use super::priors::Prior;
+use super::{Deploy, NEVER_RECREATED, OnConflict, Policy, ready};
+
+/// Requests under way. More make an API server no faster, and fewer leave it waiting.
+const AT_ONCE: usize = 32;
+/// The most objects that an error names.
+const NAMED: usize = 5;
+
+/// What applying one object takes.
+pub(super) struct Doing<'d> {
+    pub(super) reader: &'d Reader,
+    pub(super) writer: Option<&'d Kubernetes>,
+    pub(super) policy: &'d Policy,
+}
+
+/// An object whose kind is known, and what is known of it.
+struct Ready {
+    kind: ResourceKind,
+    object: Object,
+    prior: Prior,
+    /// Whether what it needs is still to come, so that the server cannot be asked about it.
+    early: bool,
+}
+
+impl Deploy<'_> {
+    /// Applies objects, and tells which they were. Where some fail the others are done, and then it fails.
+    pub(super) async fn chunk(&mut self, objects: Vec<Object>) -> Result<Vec<(ResourceKind, ObjectKey)>, StepError> {
+        let mut failures = Vec::new();
+        let ready = self.prepare(objects, &mut failures).await?;
+        let keys: Vec<_> = ready
+            .iter()
+            .map(|one| (one.kind.clone(), one.object.key.clone()))
+            .collect();
+        let doing = self.doing();
+        let work = ready.into_iter().enumerate().map(|(index, one)| {
+            let doing = &doing;
+            async move { (index, doing.one(one).await) }
+        });
+        let work: Vec<_> = work.collect();
+        let mut results: Vec<_> = stream::iter(work).buffer_unordered(AT_ONCE).collect().await;
+        results.sort_by_key(|(index, _)| *index);
+        for (_, result) in results {
+            self.take(result, &mut failures);
+        }
+        if failures.is_empty() {
+            Ok(keys)
+        } else {
+            Err(failed(failures))
+        }
+    }
+
+    /// Gives each object its kind and namespace, and looks at what is there already.
+    async fn prepare(
+        &mut self,
+        objects: Vec<Object>,
+        failures: &mut Vec<(ObjectKey, StepError)>,
+    ) -> Result<Vec<Ready>, StepError> {
+        let mut found = Vec::new();
+        for mut object in objects {
+            let kind = match self.kind_of(&object.key) {
+                Ok(kind) => kind,
+                Err(_) if self.writer.is_none() && self.is_defined_before(&object.key) => {
+                    self.early(object);
+                    continue;
+                }
+                Err(error) => {
+                    failures.push((object.key, error));
+                    continue;
+                }
+            };
+            if kind.namespaced {
+                object.place_in(self.reader.namespace());
+            } else {
+                object.place_nowhere();
+            }
+            if let Some(set) = &self.policy.applyset {
+                set.label(&mut object.value);
+            }
+            found.push((kind, object));
+        }
+        let wanted = found.iter().map(|(kind, object)| (kind, &object.key));
+        self.priors.learn(self.reader, wanted).await?;
+        let ready = found.into_iter().map(|(kind, object)| {
+            let early = object
+                .key
+                .namespace
+                .as_ref()
+                .is_some_and(|namespace| self.announced.contains(namespace));
+            Ready {
+                prior: self.priors.of(&kind, &object.key),
+                kind,
+                object,
+                early,
+            }
+        });
+        let ready: Vec<Ready> = ready.collect();
+        if self.writer.is_none() {
+            for one in &ready {
+                self.announce(&one.object);
+            }
+        }
+        Ok(ready)
+    }
+
+    /// Remembers namespaces and kinds that would come into being.
+    fn announce(&mut self, object: &Object) {
+        match object.key.kind.as_str() {
+            "Namespace" => drop(self.announced.insert(object.key.name.clone())),
+            "CustomResourceDefinition" => {
+                let text = |pointer: &str| {
+                    object
+                        .value
+                        .pointer(pointer)
+                        .and_then(Value::as_str)
+                        .unwrap_or_default()
+                };
+                let defined = format!("{}/{}", text("/spec/group"), text("/spec/names/kind"));
+                self.announced.insert(defined);
+            }
+            _ => {}
+        }
+    }
+
+    fn is_defined_before(&self, key: &ObjectKey) -> bool {
+        self.announced.contains(&format!("{}/{}", key.group(), key.kind))
+    }
+
+    /// An object of a kind that is still to be defined.
+    fn early(&mut self, object: Object) {
+        let changes = vec![diff::create(&object.key, &object.value)];
+        let result = Applied {
+            keeper: None,
+            changes,
+            outcome: Outcome::Unasked,
+            key: object.key,
+        };
+        self.take(result, &mut Vec::new());
+    }
+}
+
+impl Doing<'_> {
+    async fn one(&self, one: Ready) -> Applied {
+        let key = one.object.key.clone();
+        let (outcome, changes, keeper) = match self.apply(one).await {
+            Ok(done) => done,
+            Err(error) => (Outcome::Failed(error), Vec::new(), None),
+        };
+        Applied {
+            key,
+            outcome,
+            keeper,
+            changes,
+        }
+    }
+
+    async fn apply(&self, one: Ready) -> Result<(Outcome, Vec<Change>, Option<Keeper>), StepError> {
+        let Ready {
+            kind,
+            object,
+            prior,
+            early,
+        } = one;
+        let key = &object.key;
+        let mut prior = match prior {
+            Prior::Absent => None,
+            Prior::Known(object) => Some(*object),
+            Prior::Ask => self.reader.object(&kind, key).await?,
+        };
+        if kind.kind == "Namespace" && self.writer.is_some() {
+            self.until_gone(&kind, key, &mut prior).await?;
+        }
+        let keeper = prior.as_ref().and_then(Keeper::of);
+        match self.ask(&kind, key, &object.value).await {
+            Ok(after) => {
+                let (outcome, change) = match &prior {
+                    None => (Outcome::Created, Some(diff::create(key, &object.value))),
+                    Some(before) => match diff::update(&kind, key, before, &after) {
+                        Some(change) => (Outcome::Updated, Some(change)),
+                        None => (Outcome::Unchanged, None),
+                    },
+                };
+                Ok((outcome, change.into_iter().collect(), keeper))
+            }
+            Err(ApplyError::Conflict(conflicts)) => Err(conflict(key, &conflicts, keeper.as_ref())),
+            Err(ApplyError::Immutable(why)) => {
+                let before = prior.ok_or_else(|| StepError::invalid_input(format!("{key} is refused: {why}")))?;
+                self.recreate(&kind, &object, &before, &why).await?;
+                let changes = vec![Change::delete(key.to_string()), diff::create(key, &object.value)];
+                Ok((Outcome::Recreated, changes, keeper))
+            }
+            // Its namespace is announced and not made, so the server knows nothing to say.
+            Err(ApplyError::Failed(error)) if early && error.kind() == StepErrorKind::NotFound => {
+                Ok((Outcome::Unasked, vec![diff::create(key, &object.value)], None))
+            }
+            Err(ApplyError::Failed(error)) => Err(error),
+        }
+    }
+
+    /// Applies, or asks what applying would do.
+    async fn ask(&self, kind: &ResourceKind, key: &ObjectKey, object: &Value) -> Result<Value, ApplyError> {
+        let force = self.policy.on_conflict == OnConflict::Force;
+        let applied = match self.writer {
+            Some(writer) => writer.apply(kind, key, object, force).await,
+            None => self.reader.dry_run(kind, key, object, force).await,
+        };
+        applied.map(|applied| applied.object)
+    }
+
+    async fn recreate(&self, kind: &ResourceKind, object: &Object, before: &Value, why: &str) -> Result<(), StepError> {
+        let key = &object.key;
+        if !self.policy.recreate.contains(&kind.kind) {
+            let hint = if NEVER_RECREATED.contains(&kind.kind.as_str()) {
+                "what it holds would be lost, so jm does not delete it: change it back, or make another one".to_owned()
+            } else {
+                format!("name {} in `recreate` to have it deleted and made anew", kind.kind)
+            };
+            return Err(StepError::conflict(format!("{key} cannot be changed: {why}")).hint(hint));
+        }
+        let Some(writer) = self.writer else { return Ok(()) };
+        let uid = before.pointer("/metadata/uid").and_then(Value::as_str);
+        writer.delete(kind, key, uid).await?;
+        ready::gone(self.reader, kind, key, self.policy.patience).await?;
+        match self.ask(kind, key, &object.value).await {
+            Ok(_) => Ok(()),
+            Err(ApplyError::Conflict(conflicts)) => Err(conflict(key, &conflicts, None)),
+            Err(ApplyError::Immutable(why)) => Err(StepError::failed(format!("{key} is refused: {why}"))),
+            Err(ApplyError::Failed(error)) => Err(error),
+        }
+    }
+
+    /// A namespace that is being deleted takes nothing in: it is waited for until it is gone.
+    async fn until_gone(
+        &self,
+        kind: &ResourceKind,
+        key: &ObjectKey,
+        prior: &mut Option<Value>,
+    ) -> Result<(), StepError> {
+        let held = |object: &Option<Value>| match object.as_ref().map(readiness) {
+            Some(Readiness::Waiting(why)) => Some(why),
+            _ => None,
+        };
+        let limit = tokio::time::Instant::now() + self.policy.patience;
+        while let Some(why) = held(prior) {
+            if tokio::time::Instant::now() > limit {
+                return Err(
+                    StepError::failed(format!("namespace `{}` does not go away: {why}", key.name))
+                        .hint("let its finalizers be worked off, or remove them by hand; jm does not"),
+                );
+            }
+            tokio::time::sleep(ready::PAUSE).await;
+            *prior = self.reader.object(kind, key).await?;
+        }
+        Ok(())
+    }
+}
+
+fn conflict(key: &ObjectKey, conflicts: &[FieldConflict], keeper: Option<&Keeper>) -> StepError {
+    let fields: Vec<String> = conflicts.iter().map(ToString::to_string).collect();
+    let mut message = format!("{key} is also kept by others: {}", fields.join(", "));
+    if let Some(keeper) = keeper {
+        message.push_str("; ");
+        message.push_str(&keeper.warning(1, &key.to_string()));
+    }
+    StepError::conflict(message).hint("leave the field out of the manifest, or take it over with `on_conflict: force`")
+}
+
+/// All that failed, in one error of the kind that says most.
+fn failed(mut failures: Vec<(ObjectKey, StepError)>) -> StepError {
+    let count = failures.len();
+    // What others wait for, if anything: an answer that may come later is worth another attempt only if all of them are.
+    failures.sort_by_key(|(_, error)| matches!(error.kind(), StepErrorKind::Unavailable | StepErrorKind::TimedOut));
+    let named: Vec<String> = failures
+        .iter()
+        .take(NAMED)
+        .map(|(_, error)| error.message().to_owned())
+        .collect();
+    let more = count.saturating_sub(NAMED);
+    let mut message = named.join("; ");
+    if more > 0 {
+        message.push_str(&format!("; and {more} others"));
+    }
+    let (_, first) = failures.swap_remove(0);
+    let hint = first.summary().hint;
+    let error = StepError::new(first.kind(), message);
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}

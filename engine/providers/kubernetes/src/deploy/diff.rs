@@ -1,0 +1,185 @@
+//! What is different between an object as it is and as it comes out: by field, and never with the value of a secret.
+
+use std::collections::BTreeMap;
+
+use jm_client_kubernetes::{ObjectKey, ResourceKind, strip};
+use jm_step::Change;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+/// The longest value that is shown, in bytes.
+const LONGEST: usize = 200;
+/// The most fields of one object that are shown.
+const MOST: usize = 20;
+
+/// The change from one state of an object to another; none where they are the same but for what the server keeps.
+pub(super) fn update(kind: &ResourceKind, key: &ObjectKey, before: &Value, after: &Value) -> Option<Change> {
+    let fields = |object: &Value| {
+        let mut object = object.clone();
+        strip(&mut object, kind.has_status);
+        mask(key, &mut object);
+        let mut fields = BTreeMap::new();
+        flatten(String::new(), &object, &mut fields);
+        fields
+    };
+    let (before, after) = (fields(before), fields(after));
+    let mut was = Map::new();
+    let mut is = Map::new();
+    let names: Vec<&String> = before
+        .keys()
+        .chain(after.keys().filter(|name| !before.contains_key(*name)))
+        .collect();
+    let different: Vec<&&String> = names
+        .iter()
+        .filter(|name| before.get(**name) != after.get(**name))
+        .collect();
+    for name in different.iter().take(MOST) {
+        if let Some(value) = before.get(**name) {
+            was.insert((**name).clone(), shown(value));
+        }
+        if let Some(value) = after.get(**name) {
+            is.insert((**name).clone(), shown(value));
+        }
+    }
+    if let Some(more) = different.len().checked_sub(MOST + 1) {
+        is.insert("…".to_owned(), format!("and {} other fields", more + 1).into());
+    }
+    (!different.is_empty()).then(|| Change::update(key.to_string(), was, is))
+}
+
+/// An object that comes into being. Its manifest says the rest; of a Secret the keys are told.
+pub(super) fn create(key: &ObjectKey, object: &Value) -> Change {
+    let mut after = json!({ "apiVersion": key.api_version });
+    if is_secret(key) {
+        let mut secret = object.clone();
+        mask(key, &mut secret);
+        after["data"] = secret["data"].take();
+    }
+    Change::create(key.to_string(), after)
+}
+
+fn is_secret(key: &ObjectKey) -> bool {
+    key.api_version == "v1" && key.kind == "Secret"
+}
+
+/// Puts a hash in the place of each value of a Secret.
+fn mask(key: &ObjectKey, object: &mut Value) {
+    if !is_secret(key) {
+        return;
+    }
+    // As the server does: what is given as text is data.
+    let plain = object.as_object_mut().and_then(|fields| fields.remove("stringData"));
+    let mut data = match object.get_mut("data").map(Value::take) {
+        Some(Value::Object(data)) => data,
+        _ => Map::new(),
+    };
+    for (name, value) in &mut data {
+        *value = secret_hash(key, name, &decoded(value)).into();
+    }
+    for (name, value) in plain.as_ref().and_then(Value::as_object).into_iter().flatten() {
+        let value = value.as_str().unwrap_or_default().as_bytes();
+        data.insert(name.clone(), secret_hash(key, name, value).into());
+    }
+    object["data"] = data.into();
+}
+
+fn decoded(value: &Value) -> Vec<u8> {
+    use base64::Engine;
+    let text = value.as_str().unwrap_or_default();
+    base64::engine::general_purpose::STANDARD
+        .decode(text)
+        .unwrap_or_else(|_| text.as_bytes().to_vec())
+}
+
+/// A hash by which a value can be seen to have changed, and that is too short to confirm a guess of it.
+fn secret_hash(key: &ObjectKey, name: &str, value: &[u8]) -> String {
+    let mut hash = Sha256::new();
+    for part in [key.to_string().as_bytes(), name.as_bytes(), value] {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    let hash = hash.finalize();
+    format!("hash {:02x}{:02x}{:02x}", hash[0], hash[1], hash[2])
+}
+
+fn flatten(path: String, value: &Value, into: &mut BTreeMap<String, Value>) {
+    match value {
+        Value::Object(fields) if !fields.is_empty() => {
+            for (name, value) in fields {
+                let path = if path.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{path}.{name}")
+                };
+                flatten(path, value, into);
+            }
+        }
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            for (index, item) in items.iter().enumerate() {
+                // Containers, ports and the like are known by name.
+                let name = item["name"].as_str().map_or_else(|| index.to_string(), str::to_owned);
+                flatten(format!("{path}[{name}]"), item, into);
+            }
+        }
+        _ => {
+            into.insert(path, value.clone());
+        }
+    }
+}
+
+fn shown(value: &Value) -> Value {
+    match value {
+        Value::String(text) if text.len() > LONGEST => {
+            let cut: String = text.chars().take(LONGEST / 2).collect();
+            format!("{cut}… ({} bytes)", text.len()).into()
+        }
+        other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(data: &Value) -> (ResourceKind, ObjectKey, Value) {
+        let object = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "x", "namespace": "app",
+            "annotations": { "kubectl.kubernetes.io/last-applied-configuration": "c2VjcmV0" } }, "data": data });
+        let kind = ResourceKind {
+            group: String::new(),
+            version: "v1".to_owned(),
+            kind: "Secret".to_owned(),
+            plural: "secrets".to_owned(),
+            namespaced: true,
+            verbs: Vec::new(),
+            has_status: false,
+        };
+        let key = ObjectKey::of(&object).expect("a key");
+        (kind, key, object)
+    }
+
+    #[test]
+    fn a_changed_secret_shows_its_keys_and_no_value() {
+        let (kind, key, before) = secret(&json!({ "password": "c2VjcmV0", "user": "am0=" }));
+        let (_, _, after) = secret(&json!({ "password": "b3RoZXI=", "user": "am0=" }));
+        let change = update(&kind, &key, &before, &after).expect("a change");
+        let text = serde_json::to_string(&change).expect("json");
+        assert!(text.contains("data.password") && !text.contains("data.user"), "{text}");
+        for value in ["c2VjcmV0", "secret\"", "b3RoZXI", "other\"", "am0="] {
+            assert!(!text.contains(value), "{value}: {text}");
+        }
+        assert_eq!(update(&kind, &key, &before, &before), None);
+        let created = serde_json::to_string(&create(&key, &before)).expect("json");
+        assert!(
+            created.contains("password") && !created.contains("c2VjcmV0"),
+            "{created}"
+        );
+    }
+
+    #[test]
+    fn text_and_data_of_a_secret_are_the_same() {
+        let (_, key, mut plain) = secret(&json!({}));
+        plain["stringData"] = json!({ "password": "secret" });
+        let (_, _, encoded) = secret(&json!({ "password": "c2VjcmV0" }));
+        assert_eq!(create(&key, &plain), create(&key, &encoded));
+    }
+}

@@ -1,0 +1,50 @@
+//! What became of an object.
+
+use jm_client_kubernetes::{Keeper, ObjectKey};
+use jm_step::{Change, StepError};
+use serde_json::json;
+
+/// What became of an object, or would.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    Created,
+    Updated,
+    Unchanged,
+    Recreated,
+    /// It would be created; what the server says to it cannot be known yet.
+    Unasked,
+    Failed(StepError),
+}
+
+impl Outcome {
+    pub(super) fn changes_something(&self) -> bool {
+        matches!(self, Self::Updated | Self::Recreated)
+    }
+
+    fn as_str(&self) -> &'static str {
+        match self {
+            Self::Created | Self::Unasked => "created",
+            Self::Updated => "updated",
+            Self::Unchanged => "unchanged",
+            Self::Recreated => "recreated",
+            Self::Failed(_) => "failed",
+        }
+    }
+
+    /// A line of the list of results.
+    pub(super) fn line(&self, key: &ObjectKey) -> String {
+        let mut line = json!({ "object": key.to_string(), "result": self.as_str() });
+        if let Self::Failed(error) = self {
+            line["error"] = error.message().into();
+        }
+        format!("{line}\n")
+    }
+}
+
+/// An object, what became of it, and who else cares for it.
+pub(super) struct Applied {
+    pub(super) key: ObjectKey,
+    pub(super) outcome: Outcome,
+    pub(super) keeper: Option<Keeper>,
+    pub(super) changes: Vec<Change>,
+}

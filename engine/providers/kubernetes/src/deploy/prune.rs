@@ -1,0 +1,172 @@
+//! Deleting what is not among the objects any more: only what carries the label of jm's set, and only when asked.
+//!
+//! The set is an `ApplySet` as kubectl knows them (KEP-3659): a Secret of the namespace is its parent and says which
+//! kinds it holds, and every member carries the set's id as a label.
+
+use std::collections::BTreeSet;
+
+use base64::Engine;
+use jm_client_kubernetes::{ApplyError, ObjectKey, ResourceKind};
+use jm_step::{Change, StepError};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::Deploy;
+
+const PART_OF: &str = "applyset.kubernetes.io/part-of";
+const ID: &str = "applyset.kubernetes.io/id";
+const TOOLING: &str = "applyset.kubernetes.io/tooling";
+const KINDS: &str = "applyset.kubernetes.io/contains-group-kinds";
+/// Kinds that hold data, or all else. They go only if they are named.
+const SPARED: [&str; 5] = [
+    "Namespace",
+    "PersistentVolumeClaim",
+    "PersistentVolume",
+    "CustomResourceDefinition",
+    "Secret",
+];
+
+/// A set that objects are counted among.
+#[derive(Debug, Clone)]
+pub(crate) struct ApplySet {
+    name: String,
+    id: String,
+    namespace: String,
+    prune: bool,
+    /// Spared kinds that are deleted all the same.
+    also: BTreeSet<String>,
+}
+
+/// A name that a set can have.
+pub(crate) fn check_applyset(name: &str) -> Result<(), String> {
+    let fits = name.len() <= 63
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    if fits {
+        return Ok(());
+    }
+    Err("a set has up to 63 lower-case letters, digits and `-` in its name, and begins with a letter".to_owned())
+}
+
+impl ApplySet {
+    pub(crate) fn new(name: &str, namespace: &str, prune: bool, also: &[String]) -> Self {
+        // The id that every tool computes for this parent.
+        let hash = Sha256::digest(format!("{name}.{namespace}.Secret."));
+        let hash = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(hash);
+        Self {
+            name: name.to_owned(),
+            id: format!("applyset-{hash}-v1"),
+            namespace: namespace.to_owned(),
+            prune,
+            also: also.iter().cloned().collect(),
+        }
+    }
+
+    pub(super) fn label(&self, object: &mut Value) {
+        object["metadata"]["labels"][PART_OF] = self.id.clone().into();
+    }
+
+    fn parent(&self, kinds: &BTreeSet<String>) -> Value {
+        let kinds: Vec<&str> = kinds.iter().map(String::as_str).collect();
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "applyset.kubernetes.io/parent",
+            "metadata": {
+                "name": self.name, "namespace": self.namespace, "labels": { ID: self.id },
+                "annotations": { TOOLING: "jm/v1", KINDS: kinds.join(",") },
+            },
+        })
+    }
+}
+
+impl Deploy<'_> {
+    /// Writes down which kinds the set holds, and deletes its members that were not among the objects.
+    pub(super) async fn prune(&mut self) -> Result<(), StepError> {
+        let Some(set) = self.policy.applyset.clone() else {
+            return Ok(());
+        };
+        let now: BTreeSet<String> = self
+            .named
+            .iter()
+            .map(|(group, kind, ..)| group_kind(kind, group))
+            .collect();
+        let parent = ObjectKey::of(&set.parent(&now))?;
+        let secrets = self.kind_of(&parent)?;
+        let before = self.reader.object(&secrets, &parent).await?;
+        if let Some(other) = before
+            .as_ref()
+            .filter(|before| before["metadata"]["labels"][ID] != set.id.as_str())
+        {
+            let kind = other["type"].as_str().unwrap_or_default();
+            return Err(
+                StepError::conflict(format!("{parent} is there and no parent of this set (type `{kind}`)"))
+                    .hint("give the set another name"),
+            );
+        }
+        let known = before
+            .as_ref()
+            .and_then(|before| before["metadata"]["annotations"][KINDS].as_str())
+            .unwrap_or_default();
+        let mut all = now.clone();
+        all.extend(known.split(',').filter(|kind| !kind.is_empty()).map(str::to_owned));
+        if set.prune {
+            for kind in self.kinds_of(&all) {
+                self.prune_kind(&set, &kind).await?;
+            }
+        }
+        let Some(writer) = self.writer else { return Ok(()) };
+        // As long as nothing was deleted the set holds what it held.
+        let holds = if set.prune { &now } else { &all };
+        match writer.apply(&secrets, &parent, &set.parent(holds), true).await {
+            Ok(_) => Ok(()),
+            Err(ApplyError::Failed(error)) => Err(error),
+            Err(other) => Err(StepError::failed(format!("cannot write {parent}: {other:?}"))),
+        }
+    }
+
+    fn kinds_of(&self, wanted: &BTreeSet<String>) -> Vec<ResourceKind> {
+        let kinds = self.discovery.preferred();
+        let wanted = kinds.filter(|kind| wanted.contains(&group_kind(&kind.kind, &kind.group)));
+        wanted.cloned().collect()
+    }
+
+    async fn prune_kind(&mut self, set: &ApplySet, kind: &ResourceKind) -> Result<(), StepError> {
+        if SPARED.contains(&kind.kind.as_str()) && !set.also.contains(&kind.kind) {
+            return Ok(());
+        }
+        let namespace = kind.namespaced.then_some(set.namespace.as_str());
+        let reader = self.reader;
+        let mut pages = reader.pages(kind, namespace).labelled(&format!("{PART_OF}={}", set.id));
+        while let Some(objects) = pages.next().await? {
+            for object in objects {
+                let key = ObjectKey::of(&object)?;
+                let named = (
+                    key.group().to_owned(),
+                    key.kind.clone(),
+                    key.namespace.clone(),
+                    key.name.clone(),
+                );
+                if self.named.contains(&named) {
+                    continue;
+                }
+                if let Some(writer) = self.writer {
+                    let uid = object["metadata"]["uid"].as_str();
+                    writer.delete(kind, &key, uid).await?;
+                }
+                self.done.counts.pruned += 1;
+                self.done.changes.push(Change::delete(key.to_string()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `Deployment.apps`, as the annotation has it.
+fn group_kind(kind: &str, group: &str) -> String {
+    if group.is_empty() {
+        kind.to_owned()
+    } else {
+        format!("{kind}.{group}")
+    }
+}

@@ -1,0 +1,126 @@
+//! Waiting until objects are as far as the next wave needs them.
+
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use jm_client_kubernetes::{ObjectKey, Reader, Readiness, ResourceKind, readiness};
+use jm_step::{StepContext, StepError, StepErrorKind};
+use tokio::time::Instant;
+
+/// Between two looks.
+pub(super) const PAUSE: Duration = Duration::from_millis(200);
+const AT_ONCE: usize = 16;
+/// Kinds that are something else when they are there than when they are ready.
+const WAITED_FOR: [&str; 9] = [
+    "Namespace",
+    "CustomResourceDefinition",
+    "PersistentVolumeClaim",
+    "Deployment",
+    "StatefulSet",
+    "DaemonSet",
+    "ReplicaSet",
+    "ReplicationController",
+    "APIService",
+];
+
+/// Waits until all are ready. One that never will be is an error at once, one that is not in time an error that names
+/// it and what it waits for.
+pub(super) async fn wait(
+    reader: &Reader,
+    cx: Option<&StepContext>,
+    made: &[(ResourceKind, ObjectKey)],
+    patience: Duration,
+) -> Result<(), StepError> {
+    let mut left: Vec<_> = made
+        .iter()
+        .filter(|(kind, _)| WAITED_FOR.contains(&kind.kind.as_str()))
+        .collect();
+    let limit = Instant::now() + patience;
+    let mut told = None;
+    while !left.is_empty() {
+        let looks = left
+            .iter()
+            .map(|&one| async move { (one, look(reader, &one.0, &one.1).await) });
+        let looks: Vec<_> = looks.collect();
+        let looks: Vec<_> = stream::iter(looks).buffered(AT_ONCE).collect().await;
+        let mut waiting = Vec::new();
+        for (one, found) in looks {
+            match found? {
+                Readiness::Ready => {}
+                Readiness::Waiting(why) => waiting.push((one, why)),
+                Readiness::Failed(why) => return Err(not_ready(reader, &one.1, &why).await),
+            }
+        }
+        let Some((first, why)) = waiting.first() else {
+            return Ok(());
+        };
+        if Instant::now() > limit {
+            let late = format!("{why}, after {} s", patience.as_secs());
+            return Err(not_ready(reader, &first.1, &late).await);
+        }
+        let line = format!("{} objects are not ready; {}: {why}", waiting.len(), first.1);
+        if told.as_ref() != Some(&line) {
+            if let Some(cx) = cx {
+                cx.log(line.clone()).await;
+            }
+            told = Some(line);
+        }
+        left = waiting.into_iter().map(|(one, _)| one).collect();
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(())
+}
+
+async fn look(reader: &Reader, kind: &ResourceKind, key: &ObjectKey) -> Result<Readiness, StepError> {
+    match reader.object(kind, key).await {
+        Ok(Some(object)) => Ok(readiness(&object)),
+        Ok(None) => Ok(Readiness::Failed("somebody has deleted it".to_owned())),
+        // An API server that is away for a moment says nothing of the object.
+        Err(error) if error.kind() == StepErrorKind::Unavailable => Ok(Readiness::Waiting(error.message().to_owned())),
+        Err(error) => Err(error),
+    }
+}
+
+async fn not_ready(reader: &Reader, key: &ObjectKey, why: &str) -> StepError {
+    let mut message = format!("{key} is not ready: {why}");
+    if key.namespace.as_deref() == Some(reader.namespace()) {
+        // Why it is not is often what its pods' events say.
+        for warning in reader.warnings(&key.name).await.unwrap_or_default().iter().take(3) {
+            message.push_str("; ");
+            message.push_str(warning);
+        }
+    }
+    let place = key
+        .namespace
+        .as_ref()
+        .map_or(String::new(), |namespace| format!(" -n {namespace}"));
+    StepError::failed(message).hint(format!(
+        "look at it: `kubectl{place} describe {} {}`",
+        key.kind.to_ascii_lowercase(),
+        key.name
+    ))
+}
+
+/// Waits until an object that was deleted is gone.
+pub(super) async fn gone(
+    reader: &Reader,
+    kind: &ResourceKind,
+    key: &ObjectKey,
+    patience: Duration,
+) -> Result<(), StepError> {
+    let limit = Instant::now() + patience;
+    while let Some(left) = reader.object(kind, key).await? {
+        if Instant::now() > limit {
+            let held = left
+                .pointer("/metadata/finalizers")
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            return Err(
+                StepError::failed(format!("{key} was deleted and does not go away; it is held by {held}"))
+                    .hint("let its finalizers be worked off, or remove them by hand; jm does not"),
+            );
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(())
+}

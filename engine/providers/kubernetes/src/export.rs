@@ -1,0 +1,225 @@
+//! `kubernetes.export`: files all objects of namespaces, and what they depend on, among the backups.
+
+mod gather;
+mod images;
+mod index;
+mod references;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jm_backup::{
+    BackupRef, Backups, BackupsReader, Created, Entry, Level, Manifest, ObjectsRequest, RecordedImage, Told, Toolbox,
+    Unreadable, check_label, parse_pin, until_cancelled,
+};
+use jm_client_kubernetes::{Kubernetes, Reader};
+use jm_step::{
+    Change, Connection, Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use self::gather::Gather;
+pub(crate) use self::index::IndexBuilder;
+
+/// The step type `kubernetes.export`.
+pub struct Export;
+
+/// Which objects without a namespace are kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ClusterScope {
+    /// Those that the namespaces' objects depend on: definitions of their kinds, classes, roles that are bound, volumes
+    /// that were chosen, webhooks that are served from the namespaces.
+    #[default]
+    Used,
+    /// All but those that Kubernetes makes itself.
+    All,
+    /// None.
+    None,
+}
+
+/// What is exported.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// The namespaces. Default: that of the target.
+    #[serde(default)]
+    namespaces: Vec<String>,
+    /// Which objects without a namespace are kept.
+    #[serde(default)]
+    cluster_scope: ClusterScope,
+    /// Kinds that are left out, such as `Pod` or `widget.example.com`.
+    #[serde(default)]
+    without: Vec<String>,
+    /// Whether the Secrets in which Helm keeps its releases are kept.
+    #[serde(default = "yes")]
+    helm_releases: bool,
+    /// A name for the export, such as `pre_upgrade`. Empty: none.
+    #[serde(default)]
+    label: String,
+    /// How long retention leaves it alone, whatever its age, such as `30d`.
+    #[serde(default)]
+    pin: Option<String>,
+    /// How far it is proven before it counts.
+    #[serde(default = "archive")]
+    verify: Level,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn archive() -> Level {
+    Level::Archive
+}
+
+/// What was exported.
+#[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Output {
+    /// The export, as other steps take it.
+    export: BackupRef,
+    /// Its name.
+    name: String,
+    /// How many objects it holds.
+    objects: u64,
+    /// How many of each kind.
+    kinds: BTreeMap<String, u64>,
+    /// The images that ran.
+    images: Vec<RecordedImage>,
+    /// Kinds that could not be read.
+    unreadable: Vec<Unreadable>,
+    /// How far it was proven.
+    level: Level,
+}
+
+impl StepType for Export {
+    const NAME: &'static str = "kubernetes.export";
+    const SUMMARY: &'static str = "files all objects of namespaces among the backups, encrypted, with an index";
+    const EFFECT: Effect = Effect::Reversible;
+    // A deed that was done is found again by its key, and is not done twice.
+    const REPEAT: Repeat = Repeat::Safe;
+    const TIMEOUT: Duration = Duration::from_hours(1);
+    type Input = Input;
+    type Output = Output;
+
+    fn check(&self, input: &Input) -> Result<(), Vec<InputIssue>> {
+        let mut issues = Vec::new();
+        if let Some(Err(why)) = label(input).map(check_label) {
+            issues.push(InputIssue::at("/label", why).help("such as `pre_upgrade`"));
+        }
+        if let Err(why) = parse_pin(input.pin.as_deref().unwrap_or_default()) {
+            issues.push(InputIssue::at("/pin", why).help("such as `30d`"));
+        }
+        if input.verify == Level::Restored {
+            issues.push(
+                InputIssue::at("/verify", "an export is proven to be restorable by restoring it").help("`archive`"),
+            );
+        }
+        if issues.is_empty() { Ok(()) } else { Err(issues) }
+    }
+
+    fn roles(&self) -> Vec<Role> {
+        vec![crate::CLUSTER, crate::BACKUPS]
+    }
+
+    async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
+        let cluster = cx.read::<Kubernetes>().await?;
+        let backups = cx.read::<Backups>().await?;
+        let locations = backups.can_store_objects(label(input)).await?;
+        let names: Vec<String> = locations.iter().map(ToString::to_string).collect();
+        let unreadable = Gather::new(&cluster, input).await?.try_all().await?;
+        let mut summary = format!("export {} to {}", described(input, &cluster), names.join(" and "));
+        for kind in unreadable {
+            summary.push_str(&format!("; {} cannot be read: {}", kind.kind, kind.why));
+        }
+        Ok(Preview::computed(summary, vec![change(input, &cluster, &names)]))
+    }
+
+    async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
+        let cluster = cx.connect::<Kubernetes>().await?;
+        let backups = cx.connect::<Backups>().await?;
+        if let Some(done) = found(&backups, cx.idempotency_key()).await? {
+            return Ok(done);
+        }
+        let created = until_cancelled(cx, Box::pin(export(cx, cluster.reader(), &backups, &input))).await?;
+        let names: Vec<String> = created.backup.locations.iter().map(ToString::to_string).collect();
+        cx.changed(change(&input, cluster.reader(), &names)).await;
+        let output = output(&created.manifest, created.backup);
+        for kind in &output.unreadable {
+            cx.degraded(format!(
+                "{} cannot be read and is not in the export: {}",
+                kind.kind, kind.why
+            ))
+            .await?;
+        }
+        Ok(output)
+    }
+
+    async fn probe(&self, cx: &ReadContext, _: &Input) -> Result<Probe<Output>, StepError> {
+        let backups = cx.read::<Backups>().await?;
+        // What has no manifest does not count, and is swept by the next backup.
+        Ok(found(&backups, cx.idempotency_key())
+            .await?
+            .map_or(Probe::NotStarted, Probe::Succeeded))
+    }
+}
+
+async fn export(cx: &StepContext, cluster: &Reader, backups: &Backups, input: &Input) -> Result<Created, StepError> {
+    let gather = Gather::new(cluster, input).await?;
+    let request = ObjectsRequest {
+        namespaces: gather.namespaces().to_vec(),
+        label: label(input).map(str::to_owned),
+        // `check` has seen that it reads.
+        pin: parse_pin(input.pin.as_deref().unwrap_or_default()).unwrap_or_default(),
+        taken_at: None,
+        level: input.verify,
+        run: cx.run().id.to_string(),
+        idempotency_key: cx.idempotency_key().to_owned(),
+    };
+    backups
+        .store_objects(&request, &Toolbox::of(cx), &Told(cx), async |writer| {
+            gather.all(cx, writer).await
+        })
+        .await
+}
+
+async fn found(backups: &BackupsReader, key: &str) -> Result<Option<Output>, StepError> {
+    let entry: Option<Entry> = backups.made_by(key).await?;
+    Ok(entry
+        .as_ref()
+        .and_then(|entry| Some(output(entry.manifest()?, backups.reference(entry)))))
+}
+
+fn label(input: &Input) -> Option<&str> {
+    Some(input.label.as_str()).filter(|label| !label.is_empty())
+}
+
+fn described(input: &Input, cluster: &Reader) -> String {
+    let namespaces = gather::namespaces(cluster, input);
+    let s = if namespaces.len() == 1 { "" } else { "s" };
+    format!("namespace{s} `{}`", namespaces.join("`, `"))
+}
+
+fn change(input: &Input, cluster: &Reader, locations: &[String]) -> Change {
+    let after = json!({ "label": label(input), "locations": locations });
+    Change::create(format!("export of {}", described(input, cluster)), after)
+}
+
+fn output(manifest: &Manifest, export: BackupRef) -> Output {
+    let index = manifest.kubernetes().cloned().unwrap_or_default();
+    Output {
+        export,
+        name: manifest.name.to_string(),
+        objects: index.count(),
+        kinds: index
+            .kinds
+            .iter()
+            .map(|kind| (format!("{} {}", kind.api_version, kind.kind), kind.objects.len() as u64))
+            .collect(),
+        images: index.images,
+        unreadable: index.unreadable,
+        level: manifest.level,
+    }
+}

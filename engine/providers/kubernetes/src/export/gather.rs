@@ -1,0 +1,300 @@
+//! Going through a cluster for an export: kind by kind, page by page.
+
+use std::collections::BTreeSet;
+
+use jm_backup::{KubernetesIndex, ObjectWriter, Unreadable};
+use jm_client_kubernetes::{
+    Discovery, ObjectKey, Reader, ResourceKind, Wave, is_built_in, is_never_kept, left_out, strip,
+};
+use jm_step::{StepContext, StepError, StepErrorKind, Unit};
+use serde_json::Value;
+
+use super::images::Images;
+use super::references::References;
+use super::{ClusterScope, IndexBuilder, Input};
+
+/// Kinds without namespaces that name others without namespaces, which come after them.
+const FIRST: [&str; 3] = ["ClusterRoleBinding", "PersistentVolume", "StorageClass"];
+
+/// An export in the making.
+pub(super) struct Gather<'r> {
+    reader: &'r Reader,
+    input: &'r Input,
+    discovery: Discovery,
+    namespaces: Vec<String>,
+    references: References,
+    images: Images,
+    index: IndexBuilder,
+    /// Workloads that are kept: namespace and `Kind/name`.
+    kept: BTreeSet<(String, String)>,
+    /// Services that select pods, whose endpoints a controller makes.
+    selecting: BTreeSet<(String, String)>,
+    unreadable: Vec<Unreadable>,
+}
+
+/// The namespaces that are asked for.
+pub(super) fn namespaces(reader: &Reader, input: &Input) -> Vec<String> {
+    let mut namespaces = input.namespaces.clone();
+    namespaces.sort();
+    namespaces.dedup();
+    if namespaces.is_empty() {
+        namespaces.push(reader.namespace().to_owned());
+    }
+    namespaces
+}
+
+impl<'r> Gather<'r> {
+    /// Asks which kinds there are.
+    pub(super) async fn new(reader: &'r Reader, input: &'r Input) -> Result<Self, StepError> {
+        let namespaces = namespaces(reader, input);
+        if let Some(own) = namespaces.iter().find(|namespace| namespace.starts_with("kube-")) {
+            return Err(
+                StepError::refused(format!("namespace `{own}` belongs to Kubernetes itself"))
+                    .hint("export the application's namespaces"),
+            );
+        }
+        let discovery = reader.discover().await?;
+        let unreadable = discovery
+            .unreadable
+            .iter()
+            .map(|(version, error)| unreadable(version, error));
+        Ok(Self {
+            reader,
+            input,
+            unreadable: unreadable.collect(),
+            references: References::new(&namespaces),
+            namespaces,
+            discovery,
+            images: Images::default(),
+            index: IndexBuilder::default(),
+            kept: BTreeSet::new(),
+            selecting: BTreeSet::new(),
+        })
+    }
+
+    pub(super) fn namespaces(&self) -> &[String] {
+        &self.namespaces
+    }
+
+    /// The kinds of this scope that are to be read, in the order of their waves.
+    fn kinds(&self, namespaced: bool) -> Vec<ResourceKind> {
+        let wanted = |kind: &&ResourceKind| {
+            kind.namespaced == namespaced
+                && kind.can("list")
+                && (kind.can("patch") || kind.can("create"))
+                && !is_never_kept(&kind.group, &kind.kind)
+                && !(kind.group.is_empty() && kind.kind == "Namespace")
+                && !self.is_excluded(kind)
+        };
+        let mut kinds: Vec<ResourceKind> = self.discovery.preferred().filter(wanted).cloned().collect();
+        let later = |kind: &ResourceKind| {
+            FIRST
+                .iter()
+                .position(|first| *first == kind.kind)
+                .unwrap_or(FIRST.len())
+        };
+        kinds.sort_by_key(|kind| {
+            let rank = if namespaced { 0 } else { later(kind) };
+            // Services before the endpoints that are made for them.
+            let wave = Wave::of_kind(&kind.group, &kind.kind);
+            (
+                rank,
+                wave,
+                kind.kind != "Service",
+                kind.group.clone(),
+                kind.kind.clone(),
+            )
+        });
+        kinds
+    }
+
+    fn is_excluded(&self, kind: &ResourceKind) -> bool {
+        let matches = |name: &String| name.eq_ignore_ascii_case(&kind.kind) || name.eq_ignore_ascii_case(&kind.label());
+        self.input.without.iter().any(matches)
+    }
+
+    /// Reads one object of each kind, and tells which kinds cannot be read.
+    pub(super) async fn try_all(mut self) -> Result<Vec<Unreadable>, StepError> {
+        let mut kinds = self.kinds(true);
+        if self.input.cluster_scope != ClusterScope::None {
+            kinds.extend(self.kinds(false));
+        }
+        self.namespace_objects().await?;
+        for kind in kinds {
+            let namespace = kind.namespaced.then(|| self.namespaces[0].clone());
+            let looked = self.reader.pages(&kind, namespace.as_deref()).of(1).next().await;
+            if let Err(error) = looked {
+                self.give_up(&kind, error).await?;
+            }
+        }
+        Ok(self.unreadable)
+    }
+
+    /// Gives all objects to the writer.
+    pub(super) async fn all(
+        mut self,
+        cx: &StepContext,
+        mut writer: ObjectWriter,
+    ) -> Result<(ObjectWriter, KubernetesIndex), StepError> {
+        let cluster = self.reader.cluster_uid().await?;
+        let server_version = self.reader.server_version().await?;
+        for (kind, object) in self.namespace_objects().await? {
+            self.keep(&mut writer, &kind, object).await?;
+        }
+        for kind in self.kinds(true) {
+            for namespace in self.namespaces.clone() {
+                if let Some(error) = self.read(cx, &mut writer, &kind, Some(&namespace)).await? {
+                    self.give_up(&kind, error).await?;
+                    break;
+                }
+            }
+        }
+        if self.input.cluster_scope != ClusterScope::None {
+            for kind in self.kinds(false) {
+                if let Some(error) = self.read(cx, &mut writer, &kind, None).await? {
+                    self.give_up(&kind, error).await?;
+                }
+            }
+        }
+        let kept = self.kept;
+        let index = KubernetesIndex {
+            cluster,
+            server_version,
+            namespaces: self.namespaces,
+            kinds: self.index.finish(),
+            images: self
+                .images
+                .finish(|namespace, workload| kept.contains(&(namespace.to_owned(), workload.to_owned()))),
+            unreadable: self.unreadable,
+        };
+        Ok((writer, index))
+    }
+
+    /// The namespaces themselves, which have to be there.
+    async fn namespace_objects(&self) -> Result<Vec<(ResourceKind, Value)>, StepError> {
+        let kind = self.discovery.find("v1", "Namespace");
+        let kind = kind.ok_or_else(|| StepError::failed("the API server has no namespaces"))?;
+        let mut found = Vec::new();
+        for namespace in &self.namespaces {
+            let key = ObjectKey {
+                api_version: "v1".to_owned(),
+                kind: "Namespace".to_owned(),
+                namespace: None,
+                name: namespace.clone(),
+            };
+            let object = self.reader.object(kind, &key).await?;
+            let object = object.ok_or_else(|| {
+                StepError::not_found(format!("namespace `{namespace}` is not there"))
+                    .hint("check the target's `namespace`, or `namespaces` of the step")
+            })?;
+            found.push((kind.clone(), object));
+        }
+        Ok(found)
+    }
+
+    /// A kind that cannot be read makes the export incomplete, not impossible. A cluster that is away does that.
+    async fn give_up(&mut self, kind: &ResourceKind, error: StepError) -> Result<(), StepError> {
+        match error.kind() {
+            StepErrorKind::Unavailable => drop(self.reader.cluster_uid().await?),
+            // The kind itself is gone since it was asked for: its definition was deleted.
+            StepErrorKind::NotFound => return Ok(()),
+            _ => {}
+        }
+        self.unreadable.push(unreadable(&kind.label(), &error));
+        Ok(())
+    }
+
+    /// Adds the objects of a kind. What keeps the kind from being read is handed back; what keeps the export from being
+    /// written is an error.
+
+    async fn read(
+        &mut self,
+        cx: &StepContext,
+        writer: &mut ObjectWriter,
+        kind: &ResourceKind,
+        namespace: Option<&str>,
+    ) -> Result<Option<StepError>, StepError> {
+        let reader = self.reader;
+        let mut pages = reader.pages(kind, namespace);
+        loop {
+            let objects = match pages.next().await {
+                Ok(Some(objects)) => objects,
+                Ok(None) => return Ok(None),
+                Err(error) => return Ok(Some(error)),
+            };
+            for object in objects {
+                self.look(writer, kind, object).await?;
+            }
+            cx.progress(writer.count(), None, Unit::Items).await;
+        }
+    }
+
+    async fn look(&mut self, writer: &mut ObjectWriter, kind: &ResourceKind, object: Value) -> Result<(), StepError> {
+        self.images.see(&object);
+        if left_out(&object).is_some() || self.is_of_a_service(kind, &object) {
+            return Ok(());
+        }
+        if !self.input.helm_releases && object["type"] == "helm.sh/release.v1" {
+            return Ok(());
+        }
+        if !kind.namespaced {
+            if is_built_in(&object) {
+                return Ok(());
+            }
+            if self.input.cluster_scope == ClusterScope::Used && !self.references.needs(kind, &object) {
+                return Ok(());
+            }
+        }
+        self.keep(writer, kind, object).await
+    }
+
+    /// Endpoints of a service that selects pods come by themselves.
+    fn is_of_a_service(&mut self, kind: &ResourceKind, object: &Value) -> bool {
+        if !kind.group.is_empty() {
+            return false;
+        }
+        let text = |pointer: &str| {
+            object
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let place = (text("/metadata/namespace"), text("/metadata/name"));
+        match kind.kind.as_str() {
+            "Service" => {
+                let selects = object.pointer("/spec/selector").and_then(Value::as_object);
+                if selects.is_some_and(|selector| !selector.is_empty()) {
+                    self.selecting.insert(place);
+                }
+                false
+            }
+            "Endpoints" => self.selecting.contains(&place),
+            _ => false,
+        }
+    }
+
+    async fn keep(
+        &mut self,
+        writer: &mut ObjectWriter,
+        kind: &ResourceKind,
+        mut object: Value,
+    ) -> Result<(), StepError> {
+        self.references.see(kind, &object);
+        strip(&mut object, kind.has_status);
+        let key = ObjectKey::of(&object)?;
+        let place = (
+            key.namespace.clone().unwrap_or_default(),
+            format!("{}/{}", key.kind, key.name),
+        );
+        self.kept.insert(place);
+        self.index.write(writer, &key, &object).await
+    }
+}
+
+fn unreadable(kind: &str, error: &StepError) -> Unreadable {
+    Unreadable {
+        kind: kind.to_owned(),
+        why: error.message().to_owned(),
+    }
+}

@@ -1,0 +1,108 @@
+//! What objects of namespaces depend on outside of them.
+
+use std::collections::BTreeSet;
+
+use jm_client_kubernetes::ResourceKind;
+use serde_json::Value;
+
+use super::images::pod_spec;
+
+/// What was seen to be used, by kind and name.
+#[derive(Default)]
+pub(super) struct References {
+    used: BTreeSet<(&'static str, String)>,
+    namespaces: BTreeSet<String>,
+}
+
+impl References {
+    pub(super) fn new(namespaces: &[String]) -> Self {
+        Self {
+            used: BTreeSet::new(),
+            namespaces: namespaces.iter().cloned().collect(),
+        }
+    }
+
+    /// Looks at an object that is kept.
+    pub(super) fn see(&mut self, kind: &ResourceKind, object: &Value) {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
+        match (kind.group.as_str(), kind.kind.as_str()) {
+            ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
+                if text("/roleRef/kind") == Some("ClusterRole") {
+                    self.uses("ClusterRole", text("/roleRef/name"));
+                }
+            }
+            ("", "PersistentVolumeClaim") => self.claim(object),
+            ("networking.k8s.io", "Ingress") => self.uses("IngressClass", text("/spec/ingressClassName")),
+            ("storage.k8s.io", "StorageClass") => self.uses("CSIDriver", text("/provisioner")),
+            ("apps", "StatefulSet") => {
+                let claims = object.pointer("/spec/volumeClaimTemplates").and_then(Value::as_array);
+                for claim in claims.into_iter().flatten() {
+                    self.claim(claim);
+                }
+            }
+            _ => {}
+        }
+        if let Some(spec) = pod_spec(object) {
+            self.uses("PriorityClass", spec["priorityClassName"].as_str());
+            self.uses("RuntimeClass", spec["runtimeClassName"].as_str());
+        }
+        if kind.namespaced {
+            self.uses(
+                "CustomResourceDefinition",
+                Some(&format!("{}.{}", kind.plural, kind.group)),
+            );
+        }
+    }
+
+    fn claim(&mut self, claim: &Value) {
+        let spec = &claim["spec"];
+        self.uses("StorageClass", spec["storageClassName"].as_str());
+        self.uses("VolumeAttributesClass", spec["volumeAttributesClassName"].as_str());
+        self.uses("PersistentVolume", spec["volumeName"].as_str());
+    }
+
+    fn uses(&mut self, kind: &'static str, name: Option<&str>) {
+        if let Some(name) = name.filter(|name| !name.is_empty()) {
+            self.used.insert((kind, name.to_owned()));
+        }
+    }
+
+    /// Whether an object without a namespace is used by what is kept.
+    pub(super) fn needs(&self, kind: &ResourceKind, object: &Value) -> bool {
+        let name = object
+            .pointer("/metadata/name")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        match (kind.group.as_str(), kind.kind.as_str()) {
+            ("rbac.authorization.k8s.io", "ClusterRoleBinding") => self.binds(object),
+            ("admissionregistration.k8s.io", _) => {
+                let webhooks = object["webhooks"].as_array();
+                webhooks.is_some_and(|all| all.iter().any(|one| self.serves(&one["clientConfig"]["service"])))
+            }
+            ("apiregistration.k8s.io", _) => self.serves(&object["spec"]["service"]),
+            (_, known) => self.used.iter().any(|(kind, used)| *kind == known && used == name),
+        }
+    }
+
+    /// Whether a service account of the namespaces is bound.
+    fn binds(&self, binding: &Value) -> bool {
+        let subjects = binding["subjects"].as_array();
+        subjects.is_some_and(|all| {
+            all.iter().any(|subject| {
+                let text = |field: &str| subject[field].as_str().unwrap_or_default();
+                let group = text("name").strip_prefix("system:serviceaccounts:");
+                match text("kind") {
+                    "ServiceAccount" => self.namespaces.contains(text("namespace")),
+                    "Group" => group.is_some_and(|namespace| self.namespaces.contains(namespace)),
+                    _ => false,
+                }
+            })
+        })
+    }
+
+    fn serves(&self, service: &Value) -> bool {
+        service["namespace"]
+            .as_str()
+            .is_some_and(|namespace| self.namespaces.contains(namespace))
+    }
+}

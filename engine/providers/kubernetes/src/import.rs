@@ -1,0 +1,264 @@
+//! `kubernetes.import`: takes plain files of earlier backups (`k8s-backup-`, `secrets-backup-`,
+//! `configmaps-backup-YYYYMMDD.yaml`) into the catalogue, encrypted on the way.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jm_backup::{
+    BackupRef, Backups, KubernetesIndex, Level, ObjectWriter, ObjectsRequest, Told, Toolbox, until_cancelled,
+};
+use jm_client_kubernetes::{ObjectKey, Wave, documents, is_never_kept, left_out, strip};
+use jm_step::{
+    Change, Connection, Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::export::IndexBuilder;
+
+/// The step type `kubernetes.import`.
+pub struct Import;
+
+/// What is imported.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// The files. Those of one day become one export.
+    files: Vec<String>,
+    /// The day of the data (YYYYMMDD), where the files' names do not end with it.
+    #[serde(default)]
+    day: Option<String>,
+}
+
+/// What was imported.
+#[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Output {
+    /// The exports that came of it, the oldest first.
+    exports: Vec<BackupRef>,
+}
+
+impl StepType for Import {
+    const NAME: &'static str = "kubernetes.import";
+    const SUMMARY: &'static str =
+        "takes plain files of earlier backups of objects into the catalogue, encrypted on the way";
+    const EFFECT: Effect = Effect::Reversible;
+    // A deed that was done is found again by its key, and is not done twice.
+    const REPEAT: Repeat = Repeat::Safe;
+    const TIMEOUT: Duration = Duration::from_hours(1);
+    type Input = Input;
+    type Output = Output;
+
+    fn check(&self, input: &Input) -> Result<(), Vec<InputIssue>> {
+        let mut issues = Vec::new();
+        if input.files.is_empty() {
+            issues.push(InputIssue::at("/files", "no file is named"));
+        }
+        for (index, file) in input.files.iter().enumerate() {
+            if input.day.is_none() && day_of(file).is_none() {
+                issues.push(
+                    InputIssue::at(format!("/files/{index}"), format!("`{file}` does not end with a day"))
+                        .help("call it like `k8s-backup-20240115.yaml`, or say the `day`"),
+                );
+            }
+        }
+        if let Some(day) = &input.day
+            && date(day).is_none()
+        {
+            issues.push(InputIssue::at("/day", format!("`{day}` is not a day of the calendar")).help("write YYYYMMDD"));
+        }
+        if issues.is_empty() { Ok(()) } else { Err(issues) }
+    }
+
+    fn roles(&self) -> Vec<Role> {
+        vec![crate::BACKUPS]
+    }
+
+    async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
+        let backups = cx.read::<Backups>().await?;
+        backups.can_store_objects(None).await?;
+        let mut changes = Vec::new();
+        for (day, files) in days(input)? {
+            changes.push(change(&day, &files, read(&files).await?.len()));
+        }
+        let summary = format!("import {} files as {} exports", input.files.len(), changes.len());
+        Ok(Preview::computed(summary, changes))
+    }
+
+    async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
+        let backups = cx.connect::<Backups>().await?;
+        let mut exports = Vec::new();
+        for (day, files) in days(&input)? {
+            let key = key(cx, &day);
+            if let Some(entry) = backups.reader().made_by(&key).await? {
+                exports.push(backups.reader().reference(&entry));
+                continue;
+            }
+            let objects = read(&files).await?;
+            let count = objects.len();
+            let made = until_cancelled(cx, Box::pin(store(cx, &backups, &day, key, objects))).await?;
+            cx.changed(change(&day, &files, count)).await;
+            exports.push(made);
+        }
+        Ok(Output { exports })
+    }
+
+    async fn probe(&self, cx: &ReadContext, input: &Input) -> Result<Probe<Output>, StepError> {
+        let backups = cx.read::<Backups>().await?;
+        let mut exports = Vec::new();
+        for day in days(input)?.keys() {
+            match backups.made_by(&key(cx, day)).await? {
+                Some(entry) => exports.push(backups.reference(&entry)),
+                // What has no manifest does not count; days that are done are found again.
+                None => return Ok(Probe::NotStarted),
+            }
+        }
+        Ok(Probe::Succeeded(Output { exports }))
+    }
+}
+
+fn key(cx: &ReadContext, day: &str) -> String {
+    format!("{}-{day}", cx.idempotency_key())
+}
+
+/// `20240115` of `secrets-backup-20240115.yaml`.
+fn day_of(file: &str) -> Option<String> {
+    let stem = Path::new(file).file_stem()?.to_str()?;
+    let day = stem.rsplit(['-', '_']).next()?;
+    date(day).map(|_| day.to_owned())
+}
+
+fn date(day: &str) -> Option<Date> {
+    let digits = day.len() == 8 && day.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| Date::strptime("%Y%m%d", day).ok()).flatten()
+}
+
+fn days(input: &Input) -> Result<BTreeMap<String, Vec<String>>, StepError> {
+    let mut days: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for file in &input.files {
+        let day = input.day.clone().or_else(|| day_of(file));
+        let day = day.ok_or_else(|| StepError::invalid_input(format!("`{file}` does not end with a day")))?;
+        days.entry(day).or_default().push(file.clone());
+    }
+    Ok(days)
+}
+
+/// The objects of the files that are worth keeping, each once: `kubectl get all` and the others overlap.
+async fn read(files: &[String]) -> Result<Vec<(ObjectKey, Value)>, StepError> {
+    let mut objects = BTreeMap::new();
+    for file in files {
+        let text = tokio::fs::read_to_string(file)
+            .await
+            .map_err(|error| StepError::not_found(format!("`{file}` cannot be read: {error}")).source(error))?;
+        for mut object in documents(file, &text)? {
+            let key = ObjectKey::of(&object)?;
+            if left_out(&object).is_some() || is_never_kept(key.group(), &key.kind) {
+                continue;
+            }
+            strip(&mut object, true);
+            objects.insert((Wave::of(&object), key), object);
+        }
+    }
+    if objects.is_empty() {
+        return Err(
+            StepError::invalid_input(format!("`{}` holds no object to keep", files.join("`, `")))
+                .hint("see that these are the files: `kubectl get … -o yaml` wrote them"),
+        );
+    }
+    Ok(objects.into_iter().map(|((_, key), object)| (key, object)).collect())
+}
+
+async fn store(
+    cx: &StepContext,
+    backups: &Backups,
+    day: &str,
+    key: String,
+    objects: Vec<(ObjectKey, Value)>,
+) -> Result<BackupRef, StepError> {
+    let namespaces: BTreeSet<String> = objects.iter().filter_map(|(key, _)| key.namespace.clone()).collect();
+    let namespaces: Vec<String> = namespaces.into_iter().collect();
+    let request = ObjectsRequest {
+        namespaces: namespaces.clone(),
+        label: None,
+        pin: None,
+        taken_at: Some(begin(day)?),
+        level: Level::Archive,
+        run: cx.run().id.to_string(),
+        idempotency_key: key,
+    };
+    let write = async |mut writer: ObjectWriter| {
+        let mut index = IndexBuilder::default();
+        for (key, object) in &objects {
+            index.write(&mut writer, key, object).await?;
+        }
+        let index = KubernetesIndex {
+            namespaces,
+            kinds: index.finish(),
+            ..KubernetesIndex::default()
+        };
+        Ok((writer, index))
+    };
+    let created = backups
+        .store_objects(&request, &Toolbox::of(cx), &Told(cx), write)
+        .await?;
+    Ok(created.backup)
+}
+
+/// Of the day alone nothing later can be said for sure.
+fn begin(day: &str) -> Result<Timestamp, StepError> {
+    let begin = date(day).and_then(|date| date.to_zoned(TimeZone::UTC).ok());
+    begin
+        .map(|begin| begin.timestamp())
+        .ok_or_else(|| StepError::invalid_input(format!("`{day}` is not a day of the calendar")))
+}
+
+fn change(day: &str, files: &[String], objects: usize) -> Change {
+    Change::create(
+        format!("export of the objects of {day}"),
+        json!({ "files": files, "objects": objects }),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_day_is_read_from_the_name() {
+        assert_eq!(day_of("/b/k8s-backup-20240115.yaml").as_deref(), Some("20240115"));
+        assert_eq!(day_of("secrets-backup-20240229.yaml").as_deref(), Some("20240229"));
+        for other in ["k8s-backup.yaml", "k8s-backup-20240230.yaml", "k8s-backup-2024011.yaml"] {
+            assert_eq!(day_of(other), None, "{other}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_several_files_hold_is_taken_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let config =
+            "{ apiVersion: v1, kind: ConfigMap, metadata: { name: a, namespace: app, uid: u }, data: { k: v } }";
+        let root = "{ apiVersion: v1, kind: ConfigMap, metadata: { name: kube-root-ca.crt, namespace: app } }";
+        let files = [
+            write(
+                "k8s-backup-20240115.yaml",
+                &format!("apiVersion: v1\nkind: List\nitems:\n- {config}\n"),
+            ),
+            write(
+                "configmaps-backup-20240115.yaml",
+                &format!("apiVersion: v1\nkind: List\nitems:\n- {config}\n- {root}\n"),
+            ),
+        ];
+        let objects = read(&files).await.expect("read");
+        assert_eq!(objects.len(), 1);
+        assert_eq!(objects[0].1["metadata"], json!({ "name": "a", "namespace": "app" }));
+    }
+}

@@ -1,0 +1,126 @@
+//! The image that ran, in the place of the one that was written: a tag may name another one by now.
+
+use jm_backup::RecordedImage;
+use jm_client_kubernetes::ObjectKey;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Which images containers get.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Images {
+    /// The digests that ran; an error where one is not recorded.
+    #[default]
+    Recorded,
+    /// The digests that ran; where none is recorded, as written.
+    RecordedOrWritten,
+    /// As written.
+    Written,
+}
+
+const SPECS: [&str; 4] = [
+    "/spec/template/spec",
+    "/spec/jobTemplate/spec/template/spec",
+    "/template/spec",
+    "/spec",
+];
+
+fn spec_pointer(object: &Value) -> Option<&'static str> {
+    SPECS.into_iter().find(|pointer| {
+        let spec = object.pointer(pointer);
+        spec.is_some_and(|spec| spec.get("containers").is_some_and(Value::is_array))
+    })
+}
+
+fn recorded<'r>(key: &ObjectKey, container: &str, image: &str, records: &'r [RecordedImage]) -> Option<&'r str> {
+    let workload = format!("{}/{}", key.kind, key.name);
+    let namespace = key.namespace.as_deref().unwrap_or_default();
+    let found = records.iter().find(|record| {
+        record.namespace == namespace
+            && record.workload == workload
+            && record.container == container
+            && record.image == image
+    });
+    found?.digest.as_deref()
+}
+
+/// Containers whose image is only a tag, and for which no digest is recorded.
+pub(super) fn unrecorded(key: &ObjectKey, object: &Value, records: &[RecordedImage]) -> Vec<String> {
+    let spec = spec_pointer(object).and_then(|pointer| object.pointer(pointer));
+    let lists = ["initContainers", "containers"].into_iter();
+    let containers = lists.filter_map(|list| spec?.get(list)?.as_array()).flatten();
+    containers
+        .filter_map(|container| {
+            let (name, image) = (container["name"].as_str()?, container["image"].as_str()?);
+            let known = image.contains('@') || recorded(key, name, image, records).is_some();
+            (!known).then(|| format!("container `{name}` of {key} (`{image}`)"))
+        })
+        .collect()
+}
+
+/// Puts the recorded digests in.
+pub(super) fn pin(key: &ObjectKey, object: &mut Value, records: &[RecordedImage]) {
+    let Some(spec) = spec_pointer(object).and_then(|pointer| object.pointer_mut(pointer)) else {
+        return;
+    };
+    for list in ["initContainers", "containers"] {
+        let containers = spec.get_mut(list).and_then(Value::as_array_mut);
+        for container in containers.into_iter().flatten() {
+            let (Some(name), Some(image)) = (container["name"].as_str(), container["image"].as_str()) else {
+                continue;
+            };
+            if image.contains('@') {
+                continue;
+            }
+            if let Some(digest) = recorded(key, name, image, records) {
+                container["image"] = format!("{}@{digest}", without_tag(image)).into();
+            }
+        }
+    }
+}
+
+/// An image's repository: a colon before the last slash is that of a port.
+fn without_tag(image: &str) -> &str {
+    let name = image.rfind('/').map_or(0, |slash| slash + 1);
+    image[name..].find(':').map_or(image, |colon| &image[..name + colon])
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_tag_gives_way_to_what_ran() {
+        let mut object = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web", "namespace": "app" },
+            "spec": { "template": { "spec": { "containers": [
+                { "name": "main", "image": "localhost:5000/web:1" }, { "name": "side", "image": "side" },
+                { "name": "fixed", "image": "x@sha256:cc" },
+            ] } } } });
+        let key = ObjectKey::of(&object).expect("a key");
+        let record = |container: &str, image: &str, digest: Option<&str>| RecordedImage {
+            namespace: "app".to_owned(),
+            workload: "Deployment/web".to_owned(),
+            container: container.to_owned(),
+            image: image.to_owned(),
+            digest: digest.map(str::to_owned),
+        };
+        let records = [
+            record("main", "localhost:5000/web:1", Some("sha256:aa")),
+            record("side", "side", None),
+        ];
+        let missing = unrecorded(&key, &object, &records);
+        assert_eq!(missing.len(), 1, "{missing:?}");
+        assert!(missing[0].contains("`side`"));
+        pin(&key, &mut object, &records);
+        let images: Vec<&str> = object["spec"]["template"]["spec"]["containers"]
+            .as_array()
+            .expect("containers")
+            .iter()
+            .filter_map(|container| container["image"].as_str())
+            .collect();
+        assert_eq!(images, ["localhost:5000/web@sha256:aa", "side", "x@sha256:cc"]);
+    }
+}

@@ -1,0 +1,497 @@
+//! Exports, restores and applies on a control plane.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use jm_backup::Backups;
+use jm_client_kubernetes::ObjectKey;
+use jm_provider_kubernetes::{Apply, Export, Restore};
+use jm_step::{Connection, StepErrorKind};
+use jm_testkit::StepBench;
+use jm_testkit::conformance::{cancels_promptly, preview_writes_nothing, runs_once};
+use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
+use kube::discovery::ApiResource;
+use serde_json::{Value, json};
+use tokio::runtime::Handle;
+use tokio::task::block_in_place;
+
+use crate::catalogue::Catalogue;
+use crate::kinds::Draw;
+use crate::place::Place;
+use crate::server::Server;
+
+/// A namespace that is filled by hand, and a catalogue beside it.
+struct Scene<'s> {
+    place: Place<'s>,
+    catalogue: Catalogue,
+    client: kube::Client,
+}
+
+impl<'s> Scene<'s> {
+    async fn new(server: &'s Server) -> Self {
+        Self {
+            place: Place::new(server).await,
+            catalogue: Catalogue::new(),
+            client: server.client().await,
+        }
+    }
+
+    fn namespace(&self) -> &str {
+        &self.place.namespace
+    }
+
+    async fn bench(&self) -> StepBench {
+        self.catalogue.bench(self.place.server, self.namespace()).await
+    }
+
+    async fn backups(&self) -> Backups {
+        self.catalogue.open().await
+    }
+
+    fn api(&self, object: &Value) -> Api<DynamicObject> {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let (group, version) = text("/apiVersion")
+            .rsplit_once('/')
+            .unwrap_or(("", text("/apiVersion")));
+        let kind = text("/kind");
+        let plural = match kind {
+            "Endpoints" => "endpoints".to_owned(),
+            kind if kind.ends_with("Class") => format!("{}es", kind.to_lowercase()),
+            kind if kind.ends_with("Policy") || kind.ends_with("Capacity") => {
+                format!("{}ies", kind.to_lowercase().trim_end_matches('y'))
+            }
+            kind if kind == "Ingress" => "ingresses".to_owned(),
+            kind => format!("{}s", kind.to_lowercase()),
+        };
+        let resource = ApiResource {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            api_version: text("/apiVersion").to_owned(),
+            kind: kind.to_owned(),
+            plural,
+        };
+        match object.pointer("/metadata/namespace").and_then(Value::as_str) {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            None => Api::all_with(self.client.clone(), &resource),
+        }
+    }
+
+    /// Writes an object as somebody else would.
+    async fn put(&self, object: &Value) {
+        let name = object["metadata"]["name"].as_str().expect("a name");
+        let api = self.api(object);
+        let wanted: DynamicObject = serde_json::from_value(object.clone()).expect("an object");
+        let own = PostParams {
+            field_manager: Some("somebody".to_owned()),
+            ..PostParams::default()
+        };
+        let mut last = None;
+        for _ in 0..100 {
+            match api.create(&own, &wanted).await {
+                Ok(_) => return,
+                // Made by another test.
+                Err(kube::Error::Api(status)) if status.code == 409 => return,
+                Err(error) => last = Some(error),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("{}/{name} is not written: {last:?}", object["kind"]);
+    }
+
+    async fn get(&self, object: &Value) -> Option<Value> {
+        let found = self
+            .api(object)
+            .get_opt(object["metadata"]["name"].as_str().expect("a name"))
+            .await;
+        found
+            .expect("it answers")
+            .map(|object| serde_json::to_value(object).expect("json"))
+    }
+
+    /// Deletes objects, whatever holds them, and waits until they are gone.
+    async fn wipe(&self, objects: &[Value]) {
+        for object in objects {
+            let (api, name) = (self.api(object), object["metadata"]["name"].as_str().expect("a name"));
+            let release = json!({ "metadata": { "finalizers": null } });
+            drop(api.delete(name, &kube::api::DeleteParams::default()).await);
+            drop(api.patch(name, &PatchParams::default(), &Patch::Merge(&release)).await);
+        }
+        let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": self.namespace() } });
+        drop(
+            self.api(&namespace)
+                .delete(self.namespace(), &kube::api::DeleteParams::default())
+                .await,
+        );
+        for _ in 0..600 {
+            if self.get(&namespace).await.is_none() {
+                return;
+            }
+            // Whatever a controller made and holds meanwhile.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!(
+            "the namespace does not go away: {:#}",
+            self.get(&namespace).await.unwrap_or_default()
+        );
+    }
+
+    /// The objects of the newest export, each under its name.
+    async fn tree(&self) -> BTreeMap<String, Value> {
+        let backups = self.backups().await;
+        let catalogue = backups.reader().catalogue().await.expect("a catalogue");
+        let entry = catalogue.entries.first().expect("an export");
+        let at = entry.copies[0].location;
+        let mut reader = backups.reader().read_objects(entry, at).await.expect("it opens");
+        let mut tree = BTreeMap::new();
+        while let Some(object) = reader.next().await.expect("it reads") {
+            tree.insert(ObjectKey::of(&object).expect("a key").to_string(), object);
+        }
+        tree
+    }
+
+    async fn export(&self, input: Value) -> Value {
+        self.bench()
+            .await
+            .key(&format!("deed-{}", fresh()))
+            .run(&Export, input)
+            .await
+            .output()
+    }
+}
+
+fn fresh() -> u64 {
+    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}
+
+/// Fills a namespace with objects of all kinds, and gives what has to be deleted by name.
+async fn fill(scene: &Scene<'_>, seed: u64) -> Vec<Value> {
+    let mut draw = Draw::new(seed, scene.namespace());
+    let cluster = draw.cluster();
+    let (webhook, early): (Vec<Value>, Vec<Value>) = cluster
+        .into_iter()
+        .partition(|object| object["kind"] == "ValidatingWebhookConfiguration");
+    let mut objects = early;
+    objects.push(draw.definition());
+    objects.extend(draw.namespaced());
+    objects.push(draw.resource());
+    // Last, for it lets nothing in while nobody serves it.
+    objects.extend(webhook);
+    for object in &objects {
+        scene.put(object).await;
+    }
+    // Shared with other tests.
+    objects.retain(|object| !SHARED.contains(&object["metadata"]["name"].as_str().unwrap_or_default()));
+    objects.reverse();
+    objects
+}
+
+const SHARED: [&str; 4] = ["important", "slow", "csi.example.com", "edge"];
+
+/// Whatever was there comes back: exported, wiped, restored and exported again, the tree is the same; and a second
+/// restore changes nothing.
+async fn comes_back(server: &Server, seed: u64) {
+    let scene = Scene::new(server).await;
+    let objects = fill(&scene, seed).await;
+    // What a controller makes once, and nobody owns.
+    let claim = json!({ "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": { "name": "data-set-0", "namespace": scene.namespace() } });
+    for _ in 0..200 {
+        if scene.get(&claim).await.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let exported = scene.export(json!({})).await;
+    assert_eq!(exported["unreadable"], json!([]), "seed {seed}");
+    let before = scene.tree().await;
+    for object in &objects {
+        let key = ObjectKey::of(object).expect("a key").to_string();
+        assert!(before.contains_key(&key), "seed {seed}: {key} is not in the export");
+    }
+    assert!(before.len() >= objects.len(), "{} of {}", before.len(), objects.len());
+    scene.wipe(&objects).await;
+
+    let bench = scene.bench().await;
+    let input = json!({ "images": "written", "wait": false });
+    let ran = bench.run(&Restore, input.clone()).await;
+    let counts = ran.output()["counts"].clone();
+    assert_eq!(
+        counts["created"].as_u64().expect("a count")
+            + counts["updated"].as_u64().expect("a count")
+            + counts["unchanged"].as_u64().expect("a count"),
+        before.len() as u64
+    );
+    scene.export(json!({})).await;
+    let after = scene.tree().await;
+    for (key, object) in &before {
+        assert_eq!(after.get(key), Some(object), "seed {seed}: {key}");
+    }
+    assert_eq!(after.len(), before.len(), "seed {seed}");
+
+    // Nobody serves the webhook, so it lets in nothing that comes after it, not even what is there already.
+    let (webhook, _) = objects.split_first().expect("a webhook");
+    assert_eq!(webhook["kind"], "ValidatingWebhookConfiguration");
+    drop(
+        scene
+            .api(webhook)
+            .delete(
+                webhook["metadata"]["name"].as_str().expect("a name"),
+                &kube::api::DeleteParams::default(),
+            )
+            .await,
+    );
+    let input = json!({ "export": exported["name"], "images": "written", "wait": false, "without": ["ValidatingWebhookConfiguration"] });
+    let again = bench.run(&Restore, input).await;
+    assert_eq!(again.changes, [], "seed {seed}");
+    let counts = again.output()["counts"].clone();
+    assert_eq!(counts["unchanged"], json!(before.len() - 1), "seed {seed}");
+    scene.wipe(&objects).await;
+}
+
+pub(crate) async fn whatever_was_there_comes_back(server: &Server) {
+    for seed in 1..=3 {
+        comes_back(server, seed).await;
+    }
+}
+
+pub(crate) async fn no_value_of_a_secret_is_seen_anywhere(server: &Server) {
+    let scene = Scene::new(server).await;
+    let namespace = scene.namespace();
+    let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s", "namespace": namespace },
+        "data": { "password": "dmVyeS1zZWNyZXQtdmFsdWU=" } });
+    scene.put(&secret).await;
+    let output = scene.export(json!({})).await;
+    let said = [scene.catalogue.text(), output.to_string()].concat();
+    for value in ["very-secret-value", "dmVyeS1zZWNyZXQtdmFsdWU"] {
+        assert!(!said.contains(value), "{value}");
+    }
+    assert!(
+        scene.catalogue.text().contains("\"password\": \""),
+        "the index names its keys"
+    );
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("s.yaml");
+    let mut other = secret.clone();
+    other["data"]["password"] = "b3RoZXItc2VjcmV0LXZhbHVl".into();
+    std::fs::write(&path, other.to_string()).expect("written");
+    let input = json!({ "paths": [path], "on_conflict": "force" });
+    let preview = scene
+        .bench()
+        .await
+        .preview(&Apply, input.clone())
+        .await
+        .expect("a preview");
+    let ran = scene.bench().await.run(&Apply, input).await;
+    assert_eq!(preview.changes, ran.changes, "what was said is what was done");
+    let said = format!("{:?} {:?} {:?}", preview.summary, ran.changes, ran.log);
+    assert!(said.contains("data.password"), "{said}");
+    for value in [
+        "very-secret-value",
+        "dmVyeS1zZWNyZXQ",
+        "other-secret",
+        "b3RoZXItc2VjcmV0",
+    ] {
+        assert!(!said.contains(value), "{value}");
+    }
+}
+
+pub(crate) async fn a_conflict_names_field_and_manager(server: &Server) {
+    let scene = Scene::new(server).await;
+    let config = |value: &str| json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "c", "namespace": scene.namespace() }, "data": { "k": value } });
+    scene.put(&config("theirs")).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("c.yaml");
+    std::fs::write(&path, config("ours").to_string()).expect("written");
+    let bench = scene.bench().await;
+    let error = bench
+        .preview(&Apply, json!({ "paths": [path] }))
+        .await
+        .expect_err("a conflict");
+    assert_eq!(error.kind(), StepErrorKind::Conflict);
+    let error = bench.run(&Apply, json!({ "paths": [path] })).await.error();
+    assert!(error.message().contains("`.data.k` is kept by `somebody`"), "{error}");
+    assert_eq!(scene.get(&config("")).await.expect("there")["data"]["k"], "theirs");
+    bench
+        .run(&Apply, json!({ "paths": [path], "on_conflict": "force" }))
+        .await
+        .output();
+    assert_eq!(scene.get(&config("")).await.expect("there")["data"]["k"], "ours");
+}
+
+pub(crate) async fn what_cannot_be_changed_is_made_anew_only_where_that_is_allowed(server: &Server) {
+    let scene = Scene::new(server).await;
+    let config = |value: &str| json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "c", "namespace": scene.namespace() }, "data": { "k": value }, "immutable": true });
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("c.yaml");
+    let write = |value: &str| std::fs::write(&path, config(value).to_string()).expect("written");
+    let bench = scene.bench().await;
+    write("one");
+    bench.run(&Apply, json!({ "paths": [path] })).await.output();
+    write("two");
+    let error = bench.run(&Apply, json!({ "paths": [path] })).await.error();
+    assert_eq!(error.kind(), StepErrorKind::Conflict, "{error}");
+    let input = json!({ "paths": [path], "recreate": ["ConfigMap"] });
+    let preview = bench.preview(&Apply, input.clone()).await.expect("a preview");
+    let ran = bench.run(&Apply, input).await;
+    assert_eq!(preview.changes, ran.changes);
+    assert_eq!(ran.output()["counts"]["recreated"], 1);
+    assert_eq!(scene.get(&config("")).await.expect("there")["data"]["k"], "two");
+    assert!(
+        jm_step::AnyStepType::check(
+            &Apply,
+            &json!({ "paths": ["x"], "recreate": ["PersistentVolumeClaim"] })
+        )
+        .is_err()
+    );
+}
+
+pub(crate) async fn a_namespace_that_does_not_go_away_is_told_with_what_holds_it(server: &Server) {
+    let scene = Scene::new(server).await;
+    let held = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "c", "namespace": scene.namespace(), "finalizers": ["example.com/hold"] } });
+    scene.put(&held).await;
+    scene.export(json!({})).await;
+    let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": scene.namespace() } });
+    drop(
+        scene
+            .api(&namespace)
+            .delete(scene.namespace(), &kube::api::DeleteParams::default())
+            .await,
+    );
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let error = scene
+        .bench()
+        .await
+        .run(&Restore, json!({ "ready_seconds": 2 }))
+        .await
+        .error();
+    assert!(error.message().contains("example.com/hold"), "{error}");
+    assert!(scene.get(&held).await.is_some(), "nothing was forced");
+    scene.wipe(&[held]).await;
+}
+
+pub(crate) async fn what_is_not_of_the_set_any_more_goes_only_when_asked(server: &Server) {
+    let scene = Scene::new(server).await;
+    let config = |name: &str| json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name, "namespace": scene.namespace() } });
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| folder.path().join(format!("{name}.yaml"));
+    for name in ["a", "b"] {
+        std::fs::write(file(name), config(name).to_string()).expect("written");
+    }
+    scene.put(&config("foreign")).await;
+    let bench = scene.bench().await;
+    let input = |prune: bool| json!({ "paths": [folder.path()], "applyset": "app", "prune": prune });
+    bench.run(&Apply, input(true)).await.output();
+    std::fs::remove_file(file("b")).expect("removed");
+    bench.run(&Apply, input(false)).await.output();
+    assert!(scene.get(&config("b")).await.is_some(), "nobody asked");
+    let preview = bench.preview(&Apply, input(true)).await.expect("a preview");
+    assert!(scene.get(&config("b")).await.is_some(), "a preview deletes nothing");
+    let ran = bench.run(&Apply, input(true)).await;
+    assert_eq!(preview.changes, ran.changes);
+    assert_eq!(ran.output()["counts"]["pruned"], 1);
+    assert!(scene.get(&config("b")).await.is_none());
+    assert!(scene.get(&config("a")).await.is_some() && scene.get(&config("foreign")).await.is_some());
+}
+
+pub(crate) async fn the_image_that_ran_comes_back(server: &Server) {
+    let scene = Scene::new(server).await;
+    let place = &scene.place;
+    place.deploy("web", "registry.example/web:1", 1).await;
+    place.until_ready("web", 1).await;
+    let id = format!("registry.example/web@sha256:{}", "a".repeat(64));
+    for pod in place.pods("web").await {
+        let status = json!({ "status": { "containerStatuses": [{ "name": "main", "image": "registry.example/web:1", "imageID": id,
+            "ready": true, "restartCount": 0, "started": true, "state": { "running": {} } }] } });
+        let api = place.api::<k8s_openapi::api::core::v1::Pod>();
+        api.patch_status(&pod, &PatchParams::default(), &Patch::Strategic(status))
+            .await
+            .expect("patched");
+    }
+    let output = scene.export(json!({})).await;
+    assert_eq!(
+        output["images"][0]["digest"],
+        format!("sha256:{}", "a".repeat(64)),
+        "{output:#}"
+    );
+    let api = place.api::<k8s_openapi::api::apps::v1::Deployment>();
+    drop(api.delete("web", &kube::api::DeleteParams::default()).await);
+    while api.get_opt("web").await.expect("it answers").is_some() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    scene.bench().await.run(&Restore, json!({})).await.output();
+    let back = api.get("web").await.expect("there").spec.template.spec.expect("a spec");
+    assert_eq!(back.containers[0].image.as_deref(), Some(id.as_str()));
+}
+
+pub(crate) async fn a_kind_that_cannot_be_read_makes_the_run_degraded(server: &Server) {
+    let scene = Scene::new(server).await;
+    let secret =
+        json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s", "namespace": scene.namespace() } });
+    scene.put(&secret).await;
+    // A viewer may read everything but secrets.
+    let bench = crate::place::bench(&server.viewer, scene.namespace()).await;
+    let bench = bench.with("backups", scene.backups().await);
+    let ran = bench.run(&Export, json!({ "cluster_scope": "none" })).await;
+    assert!(
+        ran.degraded.iter().any(|reason| reason.contains("secret")),
+        "{:?}",
+        ran.degraded
+    );
+    let output = ran.output();
+    assert!(output["unreadable"].to_string().contains("secret"));
+    assert!(
+        output["kinds"]["v1 ServiceAccount"]
+            .as_u64()
+            .is_some_and(|count| count >= 1),
+        "the others are kept"
+    );
+}
+
+/// A catalogue of its own for each, and how many exports are in it.
+fn exporting(server: &Server, namespace: &str) -> (StepBench, impl Fn() -> usize) {
+    let catalogue = Catalogue::new();
+    let bench = block_in_place(|| Handle::current().block_on(catalogue.bench(server, namespace)));
+    (bench, move || catalogue.exports())
+}
+
+pub(crate) async fn an_export_keeps_what_a_step_type_promises(server: &Server) {
+    let scene = Scene::new(server).await;
+    let make = || exporting(server, scene.namespace());
+    let input = json!({ "cluster_scope": "none", "label": "promised" });
+    preview_writes_nothing(&Export, make, input.clone()).await;
+    runs_once(&Export, make, input.clone()).await;
+    cancels_promptly(&Export, make, input, Duration::from_millis(30), Duration::from_secs(5)).await;
+}
+
+/// A namespace of its own for each, and how often the one object in it was written.
+fn applying<'s>(server: &'s Server, written: &'s Mutex<BTreeSet<String>>) -> (StepBench, impl Fn() -> usize + 's) {
+    written.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    let scene = block_in_place(|| Handle::current().block_on(Scene::new(server)));
+    let bench = block_in_place(|| Handle::current().block_on(scene.bench()));
+    let count = move || {
+        let object = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "c", "namespace": scene.namespace() } });
+        let found = block_in_place(|| Handle::current().block_on(scene.get(&object)));
+        let mut written = written.lock().unwrap_or_else(PoisonError::into_inner);
+        // Each write that changes something gives it another version.
+        written.extend(found.and_then(|found| found["metadata"]["resourceVersion"].as_str().map(str::to_owned)));
+        written.len()
+    };
+    (bench, count)
+}
+
+pub(crate) async fn an_apply_keeps_what_a_step_type_promises(server: &Server) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("c.yaml");
+    std::fs::write(
+        &path,
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: c }\ndata: { k: v }\n",
+    )
+    .expect("written");
+    let written = Mutex::default();
+    let make = || applying(server, &written);
+    let input = json!({ "paths": [path] });
+    preview_writes_nothing(&Apply, make, input.clone()).await;
+    runs_once(&Apply, make, input.clone()).await;
+    cancels_promptly(&Apply, make, input, Duration::from_millis(30), Duration::from_secs(5)).await;
+}
