@@ -7,16 +7,23 @@
 //! # What is left out
 //! - HTTP/2 and WebSockets; answers in protocol buffers; bodies in them beyond what `kubectl create` sends for the
 //!   usual kinds (anything else is refused, not misread); `exec`, `attach`, `port-forward` and `proxy`; `eviction`, `binding`,
-//!   `ephemeralcontainers`, `resize` and `finalize`; service account tokens; the old `/watch/` paths.
+//!   `ephemeralcontainers`, `resize` and `finalize`; tokens on request; the old `/watch/` paths.
 //! - Schemas: unknown fields are kept, not refused (`fieldValidation` is taken and does nothing), `kubectl explain`
 //!   has nothing to show, and quantities are not compared by value. Validation covers names, labels, selectors,
 //!   replicas, containers and the usual fields that may not change.
-//! - Custom resources, admission webhooks and policies, API aggregation, encryption at rest.
+//! - Custom resources are kept as they come: nothing is checked, pruned or filled in by their schemas, versions differ in
+//!   name alone (conversion webhooks are not called), lists in them are one value for server-side apply whatever
+//!   `x-kubernetes-list-type` says, there is no `scale` of them, and `kubectl get` prints name and age. Two definitions
+//!   may claim one kind.
+//! - Webhook configurations and admission policies are stored; none is ever called or asked.
+//! - API aggregation, encryption at rest, `componentstatuses`, `bindings`.
+//! - `ReplicationControllers`, volume attachments and CSI objects are stored and do nothing. Token secrets of service
+//!   accounts are filled, and their tokens let nobody in.
 //! - Access rules: RBAC objects are stored and not enforced. There are two users: one who may do everything, and
 //!   one (`kubeconfig-viewer`) who may look at everything but secrets.
 //! - Quotas, limit ranges, priorities, pod disruption budgets and network policies are stored and do nothing.
-//! - Autoscalers are stored and never scale. CronJobs are stored and never run. A Job ends as soon as its pods have
-//!   started. `ttlSecondsAfterFinished` and `activeDeadlineSeconds` are not kept.
+//! - Autoscalers are stored and never scale. A Job ends as soon as its pods have started. A CronJob whose schedule
+//!   cannot be read never runs. `ttlSecondsAfterFinished` and `activeDeadlineSeconds` are not kept.
 //! - A page of a list (`limit`, `continue`) shows the present, not the revision at which the first page was read.
 //!   Only the last 10,000 changes can be watched from; a watch from before them is answered with 410.
 //! - ReplicaSets and pods without an owner are not adopted. A deployment that is scaled in the middle of a rollout
@@ -32,6 +39,7 @@ mod bootstrap;
 mod controllers;
 mod convert;
 mod defaults;
+mod definitions;
 mod discovery;
 mod handlers;
 mod kinds;
@@ -89,7 +97,7 @@ impl Default for Settings {
 /// Dropping it ends it, too, without waiting for what is under way.
 #[derive(Debug)]
 pub struct KubernetesServer {
-    url: String,
+    address: SocketAddr,
     kubeconfig: PathBuf,
     viewer: PathBuf,
     audit: PathBuf,
@@ -140,7 +148,7 @@ impl KubernetesServer {
             tokio::spawn(server::serve(api, listener, tls)),
         ];
         Ok(Self {
-            url: format!("https://{address}"),
+            address,
             kubeconfig,
             viewer,
             audit: audit_path,
@@ -160,8 +168,8 @@ impl KubernetesServer {
     }
 
     /// `https://127.0.0.1:PORT`.
-    pub fn url(&self) -> &str {
-        &self.url
+    pub fn url(&self) -> String {
+        format!("https://{}", self.address)
     }
 
     /// The audit trail: one [`AuditRecord`] a line, see [`read_audit`].
@@ -171,6 +179,11 @@ impl KubernetesServer {
 
     /// Ends the server: watches end, requests under way are answered, controllers finish their look.
     pub async fn stop(mut self) {
+        self.end().await;
+    }
+
+    /// Ends it as [`stop`](Self::stop) does, for whoever starts another one in its place.
+    pub(crate) async fn end(&mut self) {
         self.stop.cancel();
         for task in self.tasks.drain(..) {
             drop(task.await);

@@ -2,7 +2,9 @@
 //!
 //! One task looks at everything again after every change (level-triggered), so that a restart needs no memory.
 
+mod cron_jobs;
 mod daemon_set;
+mod definitions;
 mod deployment;
 mod endpoints;
 mod events;
@@ -13,6 +15,7 @@ mod pods;
 mod replica_set;
 mod revisions;
 mod stateful_set;
+mod tokens;
 mod volumes;
 mod workload;
 
@@ -26,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::handlers::change::{self, Note, Part};
 use super::handlers::delete::{self, Options};
-use super::kinds;
+use super::kinds::{self, Kind};
 use super::patch::managed::Writer;
 use super::store::{Key, Store};
 use super::{Settings, object};
@@ -80,10 +83,13 @@ pub(super) async fn run(cluster: Arc<Cluster>, stop: CancellationToken) {
 /// Looks at everything once, and says when time alone asks for another look.
 fn pass(cluster: &Cluster, pods: &mut pods::Pods) -> Instant {
     namespaces::pass(cluster);
+    definitions::pass(cluster);
+    tokens::pass(cluster);
     deployment::pass(cluster);
     replica_set::pass(cluster);
     stateful_set::pass(cluster);
     daemon_set::pass(cluster);
+    cron_jobs::pass(cluster);
     jobs::pass(cluster);
     volumes::pass(cluster);
     let next = pods.pass(cluster);
@@ -162,7 +168,13 @@ impl Cluster {
         );
     }
 
+    /// The kind that is stored under a name, where it is still served.
+    fn kind(&self, resource: &str) -> Option<&'static Kind> {
+        kinds::built_in(resource).or_else(|| super::definitions::stored(&self.store, resource))
+    }
+
     fn write(&self, resource: &str, known: &Value, part: Part, writer: Writer<'_>, edit: impl FnOnce(&mut Value)) {
+        let Some(kind) = self.kind(resource) else { return };
         let outcome = self.store.write(|transaction| {
             let Some(now) = transaction.get(&Key::of(resource, known)) else {
                 return Ok(());
@@ -175,15 +187,7 @@ impl Cluster {
             if new == *now {
                 return Ok(());
             }
-            change::replace(
-                transaction,
-                kinds::stored(resource),
-                &now,
-                new,
-                part,
-                Note::Update(writer),
-            )
-            .map(drop)
+            change::replace(transaction, kind, &now, new, part, Note::Update(writer)).map(drop)
         });
         self.give_way();
         if let Err(error) = outcome {
@@ -193,11 +197,12 @@ impl Cluster {
 
     /// Deletes an object, where it is still the same one and not on its way already.
     fn delete(&self, resource: &str, known: &Value, options: &Options) {
+        let Some(kind) = self.kind(resource) else { return };
         let outcome = self
             .store
             .write(|transaction| match transaction.get(&Key::of(resource, known)) {
                 Some(now) if object::uid(&now) == object::uid(known) => {
-                    delete::delete(transaction, kinds::stored(resource), &now, options).map(drop)
+                    delete::delete(transaction, kind, &now, options).map(drop)
                 }
                 _ => Ok(()),
             });

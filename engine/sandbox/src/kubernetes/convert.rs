@@ -12,6 +12,11 @@ pub(super) fn shown(kind: &Kind, stored: &Arc<Value>) -> Arc<Value> {
     match (kind.group, kind.version, kind.stored_as) {
         ("autoscaling", "v1", _) => Arc::new(autoscaler_v1(stored)),
         ("events.k8s.io", ..) => Arc::new(event_v1(stored)),
+        _ if kind.custom && object::text(stored, "/apiVersion") != kind.api_version() => {
+            let mut shown = (**stored).clone();
+            shown["apiVersion"] = json!(kind.api_version());
+            Arc::new(shown)
+        }
         _ => Arc::clone(stored),
     }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::definitions;
 use super::kinds::Kind;
 use super::object::{self, set_default};
 
@@ -39,6 +40,8 @@ pub(super) fn fill(kind: &Kind, object: &mut Value) {
             set_default(object, &["reclaimPolicy"], json!("Delete"));
             set_default(object, &["volumeBindingMode"], json!("Immediate"));
         }
+        "mutatingwebhookconfigurations" | "validatingwebhookconfigurations" => webhooks(object),
+        definitions::RESOURCE => definitions::fill(object),
         "networkpolicies" => set_default(object, &["spec", "policyTypes"], json!(["Ingress"])),
         _ => {}
     }
@@ -57,6 +60,40 @@ fn autoscaler(object: &mut Value) {
     let usual = json!([{"type": "Resource", "resource": {"name": "cpu", "target": target}}]);
     set_default(object, &["spec", "metrics"], usual);
     noughts(object, &["desiredReplicas"]);
+}
+
+fn webhooks(object: &mut Value) {
+    let mutating = object["kind"] == "MutatingWebhookConfiguration";
+    for webhook in object
+        .get_mut("webhooks")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        for (field, value) in [
+            ("failurePolicy", json!("Fail")),
+            ("matchPolicy", json!("Equivalent")),
+            ("namespaceSelector", json!({})),
+            ("objectSelector", json!({})),
+            ("timeoutSeconds", json!(10)),
+        ] {
+            set_default(webhook, &[field], value);
+        }
+        if mutating {
+            set_default(webhook, &["reinvocationPolicy"], json!("Never"));
+        }
+        if webhook.pointer("/clientConfig/service").is_some() {
+            set_default(webhook, &["clientConfig", "service", "port"], json!(443));
+        }
+        for rule in webhook
+            .get_mut("rules")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
+            set_default(rule, &["scope"], json!("*"));
+        }
+    }
 }
 
 fn deployment(object: &mut Value) {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::kinds::{self, Kind};
+use super::kinds::{Kind, Served};
 use super::openapi;
 use super::reply::Reply;
 use super::request::Call;
@@ -49,34 +49,35 @@ fn version() -> Value {
 }
 
 /// The rest of discovery.
-pub(super) fn reply(call: &Call) -> Option<Result<Reply, ApiError>> {
+pub(super) fn reply(served: &Served, call: &Call) -> Option<Result<Reply, ApiError>> {
     let parts: Vec<_> = call.path.trim_matches('/').split('/').collect();
     let value = match parts.as_slice() {
-        [""] => paths(),
+        [""] => paths(served),
         ["api" | "apis"] if wants_aggregated(call) => {
-            let text = aggregated(parts[0] == "api").to_string();
+            let text = aggregated(served, parts[0] == "api").to_string();
             return Some(Ok(Reply::bytes(200, AGGREGATED, text)));
         }
         ["api"] => json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}),
-        ["apis"] => group_list(),
-        ["apis", group] => kinds::groups()
+        ["apis"] => group_list(served),
+        ["apis", group] => served
+            .groups()
             .into_iter()
             .find(|(name, _)| name == group)
             .map(|(name, versions)| grouped(name, &versions))?,
-        ["api", version] => resources("", version)?,
-        ["apis", group, version] => resources(group, version)?,
-        ["openapi", rest @ ..] => return openapi::reply(call, rest),
+        ["api", version] => resources(served, "", version)?,
+        ["apis", group, version] => resources(served, group, version)?,
+        ["openapi", rest @ ..] => return openapi::reply(served, call, rest),
         _ => return None,
     };
     Some(Ok(Reply::json(200, &value)))
 }
 
 /// A group that is not served has not even an error of its own.
-pub(super) fn no_such_path(call: &Call) -> Result<Reply, ApiError> {
+pub(super) fn no_such_path(served: &Served, call: &Call) -> Result<Reply, ApiError> {
     let parts: Vec<_> = call.path.trim_matches('/').split('/').collect();
     match parts.as_slice() {
-        ["api", version, ..] if resources("", version).is_some() => Err(ApiError::no_such_path()),
-        ["apis", group, version, ..] if resources(group, version).is_some() => Err(ApiError::no_such_path()),
+        ["api", version, ..] if resources(served, "", version).is_some() => Err(ApiError::no_such_path()),
+        ["apis", group, version, ..] if resources(served, group, version).is_some() => Err(ApiError::no_such_path()),
         _ => Ok(Reply::text(404, "404 page not found\n")),
     }
 }
@@ -87,9 +88,9 @@ fn wants_aggregated(call: &Call) -> bool {
         .any(|part| part.contains("as=APIGroupDiscoveryList") && part.contains("v=v2;"))
 }
 
-fn paths() -> Value {
+fn paths(served: &Served) -> Value {
     let mut paths = vec!["/api".to_owned(), "/api/v1".to_owned(), "/apis".to_owned()];
-    for (group, versions) in kinds::groups() {
+    for (group, versions) in served.groups() {
         paths.push(format!("/apis/{group}"));
         paths.extend(versions.iter().map(|version| format!("/apis/{group}/{version}")));
     }
@@ -107,8 +108,9 @@ fn paths() -> Value {
     json!({"paths": paths})
 }
 
-fn group_list() -> Value {
-    let groups: Vec<_> = kinds::groups()
+fn group_list(served: &Served) -> Value {
+    let groups: Vec<_> = served
+        .groups()
         .iter()
         .map(|(name, versions)| {
             let mut group = grouped(name, versions);
@@ -129,9 +131,9 @@ fn grouped(name: &str, versions: &[&str]) -> Value {
     })
 }
 
-fn resources(group: &str, version: &str) -> Option<Value> {
+fn resources(served: &Served, group: &str, version: &str) -> Option<Value> {
     let mut resources = Vec::new();
-    for kind in kinds::of_version(group, version) {
+    for kind in served.of_version(group, version) {
         resources.push(resource(kind));
         resources.extend(
             kind.subresources
@@ -183,14 +185,14 @@ fn subresource_verbs(subresource: &str) -> &'static [&'static str] {
     }
 }
 
-fn aggregated(core: bool) -> Value {
-    let groups = if core { vec![("", vec!["v1"])] } else { kinds::groups() };
+fn aggregated(served: &Served, core: bool) -> Value {
+    let groups = if core { vec![("", vec!["v1"])] } else { served.groups() };
     let items: Vec<_> = groups
         .iter()
         .map(|(group, versions)| {
             let versions: Vec<_> = versions
                 .iter()
-                .map(|version| aggregated_version(group, version))
+                .map(|version| aggregated_version(served, group, version))
                 .collect();
             json!({"metadata": {"name": group, "creationTimestamp": null}, "versions": versions})
         })
@@ -198,8 +200,8 @@ fn aggregated(core: bool) -> Value {
     json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items})
 }
 
-fn aggregated_version(group: &str, version: &str) -> Value {
-    let resources: Vec<_> = kinds::of_version(group, version).map(aggregated_resource).collect();
+fn aggregated_version(served: &Served, group: &str, version: &str) -> Value {
+    let resources: Vec<_> = served.of_version(group, version).map(aggregated_resource).collect();
     json!({"version": version, "resources": resources, "freshness": "Current"})
 }
 
@@ -239,18 +241,19 @@ mod tests {
 
     #[test]
     fn every_kind_is_discovered_both_ways() {
+        let served = Served::built_in();
         let mut classic = 0;
         let mut new = 0;
-        for (group, versions) in kinds::groups().into_iter().chain([("", vec!["v1"])]) {
+        for (group, versions) in served.groups().into_iter().chain([("", vec!["v1"])]) {
             for version in versions {
-                let list = resources(group, version).unwrap();
+                let list = resources(&served, group, version).unwrap();
                 classic += list["resources"]
                     .as_array()
                     .unwrap()
                     .iter()
                     .filter(|one| !one["name"].as_str().unwrap().contains('/'))
                     .count();
-                new += aggregated_version(group, version)["resources"]
+                new += aggregated_version(&served, group, version)["resources"]
                     .as_array()
                     .unwrap()
                     .len();

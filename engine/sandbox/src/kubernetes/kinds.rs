@@ -1,4 +1,7 @@
-//! The table of kinds that are served.
+//! The kinds that are served: a table of those that are built in, and those that definitions bring.
+
+use super::definitions;
+use super::store::Store;
 
 /// One kind of object at one version of its group.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub(super) struct Kind {
     pub(super) in_all: bool,
     /// The name under which it is stored: two versions of one resource share it.
     pub(super) stored_as: &'static str,
+    /// Does a CustomResourceDefinition bring it?
+    pub(super) custom: bool,
 }
 
 impl Kind {
@@ -33,6 +38,7 @@ impl Kind {
             counts_generations: false,
             in_all: false,
             stored_as: plural,
+            custom: false,
         }
     }
 
@@ -87,7 +93,19 @@ impl Kind {
 
     /// Does it hold pods, whose types leave out every empty list?
     pub(super) fn is_of_pods(&self) -> bool {
-        matches!(self.group, "apps" | "batch") && self.plural != "controllerrevisions" || self.plural == "pods"
+        let workload = matches!(self.group, "apps" | "batch") && self.plural != "controllerrevisions";
+        let plain = matches!(self.plural, "pods" | "podtemplates" | "replicationcontrollers");
+        workload || (plain && self.group.is_empty())
+    }
+
+    /// The name under which the merging of lists and maps is known; empty for what a definition brings.
+    pub(super) fn schema(&self) -> &'static str {
+        if self.custom { "" } else { self.kind }
+    }
+
+    /// The kind in whose form objects of this one are stored. What a definition brings is stored as it came.
+    pub(super) fn stored(&'static self) -> &'static Self {
+        if self.custom { self } else { stored(self.stored_as) }
     }
 
     pub(super) fn has(&self, subresource: &str) -> bool {
@@ -103,10 +121,12 @@ fn qualified(name: &str, group: &str) -> String {
     }
 }
 
-const STATUS: &[&str] = &["status"];
+pub(super) const STATUS: &[&str] = &["status"];
 const SCALE: &[&str] = &["scale", "status"];
 const RBAC: &str = "rbac.authorization.k8s.io";
 const NETWORKING: &str = "networking.k8s.io";
+const STORAGE: &str = "storage.k8s.io";
+const ADMISSION: &str = "admissionregistration.k8s.io";
 
 /// The kind of the `scale` subresource, which is no resource of its own.
 pub(super) static SCALE_KIND: Kind = Kind::of("autoscaling", "v1", "scales", "Scale");
@@ -136,6 +156,12 @@ pub(super) static KINDS: &[Kind] = &[
         .short(&["po"])
         .with(&["log", "status"])
         .in_all(),
+    Kind::of("", "v1", "podtemplates", "PodTemplate").generations(),
+    Kind::of("", "v1", "replicationcontrollers", "ReplicationController")
+        .short(&["rc"])
+        .with(SCALE)
+        .generations()
+        .in_all(),
     Kind::of("", "v1", "resourcequotas", "ResourceQuota")
         .short(&["quota"])
         .with(STATUS),
@@ -145,6 +171,49 @@ pub(super) static KINDS: &[Kind] = &[
         .short(&["svc"])
         .with(STATUS)
         .in_all(),
+    Kind::of(
+        ADMISSION,
+        "v1",
+        "mutatingwebhookconfigurations",
+        "MutatingWebhookConfiguration",
+    )
+    .cluster_wide()
+    .generations(),
+    Kind::of(
+        ADMISSION,
+        "v1",
+        "validatingadmissionpolicies",
+        "ValidatingAdmissionPolicy",
+    )
+    .cluster_wide()
+    .with(STATUS)
+    .generations(),
+    Kind::of(
+        ADMISSION,
+        "v1",
+        "validatingadmissionpolicybindings",
+        "ValidatingAdmissionPolicyBinding",
+    )
+    .cluster_wide()
+    .generations(),
+    Kind::of(
+        ADMISSION,
+        "v1",
+        "validatingwebhookconfigurations",
+        "ValidatingWebhookConfiguration",
+    )
+    .cluster_wide()
+    .generations(),
+    Kind::of(
+        "apiextensions.k8s.io",
+        "v1",
+        definitions::RESOURCE,
+        "CustomResourceDefinition",
+    )
+    .short(&["crd", "crds"])
+    .cluster_wide()
+    .with(STATUS)
+    .generations(),
     Kind::of("apps", "v1", "controllerrevisions", "ControllerRevision"),
     Kind::of("apps", "v1", "daemonsets", "DaemonSet")
         .short(&["ds"])
@@ -203,9 +272,15 @@ pub(super) static KINDS: &[Kind] = &[
         .short(&["ing"])
         .with(STATUS)
         .generations(),
+    Kind::of(NETWORKING, "v1", "ipaddresses", "IPAddress")
+        .short(&["ip"])
+        .cluster_wide(),
     Kind::of(NETWORKING, "v1", "networkpolicies", "NetworkPolicy")
         .short(&["netpol"])
         .generations(),
+    Kind::of(NETWORKING, "v1", "servicecidrs", "ServiceCIDR")
+        .cluster_wide()
+        .with(STATUS),
     Kind::of("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
         .short(&["pdb"])
         .with(STATUS)
@@ -218,47 +293,78 @@ pub(super) static KINDS: &[Kind] = &[
         .short(&["pc"])
         .cluster_wide()
         .generations(),
-    Kind::of("storage.k8s.io", "v1", "storageclasses", "StorageClass")
+    Kind::of(STORAGE, "v1", "csidrivers", "CSIDriver").cluster_wide(),
+    Kind::of(STORAGE, "v1", "csinodes", "CSINode").cluster_wide(),
+    Kind::of(STORAGE, "v1", "csistoragecapacities", "CSIStorageCapacity"),
+    Kind::of(STORAGE, "v1", "storageclasses", "StorageClass")
         .short(&["sc"])
         .cluster_wide(),
+    Kind::of(STORAGE, "v1", "volumeattachments", "VolumeAttachment")
+        .cluster_wide()
+        .with(STATUS),
 ];
 
-/// The kind behind a path's group, version and resource.
+/// The built-in kind behind a path's group, version and resource.
 pub(super) fn find(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
     KINDS
         .iter()
         .find(|kind| kind.group == group && kind.version == version && kind.plural == plural)
 }
 
-/// The preferred kind that is stored under a name, which is the form in which it is stored.
+/// The preferred built-in kind that is stored under a name, which is the form in which it is stored.
+pub(super) fn built_in(name: &str) -> Option<&'static Kind> {
+    KINDS.iter().find(|kind| kind.stored_as == name)
+}
+
+/// The built-in kind that is stored under a name.
 ///
 /// # Panics
 /// Where no kind has that name: names come from the table alone.
 pub(super) fn stored(name: &str) -> &'static Kind {
-    KINDS
-        .iter()
-        .find(|kind| kind.stored_as == name)
-        .expect("every stored name is one of the table's")
+    built_in(name).expect("every stored name is one of the table's")
 }
 
-/// The groups with their versions, preferred first, in the table's order; the core group is left out.
-pub(super) fn groups() -> Vec<(&'static str, Vec<&'static str>)> {
-    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
-    for kind in KINDS.iter().filter(|kind| !kind.group.is_empty()) {
-        match groups.iter_mut().find(|(group, _)| *group == kind.group) {
-            Some((_, versions)) if versions.contains(&kind.version) => {}
-            Some((_, versions)) => versions.push(kind.version),
-            None => groups.push((kind.group, vec![kind.version])),
-        }
+/// Every kind that is served now.
+pub(super) struct Served(Vec<&'static Kind>);
+
+impl Served {
+    /// What is built in, and what the store's definitions bring.
+    pub(super) fn of(store: &Store) -> Self {
+        Self(KINDS.iter().chain(definitions::kinds(store)).collect())
     }
-    groups
-}
 
-/// The kinds of one group and version.
-pub(super) fn of_version<'a>(group: &'a str, version: &'a str) -> impl Iterator<Item = &'static Kind> + 'a {
-    KINDS
-        .iter()
-        .filter(move |kind| kind.group == group && kind.version == version)
+    /// All of them.
+    pub(super) fn kinds(&self) -> impl Iterator<Item = &'static Kind> + '_ {
+        self.0.iter().copied()
+    }
+
+    /// The groups with their versions, preferred first, in the table's order; the core group is left out.
+    pub(super) fn groups(&self) -> Vec<(&'static str, Vec<&'static str>)> {
+        let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+        for kind in self.kinds().filter(|kind| !kind.group.is_empty()) {
+            match groups.iter_mut().find(|(group, _)| *group == kind.group) {
+                Some((_, versions)) if versions.contains(&kind.version) => {}
+                Some((_, versions)) => versions.push(kind.version),
+                None => groups.push((kind.group, vec![kind.version])),
+            }
+        }
+        groups
+    }
+
+    /// The kinds of one group and version.
+    pub(super) fn of_version<'a>(
+        &'a self,
+        group: &'a str,
+        version: &'a str,
+    ) -> impl Iterator<Item = &'static Kind> + 'a {
+        self.kinds()
+            .filter(move |kind| kind.group == group && kind.version == version)
+    }
+
+    #[cfg(test)]
+    pub(super) fn built_in() -> Self {
+        Self(KINDS.iter().collect())
+    }
 }
 
 #[cfg(test)]
@@ -277,6 +383,6 @@ mod tests {
     fn stored_form_of_autoscalers_is_the_newer_version() {
         assert_eq!(stored("horizontalpodautoscalers").version, "v2");
         assert_eq!(stored("events").group, "");
-        assert!(groups().contains(&("autoscaling", vec!["v2", "v1"])));
+        assert!(Served::built_in().groups().contains(&("autoscaling", vec!["v2", "v1"])));
     }
 }

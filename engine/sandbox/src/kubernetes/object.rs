@@ -108,10 +108,15 @@ const MAPS: [&str; 9] = [
 /// where `lists` says so, all empty lists.
 pub(super) fn tidy(value: &mut Value, lists: bool) {
     drop_nulls(value);
+    tidy_metadata(value);
+    drop_empty(value, lists);
+}
+
+/// Takes away the empty lists and maps of the metadata.
+pub(super) fn tidy_metadata(value: &mut Value) {
     if let Some(metadata) = value.get_mut("metadata") {
         drop_empty(metadata, true);
     }
-    drop_empty(value, lists);
 }
 
 fn drop_empty(value: &mut Value, lists: bool) {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::discovery::VERSION;
-use super::kinds::{self, KINDS, Kind};
+use super::kinds::{Kind, Served};
 use super::reply::Reply;
 use super::request::Call;
 use super::status::ApiError;
@@ -12,16 +12,16 @@ use super::status::ApiError;
 const PROTOBUF_V2: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 /// Answers below `/openapi`.
-pub(super) fn reply(call: &Call, path: &[&str]) -> Option<Result<Reply, ApiError>> {
+pub(super) fn reply(served: &Served, call: &Call, path: &[&str]) -> Option<Result<Reply, ApiError>> {
     Some(Ok(match path {
         ["v2"] if call.accept.contains("protobuf") => Reply::bytes(200, PROTOBUF_V2, empty_v2()),
         ["v2"] => Reply::json(
             200,
             &json!({"swagger": "2.0", "info": info(), "paths": {}, "definitions": {}}),
         ),
-        ["v3"] => Reply::json(200, &index()),
-        ["v3", "api", version] => Reply::json(200, &document("", version)?),
-        ["v3", "apis", group, version] => Reply::json(200, &document(group, version)?),
+        ["v3"] => Reply::json(200, &index(served)),
+        ["v3", "api", version] => Reply::json(200, &document(served, "", version)?),
+        ["v3", "apis", group, version] => Reply::json(200, &document(served, group, version)?),
         _ => return None,
     }))
 }
@@ -48,9 +48,9 @@ fn path_of(group: &str, version: &str) -> String {
     }
 }
 
-fn index() -> Value {
+fn index(served: &Served) -> Value {
     let mut paths = Map::new();
-    for kind in KINDS {
+    for kind in served.kinds() {
         let path = path_of(kind.group, kind.version);
         let at = json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={VERSION}")});
         paths.insert(path, at);
@@ -58,8 +58,9 @@ fn index() -> Value {
     json!({"paths": paths})
 }
 
-fn document(group: &str, version: &str) -> Option<Value> {
-    let paths: Map<_, _> = kinds::of_version(group, version)
+fn document(served: &Served, group: &str, version: &str) -> Option<Value> {
+    let paths: Map<_, _> = served
+        .of_version(group, version)
         .map(|kind| (item_path(kind), operations(kind)))
         .collect();
     (!paths.is_empty())

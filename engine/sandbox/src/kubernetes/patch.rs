@@ -25,6 +25,10 @@ impl Format {
     const ACCEPTED: &'static str = "application/json-patch+json, application/merge-patch+json, \
         application/strategic-merge-patch+json, application/apply-patch+yaml";
 
+    /// The same, for what a definition brings.
+    const ACCEPTED_OF_CUSTOM: &'static str =
+        "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+
     pub(super) fn of(content_type: &str) -> Result<Self, ApiError> {
         match content_type.split(';').next().unwrap_or_default().trim() {
             "application/json-patch+json" => Ok(Self::Json),
@@ -52,6 +56,11 @@ pub(super) fn patched(format: Format, kind: &Kind, object: &Value, body: &[u8]) 
             })?;
         }
         Format::Merge => json_patch::merge(&mut object, &parse_map(body)?),
+        // Nobody has said which entries of a list of it are the same.
+        Format::Strategic if kind.custom => {
+            let given = "application/strategic-merge-patch+json";
+            return Err(ApiError::unsupported_media_type(given, Format::ACCEPTED_OF_CUSTOM));
+        }
         Format::Strategic => strategic::merge(kind, &mut object, &parse_map(body)?)?,
         Format::Apply => return Err(ApiError::internal("an apply patch is not merged blindly")),
     }

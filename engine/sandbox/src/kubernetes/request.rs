@@ -3,7 +3,7 @@
 use http::{HeaderMap, Method, Uri, header};
 use percent_encoding::percent_decode_str;
 
-use super::kinds::{self, Kind};
+use super::kinds::Kind;
 use super::pki::User;
 use super::selectors::{Fields, Labels};
 use super::status::ApiError;
@@ -176,7 +176,9 @@ pub(super) struct Target {
 
 impl Target {
     /// The resource behind a path such as `/apis/apps/v1/namespaces/default/deployments/web/scale`.
-    pub(super) fn parse(path: &str) -> Option<Self> {
+    ///
+    /// `find` knows the kind behind a group, a version and a resource.
+    pub(super) fn parse(path: &str, find: impl FnOnce(&str, &str, &str) -> Option<&'static Kind>) -> Option<Self> {
         let parts: Vec<_> = path.trim_matches('/').split('/').map(decoded).collect();
         let parts: Vec<_> = parts.iter().map(String::as_str).collect();
         let (group, version, rest) = match parts.as_slice() {
@@ -191,7 +193,7 @@ impl Target {
             _ => (None, rest.to_vec()),
         };
         let (resource, more) = rest.split_first()?;
-        let kind = kinds::find(group, version, resource).filter(|kind| kind.namespaced || namespace.is_none())?;
+        let kind = find(group, version, resource).filter(|kind| kind.namespaced || namespace.is_none())?;
         let (name, subresource) = match more {
             [] => (None, ""),
             [name] => (Some((*name).to_owned()), ""),
@@ -239,7 +241,7 @@ mod tests {
     use super::*;
 
     fn parts(path: &str) -> Option<(String, Option<String>, Option<String>, String)> {
-        Target::parse(path).map(|target| {
+        Target::parse(path, super::super::kinds::find).map(|target| {
             (
                 target.kind.resource(),
                 target.namespace,

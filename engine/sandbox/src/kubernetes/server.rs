@@ -16,12 +16,13 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::audit::Audit;
+use super::kinds::Served;
 use super::pki::{Identity, User};
 use super::reply::{Body, Reply};
 use super::request::{Call, Target};
 use super::status::ApiError;
 use super::store::Store;
-use super::{discovery, handlers};
+use super::{definitions, discovery, handlers};
 
 /// The largest body that is taken, as on the real server.
 const LARGEST_BODY: usize = 3 * 1024 * 1024;
@@ -96,7 +97,9 @@ async fn answer(api: &Arc<Api>, request: Request<Incoming>) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let mut call = Call::new(&parts.method, &parts.uri, &parts.headers);
     call.user = bearer(&parts.headers).and_then(|token| api.identity.user(token));
-    let target = Target::parse(&call.path);
+    let target = Target::parse(&call.path, |group, version, plural| {
+        definitions::find(&api.store, group, version, plural)
+    });
     let reply = match Limited::new(body, LARGEST_BODY).collect().await {
         Ok(body) => {
             let body = body.to_bytes();
@@ -129,9 +132,10 @@ fn respond(api: &Arc<Api>, call: &Call, target: Option<&Target>, body: &Bytes) -
     }
     let user = call.user.ok_or_else(ApiError::unauthorized)?;
     let Some(target) = target else {
+        let served = Served::of(&api.store);
         return handlers::access::review(call, user, body)
-            .or_else(|| discovery::reply(call))
-            .unwrap_or_else(|| discovery::no_such_path(call));
+            .or_else(|| discovery::reply(&served, call))
+            .unwrap_or_else(|| discovery::no_such_path(&served, call));
     };
     permit(user, call, target)?;
     handlers::handle(api, call, target, body)

@@ -90,6 +90,9 @@ fn row(columns: &[Column], object: &Value, include: Include) -> Value {
 }
 
 fn columns(kind: &Kind) -> &'static [Column] {
+    if kind.custom {
+        return cluster::PLAIN;
+    }
     match kind.plural {
         "pods" => pods::PODS,
         "deployments" => workloads::DEPLOYMENTS,
@@ -112,6 +115,7 @@ fn columns(kind: &Kind) -> &'static [Column] {
         "events" if kind.group.is_empty() => cluster::EVENTS,
         "persistentvolumeclaims" => cluster::CLAIMS,
         "storageclasses" => cluster::STORAGE_CLASSES,
+        "customresourcedefinitions" => cluster::DEFINITIONS,
         "roles" | "clusterroles" => cluster::ROLES,
         "rolebindings" | "clusterrolebindings" => cluster::BINDINGS,
         "leases" => cluster::LEASES,

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::definitions;
 use super::kinds::Kind;
 use super::object;
 use super::selectors::Labels;
@@ -24,6 +25,7 @@ pub(super) fn check(kind: &Kind, old: Option<&Value>, object: &Value) -> Result<
         "pods" => check_containers("spec", &object["spec"], &mut causes),
         "services" => check_service(object, &mut causes),
         "horizontalpodautoscalers" => check_autoscaler(object, &mut causes),
+        definitions::RESOURCE => definitions::check(object, &mut causes),
         "configmaps" | "secrets" => check_data(object, &mut causes),
         _ => {}
     }
@@ -184,6 +186,7 @@ fn check_fixed(kind: &Kind, old: &Value, new: &Value, causes: &mut Vec<Cause>) {
         "persistentvolumeclaims" => &["spec.storageClassName", "spec.accessModes", "spec.volumeMode"],
         "storageclasses" => &["provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"],
         "rolebindings" | "clusterrolebindings" => &["roleRef"],
+        definitions::RESOURCE => &["spec.group", "spec.scope", "spec.names.plural", "spec.names.kind"],
         _ => &[],
     };
     for field in fixed {

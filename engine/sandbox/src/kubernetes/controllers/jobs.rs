@@ -16,7 +16,7 @@ pub(super) fn pass(cluster: &Cluster) {
     }
 }
 
-fn is_done(job: &Value) -> bool {
+pub(super) fn is_done(job: &Value) -> bool {
     let holds = |kind: &str| workload::condition(job, kind).is_some_and(|one| one["status"] == "True");
     holds("Complete") || holds("Failed")
 }

@@ -9,7 +9,7 @@ use super::super::object;
 use super::super::patch::managed::{self, Writer};
 use super::super::status::ApiError;
 use super::super::store::{Key, Transaction};
-use super::super::{defaults, validate};
+use super::super::{defaults, definitions, validate};
 
 /// The part of an object that a write is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub(in super::super) fn insert(
         return Err(ApiError::already_exists(kind, &key.name));
     }
     prepare(kind, &mut new);
-    object::tidy(&mut new, kind.is_of_pods());
+    tidy(kind, &mut new);
     defaults::fill(kind, &mut new);
     validate::check(kind, None, &new)?;
     if let Note::Update(writer) = note {
@@ -54,6 +54,15 @@ pub(in super::super) fn insert(
         managed::note_update(kind, writer, None, &mut new);
     }
     Ok(transaction.put(&key, new))
+}
+
+/// Takes away what the type of the object leaves out; of what a definition brings, the metadata has a type.
+fn tidy(kind: &Kind, object: &mut Value) {
+    if kind.custom {
+        object::tidy_metadata(object);
+    } else {
+        object::tidy(object, kind.is_of_pods());
+    }
 }
 
 /// Makes a name from `generateName` where none is given.
@@ -74,8 +83,16 @@ fn name_it(transaction: &Transaction<'_>, kind: &Kind, new: &mut Value) {
     }
 }
 
-/// May anything new be made in its namespace?
+/// May anything new be made in its namespace, and of its definition?
 fn admit(transaction: &Transaction<'_>, kind: &Kind, key: &Key) -> Result<(), ApiError> {
+    let definition = Key::new(definitions::RESOURCE, "", kind.stored_as);
+    if transaction
+        .get(&definition)
+        .is_some_and(|definition| object::is_terminating(&definition))
+    {
+        let why = "create not allowed while custom resource definition is terminating";
+        return Err(ApiError::forbidden(kind, &key.name, why));
+    }
     if !kind.namespaced {
         return Ok(());
     }
@@ -128,7 +145,7 @@ pub(in super::super) fn replace(
         Part::Wanted => keep_system_fields(kind, old, new),
         Part::Status => with_status(old, new),
     };
-    object::tidy(&mut new, kind.is_of_pods());
+    tidy(kind, &mut new);
     if part == Part::Wanted {
         defaults::fill(kind, &mut new);
         count_generation(kind, old, &mut new);
@@ -211,7 +228,9 @@ fn count_generation(kind: &Kind, old: &Value, new: &mut Value) {
     let wanted = |object: &Value| {
         let mut object = object.clone();
         object::remove(&mut object, &["metadata"]);
-        object::remove(&mut object, &["status"]);
+        if !kind.custom || kind.has("status") {
+            object::remove(&mut object, &["status"]);
+        }
         object
     };
     if wanted(old) != wanted(new) {

@@ -8,7 +8,7 @@ use super::super::reply::Reply;
 use super::super::request::{Call, Target};
 use super::super::server::Api;
 use super::super::status::ApiError;
-use super::super::{convert, kinds, object};
+use super::super::{convert, object};
 use super::change::{self, Note};
 use super::{body, read};
 
@@ -25,7 +25,7 @@ pub(super) fn create(api: &Api, call: &Call, target: &Target, body: &Bytes) -> R
 }
 
 fn insert(api: &Api, call: &Call, target: &Target, new: Value) -> Result<std::sync::Arc<Value>, ApiError> {
-    let kind = kinds::stored(target.kind.stored_as);
+    let kind = target.kind.stored();
     let writer = Writer {
         manager: call.manager(),
         subresource: "",

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::super::kinds::{self, Kind};
+use super::super::kinds::Kind;
 use super::super::reply::Reply;
 use super::super::request::{Call, Target};
 use super::super::server::Api;
 use super::super::status::{self, ApiError};
 use super::super::store::{Key, Transaction};
-use super::super::{convert, object};
+use super::super::{convert, definitions, object};
 use super::{body, read};
 
 /// What is to become of the objects that this one owns.
@@ -114,7 +114,7 @@ pub(super) fn one(api: &Api, call: &Call, target: &Target, body: &Bytes) -> Resu
         let old = transaction
             .get(&target.key())
             .ok_or_else(|| ApiError::not_found(target.kind, name))?;
-        delete(transaction, kinds::stored(target.kind.stored_as), &old, &options)
+        delete(transaction, target.kind.stored(), &old, &options)
     })?;
     match outcome {
         // The real server hands these back, and a `Status` for everything else.
@@ -128,7 +128,7 @@ pub(super) fn one(api: &Api, call: &Call, target: &Target, body: &Bytes) -> Resu
 pub(super) fn many(api: &Api, call: &Call, target: &Target, body: &Bytes) -> Result<Reply, ApiError> {
     let options = Options::parse(call, body)?;
     let selection = call.selection(target)?;
-    let kind = kinds::stored(target.kind.stored_as);
+    let kind = target.kind.stored();
     let (revision, objects) = api.store.list(target.kind.stored_as, target.namespace.as_deref());
     let mut done = Vec::new();
     for old in objects
@@ -165,7 +165,7 @@ pub(in super::super) fn delete(
     if kind.stored_as == "namespaces" {
         return delete_namespace(transaction, kind, &key, old);
     }
-    let finalizers = finalizers(old, options.propagation);
+    let finalizers = finalizers(kind, old, options.propagation);
     let grace = grace(kind, old, options);
     if finalizers.is_empty() && grace == 0 {
         transaction.delete(&key);
@@ -201,15 +201,20 @@ fn check_preconditions(kind: &Kind, old: &Value, options: &Options) -> Result<()
     Ok(())
 }
 
-fn finalizers(old: &Value, propagation: Propagation) -> Vec<Value> {
+fn finalizers(kind: &Kind, old: &Value, propagation: Propagation) -> Vec<Value> {
     let mut finalizers = object::items(old, "/metadata/finalizers").to_vec();
-    let added = match propagation {
-        Propagation::Background => return finalizers,
-        Propagation::Foreground => json!("foregroundDeletion"),
-        Propagation::Orphan => json!("orphan"),
+    let first = match propagation {
+        Propagation::Background => None,
+        Propagation::Foreground => Some("foregroundDeletion"),
+        Propagation::Orphan => Some("orphan"),
     };
-    if !finalizers.contains(&added) {
-        finalizers.push(added);
+    // What a definition brought goes before it.
+    let cleanup =
+        (kind.stored_as == definitions::RESOURCE && !object::is_terminating(old)).then_some(definitions::CLEANUP);
+    for added in first.into_iter().chain(cleanup).map(|name| json!(name)) {
+        if !finalizers.contains(&added) {
+            finalizers.push(added);
+        }
     }
     finalizers
 }

@@ -85,7 +85,7 @@ fn write(
         let new = scaled(&old, &change(&of(&old))?)?;
         change::replace(
             transaction,
-            kinds::stored(target.kind.stored_as),
+            target.kind.stored(),
             &old,
             new,
             Part::Wanted,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::super::kinds::Kind;
 use super::super::patch::managed::Writer;
 use super::super::patch::{self, Format};
 use super::super::reply::Reply;
@@ -12,7 +13,7 @@ use super::super::request::{Call, Target};
 use super::super::server::Api;
 use super::super::status::ApiError;
 use super::super::store::Transaction;
-use super::super::{convert, kinds, object};
+use super::super::{convert, object};
 use super::change::{self, Note, Part};
 use super::{body, read};
 
@@ -37,7 +38,7 @@ fn name(target: &Target) -> &str {
 
 pub(super) fn put(api: &Api, call: &Call, target: &Target, body: &Bytes) -> Result<Reply, ApiError> {
     let new = convert::stored(target.kind, body::parse_object(call, target, body)?);
-    let kind = kinds::stored(target.kind.stored_as);
+    let kind = target.kind.stored();
     let made = api.store.write(|transaction| {
         transaction.only_try(call.is_dry_run());
         let old = transaction
@@ -82,7 +83,7 @@ fn patch_with(
     let mut new = patch::patched(format, target.kind, &shown, body)?;
     body::fit(target.kind, target, &mut new)?;
     let new = convert::stored(target.kind, new);
-    let kind = kinds::stored(target.kind.stored_as);
+    let kind = target.kind.stored();
     let note = Note::Update(writer(call, target));
     Ok((200, change::replace(transaction, kind, old, new, part(target), note)?))
 }
@@ -108,7 +109,7 @@ fn apply(
         return Err(ApiError::bad_request("metadata.managedFields must be nil"));
     }
     let wanted = convert::stored(target.kind, wanted);
-    let kind = kinds::stored(target.kind.stored_as);
+    let kind = target.kind.stored();
     let force = call.query.flag("force");
     let new = patch::apply::applied(kind, writer(call, target), old.as_deref(), &wanted, force)?;
     match old {
@@ -123,7 +124,7 @@ fn apply(
 
 fn insert(
     transaction: &mut Transaction<'_>,
-    kind: &'static kinds::Kind,
+    kind: &'static Kind,
     target: &Target,
     new: Value,
 ) -> Result<Arc<Value>, ApiError> {

@@ -38,7 +38,7 @@ pub(in super::super) fn leaves(kind: &Kind, object: &Value) -> BTreeMap<FieldPat
                     fields.retain(|field, _| !SYSTEM.contains(&field.as_str()));
                 }
                 walk_fields(
-                    kind.kind,
+                    kind.schema(),
                     &mut vec!["metadata"],
                     &mut vec!["f:metadata".to_owned()],
                     &metadata,
@@ -46,7 +46,7 @@ pub(in super::super) fn leaves(kind: &Kind, object: &Value) -> BTreeMap<FieldPat
                 );
             }
             _ => walk(
-                kind.kind,
+                kind.schema(),
                 &mut vec![field],
                 &mut vec![format!("f:{field}")],
                 value,
@@ -226,7 +226,7 @@ fn is_entry(element: &str, entry: &Value) -> bool {
 
 /// Merges what is wanted into what is there, by the rules of lists and maps.
 pub(in super::super) fn overlay(kind: &Kind, live: &mut Value, wanted: &Value) {
-    overlay_at(kind.kind, &mut Vec::new(), live, wanted);
+    overlay_at(kind.schema(), &mut Vec::new(), live, wanted);
 }
 
 fn overlay_at<'v>(kind: &str, names: &mut Vec<&'v str>, live: &mut Value, wanted: &'v Value) {

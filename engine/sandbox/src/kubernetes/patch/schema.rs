@@ -13,11 +13,15 @@ pub(super) enum List {
 
 const CONTAINERS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
 
-/// The list at a path of field names (no indexes) in an object of a kind.
+/// The list at a path of field names (no indexes) in an object of a kind; of what a definition brings (no kind), the
+/// metadata alone is known.
 pub(super) fn list(kind: &str, path: &[&str]) -> List {
     let Some((field, parents)) = path.split_last() else {
         return List::Atomic;
     };
+    if kind.is_empty() && path.first() != Some(&"metadata") {
+        return List::Atomic;
+    }
     let parent = parents.last().copied().unwrap_or_default();
     let in_container = CONTAINERS.contains(&parent);
     match *field {
@@ -34,6 +38,9 @@ pub(super) fn list(kind: &str, path: &[&str]) -> List {
         "ports" if kind == "Service" && parent == "spec" => List::Keyed(&["port", "protocol"]),
         "hostAliases" | "podIPs" | "hostIPs" => List::Keyed(&["ip"]),
         "topologySpreadConstraints" => List::Keyed(&["topologyKey", "whenUnsatisfiable"]),
+        "webhooks" if kind.ends_with("WebhookConfiguration") => List::Keyed(&["name"]),
+        "matchConditions" | "variables" => List::Keyed(&["name"]),
+        "drivers" if kind == "CSINode" => List::Keyed(&["name"]),
         "conditions" if parent == "status" => List::Keyed(&["type"]),
         "addresses" if kind == "Node" => List::Keyed(&["type"]),
         "ownerReferences" if parent == "metadata" => List::Keyed(&["uid"]),
@@ -44,10 +51,14 @@ pub(super) fn list(kind: &str, path: &[&str]) -> List {
 
 /// Is the map at this path one value, which has one owner?
 pub(super) fn is_atomic_map(kind: &str, path: &[&str]) -> bool {
+    if kind.is_empty() {
+        return false;
+    }
     match path.last().copied().unwrap_or_default() {
         "nodeSelector" => kind != "PersistentVolume",
-        "selector" | "labelSelector" | "podSelector" | "namespaceSelector" | "scaleTargetRef" | "claimRef"
-        | "involvedObject" | "roleRef" | "configMapKeyRef" | "secretKeyRef" | "fieldRef" | "resourceFieldRef" => true,
+        "selector" | "labelSelector" | "podSelector" | "namespaceSelector" | "objectSelector" | "scaleTargetRef"
+        | "claimRef" | "involvedObject" | "roleRef" | "configMapKeyRef" | "secretKeyRef" | "fieldRef"
+        | "resourceFieldRef" => true,
         _ => false,
     }
 }

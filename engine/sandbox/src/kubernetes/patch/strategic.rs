@@ -17,7 +17,7 @@ const DELETE_VALUES: &str = "$deleteFromPrimitiveList/";
 /// Where an entry of a list lacks the key that tells it apart, or a directive is unknown.
 pub(super) fn merge(kind: &Kind, object: &mut Value, patch: &Value) -> Result<(), ApiError> {
     let Some(patch) = patch.as_object() else { return Ok(()) };
-    merge_map(kind.kind, &mut Vec::new(), object, patch)
+    merge_map(kind.schema(), &mut Vec::new(), object, patch)
 }
 
 fn merge_map<'p>(

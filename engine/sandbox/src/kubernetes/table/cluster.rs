@@ -7,6 +7,13 @@ use super::{Column, age, count, name, or_none, since, text, wide};
 
 pub(super) static PLAIN: &[Column] = &[text("Name", name), text("Age", age)];
 
+pub(super) static DEFINITIONS: &[Column] = &[
+    text("Name", name),
+    text("Created At", |object| {
+        json!(object::text(object, "/metadata/creationTimestamp"))
+    }),
+];
+
 fn entries(object: &Value) -> Value {
     let size = |pointer: &str| map(object, pointer).map_or(0, serde_json::Map::len);
     json!(size("/data") + size("/binaryData"))

@@ -1,6 +1,8 @@
 //! What clients rely on, as functions over a client: for the stand-in, and for a real control plane.
 
+mod definitions;
 mod deleting;
+mod kinds;
 mod objects;
 mod workloads;
 
@@ -45,6 +47,13 @@ on_both![
     workloads::a_rollout_and_the_way_back,
     workloads::scaling_by_the_subresource,
     workloads::an_autoscaler_in_both_versions,
+    workloads::a_suspended_cron_job_starts_nothing,
+    definitions::a_definition_brings_its_kind,
+    definitions::a_definition_goes_with_what_it_brought,
+    definitions::versions_show_the_same_object,
+    kinds::every_kind_is_applied_read_and_deleted,
+    kinds::webhooks_are_told_apart_by_name,
+    kinds::tokens_come_and_go_with_their_account,
     deleting::in_three_ways,
     deleting::a_finalizer_is_waited_for,
     deleting::a_namespace_goes_with_what_is_in_it,

@@ -36,7 +36,7 @@ fn watcher(store: &Arc<Store>, query: &str, stop: &CancellationToken) -> Result<
         .parse()
         .unwrap();
     let call = Call::new(&http::Method::GET, &uri, &http::HeaderMap::new());
-    let target = Target::parse("/api/v1/namespaces/a/configmaps").unwrap();
+    let target = Target::parse("/api/v1/namespaces/a/configmaps", kinds::find).unwrap();
     let asked = call.query.number("resourceVersion").unwrap().unwrap_or_default();
     let mut watcher = Watcher {
         store: Arc::clone(store),

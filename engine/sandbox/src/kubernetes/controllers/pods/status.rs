@@ -123,18 +123,44 @@ fn container(container: &Value, fate: Fate) -> Value {
         Fate::Succeed => (json!({"terminated": ended(0, "Completed")}), json!({})),
         Fate::Fail => (json!({"terminated": ended(1, "Error")}), json!({})),
     };
-    let pulled = if fate == Fate::NoImage {
+    let image_id = if fate == Fate::NoImage {
         String::new()
     } else {
-        format!("sha256:{}", digest(image))
+        pulled(image)
     };
     json!({
         "name": container["name"], "state": state, "lastState": last, "ready": fate == Fate::Serve,
-        "restartCount": i32::from(fate == Fate::Crash), "image": image, "imageID": pulled, "started": fate == Fate::Serve,
+        "restartCount": i32::from(fate == Fate::Crash), "image": image, "imageID": image_id, "started": fate == Fate::Serve,
     })
 }
 
-fn digest(image: &str) -> String {
+/// What was pulled for an image, by its digest: the one that the image names, or one that stays the same for it.
+fn pulled(image: &str) -> String {
     use sha2::{Digest, Sha256};
-    hex::encode(Sha256::digest(image))
+    if image.contains("@sha256:") {
+        return image.to_owned();
+    }
+    // A colon before the last slash is that of the registry's port.
+    let repository = match image.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => image,
+    };
+    format!("{repository}@sha256:{}", hex::encode(Sha256::digest(image)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pulled;
+
+    #[test]
+    fn what_is_pulled_has_a_digest() {
+        let named = "host:5000/web@sha256:00";
+        assert_eq!(pulled(named), named);
+        for (image, repository) in [("web", "web"), ("web:1", "web"), ("host:5000/web", "host:5000/web")] {
+            let found = pulled(image);
+            assert_eq!(found.split_once("@sha256:").unwrap().0, repository);
+            assert_eq!(found, pulled(image));
+        }
+        assert_ne!(pulled("web:1"), pulled("web:2"));
+    }
 }

@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
 use k8s_openapi::api::autoscaling::{v1, v2};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
@@ -128,4 +129,40 @@ pub(super) async fn an_autoscaler_in_both_versions(client: kube::Client, namespa
     .unwrap();
     let spec = new.get("web").await.unwrap().spec;
     assert_eq!((spec.min_replicas, spec.metrics.unwrap().len()), (Some(1), 1));
+}
+
+pub(super) async fn a_suspended_cron_job_starts_nothing(client: kube::Client, namespace: &str) {
+    let crons: Api<CronJob> = Api::namespaced(client.clone(), namespace);
+    let jobs: Api<Job> = Api::namespaced(client, namespace);
+    for (name, suspend) in [("asleep", true), ("awake", false)] {
+        let task = json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": "task:1"}]}});
+        let cron = json!({"metadata": {"name": name}, "spec": {
+            "schedule": "@every 2s", "suspend": suspend, "jobTemplate": {"metadata": {"labels": {"of": name}}, "spec": {"template": task}}}});
+        let cron = serde_json::from_value(cron).unwrap();
+        crons.create(&PostParams::default(), &cron).await.unwrap();
+    }
+    let started = async |name: &str| {
+        jobs.list(&ListParams::default().labels(&format!("of={name}")))
+            .await
+            .unwrap()
+            .items
+    };
+    until("the one that is awake starts a job", async || {
+        !started("awake").await.is_empty()
+    })
+    .await;
+    assert!(started("asleep").await.is_empty());
+    let job = started("awake").await.remove(0);
+    assert_eq!(job.metadata.owner_references.unwrap()[0].name, "awake");
+    let resume = Patch::Merge(json!({"spec": {"suspend": false}}));
+    crons.patch("asleep", &PatchParams::default(), &resume).await.unwrap();
+    until("the other one starts a job, too", async || {
+        !started("asleep").await.is_empty()
+    })
+    .await;
+    until("it says when", async || {
+        let status = crons.get("asleep").await.unwrap().status.unwrap_or_default();
+        status.last_schedule_time.is_some()
+    })
+    .await;
 }
