@@ -12,6 +12,12 @@ use jm_step::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+/// Of a body whose hash is compared, so much is read.
+const WHOLE: usize = 64 * 1024 * 1024;
+/// Where caches say whether they had it, the nearest first.
+const CACHE_HEADERS: [&str; 3] = ["x-cache", "x-cache-status", "cf-cache-status"];
 
 /// Asks an address until it answers as expected.
 pub(crate) struct Check;
@@ -33,6 +39,10 @@ pub(crate) struct Input {
     /// What the reply's JSON has to hold, by JSON pointer, such as `/status: ok`.
     #[serde(default)]
     json: BTreeMap<String, Value>,
+    /// The SHA-256 of the whole body in hex, such as that of a file that was just uploaded; empty for any.
+    #[serde(default)]
+    #[schemars(pattern(r"^([0-9a-fA-F]{64})?$"))]
+    body_sha256: String,
     /// Headers that the reply has to have, with their values.
     #[serde(default)]
     expect_headers: BTreeMap<String, String>,
@@ -42,6 +52,10 @@ pub(crate) struct Input {
     /// How long it may take until the answer is good; it is asked again and again. Once, where not given.
     #[serde(default, rename = "for")]
     wait: Option<Period>,
+    /// How many good answers in a row it takes: behind one name there are often several servers, or edges.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1))]
+    times: u32,
     /// How long to wait between two tries.
     #[serde(default = "two_seconds")]
     interval: Period,
@@ -76,6 +90,11 @@ pub(crate) struct Output {
     elapsed_ms: u64,
     /// How many tries it took.
     attempts: u32,
+    /// The SHA-256 of the good answer's body, as far as it was read, in lower-case hex.
+    body_sha256: String,
+    /// What the caches on the way say of it (`x-cache` and the like), such as `Hit from cloudfront`; empty where none
+    /// says anything.
+    cache: String,
 }
 
 impl StepType for Check {
@@ -131,15 +150,24 @@ impl StepType for Check {
         let http = Http::new(cx.environment())?;
         let request = request(&input)?;
         let started = Instant::now();
+        let mut good = 0;
         for attempts in 1.. {
             let tried = tokio::select! {
                 () = cx.cancelled() => return Err(stopped(&input)),
                 tried = attempt(&http, &request, &input) => tried,
             };
             let error = match tried {
-                Ok(reply) => return Ok(output(&reply, attempts)),
+                Ok(reply) => {
+                    good += 1;
+                    if good >= input.times {
+                        return Ok(output(&reply, attempts));
+                    }
+                    pause(cx, &input).await?;
+                    continue;
+                }
                 Err(error) => error,
             };
+            good = 0;
             cx.log(format!("try {attempts}: {error}")).await;
             match input.wait {
                 None => return Err(error),
@@ -199,6 +227,10 @@ fn any_success() -> Vec<Statuses> {
     vec![Statuses::Range("200-299".to_owned())]
 }
 
+fn one() -> u32 {
+    1
+}
+
 fn two_seconds() -> Period {
     Period(Duration::from_secs(2))
 }
@@ -214,7 +246,11 @@ fn request(input: &Input) -> Result<Request, StepError> {
         .map_err(|error| StepError::invalid_input(format!("the address makes no sense: {error}")))?;
     let mut request = Request::new(input.method.as_str(), url)?
         .timeout(input.request_timeout.0)
-        .most_reply(1024 * 1024)
+        .most_reply(if input.body_sha256.is_empty() {
+            1024 * 1024
+        } else {
+            WHOLE
+        })
         .follow();
     for (name, value) in &input.headers {
         request = request.header(name, value.clone());
@@ -251,7 +287,39 @@ fn fault(reply: &Reply, input: &Input) -> Option<String> {
     {
         return Some("answered without the text that is expected".to_owned());
     }
-    json_fault(reply, input)
+    hash_fault(reply, input).or_else(|| json_fault(reply, input))
+}
+
+/// An edge that still serves what was there before says so by its body.
+fn hash_fault(reply: &Reply, input: &Input) -> Option<String> {
+    if input.body_sha256.is_empty() {
+        return None;
+    }
+    if reply.cut {
+        return Some(format!(
+            "answered with more than {WHOLE} bytes, whose hash is not known"
+        ));
+    }
+    let found = sha256(reply);
+    if found.eq_ignore_ascii_case(&input.body_sha256) {
+        return None;
+    }
+    let cache = match cache(reply) {
+        "" => String::new(),
+        cache => format!(" (`{cache}`)"),
+    };
+    Some(format!("answered with another content{cache}: its SHA-256 is {found}"))
+}
+
+fn sha256(reply: &Reply) -> String {
+    hex::encode(Sha256::digest(&reply.body))
+}
+
+fn cache(reply: &Reply) -> &str {
+    CACHE_HEADERS
+        .iter()
+        .find_map(|name| reply.header(name))
+        .unwrap_or_default()
 }
 
 fn json_fault(reply: &Reply, input: &Input) -> Option<String> {
@@ -317,6 +385,8 @@ fn output(reply: &Reply, attempts: u32) -> Output {
         status: reply.status,
         elapsed_ms: u64::try_from(reply.elapsed.as_millis()).unwrap_or(u64::MAX),
         attempts,
+        body_sha256: sha256(reply),
+        cache: cache(reply).to_owned(),
     }
 }
 

@@ -86,6 +86,33 @@ async fn it_waits_until_the_service_is_well() {
     assert_eq!(output["attempts"], 3);
 }
 
+const OLD: &str =
+    "HTTP/1.1 200 OK\r\nx-cache: Hit from cloudfront\r\nconnection: close\r\ncontent-length: 3\r\n\r\nold";
+const NEW: &str =
+    "HTTP/1.1 200 OK\r\nx-cache: Miss from cloudfront\r\nconnection: close\r\ncontent-length: 3\r\n\r\nnew";
+
+#[tokio::test]
+async fn an_edge_that_is_stale_is_asked_again_and_then_given_up() {
+    let wanted = hex::encode(Sha256::digest("new"));
+    // Two edges behind one name: one of them is slower.
+    let url = server(vec![OLD, NEW, OLD, NEW]).await;
+    let input = json!({ "url": url, "body_sha256": wanted, "times": 2, "for": "20s", "interval": "10ms" });
+    let output = run(input).await.expect("fresh in the end");
+    assert_eq!(
+        (&output["attempts"], &output["cache"]),
+        (&json!(5), &json!("Miss from cloudfront"))
+    );
+    assert_eq!(output["body_sha256"], wanted);
+    let url = server(vec![OLD]).await;
+    let input = json!({ "url": url, "body_sha256": wanted, "for": "200ms", "interval": "50ms" });
+    let error = run(input).await.expect_err("never fresh");
+    assert_eq!(error.kind(), StepErrorKind::Failed);
+    assert!(
+        error.message().contains("another content (`Hit from cloudfront`)"),
+        "{error}"
+    );
+}
+
 #[tokio::test]
 async fn waiting_ends_and_says_what_it_saw_last() {
     let url = server(vec![DOWN]).await;
