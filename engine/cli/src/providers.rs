@@ -8,6 +8,7 @@ pub(crate) fn registry() -> Registry {
         .with(jm_provider_backup::provider())
         .with(jm_provider_check::provider())
         .with(jm_provider_command::provider())
+        .with(jm_provider_git::provider())
         .with(jm_provider_http::provider())
         .with(jm_provider_kubernetes::provider())
         .with(jm_provider_manual::provider())

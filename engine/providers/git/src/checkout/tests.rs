@@ -1,0 +1,154 @@
+//! On repositories that git itself made.
+
+use jm_step::{AnyStepType, Grade, StepErrorKind};
+use serde_json::Value;
+
+use super::*;
+use crate::world::World;
+
+fn input(world: &World, commit: &str) -> Value {
+    json!({ "repository": world.clone_dir(), "commit": commit, "into": world.path("tree") })
+}
+
+#[tokio::test]
+async fn a_commit_gets_a_tree_of_its_own_and_the_operators_stays_as_it_is() {
+    let world = World::new().await;
+    // Half-done work: a change, a staged one, a detached head.
+    world.git(&["checkout", "--quiet", "--detach"]).await;
+    std::fs::write(world.clone_dir().join("file"), "half done").expect("a file");
+    std::fs::write(world.clone_dir().join("new"), "staged").expect("a file");
+    world.git(&["add", "new"]).await;
+    let before = world.sight().await;
+    let first = world.hash("v1^{commit}").await;
+    let seat = world.seat();
+    let preview = seat.preview(&Checkout, &input(&world, "v1")).await.expect("a preview");
+    assert_eq!(preview.grade, Grade::Computed);
+    assert!(!world.path("tree").exists(), "a preview makes nothing");
+    let (outcome, told) = seat.run(&Checkout, &input(&world, "v1")).await;
+    assert_eq!(told.changes, preview.changes);
+    let output = outcome.expect("it succeeds");
+    assert_eq!(preview.predicted.as_ref(), Some(&output));
+    assert_eq!((&output["commit"], &output["tag"]), (&json!(first), &json!("v1")));
+    assert_eq!(
+        std::fs::read_to_string(world.path("tree/file")).expect("a file"),
+        "first"
+    );
+    assert_eq!(world.hash(&format!("refs/heads/recovery/{first}")).await, first);
+    assert_eq!(world.sight().await, before, "the operator's tree is as it was");
+    // Again, as after a crash: the same tree, the same branch.
+    let verdict = seat.probe(&Checkout, &input(&world, "v1")).await;
+    assert_eq!(verdict, Probe::Succeeded(output.clone()));
+    assert_eq!(seat.output(&Checkout, &input(&world, "v1")).await, output);
+}
+
+#[tokio::test]
+async fn a_remote_is_cloned() {
+    let world = World::new().await;
+    let commit = world.hash("HEAD").await;
+    let address = format!("file://{}", world.remote().display());
+    let input = json!({ "repository": address, "commit": commit });
+    let seat = world.seat();
+    seat.preview(&Checkout, &input).await.expect("a preview");
+    let output = seat.output(&Checkout, &input).await;
+    let dir = PathBuf::from(output["dir"].as_str().expect("a folder"));
+    assert!(dir.starts_with(world.path("")), "in the temporary folder");
+    assert_eq!(std::fs::read_to_string(dir.join("file")).expect("a file"), "second");
+    assert_eq!(world.git_in(&dir, &["rev-parse", "HEAD"]).await, commit);
+    let nowhere = json!({ "repository": format!("{address}-not"), "commit": commit });
+    let error = world.seat().error(&Checkout, &nowhere).await;
+    assert_eq!(error.kind(), StepErrorKind::NotFound, "{error}");
+}
+
+#[tokio::test]
+async fn a_short_hash_is_taken_where_one_commit_begins_with_it() {
+    let world = World::new().await;
+    let commit = world.hash("HEAD").await;
+    let output = world.seat().output(&Checkout, &input(&world, &commit[..12])).await;
+    assert_eq!(output["commit"], commit);
+    let alike = world.alike().await;
+    let error = world.seat().error(&Checkout, &input(&world, &alike)).await;
+    assert_eq!(error.kind(), StepErrorKind::InvalidInput);
+    assert!(error.message().contains("is ambiguous: 2 commits"), "{error}");
+    let evidence = error.summary().evidence.expect("candidates");
+    assert_eq!(evidence["candidates"].as_array().expect("a list").len(), 2);
+}
+
+#[tokio::test]
+async fn branches_and_what_is_not_there_are_refused_with_what_to_write() {
+    let world = World::new().await;
+    let commit = world.hash("main").await;
+    let error = world.seat().error(&Checkout, &input(&world, "main")).await;
+    assert!(
+        error.message().contains("is a branch") && error.hint_text().is_some_and(|hint| hint.contains(&commit)),
+        "{error}"
+    );
+    let zeros = "0".repeat(40);
+    for (name, said) in [("v9", "no tag `v9`"), (zeros.as_str(), "no commit `0000")] {
+        let error = world.seat().error(&Checkout, &input(&world, name)).await;
+        assert_eq!(error.kind(), StepErrorKind::NotFound);
+        assert!(error.message().contains(said), "{error}");
+    }
+    let issues = AnyStepType::check(&Checkout, &json!({ "repository": "-x", "commit": "HEAD~1" })).expect_err("odd");
+    assert_eq!(issues.len(), 2);
+}
+
+#[tokio::test]
+async fn a_recovery_branch_is_reused_unless_somebody_works_on_it() {
+    let world = World::new().await;
+    let first = world.hash("v1^{commit}").await;
+    let branch = format!("recovery/{first}");
+    world.git(&["branch", &branch, &first]).await;
+    world.seat().output(&Checkout, &input(&world, &first)).await;
+    let other = world.hash("HEAD").await;
+    world
+        .git(&["update-ref", &format!("refs/heads/{branch}"), &other])
+        .await;
+    let elsewhere = json!({ "repository": world.clone_dir(), "commit": first, "into": world.path("other") });
+    let error = world.seat().error(&Checkout, &elsewhere).await;
+    assert_eq!(error.kind(), StepErrorKind::Conflict);
+    assert!(error.message().contains(&other), "{error}");
+    assert!(!world.path("other").exists(), "nothing was begun");
+}
+
+#[tokio::test]
+async fn what_a_crash_left_is_made_anew_and_what_is_somebody_elses_stays() {
+    let world = World::new().await;
+    std::fs::create_dir(world.path("tree")).expect("a folder");
+    std::fs::write(world.path("tree/theirs"), "theirs").expect("a file");
+    let error = world.seat().error(&Checkout, &input(&world, "v1")).await;
+    assert_eq!(error.kind(), StepErrorKind::Conflict);
+    assert!(world.path("tree/theirs").exists());
+    std::fs::remove_dir_all(world.path("tree")).expect("removed");
+    // Cut off after it saved that it begins, with a tree that is half there.
+    world
+        .git(&[
+            "worktree",
+            "add",
+            "--quiet",
+            "--detach",
+            &world.path("tree").display().to_string(),
+            "v1",
+        ])
+        .await;
+    std::fs::write(world.path("tree/file"), "fir").expect("a file");
+    let again = world.seat().checkpoint(json!({ "dir": world.path("tree") }));
+    let verdict = again.probe(&Checkout, &input(&world, "v1")).await;
+    assert!(matches!(verdict, Probe::Partial { .. }), "{verdict:?}");
+    again.output(&Checkout, &input(&world, "v1")).await;
+    assert_eq!(
+        std::fs::read_to_string(world.path("tree/file")).expect("a file"),
+        "first"
+    );
+}
+
+#[tokio::test]
+async fn hooks_of_the_repository_do_not_run() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new().await;
+    let hook = world.clone_dir().join(".git/hooks/post-checkout");
+    std::fs::create_dir_all(hook.parent().expect("a folder")).expect("a folder");
+    std::fs::write(&hook, format!("#!/bin/sh\ntouch '{}'\n", world.path("ran").display())).expect("a file");
+    std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).expect("executable");
+    world.seat().output(&Checkout, &input(&world, "v1")).await;
+    assert!(!world.path("ran").exists());
+}
