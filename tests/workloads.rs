@@ -13,7 +13,7 @@ const TARGETS: [&str; 2] = ["--targets", "plans/targets.yaml"];
 
 impl World {
     /// One step, as JSON: its exit code and what it gave out.
-    fn step(&self, step: &str, with: &[&str]) -> Result<(Option<i32>, Value)> {
+    fn outcome_of(&self, step: &str, with: &[&str]) -> Result<(Option<i32>, Value)> {
         let mut command = self.jm();
         command
             .args(["step", "run", step, "--yes", "--format", "json"])
@@ -27,7 +27,7 @@ impl World {
     }
 
     fn image(&self) -> Result<String> {
-        let (_, history) = self.step("kubernetes.rollout_history", &[&format!("workload={BACKEND}")])?;
+        let (_, history) = self.outcome_of("kubernetes.rollout_history", &[&format!("workload={BACKEND}")])?;
         let all = history["revisions"].as_array().context("revisions")?;
         let current = all.iter().find(|one| one["current"] == true).context("a current one")?;
         Ok(current["images"][0].as_str().context("an image")?.to_owned())
@@ -42,7 +42,7 @@ impl World {
             "allow_tag=true",
             "wait=false",
         ];
-        let (code, output) = self.step("kubernetes.set_image", &with)?;
+        let (code, output) = self.outcome_of("kubernetes.set_image", &with)?;
         ensure!(code == Some(0), "{output}");
         Ok(())
     }
@@ -171,7 +171,7 @@ fn steps_show_people_what_kubectl_would() -> Result<()> {
             ensure!(text.contains(part), "{step}: no {part} in\n{text}");
         }
     }
-    let (_, pods) = world.step("kubernetes.pods", &[])?;
+    let (_, pods) = world.outcome_of("kubernetes.pods", &[])?;
     let pods = pods["pods"].as_array().context("pods")?;
     ensure!(i32::try_from(pods.len())? == REPLICAS, "{pods:?}");
     Ok(())

@@ -158,7 +158,11 @@ impl Restoring<'_> {
     /// Gives the copy what the lost database had besides its data; tells the comment that it had. Where the database is
     /// still there, the copy gets that when it takes its place.
     async fn bring_back(&self, name: &str) -> Result<Option<String>, StepError> {
-        let kept = self.entry.manifest().and_then(Manifest::database).and_then(|database| database.belongings.as_ref());
+        let kept = self
+            .entry
+            .manifest()
+            .and_then(Manifest::database)
+            .and_then(|database| database.belongings.as_ref());
         let is_there = self
             .postgres
             .reader()

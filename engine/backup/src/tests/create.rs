@@ -37,7 +37,7 @@ async fn a_backup_is_whole_proven_private_and_described() {
         manifest.inventory().expect("of a database").tables["public.users"].rows,
         3000
     );
-    assert_eq!(manifest.roles, ["jm"]);
+    assert_eq!(manifest.database().expect("of a database").roles, ["jm"]);
     assert!(manifest.bytes.compressed < manifest.bytes.raw && manifest.bytes.encrypted > manifest.bytes.compressed);
     let catalogue = backups.catalogue().await.expect("catalogue");
     assert_eq!(catalogue.entries.len(), 1);

@@ -260,7 +260,7 @@ async fn what_does_not_fit_the_server_is_refused_beforehand() {
             .message()
             .contains("not_to_be_had")
     );
-    let cron = look(entry(&|m| m.roles.push("nobody_here".to_owned())))
+    let cron = look(entry(&|m| database(m).roles.push("nobody_here".to_owned())))
         .await
         .expect("fits");
     assert_eq!(cron.missing_roles, ["nobody_here"]);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, FutureExt, ready};
 use indicatif::ProgressBar;
-use jm_backup::{Backups, Entry, Observer, Toolbox, Wanted, Which};
+use jm_backup::{Backups, ContentKind, Entry, Observer, Toolbox, Wanted, Which};
 use jm_plan::TargetsDocument;
 use jm_step::{Connection, OpenContext, RunId, Secrets, StepError, TargetName};
 
@@ -103,7 +103,8 @@ impl Opened {
                 let wanted = Wanted {
                     which,
                     from: None,
-                    database: None,
+                    kind: ContentKind::Database,
+                    of: None,
                     prefer: None,
                 };
                 self.backups.select(&wanted, &self.tools).await?.backup.name

@@ -149,7 +149,7 @@ impl Reader {
 
     /// A workload that has pods of its own, as it is now.
     pub async fn workload(&self, workload: &WorkloadRef) -> Result<Workload, StepError> {
-        let object = self.object(workload).await?;
+        let object = self.workload_object(workload).await?;
         Ok(Workload::read(workload, &object))
     }
 

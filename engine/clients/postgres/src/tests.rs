@@ -3,10 +3,10 @@
 mod inventory;
 mod sessions;
 
-use jm_step::{Secret, StepErrorKind};
+use jm_step::{Connection, Secret, StepErrorKind};
 
-use crate::PostgresConfig;
 use crate::test_server::{PASSWORD, PgOptions, PgServer, USER, open_config, open_url};
+use crate::{ChildEnvironment, PostgresConfig};
 
 fn config(url: &str) -> PostgresConfig {
     PostgresConfig {
@@ -161,4 +161,52 @@ async fn a_server_without_tls_is_told_apart() {
         error.hint_text().is_some_and(|hint| hint.contains("sslmode=disable")),
         "{error:?}"
     );
+}
+
+async fn psql(child: &ChildEnvironment, sql: &str) -> String {
+    #[expect(clippy::disallowed_methods, reason = "a test runs psql by hand")]
+    let output = tokio::process::Command::new("psql")
+        .args(["-XAtc", sql])
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .envs(child.variables())
+        .output()
+        .await
+        .expect("psql");
+    let said = [output.stdout, output.stderr].concat();
+    String::from_utf8_lossy(&said).trim().to_owned()
+}
+
+struct Certificates {
+    folder: tempfile::TempDir,
+    server: (String, String),
+}
+
+impl Certificates {
+    /// An authority of our own, and a certificate for `localhost`.
+    fn make() -> Self {
+        let folder = tempfile::tempdir().expect("folder");
+        let authority_key = rcgen::KeyPair::generate().expect("key");
+        let mut authority = rcgen::CertificateParams::new(Vec::new()).expect("authority");
+        authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let certificate = authority.self_signed(&authority_key).expect("signed");
+        std::fs::write(folder.path().join("ca.crt"), certificate.pem()).expect("write");
+        let other_key = rcgen::KeyPair::generate().expect("key");
+        let other = authority.self_signed(&other_key).expect("signed");
+        std::fs::write(folder.path().join("other.crt"), other.pem()).expect("write");
+        let issuer = rcgen::Issuer::new(authority, authority_key);
+        let key = rcgen::KeyPair::generate().expect("key");
+        let mut leaf = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).expect("leaf");
+        // One that is named like its authority would be taken for an authority by OpenSSL.
+        leaf.distinguished_name.push(rcgen::DnType::CommonName, "localhost");
+        let leaf = leaf.signed_by(&key, &issuer).expect("signed");
+        Self {
+            folder,
+            server: (leaf.pem(), key.serialize_pem()),
+        }
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
 }

@@ -33,6 +33,7 @@ pub use logs::Logs;
 mod described;
 pub use described::Describe;
 mod deploy;
+pub use deploy::Counts;
 mod export;
 pub use export::Export;
 mod apply;

@@ -46,7 +46,7 @@ impl Kubernetes {
     pub async fn roll_back(&self, seen: &Workload, revision: &Revision) -> Result<(), StepError> {
         let workload = &seen.workload;
         let doing = format!("cannot bring {workload} back to revision {}", revision.number);
-        let mut object = self.reader.object(workload).await?;
+        let mut object = self.reader.workload_object(workload).await?;
         // The server compares it with what it has then.
         object.metadata.resource_version = Some(seen.version.clone());
         object.data["spec"]["template"] = revision.template.clone();

@@ -90,7 +90,7 @@ impl Reader {
             let object = all.get(name).await.map_err(|e| step_error(&doing, e))?;
             return Ok(describe::cron_job(&object, &running, &events));
         }
-        let object = self.object(workload).await?;
+        let object = self.workload_object(workload).await?;
         let state = Workload::read(workload, &object);
         let pods = self.pod_lines(&state).await?;
         Ok(describe::workload(&state, &object, &pods, &events))

@@ -42,7 +42,7 @@ pub struct Template {
 impl Reader {
     /// The template of a workload.
     pub async fn template(&self, workload: &WorkloadRef) -> Result<Template, StepError> {
-        let object = self.object(workload).await?;
+        let object = self.workload_object(workload).await?;
         let of = |pointer: &str| object.data.pointer(pointer).and_then(Value::as_array).cloned();
         let named = |list: Option<Vec<Value>>, init: bool| {
             let text = |one: &Value, field: &str| one.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -67,7 +67,7 @@ impl Reader {
 
     /// The workload, and the revisions of its template, oldest first.
     pub async fn history(&self, workload: &WorkloadRef) -> Result<(Workload, Vec<Revision>), StepError> {
-        let object = self.object(workload).await?;
+        let object = self.workload_object(workload).await?;
         let state = Workload::read(workload, &object);
         let keeper = match workload.kind {
             Kind::Deployment => ApiResource::erase::<ReplicaSet>(&()),
@@ -106,7 +106,7 @@ impl Reader {
     }
 
     /// The whole object of a workload that has pods of its own.
-    pub(crate) async fn object(&self, workload: &WorkloadRef) -> Result<DynamicObject, StepError> {
+    pub(crate) async fn workload_object(&self, workload: &WorkloadRef) -> Result<DynamicObject, StepError> {
         if workload.kind == Kind::CronJob {
             return Err(StepError::invalid_input(format!(
                 "{workload} has no pods of its own, only Jobs that have"

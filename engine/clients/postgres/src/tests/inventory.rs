@@ -1,5 +1,7 @@
 //! What a database is compared by.
 
+use jm_step::Connection;
+
 use crate::CountMode;
 use crate::test_server::PgServer;
 

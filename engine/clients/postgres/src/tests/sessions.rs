@@ -1,10 +1,11 @@
 //! Sessions: what they may, what they leave, how they end.
 
-use jm_step::StepErrorKind;
+use jm_step::{Connection, StepErrorKind};
 
+use super::psql;
 use crate::quote::literal;
 use crate::test_server::{Cut, PASSWORD, PgOptions, PgServer, Proxy, open_url};
-use crate::{ChildEnvironment, CountMode, RelationName, TextValue};
+use crate::{CountMode, RelationName, TextValue};
 
 #[tokio::test]
 async fn a_reader_cannot_write() {
@@ -64,19 +65,6 @@ async fn a_child_program_gets_in_without_a_secret_in_its_arguments_or_environmen
 }
 
 /// What psql answers, or why it does not.
-async fn psql(child: &ChildEnvironment, sql: &str) -> String {
-    #[expect(clippy::disallowed_methods, reason = "a test runs psql by hand")]
-    let output = tokio::process::Command::new("psql")
-        .args(["-XAtc", sql])
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin")
-        .envs(child.variables())
-        .output()
-        .await
-        .expect("psql");
-    let said = [output.stdout, output.stderr].concat();
-    String::from_utf8_lossy(&said).trim().to_owned()
-}
 
 #[tokio::test]
 async fn a_connection_that_goes_at_commit_leaves_it_open() {
@@ -180,40 +168,6 @@ async fn a_killed_server_is_unavailable_and_comes_back_as_itself() {
     assert_eq!(error.kind(), StepErrorKind::Unavailable, "{error}");
     server.resume();
     assert_eq!(postgres.identity().await.expect("identity"), before);
-}
-
-struct Certificates {
-    folder: tempfile::TempDir,
-    server: (String, String),
-}
-
-impl Certificates {
-    /// An authority of our own, and a certificate for `localhost`.
-    fn make() -> Self {
-        let folder = tempfile::tempdir().expect("folder");
-        let authority_key = rcgen::KeyPair::generate().expect("key");
-        let mut authority = rcgen::CertificateParams::new(Vec::new()).expect("authority");
-        authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let certificate = authority.self_signed(&authority_key).expect("signed");
-        std::fs::write(folder.path().join("ca.crt"), certificate.pem()).expect("write");
-        let other_key = rcgen::KeyPair::generate().expect("key");
-        let other = authority.self_signed(&other_key).expect("signed");
-        std::fs::write(folder.path().join("other.crt"), other.pem()).expect("write");
-        let issuer = rcgen::Issuer::new(authority, authority_key);
-        let key = rcgen::KeyPair::generate().expect("key");
-        let mut leaf = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).expect("leaf");
-        // One that is named like its authority would be taken for an authority by OpenSSL.
-        leaf.distinguished_name.push(rcgen::DnType::CommonName, "localhost");
-        let leaf = leaf.signed_by(&key, &issuer).expect("signed");
-        Self {
-            folder,
-            server: (leaf.pem(), key.serialize_pem()),
-        }
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.folder.path().join(name).display().to_string()
-    }
 }
 
 /// Names that break what is quoted carelessly, and some that chance made.
