@@ -9,7 +9,7 @@ use super::{ACCEPT, Served};
 use crate::environment::World;
 use crate::wire::{Cut, How, Place};
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A variable of the file in which the server says how it is reached.
 fn of_server(world: &World, name: &str) -> Result<String> {

@@ -245,9 +245,7 @@ impl Making<'_> {
     async fn make(&self, catalogue: &Catalogue) -> Result<Created, StepError> {
         let database = existing(self.postgres.reader(), &self.request.database).await?;
         let stem = self.request.label.as_deref().unwrap_or(self.filing.backups.prefix());
-        let name = self
-            .filing
-            .free_name(catalogue, stem, self.now, self.request.format.into())?;
+        let name = filing::free_name(catalogue, stem, self.now, self.request.format.into())?;
         let belongings = self.belongings().await?;
         let needed = needed(catalogue, &database, self.request);
         let (locations, mut failures) = self.filing.usable_locations(needed).await?;

@@ -141,7 +141,7 @@ impl Backups {
             level: request.level,
         };
         let stem = request.label.as_deref().unwrap_or(KUBERNETES_STEM);
-        let name = filing.free_name(&catalogue, stem, now, Format::Kubernetes)?;
+        let name = filing::free_name(&catalogue, stem, now, Format::Kubernetes)?;
         let (locations, mut failures) = filing.usable_locations(needed(&catalogue)).await?;
         let key = filing.key(&catalogue)?;
         let (sender, content) = flow();

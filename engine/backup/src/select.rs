@@ -306,7 +306,7 @@ fn neighbours<'c>(catalogue: &'c Catalogue, wanted: &Wanted) -> Vec<&'c BackupNa
         Which::LatestUntil(time) | Which::Day(time, _) => *time,
         Which::Name(name) => name.taken_at(),
     };
-    let after = entries().filter(|entry| entry.created_at() >= moment).last();
+    let after = entries().rfind(|entry| entry.created_at() >= moment);
     let before = entries().find(|entry| entry.created_at() < moment);
     before.into_iter().chain(after).map(|entry| &entry.name).collect()
 }

@@ -32,30 +32,28 @@ pub(crate) struct Filing<'a> {
     pub(crate) level: Level,
 }
 
-impl Filing<'_> {
-    /// A name that no location has.
-    pub(crate) fn free_name(
-        &self,
-        catalogue: &Catalogue,
-        stem: &str,
-        now: Timestamp,
-        format: Format,
-    ) -> Result<BackupName, StepError> {
-        for again in 1..1000 {
-            let name = BackupName::new(stem, now, again, format)?;
-            let taken = |entry: &Entry| {
-                entry.name.stem() == name.stem()
-                    && entry.name.as_str().split('.').next() == name.as_str().split('.').next()
-            };
-            if !catalogue.entries.iter().any(taken) {
-                return Ok(name);
-            }
+/// A name that no location has.
+pub(crate) fn free_name(
+    catalogue: &Catalogue,
+    stem: &str,
+    now: Timestamp,
+    format: Format,
+) -> Result<BackupName, StepError> {
+    for again in 1..1000 {
+        let name = BackupName::new(stem, now, again, format)?;
+        let taken = |entry: &Entry| {
+            entry.name.stem() == name.stem() && entry.name.as_str().split('.').next() == name.as_str().split('.').next()
+        };
+        if !catalogue.entries.iter().any(taken) {
+            return Ok(name);
         }
-        Err(StepError::conflict(
-            "a thousand backups have this second in their names",
-        ))
     }
+    Err(StepError::conflict(
+        "a thousand backups have this second in their names",
+    ))
+}
 
+impl Filing<'_> {
     /// The locations that have room for so many bytes.
     pub(crate) async fn usable_locations(&self, needed: u64) -> Result<(Vec<Location>, Failures), StepError> {
         let mut usable = Vec::new();

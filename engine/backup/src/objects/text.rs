@@ -102,12 +102,11 @@ impl Lines {
             if self.line.len() > LONGEST {
                 return Err(damaged("one of its lines is longer than any object"));
             }
-            match self.flow.next().await? {
-                Some(bytes) => self.rest = bytes,
-                None => {
-                    self.rest = Bytes::new();
-                    return Ok(!self.line.is_empty());
-                }
+            if let Some(bytes) = self.flow.next().await? {
+                self.rest = bytes;
+            } else {
+                self.rest = Bytes::new();
+                return Ok(!self.line.is_empty());
             }
         }
     }

@@ -57,7 +57,7 @@ fn list(items: &[Value], width: usize) -> Vec<String> {
     }
     let is_long = |value: &Value| value.as_str().is_some_and(|text| text.contains('\n'));
     if objects.iter().any(|object| object.values().any(is_long)) {
-        return objects.into_iter().flat_map(|object| block(object)).collect();
+        return objects.into_iter().flat_map(block).collect();
     }
     let mut names: Vec<&str> = Vec::new();
     for name in objects.iter().flat_map(|object| object.keys()) {

@@ -134,7 +134,7 @@ fn escaped(json: &str) -> Vec<u8> {
             c,
             '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}'
         ) {
-            text.push_str(&format!("\\u{:04x}", u32::from(c)));
+            text.extend(format!("\\u{:04x}", u32::from(c)).chars());
         } else {
             text.push(c);
         }

@@ -41,7 +41,9 @@ impl Page {
     fn list(&mut self, name: &str, lines: &[String]) {
         if !lines.is_empty() {
             self.line(0, &format!("{name}:"));
-            lines.iter().for_each(|line| self.line(1, line));
+            for line in lines {
+                self.line(1, line);
+            }
         }
     }
 
@@ -268,9 +270,10 @@ fn state(state: &ContainerState) -> String {
 fn because(reason: Option<&str>, message: Option<&str>) -> String {
     let said = [reason, message].into_iter().flatten().filter(|text| !text.is_empty());
     let said: Vec<&str> = said.collect();
-    match said.is_empty() {
-        true => String::new(),
-        false => format!(": {}", said.join(": ")),
+    if said.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", said.join(": "))
     }
 }
 

@@ -168,7 +168,7 @@ pub(crate) fn form_urlencoded(pairs: &[(&str, &str)]) -> String {
             if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
                 query.push(char::from(byte));
             } else {
-                query.push_str(&format!("%{byte:02X}"));
+                query.extend(format!("%{byte:02X}").chars());
             }
         }
     }

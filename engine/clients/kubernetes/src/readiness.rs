@@ -24,8 +24,7 @@ pub fn readiness(object: &Value) -> Readiness {
             Readiness::Failed("its volume is lost".to_owned())
         }
         ("apps", "Deployment") => replicas(object, &["updatedReplicas", "readyReplicas", "availableReplicas"]),
-        ("apps", "StatefulSet") => replicas(object, &["readyReplicas"]),
-        ("apps", "ReplicaSet") | ("", "ReplicationController") => replicas(object, &["readyReplicas"]),
+        ("apps", "StatefulSet" | "ReplicaSet") | ("", "ReplicationController") => replicas(object, &["readyReplicas"]),
         ("apps", "DaemonSet") => daemon_set(object),
         ("apiregistration.k8s.io", "APIService") => condition(object, "Available"),
         _ => Readiness::Ready,

@@ -150,9 +150,10 @@ impl StepType for Checkout {
         };
         let output = described(&git, &found, input, &dir).await?;
         let kept = branch_of(&git, &found).await?.is_some();
-        Ok(match standing(cx, &output).await? {
-            true if kept => Probe::Succeeded(output),
-            _ => Probe::partial("the working tree is not complete"),
+        Ok(if standing(cx, &output).await? && kept {
+            Probe::Succeeded(output)
+        } else {
+            Probe::partial("the working tree is not complete")
         })
     }
 }

@@ -103,16 +103,15 @@ pub(crate) fn of(args: &[&str], said: &str) -> StepError {
     let evidence =
         json!({ "git": said.lines().rev().take(20).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>() });
     let known = KNOWN.iter().find(|(words, ..)| said.contains(words));
-    let error = match known {
-        Some((_, kind, reason, hint)) => StepError::new(*kind, format!("`git {verb}` failed: {reason}")).hint(*hint),
-        None => {
-            let last = said
-                .lines()
-                .rfind(|line| !line.trim().is_empty())
-                .unwrap_or("it said nothing");
-            StepError::failed(format!("`git {verb}` failed: {}", last.trim_start_matches("fatal: ")))
-                .hint("all that git said is in the evidence")
-        }
+    let error = if let Some((_, kind, reason, hint)) = known {
+        StepError::new(*kind, format!("`git {verb}` failed: {reason}")).hint(*hint)
+    } else {
+        let last = said
+            .lines()
+            .rfind(|line| !line.trim().is_empty())
+            .unwrap_or("it said nothing");
+        StepError::failed(format!("`git {verb}` failed: {}", last.trim_start_matches("fatal: ")))
+            .hint("all that git said is in the evidence")
     };
     error.evidence(evidence)
 }

@@ -184,10 +184,10 @@ pub(crate) fn preview<O>(done: Done, objects: u64) -> Preview<O> {
         summary.push_str(warning);
     }
     if done.unasked > 0 {
-        summary.push_str(&format!(
-            "; of {} the server cannot say anything yet, for what they need is not there",
+        summary = format!(
+            "{summary}; of {} the server cannot say anything yet, for what they need is not there",
             done.unasked
-        ));
+        );
         return Preview::declared(summary).with_changes(done.changes);
     }
     if done.changes.is_empty() {

@@ -77,12 +77,8 @@ async fn log(cx: &StepContext, cluster: &Reader, trouble: &Trouble) -> Option<St
             .unwrap_or_default();
         for log in read.iter().filter(|log| !log.text.is_empty()) {
             let which = if previous { ", the run before" } else { "" };
-            text.push_str(&format!(
-                "--- {} ({}{which})\n{}\n",
-                log.pod,
-                log.container,
-                log.text.trim_end()
-            ));
+            let head = format!("--- {} ({}{which})\n", log.pod, log.container);
+            text.extend([&head, log.text.trim_end(), "\n"]);
         }
     }
     for line in text.lines() {

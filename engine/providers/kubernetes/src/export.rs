@@ -132,7 +132,7 @@ impl StepType for Export {
         let unreadable = Gather::new(&cluster, input).await?.try_all().await?;
         let mut summary = format!("export {} to {}", described(input, &cluster), names.join(" and "));
         for kind in unreadable {
-            summary.push_str(&format!("; {} cannot be read: {}", kind.kind, kind.why));
+            summary = format!("{summary}; {} cannot be read: {}", kind.kind, kind.why);
         }
         Ok(Preview::computed(summary, vec![change(input, &cluster, &names)]))
     }
@@ -178,11 +178,9 @@ async fn export(cx: &StepContext, cluster: &Reader, backups: &Backups, input: &I
         run: cx.run().id.to_string(),
         idempotency_key: cx.idempotency_key().to_owned(),
     };
-    backups
-        .store_objects(&request, &Toolbox::of(cx), &Told(cx), async |writer| {
-            gather.all(cx, writer).await
-        })
-        .await
+    let (toolbox, told) = (Toolbox::of(cx), Told(cx));
+    let stored = backups.store_objects(&request, &toolbox, &told, async |writer| gather.all(cx, writer).await);
+    Box::pin(stored).await
 }
 
 async fn found(backups: &BackupsReader, key: &str) -> Result<Option<Output>, StepError> {

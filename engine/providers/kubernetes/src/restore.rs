@@ -125,7 +125,7 @@ impl StepType for Restore {
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
         let cluster = cx.connect::<Kubernetes>().await?;
         let backups = cx.connect::<Backups>().await?;
-        let backup = choose(cx, &backups, &input, cluster.reader().namespace()).await?;
+        let backup = Box::pin(choose(cx, &backups, &input, cluster.reader().namespace())).await?;
         let work = async {
             let exported = Exported::open(backups.reader(), &backup, filter(&input)).await?;
             Deploy::run(cx, &cluster, &policy(&input), &exported).await
@@ -156,7 +156,9 @@ async fn choose(cx: &StepContext, backups: &Backups, input: &Input, namespace: &
         return Ok(backup);
     }
     let wanted = wanted(input, namespace)?;
-    let selection = wait::unless_cancelled(cx, backups.select(&wanted, &Toolbox::of(cx))).await?;
+    let toolbox = Toolbox::of(cx);
+    let selection = Box::pin(backups.select(&wanted, &toolbox));
+    let selection = wait::unless_cancelled(cx, selection).await?;
     let Selection {
         backup,
         skipped,

@@ -73,7 +73,7 @@ impl StepType for Resume {
         let mut changes = Vec::new();
         for before in &input.quiesced.workloads {
             // The quiesce whose outputs these are may be yet to come: this tells what happens after it.
-            let writer = Writer::look(&cluster, &before.workload).await?.as_announced(cx);
+            let writer = Writer::look(&cluster, &before.workload).await?.with_announced(cx);
             let (after, change) = target(&cluster, &writer, before, input).await?;
             changes.extend(change);
             resumed.push(after);

@@ -215,13 +215,14 @@ fn wanted<'r>(input: &Input, revisions: &'r [Revision]) -> Result<&'r Revision, 
 
 fn summary(input: &Input, output: &Output) -> String {
     let workload = &input.workload;
-    match output.changed {
-        true => format!(
+    if output.changed {
+        format!(
             "bring {workload} back from revision {} to {}: {}",
             output.from_revision,
             output.to_revision,
             output.images.join(", ")
-        ),
-        false => format!("{workload} is at revision {} already: unchanged", output.to_revision),
+        )
+    } else {
+        format!("{workload} is at revision {} already: unchanged", output.to_revision)
     }
 }

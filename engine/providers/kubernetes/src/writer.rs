@@ -76,7 +76,7 @@ impl Writer {
     }
 
     /// The writer as earlier steps of a dry run say that they leave it.
-    pub(crate) fn as_announced(mut self, cx: &ReadContext) -> Self {
+    pub(crate) fn with_announced(mut self, cx: &ReadContext) -> Self {
         match &mut self {
             Self::Scaled(state) => count_as_announced(cx, state),
             Self::Scheduled(job) => {

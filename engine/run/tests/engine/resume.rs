@@ -119,7 +119,7 @@ finally:
     assert_ne!(keys[0], keys[1], "and a new deed has a new key");
     let place = |of: fn(&RecordKind) -> Option<&StepId>, step: &str| {
         let is = |record: &&Record| of(&record.kind).is_some_and(|id| id.as_str() == step);
-        session.records.iter().filter(is).last().expect("recorded").seq
+        session.records.iter().rfind(is).expect("recorded").seq
     };
     let started: fn(&RecordKind) -> Option<&StepId> = |kind| match kind {
         RecordKind::StepStarted { step, .. } => Some(step),

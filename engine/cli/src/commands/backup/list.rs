@@ -40,7 +40,7 @@ pub(in crate::commands) fn list(args: &BackupListArgs, ui: &Ui) -> Outcome {
                 ui.out(format!("{:#}", json!({ "version": 1, "backups": rows, "down": down })));
             }
             Format::Human if rows.is_empty() => {
-                ui.say("there are no backups yet; `jm step run backup.create` makes one")
+                ui.say("there are no backups yet; `jm step run backup.create` makes one");
             }
             Format::Human => human(&rows, ui),
         }

@@ -227,7 +227,7 @@ fn facts(all: impl IntoIterator<Item = (&'static str, Option<String>)>) -> Facts
 
 fn plan_facts(plan: &Plan, source: &Source) -> Facts {
     let objectives = plan.objectives();
-    let repairs: Vec<&str> = plan.repairs().iter().map(|target| target.as_str()).collect();
+    let repairs: Vec<&str> = plan.repairs().iter().map(jm_step::TargetName::as_str).collect();
     let targets: Vec<String> = plan.targets_used().iter().map(ToString::to_string).collect();
     facts([
         ("name", Some(plan.name().to_owned())),
@@ -266,7 +266,7 @@ fn step_facts(plan: &Plan, step: &PlannedStep) -> Facts {
         .iter()
         .map(|(role, target)| format!("{role} {target}"))
         .collect();
-    let undoes: Vec<&str> = step.undoes.iter().map(|step| step.as_str()).collect();
+    let undoes: Vec<&str> = step.undoes.iter().map(jm_step::StepId::as_str).collect();
     facts([
         ("uses", Some(step.uses.clone())),
         ("effect", Some(words::effect(step.effect).to_owned())),
@@ -311,5 +311,5 @@ fn written(source: &Source, step: &PlannedStep) -> String {
     let text = source.document.text().get(from..from + length).unwrap_or_default();
     let lines = text.lines().map(str::trim_end);
     let kept = lines.filter(|line| !line.trim_start().starts_with('#') && !line.is_empty());
-    kept.map(|line| format!("{line}\n")).collect()
+    kept.flat_map(|line| [line, "\n"]).collect()
 }

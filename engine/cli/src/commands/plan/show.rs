@@ -28,7 +28,7 @@ fn expected(plan: &Plan, source: &Source) -> Result<Option<Expectation>, Command
     let targets = source
         .targets
         .as_ref()
-        .map(|targets| targets.name())
+        .map(jm_plan::TargetsDocument::name)
         .unwrap_or_default();
     Ok(launch::history(plan, targets)?.expect(plan, |_| true))
 }

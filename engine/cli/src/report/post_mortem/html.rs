@@ -38,10 +38,7 @@ fn of_block(block: &Block) -> String {
         Block::Heading(text) => format!("<h2>{}</h2>\n", inline(text)),
         Block::Text(text) => format!("<p>{}</p>\n", inline(text)),
         Block::List(points) => {
-            let points: String = points
-                .iter()
-                .map(|point| format!("<li>{}</li>", inline(point)))
-                .collect();
+            let points = within("li", points.iter().map(|point| inline(point)));
             format!("<ul>{points}</ul>\n")
         }
         Block::Facts(facts) => {
@@ -56,11 +53,17 @@ fn of_block(block: &Block) -> String {
     }
 }
 
+/// Each text in an element of its own.
+fn within(element: &str, texts: impl Iterator<Item = String>) -> String {
+    let each = texts.map(|text| format!("<{element}>{text}</{element}>"));
+    each.collect::<Vec<_>>().concat()
+}
+
 fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
-    let heads: String = heads.iter().map(|head| format!("<th>{}</th>", escape(head))).collect();
+    let heads = within("th", heads.iter().map(|head| escape(head)));
     let mut text = format!("<table><thead><tr>{heads}</tr></thead><tbody>\n");
     for row in rows {
-        let cells: String = row.iter().map(|cell| format!("<td>{}</td>", inline(cell))).collect();
+        let cells = within("td", row.iter().map(|cell| inline(cell)));
         text.push_str(&["<tr>", &cells, "</tr>\n"].concat());
     }
     text.push_str("</tbody></table>\n");

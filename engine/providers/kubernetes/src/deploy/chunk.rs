@@ -289,7 +289,7 @@ fn failed(mut failures: Vec<(ObjectKey, StepError)>) -> StepError {
     let more = count.saturating_sub(NAMED);
     let mut message = named.join("; ");
     if more > 0 {
-        message.push_str(&format!("; and {more} others"));
+        message = format!("{message}; and {more} others");
     }
     let (_, first) = failures.swap_remove(0);
     let hint = first.summary().hint;

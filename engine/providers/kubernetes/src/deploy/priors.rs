@@ -24,11 +24,15 @@ pub(super) enum Prior {
 }
 
 type Place = (ResourceKind, Option<String>);
+/// API version, kind and namespace.
+type PlaceName = (String, String, Option<String>);
+/// The objects of a place, by name; none where the place has no such object.
+type Listed = BTreeMap<String, Option<Box<Value>>>;
 
 /// Lists of what was there.
 #[derive(Default)]
 pub(super) struct Priors {
-    lists: BTreeMap<(String, String, Option<String>), BTreeMap<String, Option<Box<Value>>>>,
+    lists: BTreeMap<PlaceName, Listed>,
     kept: usize,
 }
 
@@ -39,7 +43,7 @@ impl Priors {
         reader: &Reader,
         wanted: impl Iterator<Item = (&'k ResourceKind, &'k ObjectKey)>,
     ) -> Result<(), StepError> {
-        let mut counts: BTreeMap<(String, String, Option<String>), (Place, BTreeSet<String>)> = BTreeMap::new();
+        let mut counts: BTreeMap<PlaceName, (Place, BTreeSet<String>)> = BTreeMap::new();
         for (kind, key) in wanted {
             let place = (kind.api_version(), kind.kind.clone(), key.namespace.clone());
             let entry = counts

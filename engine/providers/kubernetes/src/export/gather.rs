@@ -206,7 +206,6 @@ impl<'r> Gather<'r> {
 
     /// Adds the objects of a kind. What keeps the kind from being read is handed back; what keeps the export from being
     /// written is an error.
-
     async fn read(
         &mut self,
         cx: &StepContext,

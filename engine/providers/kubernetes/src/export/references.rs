@@ -26,10 +26,10 @@ impl References {
     pub(super) fn see(&mut self, kind: &ResourceKind, object: &Value) {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
         match (kind.group.as_str(), kind.kind.as_str()) {
-            ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
-                if text("/roleRef/kind") == Some("ClusterRole") {
-                    self.uses("ClusterRole", text("/roleRef/name"));
-                }
+            ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding")
+                if text("/roleRef/kind") == Some("ClusterRole") =>
+            {
+                self.uses("ClusterRole", text("/roleRef/name"));
             }
             ("", "PersistentVolumeClaim") => self.claim(object),
             ("networking.k8s.io", "Ingress") => self.uses("IngressClass", text("/spec/ingressClassName")),

@@ -130,7 +130,7 @@ impl Draw {
                 json!({ "spec": { "hard": { "pods": "50" } } }),
             ),
         ];
-        for index in 0..1 + self.below(3) {
+        for index in 0..=self.below(3) {
             let data = json!({ "key": self.text(), "other.conf": self.text() });
             let mut config = self.object(
                 "v1",

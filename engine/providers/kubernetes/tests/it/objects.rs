@@ -61,7 +61,7 @@ impl<'s> Scene<'s> {
             kind if kind.ends_with("Policy") || kind.ends_with("Capacity") => {
                 format!("{}ies", kind.to_lowercase().trim_end_matches('y'))
             }
-            kind if kind == "Ingress" => "ingresses".to_owned(),
+            "Ingress" => "ingresses".to_owned(),
             kind => format!("{}s", kind.to_lowercase()),
         };
         let resource = ApiResource {

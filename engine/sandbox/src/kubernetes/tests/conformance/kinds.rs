@@ -329,22 +329,22 @@ async fn one_kind(api: &Api<DynamicObject>, name: &str, object: &DynamicObject) 
     let said = |what: &str| format!("{kind}: {what}");
     api.patch(name, &dry, &Patch::Apply(object))
         .await
-        .expect(&said("dry run"));
+        .unwrap_or_else(|error| panic!("{}: {error}", said("dry run")));
     assert!(api.get_opt(name).await.unwrap().is_none(), "{kind}: a dry run made it");
     let made = api
         .patch(name, &one, &Patch::Apply(object))
         .await
-        .expect(&said("applied"));
+        .unwrap_or_else(|error| panic!("{}: {error}", said("applied")));
     let again = api
         .patch(name, &one, &Patch::Apply(object))
         .await
-        .expect(&said("applied again"));
+        .unwrap_or_else(|error| panic!("{}: {error}", said("applied again")));
     let held = |object: &DynamicObject| {
         let entries = object.metadata.managed_fields.clone().unwrap();
         let mut mine = entries
             .into_iter()
             .filter(|entry| entry.manager.as_deref() == Some("one"));
-        let mine = mine.next().expect(&said("nobody holds it"));
+        let mine = mine.next().unwrap_or_else(|| panic!("{}", said("nobody holds it")));
         (mine.operation, mine.fields_v1, mine.time)
     };
     assert_eq!(held(&made), held(&again), "{kind}: applied twice");
@@ -387,14 +387,16 @@ async fn one_kind(api: &Api<DynamicObject>, name: &str, object: &DynamicObject) 
         dry_run: true,
         ..DeleteParams::default()
     };
-    api.delete(name, &nothing).await.expect(&said("dry deletion"));
+    api.delete(name, &nothing)
+        .await
+        .unwrap_or_else(|error| panic!("{}: {error}", said("dry deletion")));
     assert!(
         api.get(name).await.unwrap().metadata.deletion_timestamp.is_none(),
         "{kind}"
     );
     api.delete(name, &DeleteParams::default())
         .await
-        .expect(&said("deleted"));
+        .unwrap_or_else(|error| panic!("{}: {error}", said("deleted")));
 }
 
 /// The object as another manager wants it: another label, and everything else as it is, for what may not be left out.
