@@ -1,5 +1,5 @@
-//! Killed, or cut off, inside the restore and inside the switch: at every statement that changes something, before the
-//! server gets it and after it took effect; in the middle of the rows; and at the COMMIT whose answer is lost.
+//! Killed, or cut off, inside the restore and inside the switch: at every statement of the switch that changes something
+//! and at a sample of those of the restore, before the server gets it and after it took effect; in the middle of the rows; and at the COMMIT whose answer is lost.
 //!
 //! The statements are those that a recovery sends which nobody disturbs, read off the wire.
 

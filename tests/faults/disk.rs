@@ -1,4 +1,4 @@
-//! Full disks: of the backups, of the state, of the server. Small file systems in memory, which only root may mount.
+//! Full disks: of the state, and of the server. Small file systems in memory, which only root may mount.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

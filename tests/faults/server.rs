@@ -72,10 +72,6 @@ fn a_server_that_goes_in_the_middle_of_the_restore_leaves_a_run_that_resumes() -
     }
     ensure!(started, "the server does not start again");
     wire.arm(None);
-    for copy in world.databases()?.iter().filter(|name| name.contains("_jmr_")) {
-        // What the killed server could not be told to drop is dropped by the resume; here it must not be served.
-        ensure!(*copy != jm_sandbox::journeyman::DATABASE, "{copy}");
-    }
     ensure!(world.fingerprint()? == served.0, "the old database serves other data");
     ensure!(
         world.ready_replicas()? == jm_sandbox::journeyman::REPLICAS,

@@ -27,8 +27,9 @@ pub(super) fn drill(args: &DrillArgs, ui: &Ui) -> Outcome {
     let directory = sandbox::directory(None).with_extension(format!("drill-{}", std::process::id()));
     let up = sandbox::start(&directory, args.kubernetes, ui)?;
     let exit = rehearse(args, &up, breaks, ui);
-    let keep = args.keep
-        || matches!(exit, Ok(Exit::Command(code)) if [Exit::Stopped.code(), Exit::Waiting.code()].contains(&code));
+    // What can be resumed, or looked into, needs the systems and the journal that are in there.
+    let goes_on = [Exit::Failed, Exit::Stopped, Exit::Waiting].map(Exit::code);
+    let keep = args.keep || matches!(exit, Ok(Exit::Command(code)) if goes_on.contains(&code));
     if keep {
         let place = directory.display();
         ui.say(format!("the sandbox stays up: `jm sandbox run --directory {place} -- jm plan resume`, `jm sandbox down --directory {place}`"));
@@ -47,6 +48,11 @@ fn rehearse(args: &DrillArgs, up: &Description, breaks: bool, ui: &Ui) -> Outcom
         before = Some(block_on(journeyman::fingerprint(up))?.map_err(sandbox::failed)?);
         block_on(journeyman::lose_database(up))?.map_err(sandbox::failed)?;
         heading(ui, &format!("the loss: database `{}` is dropped", journeyman::DATABASE));
+    } else {
+        heading(
+            ui,
+            "nothing is broken: the plan repairs no database, so what it does is tried and not proven",
+        );
     }
     heading(ui, &format!("the plan: {}", args.plan.display()));
     let code = sandbox::inside(up, &this_program()?, &plan_words(args, ui)?, &BTreeMap::new())?;

@@ -5,6 +5,10 @@ use serde_json::{Map, Value};
 
 use crate::report::table;
 
+/// A part of so many lines within a value is counted, not shown: an inventory of a database pushes off the screen what
+/// people look for.
+const LONGEST_PART: usize = 12;
+
 /// A value in lines, no wider than `width` where that can be had. An only field needs no name.
 pub(crate) fn lines(value: &Value, width: usize) -> Vec<String> {
     match value {
@@ -26,10 +30,16 @@ pub(crate) fn lines(value: &Value, width: usize) -> Vec<String> {
 fn field(name: &str, value: &Value, width: usize) -> Vec<String> {
     let inner = match value {
         Value::Null => return Vec::new(),
-        Value::Object(fields) => fields
-            .iter()
-            .flat_map(|(name, value)| field(name, value, width.saturating_sub(2)))
-            .collect(),
+        Value::Object(fields) => {
+            let parts = fields.iter();
+            let lines: Vec<String> = parts
+                .flat_map(|(name, value)| field(name, value, width.saturating_sub(2)))
+                .collect();
+            if lines.len() > LONGEST_PART {
+                return vec![format!("{name}: {} entries, which `--format json` shows", fields.len())];
+            }
+            lines
+        }
         value => match one_line(value) {
             Some(text) => return vec![format!("{name}: {text}")],
             None => body(value, width.saturating_sub(2)),
@@ -166,5 +176,13 @@ mod tests {
             "  1",
         ];
         assert_eq!(lines(&value, 80), expected);
+    }
+
+    #[test]
+    fn a_long_part_is_counted() {
+        let tables: Map<String, Value> = (0..20).map(|n| (format!("t{n}"), json!({ "rows": n }))).collect();
+        let value = json!({ "name": "x", "inventory": { "tables": tables } });
+        let told = "  tables: 20 entries, which `--format json` shows";
+        assert_eq!(lines(&value, 80), ["name: x", "inventory:", told]);
     }
 }

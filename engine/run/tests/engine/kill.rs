@@ -18,7 +18,7 @@ use crate::resume::{everything, sorted};
 
 /// Where the process that is killed works, and as which run.
 const DIR: &str = "JM_TEST_DIR";
-const RUN: &str = "JM_TEST_RUN";
+const RUN: &str = "JM_TEST_KILLED_RUN";
 
 /// Killed after longer and longer times, the run comes to its end, and every effect took place exactly once.
 #[tokio::test]
