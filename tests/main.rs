@@ -10,9 +10,11 @@
 
 mod after;
 mod backups;
+mod clients;
 mod crash;
 mod drill;
 mod dry_run;
+mod editor;
 mod environment;
 mod faults;
 mod plans;

