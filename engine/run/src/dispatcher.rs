@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use jm_plan::{PlannedStep, Scope};
 use jm_step::{Ack, Answer, Connections, OpenContext, StepError, StepId, clock};
 use tokio::sync::mpsc;
@@ -326,7 +327,12 @@ impl<'r> Dispatcher<'r> {
             then();
         }
         for attempt in self.begun.drain(..) {
-            self.tasks.spawn(executor::attempt(attempt));
+            let is_light = attempt.is_light();
+            let mut work = Box::pin(executor::attempt(attempt));
+            // Most of what asks no system is over at its first poll: another thread would be woken for nothing.
+            if !is_light || work.as_mut().now_or_never().is_none() {
+                self.tasks.spawn(work);
+            }
         }
         while let Some(ended) = self.tasks.try_join_next() {
             if let Err(error) = ended {

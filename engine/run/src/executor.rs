@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures::future::FutureExt;
 use jm_step::{
-    Ack, Answer, AnyStepType, Change, ContextParts, Probe, ReadContext, StepContext, StepError, StepId, StepMessage,
-    Unit,
+    Ack, Answer, AnyStepType, Change, ContextParts, Effect, Probe, ReadContext, StepContext, StepError, StepId,
+    StepMessage, Unit,
 };
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
@@ -69,6 +69,13 @@ pub(crate) struct Attempt {
     pub(crate) parts: ContextParts,
     pub(crate) files: Arc<dyn RunFiles>,
     pub(crate) news: mpsc::Sender<News>,
+}
+
+impl Attempt {
+    /// Whether it uses no system, and its type changes nothing whatever its input: a check of what is known already.
+    pub(crate) fn is_light(&self) -> bool {
+        self.parts.bindings.is_empty() && self.step_type.most_effect() == Effect::ReadOnly
+    }
 }
 
 /// Runs an attempt.

@@ -57,7 +57,7 @@ struct Noop;
 impl StepType for Noop {
     const NAME: &'static str = "test.noop";
     const SUMMARY: &'static str = "does nothing";
-    const EFFECT: Effect = Effect::Reversible;
+    const EFFECT: Effect = Effect::ReadOnly;
     const REPEAT: Repeat = Repeat::Safe;
     type Input = NoInput;
     type Output = Nothing;

@@ -1,11 +1,10 @@
-//! The journal on disk: JSON Lines, one write and one sync for each batch, all by one thread.
+//! The journal on disk: JSON Lines, one write and one sync for each batch, all by the thread that runs the dispatcher. It
+//! has to wait for them in any case, and handing them to another thread costs more than a quick disk's sync.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::thread::JoinHandle;
 
 use super::line::{Line, decode, encode};
 use super::{FORMAT, Journal, JournalError, Record, RecordKind};
@@ -14,11 +13,9 @@ use super::{FORMAT, Journal, JournalError, Record, RecordKind};
 #[derive(Debug)]
 pub struct FileJournal {
     path: PathBuf,
+    file: File,
     buffer: Vec<u8>,
     poisoned: bool,
-    batches: Option<mpsc::SyncSender<Vec<u8>>>,
-    written: mpsc::Receiver<(Vec<u8>, std::io::Result<()>)>,
-    writer: Option<JoinHandle<()>>,
     _lock: File,
 }
 
@@ -63,7 +60,7 @@ impl FileJournal {
             .open(&path)
             .map_err(JournalError::io("create", &path))?;
         sync_directory(dir)?;
-        Self::start(path, file, lock)
+        Ok(Self::new(path, file, lock))
     }
 
     /// The journal of a run that is not alive, whose lock is taken. A torn last batch is cut off.
@@ -80,33 +77,17 @@ impl FileJournal {
                 .and_then(|()| file.sync_all())
                 .map_err(JournalError::io("cut", &path))?;
         }
-        Ok((Self::start(path, file, lock)?, reading))
+        Ok((Self::new(path, file, lock), reading))
     }
 
-    fn start(path: PathBuf, file: File, lock: File) -> Result<Self, JournalError> {
-        let (batches, inbox) = mpsc::sync_channel(1);
-        let (outbox, written) = mpsc::sync_channel(1);
-        let writer = std::thread::Builder::new()
-            .name("journal".to_owned())
-            .spawn(move || write_batches(file, &inbox, &outbox))
-            .map_err(JournalError::io("start the writer of", &path))?;
-        Ok(Self {
+    fn new(path: PathBuf, file: File, lock: File) -> Self {
+        Self {
             path,
+            file,
             buffer: Vec::new(),
             poisoned: false,
-            batches: Some(batches),
-            written,
-            writer: Some(writer),
             _lock: lock,
-        })
-    }
-
-    fn hand_over(&mut self, bytes: Vec<u8>) -> Result<(), JournalError> {
-        let batches = self.batches.as_ref().ok_or(JournalError::Poisoned)?;
-        batches.send(bytes).map_err(|_| JournalError::Poisoned)?;
-        let (buffer, result) = self.written.recv().map_err(|_| JournalError::Poisoned)?;
-        self.buffer = buffer;
-        result.map_err(JournalError::io("write", &self.path))
+        }
     }
 }
 
@@ -118,39 +99,13 @@ impl Journal for FileJournal {
         if batch.is_empty() {
             return Ok(());
         }
-        let mut bytes = std::mem::take(&mut self.buffer);
-        bytes.clear();
+        self.buffer.clear();
         for record in batch {
-            encode(record, &mut bytes)?;
+            encode(record, &mut self.buffer)?;
         }
-        let result = self.hand_over(bytes);
-        self.poisoned = result.is_err();
-        result
-    }
-}
-
-impl Drop for FileJournal {
-    fn drop(&mut self) {
-        self.batches = None;
-        if let Some(writer) = self.writer.take() {
-            // A writer that panicked has nothing left to say.
-            drop(writer.join());
-        }
-    }
-}
-
-/// The writer's life: the one thread from which `write` and `fdatasync` on a journal come.
-fn write_batches(
-    mut file: File,
-    inbox: &mpsc::Receiver<Vec<u8>>,
-    outbox: &mpsc::SyncSender<(Vec<u8>, std::io::Result<()>)>,
-) {
-    for batch in inbox {
-        let result = file.write_all(&batch).and_then(|()| file.sync_data());
-        let failed = result.is_err();
-        if outbox.send((batch, result)).is_err() || failed {
-            return;
-        }
+        let written = self.file.write_all(&self.buffer).and_then(|()| self.file.sync_data());
+        self.poisoned = written.is_err();
+        written.map_err(JournalError::io("write", &self.path))
     }
 }
 

@@ -269,7 +269,7 @@ async fn until_stops_before_a_step_and_a_resume_goes_on() {
         "apiVersion: jm/v1
 name: until
 steps:
-  - { id: a, uses: test.noop }
+  - { id: a, uses: test.echo, with: { value: 1 } }
   - { id: b, uses: test.noop, needs: [a] }
   - { id: side, uses: test.noop }
 finally:

@@ -225,7 +225,7 @@ fn a_record_that_is_too_large_is_refused_and_nothing_of_its_batch_written() {
 fn a_disk_that_fails_poisons_the_journal() {
     let lock = tempfile::tempfile().expect("a file");
     let full = OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
-    let mut journal = FileJournal::start(PathBuf::from("/dev/full"), full, lock).expect("started");
+    let mut journal = FileJournal::new(PathBuf::from("/dev/full"), full, lock);
     let batch = batches(&[1]).remove(0);
     assert!(matches!(
         journal.append(&batch),
