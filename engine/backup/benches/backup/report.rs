@@ -59,7 +59,8 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn print(&self, folder: &Path) {
+    /// Prints it. Gives whether jm kept within its memory, beside every peer.
+    pub(super) fn print(&self, folder: &Path) -> bool {
         let mut out = std::io::stdout().lock();
         section(&mut out, "backup", &self.backups, USUAL_BACKUP);
         section(&mut out, "restore", &self.restores, USUAL_RESTORE);
@@ -82,6 +83,8 @@ impl Table {
             MOST_MEMORY >> 20
         )
         .expect("stdout");
+        let all = || self.backups.iter().chain(&self.restores);
+        peak < MOST_MEMORY && all().all(|row| row.took.is_ok())
     }
 }
 
