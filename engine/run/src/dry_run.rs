@@ -299,7 +299,7 @@ impl<'r> Trial<'r> {
             step.grade = Grade::Unknown;
             step.because
                 .get_or_insert_with(|| known_after("its input", &step.waits_for));
-            return self.outcome(i, step, None);
+            return self.outcome(i, step, None, None);
         }
         if let Err(issues) = planned.step_type.check(&rendered.value) {
             let all: Vec<String> = issues
@@ -310,7 +310,7 @@ impl<'r> Trial<'r> {
         }
         if self.run.options.offline {
             step.grade = Grade::Declared;
-            return self.outcome(i, step, None);
+            return self.outcome(i, step, None, None);
         }
         let asked = self.ask(i, rendered.value).await;
         match asked {
@@ -321,7 +321,7 @@ impl<'r> Trial<'r> {
                     "it cannot be looked at yet: {}",
                     self.run.secrets.mask(error.message())
                 ));
-                self.outcome(i, step, None);
+                self.outcome(i, step, None, None);
             }
             Err(error) => self.fails(i, step, &error),
         }
@@ -393,7 +393,7 @@ impl<'r> Trial<'r> {
             Grade::Verified if self.is_changed_before(i) => Grade::Computed,
             grade => grade,
         };
-        self.outcome(i, step, preview.predicted);
+        self.outcome(i, step, preview.predicted, preview.foreseen);
     }
 
     /// Whether an earlier step changes a system that this one looks at.
@@ -427,15 +427,15 @@ impl<'r> Trial<'r> {
         may_come && (is_down || self.is_changed_before(i))
     }
 
-    fn outcome(&mut self, i: usize, step: &DryStep, predicted: Option<Value>) {
+    fn outcome(&mut self, i: usize, step: &DryStep, predicted: Option<Value>, foreseen: Option<Value>) {
         let id = step.id.clone();
         let certain = step.status == DryStatus::WillRun;
-        let predicts = certain && predicted.is_some();
+        let predicts = certain && (predicted.is_some() || foreseen.is_some());
         let outputs = match predicted {
             Some(output) if certain => Outputs::Known(output),
             _ => Outputs::Unknown {
                 of: id.clone(),
-                partial: None,
+                partial: foreseen.filter(|_| certain),
             },
         };
         self.scope.steps.insert(

@@ -103,6 +103,8 @@ pub struct Preview<O> {
     pub changes: Vec<Change>,
     /// What its output would be, so that a dry run can go on past it.
     pub predicted: Option<O>,
+    /// The fields of its output that are known already, where not all are.
+    pub foreseen: Option<Value>,
 }
 
 impl<O> Preview<O> {
@@ -113,6 +115,7 @@ impl<O> Preview<O> {
             grade: Grade::Verified,
             changes: Vec::new(),
             predicted: None,
+            foreseen: None,
         }
     }
 
@@ -123,6 +126,7 @@ impl<O> Preview<O> {
             grade: Grade::Computed,
             changes,
             predicted: None,
+            foreseen: None,
         }
     }
 
@@ -133,12 +137,19 @@ impl<O> Preview<O> {
             grade: Grade::Declared,
             changes: Vec::new(),
             predicted: None,
+            foreseen: None,
         }
     }
 
     /// Adds the output that it would have.
     pub fn predict(mut self, output: O) -> Self {
         self.predicted = Some(output);
+        self
+    }
+
+    /// Adds the fields of its output that are known already, for what depends on these alone.
+    pub fn foresee(mut self, fields: Value) -> Self {
+        self.foreseen = Some(fields);
         self
     }
 
@@ -156,6 +167,7 @@ impl<O> Preview<O> {
             grade: self.grade,
             changes: self.changes,
             predicted,
+            foreseen: self.foreseen,
         })
     }
 }

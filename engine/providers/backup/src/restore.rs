@@ -115,7 +115,13 @@ impl StepType for Restore {
             summary.push_str("; the server lacks the roles ");
             summary.push_str(&fitness.missing_roles.join(", "));
         }
-        Ok(Preview::computed(summary, vec![change(input, &database, &entry)]))
+        // The server gives the number only when there is something to number.
+        let restored = match input.into {
+            Destination::Aside => copy_name(&database, &cx.run().id, cx.step()),
+            Destination::InPlace => database.clone(),
+        };
+        let changes = vec![change(input, &database, &entry)];
+        Ok(Preview::computed(summary, changes).foresee(json!({ "database": restored, "backup": entry.name })))
     }
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {

@@ -188,6 +188,10 @@ async fn what_is_chosen_is_restored_and_found_again() {
         ran.result.as_ref().expect("end").as_ref().expect("good")["database"]
     );
     let restored = ran.output();
+    let foreseen = preview.foreseen.expect("foreseen");
+    for field in ["database", "backup"] {
+        assert_eq!(foreseen[field], restored[field], "{field}");
+    }
     let rows = world
         .server
         .text(
