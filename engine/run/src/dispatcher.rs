@@ -199,6 +199,11 @@ impl<'r> Dispatcher<'r> {
             self.tasks.abort_all();
             self.live.clear();
         }
+        if let Stop::Finish(signal) = &wanted {
+            self.notice(format!(
+                "{signal}: nothing new starts, and what runs is asked to stop; a second signal drops it at once"
+            ));
+        }
         self.stop = wanted;
         Ok(())
     }
