@@ -9,8 +9,10 @@ use tokio::time::Instant;
 use crate::trouble::{self, Lasting};
 use crate::writer::Writer;
 
-/// Between two looks.
-const PAUSE: Duration = Duration::from_millis(400);
+/// Between the first two looks: most of what is waited for is there soon.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// Between two looks once it takes longer.
+const LONGEST_PAUSE: Duration = Duration::from_millis(400);
 /// How long no Job of a CronJob may have been seen before none is thought to come.
 const SETTLE: Duration = Duration::from_secs(2);
 /// An API server that does not answer for as long as this is down. A rollout outlives shorter gaps.
@@ -37,7 +39,7 @@ impl Until {
 /// Waits until the workload is stopped and no pod or Job of it is left. Never deletes one by force.
 pub(crate) async fn stopped(cx: &StepContext, cluster: &Reader, workload: &WorkloadRef) -> Result<(), StepError> {
     let what = if workload.kind == Kind::CronJob { "Jobs" } else { "pods" };
-    let mut patience = Patience::new();
+    let (mut patience, mut pauses) = (Patience::new(), Pauses::new());
     let mut most = 0;
     let mut told = None;
     let mut quiet = Quiet::new(workload.kind);
@@ -61,7 +63,7 @@ pub(crate) async fn stopped(cx: &StepContext, cluster: &Reader, workload: &Workl
                 told = Some(left);
             }
         }
-        pause(cx).await?;
+        pauses.next(cx).await?;
     }
 }
 
@@ -118,7 +120,7 @@ pub(crate) async fn ready(
     workload: &WorkloadRef,
     until: Until,
 ) -> Result<Workload, StepError> {
-    let mut patience = Patience::new();
+    let (mut patience, mut pauses) = (Patience::new(), Pauses::new());
     let mut lasting = Lasting::new();
     loop {
         let looked = async {
@@ -142,7 +144,7 @@ pub(crate) async fn ready(
                 return Err(trouble::error(cx, cluster, &state, &pods, &found).await);
             }
         }
-        pause(cx).await?;
+        pauses.next(cx).await?;
     }
 }
 
@@ -161,21 +163,32 @@ pub(crate) async fn answer<T, F>(cx: &ReadContext, looking: impl Fn() -> F) -> R
 where
     F: Future<Output = Result<T, StepError>>,
 {
-    let mut patience = Patience::new();
+    let (mut patience, mut pauses) = (Patience::new(), Pauses::new());
     loop {
         if let Some(found) = patience.forgive(unless_cancelled(cx, looking()).await)? {
             return Ok(found);
         }
-        pause(cx).await?;
+        pauses.next(cx).await?;
     }
 }
 
-async fn pause(cx: &ReadContext) -> Result<(), StepError> {
-    unless_cancelled(cx, async {
-        tokio::time::sleep(PAUSE).await;
-        Ok(())
-    })
-    .await
+/// Pauses that grow.
+struct Pauses(Duration);
+
+impl Pauses {
+    fn new() -> Self {
+        Self(FIRST_PAUSE)
+    }
+
+    async fn next(&mut self, cx: &ReadContext) -> Result<(), StepError> {
+        let pause = self.0;
+        self.0 = (pause * 2).min(LONGEST_PAUSE);
+        unless_cancelled(cx, async {
+            tokio::time::sleep(pause).await;
+            Ok(())
+        })
+        .await
+    }
 }
 
 /// Does not wait for an answer when the step is to stop. For looking only: a write that is under way is let finish.
