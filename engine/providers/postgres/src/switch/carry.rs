@@ -1,7 +1,7 @@
 //! What belongs to the old database's name goes along to the copy that takes its place.
 
 use jm_client_postgres::quote::{ident, literal};
-use jm_client_postgres::{Belongings, DatabaseFacts, Session, comment_for_later};
+use jm_client_postgres::{Belongings, COPY_MARK, DatabaseFacts, Session, comment_for_later};
 use jm_step::StepError;
 
 /// What both databases have, before either is touched.
@@ -31,10 +31,15 @@ impl Both {
 /// it so by what the backup knows, all but the comment, which told until now that it is a copy.
 pub(super) async fn over(session: &Session, name: &str, both: &Both) -> Result<(), StepError> {
     let Some(old) = &both.old else {
-        let Some(comment) = both.copy.comment.as_deref().and_then(comment_for_later) else {
-            return Ok(());
-        };
-        let sql = format!("COMMENT ON DATABASE {} IS {}", ident(name), literal(comment));
+        let marked = both
+            .copy
+            .comment
+            .as_deref()
+            .filter(|comment| comment.starts_with(COPY_MARK));
+        let Some(comment) = marked else { return Ok(()) };
+        // What people had written comes back; where they had written nothing, nothing stays.
+        let comment = comment_for_later(comment).map_or_else(|| "NULL".to_owned(), literal);
+        let sql = format!("COMMENT ON DATABASE {} IS {comment}", ident(name));
         return session.batch(&sql).await;
     };
     for statement in old.statements(name, &both.copy) {
