@@ -1,18 +1,18 @@
 //! Where a test runs the binary: in worlds of its own, with a cleared environment.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use jm_sandbox::journeyman::Fingerprint;
+use jm_sandbox::webhook::{Received, WebhookServer, received};
 use jm_sandbox::{Description, journeyman};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::wire::Wire;
-
-/// Rows and digest of each table.
-pub(crate) type Fingerprint = BTreeMap<String, (i64, String)>;
 
 /// The binary under test.
 pub(crate) const JM: &str = env!("CARGO_BIN_EXE_jm");
@@ -58,6 +58,10 @@ pub(crate) struct World {
     folder: TempDir,
     pub(crate) systems: Description,
     ends: Vec<Vec<String>>,
+    /// Where the receiver of its notifications keeps them.
+    told: PathBuf,
+    /// The receiver, where it is in this process.
+    _receiver: Option<WebhookServer>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -93,36 +97,28 @@ impl World {
             place.display().to_string(),
         ];
         Ok(Self {
+            told: place.join("webhook.jsonl"),
             folder,
             systems,
             ends: vec![down],
+            _receiver: None,
             runtime: tokio::runtime::Runtime::new()?,
         })
     }
 
-    /// On separately started servers: PostgreSQL, versitygw, and a Kubernetes control plane.
+    /// On separately started servers: PostgreSQL, versitygw, a Kubernetes control plane, and a receiver of notifications.
     pub(crate) fn real() -> Result<Self> {
-        let services =
-            std::env::var("JM_TEST_SERVICES").context("JM_TEST_SERVICES is not set: run the tests by `tests/run`")?;
+        Self::real_with(&[])
+    }
+
+    /// The same with more words for the PostgreSQL server.
+    pub(crate) fn real_with(postgres: &[&str]) -> Result<Self> {
         let folder = folder()?;
-        let mut environment = BTreeMap::new();
-        let mut ends = Vec::new();
-        for (name, arguments) in [
-            ("postgres", vec![]),
-            ("s3", vec!["versitygw"]),
-            ("control-plane", vec![]),
-        ] {
-            let script = format!("{services}/{name}");
-            let place = folder.path().join(name).display().to_string();
-            let started = Command::new(&script)
-                .arg("start")
-                .arg(&place)
-                .args(arguments)
-                .output()?;
-            ensure!(started.status.success(), "{script} start: {}", said(&started));
-            ends.push(vec![script, "stop".to_owned(), place.clone()]);
-            environment.extend(variables(&std::fs::read_to_string(Path::new(&place).join("env"))?));
-        }
+        let runtime = tokio::runtime::Runtime::new()?;
+        let (mut environment, ends) = servers(folder.path(), postgres)?;
+        let told = folder.path().join("webhook.jsonl");
+        let receiver = runtime.block_on(WebhookServer::start(&told, (Ipv4Addr::LOCALHOST, 0).into()))?;
+        environment.insert("WEBHOOK_URL".to_owned(), receiver.url());
         let database = environment
             .get("DATABASE_URL")
             .context("a URL")?
@@ -152,7 +148,9 @@ impl World {
             folder,
             systems,
             ends,
-            runtime: tokio::runtime::Runtime::new()?,
+            told,
+            _receiver: Some(receiver),
+            runtime,
         };
         world.runtime.block_on(async {
             journeyman::create_bucket(&world.systems).await?;
@@ -207,10 +205,9 @@ impl World {
         Ok(runs(&self.state())?.len())
     }
 
-    /// What the sandbox's webhook was told so far.
-    pub(crate) fn told(&self) -> Result<Vec<jm_sandbox::webhook::Received>> {
-        let file = self.folder().join("sandbox/webhook.jsonl");
-        Ok(jm_sandbox::webhook::received(&file)?)
+    /// What the webhook was told so far.
+    pub(crate) fn told(&self) -> Result<Vec<Received>> {
+        Ok(received(&self.told)?)
     }
 
     /// `jm step run` of a step type on the targets of the plans.
@@ -234,9 +231,19 @@ impl World {
         Ok(self.runtime.block_on(journeyman::lose_database(&self.systems))?)
     }
 
-    /// All content of the database.
+    /// All content of the database, and what is around it.
     pub(crate) fn fingerprint(&self) -> Result<Fingerprint> {
         Ok(self.runtime.block_on(journeyman::fingerprint(&self.systems))?)
+    }
+
+    /// What belongs to the database's name.
+    pub(crate) fn belongings(&self) -> Result<Vec<String>> {
+        Ok(self.runtime.block_on(journeyman::belongings(&self.systems))?)
+    }
+
+    /// What writes to the database, as it is declared.
+    pub(crate) fn workloads(&self) -> Result<Vec<Value>> {
+        Ok(self.runtime.block_on(journeyman::workloads(&self.systems))?)
     }
 
     /// Pods of the application that are ready.
@@ -302,6 +309,33 @@ impl Drop for World {
             drop(command.args(&end[1..]).output());
         }
     }
+}
+
+/// Starts the separate servers, all at a time, each in a folder of its own. Gives how they are reached, and what ends
+/// them.
+fn servers(folder: &Path, postgres: &[&str]) -> Result<(BTreeMap<String, String>, Vec<Vec<String>>)> {
+    let services =
+        std::env::var("JM_TEST_SERVICES").context("JM_TEST_SERVICES is not set: run the tests by `tests/run`")?;
+    let mut started = Vec::new();
+    for (name, words) in [
+        ("postgres", postgres),
+        ("s3", &["versitygw"][..]),
+        ("control-plane", &[]),
+    ] {
+        let (script, place) = (format!("{services}/{name}"), folder.join(name));
+        let mut start = Command::new(&script);
+        start.arg("start").arg(&place).args(words);
+        let child = start.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        started.push((script, place, child));
+    }
+    let (mut environment, mut ends) = (BTreeMap::new(), Vec::new());
+    for (script, place, child) in started {
+        let output = child.wait_with_output()?;
+        ensure!(output.status.success(), "{script} start: {}", said(&output));
+        environment.extend(variables(&std::fs::read_to_string(place.join("env"))?));
+        ends.push(vec![script, "stop".to_owned(), place.display().to_string()]);
+    }
+    Ok((environment, ends))
 }
 
 /// A folder that the servers' users can pass through.

@@ -4,9 +4,9 @@
 use std::process::{Command, Output};
 
 use anyhow::{Result, ensure};
-use jm_sandbox::journeyman::{DATABASE, REPLICAS};
+use jm_sandbox::journeyman::{DATABASE, Fingerprint, REPLICAS};
 
-use crate::environment::{Fingerprint, World, said};
+use crate::environment::{World, said};
 
 mod backups;
 mod disk;

@@ -22,5 +22,7 @@ mod resume;
 mod run;
 mod schemas;
 mod secrets;
+mod signals;
+mod statements;
 mod wire;
 mod workloads;

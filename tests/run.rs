@@ -1,15 +1,18 @@
-//! Whole runs: on separately started servers, without what may be left out, and with what goes wrong.
+//! Whole runs: on separately started servers, with all that the targets name and without what may be left out; and with
+//! backups that others read and wrote.
 
-use std::os::unix::process::ExitStatusExt;
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use jm_sandbox::journeyman::REPLICAS;
+use jm_sandbox::journeyman::{BUCKET, REPLICAS};
+use serde_json::Value;
 
 use crate::environment::{World, journal, of_kind, said};
 
-/// The database is lost and comes back; everything else is as it was.
-fn recovers(world: &World) -> Result<()> {
+/// The database is lost and comes back; everything else is as it was. Gives the records of the run.
+fn recovers(world: &World) -> Result<Vec<Value>> {
     for statement in [
         "ALTER DATABASE journeyman_prod SET work_mem TO '9MB'",
         "ALTER DATABASE journeyman_prod SET app.mode TO 'of the canary'",
@@ -19,18 +22,9 @@ fn recovers(world: &World) -> Result<()> {
     ] {
         world.query("postgres", statement)?;
     }
-    let belongings = || {
-        world.query(
-            "postgres",
-            "SELECT datconnlimit, pg_get_userbyid(datdba), shobj_description(oid, 'pg_database'),
-                (SELECT string_agg(acl::text, ' ' ORDER BY acl::text) FROM unnest(datacl) acl),
-                (SELECT setconfig FROM pg_db_role_setting WHERE setdatabase = oid)
-            FROM pg_database WHERE datname = 'journeyman_prod'",
-        )
-    };
-    let name_has = belongings()?;
+    let name_has = world.belongings()?;
     world.back_up()?;
-    let before = world.fingerprint()?;
+    let before = (world.fingerprint()?, world.workloads()?);
     world.lose_database()?;
     let output = world.recover().output()?;
     ensure!(output.status.code() == Some(0), "{}", said(&output));
@@ -39,8 +33,12 @@ fn recovers(world: &World) -> Result<()> {
         text.contains("completed") && text.contains("RTO 30m") && text.contains("RPO 24h"),
         "{text}"
     );
-    ensure!(world.fingerprint()? == before, "the data is not what it was");
-    ensure!(belongings()? == name_has, "{:?} was {name_has:?}", belongings()?);
+    ensure!(
+        (world.fingerprint()?, world.workloads()?) == before,
+        "data or application are not what they were"
+    );
+    let has_now = world.belongings()?;
+    ensure!(has_now == name_has, "{has_now:?} was {name_has:?}");
     ensure!(
         world.ready_replicas()? == REPLICAS,
         "the application has other replicas than before"
@@ -52,22 +50,75 @@ fn recovers(world: &World) -> Result<()> {
         .filter(|record| record["step"] == "switch")
         .count();
     ensure!(switched == 1, "switched {switched} times");
-    Ok(())
+    Ok(records)
+}
+
+/// Every file below a folder with its content, by its name alone.
+fn files_below(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Ok(found);
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            found.extend(files_below(&entry.path())?);
+        } else {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            found.insert(name, std::fs::read(entry.path())?);
+        }
+    }
+    Ok(found)
+}
+
+/// What the S3 server keeps in the bucket, as it lies on its disk.
+fn in_bucket(world: &World) -> Result<BTreeMap<String, Vec<u8>>> {
+    files_below(&world.folder().join("s3/data").join(BUCKET))
 }
 
 #[test]
 fn a_lost_database_comes_back_on_real_servers() -> Result<()> {
     let world = World::real()?;
-    recovers(&world)
+    let records = recovers(&world)?;
+    // People were told when it began and when it was done, of this run and nothing else.
+    let told: Vec<_> = world.told()?.into_iter().map(|delivery| delivery.body).collect();
+    let said: Vec<_> = told
+        .iter()
+        .map(|body| (body["step"].as_str(), body["status"].as_str()))
+        .collect();
+    ensure!(
+        said == [(Some("announce"), Some("started")), (Some("tell"), Some("completed"))]
+            && told.iter().all(|body| body["run"] == records[0]["run"]["id"]),
+        "{told:?}"
+    );
+    // Both locations hold the same backup, with what is known of it.
+    let local = files_below(Path::new(world.systems.variable("BACKUP_DIR")))?;
+    let there = in_bucket(&world)?;
+    let ends = |end: &str| there.keys().filter(|name| name.ends_with(end)).count();
+    ensure!(ends(".gpg") == 1 && ends(".manifest.json") == 1, "{:?}", there.keys());
+    for (name, content) in &there {
+        ensure!(local.get(name) == Some(content), "{name} differs from the local copy");
+    }
+    Ok(())
 }
 
 #[test]
 fn a_lost_database_comes_back_without_s3_and_webhook() -> Result<()> {
-    let mut world = World::sandbox()?;
+    let mut world = World::real()?;
     for name in ["WEBHOOK_URL", "AWS_ENABLED", "BACKUP_S3_BUCKET"] {
         world.systems.environment.remove(name);
     }
-    recovers(&world)
+    let records = recovers(&world)?;
+    let skipped: Vec<_> = of_kind(&records, "step-skipped")
+        .iter()
+        .map(|record| record["step"].as_str())
+        .collect();
+    for step in ["announce", "tell"] {
+        ensure!(skipped.contains(&Some(step)), "{step} was not skipped: {skipped:?}");
+    }
+    let (told, there) = (world.told()?, in_bucket(&world)?);
+    ensure!(told.is_empty() && there.is_empty(), "{told:?} {:?}", there.keys());
+    Ok(())
 }
 
 #[test]
@@ -126,38 +177,5 @@ fn gpg_opens_what_jm_wrote_and_jm_restores_what_gpg_wrote() -> Result<()> {
     // Done, and the RPO was missed: the file says that it is from January.
     ensure!(output.status.code() == Some(9), "{}", said(&output));
     ensure!(world.fingerprint()? == before, "the data is not what it was");
-    Ok(())
-}
-
-#[test]
-fn a_signal_stops_a_run_that_resumes() -> Result<()> {
-    let world = World::sandbox()?;
-    world.back_up()?;
-    let before = world.fingerprint()?;
-    world.lose_database()?;
-    let output = world.recover().args(["--until", "switch"]).output()?;
-    ensure!(output.status.code() == Some(5), "{}", said(&output));
-    let mut resume = world.jm();
-    let mut child = resume
-        .args(["plan", "resume", "--yes", "--confirm", "production"])
-        .spawn()?;
-    std::thread::sleep(std::time::Duration::from_millis(150));
-    let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?;
-    let status = child.wait()?;
-    ensure!(
-        killed.success() && status.signal().is_none(),
-        "it ended by the signal itself"
-    );
-    if status.code() == Some(5) {
-        let output = world
-            .jm()
-            .args(["plan", "resume", "--yes", "--confirm", "production"])
-            .output()?;
-        ensure!(output.status.code() == Some(0), "{}", said(&output));
-    }
-    ensure!(
-        world.fingerprint()? == before && world.ready_replicas()? == REPLICAS,
-        "not as before"
-    );
     Ok(())
 }

@@ -1,15 +1,22 @@
 //! A wire to PostgreSQL that reads along: it tells which statements a step sends, and cuts where a test says so, before
 //! a statement reaches the server, after it took effect and before its answer comes back, or within a flow of bytes.
 
+use std::process::Child;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
+use crate::statements::reads;
+
 mod protocol;
 use protocol::{Backend, Frontend, Said};
+
+/// No recovery takes so long.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A statement that went over the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,6 +111,18 @@ impl Wire {
         lock(&self.state).hit
     }
 
+    /// Waits until the cut was made, as long as the process lives whose step it cuts.
+    pub(crate) fn await_hit(&self, child: &mut Child) -> Result<()> {
+        let began = Instant::now();
+        while !self.hit() {
+            let ended = child.try_wait()?;
+            ensure!(ended.is_none(), "it ended before the cut: {ended:?}");
+            ensure!(began.elapsed() < PATIENCE, "the cut was not made");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+
     /// Closes what is held.
     pub(crate) fn release(&self) {
         self.released.notify_waiters();
@@ -115,6 +134,7 @@ impl Wire {
         let of_step = state.statements.iter().filter(|said| is_of(&said.session, step));
         of_step
             .enumerate()
+            // A cut at what only looks is like one at the next change.
             .filter(|(_, said)| !reads(&said.text))
             .map(|(number, said)| (number, said.text.clone()))
             .collect()
@@ -134,20 +154,6 @@ fn lock(state: &Shared) -> MutexGuard<'_, State> {
 
 fn is_of(session: &str, step: &str) -> bool {
     session.rsplit_once('/').is_some_and(|(_, name)| name == step)
-}
-
-/// Settings of the session and looks at the world: a cut there is like one at the next change.
-fn reads(text: &str) -> bool {
-    let text = text.trim_start().to_uppercase();
-    [
-        "SELECT",
-        "SET ",
-        "SHOW",
-        "BEGIN READ ONLY",
-        "START TRANSACTION READ ONLY",
-    ]
-    .iter()
-    .any(|word| text.starts_with(word))
 }
 
 impl State {

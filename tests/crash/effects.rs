@@ -1,85 +1,60 @@
-//! Killed, or cut off, inside the restore and inside the switch: at every statement of the switch that changes something
-//! and at a sample of those of the restore, before the server gets it and after it took effect; in the middle of the rows; and at the COMMIT whose answer is lost.
+//! Killed, or cut off, inside the restore and inside the switch: at every statement of the switch that changes something,
+//! before the server gets it and after it took effect; at a sample of those of the restore, among which there is every
+//! kind; in the middle of the rows; and at the COMMIT whose answer is lost.
 //!
 //! The statements are those that a recovery sends which nobody disturbs, read off the wire.
 
+use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Output, Stdio};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Ending, go_on};
+use super::{ACCEPT, Scene, go_on};
 use crate::environment::{World, said};
+use crate::statements::kind;
 use crate::wire::{Cut, How, Place, Wire};
 
-/// No recovery takes so long.
-const PATIENCE: Duration = Duration::from_secs(90);
-/// Of the statements that fill the copy, which are many and alike, so many are cut at.
-const SAMPLES: usize = 6;
-
-/// The old database serves, and has lost rows since the backup.
-const DAMAGE: &str = "TRUNCATE players";
-const ACCEPT: [&str; 2] = ["--accept-data-loss", "1d"];
-
-struct Scene {
-    world: World,
+/// A scene with a wire in it.
+struct Wired {
+    scene: Scene,
     wire: Wire,
-    ending: Ending,
 }
 
-impl Scene {
+impl Wired {
     /// With an old database that still serves, or with none.
     fn set(serving: bool) -> Result<Self> {
         let mut world = World::sandbox()?;
         let wire = world.through_a_wire()?;
-        world.back_up()?;
-        let data = world.fingerprint()?;
-        let kept = usize::from(serving);
-        let ending = Ending { data, kept };
-        Ok(Self { world, wire, ending })
-    }
-
-    /// As before the recovery: the database is damaged or gone, and no other is there.
-    fn reset(&self) -> Result<()> {
-        for name in self.world.databases()? {
-            if name != jm_sandbox::journeyman::DATABASE {
-                self.world
-                    .query("postgres", &format!("DROP DATABASE \"{name}\" WITH (FORCE)"))?;
-            }
-        }
-        if self.ending.kept == 0 {
-            return self.world.lose_database();
-        }
-        self.world.query(jm_sandbox::journeyman::DATABASE, DAMAGE).map(drop)
+        let scene = Scene::set(world, serving)?;
+        Ok(Self { scene, wire })
     }
 
     /// What a recovery says that nobody disturbs.
     fn rehearse(&self) -> Result<()> {
-        self.reset()?;
+        self.scene.reset()?;
         self.wire.arm(None);
-        let output = self.world.recover().args(ACCEPT).output()?;
+        let output = self.scene.world.recover().args(ACCEPT).output()?;
         ensure!(output.status.code() == Some(0), "{}", said(&output));
-        self.ending.check(&self.world).map(drop)
+        self.check().map(drop)
+    }
+
+    fn check(&self) -> Result<usize> {
+        self.scene.ending.check(&self.scene.world)
     }
 
     /// A recovery that is killed at the cut. The cut was made, and the process ended by the signal.
     fn kill_at(&self, cut: Cut) -> Result<()> {
         self.wire.arm(Some(cut));
         let mut child = self
+            .scene
             .world
             .recover()
             .args(ACCEPT)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        let began = Instant::now();
-        while !self.wire.hit() {
-            let ended = child.try_wait()?;
-            ensure!(ended.is_none(), "it ended before the cut: {ended:?}");
-            ensure!(began.elapsed() < PATIENCE, "the cut was not made");
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        self.wire.await_hit(&mut child)?;
         child.kill()?;
         ensure!(child.wait()?.signal() == Some(9), "it was not killed");
         self.wire.arm(None);
@@ -89,7 +64,7 @@ impl Scene {
     /// A recovery whose connection is cut, and which is left to itself.
     fn cut_at(&self, cut: Cut) -> Result<Output> {
         self.wire.arm(Some(cut));
-        let output = self.world.recover().args(ACCEPT).output()?;
+        let output = self.scene.world.recover().args(ACCEPT).output()?;
         ensure!(self.wire.hit(), "the cut was not made: {}", said(&output));
         self.wire.arm(None);
         Ok(output)
@@ -98,11 +73,11 @@ impl Scene {
     fn sweep(&self, cuts: &[(Cut, String)]) -> Result<()> {
         for (cut, text) in cuts {
             let context = || format!("killed {cut:?}: {text}");
-            self.reset().with_context(context)?;
-            let runs = self.world.runs()?;
+            self.scene.reset().with_context(context)?;
+            let runs = self.scene.world.runs()?;
             self.kill_at(*cut).with_context(context)?;
-            go_on(&self.world, runs, &ACCEPT).with_context(context)?;
-            self.ending.check(&self.world).with_context(context)?;
+            go_on(&self.scene.world, runs, &ACCEPT).with_context(context)?;
+            self.check().with_context(context)?;
         }
         Ok(())
     }
@@ -119,89 +94,104 @@ fn around(step: &'static str, statements: &[(usize, String)]) -> Vec<(Cut, Strin
     statements.iter().flat_map(both).collect()
 }
 
-/// Those that frame the restore, and some of those that fill the copy.
-fn sampled(statements: Vec<(usize, String)>) -> Vec<(usize, String)> {
-    let is_frame = |text: &str| {
-        let words = ["DATABASE", "COPY"];
-        words.iter().any(|word| text.contains(word)) || text.starts_with("COMMENT ON DATABASE")
-    };
-    let (frame, filling): (Vec<_>, Vec<_>) = statements
-        .into_iter()
-        .partition(|(_, text)| is_frame(text) && !text.starts_with("COPY"));
-    let every = filling.len().div_ceil(SAMPLES).max(1);
-    frame.into_iter().chain(filling.into_iter().step_by(every)).collect()
+/// Those that frame the restore, each with both its places; and of those that fill the copy, which are many and alike, one
+/// of each kind that was seen, in turns before and after it.
+fn sampled(step: &'static str, statements: &[(usize, String)]) -> Vec<(Cut, String)> {
+    let is_frame = |text: &str| text.contains("DATABASE") && !text.starts_with("COPY");
+    let (frame, filling): (Vec<_>, Vec<_>) = statements.iter().cloned().partition(|(_, text)| is_frame(text));
+    let mut cuts = around(step, &frame);
+    let mut kinds = BTreeSet::new();
+    let first_of_kind = filling.iter().filter(|(_, text)| kinds.insert(kind(text)));
+    for (turn, statement) in first_of_kind.enumerate() {
+        cuts.extend(
+            around(step, std::slice::from_ref(statement))
+                .into_iter()
+                .skip(turn % 2)
+                .take(1),
+        );
+    }
+    cuts
 }
+
+/// Kinds of statements that a restore of this database sends.
+const KINDS: [&str; 12] = [
+    "CREATE DATABASE",
+    "CREATE EXTENSION",
+    "CREATE TYPE",
+    "CREATE TABLE",
+    "CREATE VIEW",
+    "CREATE INDEX",
+    "COPY",
+    "ALTER TABLE ADD CONSTRAINT",
+    "SELECT setval",
+    "REFRESH VIEW",
+    "GRANT",
+    "COMMENT DATABASE",
+];
 
 #[test]
 fn a_recovery_that_is_killed_inside_the_restore_ends_as_if_it_had_not_been() -> Result<()> {
-    let scene = Scene::set(false)?;
-    scene.rehearse()?;
-    let statements = scene.wire.changes_of("restore");
-    ensure!(
-        ["CREATE DATABASE", "COPY ", "COMMENT ON DATABASE"]
-            .iter()
-            .all(|word| statements.iter().any(|(_, text)| text.starts_with(word))),
-        "{statements:?}"
-    );
-    let bytes = scene.wire.bytes_of("restore");
-    let mut cuts = around("restore", &sampled(statements));
+    let wired = Wired::set(false)?;
+    wired.rehearse()?;
+    let statements = wired.wire.changes_of("restore");
+    let mut cuts = sampled("restore", &statements);
+    let sampled: BTreeSet<String> = cuts.iter().map(|(_, text)| kind(text)).collect();
+    let seen: BTreeSet<String> = statements.iter().map(|(_, text)| kind(text)).collect();
+    ensure!(sampled == seen, "{sampled:?} of {seen:?}");
+    let missing: Vec<_> = KINDS.iter().filter(|kind| !seen.contains(**kind)).collect();
+    ensure!(missing.is_empty(), "no {missing:?} among {seen:?}");
+    let bytes = wired.wire.bytes_of("restore");
     // In the middle of the rows, and just before their end.
     for tenths in [3, 7, 9] {
         let place = Place::Bytes(bytes / 10 * tenths);
         let (step, how) = ("restore", How::Hold);
         cuts.push((Cut { step, place, how }, format!("{tenths} tenths of {bytes} bytes")));
     }
-    ensure!(cuts.len() >= 10, "{cuts:?}");
-    scene.sweep(&cuts)
+    wired.sweep(&cuts)
 }
 
 #[test]
 fn a_recovery_that_is_killed_inside_the_switch_switches_once() -> Result<()> {
-    let scene = Scene::set(true)?;
-    scene.rehearse()?;
-    let statements = scene.wire.changes_of("switch");
-    let renames = statements.iter().filter(|(_, text)| text.contains("RENAME TO")).count();
+    let wired = Wired::set(true)?;
+    wired.rehearse()?;
+    let statements = wired.wire.changes_of("switch");
+    let with = |word: &str| statements.iter().filter(|(_, text)| text.contains(word)).count();
     ensure!(
-        renames == 2 && statements.iter().any(|(_, text)| text.starts_with("COMMIT")),
+        with("RENAME TO") == 2 && with("pg_terminate_backend") >= 1 && with("COMMIT") == 1,
         "{statements:?}"
     );
-    scene.sweep(&around("switch", &statements))
+    wired.sweep(&around("switch", &statements))
 }
 
 /// The number of the switch's COMMIT.
-fn commit(scene: &Scene) -> Result<usize> {
-    let statements = scene.wire.changes_of("switch");
+fn commit(wired: &Wired) -> Result<usize> {
+    let statements = wired.wire.changes_of("switch");
     let commit = statements.iter().find(|(_, text)| text.starts_with("COMMIT"));
     Ok(commit.context("a COMMIT")?.0)
 }
 
 #[test]
-fn a_commit_whose_answer_is_lost_is_found_out() -> Result<()> {
-    let scene = Scene::set(true)?;
-    scene.rehearse()?;
-    let (step, how, number) = ("switch", How::Close, commit(&scene)?);
+fn a_connection_that_is_lost_at_the_commit_or_in_the_restore_is_found_out() -> Result<()> {
+    let wired = Wired::set(true)?;
+    wired.rehearse()?;
+    let (step, how, number) = ("switch", How::Close, commit(&wired)?);
     // Done, and nobody learned of it; then not done, and nobody learned of that.
     for place in [Place::After(number), Place::Before(number)] {
-        scene.reset()?;
-        let output = scene.cut_at(Cut { step, place, how })?;
+        wired.scene.reset()?;
+        let output = wired.cut_at(Cut { step, place, how })?;
         let context = || format!("{place:?}: {}", said(&output));
         ensure!(output.status.code() == Some(0), "{}", context());
-        scene.ending.check(&scene.world).with_context(context)?;
+        wired.check().with_context(context)?;
     }
-    Ok(())
-}
-
-#[test]
-fn a_restore_whose_connection_goes_leaves_a_run_that_resumes() -> Result<()> {
-    let scene = Scene::set(true)?;
-    scene.rehearse()?;
-    let place = Place::Bytes(scene.wire.bytes_of("restore") / 2);
+    // In the middle of the restore: a run that failed, and can be resumed.
+    let place = Place::Bytes(wired.wire.bytes_of("restore") / 2);
     let (step, how) = ("restore", How::Close);
-    scene.reset()?;
-    let output = scene.cut_at(Cut { step, place, how })?;
+    wired.scene.reset()?;
+    let output = wired.cut_at(Cut { step, place, how })?;
     ensure!(output.status.code() == Some(4), "{}", said(&output));
     let text = said(&output);
     ensure!(text.contains("connection"), "{text}");
-    go_on(&scene.world, scene.world.runs()? - 1, &ACCEPT)?;
-    scene.ending.check(&scene.world).map(drop)
+    let world = &wired.scene.world;
+    go_on(world, world.runs()? - 1, &ACCEPT)?;
+    wired.check().map(drop)
 }

@@ -7,13 +7,15 @@
 //! so the calls are narrowed to the journal's file, whose name has to be known. A run that found its cluster out of reach
 //! has one, and everything that the plan does is written by its resume. Children are not traced (`-b execve`).
 
+use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
-use super::{Ending, go_on};
+use super::{ACCEPT, Scene, go_on};
 use crate::environment::{JM, RECOVER, RESUME, World, journal, of_kind, said};
 
 /// More calls than a run can make.
@@ -27,8 +29,81 @@ struct Call<'a> {
     nth: usize,
 }
 
-/// Runs the binary until the call; `false` where it ended well before.
-fn cut(world: &World, call: &Call, words: &[&str]) -> Result<bool> {
+/// What is cut again and again, and how it goes on after that.
+struct Sweep<'s> {
+    scene: &'s Scene,
+    /// The system call.
+    name: &'s str,
+    /// What the binary is told to do.
+    words: &'s [&'s str],
+    /// How it ends where it is not cut.
+    code: i32,
+    /// Makes ready for a cut. Gives the file that the calls have to be on, where only those count.
+    prepare: &'s dyn Fn() -> Result<Option<PathBuf>>,
+    /// Done after the cut, before anybody goes on.
+    mend: &'s dyn Fn() -> Result<()>,
+}
+
+/// What came of a sweep.
+#[derive(Default)]
+struct Swept {
+    cuts: usize,
+    /// How many deliveries repeated an earlier one.
+    repeats: usize,
+    /// The steps into which cuts fell.
+    within: BTreeSet<String>,
+}
+
+impl Sweep<'_> {
+    /// Cuts at every call, each in a recovery of its own.
+    fn all(&self) -> Result<Swept> {
+        let mut swept = Swept::default();
+        for nth in 1..MOST {
+            let context = || format!("at {} {nth}", self.name);
+            if !self.one(nth, &mut swept).with_context(context)? {
+                return Ok(swept);
+            }
+        }
+        anyhow::bail!("more than {MOST} cuts")
+    }
+
+    /// `false` where there was nothing more to cut.
+    fn one(&self, nth: usize, swept: &mut Swept) -> Result<bool> {
+        let Scene { world, ending } = self.scene;
+        self.scene.reset()?;
+        let runs = world.runs()?;
+        let on = (self.prepare)()?;
+        let (name, on) = (self.name, on.as_deref());
+        let was_cut = cut(world, &Call { name, on, nth }, self.words, self.code)?;
+        if was_cut {
+            swept.cuts += 1;
+            swept.within.extend(under_way(&journal(&world.state())?));
+        }
+        if was_cut || self.code != 0 {
+            (self.mend)()?;
+            go_on(world, runs, &ACCEPT)?;
+        }
+        swept.repeats += ending.check(world)?;
+        Ok(was_cut)
+    }
+}
+
+/// The steps that have begun and not ended.
+fn under_way(records: &[Value]) -> BTreeSet<String> {
+    let mut begun = BTreeSet::new();
+    for record in records {
+        let Some(step) = record["step"].as_str() else { continue };
+        match record["kind"].as_str() {
+            Some("step-started") => drop(begun.insert(step.to_owned())),
+            Some("step-succeeded" | "step-failed") => drop(begun.remove(step)),
+            _ => {}
+        }
+    }
+    begun
+}
+
+/// Runs the binary until the call; `false` where it came to its own end before, which is to be this one.
+fn cut(world: &World, call: &Call, words: &[&str], code: i32) -> Result<bool> {
     let log = world.folder().join("strace.log");
     let mut strace = Command::new("strace");
     world.enter(&mut strace);
@@ -42,8 +117,8 @@ fn cut(world: &World, call: &Call, words: &[&str]) -> Result<bool> {
     // strace ends as the program ended that it traced.
     if output.status.signal() != Some(9) {
         ensure!(
-            output.status.code() == Some(0),
-            "not cut at {name} {nth}, and it failed: {}",
+            output.status.code() == Some(code),
+            "not cut at {name} {nth}, and not ended by {code}: {}",
             said(&output)
         );
         return Ok(false);
@@ -63,53 +138,44 @@ fn cut(world: &World, call: &Call, words: &[&str]) -> Result<bool> {
     Ok(true)
 }
 
-/// Cuts at every call of one name, each in a recovery of its own. Gives the number of cuts and of repeated deliveries.
-fn sweep(
-    world: &World,
-    ending: &Ending,
-    name: &str,
-    prepare: impl Fn() -> Result<Option<PathBuf>>,
-    words: &[&str],
-) -> Result<(usize, usize)> {
-    let (mut cuts, mut repeats) = (0, 0);
-    for nth in 1..MOST {
-        world.lose_database()?;
-        let runs = world.runs()?;
-        let on = prepare()?;
-        let call = Call {
-            name,
-            on: on.as_deref(),
-            nth,
-        };
-        if !cut(world, &call, words)? {
-            break;
-        }
-        cuts += 1;
-        let context = || format!("after the cut at {name} {nth}");
-        go_on(world, runs, &[]).with_context(context)?;
-        repeats += ending.check(world).with_context(context)?;
-    }
-    Ok((cuts, repeats))
+/// A real world whose PostgreSQL need not outlive this machine.
+fn world() -> Result<World> {
+    World::real_with(&["--no-fsync"])
 }
 
-fn world() -> Result<(World, Ending)> {
-    let world = World::sandbox()?;
-    world.back_up()?;
-    let data = world.fingerprint()?;
-    Ok((world, Ending { data, kept: 0 }))
+/// Every word of the recovery.
+fn recover() -> Vec<&'static str> {
+    RECOVER.into_iter().chain(ACCEPT).collect()
+}
+
+fn nothing() -> Result<()> {
+    Ok(())
 }
 
 #[test]
 fn a_recovery_that_is_killed_at_any_sync_ends_as_if_it_had_not_been() -> Result<()> {
-    let (world, ending) = world()?;
-    let (cuts, _) = sweep(&world, &ending, "fdatasync", || Ok(None), &RECOVER)?;
-    ensure!(cuts >= 15, "only {cuts} cuts");
+    // The old database serves still, so that it is saved first.
+    let scene = Scene::set(world()?, true)?;
+    let sweep = Sweep {
+        scene: &scene,
+        name: "fdatasync",
+        words: &recover(),
+        code: 0,
+        prepare: &|| Ok(None),
+        mend: &nothing,
+    };
+    let swept = sweep.all()?;
+    ensure!(swept.cuts >= 15, "only {} cuts", swept.cuts);
+    for step in ["quiesce", "safety", "restore", "verify", "switch", "resume", "tell"] {
+        ensure!(swept.within.contains(step), "no cut in {step}: {:?}", swept.within);
+    }
     Ok(())
 }
 
 #[test]
 fn a_recovery_that_is_killed_at_any_write_ends_as_if_it_had_not_been() -> Result<()> {
-    let (world, ending) = world()?;
+    let scene = Scene::set(world()?, false)?;
+    let world = &scene.world;
     // Stopped before its first step, with a journal whose name is known.
     let stopped = || -> Result<Option<PathBuf>> {
         let output = world.recover().env("KUBECONFIG", "/nowhere/at-all").output()?;
@@ -120,37 +186,91 @@ fn a_recovery_that_is_killed_at_any_write_ends_as_if_it_had_not_been() -> Result
             "{}",
             said(&output)
         );
-        let run = records[0]["run"]["id"].as_str().context("an id")?;
-        Ok(Some(world.state().join("runs").join(run).join("journal.jsonl")))
+        journal_file(world, &records).map(Some)
     };
-    let (cuts, repeats) = sweep(&world, &ending, "write", stopped, &RESUME)?;
-    ensure!(cuts >= 15, "only {cuts} cuts");
+    let sweep = Sweep {
+        scene: &scene,
+        name: "write",
+        words: &RESUME,
+        code: 0,
+        prepare: &stopped,
+        mend: &nothing,
+    };
+    let swept = sweep.all()?;
+    ensure!(swept.cuts >= 15, "only {} cuts", swept.cuts);
     ensure!(
-        repeats >= 1,
+        swept.repeats >= 1,
         "no delivery was repeated, so nothing was proven of its key"
     );
     Ok(())
 }
 
 #[test]
+fn a_recovery_that_is_killed_while_it_puts_things_back_ends_as_if_it_had_not_been() -> Result<()> {
+    let scene = Scene::set(world()?, true)?;
+    let world = &scene.world;
+    let words: Vec<&str> = RESUME.into_iter().chain(ACCEPT).collect();
+    // Restored, and a table hidden: `verify` fails, and the application runs on the old database again.
+    let doomed = || -> Result<Option<PathBuf>> {
+        let output = world.recover().args(ACCEPT).args(["--until", "verify"]).output()?;
+        ensure!(output.status.code() == Some(5), "{}", said(&output));
+        let records = journal(&world.state())?;
+        world.query(&copy(&records)?, "ALTER TABLE game_data RENAME TO hidden")?;
+        journal_file(world, &records).map(Some)
+    };
+    let mend = || -> Result<()> {
+        let copy = copy(&journal(&world.state())?)?;
+        world.query(&copy, "ALTER TABLE hidden RENAME TO game_data").map(drop)
+    };
+    let sweep = Sweep {
+        scene: &scene,
+        name: "fdatasync",
+        words: &words,
+        code: 4,
+        prepare: &doomed,
+        mend: &mend,
+    };
+    let swept = sweep.all()?;
+    ensure!(swept.cuts >= 5, "only {} cuts", swept.cuts);
+    for step in ["verify", "put-back", "tell"] {
+        ensure!(swept.within.contains(step), "no cut in {step}: {:?}", swept.within);
+    }
+    Ok(())
+}
+
+fn journal_file(world: &World, records: &[Value]) -> Result<PathBuf> {
+    let run = records[0]["run"]["id"].as_str().context("an id")?;
+    Ok(world.state().join("runs").join(run).join("journal.jsonl"))
+}
+
+/// The database that was restored.
+fn copy(records: &[Value]) -> Result<String> {
+    let all = of_kind(records, "step-succeeded");
+    let restore = all.into_iter().find(|record| record["step"] == "restore");
+    let output = &restore.context("a restore")?["output"]["inline"];
+    Ok(output["database"].as_str().context("a copy")?.to_owned())
+}
+
+#[test]
 fn before_the_first_record_there_is_nothing_to_resume() -> Result<()> {
-    let (world, ending) = world()?;
+    let scene = Scene::set(World::sandbox()?, false)?;
+    let world = &scene.world;
     // The run's directory, its plan and its journal are synced before the first record is written.
     for nth in 1..MOST {
-        world.lose_database()?;
+        scene.reset()?;
         let runs = world.runs()?;
         let call = Call {
             name: "fsync",
             on: None,
             nth,
         };
-        let was_cut = cut(&world, &call, &RECOVER)?;
+        let was_cut = cut(world, &call, &RECOVER, 0)?;
         if !was_cut || !journal(&world.state())?.is_empty() && world.runs()? > runs {
             ensure!(nth > 3, "only {} cuts before the first record", nth - 1);
             return Ok(());
         }
-        go_on(&world, runs, &[])?;
-        ending.check(&world)?;
+        go_on(world, runs, &[])?;
+        scene.ending.check(world)?;
     }
     Ok(())
 }

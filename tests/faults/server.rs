@@ -1,15 +1,13 @@
 //! PostgreSQL gone in the middle of the restore: its process is killed, and stays away until somebody starts it again.
 
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
 use super::{ACCEPT, Served};
 use crate::environment::World;
 use crate::wire::{Cut, How, Place};
-
-const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A variable of the file in which the server says how it is reached.
 fn of_server(world: &World, name: &str) -> Result<String> {
@@ -37,14 +35,7 @@ fn a_server_that_goes_in_the_middle_of_the_restore_leaves_a_run_that_resumes() -
         .stderr(said_file)
         .stdin(Stdio::null())
         .spawn()?;
-    let began = Instant::now();
-    while !wire.hit() {
-        ensure!(
-            child.try_wait()?.is_none() && began.elapsed() < PATIENCE,
-            "the restore was not reached"
-        );
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wire.await_hit(&mut child)?;
     let killed = Command::new("kill")
         .args(["-KILL", &of_server(&world, "POSTGRES_PID")?])
         .status()?;

@@ -85,7 +85,7 @@ free_port() {
 # A script that sources this defines
 #   launch DIR       starts servers through `spawn` and waits until they are ready
 #   END_SIGNAL       the signal that ends its servers well
-DIR='' OWNER=$PPID END_SIGNAL=TERM START_LIMIT=60 SERVERS=()
+DIR='' OWNER=$PPID END_SIGNAL=TERM START_LIMIT=180 SERVERS=()
 
 # own_dir DIR: makes it, and makes it absolute. Its name goes into env files that a shell reads, so no odd letters.
 own_dir() {

@@ -1,7 +1,5 @@
 //! What lives in the sandbox: a database like Journeyman's, its bucket, its application; and what befalls them.
 
-use std::collections::BTreeMap;
-
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -15,6 +13,9 @@ use serde_json::{Value, json};
 
 use crate::{Description, SandboxError};
 
+mod fingerprint;
+pub use fingerprint::{Fingerprint, belongings, fingerprint, is_marked, workloads};
+
 /// The application's database.
 pub const DATABASE: &str = "journeyman_prod";
 /// The bucket of its backups.
@@ -27,8 +28,6 @@ pub const DEPLOYMENT: &str = "backend-deployment";
 pub const REPLICAS: i32 = 3;
 /// What the database is made of.
 const SQL: &str = include_str!("journeyman.sql");
-/// The tables whose content is compared before and after.
-const TABLES: [&str; 6] = ["users", "games", "players", "game_data", "sessions", "audit_logs"];
 
 /// Makes the bucket of the backups, with versions, where it is not there.
 pub async fn create_bucket(sandbox: &Description) -> Result<(), SandboxError> {
@@ -111,24 +110,6 @@ pub async fn lose_database(sandbox: &Description) -> Result<(), SandboxError> {
     server
         .run("drop the database", &format!("DROP DATABASE {DATABASE} WITH (FORCE)"))
         .await
-}
-
-/// Rows and a digest of all content of each table: equal before and after, whatever happened in between.
-pub async fn fingerprint(sandbox: &Description) -> Result<BTreeMap<String, (i64, String)>, SandboxError> {
-    let database = Session::open(sandbox.variable("DATABASE_URL")).await?;
-    let mut found = BTreeMap::new();
-    for table in TABLES {
-        let query = format!(
-            "SELECT count(*), coalesce(md5(string_agg(md5(t::text), '' ORDER BY md5(t::text))), '') FROM {table} AS t"
-        );
-        let row = database
-            .client
-            .query_one(&query, &[])
-            .await
-            .map_err(SandboxError::furnish("read the tables"))?;
-        found.insert(table.to_owned(), (row.get(0), row.get(1)));
-    }
-    Ok(found)
 }
 
 /// Deploys the application where it is not there, and waits until it serves.

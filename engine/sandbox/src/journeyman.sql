@@ -88,4 +88,5 @@ CREATE FUNCTION cleanup_expired_sessions() RETURNS bigint LANGUAGE sql AS $$
     WITH gone AS (DELETE FROM public.sessions WHERE expires_at < now() RETURNING 1) SELECT count(*) FROM gone
 $$;
 COMMENT ON TABLE audit_logs IS 'Kept for 90 days.';
+GRANT SELECT ON leaderboard TO pg_monitor;
 ANALYZE;

@@ -153,13 +153,14 @@ fn verify(up: &Description, before: &Fingerprint, ui: &Ui) -> Result<(), Command
     let after = block_on(journeyman::fingerprint(up))?.map_err(sandbox::failed)?;
     let ready = block_on(journeyman::ready_replicas(up))?.map_err(sandbox::failed)?;
     let mut wrong = Vec::new();
-    for (table, (rows, digest)) in before {
-        let found = after.get(table);
+    let column = before.keys().map(String::len).max().unwrap_or_default();
+    for (aspect, (count, digest)) in before {
+        let found = after.get(aspect);
         if found.is_none_or(|(_, now)| now != digest) {
-            wrong.push(format!("table `{table}` is not what it was"));
+            wrong.push(format!("{aspect}: not what it was"));
         }
         ui.say(format!(
-            "  {table:<12} {rows:>9} rows  {}",
+            "  {aspect:<column$} {count:>9}  {}",
             if found.is_some_and(|(_, now)| now == digest) {
                 "as before"
             } else {
@@ -174,7 +175,7 @@ fn verify(up: &Description, before: &Fingerprint, ui: &Ui) -> Result<(), Command
         ));
     }
     ui.say(format!(
-        "  {:<12} {ready:>9} of {} pods ready",
+        "  {:<column$} {ready:>9} of {} pods ready",
         "application",
         journeyman::REPLICAS
     ));
