@@ -1,4 +1,4 @@
-//! Full disks: of the state, and of the server. Small file systems in memory, which only root may mount.
+//! Full disks: of the state, of the server, and of the backups. Small file systems in memory, which only root may mount.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,6 +8,9 @@ use tempfile::TempDir;
 
 use super::{ACCEPT, Served, ends, recover, without_bucket};
 use crate::environment::{World, folder, journal, said};
+
+/// Less than any backup takes.
+const MARGIN: u64 = 16 * 1024;
 
 /// A small disk. Declared before the world that uses it, so that it goes after it.
 struct Disk {
@@ -178,4 +181,49 @@ fn no_room_on_the_server_would_fail() -> Result<()> {
     ends(recover(&world).arg("--dry-run"), 4, &["WOULD FAIL", words[0], words[1]])?;
     ends(&mut recover(&world), 4, &words)?;
     served.still(&world)
+}
+
+#[test]
+fn no_room_for_the_safety_backup_stops_before_the_restore() -> Result<()> {
+    let disk = Disk::of(4096)?;
+    let mut world = without_bucket()?;
+    let folder = disk.at.join("backups");
+    world
+        .systems
+        .environment
+        .insert("BACKUP_DIR".to_owned(), folder.display().to_string());
+    world.back_up()?;
+    let backup = || -> Result<Vec<std::ffi::OsString>> {
+        let names: Result<Vec<_>, _> = std::fs::read_dir(&folder)?
+            .map(|entry| entry.map(|entry| entry.file_name()))
+            .collect();
+        let mut names = names?;
+        names.sort();
+        Ok(names)
+    };
+    let files = backup()?;
+
+    // Known beforehand: as much as the last one took is not free.
+    disk.fill(MARGIN)?;
+    let served = Served::by(&world)?;
+    ends(
+        &mut recover(&world),
+        4,
+        &["bytes free, and the backup needs about", "free space there"],
+    )?;
+    served.still(&world)?;
+    ensure!(backup()? == files, "left behind: {:?}", backup()?);
+
+    // Not known beforehand: the database has grown since.
+    disk.free_again()?;
+    world.query("journeyman_prod", &noise(8000))?;
+    let served = Served::by(&world)?;
+    ends(
+        &mut recover(&world),
+        4,
+        &["No space left", "free space where the backups are kept"],
+    )?;
+    served.still(&world)?;
+    ensure!(backup()? == files, "left behind: {:?}", backup()?);
+    Ok(())
 }

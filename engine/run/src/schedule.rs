@@ -1,6 +1,7 @@
 //! What comes next: a pure function of the plan's graph, the state and the moment.
 
 use jiff::Timestamp;
+use jm_plan::OnFailure;
 use jm_step::ErrorSummary;
 
 use crate::journal::{RunStatus, StopCause, Why};
@@ -302,11 +303,18 @@ impl Deciding<'_> {
 /// How the run ends, as far as that can be said now: what `run.status` tells the steps of `finally`.
 pub fn status(state: &RunState) -> RunStatus {
     let frontier = state.frontier();
+    // What failed and was undone since is as if it had not started, and yet the run did not do what it was to do.
+    let failed_as = |meaning| {
+        let graph = frontier.graph();
+        let mut main = graph.main();
+        main.any(|i| graph.node(i).on_failure == meaning && state.entry(i).failure().is_some())
+    };
+    let is_halted = !frontier.halting().is_empty() || !frontier.finally_failed().is_empty();
     if state.aborted().is_some() {
         RunStatus::Aborted
-    } else if !frontier.halting().is_empty() || !frontier.finally_failed().is_empty() || frontier.unsettled() > 0 {
+    } else if is_halted || frontier.unsettled() > 0 || failed_as(OnFailure::Fail) {
         RunStatus::Failed
-    } else if frontier.tolerated() > 0 || state.degraded().next().is_some() {
+    } else if frontier.tolerated() > 0 || state.degraded().next().is_some() || failed_as(OnFailure::Continue) {
         RunStatus::Degraded
     } else {
         RunStatus::Completed

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use jm_plan::{Outputs, Scope, StepScope, StepStatus};
+use jm_plan::{OnFailure, Outputs, Scope, StepScope, StepStatus};
 use jm_step::{StepError, clock};
 use serde_json::{Map, Value, json};
 
@@ -96,9 +96,10 @@ pub(crate) fn headline(run: &Run, state: &RunState, status: Option<RunStatus>) -
     let mut parts = vec![format!(
         "{name}{drill}: {status} after {took}, {settled} of {main} steps done"
     )];
-    for step in state.frontier().halting() {
-        let entry = state.entry(*step);
-        if let StepState::Failed { error, .. } = &entry.state {
+    let graph = state.frontier().graph();
+    for step in graph.main().filter(|i| graph.node(*i).on_failure == OnFailure::Fail) {
+        let entry = state.entry(step);
+        if let Some(error) = entry.failure() {
             parts.push(format!("`{}` failed: {}", entry.id, error.message));
         }
     }

@@ -125,6 +125,8 @@ pub struct StepEntry {
     pub changes: Vec<Payload<Vec<Change>>>,
     /// Why the run ends degraded because of it.
     pub degraded: Vec<String>,
+    /// Why its last attempt failed, if it did; kept where a step of `finally` undoes it, until it is done anew.
+    pub error: Option<Box<ErrorSummary>>,
     /// Its questions that were answered.
     pub answers: Vec<(String, Answer)>,
     /// When its first attempt since it was last not-started began.
@@ -150,11 +152,21 @@ impl StepEntry {
             checkpoint: None,
             changes: Vec::new(),
             degraded: Vec::new(),
+            error: None,
             answers: Vec::new(),
             started_at: None,
             attempt_at: None,
             ended_at: None,
             spent: SignedDuration::ZERO,
+        }
+    }
+
+    /// Why it failed for good, also where a step of `finally` took back since what it had done.
+    pub fn failure(&self) -> Option<&ErrorSummary> {
+        match &self.state {
+            StepState::Failed { error, .. } => Some(error),
+            StepState::NotStarted { undone: true } => self.error.as_deref(),
+            _ => None,
         }
     }
 

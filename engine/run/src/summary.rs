@@ -109,6 +109,13 @@ pub struct StepSummary {
     pub runbook: Option<String>,
 }
 
+impl StepSummary {
+    /// Whether it failed for good, also where a step of `finally` took back since what it had done.
+    pub fn has_failed(&self) -> bool {
+        self.error.is_some() && matches!(self.status.as_str(), "failed" | "not-started")
+    }
+}
+
 /// A promise and what came of it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Objective {
@@ -174,7 +181,9 @@ fn unknown_run(plan: &Plan, now: Timestamp) -> RunInfo {
 }
 
 fn was_refused(entry: &StepEntry) -> bool {
-    matches!(&entry.state, StepState::Failed { error, .. } if error.kind == StepErrorKind::Refused)
+    entry
+        .failure()
+        .is_some_and(|error| error.kind == StepErrorKind::Refused)
 }
 
 fn seconds(duration: SignedDuration) -> f64 {
@@ -183,7 +192,6 @@ fn seconds(duration: SignedDuration) -> f64 {
 
 fn step_summary(step: &PlannedStep, entry: &StepEntry, files: &dyn RunFiles) -> StepSummary {
     let error = match &entry.state {
-        StepState::Failed { error, .. } => Some((**error).clone()),
         StepState::Unclear {
             failed: Some(failed), ..
         } => Some(failed.error.clone()),
@@ -191,7 +199,7 @@ fn step_summary(step: &PlannedStep, entry: &StepEntry, files: &dyn RunFiles) -> 
             Why::Paused { error } => Some(error.clone()),
             _ => None,
         },
-        _ => None,
+        _ => entry.failure().cloned(),
     };
     let changes = entry
         .changes
@@ -227,6 +235,7 @@ fn because(entry: &StepEntry) -> Option<String> {
         StepState::Blocked { by } => Some(format!("`{by}` did not succeed")),
         StepState::Retrying { not_before } => Some(format!("it is tried again at {not_before}")),
         StepState::Unclear { .. } => Some("it is not known whether it took effect".to_owned()),
+        StepState::NotStarted { undone: true } if entry.error.is_some() => Some("it failed, and was undone".to_owned()),
         StepState::NotStarted { undone: true } => Some("it was undone".to_owned()),
         StepState::Awaiting { why } => Some(match why.as_ref() {
             Why::Approval { question } => question.clone(),

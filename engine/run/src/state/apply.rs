@@ -119,6 +119,9 @@ impl RunState {
         self.resumes += 1;
         for i in 0..self.steps.len() {
             let new = resumed(&self.steps[i], at);
+            if matches!(self.steps[i].state, StepState::NotStarted { .. }) {
+                self.steps[i].error = None;
+            }
             if new.is_some() {
                 self.steps[i].tries = 0;
             }
@@ -144,6 +147,7 @@ impl RunState {
     fn hear_of_step(&mut self, said: &Said, id: &StepId, at: Timestamp) -> Result<(), Refusal> {
         let i = self.number(id)?;
         let by = format!("{} by {}", said.verb.as_str(), said.who);
+        self.steps[i].error = None;
         let new = match said.verb {
             OperatorVerb::Approve | OperatorVerb::Reject => {
                 answer(&mut self.steps[i], said, at);
@@ -286,11 +290,19 @@ fn note(entry: &mut StepEntry, kind: &RecordKind, at: Timestamp) {
         RecordKind::StepSucceeded { output, changes, .. } => {
             entry.output = Some(output.clone());
             entry.checkpoint = None;
+            entry.error = None;
             keep_changes(entry, changes);
         }
-        RecordKind::StepFailed { changes, .. } => keep_changes(entry, changes),
+        RecordKind::StepFailed { error, changes, .. } => {
+            entry.error = Some(Box::new(error.clone()));
+            keep_changes(entry, changes);
+        }
         RecordKind::StepDegraded { reason, .. } => entry.degraded.push(reason.clone()),
-        RecordKind::StepUndone { .. } | RecordKind::StepAnew { .. } => start_over(entry),
+        RecordKind::StepUndone { .. } => start_over(entry),
+        RecordKind::StepAnew { .. } => {
+            entry.error = None;
+            start_over(entry);
+        }
         RecordKind::Probed {
             then: Then::Again {
                 drop_checkpoint: true, ..

@@ -159,6 +159,47 @@ finally:
 }
 
 #[tokio::test]
+async fn what_failed_and_was_undone_since_is_told_until_it_is_done_anew() {
+    let (temp, _) = effects();
+    let broken = temp.path().join("broken").to_string_lossy().into_owned();
+    std::fs::write(&broken, "x").expect("written");
+    let mut session = Session::new(&format!(
+        "apiVersion: jm/v1
+name: undone
+steps:
+  - {{ id: stop, uses: test.noop }}
+  - {{ id: safety, uses: test.fail, needs: [stop], why: never without, with: {{ while: '{broken}', message: no room }} }}
+finally:
+  - {{ id: put-back, uses: test.noop, undoes: [stop, safety], if: \"${{{{ steps.safety.status == 'failed' }}}}\" }}
+  - {{ id: tell, uses: test.echo, with: {{ value: '${{{{ run.status }}}}: ${{{{ run.summary }}}}' }} }}
+"
+    ));
+    assert_eq!(session.go().await, RunStatus::Failed, "nothing is left to do, and yet");
+    assert_eq!(session.status("safety"), "not-started");
+    let told = session.output("tell")["value"].as_str().expect("text").to_owned();
+    assert!(
+        told.starts_with("failed: ") && told.contains("`safety` failed: told to fail: no room"),
+        "{told}"
+    );
+    let safety = |session: &Session| {
+        let now = jm_step::clock::now();
+        let summary = jm_run::summarize(&session.run.plan, &session.records, &session.files, now).expect("legal");
+        summary.steps[1].clone()
+    };
+    let failed = safety(&session);
+    assert!(failed.has_failed());
+    assert_eq!(
+        failed.error.map(|error| error.message).as_deref(),
+        Some("told to fail: no room"),
+        "the reason outlives the undoing"
+    );
+    assert_eq!(failed.why.as_deref(), Some("never without"));
+    std::fs::remove_file(&broken).expect("mended");
+    assert_eq!(session.go().await, RunStatus::Completed);
+    assert!(safety(&session).error.is_none());
+}
+
+#[tokio::test]
 async fn a_lost_answer_is_asked_for_and_not_guessed() {
     let (_temp, file) = effects();
     let plan = |took: bool, tells: bool, attempts: u32| {
