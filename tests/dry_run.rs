@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::environment::{World, journal, of_kind, said};
+use crate::environment::{World, jm, journal, of_kind, said};
 
 mod looks;
 mod server_logs;
@@ -195,5 +195,146 @@ fn markdown_is_the_same_from_run_to_run() -> Result<()> {
     let (first, second) = (once()?, once()?);
     ensure!(first == second, "{first}\n---\n{second}");
     ensure!(first.contains("```mermaid"), "{first}");
+    Ok(())
+}
+
+/// A plan on protected targets: what cannot be taken back comes in its middle.
+const HALVES: &str = r#"
+apiVersion: jm/v1
+name: halves
+inputs:
+  flag: { type: string, default: "" }
+steps:
+  - id: before
+    uses: check.assert
+    with: { that: "${{ inputs.flag == '' }}", message: the flag is up }
+  - id: work
+    uses: command.run
+    needs: [before]
+    with: { argv: ["true"] }
+  - id: after
+    uses: command.run
+    needs: [work]
+    with: { argv: ["true"], effect: reversible }
+finally:
+  - id: tidy
+    uses: command.run
+    with: { argv: ["true"], effect: read-only }
+"#;
+const PROTECTED: &str = r#"
+apiVersion: jm/v1
+kind: Targets
+name: production
+protected: true
+targets:
+  webhook: { provider: notify, url: "${{ env.WEBHOOK_URL }}" }
+"#;
+
+struct Halves(tempfile::TempDir);
+
+impl Halves {
+    fn new() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        std::fs::write(folder.path().join("halves.yaml"), HALVES)?;
+        std::fs::write(folder.path().join("targets.yaml"), PROTECTED)?;
+        Ok(Self(folder))
+    }
+
+    /// Runs jm with these words in the plan's folder; gives its standard output.
+    fn jm(&self, words: &str, code: i32) -> Result<String> {
+        let output = jm(&self.0.path().join("state"))
+            .current_dir(self.0.path())
+            .args(words.split_whitespace())
+            .output()?;
+        ensure!(output.status.code() == Some(code), "{words}: {}", said(&output));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+}
+
+#[test]
+fn an_offline_dry_run_is_refused_what_the_run_is_refused() -> Result<()> {
+    let halves = Halves::new()?;
+    for offline in ["", " --offline"] {
+        let dry = format!("plan run halves.yaml --dry-run{offline}");
+        let told = halves.jm(&dry, 10)?;
+        ensure!(
+            told.contains("REFUSED") && told.contains("`production` are protected"),
+            "{told}"
+        );
+        halves.jm(&format!("{dry} --confirm production"), 0)?;
+        halves.jm(&format!("{dry} --confirm staging"), 10)?;
+        // It does not come to what is not agreed to.
+        halves.jm(&format!("{dry} --until work"), 0)?;
+    }
+    // To check a plan is no run: nothing is refused.
+    halves.jm("plan validate halves.yaml", 0)?;
+    halves.jm("plan run halves.yaml --yes", 10)?;
+    halves.jm("plan run halves.yaml --yes --until work", 5)?;
+    Ok(())
+}
+
+#[test]
+fn a_dry_run_stops_where_the_run_stops() -> Result<()> {
+    let halves = Halves::new()?;
+    let dry = "plan run halves.yaml --confirm production --until work --dry-run";
+    let human = halves.jm(dry, 0)?;
+    for expected in [
+        "left       work    the run stops before it",
+        "left       after   it comes after `work`",
+        "stops before `work`; left for a resume: work, after, `finally`",
+        "nothing found that would stop it before `work`",
+    ] {
+        ensure!(human.contains(expected), "no `{expected}` in\n{human}");
+    }
+    ensure!(!human.contains("point of no return"), "it is not reached:\n{human}");
+    let markdown = halves.jm(&format!("{dry} --format markdown"), 0)?;
+    for expected in [
+        "- stops before `work`; left for a resume: work, after, `finally`",
+        "| left | `work` |",
+        "- point of no return: `work`, not reached",
+    ] {
+        ensure!(markdown.contains(expected), "no `{expected}` in\n{markdown}");
+    }
+    let json: Value = serde_json::from_str(&halves.jm(&format!("{dry} --format json --out saved.json"), 0)?)?;
+    ensure!(json["until"] == "work", "{json:#}");
+    let main = json["steps"].as_array().context("steps")?;
+    let all: Vec<&Value> = main
+        .iter()
+        .chain(json["finally"].as_array().context("finally")?)
+        .collect();
+    let left: Vec<&Value> = all
+        .iter()
+        .filter(|step| step["status"] == "left")
+        .map(|step| &step["id"])
+        .collect();
+    ensure!(left == ["work", "after", "tidy"], "{left:?}");
+
+    // What was saved is run as it was shown, so far and no further.
+    halves.jm("plan run saved.json --yes --confirm production --until after", 2)?;
+    halves.jm("plan run saved.json --yes --confirm production", 5)?;
+    let run: Value = serde_json::from_str(&halves.jm("run show --format json", 0)?)?;
+    for step in run["steps"].as_array().context("steps")? {
+        let expected = if left.contains(&&step["id"]) {
+            "not-started"
+        } else {
+            "succeeded"
+        };
+        ensure!(step["status"] == expected, "{step:#}");
+    }
+    // A run cannot stop before what it has come past, nor in `finally`.
+    halves.jm("plan resume --yes --confirm production --until before", 2)?;
+    halves.jm("plan resume --yes --confirm production --until tidy", 2)?;
+    let rest = halves.jm("plan resume --dry-run --confirm production", 0)?;
+    ensure!(!rest.contains("left for a resume"), "{rest}");
+    halves.jm("plan resume --yes --confirm production", 0)?;
+    Ok(())
+}
+
+#[test]
+fn what_is_blocked_names_the_step_that_would_fail() -> Result<()> {
+    let halves = Halves::new()?;
+    let human = halves.jm("plan run halves.yaml --dry-run --confirm production -i flag=up", 4)?;
+    ensure!(human.matches("`before` would fail").count() == 2, "{human}");
+    ensure!(human.contains("it WOULD FAIL at `before`; "), "{human}");
     Ok(())
 }

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use indicatif::MultiProgress;
 use jm_plan::{Arguments, Mode, Plan, TargetsDocument};
 use jm_run::journal::{JournalError, Opened};
 use jm_run::{History, Options, Record, RecordKind, Reporter, Run, RunDir, RunFiles, StateDir, Stop};
@@ -19,6 +18,7 @@ use crate::exit::{CommandError, Exit};
 use crate::person::{self, AtTerminal};
 use crate::report::json::{All, Events};
 use crate::report::lines::Lines;
+use crate::report::screen::Screen;
 use crate::report::terminal::{Outline, Terminal};
 use crate::session::{self, Source};
 use crate::ui::Ui;
@@ -80,6 +80,7 @@ pub(crate) fn assemble_offline(
 ) -> Result<Run, CommandError> {
     let mut run = Run::new(Arc::new(plan), info);
     run.targets_name = targets.map(|targets| targets.name().to_owned()).unwrap_or_default();
+    run.protected = targets.is_some_and(TargetsDocument::is_protected);
     run.options = parse_options(options, &run)?;
     run.by = environment::who();
     Ok(run)
@@ -153,18 +154,12 @@ fn secret_inputs(plan: &Plan, environment: &Environment) -> Result<BTreeMap<Stri
 
 fn parse_options(options: &RunOptions, run: &Run) -> Result<Options, CommandError> {
     if let Some(confirmed) = options.confirm.as_ref().filter(|name| **name != run.targets_name) {
-        return Err(CommandError::new(
-            Exit::Refused,
-            format!(
-                "`--confirm {confirmed}` names other targets than `{}`, which the run would act on",
-                run.targets_name
-            ),
-        ));
+        return Err(other_targets(confirmed, &run.targets_name));
     }
     let until = options
         .until
         .as_ref()
-        .map(|step| known_step(step, &run.plan))
+        .map(|step| main_step(step, &run.plan))
         .transpose()?;
     let accept_data_loss = options.accept_data_loss.as_ref().map(|text| {
         jm_plan::duration::parse(text)
@@ -185,6 +180,24 @@ fn parse_options(options: &RunOptions, run: &Run) -> Result<Options, CommandErro
     })
 }
 
+/// Somebody confirms other targets than those that a run would act on.
+pub(crate) fn other_targets(confirmed: &str, acts_on: &str) -> CommandError {
+    let message = format!("`--confirm {confirmed}` names other targets than `{acts_on}`, which the run would act on");
+    CommandError::new(Exit::Refused, message)
+}
+
+/// A step before which a run can stop.
+fn main_step(name: &str, plan: &Plan) -> Result<StepId, CommandError> {
+    let step = known_step(name, plan)?;
+    if plan.finally().iter().any(|last| last.id == step) {
+        return Err(CommandError::usage(format!(
+            "`{step}` stands under `finally`, which a run that stops does not come to"
+        ))
+        .hint("name one of the main steps"));
+    }
+    Ok(step)
+}
+
 /// A step of the plan by its name.
 pub(crate) fn known_step(name: &str, plan: &Plan) -> Result<StepId, CommandError> {
     plan.step(name).map(|step| step.id.clone()).ok_or_else(|| {
@@ -198,13 +211,13 @@ pub(crate) fn known_step(name: &str, plan: &Plan) -> Result<StepId, CommandError
 pub(crate) fn reporter(
     run: &Run,
     events: Option<&PathBuf>,
-    screen: &MultiProgress,
+    screen: &Screen,
     earlier: Duration,
     ui: &Ui,
 ) -> Result<All, CommandError> {
     let outline = Outline::of(&run.plan);
     let shown: Box<dyn Reporter> = if ui.moving {
-        Box::new(Terminal::new(ui, outline, screen.clone(), earlier))
+        Box::new(Terminal::new(ui, outline, screen, earlier))
     } else {
         Box::new(Lines::new(ui, outline.column()))
     };
@@ -216,7 +229,7 @@ pub(crate) fn reporter(
 }
 
 /// Fills in who can be asked at this terminal, where somebody sits there.
-pub(crate) fn invite(run: &mut Run, screen: &MultiProgress) {
+pub(crate) fn invite(run: &mut Run, screen: &Screen) {
     if person::is_there() {
         run.person = Some(Arc::new(AtTerminal::new(screen.clone(), run.by.clone())));
     }

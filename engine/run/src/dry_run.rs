@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jm_plan::{Evaluated, OnFailure, Outputs, PlannedStep, Rendered, Scope, StepScope, StepStatus};
+use jm_plan::{Evaluated, Outputs, PlannedStep, Rendered, Scope, StepScope, StepStatus};
 use jm_step::{
     Change, Connections, ContextParts, Effect, ErrorSummary, Grade, OpenContext, Preview, ReadContext, StepError,
     StepErrorKind, StepId, TargetName,
@@ -27,6 +27,8 @@ mod document;
 pub use document::{DryRun, DryStatus, DryStep, DryVerdict, Expectation, TargetLook};
 mod gate;
 use gate::DryGate;
+mod sight;
+mod turn;
 mod verdict;
 
 /// Tries a run without doing it. With the records of an earlier session, what a resume would do.
@@ -59,6 +61,8 @@ struct Trial<'r> {
     connections: Connections,
     down: BTreeSet<TargetName>,
     seen: BTreeMap<usize, Seen>,
+    /// The step before which the run would stop.
+    until: Option<usize>,
     /// What steps say that they would change, in the order in which they were asked.
     announced: Vec<(usize, Vec<Change>)>,
     refusals: Vec<ErrorSummary>,
@@ -67,7 +71,8 @@ struct Trial<'r> {
 /// What was found out about a step, for those that come after it.
 #[derive(Clone, Copy, PartialEq)]
 struct Seen {
-    fails: bool,
+    /// The step that would fail, where what comes after this one is blocked: itself, or the first before it.
+    failed: Option<usize>,
     changes: bool,
     predicts: bool,
 }
@@ -93,6 +98,9 @@ impl<'r> Trial<'r> {
             run: run.info.id.clone(),
         };
         let gate = DryGate::new(run, state.targets());
+        // A run that has come past the step does not stop before it.
+        let until = run.options.until.as_ref().and_then(|step| graph.find(step.as_str()));
+        let until = until.filter(|i| matches!(state.entry(*i).state, StepState::NotStarted { .. }));
         Ok(Self {
             planned: run.plan.all_steps().collect(),
             connections: Connections::new(run.targets.clone(), Arc::new(gate), cx),
@@ -101,6 +109,7 @@ impl<'r> Trial<'r> {
             seen: BTreeMap::new(),
             announced: Vec::new(),
             refusals: Vec::new(),
+            until,
             run,
             graph,
             state,
@@ -157,7 +166,11 @@ impl<'r> Trial<'r> {
     }
 
     async fn judge(&mut self, i: usize, step: &mut DryStep) {
-        if self.has_happened(i, step) || self.cannot_run(i, step) {
+        if self.has_happened(i, step)
+            || self.is_blocked(i, step)
+            || self.is_left(i, step)
+            || self.is_not_configured(i, step)
+        {
             return;
         }
         let planned = self.planned[i];
@@ -178,79 +191,6 @@ impl<'r> Trial<'r> {
         }
     }
 
-    /// Steps of a run that is resumed, which are not previewed any more.
-    fn has_happened(&mut self, i: usize, step: &mut DryStep) -> bool {
-        step.status = match &self.state.entry(i).state {
-            StepState::Succeeded => DryStatus::Done,
-            StepState::Skipped { because, .. } => {
-                step.because = Some(because.clone());
-                DryStatus::Skipped
-            }
-            StepState::Unclear { .. } => DryStatus::WillProbe,
-            StepState::Awaiting { .. } => DryStatus::Waits,
-            _ => return false,
-        };
-        step.grade = match step.status {
-            DryStatus::Done | DryStatus::Skipped => Grade::Verified,
-            _ => Grade::Unknown,
-        };
-        if matches!(step.status, DryStatus::WillProbe | DryStatus::Waits) {
-            self.leave_open(i, step);
-        } else {
-            self.see(i, false, false, false);
-        }
-        true
-    }
-
-    fn leave_open(&mut self, i: usize, step: &DryStep) {
-        let id = step.id.clone();
-        let outputs = Outputs::Unknown {
-            of: id.clone(),
-            partial: None,
-        };
-        self.scope.steps.insert(
-            id,
-            StepScope {
-                status: StepStatus::Unknown,
-                outputs,
-            },
-        );
-        self.see(i, false, self.planned[i].effect != Effect::ReadOnly, false);
-    }
-
-    fn cannot_run(&mut self, i: usize, step: &mut DryStep) -> bool {
-        let planned = self.planned[i];
-        let absent = planned
-            .bindings
-            .values()
-            .find_map(|target| Some((target, self.run.not_configured.get(target)?)));
-        if let Some((target, reason)) = absent {
-            self.skip(i, step, format!("target `{target}` is not configured: {reason}"));
-            return true;
-        }
-        let blocks = |need: &&crate::graph::Need| {
-            let tolerated = self.planned[need.node].on_failure == OnFailure::Continue;
-            !need.excused && !tolerated && self.seen.get(&need.node).is_some_and(|seen| seen.fails)
-        };
-        let Some(by) = self.graph.node(i).needs.iter().find(blocks).map(|need| need.node) else {
-            return false;
-        };
-        step.status = DryStatus::Blocked;
-        step.grade = Grade::Unknown;
-        step.because = Some(format!("`{}` would fail", self.planned[by].id));
-        self.settle(i, StepStatus::Blocked);
-        self.see(i, true, false, false);
-        true
-    }
-
-    fn skip(&mut self, i: usize, step: &mut DryStep, because: String) {
-        step.status = DryStatus::Skipped;
-        step.grade = Grade::Verified;
-        step.because = Some(because);
-        self.settle(i, StepStatus::Skipped);
-        self.see(i, false, false, false);
-    }
-
     fn fails(&mut self, i: usize, step: &mut DryStep, error: &StepError) {
         step.grade = Grade::WouldFail;
         step.error = Some(error.summary());
@@ -258,7 +198,7 @@ impl<'r> Trial<'r> {
             self.refusals.push(presentable(&self.run.secrets, error.summary()));
         }
         self.settle(i, StepStatus::Failed);
-        self.see(i, step.status == DryStatus::WillRun, false, false);
+        self.see(i, (step.status == DryStatus::WillRun).then_some(i), false, false);
     }
 
     fn settle(&mut self, i: usize, status: StepStatus) {
@@ -268,15 +208,13 @@ impl<'r> Trial<'r> {
             .insert(self.planned[i].id.clone(), StepScope { status, outputs });
     }
 
-    fn see(&mut self, i: usize, fails: bool, changes: bool, predicts: bool) {
-        self.seen.insert(
-            i,
-            Seen {
-                fails,
-                changes,
-                predicts,
-            },
-        );
+    fn see(&mut self, i: usize, failed: Option<usize>, changes: bool, predicts: bool) {
+        let seen = Seen {
+            failed,
+            changes,
+            predicts,
+        };
+        self.seen.insert(i, seen);
     }
 
     async fn preview(&mut self, i: usize, step: &mut DryStep, rendered: Rendered) {
@@ -358,31 +296,6 @@ impl<'r> Trial<'r> {
         })
     }
 
-    /// What is changed before a step by those that it comes after, on the targets that it uses. A step of `finally` comes
-    /// after those that it refers to: whether others came so far is not known.
-    fn announced_to(&self, i: usize) -> Arc<[Change]> {
-        let mut before = self.graph.before(i);
-        for need in self.run.plan.dependencies(self.planned[i].id.as_str()) {
-            if let Some(node) = self.graph.find(need.step.as_str()) {
-                before.push(node);
-                before.extend(self.graph.before(node));
-            }
-        }
-        let targets = &self.graph.node(i).targets;
-        let shares = |by: usize| {
-            self.graph
-                .node(by)
-                .targets
-                .iter()
-                .any(|target| targets.contains(target))
-        };
-        let told = self
-            .announced
-            .iter()
-            .filter(|(by, _)| before.contains(by) && shares(*by));
-        told.flat_map(|(_, changes)| changes).cloned().collect()
-    }
-
     fn previewed(&mut self, i: usize, step: &mut DryStep, preview: Preview<Value>) {
         if step.status == DryStatus::WillRun {
             self.announced.push((i, preview.changes.clone()));
@@ -394,37 +307,6 @@ impl<'r> Trial<'r> {
             grade => grade,
         };
         self.outcome(i, step, preview.predicted, preview.foreseen);
-    }
-
-    /// Whether an earlier step changes a system that this one looks at.
-    fn is_changed_before(&self, i: usize) -> bool {
-        let targets = &self.graph.node(i).targets;
-        let shares = |before: &usize| {
-            let changes = self.seen.get(before).is_some_and(|seen| seen.changes);
-            changes
-                && self
-                    .graph
-                    .node(*before)
-                    .targets
-                    .iter()
-                    .any(|target| targets.contains(target))
-        };
-        self.graph.before(i).iter().any(shares)
-    }
-
-    /// Whether an error only says that the plan has not come so far yet: the system is still to be brought back, or an
-    /// earlier step changes what was looked for.
-    fn is_premature(&self, i: usize, error: &StepError) -> bool {
-        let may_come = matches!(
-            error.kind(),
-            StepErrorKind::NotFound | StepErrorKind::Unavailable | StepErrorKind::TimedOut
-        );
-        let repairs = self.run.plan.repairs();
-        let is_down = self.planned[i]
-            .bindings
-            .values()
-            .any(|target| repairs.contains(target) && self.down.contains(target));
-        may_come && (is_down || self.is_changed_before(i))
     }
 
     fn outcome(&mut self, i: usize, step: &DryStep, predicted: Option<Value>, foreseen: Option<Value>) {
@@ -445,7 +327,7 @@ impl<'r> Trial<'r> {
                 outputs,
             },
         );
-        self.see(i, false, step.effect != Effect::ReadOnly, predicts);
+        self.see(i, None, step.effect != Effect::ReadOnly, predicts);
     }
 }
 

@@ -170,6 +170,11 @@ impl Graph {
         self.reach(i, |node| Box::new(node.needs.iter().map(|need| need.node)))
     }
 
+    /// A step and all that comes after it: what a run does not come to that stops before the step.
+    pub fn beyond(&self, i: usize) -> BTreeSet<usize> {
+        self.after(i).into_iter().chain([i]).collect()
+    }
+
     fn reach<'g>(&'g self, i: usize, next: impl Fn(&'g Node) -> Box<dyn Iterator<Item = usize> + 'g>) -> Vec<usize> {
         let mut seen = vec![false; self.nodes.len()];
         let mut found: Vec<usize> = next(&self.nodes[i]).collect();

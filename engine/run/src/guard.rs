@@ -10,6 +10,11 @@ use jm_step::{Answer, StepError, StepId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::graph::Graph;
+
+/// Marks a field of an output that is there once a person has said yes.
+const APPROVAL: &str = "x-jm-approval";
+
 /// How much of the data the recovery loses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct DataLoss {
@@ -109,14 +114,26 @@ pub fn data_loss<'o>(plan: &Plan, outputs: impl Fn(&StepId) -> Option<&'o Value>
 }
 
 fn marked_fields<'v>(step: &PlannedStep, output: &'v Value, mark: &str) -> Vec<&'v Value> {
+    let names = names_marked(step, mark);
+    names.iter().filter_map(|name| output.get(name)).collect()
+}
+
+/// The fields of a step's output that its schema marks.
+fn names_marked(step: &PlannedStep, mark: &str) -> Vec<String> {
     let schema = step.step_type.output_schema();
-    let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
-        return Vec::new();
-    };
-    let names = properties
-        .iter()
+    let properties = schema.get("properties").and_then(Value::as_object);
+    let marked = properties
+        .into_iter()
+        .flatten()
         .filter(|(_, schema)| schema.get(mark).is_some_and(|value| *value == Value::Bool(true)));
-    names.filter_map(|(name, _)| output.get(name)).collect()
+    marked.map(|(name, _)| name.clone()).collect()
+}
+
+/// Whether a step before this one asks a person whether to go on: then the yes to that is word enough, and the run may
+/// begin without another. A step that only proves something asks nobody.
+pub(crate) fn is_asked_before(graph: &Graph, planned: &[&PlannedStep], step: usize) -> bool {
+    let asks = |before: &usize| !names_marked(planned[*before], APPROVAL).is_empty();
+    graph.before(step).iter().any(asks)
 }
 
 /// Why a loss may not be taken; `None` where it may.

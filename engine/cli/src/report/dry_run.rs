@@ -3,15 +3,20 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use jm_plan::{Plan, duration as written, export};
+use jm_plan::{Plan, duration as written};
 use jm_run::{DataLoss, DryRun, DryStatus, DryStep, DryVerdict, Expectation};
-use jm_step::{Action, Change, Effect, Grade};
+use jm_step::{Action, Change, Effect, Grade, StepId};
 use serde_json::{Map, Value, json};
 
 use crate::args::DryRunFormat;
 use crate::exit::Exit;
 use crate::report::{table, time, words};
 use crate::ui::{Style, Ui};
+
+mod markdown;
+
+/// Names of steps in a sentence, at most.
+const MOST_NAMED: usize = 6;
 
 /// Prints a dry run.
 pub(crate) fn print(result: &DryRun, plan: &Plan, format: DryRunFormat, besides: &Map<String, Value>, ui: &Ui) {
@@ -23,7 +28,7 @@ pub(crate) fn print(result: &DryRun, plan: &Plan, format: DryRunFormat, besides:
             besides.iter().for_each(|(name, value)| document[name] = value.clone());
             ui.out(format!("{document:#}"));
         }
-        DryRunFormat::Markdown => ui.out(markdown(result, plan).trim_end()),
+        DryRunFormat::Markdown => ui.out(markdown::render(result, plan).trim_end()),
     }
 }
 
@@ -45,6 +50,7 @@ fn grade(step: &DryStep) -> (&'static str, Option<Style>) {
         (DryStatus::Done, _) => ("done", Some(Style::Green)),
         (DryStatus::WillProbe, _) => ("to probe", Some(Style::Yellow)),
         (DryStatus::Waits, _) => ("waits", Some(Style::Yellow)),
+        (DryStatus::Left, _) => ("left", Some(Style::Dim)),
         (_, Grade::Verified) => ("verified", Some(Style::Green)),
         (_, Grade::Computed) => ("computed", None),
         (_, Grade::Declared) => ("declared", None),
@@ -68,7 +74,7 @@ fn human(result: &DryRun, ui: &Ui) {
     targets(result, ui);
     ui.out("");
     for step in &result.steps {
-        if result.point_of_no_return.as_ref() == Some(&step.id) {
+        if result.point_of_no_return.as_ref() == Some(&step.id) && step.status != DryStatus::Left {
             ui.out(ui.paint(Style::Yellow, "-- point of no return --"));
         }
         of_step(step, column, ui);
@@ -86,7 +92,35 @@ fn human(result: &DryRun, ui: &Ui) {
         ));
     }
     ui.out_all(&promises(result));
-    ui.out(verdict(result));
+    let ends = left(result).into_iter().chain([verdict(result)]);
+    for line in ends.flat_map(|line| table::wrap(&line, ui.room())) {
+        ui.out(line);
+    }
+}
+
+/// What a run that stops leaves for a resume: ``stops before `switch`; left for a resume: switch, resume, `finally` ``.
+fn left(result: &DryRun) -> Option<String> {
+    let until = result.until.as_ref()?;
+    let is_left = |step: &&DryStep| step.status == DryStatus::Left;
+    let steps: Vec<&StepId> = result.steps.iter().filter(is_left).map(|step| &step.id).collect();
+    if steps.is_empty() {
+        return None;
+    }
+    let mut names: Vec<String> = steps.iter().take(MOST_NAMED).map(ToString::to_string).collect();
+    if steps.len() > MOST_NAMED {
+        names.push(format!("{} more", steps.len() - MOST_NAMED));
+    }
+    names.extend(
+        result
+            .finally
+            .iter()
+            .any(|step| is_left(&step))
+            .then(|| "`finally`".to_owned()),
+    );
+    Some(format!(
+        "stops before `{until}`; left for a resume: {}",
+        names.join(", ")
+    ))
 }
 
 fn targets(result: &DryRun, ui: &Ui) {
@@ -157,7 +191,10 @@ fn of_step(step: &DryStep, column: usize, ui: &Ui) {
 
 /// How long a step that would run took before.
 fn expected(step: &DryStep) -> Option<String> {
-    let runs = !matches!(step.status, DryStatus::Done | DryStatus::Skipped | DryStatus::Blocked);
+    let runs = !matches!(
+        step.status,
+        DryStatus::Done | DryStatus::Skipped | DryStatus::Blocked | DryStatus::Left
+    );
     let seconds = step.expected.filter(|_| runs && step.grade != Grade::WouldFail)?;
     Some(time::duration(Duration::from_secs_f64(seconds)))
 }
@@ -193,6 +230,11 @@ fn promises(result: &DryRun) -> Vec<String> {
 
 /// What is promised and what is expected: `RTO 30m: expected 4m12s along find, restore, switch (median of 3 runs)`.
 fn recovery_time(result: &DryRun) -> String {
+    let until = result
+        .until
+        .as_ref()
+        .map(|step| format!(" until `{step}`"))
+        .unwrap_or_default();
     let promised = result.rto.map_or_else(
         || "no RTO".to_owned(),
         |rto| format!("RTO {}", written::show(Duration::from_secs(rto))),
@@ -203,7 +245,7 @@ fn recovery_time(result: &DryRun) -> String {
     #[expect(clippy::cast_precision_loss, reason = "an RTO has fewer than 2^52 seconds")]
     let over = result.rto.is_some_and(|rto| expected.seconds > rto as f64);
     format!(
-        "{promised}: {}{}",
+        "{promised}: {}{until}{}",
         expectation(expected),
         if over { ", MORE THAN PROMISED" } else { "" }
     )
@@ -266,6 +308,7 @@ fn verdict(result: &DryRun) -> String {
         "unknown",
         "skipped",
         "blocked",
+        "left",
         "WOULD FAIL",
     ];
     let counts: Vec<String> = words
@@ -273,100 +316,21 @@ fn verdict(result: &DryRun) -> String {
         .filter(|word| count(word) > 0)
         .map(|word| format!("{} {word}", count(word)))
         .collect();
-    let verdict = match result.verdict {
-        DryVerdict::Ready => "nothing found that would stop it",
-        DryVerdict::WouldFail => "it WOULD FAIL",
-        DryVerdict::Refused => "a guard REFUSES it",
+    let verdict = match (result.verdict, &result.until) {
+        (DryVerdict::Ready, None) => "nothing found that would stop it".to_owned(),
+        (DryVerdict::Ready, Some(step)) => format!("nothing found that would stop it before `{step}`"),
+        (DryVerdict::WouldFail, _) => format!("it WOULD FAIL at {}", failing(result)),
+        (DryVerdict::Refused, _) => "a guard REFUSES it".to_owned(),
     };
     format!("{verdict}; {}", counts.join(", "))
 }
 
-fn markdown(result: &DryRun, plan: &Plan) -> String {
-    let mut text = String::new();
-    let mut line = |words: String| {
-        text.push_str(&words);
-        text.push('\n');
-    };
-    line(format!(
-        "## `{}` {}",
-        result.plan,
-        escape(result.title.as_deref().unwrap_or_default())
-    ));
-    line(String::new());
-    line(format!(
-        "**{}** Targets `{}`.",
-        escape(&verdict(result)),
-        result.targets_name
-    ));
-    line(String::new());
-    for refusal in &result.refusals {
-        line(format!("- refused: {}", escape(&refusal.message)));
-    }
-    if let Some(loss) = &result.data_loss {
-        let objective = loss
-            .objective
-            .map_or_else(|| "-".to_owned(), |seconds| written::show(Duration::from_secs(seconds)));
-        // The window grows by the minute; what a reviewer needs is whether the promise holds.
-        line(format!(
-            "- RPO {objective}: {}",
-            if loss.is_missed() { "**missed**" } else { "met" }
-        ));
-    }
-    if result.rto.is_some() || result.expected.is_some() {
-        line(format!("- {}", escape(&recovery_time(result))));
-    }
-    if let Some(step) = &result.point_of_no_return {
-        line(format!("- point of no return: `{step}`"));
-    }
-    line(String::new());
-    line("| grade | step | what it would do |".to_owned());
-    line("| --- | --- | --- |".to_owned());
-    result
-        .steps
-        .iter()
-        .chain(&result.finally)
-        .for_each(|step| line(markdown_row(step)));
-    line(String::new());
-    line("<details><summary>graph</summary>".to_owned());
-    line(String::new());
-    line("```mermaid".to_owned());
-    line(export::mermaid(plan).trim_end().to_owned());
-    line("```".to_owned());
-    line("</details>".to_owned());
-    text
-}
-
-fn markdown_row(step: &DryStep) -> String {
-    let (word, _) = grade(step);
-    let word = if step.grade == Grade::WouldFail {
-        format!("**{word}**")
-    } else {
-        word.to_owned()
-    };
-    let mut said: Vec<String> = step
-        .summary
-        .iter()
-        .chain(&step.because)
-        .map(|text| escape(text))
-        .collect();
-    said.extend(
-        step.changes
-            .iter()
-            .map(|change| format!("`{}`", one_line(change).replace('`', "'"))),
-    );
-    said.extend(step.error.iter().map(|error| escape(&error.message)));
-    said.extend(
-        step.error
-            .iter()
-            .filter_map(|error| error.hint.as_deref())
-            .map(|hint| format!("hint: {}", escape(hint))),
-    );
-    format!("| {word} | `{}` | {} |", step.id, said.join("<br>"))
-}
-
-/// Text of the world in a table of ours: it can end neither the cell nor the comment.
-fn escape(text: &str) -> String {
-    text.replace('|', "\\|").replace('<', "&lt;").replace('\n', " ")
+/// The steps by which it would fail; those that they block are told at their places.
+fn failing(result: &DryRun) -> String {
+    let fails = |step: &&DryStep| step.grade == Grade::WouldFail && step.status == DryStatus::WillRun;
+    let steps = result.steps.iter().chain(&result.finally).filter(fails);
+    let names: Vec<String> = steps.map(|step| format!("`{}`", step.id)).collect();
+    names.join(", ")
 }
 
 #[cfg(test)]
@@ -381,10 +345,5 @@ mod tests {
             "~ deployment/web  {\"replicas\":3} -> {\"replicas\":0}"
         );
         assert_eq!(one_line(&Change::delete("database `x`")), "- database `x`");
-    }
-
-    #[test]
-    fn text_of_the_world_cannot_leave_its_cell() {
-        assert_eq!(escape("a|b\n<img>"), "a\\|b &lt;img>");
     }
 }

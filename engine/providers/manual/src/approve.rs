@@ -22,6 +22,7 @@ pub(crate) struct Input {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Output {
     /// Who approved, such as `ada@bastion`.
+    #[schemars(extend("x-jm-approval" = true))]
     who: String,
     /// Why, in the person's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -9,11 +9,12 @@ use tokio::task::JoinSet;
 use super::Dispatcher;
 use crate::error::{RunError, TargetProblem};
 use crate::event::Event;
-use crate::guard::{Consent, GuardQuestion, protected_objection};
+use crate::guard::{Consent, GuardQuestion, is_asked_before, protected_objection};
 use crate::journal::{OperatorVerb, RecordKind, Said, StopCause};
 use crate::operator;
 use crate::payload::presentable;
 use crate::schedule::Stop;
+use crate::state::StepState;
 
 /// How long a target may take to answer. What the plan repairs may be a host that answers nothing at all.
 pub(crate) const OPENING: Duration = Duration::from_secs(30);
@@ -106,13 +107,21 @@ impl Dispatcher<'_> {
         matters.then_some(TargetProblem { target, error })
     }
 
-    /// Asks once for all steps that cannot be taken back, where somebody is there; else each of them needs a step
+    /// Asks once for all steps ahead that cannot be taken back, where somebody is there; else each of them needs a step
     /// before it that may ask.
     async fn ask_about_protected(&mut self) -> Result<(), RunError> {
+        let state = self.ledger.state();
+        let stops = |until: &usize| matches!(state.entry(*until).state, StepState::NotStarted { .. });
+        let beyond = self.until.filter(stops).map(|until| self.graph.beyond(until));
+        let is_ahead = |i: &usize| {
+            let is_over = matches!(state.entry(*i).state, StepState::Succeeded | StepState::Skipped { .. });
+            !is_over && beyond.as_ref().is_none_or(|beyond| !beyond.contains(i))
+        };
         let steps: Vec<usize> = self
             .graph
             .main()
             .filter(|i| self.graph.node(*i).effect == Effect::Irreversible)
+            .filter(is_ahead)
             .collect();
         if steps.is_empty() {
             return Ok(());
@@ -127,13 +136,8 @@ impl Dispatcher<'_> {
             Consent::Yes { who } => self.note_protected(who),
             Consent::No => self.refuse_protected(steps[0]),
             Consent::Absent => {
-                let gated = |step: &usize| {
-                    self.graph
-                        .before(*step)
-                        .iter()
-                        .any(|i| self.planned[*i].step_type.is_gate())
-                };
-                match steps.iter().find(|step| !gated(step)) {
+                let is_asked = |step: &usize| is_asked_before(&self.graph, &self.planned, *step);
+                match steps.iter().find(|step| !is_asked(step)) {
                     Some(step) => self.refuse_protected(*step),
                     None => Ok(()),
                 }

@@ -22,6 +22,9 @@ pub struct DryRun {
     pub resumes: bool,
     /// What was found.
     pub verdict: DryVerdict,
+    /// The step before which the run would stop, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<StepId>,
     /// The targets that the plan uses.
     pub targets: Vec<TargetLook>,
     /// The main steps, each after what it waits for.
@@ -98,6 +101,8 @@ pub enum DryStatus {
     WillProbe,
     /// It waits for a person.
     Waits,
+    /// It is left for a resume: the run stops before it comes to it.
+    Left,
 }
 
 /// A step of a dry run.
@@ -117,7 +122,7 @@ pub struct DryStep {
     pub status: DryStatus,
     /// How much what follows is worth.
     pub grade: Grade,
-    /// Why it is skipped, blocked, or not certain.
+    /// Why it is skipped, blocked, left, or not certain.
     pub because: Option<String>,
     /// One line for people.
     pub summary: Option<String>,

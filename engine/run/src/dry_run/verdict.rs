@@ -29,6 +29,7 @@ impl Trial<'_> {
                 (true, true) => DryVerdict::WouldFail,
                 (true, false) => DryVerdict::Ready,
             },
+            until: self.until.map(|i| self.planned[i].id.clone()),
             point_of_no_return: plan.point_of_no_return().cloned(),
             rto: plan.objectives().rto.map(|rto| rto.as_secs()),
             expected: self.expected(&steps),
@@ -52,16 +53,11 @@ impl Trial<'_> {
         if let Some(objection) = loss.and_then(|loss| guard::objection(loss, self.run.options.accept_data_loss)) {
             self.refusals.push(presentable(&self.run.secrets, objection.summary()));
         }
-        let gated = |step: &DryStep| {
+        let is_asked = |step: &DryStep| {
             let i = self.graph.find(step.id.as_str());
-            i.is_some_and(|i| {
-                self.graph
-                    .before(i)
-                    .iter()
-                    .any(|before| self.planned[*before].step_type.is_gate())
-            })
+            i.is_some_and(|i| guard::is_asked_before(&self.graph, &self.planned, i))
         };
-        if self.run.protected && !self.run.options.confirmed && !irreversible.iter().all(|step| gated(step)) {
+        if self.run.protected && !self.run.options.confirmed && !irreversible.iter().all(|step| is_asked(step)) {
             self.refusals
                 .push(guard::protected_objection(&self.run.targets_name, &first.id).summary());
         }
@@ -76,8 +72,10 @@ impl Trial<'_> {
     }
 
     fn expected(&self, steps: &[DryStep]) -> Option<Expectation> {
-        let is_over =
-            |step: &&DryStep| matches!(step.status, DryStatus::Done | DryStatus::Skipped | DryStatus::Blocked);
+        let is_over = |step: &&DryStep| {
+            use DryStatus as S;
+            matches!(step.status, S::Done | S::Skipped | S::Blocked | S::Left)
+        };
         let over: BTreeSet<&StepId> = steps.iter().filter(is_over).map(|step| &step.id).collect();
         let history = &self.run.options.history;
         history.expect(&self.run.plan, |step| !over.contains(step))

@@ -93,6 +93,8 @@ name: doomed
 steps:
   - { id: bad, uses: test.fail, with: { message: wrong key } }
   - { id: after, uses: test.noop, needs: [bad] }
+  - { id: last, uses: test.noop, needs: [after], on_failure: continue }
+  - { id: very-last, uses: test.noop, needs: [last] }
   - { id: beside, uses: test.noop }
 ",
     );
@@ -105,7 +107,14 @@ steps:
             .as_ref()
             .is_some_and(|error| error.message.contains("wrong key"))
     );
-    assert_eq!(step(&dry, "after").status, DryStatus::Blocked);
+    for id in ["after", "last", "very-last"] {
+        let blocked = step(&dry, id);
+        assert_eq!(
+            (blocked.status, blocked.because.as_deref()),
+            (DryStatus::Blocked, Some("`bad` would fail")),
+            "{id}"
+        );
+    }
     assert_eq!(step(&dry, "beside").status, DryStatus::WillRun);
 }
 
@@ -143,6 +152,85 @@ async fn a_system_that_is_to_be_repaired_is_no_failure_and_another_system_is_a_r
     assert_eq!(
         (dry.verdict, step(&dry, "a").grade, dry.targets[0].up),
         (DryVerdict::Ready, Grade::Declared, None)
+    );
+}
+
+/// Steps before and beside `work`, which cannot be taken back, and after it.
+fn halves(file: &str) -> Session {
+    Session::new(&format!(
+        "apiVersion: jm/v1
+name: halves
+steps:
+  - {{ id: before, uses: test.recover, with: {{ recovery_point: '', serving: false }} }}
+  - {{ id: work, uses: test.final, needs: [before], with: {{ file: '{file}', name: work }} }}
+  - {{ id: after, uses: test.noop, needs: [work] }}
+  - {{ id: beside, uses: test.noop }}
+finally:
+  - {{ id: tidy, uses: test.noop }}
+"
+    ))
+}
+
+#[tokio::test]
+async fn a_dry_run_goes_as_far_as_the_run_would() {
+    let (_temp, file) = effects();
+    let mut session = halves(&file);
+    session.run.protected = true;
+    assert_eq!(
+        session.dry().await.verdict,
+        DryVerdict::Refused,
+        "`work` is not agreed to"
+    );
+    session.run.options.until = Some(crate::id("work"));
+    let dry = session.dry().await;
+    assert_eq!(dry.verdict, DryVerdict::Ready, "and it would not come to it");
+    assert_eq!(dry.until, session.run.options.until);
+    let left = |dry: &jm_run::DryRun| -> Vec<String> {
+        let all = dry.steps.iter().chain(&dry.finally);
+        let left = all.filter(|step| step.status == DryStatus::Left);
+        left.map(|step| step.id.to_string()).collect()
+    };
+    assert_eq!(left(&dry), ["work", "after", "tidy"]);
+    assert_eq!(step(&dry, "work").because.as_deref(), Some("the run stops before it"));
+
+    assert_eq!(session.go().await, RunStatus::Stopped);
+    for id in left(&dry) {
+        assert_eq!(session.status(&id), "not-started", "{id} was left, as told");
+    }
+    assert_eq!(
+        (session.status("before"), session.status("beside")),
+        ("succeeded", "succeeded")
+    );
+
+    session.run.options.until = None;
+    session.run.options.confirmed = true;
+    let dry = session.dry().await;
+    assert_eq!((dry.until.as_ref(), left(&dry).len()), (None, 0));
+    assert_eq!(session.go().await, RunStatus::Completed);
+}
+
+#[tokio::test]
+async fn what_fails_before_the_run_stops_ends_it() {
+    let mut session = Session::new(
+        "apiVersion: jm/v1
+name: sooner
+steps:
+  - { id: bad, uses: test.fail, with: { message: broken } }
+  - { id: work, uses: test.noop, needs: [bad] }
+finally:
+  - { id: tidy, uses: test.noop }
+",
+    );
+    session.run.options.until = Some(crate::id("work"));
+    let dry = session.dry().await;
+    assert_eq!(
+        (dry.verdict, step(&dry, "work").status, step(&dry, "tidy").status),
+        (DryVerdict::WouldFail, DryStatus::Blocked, DryStatus::WillRun)
+    );
+    assert_eq!(session.go().await, RunStatus::Failed);
+    assert_eq!(
+        (session.status("work"), session.status("tidy")),
+        ("blocked", "succeeded")
     );
 }
 

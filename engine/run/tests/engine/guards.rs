@@ -94,17 +94,18 @@ async fn protected_targets_need_a_confirmation_an_approval_or_a_person() {
     let (_temp, file) = effects();
     let look = "uses: test.recover, with: { recovery_point: '', serving: false }";
     let mut session = protected(&file, look);
+    let error = session.try_go().await.expect_err("a proof is no person's word");
+    assert!(error.is_refusal(), "{error}");
     assert_eq!(
-        session.go().await,
-        RunStatus::Failed,
-        "a gate that nobody passed is no word"
+        session.status("gate"),
+        "not-started",
+        "and nothing is begun for nothing"
     );
-    assert!(
-        session
-            .error("switch")
-            .hint
-            .is_some_and(|hint| hint.contains("--confirm production"))
-    );
+    let hint = match error {
+        RunError::Refused(error) => error.hint,
+        _ => None,
+    };
+    assert!(hint.is_some_and(|hint| hint.contains("--confirm production")));
 
     let mut session = protected(&file, look);
     session.run.options.confirmed = true;

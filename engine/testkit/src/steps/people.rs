@@ -16,6 +16,7 @@ pub(super) struct AskInput {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(super) struct AskOutput {
     /// The person.
+    #[schemars(extend("x-jm-approval" = true))]
     who: String,
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use jm_plan::{Arguments, Mode};
 use jm_run::journal::{self, FileJournal, Opened, Reading};
-use jm_run::{RunDir, RunState, StateDir};
+use jm_run::{IllegalTransition, RunDir, RunState, StateDir, StepState};
+use jm_step::StepId;
 
 use super::drift::Drift;
 use crate::args::ResumeArgs;
@@ -44,6 +45,9 @@ pub(in crate::commands) fn resume(args: &ResumeArgs, ui: &Ui) -> Outcome {
         ui,
     )?;
     run.files = Arc::new(directory.clone());
+    if let Some(step) = &run.options.until {
+        not_past(step, &reading)?;
+    }
     let mut telling = Telling::of(&args.options, args.format);
     if let Some(drift) = Drift::of(&opened, &text) {
         drift.say(directory.id().short(), ui);
@@ -91,8 +95,7 @@ fn read(directory: &RunDir, dry_run: bool) -> Result<(Option<FileJournal>, Readi
 }
 
 fn opened(reading: &Reading, directory: &RunDir) -> Result<Opened, CommandError> {
-    let state = RunState::replay(&reading.records)
-        .map_err(|error| CommandError::state("the journal does not hang together").cause(&error))?;
+    let state = RunState::replay(&reading.records).map_err(not_whole)?;
     let opened = state.opened().cloned().ok_or_else(|| {
         CommandError::state(format!("run {} never began", directory.id()))
             .hint("nothing was done: begin anew with `jm plan run`")
@@ -105,6 +108,31 @@ fn opened(reading: &Reading, directory: &RunDir) -> Result<Opened, CommandError>
         .hint("`jm run show` tells what it did")),
         _ => Ok(opened),
     }
+}
+
+/// A run that has come to a step cannot stop before it any more.
+fn not_past(step: &StepId, reading: &Reading) -> Result<(), CommandError> {
+    let state = RunState::replay(&reading.records).map_err(not_whole)?;
+    let where_it_stands = match state.step(step.as_str()).map(|entry| &entry.state) {
+        Some(StepState::Succeeded) => "done",
+        Some(StepState::Skipped { .. }) => "skipped",
+        Some(
+            StepState::Running
+            | StepState::Retrying { .. }
+            | StepState::Unclear { .. }
+            | StepState::Awaiting { .. }
+            | StepState::Failed { unclear: true, .. },
+        ) => "under way",
+        _ => return Ok(()),
+    };
+    Err(CommandError::usage(format!(
+        "step `{step}` is {where_it_stands}: the run cannot stop before it"
+    ))
+    .hint("`jm run show` tells where the run stands"))
+}
+
+fn not_whole(error: IllegalTransition) -> CommandError {
+    CommandError::state("the journal does not hang together").cause(&error)
 }
 
 /// The targets file: the one that is named, else the one that lies where plans lie.

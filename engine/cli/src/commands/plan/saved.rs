@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::run::info;
-use crate::args::PlanRunArgs;
+use crate::args::{PlanRunArgs, RunOptions};
 use crate::exit::{CommandError, Exit};
 use crate::session::Source;
 use crate::ui::Ui;
@@ -153,10 +153,27 @@ impl Saved {
             drill: self.opened.run.drill,
             ..info(&plan, false)
         };
-        let mut run = launch::assemble(plan, info, source.targets.as_ref(), registry, &args.options, ui)?;
+        let options = RunOptions {
+            until: self.until(args)?,
+            ..args.options.clone()
+        };
+        let mut run = launch::assemble(plan, info, source.targets.as_ref(), registry, &options, ui)?;
         run.file = Some(self.plan.path.display().to_string());
         self.refuse(&self.changes(&run))?;
         Ok(run)
+    }
+
+    /// Where the run stops: where it was shown to, or sooner where nothing was said of that.
+    fn until(&self, args: &PlanRunArgs) -> Result<Option<String>, CommandError> {
+        let shown = self.dry_run.until.as_ref().map(ToString::to_string);
+        match (&args.options.until, shown) {
+            (Some(asked), Some(shown)) if *asked != shown => Err(CommandError::usage(format!(
+                "{} was shown until `{shown}`, not until `{asked}`",
+                args.plan.display()
+            ))
+            .hint("run it so far, then `jm plan resume`; or save a dry run anew")),
+            (asked, shown) => Ok(asked.clone().or(shown)),
+        }
     }
 
     /// What is said in the file cannot be said again.

@@ -1,0 +1,118 @@
+//! A dry run for a pull request: summary first, graph as Mermaid, stable from run to run.
+
+use std::time::Duration;
+
+use jm_plan::{Plan, duration as written, export};
+use jm_run::{DryRun, DryStatus, DryStep};
+use jm_step::Grade;
+
+use super::{grade, left, one_line, recovery_time, verdict};
+
+/// The dry run as Markdown.
+pub(super) fn render(result: &DryRun, plan: &Plan) -> String {
+    let mut text = String::new();
+    let mut line = |words: String| {
+        text.push_str(&words);
+        text.push('\n');
+    };
+    line(format!(
+        "## `{}` {}",
+        result.plan,
+        escape(result.title.as_deref().unwrap_or_default())
+    ));
+    line(String::new());
+    line(format!(
+        "**{}** Targets `{}`.",
+        escape(&verdict(result)),
+        result.targets_name
+    ));
+    line(String::new());
+    points(result).into_iter().for_each(&mut line);
+    line(String::new());
+    line("| grade | step | what it would do |".to_owned());
+    line("| --- | --- | --- |".to_owned());
+    let steps = result.steps.iter().chain(&result.finally);
+    steps.map(row).for_each(&mut line);
+    line(String::new());
+    line("<details><summary>graph</summary>".to_owned());
+    line(String::new());
+    line("```mermaid".to_owned());
+    line(export::mermaid(plan).trim_end().to_owned());
+    line("```".to_owned());
+    line("</details>".to_owned());
+    text
+}
+
+/// What a reviewer has to know before the table.
+fn points(result: &DryRun) -> Vec<String> {
+    let mut points: Vec<String> = result
+        .refusals
+        .iter()
+        .map(|refusal| format!("- refused: {}", escape(&refusal.message)))
+        .collect();
+    if let Some(loss) = &result.data_loss {
+        let objective = loss
+            .objective
+            .map_or_else(|| "-".to_owned(), |seconds| written::show(Duration::from_secs(seconds)));
+        // The window grows by the minute; what a reviewer needs is whether the promise holds.
+        let kept = if loss.is_missed() { "**missed**" } else { "met" };
+        points.push(format!("- RPO {objective}: {kept}"));
+    }
+    if result.rto.is_some() || result.expected.is_some() {
+        points.push(format!("- {}", escape(&recovery_time(result))));
+    }
+    if let Some(step) = &result.point_of_no_return {
+        let is_left = |one: &DryStep| one.id == *step && one.status == DryStatus::Left;
+        let reached = if result.steps.iter().any(is_left) {
+            ", not reached"
+        } else {
+            ""
+        };
+        points.push(format!("- point of no return: `{step}`{reached}"));
+    }
+    points.extend(left(result).map(|left| format!("- {left}")));
+    points
+}
+
+fn row(step: &DryStep) -> String {
+    let (word, _) = grade(step);
+    let word = if step.grade == Grade::WouldFail {
+        format!("**{word}**")
+    } else {
+        word.to_owned()
+    };
+    let mut said: Vec<String> = step
+        .summary
+        .iter()
+        .chain(&step.because)
+        .map(|text| escape(text))
+        .collect();
+    said.extend(
+        step.changes
+            .iter()
+            .map(|change| format!("`{}`", one_line(change).replace('`', "'"))),
+    );
+    said.extend(step.error.iter().map(|error| escape(&error.message)));
+    said.extend(
+        step.error
+            .iter()
+            .filter_map(|error| error.hint.as_deref())
+            .map(|hint| format!("hint: {}", escape(hint))),
+    );
+    format!("| {word} | `{}` | {} |", step.id, said.join("<br>"))
+}
+
+/// Text of the world in a table of ours: it can end neither the cell nor the comment.
+fn escape(text: &str) -> String {
+    text.replace('|', "\\|").replace('<', "&lt;").replace('\n', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_the_world_cannot_leave_its_cell() {
+        assert_eq!(escape("a|b\n<img>"), "a\\|b &lt;img>");
+    }
+}

@@ -1,0 +1,65 @@
+//! What a step would find: what those before it said that they would change, and what cannot be looked at yet.
+
+use std::sync::Arc;
+
+use jm_step::{Change, StepError, StepErrorKind};
+
+use super::Trial;
+
+impl Trial<'_> {
+    /// What is changed before a step by those that it comes after, on the targets that it uses. A step of `finally` comes
+    /// after those that it refers to: whether others came so far is not known.
+    pub(super) fn announced_to(&self, i: usize) -> Arc<[Change]> {
+        let mut before = self.graph.before(i);
+        for need in self.run.plan.dependencies(self.planned[i].id.as_str()) {
+            if let Some(node) = self.graph.find(need.step.as_str()) {
+                before.push(node);
+                before.extend(self.graph.before(node));
+            }
+        }
+        let targets = &self.graph.node(i).targets;
+        let shares = |by: usize| {
+            self.graph
+                .node(by)
+                .targets
+                .iter()
+                .any(|target| targets.contains(target))
+        };
+        let told = self
+            .announced
+            .iter()
+            .filter(|(by, _)| before.contains(by) && shares(*by));
+        told.flat_map(|(_, changes)| changes).cloned().collect()
+    }
+
+    /// Whether an earlier step changes a system that this one looks at.
+    pub(super) fn is_changed_before(&self, i: usize) -> bool {
+        let targets = &self.graph.node(i).targets;
+        let shares = |before: &usize| {
+            let changes = self.seen.get(before).is_some_and(|seen| seen.changes);
+            changes
+                && self
+                    .graph
+                    .node(*before)
+                    .targets
+                    .iter()
+                    .any(|target| targets.contains(target))
+        };
+        self.graph.before(i).iter().any(shares)
+    }
+
+    /// Whether an error only says that the plan has not come so far yet: the system is still to be brought back, or an
+    /// earlier step changes what was looked for.
+    pub(super) fn is_premature(&self, i: usize, error: &StepError) -> bool {
+        let may_come = matches!(
+            error.kind(),
+            StepErrorKind::NotFound | StepErrorKind::Unavailable | StepErrorKind::TimedOut
+        );
+        let repairs = self.run.plan.repairs();
+        let is_down = self.planned[i]
+            .bindings
+            .values()
+            .any(|target| repairs.contains(target) && self.down.contains(target));
+        may_come && (is_down || self.is_changed_before(i))
+    }
+}
