@@ -24,5 +24,6 @@ mod schemas;
 mod secrets;
 mod signals;
 mod statements;
+mod terminal;
 mod wire;
 mod workloads;

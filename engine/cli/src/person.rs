@@ -3,14 +3,15 @@
 use std::io::{BufRead, IsTerminal, Write};
 
 use futures::future::{BoxFuture, FutureExt};
-use indicatif::MultiProgress;
 use jm_plan::duration;
 use jm_run::{Consent, GuardQuestion, Person};
 use jm_step::{Answer, StepId};
 
+use crate::report::screen::Screen;
+
 /// Somebody who sits at the terminal.
 pub(crate) struct AtTerminal {
-    screen: MultiProgress,
+    screen: Screen,
     who: String,
 }
 
@@ -21,7 +22,7 @@ pub(crate) fn is_there() -> bool {
 
 impl AtTerminal {
     /// `screen` is what moves, and has to stand still for a question.
-    pub(crate) fn new(screen: MultiProgress, who: String) -> Self {
+    pub(crate) fn new(screen: Screen, who: String) -> Self {
         Self { screen, who }
     }
 

@@ -5,6 +5,7 @@ pub(crate) mod findings;
 pub(crate) mod json;
 pub(crate) mod lines;
 pub(crate) mod post_mortem;
+pub(crate) mod screen;
 pub(crate) mod shown;
 pub(crate) mod summary;
 pub(crate) mod table;

@@ -14,7 +14,9 @@ pub(crate) struct Ui {
     pub(crate) quiet: bool,
     /// How much more is wanted.
     pub(crate) verbose: u8,
-    /// Whether standard error is a terminal on which things may move.
+    /// Whether standard error is a terminal.
+    pub(crate) terminal: bool,
+    /// Whether it is one on which things may move.
     pub(crate) moving: bool,
 }
 
@@ -58,6 +60,7 @@ impl Ui {
             },
             quiet: global.quiet,
             verbose: global.verbose,
+            terminal,
             moving: terminal && !dumb && !global.quiet,
         }
     }
@@ -68,6 +71,7 @@ impl Ui {
             color: false,
             quiet: false,
             verbose: 0,
+            terminal: false,
             moving: false,
         }
     }
@@ -138,12 +142,18 @@ impl Ui {
     pub(crate) fn width(&self) -> usize {
         terminal_size::terminal_size_of(std::io::stderr()).map_or(100, |(width, _)| usize::from(width.0))
     }
+
+    /// Rows of the terminal; 24 where there is none.
+    #[expect(clippy::unused_self, reason = "whoever prints has to be handed the terminal")]
+    pub(crate) fn height(&self) -> usize {
+        terminal_size::terminal_size_of(std::io::stderr()).map_or(24, |(_, height)| usize::from(height.0))
+    }
 }
 
 impl Ui {
     /// Columns for text that is broken between words: as wide as it likes where no terminal would break it.
     pub(crate) fn room(&self) -> usize {
-        if self.moving { self.width() } else { usize::MAX }
+        if self.terminal { self.width() } else { usize::MAX }
     }
 }
 

@@ -16,6 +16,7 @@ use jm_step::{Connection, OpenContext, RunId, Secrets, StepError, TargetName};
 
 use crate::args::BackupsAt;
 use crate::exit::{CommandError, Exit};
+use crate::report::screen::Screen;
 use crate::report::terminal;
 use crate::ui::Ui;
 use crate::{environment, launch, project, session};
@@ -124,7 +125,7 @@ struct Watching {
 impl Watching {
     fn new(what: impl Into<String>, ui: &Ui) -> Self {
         Self {
-            line: ui.moving.then(|| terminal::screen().add(terminal::line())),
+            line: ui.moving.then(|| Screen::new(ui).area()),
             what: what.into(),
             since: Instant::now(),
         }

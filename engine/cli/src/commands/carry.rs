@@ -9,7 +9,8 @@ use crate::commands::run as run_commands;
 use crate::commands::{Outcome, block_on};
 use crate::exit::{CommandError, Exit};
 use crate::report::post_mortem::PostMortem;
-use crate::report::{dry_run as shown, summary, terminal};
+use crate::report::screen::Screen;
+use crate::report::{dry_run as shown, summary};
 use crate::ui::Ui;
 use crate::{launch, signals};
 
@@ -44,7 +45,7 @@ pub(super) async fn run(
     telling: &Telling<'_>,
     ui: &Ui,
 ) -> Outcome {
-    let screen = terminal::screen();
+    let screen = Screen::new(ui);
     launch::invite(&mut run, &screen);
     let signals =
         signals::listen().map_err(|error| CommandError::new(Exit::Bug, "cannot listen for signals").cause(&error))?;

@@ -81,7 +81,7 @@ fn graphical(ui: &Ui, finding: &PlanError) -> String {
         GraphicalTheme::unicode_nocolor()
     };
     let handler = GraphicalReportHandler::new_themed(theme)
-        .with_width(ui.width().clamp(60, 120))
+        .with_width(ui.room().max(60))
         .with_links(false);
     let mut text = String::new();
     match handler.render_report(&mut text, finding) {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use jm_run::{Event, RecordKind, Reporter, RunState};
 use jm_step::{StepId, Unit};
 
+use crate::report::table::shorten;
 use crate::report::{time, words};
 use crate::ui::Ui;
 
@@ -29,12 +30,17 @@ impl Lines {
         }
     }
 
+    /// A line that no terminal breaks.
+    fn say(&self, line: &str) {
+        self.ui.say(shorten(line, self.ui.room()));
+    }
+
     fn progress(&mut self, step: &StepId, done: u64, total: Option<u64>, unit: Unit) {
         let now = Instant::now();
         let last = self.said.entry(step.clone()).or_insert(now);
         if now.duration_since(*last) >= PROGRESS {
             *last = now;
-            self.ui.say(format!(
+            self.say(&format!(
                 "{:<8} {:<column$}  {}",
                 "…",
                 step,
@@ -56,11 +62,10 @@ impl Reporter for Lines {
                     } else {
                         String::new()
                     };
-                    self.ui
-                        .say(format!("{:<8} {:<column$}  {again}", "started", step, column = self.column).trim_end());
+                    self.say(format!("{:<8} {:<column$}  {again}", "started", step, column = self.column).trim_end());
                 }
                 if let Some(line) = words::of(record, state) {
-                    self.ui.say(line.render(&self.ui, self.column, usize::MAX));
+                    self.ui.say(line.render(&self.ui, self.column, self.ui.room()));
                 }
             }
             Event::Progress {
@@ -69,12 +74,12 @@ impl Reporter for Lines {
                 total,
                 unit,
             } => self.progress(step, *done, *total, *unit),
-            Event::Log { step, line } if self.ui.verbose > 0 => self.ui.say(format!("{:<8} {step}: {line}", "log")),
+            Event::Log { step, line } if self.ui.verbose > 0 => self.say(&format!("{:<8} {step}: {line}", "log")),
             Event::Log { .. } | Event::Previewed { .. } => {}
             Event::Target { target, up, detail } => {
                 let how = if *up { "up" } else { "down" };
                 let detail = detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
-                self.ui.say(format!("{:<8} {target} is {how}{detail}", "target"));
+                self.say(&format!("{:<8} {target} is {how}{detail}", "target"));
             }
             Event::Notice { text } => self.ui.warn(text),
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jm_plan::{Plan, duration as written};
+use jm_plan::{OnFailure, Plan, duration as written};
 use jm_run::journal::Why;
 use jm_run::{Record, RunDir, RunStatus, RunSummary, StepSummary};
 use jm_step::StepId;
@@ -18,8 +18,11 @@ const BAR: usize = 20;
 /// A run summed up, and what goes on from there.
 pub(crate) struct Summary {
     run: RunSummary,
-    logs: Vec<(StepId, String)>,
+    /// Steps whose last attempt said something.
+    logs: Vec<StepId>,
     contacts: Vec<String>,
+    /// Steps after whose failure the plan goes on.
+    tolerated: Vec<StepId>,
     plan: String,
 }
 
@@ -27,15 +30,19 @@ pub(crate) struct Summary {
 pub(crate) fn of(plan: &Plan, records: &[Record], directory: &RunDir) -> Result<Summary, CommandError> {
     let broken = |error| CommandError::state("the journal does not hang together").cause(&error);
     let run = jm_run::summarize(plan, records, directory, jm_step::clock::now()).map_err(broken)?;
-    let logs = run.steps.iter().filter_map(|step| {
+    let has_log = |step: &&StepSummary| {
         let path = directory.log_path(&step.id, step.attempts);
-        path.metadata()
-            .is_ok_and(|meta| meta.len() > 0)
-            .then(|| (step.id.clone(), path.display().to_string()))
-    });
+        path.metadata().is_ok_and(|meta| meta.len() > 0)
+    };
+    let logs = run.steps.iter().filter(has_log).map(|step| step.id.clone());
     Ok(Summary {
         logs: logs.collect(),
         contacts: plan.contacts().to_vec(),
+        tolerated: plan
+            .all_steps()
+            .filter(|step| step.on_failure == OnFailure::Continue)
+            .map(|step| step.id.clone())
+            .collect(),
         plan: plan.name().to_owned(),
         run,
     })
@@ -82,42 +89,22 @@ impl Summary {
 
     /// Says it to people.
     pub(crate) fn print(&self, ui: &Ui) {
+        let mut first = self.headline(ui);
+        let failed = self.run.steps.iter().filter(|step| step.has_failed());
+        let (tolerated, fatal): (Vec<_>, Vec<_>) = failed.partition(|step| self.tolerated.contains(&step.id));
+        first.extend(fatal.into_iter().flat_map(|step| self.failure(step, ui)));
+        first.extend(self.waits().flat_map(|(step, why)| self.wait(step, why, ui)));
+        first.extend(self.next(ui));
+        first.extend(tolerated.into_iter().flat_map(|step| self.failure(step, ui)));
+        first.extend(self.degraded(ui));
+        first.extend(self.promises(ui));
         ui.say("");
-        ui.out(self.headline(ui));
-        self.run
-            .steps
-            .iter()
-            .filter(|step| step.status == "failed")
-            .for_each(|step| self.failure(step, ui));
-        self.waits().for_each(|(step, why)| self.wait(step, why, ui));
-        for step in &self.run.steps {
-            for reason in &step.degraded {
-                ui.out(format!(
-                    "  {} `{}`: {reason}",
-                    ui.paint(Style::Yellow, "degraded"),
-                    step.id
-                ));
-            }
-        }
-        self.promises(ui);
-        self.times(ui);
+        ui.out_all(&first);
+        self.times(first.len(), ui);
         self.given_out(ui);
-        if let (Some(resume), true) = (self.resume(), self.waits().next().is_none()) {
-            ui.say("");
-            let first = if self.run.status == RunStatus::Failed {
-                "mend the cause, then "
-            } else {
-                ""
-            };
-            let next = format!(
-                "next: {first}`{resume}`; `jm run show {}` tells more",
-                self.run.run.id.short()
-            );
-            ui.say_all(&table::wrap(&next, ui.room()));
-        }
     }
 
-    fn headline(&self, ui: &Ui) -> String {
+    fn headline(&self, ui: &Ui) -> Vec<String> {
         let (word, style) = match self.run.status {
             RunStatus::Completed => ("completed", Style::Green),
             RunStatus::Failed => ("FAILED", Style::Red),
@@ -131,73 +118,85 @@ impl Summary {
             String::new()
         };
         let took = time::duration(Duration::from_secs_f64(self.run.seconds));
-        format!(
-            "{} {}{drill} after {took}{resumed}, run {}",
-            ui.paint(style, word),
-            self.plan,
-            self.run.run.id
-        )
+        let rest = format!(" {}{drill} after {took}{resumed}, run {}", self.plan, self.run.run.id);
+        // The first line begins with the word, which may be coloured.
+        let mut lines = table::wrap(&format!("{word}{rest}"), ui.room());
+        lines[0] = lines[0].replacen(word, &ui.paint(style, word), 1);
+        lines
     }
 
-    fn failure(&self, step: &StepSummary, ui: &Ui) {
-        let Some(error) = &step.error else { return };
+    /// What failed, why, and what the plan says about it.
+    fn failure(&self, step: &StepSummary, ui: &Ui) -> Vec<String> {
+        let Some(error) = &step.error else { return Vec::new() };
         let mut lines = words::error(ui, error);
         lines[0] = format!("`{}`: {}", step.id, lines[0]);
-        lines.extend(words::evidence(error));
-        let log = self
-            .logs
-            .iter()
-            .find(|(id, _)| *id == step.id)
-            .map(|(_, path)| path.clone());
+        let told = error.hint.as_ref().is_some_and(|hint| hint.contains("`jm run logs`"));
+        let log = (self.logs.contains(&step.id) && !told).then(|| {
+            let run = self.run.run.id.short();
+            format!("`jm run logs {run} --step {}`", step.id)
+        });
         for (name, text) in [("why", &step.why), ("runbook", &step.runbook), ("log", &log)] {
             lines.extend(text.iter().map(|text| format!("{name}: {text}")));
         }
-        if !self.contacts.is_empty() {
+        if !self.contacts.is_empty() && !self.tolerated.contains(&step.id) {
             lines.push(format!("call: {}", self.contacts.join(", ")));
         }
-        let room = ui.room().saturating_sub(9);
-        let lines = lines.iter().flat_map(|line| table::wrap(line, room));
-        for (i, line) in lines.enumerate() {
-            let lead = if i == 0 {
-                ui.paint(Style::Red, "failed")
-            } else {
-                " ".repeat(6)
-            };
-            ui.out(format!("  {lead} {line}"));
-        }
+        labelled("failed", Style::Red, &lines, ui)
     }
 
-    fn wait(&self, step: &StepId, why: &Why, ui: &Ui) {
-        ui.out(format!(
-            "  {} `{step}`: {}",
-            ui.paint(Style::Yellow, "waits"),
-            words::waits(why)
-        ));
+    fn wait(&self, step: &StepId, why: &Why, ui: &Ui) -> Vec<String> {
         let resume = self
             .resume()
             .map(|resume| format!(", then `{resume}`"))
             .unwrap_or_default();
-        ui.out(format!("        go on with {}{resume}", words::verbs(why, step)));
+        let lines = [
+            format!("`{step}`: {}", words::waits(why)),
+            format!("go on with {}{resume}", words::verbs(why, step)),
+        ];
+        labelled("waits", Style::Yellow, &lines, ui)
     }
 
-    fn promises(&self, ui: &Ui) {
+    /// How the run goes on, where nobody has to say something first.
+    fn next(&self, ui: &Ui) -> Vec<String> {
+        let Some(resume) = self.resume().filter(|_| self.waits().next().is_none()) else {
+            return Vec::new();
+        };
+        let first = if self.run.status == RunStatus::Failed {
+            "mend the cause, then "
+        } else {
+            ""
+        };
+        let line = format!("{first}`{resume}`; more: `jm run report`");
+        labelled("next", Style::Bold, &[line], ui)
+    }
+
+    fn degraded(&self, ui: &Ui) -> Vec<String> {
+        let steps = self.run.steps.iter();
+        let reasons = steps.flat_map(|step| {
+            step.degraded
+                .iter()
+                .map(move |reason| format!("`{}`: {reason}", step.id))
+        });
+        reasons
+            .flat_map(|line| labelled("degraded", Style::Yellow, &[line], ui))
+            .collect()
+    }
+
+    fn promises(&self, ui: &Ui) -> Vec<String> {
+        let mut lines = Vec::new();
         if let Some(rto) = &self.run.rto {
             let took = time::duration(Duration::from_secs_f64(rto.actual));
             let done = matches!(self.run.status, RunStatus::Completed | RunStatus::Degraded);
-            ui.out(promise(
-                ui,
-                "RTO",
-                Some(rto.objective),
-                done.then_some(rto.met),
-                &format!("took {took}"),
-            ));
+            let met = done.then_some(rto.met);
+            lines.push(promise(ui, "RTO", Some(rto.objective), met, &format!("took {took}")));
         }
         if let Some(loss) = &self.run.data_loss {
             let met = loss.objective.map(|_| !loss.is_missed());
             let point = loss.recovery_point.strftime("%Y-%m-%d %H:%M:%SZ");
             let lost = format!("data as of {point}, {} lost", time::duration(loss.window()));
-            ui.out(promise(ui, "RPO", loss.objective, met, &lost));
+            lines.push(promise(ui, "RPO", loss.objective, met, &lost));
         }
+        lines
     }
 
     /// What the plan gives out.
@@ -208,13 +207,60 @@ impl Summary {
         }
     }
 
-    /// Where the time went.
-    fn times(&self, ui: &Ui) {
+    /// Where the time went. On a terminal only so many lines that those above stay in sight.
+    fn times(&self, above: usize, ui: &Ui) {
+        /// Beside the rows: blank lines, the heading, what is left out, the prompt.
+        const AROUND: usize = 5;
+        const LEAST: usize = 3;
         let longest = self.run.steps.iter().map(|step| step.seconds).fold(0.0, f64::max);
-        let rows: Vec<Vec<String>> = self.run.steps.iter().map(|step| row(step, longest)).collect();
+        let room = if ui.terminal {
+            ui.height().saturating_sub(above + AROUND).max(LEAST)
+        } else {
+            usize::MAX
+        };
+        let shown = notable(&self.run.steps, room);
+        let rows: Vec<Vec<String>> = shown.iter().map(|step| row(step, longest)).collect();
         ui.say("");
         ui.say_all(&table::render(&["  STEP", "STATUS", "TOOK", ""], &rows, ui.width()));
+        let left_out = self.run.steps.len() - shown.len();
+        if left_out > 0 {
+            ui.say(format!("  … {left_out} more, none of which failed or took longer"));
+        }
     }
+}
+
+/// So many of the steps, in their order: those that failed, then those that took the longest.
+fn notable(steps: &[StepSummary], most: usize) -> Vec<&StepSummary> {
+    let mut ranked: Vec<(usize, &StepSummary)> = steps.iter().enumerate().collect();
+    let weight = |step: &StepSummary| (step.has_failed() || step.waits.is_some(), step.seconds);
+    ranked.sort_by(|(_, a), (_, b)| {
+        let (a, b) = (weight(a), weight(b));
+        b.0.cmp(&a.0).then(b.1.total_cmp(&a.1))
+    });
+    ranked.truncate(most);
+    ranked.sort_by_key(|(place, _)| *place);
+    ranked.into_iter().map(|(_, step)| step).collect()
+}
+
+/// Lines under a word at the left, broken where the terminal would break them.
+fn labelled(word: &str, style: Style, lines: &[String], ui: &Ui) -> Vec<String> {
+    /// As wide as the words that stand there most often.
+    const LABEL: usize = 6;
+    let room = ui.room().saturating_sub(LABEL + 3);
+    let broken = lines.iter().flat_map(|line| table::wrap(line, room));
+    let lead = |i| {
+        if i == 0 {
+            format!(
+                "{}{}",
+                ui.paint(style, word),
+                " ".repeat(LABEL.saturating_sub(word.len()))
+            )
+        } else {
+            " ".repeat(LABEL)
+        }
+    };
+    let all = broken.enumerate().map(|(i, line)| format!("  {} {line}", lead(i)));
+    all.collect()
 }
 
 fn promise(ui: &Ui, name: &str, objective: Option<u64>, met: Option<bool>, took: &str) -> String {
@@ -264,6 +310,29 @@ fn bar(seconds: f64, longest: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_failed_and_what_took_long_is_shown_in_its_order() {
+        let step = |id: &str, seconds: f64, failed: bool| -> StepSummary {
+            let error = json!({ "kind": "failed", "message": "no", "causes": [] });
+            let mut step = json!({ "id": id, "uses": "x.y", "in_finally": false, "status": "succeeded", "attempts": 1,
+                "seconds": seconds });
+            if failed {
+                step["status"] = Value::from("failed");
+                step["error"] = error;
+            }
+            serde_json::from_value(step).expect("a step")
+        };
+        let steps = [
+            step("a", 1.0, false),
+            step("b", 0.1, true),
+            step("c", 0.2, false),
+            step("d", 3.0, false),
+        ];
+        let names = |most| -> Vec<String> { notable(&steps, most).iter().map(|step| step.id.to_string()).collect() };
+        assert_eq!(names(3), ["a", "b", "d"]);
+        assert_eq!(names(usize::MAX).len(), 4);
+    }
 
     #[test]
     fn bars_are_shares_of_the_longest() {

@@ -1,5 +1,10 @@
 //! Tables that align and never wrap: the last column gives way.
 
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// No column gets narrower.
+const LEAST: usize = 12;
+
 /// Rows of cells under headings, with two blanks between columns, no wider than `width` where that can be had.
 pub(crate) fn render(headings: &[&str], rows: &[Vec<String>], width: usize) -> Vec<String> {
     let columns = headings.len();
@@ -15,7 +20,15 @@ pub(crate) fn render(headings: &[&str], rows: &[Vec<String>], width: usize) -> V
         .map(|width| width + 2)
         .sum();
     if let Some(last) = widths.last_mut() {
-        *last = (*last).min(width.saturating_sub(before).max(12));
+        *last = (*last).min(width.saturating_sub(before).max(LEAST));
+    }
+    // Where even that is too wide, the widest gives way.
+    let gaps = 2 * columns.saturating_sub(1);
+    while widths.iter().sum::<usize>() + gaps > width {
+        let Some(widest) = widths.iter_mut().max().filter(|widest| **widest > LEAST) else {
+            break;
+        };
+        *widest -= 1;
     }
     let heading: Vec<String> = headings.iter().map(|heading| (*heading).to_owned()).collect();
     std::iter::once(&heading)
@@ -37,13 +50,18 @@ fn line(row: &[String], widths: &[usize]) -> String {
     cells.join("  ").trim_end().to_owned()
 }
 
-/// The text on one line and within a width, with `…` where something was left out.
+/// The text on one line and within a width, with `…` where something was left out. What would move a cursor is a blank.
 pub(crate) fn shorten(text: &str, width: usize) -> String {
-    let text = text.lines().next().unwrap_or_default();
-    if length(text) <= width {
-        return text.to_owned();
+    let text = tame(text.lines().next().unwrap_or_default());
+    if length(&text) <= width {
+        return text;
     }
-    let kept: String = text.chars().take(width.saturating_sub(1)).collect();
+    let mut room = width.saturating_sub(1);
+    let fits = |c: &char| {
+        let left = room.checked_sub(c.width().unwrap_or(0));
+        left.inspect(|left| room = *left).is_some()
+    };
+    let kept: String = text.chars().take_while(fits).collect();
     format!("{}…", kept.trim_end())
 }
 
@@ -66,8 +84,17 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// Text of the world without what would move a cursor or change a colour: such characters are blanks.
+pub(crate) fn tame(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// Columns that a text takes: letters of some scripts take two, and colours none.
 fn length(text: &str) -> usize {
-    text.chars().count()
+    let mut parts = text.split("\u{1b}[");
+    let first = parts.next().map_or(0, UnicodeWidthStr::width);
+    let coloured = parts.map(|part| part.split_once('m').map_or(part, |(_, rest)| rest).width());
+    first + coloured.sum::<usize>()
 }
 
 #[cfg(test)]
@@ -86,6 +113,13 @@ mod tests {
     }
 
     #[test]
+    fn a_table_is_no_wider_than_the_terminal() {
+        let rows = vec![vec!["n".repeat(60), "running".to_owned(), "w".repeat(60)]];
+        let lines = render(&["NAME", "STATUS", "WHAT"], &rows, 60);
+        assert!(lines.iter().all(|line| length(line) <= 60), "{lines:?}");
+    }
+
+    #[test]
     fn lines_break_between_words() {
         assert_eq!(
             wrap("mend the cause, then go on", 12),
@@ -93,11 +127,15 @@ mod tests {
         );
         assert_eq!(wrap("log: /a/long/path", 8), ["log:", "/a/long/path"]);
         assert_eq!(wrap("one line", usize::MAX), ["one line"]);
+        assert_eq!(wrap("\u{1b}[2mone\u{1b}[0m line", 8), ["\u{1b}[2mone\u{1b}[0m line"]);
     }
 
     #[test]
     fn what_is_shortened_says_so() {
         assert_eq!(shorten("a long text", 7), "a long…");
         assert_eq!(shorten("first\nsecond", 10), "first");
+        assert_eq!(shorten("a\tb\u{1b}[2Jc", 10), "a b [2Jc");
+        assert_eq!(shorten("数据库", 6), "数据库");
+        assert_eq!(shorten("数据库", 5), "数据…");
     }
 }

@@ -1,28 +1,25 @@
 //! A run on a terminal: what is finished scrolls up as lines that stay; below, a line for each step under way, and one
-//! for the whole. Lines are cut to the terminal's width, so nothing wraps and nothing jumps.
+//! for the whole. Lines are cut to the terminal's width, so nothing wraps, and a line keeps its place until one above it
+//! ends.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
+use jiff::Timestamp;
 use jm_plan::{Plan, duration as written};
-use jm_run::{Event, RecordKind, Reporter, RunState};
+use jm_run::{Event, Record, Reporter, RunState, StepEntry, StepState};
 use jm_step::{StepId, Unit};
 
 use crate::report::lines::amount;
+use crate::report::screen::Screen;
 use crate::report::table::shorten;
 use crate::report::{time, words};
 use crate::ui::{Style, Ui};
 
-/// As often as the screen is drawn, at most.
-const FRAMES_PER_SECOND: u8 = 20;
 /// Names of steps that come next, at most.
 const MOST_NEXT: usize = 3;
-
-/// The part of the terminal on which things move.
-pub(crate) fn screen() -> MultiProgress {
-    MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(FRAMES_PER_SECOND))
-}
+/// Lines of a small terminal that stay free for what is kept.
+const FREE: usize = 4;
 
 /// What the display has to know of the plan.
 #[derive(Debug, Clone)]
@@ -58,78 +55,150 @@ pub(crate) struct Terminal {
     ui: Ui,
     outline: Outline,
     began: Instant,
-    screen: MultiProgress,
-    under_way: HashMap<StepId, UnderWay>,
-    whole: ProgressBar,
+    screen: Screen,
+    area: ProgressBar,
+    /// What the area shows.
+    shown: String,
+    /// In the order in which their lines came.
+    under_way: Vec<UnderWay>,
     settled: usize,
+    failed: usize,
     next: Vec<StepId>,
 }
 
+/// A step with a line.
 struct UnderWay {
-    line: ProgressBar,
+    step: StepId,
+    phase: Phase,
     since: Instant,
     progress: Option<(u64, Option<u64>, Unit)>,
 }
 
+/// What is under way with a step.
+#[derive(Debug, Clone, PartialEq)]
+enum Phase {
+    /// An attempt.
+    Running,
+    /// Another attempt comes.
+    Retry(Timestamp),
+    /// The world is asked what became of an attempt.
+    Probing,
+    /// A person is asked; why.
+    Waiting(String),
+}
+
+impl Phase {
+    fn of(state: &StepState) -> Option<Self> {
+        Some(match state {
+            StepState::Running => Self::Running,
+            StepState::Retrying { not_before } => Self::Retry(*not_before),
+            StepState::Unclear { .. } => Self::Probing,
+            StepState::Awaiting { why } => Self::Waiting(words::waits(why)),
+            _ => return None,
+        })
+    }
+
+    fn word(&self) -> (&'static str, Style) {
+        match self {
+            Self::Running => ("running", Style::Bold),
+            Self::Retry(_) => ("retry", Style::Yellow),
+            Self::Probing => ("probing", Style::Yellow),
+            Self::Waiting(_) => ("WAITS", Style::Yellow),
+        }
+    }
+}
+
 impl Terminal {
     /// `earlier` is how long the run has taken before this jm took it over.
-    pub(crate) fn new(ui: &Ui, outline: Outline, screen: MultiProgress, earlier: Duration) -> Self {
-        let whole = screen.add(line());
-        let began = Instant::now().checked_sub(earlier).unwrap_or_else(Instant::now);
+    pub(crate) fn new(ui: &Ui, outline: Outline, screen: &Screen, earlier: Duration) -> Self {
         let next = outline.steps.iter().take(MOST_NEXT).cloned().collect();
         Self {
             ui: ui.clone(),
             outline,
-            began,
-            screen,
-            under_way: HashMap::new(),
-            whole,
+            began: before_now(earlier),
+            area: screen.area(),
+            shown: String::new(),
+            screen: screen.clone(),
+            under_way: Vec::new(),
             settled: 0,
+            failed: 0,
             next,
         }
     }
 
-    fn keep(&self, text: &str) {
-        // A terminal that is gone cannot be written to, and the run goes on without it.
-        drop(self.screen.println(text));
+    /// Takes in where every step stands after a record.
+    fn take(&mut self, record: &Record, state: &RunState) {
+        self.settled = 0;
+        self.failed = 0;
+        self.next.clear();
+        let steps = std::mem::take(&mut self.outline.steps);
+        for step in &steps {
+            let entry = state.step(step.as_str());
+            let phase = entry.and_then(|entry| Phase::of(&entry.state));
+            let is_settled = entry.is_some_and(|entry| entry.state.is_settled());
+            self.settled += usize::from(is_settled);
+            self.failed += usize::from(entry.is_some_and(|entry| entry.failure().is_some()));
+            if !is_settled && phase.is_none() && self.next.len() < MOST_NEXT {
+                self.next.push(step.clone());
+            }
+            self.put(step, phase.map(|phase| (phase, began(entry, record.at))));
+        }
+        self.outline.steps = steps;
     }
 
-    fn start(&mut self, step: &StepId) {
-        let line = self.screen.insert_before(&self.whole, line());
-        self.under_way.insert(
-            step.clone(),
-            UnderWay {
-                line,
-                since: Instant::now(),
+    /// Opens, changes or closes the line of a step.
+    fn put(&mut self, step: &StepId, now: Option<(Phase, Instant)>) {
+        let at = self.under_way.iter().position(|one| one.step == *step);
+        match (at, now) {
+            (None, None) => {}
+            (Some(at), None) => drop(self.under_way.remove(at)),
+            (Some(at), Some((phase, since))) => {
+                let line = &mut self.under_way[at];
+                if line.phase != phase {
+                    line.phase = phase;
+                    line.since = since;
+                    line.progress = None;
+                }
+            }
+            (None, Some((phase, since))) => self.under_way.push(UnderWay {
+                step: step.clone(),
+                phase,
+                since,
                 progress: None,
-            },
-        );
-    }
-
-    fn end(&mut self, step: &StepId) {
-        if let Some(ended) = self.under_way.remove(step) {
-            ended.line.finish_and_clear();
-            self.screen.remove(&ended.line);
+            }),
         }
     }
 
-    fn draw(&self) {
-        let width = self.ui.width().saturating_sub(1);
+    /// Draws what has changed, below a line that stays where there is one.
+    fn draw(&mut self, stays: Option<&str>) {
+        let moving = self.lines().join("\n");
+        if stays.is_some() || moving != self.shown {
+            self.shown.clone_from(&moving);
+            self.screen.show(&self.area, moving, stays);
+        }
+    }
+
+    /// What moves: the steps under way, as many as there is room for, and the whole.
+    fn lines(&self) -> Vec<String> {
+        let width = self.width();
         let column = self.outline.column();
-        for (step, under_way) in &self.under_way {
-            under_way
-                .line
-                .set_message(self.dress("running", &under_way.text(step, column), Style::Bold, width));
+        let room = self.ui.height().saturating_sub(FREE).max(1);
+        let shown = if self.under_way.len() > room {
+            room - 1
+        } else {
+            self.under_way.len()
+        };
+        let (shown, more) = self.under_way.split_at(shown);
+        let mut lines: Vec<String> = shown.iter().map(|line| line.text(column, width, &self.ui)).collect();
+        if !more.is_empty() {
+            lines.push(format!("{:WORD$} {} more", "running", more.len(), WORD = words::WORD));
         }
-        self.whole.set_message(shorten(&self.overall(), width));
+        lines.push(shorten(&self.overall(), width));
+        lines
     }
 
-    fn dress(&self, word: &str, text: &str, style: Style, width: usize) -> String {
-        let text = shorten(text, width.saturating_sub(words::WORD + 1));
-        format!(
-            "{} {text}",
-            self.ui.paint(style, &format!("{word:<width$}", width = words::WORD))
-        )
+    fn width(&self) -> usize {
+        self.ui.width().saturating_sub(1)
     }
 
     fn overall(&self) -> String {
@@ -139,6 +208,11 @@ impl Terminal {
             Some(rto) => format!("{} of RTO {}", time::ticking(elapsed), written::show(rto)),
             None => time::ticking(elapsed),
         };
+        let failed = if self.failed > 0 {
+            format!(", {} FAILED", self.failed)
+        } else {
+            String::new()
+        };
         let next = match self.next.as_slice() {
             [] => String::new(),
             next => format!(
@@ -147,37 +221,48 @@ impl Terminal {
             ),
         };
         format!(
-            "{} · {clock} · {} of {} steps{next}",
+            "{} · {clock} · {} of {} steps{failed}{next}",
             self.outline.plan,
             self.settled,
             self.outline.steps.len()
         )
     }
-
-    fn count(&mut self, state: &RunState) {
-        let settled = |step: &StepId| state.step(step.as_str()).is_some_and(|entry| entry.state.is_settled());
-        let idle = |step: &&StepId| !settled(step) && !self.under_way.contains_key(*step);
-        self.settled = self.outline.steps.iter().filter(|step| settled(step)).count();
-        self.next = self
-            .outline
-            .steps
-            .iter()
-            .filter(idle)
-            .take(MOST_NEXT)
-            .cloned()
-            .collect();
-    }
 }
 
 impl UnderWay {
-    fn text(&self, step: &StepId, column: usize) -> String {
+    fn text(&self, column: usize, width: usize, ui: &Ui) -> String {
+        let (word, style) = self.phase.word();
         let elapsed = self.since.elapsed();
-        let far = match self.progress {
-            None => String::new(),
-            Some((done, total, unit)) => format!("{}{}", amount(done, total, unit), rate(done, total, unit, elapsed)),
+        let far = match &self.phase {
+            Phase::Running => self.progress.map_or_else(String::new, |(done, total, unit)| {
+                format!("{}{}", amount(done, total, unit), rate(done, total, unit, elapsed))
+            }),
+            Phase::Retry(at) => format!("again in {}", time::ticking(until(*at))),
+            Phase::Probing => "asking what became of it".to_owned(),
+            Phase::Waiting(why) => why.clone(),
         };
-        format!("{:<column$}  {:>6}  {far}", step.as_str(), time::ticking(elapsed))
+        let text = format!("{:<column$}  {:>6}  {far}", self.step.as_str(), time::ticking(elapsed));
+        let text = shorten(text.trim_end(), width.saturating_sub(words::WORD + 1));
+        format!(
+            "{} {text}",
+            ui.paint(style, &format!("{word:<WORD$}", WORD = words::WORD))
+        )
     }
+}
+
+/// When what a step does now began: its attempt, else the news of it.
+fn began(entry: Option<&StepEntry>, news: Timestamp) -> Instant {
+    let attempt = entry.filter(|entry| entry.state == StepState::Running);
+    let at = attempt.and_then(|entry| entry.attempt_at).unwrap_or(news);
+    before_now(Duration::try_from(jm_step::clock::now().duration_since(at)).unwrap_or_default())
+}
+
+fn before_now(ago: Duration) -> Instant {
+    Instant::now().checked_sub(ago).unwrap_or_else(Instant::now)
+}
+
+fn until(at: Timestamp) -> Duration {
+    Duration::try_from(at.duration_since(jm_step::clock::now())).unwrap_or_default()
 }
 
 /// How fast, and how long it will take at this pace.
@@ -206,25 +291,12 @@ pub(crate) fn far(done: u64, total: Option<u64>, elapsed: Duration) -> String {
     )
 }
 
-/// A line that says only what it is told.
-pub(crate) fn line() -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::no_length().with_style(style)
-}
-
 impl Reporter for Terminal {
     fn report(&mut self, event: &Event, state: &RunState) {
-        match event {
+        let said = match event {
             Event::Recorded(record) => {
-                if let RecordKind::StepStarted { step, .. } = &record.kind {
-                    self.start(&step.clone());
-                } else if let Some(step) = ends(&record.kind) {
-                    self.end(&step.clone());
-                }
-                self.count(state);
-                if let Some(said) = words::of(record, state) {
-                    self.keep(&said.render(&self.ui, self.outline.column(), self.ui.width().saturating_sub(1)));
-                }
+                self.take(record, state);
+                words::of(record, state).map(|said| said.render(&self.ui, self.outline.column(), self.width()))
             }
             Event::Progress {
                 step,
@@ -232,49 +304,39 @@ impl Reporter for Terminal {
                 total,
                 unit,
             } => {
-                if let Some(under_way) = self.under_way.get_mut(step) {
-                    under_way.progress = Some((*done, *total, *unit));
+                if let Some(line) = self.under_way.iter_mut().find(|line| line.step == *step) {
+                    line.progress = Some((*done, *total, *unit));
                 }
                 return;
             }
             Event::Log { step, line } if self.ui.verbose > 0 => {
-                self.keep(&shorten(&format!("{step}: {line}"), self.ui.width()));
+                Some(shorten(&format!("{:<8} {step}: {line}", "log"), self.width()))
             }
             Event::Log { .. } | Event::Previewed { .. } => return,
             Event::Target { target, up, detail } => {
                 let how = if *up { "is up" } else { "is down" };
                 let detail = detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
-                self.keep(&shorten(
+                Some(shorten(
                     &format!("{:<8} {target} {how}{detail}", "target"),
-                    self.ui.width(),
-                ));
+                    self.width(),
+                ))
             }
-            Event::Notice { text } => self.keep(&shorten(&format!("{:<8} {text}", "note"), self.ui.width())),
+            Event::Notice { text } => Some(shorten(&format!("{:<8} {text}", "note"), self.width())),
+        };
+        // What only moves is drawn with the next tick.
+        if let Some(line) = said {
+            self.draw(Some(&line));
         }
-        self.draw();
     }
 
     fn tick(&mut self) {
-        self.draw();
+        self.draw(None);
     }
 }
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        self.under_way
-            .values()
-            .for_each(|under_way| under_way.line.finish_and_clear());
-        self.whole.finish_and_clear();
-    }
-}
-
-/// The step whose attempt is over with this record.
-fn ends(kind: &RecordKind) -> Option<&StepId> {
-    match kind {
-        RecordKind::StepSucceeded { step, .. }
-        | RecordKind::StepFailed { step, .. }
-        | RecordKind::OperatorNeeded { step, .. } => Some(step),
-        _ => None,
+        self.area.finish_and_clear();
     }
 }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 use jm_run::journal::{Then, Verdict, Why};
 use jm_run::{Record, RecordKind, RunState};
 use jm_step::{Effect, ErrorSummary, StepId};
+use serde_json::Value;
 
+use crate::report::table::{shorten, tame};
 use crate::report::{shown, time};
 use crate::ui::{Style, Ui};
 
@@ -64,7 +66,7 @@ impl Line {
         } else {
             format!("{:<column$}  {}", self.who, self.text)
         };
-        let rest = super::table::shorten(&rest, width.saturating_sub(WORD + 1));
+        let rest = shorten(&rest, width.saturating_sub(WORD + 1));
         let word = self.style.map_or(word.clone(), |style| ui.paint(style, &word));
         format!("{word} {rest}").trim_end().to_owned()
     }
@@ -177,44 +179,78 @@ pub(crate) fn verbs(why: &Why, step: &StepId) -> String {
 
 /// An error in full: what happened, what lies underneath, what was seen, and what to do next.
 pub(crate) fn error(ui: &Ui, error: &ErrorSummary) -> Vec<String> {
-    let mut lines = vec![error.message.clone()];
+    let mut lines = vec![tame(&error.message)];
     lines.extend(
         error
             .causes
             .iter()
             .filter(|cause| !error.message.contains(cause.as_str()))
-            .map(|cause| format!("because: {cause}")),
+            .map(|cause| format!("because: {}", tame(cause))),
     );
     let seen = error
         .evidence
         .iter()
-        .flat_map(|seen| shown::lines(seen, ui.width().saturating_sub(INDENT)));
-    lines.extend(seen.map(|line| format!("{} {line}", ui.paint(Style::Dim, "│"))));
+        .flat_map(|seen| shown::lines(&news(seen, &error.message), ui.width().saturating_sub(INDENT)));
+    let mark = ui.paint(Style::Dim, "│");
+    lines.extend(seen.map(|line| format!("{mark} {}", shorten(&line, ui.room().saturating_sub(INDENT)))));
     lines.extend(
         error
             .hint
             .iter()
-            .map(|hint| format!("{} {hint}", ui.paint(Style::Yellow, "hint:"))),
+            .map(|hint| format!("{} {}", ui.paint(Style::Yellow, "hint:"), tame(hint))),
     );
     lines
 }
 
-/// What was seen when something failed: the last lines of what a program said, and whatever else is told in text.
-pub(crate) fn evidence(error: &ErrorSummary) -> Vec<String> {
-    /// What does not fit on a screen is in the log.
+/// What was seen beyond what the message says, as much of it as fits on a screen: of what a program said its last lines.
+/// The rest is in the log.
+fn news(seen: &Value, message: &str) -> Value {
     const MOST: usize = 5;
-    let Some(evidence) = error.evidence.as_ref().and_then(serde_json::Value::as_object) else {
-        return Vec::new();
+    let is_said = |value: &Value| match value {
+        Value::Array(lines) => lines.is_empty(),
+        Value::Number(number) => message.contains(&number.to_string()),
+        Value::String(text) => message.contains(text.as_str()),
+        _ => false,
     };
-    let texts = evidence
-        .values()
-        .filter_map(serde_json::Value::as_array)
-        .flat_map(|lines| {
-            let lines: Vec<&str> = lines.iter().filter_map(serde_json::Value::as_str).collect();
-            lines[lines.len().saturating_sub(MOST)..]
-                .iter()
-                .map(|line| format!("| {line}"))
-                .collect::<Vec<_>>()
-        });
-    texts.collect()
+    match seen {
+        Value::Object(fields) => {
+            let fields = fields.iter().filter(|(_, value)| !value.is_null() && !is_said(value));
+            Value::Object(
+                fields
+                    .map(|(name, value)| (name.clone(), news(value, message)))
+                    .collect(),
+            )
+        }
+        Value::Array(lines) if lines.iter().all(Value::is_string) => {
+            Value::Array(lines[lines.len().saturating_sub(MOST)..].to_vec())
+        }
+        other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_was_seen_is_said_once() {
+        let said: Vec<String> = (1..8).map(|n| format!("line {n}")).collect();
+        let seen = json!({ "exit_code": 3, "signal": null, "stderr": said });
+        let error = ErrorSummary {
+            evidence: Some(seen),
+            ..jm_step::StepError::failed("`sh` ended with exit code 3")
+                .hint("read its last words")
+                .summary()
+        };
+        let lines = self::error(&Ui::plain(), &error);
+        assert_eq!(lines.len(), 7, "{lines:?}");
+        assert_eq!((lines[1].as_str(), lines[5].as_str()), ("│ line 3", "│ line 7"));
+        let quiet = ErrorSummary {
+            evidence: Some(json!({ "exit_code": 3, "stderr": [] })),
+            ..error
+        };
+        assert_eq!(self::error(&Ui::plain(), &quiet).len(), 2);
+    }
 }

@@ -11,7 +11,8 @@ use crate::commands::Outcome;
 use crate::exit::Exit;
 use crate::launch;
 use crate::report::lines::Lines;
-use crate::report::terminal::{self, Outline, Terminal};
+use crate::report::screen::Screen;
+use crate::report::terminal::{Outline, Terminal};
 use crate::ui::Ui;
 
 /// Between two looks.
@@ -53,7 +54,7 @@ pub(in crate::commands) fn watch(args: &RunArgs, ui: &Ui) -> Outcome {
 fn reporter(plan: &Plan, ui: &Ui) -> Box<dyn Reporter> {
     let outline = Outline::of(plan);
     if ui.moving {
-        Box::new(Terminal::new(ui, outline, terminal::screen(), Duration::ZERO))
+        Box::new(Terminal::new(ui, outline, &Screen::new(ui), Duration::ZERO))
     } else {
         Box::new(Lines::new(ui, outline.column()))
     }
