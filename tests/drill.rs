@@ -1,26 +1,181 @@
-//! A drill against a real Kubernetes control plane that the sandbox starts.
+//! Drills: the whole rehearsal by one command, its end when somebody stops it at the start, and one against a real
+//! Kubernetes control plane that the sandbox starts.
 
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use jm_sandbox::journeyman::REPLICAS;
+use serde_json::Value;
+use tempfile::TempDir;
 
-use crate::environment::{World, said};
+use crate::environment::{JM, World, file, folder, jm, said};
+
+/// The command lines of processes that were started with this folder in their arguments or environment.
+fn at_work(folder: &Path) -> Result<Vec<String>> {
+    let folder = folder.display().to_string();
+    let mut found = Vec::new();
+    for process in std::fs::read_dir("/proc")? {
+        let process = process?.path();
+        let read =
+            |name: &str| String::from_utf8_lossy(&std::fs::read(process.join(name)).unwrap_or_default()).into_owned();
+        let words = read("cmdline");
+        // What has ended and was not waited for yet has no words.
+        if !words.is_empty() && (words.contains(&folder) || read("environ").contains(&folder)) {
+            found.push(words.replace('\0', " "));
+        }
+    }
+    Ok(found)
+}
 
 /// Whether a program runs whose arguments name this folder.
 fn runs(program: &str, folder: &Path) -> Result<bool> {
-    let folder = folder.display().to_string();
-    for process in std::fs::read_dir("/proc")? {
-        let Ok(words) = std::fs::read(process?.path().join("cmdline")) else {
-            continue;
-        };
-        let words = String::from_utf8_lossy(&words);
-        let name = words.split('\0').next().unwrap_or_default();
-        if name.ends_with(program) && words.contains(&folder) {
-            return Ok(true);
+    let name = |words: &String| words.split(' ').next().is_some_and(|name| name.ends_with(program));
+    Ok(at_work(folder)?.iter().any(name))
+}
+
+/// Nothing of a drill is left in its folder, or runs.
+fn is_gone(folder: &Path) -> Result<()> {
+    let left: Vec<_> = std::fs::read_dir(folder)?
+        .filter_map(Result::ok)
+        .map(|entry| entry.file_name())
+        .collect();
+    let sandboxes: Vec<_> = left
+        .iter()
+        .filter(|name| name.to_string_lossy().starts_with("jm-sandbox"))
+        .collect();
+    ensure!(sandboxes.is_empty(), "left behind: {sandboxes:?}");
+    // A supervisor needs a moment to see that its owner is gone.
+    let began = Instant::now();
+    loop {
+        let at_work = at_work(folder)?;
+        if at_work.is_empty() {
+            return Ok(());
         }
+        ensure!(began.elapsed() < Duration::from_secs(10), "still at work: {at_work:#?}");
+        std::thread::sleep(Duration::from_millis(50));
     }
-    Ok(false)
+}
+
+/// A command whose sandboxes are made in a folder.
+fn within(folder: &TempDir, mut command: Command) -> Command {
+    command.env("TMPDIR", folder.path());
+    command
+}
+
+fn drill(folder: &TempDir) -> Command {
+    let mut command = within(folder, jm(&folder.path().join("state")));
+    command.args(["drill", "plans/complete-db-loss.yaml", "--sandbox"]);
+    command
+}
+
+#[test]
+fn the_first_drill_of_the_readme_ends_well() -> Result<()> {
+    let folder = folder()?;
+    let mut script = Command::new(file("examples/first-drill"));
+    script.env_clear().env("JM", JM).env("HOME", folder.path());
+    for name in ["PATH", "JM_TEST_RUN"] {
+        script.envs(std::env::var_os(name).map(|value| (name, value)));
+    }
+    let output = within(&folder, script).output()?;
+    let text = said(&output);
+    ensure!(output.status.code() == Some(0), "{text}");
+    for expected in ["completed complete-db-loss (drill)", "RTO 30m", "RPO 24h", "as before"] {
+        ensure!(text.contains(expected), "no `{expected}` in {text}");
+    }
+    ensure!(!text.contains("building") && !text.contains("DIFFERENT"), "{text}");
+    is_gone(folder.path())
+}
+
+#[test]
+fn a_drill_for_programs_is_one_document() -> Result<()> {
+    let folder = folder()?;
+    let mut command = drill(&folder);
+    let words = [
+        "--format",
+        "json",
+        "-v",
+        "--confirm",
+        "production",
+        "--accept-identity",
+        "database=another",
+    ];
+    let output = command.args(words).output()?;
+    ensure!(output.status.code() == Some(0), "{}", said(&output));
+    let run: Value = serde_json::from_slice(&output.stdout).with_context(|| said(&output))?;
+    ensure!(run["status"] == "completed" && run["run"]["drill"] == true, "{run:#}");
+    ensure!(
+        run["rto"]["met"] == true && run["data_loss"]["recovery_point"].is_string(),
+        "{run:#}"
+    );
+    is_gone(folder.path())
+}
+
+#[test]
+fn a_drill_that_confirms_other_targets_does_not_begin() -> Result<()> {
+    let folder = folder()?;
+    let output = drill(&folder).args(["--confirm", "staging"]).output()?;
+    ensure!(output.status.code() == Some(10), "{}", said(&output));
+    ensure!(!said(&output).contains("sandbox:"), "{}", said(&output));
+    is_gone(folder.path())
+}
+
+/// Ctrl-C for a drill as soon as it has come so far: for all of its process group, as a terminal does it.
+fn stopped_when(so_far: impl Fn(&Path, &str) -> bool) -> Result<()> {
+    let folder = folder()?;
+    let mut child = drill(&folder)
+        .args(["--scale", "20"])
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let (tell, told) = std::sync::mpsc::channel();
+    let stderr = BufReader::new(child.stderr.take().context("standard error")?);
+    let reader = std::thread::spawn(move || {
+        stderr
+            .lines()
+            .map_while(Result::ok)
+            .for_each(|line| drop(tell.send(line)))
+    });
+    let (mut text, began) = (String::new(), Instant::now());
+    while !so_far(folder.path(), &text) {
+        ensure!(child.try_wait()?.is_none(), "it ended before it was stopped: {text}");
+        ensure!(
+            began.elapsed() < Duration::from_secs(60),
+            "it did not come so far: {text}"
+        );
+        text.extend(told.recv_timeout(Duration::from_millis(5)));
+    }
+    let group = format!("-{}", child.id());
+    ensure!(
+        Command::new("kill").args(["-INT", "--", &group]).status()?.success(),
+        "not stopped"
+    );
+    let status = child.wait()?;
+    drop(reader.join());
+    text.extend(told.try_iter());
+    ensure!(
+        status.code() == Some(5) && text.contains("stopped by SIGINT"),
+        "{status:?}: {text}"
+    );
+    is_gone(folder.path())
+}
+
+#[test]
+fn a_drill_that_is_stopped_while_its_sandbox_starts_leaves_nothing() -> Result<()> {
+    stopped_when(|folder, _| {
+        let mut entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+        entries.any(|entry| entry.path().join("postgres").exists())
+    })
+}
+
+#[test]
+fn a_drill_that_is_stopped_while_its_sandbox_is_filled_leaves_nothing() -> Result<()> {
+    stopped_when(|_, text| text.contains("sandbox: PostgreSQL, S3, Kubernetes"))
 }
 
 #[test]

@@ -28,7 +28,12 @@ pub async fn serve(
 ) -> Result<(), SandboxError> {
     let options = Options::load(directory)?;
     Description::withdraw(directory);
-    let mut sandbox = Servers::start(directory, &options, supervisor, environment).await?;
+    tokio::pin!(stop);
+    // What has started by then ends with this process: the supervisor sees to it.
+    let mut sandbox = tokio::select! {
+        started = Servers::start(directory, &options, supervisor, environment) => started?,
+        () = &mut stop => return Ok(()),
+    };
     let description = Description {
         pid: std::process::id(),
         started_at: jm_step::clock::now(),
@@ -39,7 +44,7 @@ pub async fn serve(
     let ended = tokio::select! {
         error = sandbox.postgres.ended() => Err(error),
         error = sandbox.kubernetes.ended() => Err(error),
-        () = stop => Ok(()),
+        () = &mut stop => Ok(()),
     };
     Description::withdraw(directory);
     ended

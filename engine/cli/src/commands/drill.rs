@@ -3,17 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Stdio;
 
-use jm_plan::{Arguments, Mode};
+use jm_plan::{Arguments, Mode, TargetsDocument};
 use jm_sandbox::{Description, journeyman};
 use jm_step::TargetName;
 
 use crate::args::{DrillArgs, Format};
 use crate::commands::{Outcome, block_on, sandbox};
 use crate::exit::{CommandError, Exit};
-use crate::project;
 use crate::session::Source;
+use crate::signals::Interrupted;
 use crate::ui::{Style, Ui};
+use crate::{launch, project};
 
 /// Rows and digest of each table.
 type Fingerprint = BTreeMap<String, (i64, String)>;
@@ -24,9 +26,11 @@ pub(super) fn drill(args: &DrillArgs, ui: &Ui) -> Outcome {
             .hint("`jm drill PLAN --sandbox`; or bind the plan to other systems: `jm plan run PLAN --drill --targets FILE`"));
     }
     let breaks = breaks(args, ui)?;
+    let words = plan_words(args, ui)?;
     let directory = sandbox::directory(None).with_extension(format!("drill-{}", std::process::id()));
-    let up = sandbox::start(&directory, args.kubernetes, ui)?;
-    let exit = rehearse(args, &up, breaks, ui);
+    let interrupted = Interrupted::listen()?;
+    let up = sandbox::start(&directory, args.kubernetes, &interrupted, ui)?;
+    let exit = rehearse(args, &up, breaks, &words, &interrupted, ui);
     // What can be resumed, or looked into, needs the systems and the journal that are in there.
     let goes_on = [Exit::Failed, Exit::Stopped, Exit::Waiting].map(Exit::code);
     let keep = args.keep || matches!(exit, Ok(Exit::Command(code)) if goes_on.contains(&code));
@@ -39,12 +43,20 @@ pub(super) fn drill(args: &DrillArgs, ui: &Ui) -> Outcome {
     exit
 }
 
-fn rehearse(args: &DrillArgs, up: &Description, breaks: bool, ui: &Ui) -> Outcome {
-    sandbox::furnish(up, args.scale, ui)?;
+fn rehearse(
+    args: &DrillArgs,
+    up: &Description,
+    breaks: bool,
+    words: &[String],
+    interrupted: &Interrupted,
+    ui: &Ui,
+) -> Outcome {
+    sandbox::furnish(up, args.scale, interrupted, ui)?;
     let mut before = None;
     if breaks {
         heading(ui, "a backup");
         backup(args, up)?;
+        interrupted.check()?;
         before = Some(block_on(journeyman::fingerprint(up))?.map_err(sandbox::failed)?);
         block_on(journeyman::lose_database(up))?.map_err(sandbox::failed)?;
         heading(ui, &format!("the loss: database `{}` is dropped", journeyman::DATABASE));
@@ -55,7 +67,8 @@ fn rehearse(args: &DrillArgs, up: &Description, breaks: bool, ui: &Ui) -> Outcom
         );
     }
     heading(ui, &format!("the plan: {}", args.plan.display()));
-    let code = sandbox::inside(up, &this_program()?, &plan_words(args, ui)?, &BTreeMap::new())?;
+    interrupted.check()?;
+    let code = sandbox::inside(up, &this_program()?, words, Stdio::inherit())?;
     let ended_well = code == Exit::Done.code() || code == Exit::Degraded.code();
     if let Some(before) = before.filter(|_| ended_well) {
         heading(ui, "what came back");
@@ -69,11 +82,7 @@ fn breaks(args: &DrillArgs, ui: &Ui) -> Result<bool, CommandError> {
     let registry = crate::providers::registry();
     let source = Source::read(&args.plan, args.bindings.targets.as_deref())?;
     let plan = source.compile(&registry, &Arguments::none(), Mode::Validate, ui)?;
-    let providers: BTreeMap<&TargetName, &str> = source
-        .targets
-        .iter()
-        .flat_map(jm_plan::TargetsDocument::targets)
-        .collect();
+    let providers: BTreeMap<&TargetName, &str> = source.targets.iter().flat_map(TargetsDocument::targets).collect();
     Ok(plan
         .repairs()
         .iter()
@@ -86,7 +95,8 @@ fn backup(args: &DrillArgs, up: &Description) -> Result<(), CommandError> {
         .map(str::to_owned)
         .collect::<Vec<_>>();
     words.extend(targets_words(args)?);
-    match sandbox::inside(up, &this_program()?, &words, &BTreeMap::new())? {
+    // What the drill gives out is the plan's summary alone.
+    match sandbox::inside(up, &this_program()?, &words, std::io::stderr().into())? {
         0 => Ok(()),
         code => Err(CommandError::new(
             Exit::Command(code),
@@ -105,9 +115,7 @@ fn plan_words(args: &DrillArgs, ui: &Ui) -> Result<Vec<String>, CommandError> {
         "--yes".to_owned(),
     ];
     let source = Source::read(&args.plan, args.bindings.targets.as_deref())?;
-    if let Some(targets) = &source.targets {
-        words.extend(["--confirm".to_owned(), targets.name().to_owned()]);
-    }
+    words.extend(confirm(args, source.targets.as_ref())?);
     words.extend(targets_words(args)?);
     words.extend(
         args.bindings
@@ -136,10 +144,22 @@ fn plan_words(args: &DrillArgs, ui: &Ui) -> Result<Vec<String>, CommandError> {
     ] {
         words.extend(value.iter().flat_map(|value| [flag.to_owned(), value.clone()]));
     }
+    let identities = args.options.accept_identity.iter();
+    words.extend(identities.flat_map(|pair| ["--accept-identity".to_owned(), pair.clone()]));
+    words.extend((0..ui.verbose).map(|_| "-v".to_owned()));
     words.push(format!("--color={}", if ui.color { "always" } else { "never" }));
     words.extend(ui.quiet.then(|| "--quiet".to_owned()));
     words.extend((args.format == Format::Json).then(|| "--format=json".to_owned()));
     Ok(words)
+}
+
+/// A drill asks nothing: it confirms by itself. What somebody confirms all the same has to be what is acted on.
+fn confirm(args: &DrillArgs, targets: Option<&TargetsDocument>) -> Result<Vec<String>, CommandError> {
+    let name = targets.map_or("", TargetsDocument::name);
+    match &args.options.confirm {
+        Some(confirmed) if confirmed != name => Err(launch::other_targets(confirmed, name)),
+        _ => Ok(targets.map_or_else(Vec::new, |_| vec!["--confirm".to_owned(), name.to_owned()])),
+    }
 }
 
 fn targets_words(args: &DrillArgs) -> Result<Vec<String>, CommandError> {
@@ -195,4 +215,50 @@ fn heading(ui: &Ui, text: &str) {
 
 fn this_program() -> Result<std::path::PathBuf, CommandError> {
     std::env::current_exe().map_err(|error| CommandError::new(Exit::Bug, "jm cannot find itself").cause(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Arguments as Words, Command};
+
+    fn words(more: &[&str]) -> Result<Vec<String>, CommandError> {
+        let plan = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plans/complete-db-loss.yaml");
+        let given = ["jm", "drill", plan, "--sandbox"];
+        let given = given.iter().chain(more);
+        match Words::try_parse_from(given).expect("words of jm").command {
+            Command::Drill(args) => plan_words(
+                &args,
+                &Ui {
+                    verbose: 2,
+                    ..Ui::plain()
+                },
+            ),
+            _ => unreachable!("it is a drill"),
+        }
+    }
+
+    #[test]
+    fn what_a_drill_is_told_the_run_is_told() {
+        let words = words(&["--accept-identity", "database=7", "--accept-data-loss", "1d"]).expect("words");
+        let words = words.join(" ");
+        for expected in [
+            "--confirm production",
+            "--accept-identity database=7",
+            "--accept-data-loss 1d",
+            "-v -v",
+        ] {
+            assert!(words.contains(expected), "no `{expected}` in {words}");
+        }
+    }
+
+    #[test]
+    fn a_drill_confirms_what_it_acts_on_and_nothing_else() {
+        assert!(words(&["--confirm", "production"]).is_ok());
+        let error = words(&["--confirm", "staging"]).expect_err("refused");
+        assert_eq!(error.exit, Exit::Refused);
+        assert!(error.message.contains("staging") && error.message.contains("production"));
+    }
 }

@@ -1,6 +1,5 @@
 //! `jm sandbox up|run|down`: the stand-ins, held by a process of their own that outlives a jm that is killed.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use jm_step::process::Supervisor;
 use crate::args::{KubernetesKind, SandboxDownArgs, SandboxRunArgs, SandboxUpArgs};
 use crate::commands::{Outcome, block_on};
 use crate::exit::{CommandError, Exit};
+use crate::signals::Interrupted;
 use crate::ui::Ui;
 use crate::{SANDBOX, SUPERVISE, environment, signals};
 
@@ -23,8 +23,15 @@ const KEPT: [&str; 8] = ["PATH", "TERM", "COLORTERM", "NO_COLOR", "LANG", "LC_AL
 
 pub(super) fn up(args: &SandboxUpArgs, ui: &Ui) -> Outcome {
     let directory = directory(args.directory.as_deref());
-    let sandbox = start(&directory, args.kubernetes, ui)?;
-    furnish(&sandbox, args.scale, ui)?;
+    let interrupted = Interrupted::listen()?;
+    let was_up = find(&directory)?.is_some();
+    let sandbox = start(&directory, args.kubernetes, &interrupted, ui)?;
+    if let Err(error) = furnish(&sandbox, args.scale, &interrupted, ui) {
+        if error.exit == Exit::Stopped && !was_up {
+            end(&directory)?;
+        }
+        return Err(error);
+    }
     for (name, value) in &sandbox.environment {
         ui.out(format!("export {name}='{value}'"));
     }
@@ -42,7 +49,7 @@ pub(super) fn run(args: &SandboxRunArgs, ui: &Ui) -> Outcome {
         return Err(CommandError::usage("there is no command").hint("write it after `--`"));
     };
     ui.say(format!("in the sandbox of {}", directory.display()));
-    let code = inside(&sandbox, Path::new(program), arguments, &BTreeMap::new())?;
+    let code = inside(&sandbox, Path::new(program), arguments, Stdio::inherit())?;
     Ok(Exit::Command(code))
 }
 
@@ -74,8 +81,13 @@ pub(super) fn find(directory: &Path) -> Result<Option<Description>, CommandError
     Description::find(directory).map_err(failed)
 }
 
-/// Starts a sandbox, or finds the one that is up.
-pub(super) fn start(directory: &Path, kubernetes: KubernetesKind, ui: &Ui) -> Result<Description, CommandError> {
+/// Starts a sandbox, or finds the one that is up. One that is not wanted any more before it is up is gone again.
+pub(super) fn start(
+    directory: &Path,
+    kubernetes: KubernetesKind,
+    interrupted: &Interrupted,
+    ui: &Ui,
+) -> Result<Description, CommandError> {
     if let Some(sandbox) = find(directory)? {
         return Ok(sandbox);
     }
@@ -95,7 +107,13 @@ pub(super) fn start(directory: &Path, kubernetes: KubernetesKind, ui: &Ui) -> Re
             ));
             return Ok(sandbox);
         }
+        if let Err(stopped) = interrupted.check() {
+            dismiss(&mut holder);
+            std::fs::remove_dir_all(directory).map_err(|error| cannot_remove(directory, &error))?;
+            return Err(stopped);
+        }
         if holder.try_wait().is_ok_and(|status| status.is_some()) || began.elapsed() > START_LIMIT {
+            dismiss(&mut holder);
             let log = std::fs::read_to_string(directory.join("sandbox.log")).unwrap_or_default();
             let said = log.lines().last().unwrap_or("it said nothing").to_owned();
             return Err(
@@ -107,14 +125,29 @@ pub(super) fn start(directory: &Path, kubernetes: KubernetesKind, ui: &Ui) -> Re
     }
 }
 
-/// Puts Journeyman's data and application into a sandbox.
-pub(super) fn furnish(sandbox: &Description, scale: u32, ui: &Ui) -> Result<(), CommandError> {
+/// Ends the process that was to hold a sandbox, and with it what it has started.
+fn dismiss(holder: &mut std::process::Child) {
     let began = Instant::now();
-    block_on(async {
+    while holder.try_wait().is_ok_and(|status| status.is_none()) && began.elapsed() < END_LIMIT {
+        terminate(Some(holder.id()));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    drop(holder.kill());
+}
+
+/// Puts Journeyman's data and application into a sandbox.
+pub(super) fn furnish(
+    sandbox: &Description,
+    scale: u32,
+    interrupted: &Interrupted,
+    ui: &Ui,
+) -> Result<(), CommandError> {
+    let began = Instant::now();
+    let work = async {
         journeyman::create_database(sandbox, scale).await?;
         journeyman::deploy(sandbox).await
-    })?
-    .map_err(failed)?;
+    };
+    block_on(interrupted.or(work))??.map_err(failed)?;
     ui.say(format!(
         "sandbox: a database like Journeyman's, and its application, in {}",
         crate::report::time::duration(began.elapsed())
@@ -127,30 +160,37 @@ pub(super) fn inside(
     sandbox: &Description,
     program: &Path,
     arguments: &[String],
-    besides: &BTreeMap<String, String>,
+    stdout: Stdio,
 ) -> Result<u8, CommandError> {
     let kept = KEPT
         .iter()
         .filter_map(|name| Some((*name, environment::variable(name)?)));
     block_on(async {
-        // A signal of the terminal is for the command; jm waits for what it makes of it.
-        let _signals = signals::listen()
+        // A signal of the terminal is for the command as well; jm waits for what it makes of it.
+        let mut signals = signals::listen()
             .map_err(|error| CommandError::new(Exit::Bug, "cannot listen for signals").cause(&error))?;
         #[expect(
             clippy::disallowed_methods,
             reason = "the user's own command in the foreground is no child of a step"
         )]
         let mut command = tokio::process::Command::new(program);
-        let status = command
+        let cannot =
+            |error: std::io::Error| CommandError::usage(format!("cannot run {}", program.display())).cause(&error);
+        let mut child = command
             .args(arguments)
             .env_clear()
             .envs(kept)
             .envs(&sandbox.environment)
-            .envs(besides)
-            .status()
-            .await;
-        let status =
-            status.map_err(|error| CommandError::usage(format!("cannot run {}", program.display())).cause(&error))?;
+            .stdout(stdout)
+            .spawn()
+            .map_err(cannot)?;
+        let status = loop {
+            tokio::select! {
+                status = child.wait() => break status.map_err(cannot)?,
+                // This one is sent to one process, so it has to be passed on.
+                Some(name) = signals.recv() => if name == "SIGTERM" { terminate(child.id()) },
+            }
+        };
         let signalled = std::os::unix::process::ExitStatusExt::signal(&status).map(|signal| 128 + signal);
         let code = status.code().or(signalled).unwrap_or(1);
         Ok(u8::try_from(code).unwrap_or(1))
@@ -160,11 +200,7 @@ pub(super) fn inside(
 /// Ends a sandbox and forgets its data.
 pub(super) fn end(directory: &Path) -> Result<(), CommandError> {
     if let Some(sandbox) = find(directory)? {
-        let process = i32::try_from(sandbox.pid).ok().and_then(rustix::process::Pid::from_raw);
-        if let Some(process) = process {
-            // It may end by itself at this very moment.
-            let _ = rustix::process::kill_process(process, rustix::process::Signal::TERM);
-        }
+        terminate(Some(sandbox.pid));
         let began = Instant::now();
         while find(directory)?.is_some() {
             if began.elapsed() > END_LIMIT {
@@ -181,9 +217,20 @@ pub(super) fn end(directory: &Path) -> Result<(), CommandError> {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
-    std::fs::remove_dir_all(directory).map_err(|error| {
-        CommandError::new(Exit::Failed, format!("cannot remove {}", directory.display())).cause(&error)
-    })
+    std::fs::remove_dir_all(directory).map_err(|error| cannot_remove(directory, &error))
+}
+
+fn cannot_remove(directory: &Path, error: &std::io::Error) -> CommandError {
+    CommandError::new(Exit::Failed, format!("cannot remove {}", directory.display())).cause(error)
+}
+
+/// Tells a process to end, if it is still there.
+fn terminate(process: Option<u32>) {
+    let process = process.and_then(|id| i32::try_from(id).ok());
+    if let Some(process) = process.and_then(rustix::process::Pid::from_raw) {
+        // It may end by itself at this very moment.
+        let _ = rustix::process::kill_process(process, rustix::process::Signal::TERM);
+    }
 }
 
 /// The life of the process that holds a sandbox.
