@@ -85,3 +85,29 @@ fn wrong_use_is_told_from_a_wrong_plan() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_code_is_explained_to_programs_and_every_command_has_a_page() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let explained = jm(folder.path())
+        .args(["explain", "unknown_step_type", "--format", "json"])
+        .output()?;
+    ensure!(explained.status.success(), "{}", said(&explained));
+    let document: serde_json::Value = serde_json::from_slice(&explained.stdout)?;
+    ensure!(
+        document["version"] == 1 && document["code"] == "jm::plan::unknown_step_type",
+        "{document:#}"
+    );
+    ensure!(
+        document["text"].as_str().is_some_and(|text| text.len() > 20),
+        "{document:#}"
+    );
+    let pages = folder.path().join("man1");
+    let written = jm(folder.path()).args(["man", "--write"]).arg(&pages).output()?;
+    ensure!(written.status.success(), "{}", said(&written));
+    for page in ["jm.1", "jm-plan-run.1", "jm-run-mark-done.1", "jm-man.1"] {
+        let text = std::fs::read_to_string(pages.join(page))?;
+        ensure!(text.contains(".TH jm") && text.contains("SYNOPSIS"), "{page}: {text}");
+    }
+    Ok(())
+}

@@ -90,6 +90,8 @@ pub(crate) enum Command {
     Explain(ExplainArgs),
     /// Print a completion script.
     Completions(CompletionsArgs),
+    /// Print the manual page, or write the pages of all commands.
+    Man(ManArgs),
 }
 
 /// How a result is printed.
@@ -135,6 +137,9 @@ pub(crate) struct LockReleaseArgs {
 pub(crate) struct ExplainArgs {
     /// The code; the prefix `jm::plan::` may be left out.
     pub(crate) code: String,
+    /// How it is printed.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
 }
 
 /// `jm completions`.
@@ -142,4 +147,12 @@ pub(crate) struct ExplainArgs {
 pub(crate) struct CompletionsArgs {
     /// The shell.
     pub(crate) shell: clap_complete::Shell,
+}
+
+/// `jm man`.
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Write a page for each command into this directory, such as `~/.local/share/man/man1`.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) write: Option<PathBuf>,
 }

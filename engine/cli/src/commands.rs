@@ -6,6 +6,7 @@ mod completions;
 mod drill;
 mod explain;
 mod lock;
+mod man;
 mod plan;
 mod run;
 pub(crate) mod sandbox;
@@ -80,6 +81,7 @@ fn carry_out(command: Command, ui: &Ui) -> Outcome {
         },
         Command::Explain(args) => explain::explain(&args, ui),
         Command::Completions(args) => completions::completions(&args),
+        Command::Man(args) => man::man(&args, ui),
     }
 }
 

@@ -1,6 +1,8 @@
 //! `jm explain CODE`.
 
-use crate::args::ExplainArgs;
+use serde_json::json;
+
+use crate::args::{ExplainArgs, Format};
 use crate::commands::Outcome;
 use crate::exit::{CommandError, Exit};
 use crate::ui::Ui;
@@ -8,7 +10,13 @@ use crate::ui::Ui;
 pub(super) fn explain(args: &ExplainArgs, ui: &Ui) -> Outcome {
     match jm_plan::explain(&args.code) {
         Some(text) => {
-            ui.out(text);
+            match args.format {
+                Format::Human => ui.out(text),
+                Format::Json => ui.out(format!(
+                    "{:#}",
+                    json!({ "version": 1, "code": full(&args.code), "text": text })
+                )),
+            }
             Ok(Exit::Done)
         }
         None => Err(
@@ -18,4 +26,12 @@ pub(super) fn explain(args: &ExplainArgs, ui: &Ui) -> Outcome {
             )),
         ),
     }
+}
+
+/// The code with the prefix that may be left out.
+fn full(code: &str) -> &str {
+    let mut codes = jm_plan::codes();
+    codes
+        .find(|known| *known == code || known.ends_with(&format!("::{code}")))
+        .unwrap_or(code)
 }

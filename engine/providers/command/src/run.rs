@@ -183,7 +183,7 @@ fn judged(input: &Input, ended: &Ended) -> Result<Output, StepError> {
     let name = program_name(input);
     Err(
         StepError::new(StepErrorKind::Failed, format!("`{name}` {}", how(ended.status)))
-            .hint(hint(ended.status.code()))
+            .hint(hint(ended))
             .evidence(
                 json!({ "exit_code": ended.status.code(), "signal": ended.status.signal(), "stderr": ended.stderr }),
             ),
@@ -290,11 +290,13 @@ fn how(status: ExitStatus) -> String {
     }
 }
 
-fn hint(code: Option<i32>) -> &'static str {
-    match code {
+fn hint(ended: &Ended) -> &'static str {
+    match ended.status.code() {
         Some(126) => "the file that should run may not be executed: check its mode",
         Some(127) => "a program that it calls is not on PATH",
-        _ => "its last words are below; all of them are in `jm run logs`",
+        _ if !ended.stderr.is_empty() => "read its last words; all of them are in `jm run logs`",
+        _ if !ended.stdout.bytes.is_empty() => "it named no error; what it printed is in `jm run logs`",
+        _ => "it said nothing: run it by hand, or let it say what goes wrong",
     }
 }
 

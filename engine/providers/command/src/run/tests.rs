@@ -80,6 +80,15 @@ async fn a_bad_end_says_how_and_shows_the_last_words() {
         (&evidence["exit_code"], &evidence["stderr"]),
         (&json!(3), &json!(["no room"]))
     );
+    for (script, hint) in [
+        ("echo no room >&2; exit 3", "its last words"),
+        ("echo no room; exit 3", "what it printed is in"),
+        ("exit 3", "it said nothing"),
+    ] {
+        let error = run(json!({ "shell": script })).await.expect_err("fails");
+        let told = error.summary().hint.expect("a hint");
+        assert!(told.contains(hint), "{script}: {told}");
+    }
     let error = run(json!({ "shell": "kill -9 $$" })).await.expect_err("killed");
     assert_eq!(error.message(), "`sh` was ended by signal 9");
     let output = run(json!({ "shell": "exit 3", "ok_exit_codes": [0, 3] }))
