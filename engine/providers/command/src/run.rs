@@ -48,7 +48,8 @@ pub(crate) struct Input {
     #[serde(default)]
     json: bool,
     /// A program and its arguments that say whether the work is done already: exit code 0 for yes, 1 for no, others for
-    /// "cannot tell". Asked before the program runs, by a dry run, and after a crash. It has to change nothing.
+    /// "cannot tell". Asked before the program runs, by a dry run, and after a crash. It has to change nothing. Where it
+    /// cannot tell, the program does not run, unless twice is no more than once.
     #[serde(default)]
     verify: Vec<String>,
     /// What the program can do to the world, where that is less than `irreversible`.
@@ -56,10 +57,6 @@ pub(crate) struct Input {
     effect: Option<Effect>,
     /// `safe` where running it twice does no more than running it once.
     #[serde(default)]
-    #[expect(
-        dead_code,
-        reason = "asked for in `StepType::repeat`, where the input is not decoded yet"
-    )]
     repeat: Option<Repeat>,
 }
 
@@ -111,10 +108,18 @@ impl StepType for Run {
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
-        if let Verdict::Done(output) = verify(cx, input).await? {
-            return Ok(Preview::verified(format!("done already, says `{}`", input.verify[0])).predict(output));
-        }
-        let preview = Preview::declared(format!("runs `{}`", shown(cx, input)));
+        let preview = match verify(cx, input).await? {
+            Verdict::Done(output) => {
+                let summary = format!("done already, says `{}`", input.verify[0]);
+                return Ok(Preview::verified(summary).predict(output));
+            }
+            // What comes before it may be what lets it tell.
+            Verdict::CannotTell(said) if !may_repeat(input) => Preview::declared(format!(
+                "runs `{}`, once it can be told that it is not done: now {said}",
+                shown(cx, input)
+            )),
+            _ => Preview::declared(format!("runs `{}`", shown(cx, input))),
+        };
         Ok(match input.effect {
             Some(Effect::ReadOnly) => preview,
             _ => preview.with_changes(vec![change(cx, input)]),
@@ -122,8 +127,10 @@ impl StepType for Run {
     }
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
-        if let Verdict::Done(output) = verify(cx, &input).await? {
-            return Ok(output);
+        match verify(cx, &input).await? {
+            Verdict::Done(output) => return Ok(output),
+            Verdict::CannotTell(said) if !may_repeat(&input) => return Err(cannot_tell(cx, &input, &said)),
+            Verdict::CannotTell(_) | Verdict::NotDone | Verdict::NotAsked => {}
         }
         let ended = program::run(&argv(&input), &input, cx, Some(cx)).await?;
         let output = judged(&input, &ended)?;
@@ -144,6 +151,27 @@ impl StepType for Run {
             Verdict::CannotTell(said) => Probe::unknown(said),
         })
     }
+}
+
+/// Whether running it twice does no more than running it once.
+fn may_repeat(input: &Input) -> bool {
+    input.repeat.unwrap_or(match input.effect {
+        Some(Effect::ReadOnly) => Repeat::Safe,
+        _ => Run::REPEAT,
+    }) == Repeat::Safe
+}
+
+/// That nobody knows whether it is done is no leave to do it.
+fn cannot_tell(cx: &StepContext, input: &Input, said: &str) -> StepError {
+    let (step, run) = (cx.step(), &cx.run().id);
+    StepError::failed(format!(
+        "`{}` was not run, for it may be done already: {said}",
+        program_name(input)
+    ))
+    .hint(format!(
+        "find out what keeps `verify` from telling, then `jm plan resume {run}` asks it again; where you know that it is \
+         done: `jm run mark-done {step}`; `repeat: safe` in the plan where twice is no more than once"
+    ))
 }
 
 enum Verdict {

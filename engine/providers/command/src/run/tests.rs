@@ -260,6 +260,48 @@ async fn verify_says_whether_it_is_done() {
     assert_eq!(output["already_done"], true);
 }
 
+/// What runs only where it is known not to be done leaves a file behind.
+fn unclear(dir: &std::path::Path, more: Value) -> Value {
+    let mut input = json!({ "argv": ["mkdir", "made"], "dir": dir, "verify": ["sh", "-c", "exit 7"] });
+    let fields = input.as_object_mut().expect("an object");
+    fields.extend(more.as_object().expect("an object").clone());
+    input
+}
+
+#[tokio::test]
+async fn where_verify_cannot_tell_only_what_may_be_repeated_runs() {
+    for more in [
+        json!({}),
+        json!({ "effect": "reversible" }),
+        json!({ "repeat": "probe" }),
+    ] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let bench = bench();
+        let preview = AnyStepType::preview(&Run, &bench.read(), unclear(dir.path(), more.clone()))
+            .await
+            .expect("a preview");
+        assert_eq!(preview.grade, Grade::Declared);
+        assert!(
+            preview.summary.contains("ended with exit code 7"),
+            "{}",
+            preview.summary
+        );
+        let error = run_on(&bench, unclear(dir.path(), more)).await.expect_err("unclear");
+        assert_eq!(error.kind(), StepErrorKind::Failed, "{error}");
+        let hint = error.summary().hint.expect("a hint");
+        assert!(
+            error.message().contains("was not run") && hint.contains("jm run mark-done"),
+            "{error} {hint}"
+        );
+        assert!(!dir.path().join("made").exists());
+    }
+    for more in [json!({ "repeat": "safe" }), json!({ "effect": "read-only" })] {
+        let dir = tempfile::tempdir().expect("a folder");
+        run(unclear(dir.path(), more)).await.expect("runs");
+        assert!(dir.path().join("made").exists());
+    }
+}
+
 #[tokio::test]
 async fn without_a_clear_word_a_probe_cannot_tell() {
     let bench = bench();
