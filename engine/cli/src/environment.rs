@@ -19,6 +19,7 @@ pub(crate) fn is_set(name: &str) -> bool {
 }
 
 /// The whole environment, as it is handed on to connections and children. What is not text is left out.
+#[expect(clippy::disallowed_methods, reason = "this is the module that owns the environment")]
 pub(crate) fn snapshot() -> Environment {
     let text =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));

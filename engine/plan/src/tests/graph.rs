@@ -139,6 +139,7 @@ proptest! {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a test of how long it takes")]
 fn a_thousand_steps_are_checked_in_no_time() {
     let mut text = String::from("steps:\n  - { id: s0, uses: test.look }\n");
     for number in 1..1000 {
