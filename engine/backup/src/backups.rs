@@ -44,6 +44,9 @@ impl Connection for Backups {
     const PROVIDER: &'static str = "backup";
     type Config = Config;
     type Reader = BackupsReader;
+    /// Backups have names of their own and are never written again: a rehearsal that reads them must not keep a recovery
+    /// waiting.
+    const SHARED: bool = true;
 
     async fn open(config: Config, cx: &OpenContext) -> Result<Self, StepError> {
         config.check()?;

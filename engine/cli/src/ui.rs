@@ -18,6 +18,8 @@ pub(crate) struct Ui {
     pub(crate) terminal: bool,
     /// Whether it is one on which things may move.
     pub(crate) moving: bool,
+    /// Whether standard output is a stream of events, and nothing else may be on it.
+    pub(crate) streaming: bool,
 }
 
 /// How a piece of text stands out.
@@ -62,6 +64,7 @@ impl Ui {
             verbose: global.verbose,
             terminal,
             moving: terminal && !dumb && !global.quiet,
+            streaming: false,
         }
     }
 
@@ -73,12 +76,23 @@ impl Ui {
             verbose: 0,
             terminal: false,
             moving: false,
+            streaming: false,
+        }
+    }
+
+    /// The same terminal while standard output belongs to events.
+    pub(crate) fn beside_events(&self) -> Self {
+        Self {
+            streaming: true,
+            ..self.clone()
         }
     }
 
     /// Data: a line on standard output.
-    #[expect(clippy::unused_self, reason = "whoever prints has to be handed the terminal")]
     pub(crate) fn out(&self, line: impl AsRef<str>) {
+        if self.streaming {
+            return self.insist(line);
+        }
         write_line(&mut std::io::stdout().lock(), line.as_ref());
     }
 

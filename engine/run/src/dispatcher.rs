@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use jm_plan::{PlannedStep, Scope};
-use jm_step::{Ack, Answer, Connections, OpenContext, StepError, StepId, clock};
+use jm_step::{Ack, Answer, Connections, StepError, StepId, clock};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -17,6 +17,7 @@ use crate::event::Event;
 use crate::executor::{self, Attempt, News};
 use crate::gate::Gate;
 use crate::graph::Graph;
+use crate::holds::Holds;
 use crate::journal::{Journal, Record, RecordKind, RunStatus, StopCause};
 use crate::ledger::Ledger;
 use crate::payload::{presentable, words};
@@ -51,6 +52,7 @@ pub(crate) struct Dispatcher<'r> {
     ledger: Ledger<'r>,
     scope: Scope,
     connections: Connections,
+    holds: Arc<Holds>,
     news: mpsc::Sender<News>,
     heard: mpsc::Receiver<News>,
     tasks: JoinSet<()>,
@@ -87,17 +89,15 @@ impl<'r> Dispatcher<'r> {
         let graph = Arc::new(Graph::of(&run.plan));
         let state = RunState::of(&graph).and(prior)?;
         let (news, heard) = mpsc::channel(CHANNEL);
-        let cx = OpenContext {
-            secrets: run.secrets.clone(),
-            environment: run.environment.clone(),
-            run: run.info.id.clone(),
-        };
+        let holds = Arc::new(Holds::new(run, news.clone()));
+        let gate = Arc::new(Gate::new(news.clone(), holds.clone()));
         let until = run.options.until.as_ref().and_then(|step| graph.find(step.as_str()));
         Ok(Self {
             planned: run.plan.all_steps().collect(),
             ledger: Ledger::new(state, journal, reporter),
             scope: scope::opening(run),
-            connections: Connections::new(run.targets.clone(), Arc::new(Gate::new(news.clone())), cx),
+            connections: Connections::new(run.targets.clone(), gate, run.open_context()),
+            holds,
             tasks: JoinSet::new(),
             live: BTreeMap::new(),
             probing: HashSet::new(),
@@ -187,6 +187,9 @@ impl<'r> Dispatcher<'r> {
     fn look_for_stop(&mut self) -> Result<(), RunError> {
         if let Some(lost) = self.run.lock.as_ref().and_then(|lock| lock.lost()) {
             return Err(RunError::LockLost(lost));
+        }
+        if let Some(refusal) = self.holds.refusal() {
+            return Err(refusal.into());
         }
         let wanted = self.run.stop.borrow().clone();
         if wanted == self.stop {

@@ -3,6 +3,7 @@
 use jm_step::{ErrorSummary, StepErrorKind, TargetName};
 
 use crate::journal::JournalError;
+use crate::lock::LockError;
 use crate::state::IllegalTransition;
 
 /// Why a run could not begin or go on.
@@ -34,6 +35,9 @@ pub enum RunError {
     /// A guard said no before the first step. Exit code 10.
     #[error("{}", .0.message)]
     Refused(Box<ErrorSummary>),
+    /// Somebody else holds a system that the run writes to. Exit code 8.
+    #[error(transparent)]
+    Locked(#[from] LockError),
     /// Somebody else took the lock on the targets. Exit code 8.
     #[error("the lock on the targets was taken away: {0}")]
     LockLost(String),

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::files::RunFiles;
 use crate::gate::Admission;
 use crate::guard::Consent;
+use crate::holds::Holds;
 use crate::journal::{Payload, RecordKind};
 use crate::payload::{clean, store, words};
 
@@ -43,6 +44,8 @@ pub(crate) enum News {
     StillRunning(usize, Duration),
     /// A probe ended.
     Probed(usize, Result<Probe<Value>, StepError>),
+    /// Something that is worth a line.
+    Notice(String),
     /// A system wants to be used under a target's name.
     Admit(Admission, oneshot::Sender<Result<(), StepError>>),
     /// A person answered a guard.
@@ -68,6 +71,7 @@ pub(crate) struct Attempt {
     pub(crate) grace: Duration,
     pub(crate) parts: ContextParts,
     pub(crate) files: Arc<dyn RunFiles>,
+    pub(crate) holds: Arc<Holds>,
     pub(crate) news: mpsc::Sender<News>,
 }
 
@@ -80,6 +84,10 @@ impl Attempt {
 
 /// Runs an attempt.
 pub(crate) async fn attempt(attempt: Attempt) {
+    if attempt.holds.ensure(attempt.parts.bindings.values()).await.is_err() {
+        // The run stops for it, and takes this task along.
+        return std::future::pending().await;
+    }
     let (sender, mut receiver) = mpsc::channel(CHANNEL);
     let cx = StepContext::new(attempt.parts.clone(), sender);
     let mut listener = Listener::new(&attempt);

@@ -1,16 +1,20 @@
 //! Holds targets to the systems that they were: asks the dispatcher, which alone knows and writes down.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures::future::{BoxFuture, FutureExt};
+use jm_step::connection::AnyConnection;
 use jm_step::{Expect, Identity, IdentityGate, StepError, Target, TargetName};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::executor::News;
+use crate::holds::Holds;
 
 /// The engine's end of [`IdentityGate`].
 pub(crate) struct Gate {
     news: mpsc::Sender<News>,
+    holds: Arc<Holds>,
 }
 
 /// A system that wants to be used under a target's name.
@@ -23,8 +27,8 @@ pub(crate) struct Admission {
 }
 
 impl Gate {
-    pub(crate) fn new(news: mpsc::Sender<News>) -> Self {
-        Self { news }
+    pub(crate) fn new(news: mpsc::Sender<News>, holds: Arc<Holds>) -> Self {
+        Self { news, holds }
     }
 }
 
@@ -48,6 +52,15 @@ impl IdentityGate for Gate {
             answer.await.map_err(|_| gone())?
         }
         .boxed()
+    }
+
+    fn hold<'a>(
+        &'a self,
+        target: &'a Target,
+        identity: &'a Identity,
+        connection: &'a Arc<dyn AnyConnection>,
+    ) -> BoxFuture<'a, Result<(), StepError>> {
+        self.holds.hold(target, identity, connection).boxed()
     }
 }
 

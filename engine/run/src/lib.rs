@@ -20,6 +20,7 @@ mod guard;
 pub use guard::{Consent, DataLoss, GuardQuestion, Person, data_loss};
 mod history;
 pub use history::History;
+mod holds;
 pub mod journal;
 pub use journal::{OperatorVerb, Payload, Record, RecordKind, RunStatus};
 mod ledger;

@@ -1,12 +1,13 @@
 //! One run: everything it is made of, and the way in.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jm_plan::Plan;
 use jm_step::process::Supervisor;
-use jm_step::{Environment, RunInfo, Secret, Secrets, StepId, Target, TargetName};
+use jm_step::{Effect, Environment, OpenContext, RunInfo, Secret, Secrets, StepId, Target, TargetName};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
@@ -16,7 +17,7 @@ use crate::files::RunFiles;
 use crate::guard::Person;
 use crate::history::History;
 use crate::journal::{FORMAT, Journal, MemoryFiles, Opened, Record, RunStatus, SecretReference};
-use crate::lock::TargetLock;
+use crate::lock::{Holder, LockError, System, TargetLock};
 use crate::reporter::Reporter;
 use crate::schedule::Stop;
 
@@ -130,6 +131,53 @@ impl Run {
         let mut used = self.plan.targets_used();
         used.retain(|name| !self.not_configured.contains_key(name));
         used
+    }
+
+    /// The targets that it writes to and that no other run may write to meanwhile.
+    pub(crate) fn exclusive_targets(&self) -> BTreeSet<TargetName> {
+        let mut used = self.targets_used();
+        let writing = self.plan.all_steps().filter(|step| step.effect != Effect::ReadOnly);
+        let written: BTreeSet<&TargetName> = writing.flat_map(|step| step.bindings.values()).collect();
+        let shared = self.targets.iter().filter(|target| target.connection.is_shared());
+        let shared: BTreeSet<&TargetName> = shared.map(|target| &target.name).collect();
+        used.retain(|name| written.contains(name) && !shared.contains(name));
+        used
+    }
+
+    /// Takes the lock on the systems that the run writes to, by their addresses; their identities are added as soon as
+    /// they are known. A run that writes to none needs none.
+    pub fn lock_targets(&mut self, locks: &Path, host: &str) -> Result<(), LockError> {
+        let exclusive = self.exclusive_targets();
+        if exclusive.is_empty() {
+            return Ok(());
+        }
+        let holder = Holder {
+            targets: self.targets_name.clone(),
+            owner: self.by.clone(),
+            host: host.to_owned(),
+            run: self.info.id.clone(),
+        };
+        let cx = self.open_context();
+        let system = |target: &Target| {
+            let address = target.connection.address(&target.config, &cx)?;
+            Some(System {
+                target: target.name.clone(),
+                what: format!("{} at {address}", target.connection.provider()),
+            })
+        };
+        let targets = self.targets.iter().filter(|target| exclusive.contains(&target.name));
+        let lock = TargetLock::acquire(locks, holder, targets.filter_map(system))?;
+        self.lock = Some(Arc::new(lock));
+        Ok(())
+    }
+
+    /// What its connections may use while they open.
+    pub(crate) fn open_context(&self) -> OpenContext {
+        OpenContext {
+            secrets: self.secrets.clone(),
+            environment: self.environment.clone(),
+            run: self.info.id.clone(),
+        }
     }
 
     /// What the run is, or would be, opened with, whatever its size.

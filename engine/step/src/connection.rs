@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
-use crate::{RunId, Secrets, StepError, StepErrorKind, TargetName, schema};
+use crate::{Holding, RunId, Secrets, StepError, StepErrorKind, TargetName, schema};
 
 /// A client for one kind of system.
 pub trait Connection: Send + Sync + Sized + 'static {
@@ -34,6 +34,26 @@ pub trait Connection: Send + Sync + Sized + 'static {
     fn identity(&self) -> impl Future<Output = Result<Identity, StepError>> + Send;
     /// The side of it that cannot write.
     fn reader(&self) -> &Self::Reader;
+
+    /// Whether runs may share such a system, for nothing that one does to it is in another's way: a webhook, a store of
+    /// backups that only grows. A run that writes to any other system has it for itself.
+    const SHARED: bool = false;
+
+    /// Where the system is, without secrets, as far as that is known without asking it: `db.example:5432/app`. What a run
+    /// holds until it knows the system's identity.
+    fn address(_: &Self::Config, _: &OpenContext) -> Option<String> {
+        None
+    }
+
+    /// What two runs may not act on at once, by its identity: the system, or the part of it that is meant.
+    fn held_as(&self, identity: &Identity) -> String {
+        identity.to_string()
+    }
+
+    /// Holds the system against runs everywhere, where it has a lock that ends with whoever holds it.
+    fn hold(&self) -> impl Future<Output = Result<Holding, StepError>> + Send {
+        std::future::ready(Ok(Holding::Unable))
+    }
 }
 
 /// Which system a target really is. One entry for each of its locations, by the location's name; most targets have the
@@ -142,6 +162,10 @@ pub trait AnyConnection: Send + Sync + 'static {
     fn ping(&self) -> BoxFuture<'_, Result<(), StepError>>;
     /// See [`Connection::identity`].
     fn identity(&self) -> BoxFuture<'_, Result<Identity, StepError>>;
+    /// See [`Connection::held_as`].
+    fn held_as(&self, identity: &Identity) -> String;
+    /// See [`Connection::hold`].
+    fn hold(&self) -> BoxFuture<'_, Result<Holding, StepError>>;
     /// For the way back to the type.
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
@@ -152,6 +176,12 @@ impl<C: Connection> AnyConnection for C {
     }
     fn identity(&self) -> BoxFuture<'_, Result<Identity, StepError>> {
         Connection::identity(self).boxed()
+    }
+    fn held_as(&self, identity: &Identity) -> String {
+        Connection::held_as(self, identity)
+    }
+    fn hold(&self) -> BoxFuture<'_, Result<Holding, StepError>> {
+        Connection::hold(self).boxed()
     }
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
         self
@@ -164,6 +194,10 @@ pub trait AnyConnectionType: Send + Sync {
     fn provider(&self) -> &'static str;
     /// JSON Schema of the configuration.
     fn config_schema(&self) -> Value;
+    /// See [`Connection::SHARED`].
+    fn is_shared(&self) -> bool;
+    /// See [`Connection::address`]. A configuration that does not fit has none.
+    fn address(&self, config: &Value, cx: &OpenContext) -> Option<String>;
     /// Opens a connection.
     fn open<'a>(
         &'a self,
@@ -186,6 +220,12 @@ impl<C: Connection> AnyConnectionType for ConnectionType<C> {
     }
     fn config_schema(&self) -> Value {
         schema::of::<C::Config>()
+    }
+    fn is_shared(&self) -> bool {
+        C::SHARED
+    }
+    fn address(&self, config: &Value, cx: &OpenContext) -> Option<String> {
+        C::address(&serde_json::from_value(config.clone()).ok()?, cx)
     }
     fn open<'a>(
         &'a self,
@@ -212,6 +252,16 @@ pub trait IdentityGate: Send + Sync {
         identity: Identity,
         expect: Expect,
     ) -> BoxFuture<'a, Result<(), StepError>>;
+
+    /// Holds an admitted system against other runs, before a step gets it. A gate that only looks holds nothing.
+    fn hold<'a>(
+        &'a self,
+        _: &'a Target,
+        _: &'a Identity,
+        _: &'a Arc<dyn AnyConnection>,
+    ) -> BoxFuture<'a, Result<(), StepError>> {
+        std::future::ready(Ok(())).boxed()
+    }
 }
 
 /// The targets of a run and their connections, each opened once, when it is first asked for.
@@ -259,7 +309,7 @@ impl Connections {
         if let Some(connection) = opened.as_ref() {
             return Ok(connection.clone());
         }
-        let connection = self.connect(slot, Expect::Same).await?;
+        let connection = self.connect_and_hold(slot, Expect::Same).await?;
         *opened = Some(connection.clone());
         Ok(connection)
     }
@@ -269,7 +319,7 @@ impl Connections {
         let slot = self.slot(name)?;
         let mut opened = slot.opened.lock().await;
         *opened = None;
-        let connection = self.connect(slot, expect).await?;
+        let connection = self.connect_and_hold(slot, expect).await?;
         *opened = Some(connection.clone());
         Ok(connection)
     }
@@ -295,7 +345,13 @@ impl Connections {
         }
     }
 
-    async fn connect(&self, slot: &Slot, expect: Expect) -> Result<Arc<dyn AnyConnection>, StepError> {
+    async fn connect_and_hold(&self, slot: &Slot, expect: Expect) -> Result<Arc<dyn AnyConnection>, StepError> {
+        let (connection, identity) = self.connect(slot, expect).await?;
+        self.0.gate.hold(&slot.target, &identity, &connection).await?;
+        Ok(connection)
+    }
+
+    async fn connect(&self, slot: &Slot, expect: Expect) -> Result<(Arc<dyn AnyConnection>, Identity), StepError> {
         let target = &slot.target;
         let opening = |error: StepError| error.context(format_args!("target `{}`", target.name));
         let connection = target
@@ -305,8 +361,8 @@ impl Connections {
             .map_err(opening)?;
         connection.ping().await.map_err(opening)?;
         let identity = connection.identity().await.map_err(opening)?;
-        self.0.gate.admit(target, identity, expect).await?;
-        Ok(connection)
+        self.0.gate.admit(target, identity.clone(), expect).await?;
+        Ok((connection, identity))
     }
 
     /// The one target among these whose provider is this one.

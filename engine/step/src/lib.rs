@@ -21,6 +21,8 @@ pub mod connection;
 pub use connection::{
     Connection, Connections, Environment, Expect, Identity, IdentityGate, OpenContext, ReaderOf, Target,
 };
+mod hold;
+pub use hold::{Hold, Holding};
 mod message;
 pub use message::{Ack, Answer, ArtefactRef, StepMessage, Unit};
 mod context;

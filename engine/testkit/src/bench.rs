@@ -323,6 +323,12 @@ impl<C: Connection> AnyConnectionType for Ready<C> {
     fn config_schema(&self) -> Value {
         Value::Null
     }
+    fn is_shared(&self) -> bool {
+        C::SHARED
+    }
+    fn address(&self, _: &Value, _: &OpenContext) -> Option<String> {
+        None
+    }
     fn open<'a>(&'a self, _: Value, _: &'a OpenContext) -> BoxFuture<'a, Result<Arc<dyn AnyConnection>, StepError>> {
         let connection: Arc<dyn AnyConnection> = self.connection.clone();
         async move { Ok(connection) }.boxed()

@@ -1,12 +1,13 @@
 //! Carrying a run out, or trying it dry: the one way that `jm plan run`, `jm plan resume` and `jm step run` share.
 
+use std::path::Path;
+
 use jm_run::journal::FileJournal;
 use jm_run::{DryRun, Record, Run, RunDir, RunError, RunStatus};
 use serde_json::{Map, Value};
 
 use crate::args::{DryRunFormat, RunOptions};
-use crate::commands::run as run_commands;
-use crate::commands::{Outcome, block_on};
+use crate::commands::{Outcome, block_on, lock, run as run_commands};
 use crate::exit::{CommandError, Exit};
 use crate::report::post_mortem::PostMortem;
 use crate::report::screen::Screen;
@@ -26,13 +27,25 @@ pub(super) struct Telling<'a> {
 }
 
 impl<'a> Telling<'a> {
-    /// Nothing besides.
-    pub(super) fn of(options: &'a RunOptions, format: DryRunFormat) -> Self {
-        Self {
+    /// Nothing besides. Two kinds of data do not go to one output.
+    pub(super) fn of(options: &'a RunOptions, format: DryRunFormat) -> Result<Self, CommandError> {
+        let telling = Self {
             options,
             format,
             besides: Map::new(),
+        };
+        if telling.is_streaming() && format == DryRunFormat::Json {
+            return Err(
+                CommandError::usage("`--events -` and `--format json` both want standard output")
+                    .hint("write the events to a file: `--events FILE`"),
+            );
         }
+        Ok(telling)
+    }
+
+    /// Whether events are all that goes to standard output.
+    fn is_streaming(&self) -> bool {
+        self.options.events.as_deref() == Some(Path::new("-"))
     }
 }
 
@@ -45,6 +58,8 @@ pub(super) async fn run(
     telling: &Telling<'_>,
     ui: &Ui,
 ) -> Outcome {
+    let beside = ui.beside_events();
+    let ui = if telling.is_streaming() { &beside } else { ui };
     let screen = Screen::new(ui);
     launch::invite(&mut run, &screen);
     let signals =
@@ -103,6 +118,7 @@ pub(super) fn dry_run(run: &Run, prior: &[Record], telling: &Telling<'_>, ui: &U
 fn failed(error: RunError) -> CommandError {
     match error {
         RunError::Journal(error) => run_commands::unusable(error),
+        RunError::Locked(error) => lock::refused(error),
         RunError::LockLost(_) => {
             CommandError::new(Exit::Locked, error.to_string()).hint("`jm lock show` tells who has it")
         }

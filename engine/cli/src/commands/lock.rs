@@ -1,6 +1,8 @@
 //! `jm lock show|release`: who holds which targets, and taking a lock from somebody who is gone.
 
-use jm_run::lock::{self, Lease};
+use std::collections::BTreeSet;
+
+use jm_run::lock::{self, Lease, LockError};
 use serde_json::json;
 
 use crate::args::{Format, LockReleaseArgs, RunListArgs};
@@ -13,27 +15,23 @@ use crate::{environment, launch};
 pub(super) fn show(args: &RunListArgs, ui: &Ui) -> Outcome {
     let locks = launch::state()?.locks();
     let host = environment::host();
-    let leases: Vec<(Lease, bool)> = lock::leases(&locks)
-        .into_iter()
-        .filter(|lease| !lease.released)
-        .map(|lease| {
-            let held = lock::is_held(&locks, &lease, &host);
-            (lease, held)
-        })
-        .collect();
+    let mut leases = lock::leases(&locks);
+    leases.retain(|lease| !lease.released);
+    let held = |lease: &Lease| lock::is_held(&locks, lease, &host);
     match args.format {
         Format::Json => {
             let leases: Vec<_> = leases
                 .iter()
-                .map(|(lease, held)| json!({ "lease": lease, "held": held }))
+                .map(|lease| json!({ "lease": lease, "held": held(lease) }))
                 .collect();
             ui.out(format!("{:#}", json!({ "version": 1, "locks": leases })));
         }
         Format::Human if leases.is_empty() => ui.say("no targets are locked"),
         Format::Human => {
-            let rows: Vec<Vec<String>> = leases.iter().map(|(lease, held)| row(lease, *held)).collect();
+            let of_one_run = |a: &Lease, b: &Lease| (&a.targets, &a.run) == (&b.targets, &b.run);
+            let rows: Vec<Vec<String>> = leases.chunk_by(of_one_run).map(|of_run| row(of_run, held)).collect();
             ui.out_all(&table::render(
-                &["TARGETS", "HELD", "SINCE", "RUN", "BY"],
+                &["NAME", "TARGETS", "HELD", "SINCE", "RUN", "BY"],
                 &rows,
                 ui.width(),
             ));
@@ -42,10 +40,14 @@ pub(super) fn show(args: &RunListArgs, ui: &Ui) -> Outcome {
     Ok(Exit::Done)
 }
 
-fn row(lease: &Lease, held: bool) -> Vec<String> {
+/// A run in one line, with the targets whose systems it holds, by address, identity or both.
+fn row(leases: &[Lease], held: impl Fn(&Lease) -> bool) -> Vec<String> {
+    let lease = &leases[0];
+    let targets: BTreeSet<&str> = leases.iter().map(|lease| lease.target.as_str()).collect();
     vec![
         lease.targets.clone(),
-        if held {
+        targets.into_iter().collect::<Vec<_>>().join(", "),
+        if leases.iter().any(held) {
             "yes".to_owned()
         } else {
             "no, its owner is gone".to_owned()
@@ -58,22 +60,21 @@ fn row(lease: &Lease, held: bool) -> Vec<String> {
 
 pub(super) fn release(args: &LockReleaseArgs, ui: &Ui) -> Outcome {
     let locks = launch::state()?.locks();
-    match lock::release(&locks, &args.name, &environment::host(), args.force) {
-        Ok(lease) => {
-            ui.say(format!(
-                "targets `{}` are free; run {} had them",
-                lease.targets, lease.run
-            ));
-            Ok(Exit::Done)
-        }
-        Err(error) => Err(refused(error)),
-    }
+    let leases = lock::release(&locks, &args.name, &environment::host(), args.force).map_err(refused)?;
+    let runs: BTreeSet<&str> = leases.iter().map(|lease| lease.run.as_str()).collect();
+    ui.say(format!(
+        "targets `{}` are free; {} {} had them",
+        args.name,
+        if runs.len() == 1 { "run" } else { "runs" },
+        runs.into_iter().collect::<Vec<_>>().join(", ")
+    ));
+    Ok(Exit::Done)
 }
 
 /// The error for a lock that cannot be had.
-pub(super) fn refused(error: lock::LockError) -> CommandError {
+pub(super) fn refused(error: LockError) -> CommandError {
     let (exit, hint) = match &error {
-        lock::LockError::Held(lease) => (
+        LockError::Held(lease) => (
             Exit::Locked,
             Some(format!(
                 "wait for it (`jm run watch {}`), or, if its owner is gone, `jm lock release {}`",
@@ -81,8 +82,9 @@ pub(super) fn refused(error: lock::LockError) -> CommandError {
                 lease.targets
             )),
         ),
-        lock::LockError::Free(_) => (Exit::Usage, Some("`jm lock show` lists the locks".to_owned())),
-        lock::LockError::Journal(_) => (Exit::State, None),
+        LockError::Taken { hint, .. } => (Exit::Locked, Some(format!("wait until that run is over; {hint}"))),
+        LockError::Free(_) => (Exit::Usage, Some("`jm lock show` lists the locks".to_owned())),
+        LockError::Journal(_) => (Exit::State, None),
     };
     let wrapped = CommandError::new(exit, error.to_string());
     match hint {

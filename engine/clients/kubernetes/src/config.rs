@@ -60,6 +60,16 @@ impl Config {
         Ok(config)
     }
 
+    /// The address of the API server, where a kubeconfig names it.
+    pub(crate) fn server(&self, cx: &OpenContext) -> Option<String> {
+        let kubeconfig = read(&self.files(cx).ok()?).ok()?;
+        let name = some(&self.context).or(kubeconfig.current_context)?;
+        let context = kubeconfig.contexts.into_iter().find(|context| context.name == name)?;
+        let wanted = context.context?.cluster;
+        let cluster = kubeconfig.clusters.into_iter().find(|cluster| cluster.name == wanted)?;
+        cluster.cluster?.server
+    }
+
     /// Kubernetes keeps namespaces that begin with `kube-` for itself; no recovery stops what runs there.
     fn check_namespace(&self) -> Result<(), StepError> {
         if self.namespace.is_empty() {
@@ -188,6 +198,7 @@ current-context: one
         let cx = context(&[("KUBECONFIG", &format!("/nowhere:{}", file.display()))]);
         let found = config("app", "").client_config(&cx).await.expect("found");
         assert_eq!(found.cluster_url.to_string(), "https://127.0.0.1:1/");
+        assert_eq!(config("app", "").server(&cx).as_deref(), Some("https://127.0.0.1:1"));
         assert!(cx.secrets.occur_in("token is very-secret-token"));
         let error = config("app", "two")
             .client_config(&cx)

@@ -45,6 +45,15 @@ impl Connection for Kubernetes {
         self.reader.cluster_uid().await.map(Identity::single)
     }
 
+    fn address(config: &Config, cx: &OpenContext) -> Option<String> {
+        Some(format!("{} at {}", config.namespace, config.server(cx)?))
+    }
+
+    /// The namespace is what steps act in: what runs beside it in the cluster is another's.
+    fn held_as(&self, identity: &Identity) -> String {
+        format!("{}, namespace {}", identity, self.reader.namespace())
+    }
+
     fn reader(&self) -> &Reader {
         &self.reader
     }

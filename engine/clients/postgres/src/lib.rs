@@ -9,6 +9,7 @@ mod child;
 mod config;
 mod conninfo;
 mod error;
+mod hold;
 mod inventory;
 mod passfile;
 mod postgres;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jm_step::{Connection, Identity, OpenContext, StepError, StepId};
+use jm_step::{Connection, Holding, Identity, OpenContext, StepError, StepId};
 
 use crate::session::{Purpose, Session};
 use crate::settings::Settings;
-use crate::{ChildEnvironment, PostgresConfig, Reader, child};
+use crate::{ChildEnvironment, PostgresConfig, Reader, child, hold};
 
 const END_SESSIONS: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                             WHERE application_name = $1 AND pid <> pg_backend_pid()";
@@ -50,6 +50,14 @@ impl Connection for Postgres {
         Ok(Identity(
             [("system".to_owned(), system), ("database".to_owned(), database)].into(),
         ))
+    }
+
+    fn address(config: &PostgresConfig, cx: &OpenContext) -> Option<String> {
+        Settings::place(config, cx).ok()
+    }
+
+    async fn hold(&self) -> Result<Holding, StepError> {
+        hold::hold(&self.reader).await
     }
 
     fn reader(&self) -> &Reader {

@@ -156,7 +156,7 @@ impl Reader {
 }
 
 /// Another database of the same server may still let us in.
-fn is_about_the_database(error: &StepError) -> bool {
+pub(crate) fn is_about_the_database(error: &StepError) -> bool {
     match error.kind() {
         StepErrorKind::NotFound | StepErrorKind::Conflict => true,
         StepErrorKind::Denied => !error.message().contains("28P01"),

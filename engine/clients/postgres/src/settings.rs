@@ -195,6 +195,18 @@ impl Settings {
         })
     }
 
+    /// Server and database that a configuration means, without resolving the rest of it.
+    pub(crate) fn place(config: &PostgresConfig, cx: &OpenContext) -> Result<String, StepError> {
+        let parameters = gather(config.url.expose(), &cx.environment)?;
+        let get = |key: &str| parameters.get(key).map(String::as_str);
+        let hosts = hosts::resolve(get("host"), get("hostaddr"), get("port"))?;
+        let database = match get("dbname") {
+            Some(database) => database.to_owned(),
+            None => user(get("user"), &cx.environment)?,
+        };
+        Ok(format!("{}/{database}", shown(&hosts)))
+    }
+
     /// The password for a database on a host, registered for masking.
     pub(crate) fn password(&self, host: &Host, database: &str) -> Option<Secret> {
         let found = self.password.clone().or_else(|| {
@@ -220,14 +232,18 @@ impl Settings {
 
     /// For messages: `db.example:5432`, several with commas.
     pub(crate) fn address(&self) -> String {
-        let shown: Vec<_> = self.hosts.iter().map(Host::to_string).collect();
-        shown.join(",")
+        shown(&self.hosts)
     }
 
     /// Whether the server is on this machine, as far as the address tells.
     pub(crate) fn is_local(&self) -> bool {
         self.hosts.iter().all(Host::is_local)
     }
+}
+
+fn shown(hosts: &[Host]) -> String {
+    let shown: Vec<_> = hosts.iter().map(Host::to_string).collect();
+    shown.join(",")
 }
 
 fn bad(key: &str, want: &str) -> StepError {

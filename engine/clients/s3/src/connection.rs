@@ -4,6 +4,7 @@ use std::ops::Deref;
 
 use jm_step::{Connection, Identity, OpenContext, StepError};
 
+use crate::transport::endpoint;
 use crate::{Config, S3Bucket, S3Reader};
 
 /// A target of provider `s3`.
@@ -31,6 +32,12 @@ impl Connection for S3 {
 
     async fn identity(&self) -> Result<Identity, StepError> {
         Ok(Identity::single(self.0.identity().await?.to_string()))
+    }
+
+    /// A bucket's name says which one it is, within its store.
+    fn address(config: &Config, cx: &OpenContext) -> Option<String> {
+        let store = endpoint(config, &cx.environment).unwrap_or_else(|| "AWS".to_owned());
+        Some(format!("{} at {store}", config.bucket))
     }
 
     fn reader(&self) -> &S3Reader {

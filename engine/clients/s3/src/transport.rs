@@ -108,7 +108,7 @@ fn environment_credentials(config: &Config, environment: &Environment) -> Option
     ))
 }
 
-fn endpoint(config: &Config, environment: &Environment) -> Option<String> {
+pub(crate) fn endpoint(config: &Config, environment: &Environment) -> Option<String> {
     let ignored = environment
         .get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
         .is_some_and(|value| value.eq_ignore_ascii_case("true"));

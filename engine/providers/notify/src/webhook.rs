@@ -67,6 +67,8 @@ impl Connection for Webhook {
     const PROVIDER: &'static str = "notify";
     type Config = Config;
     type Reader = WebhookReader;
+    /// Everybody may be told something.
+    const SHARED: bool = true;
 
     async fn open(config: Config, cx: &OpenContext) -> Result<Self, StepError> {
         let url = address(&config)?;

@@ -32,6 +32,10 @@ impl Dispatcher<'_> {
                 self.ledger.tell(&Event::Log { step, line });
                 Ok(())
             }
+            News::Notice(text) => {
+                self.notice(text);
+                Ok(())
+            }
             News::Ask(step, question, ack) => self.on_ask(step, question, ack),
             News::Ended(step, outcome) => self.on_ended(step, outcome),
             News::StillRunning(step, patience) => {

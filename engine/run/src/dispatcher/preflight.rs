@@ -40,6 +40,10 @@ impl Dispatcher<'_> {
         let Some(problems) = self.open_targets().await? else {
             return Ok(false);
         };
+        if let Some(refusal) = self.holds.refusal() {
+            self.stop_before(vec![refusal.to_string()])?;
+            return Err(refusal.into());
+        }
         if !problems.is_empty() {
             let shown = problems
                 .iter()

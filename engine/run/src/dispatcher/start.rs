@@ -60,6 +60,7 @@ impl Dispatcher<'_> {
             timeout: planned.timeout,
             grace: self.run.options.grace,
             files: self.run.files.clone(),
+            holds: self.holds.clone(),
             news: self.news.clone(),
             input,
             parts,

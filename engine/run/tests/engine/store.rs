@@ -100,7 +100,13 @@ async fn a_run_that_loses_its_lock_stops() {
         host: "bastion".to_owned(),
         run: run.info.id.clone(),
     };
-    run.lock = Some(Arc::new(TargetLock::acquire(&state.locks(), &holder).expect("free")));
+    let system = lock::System {
+        target: "box".parse().expect("a name"),
+        what: "box a".to_owned(),
+    };
+    run.lock = Some(Arc::new(
+        TargetLock::acquire(&state.locks(), holder, [system]).expect("free"),
+    ));
     let take = async {
         tokio::time::sleep(Duration::from_millis(50)).await;
         lock::release(&state.locks(), "production", "bastion", true).expect("released");

@@ -48,7 +48,7 @@ pub(in crate::commands) fn resume(args: &ResumeArgs, ui: &Ui) -> Outcome {
     if let Some(step) = &run.options.until {
         not_past(step, &reading)?;
     }
-    let mut telling = Telling::of(&args.options, args.format);
+    let mut telling = Telling::of(&args.options, args.format)?;
     if let Some(drift) = Drift::of(&opened, &text) {
         drift.say(directory.id().short(), ui);
         telling.besides.insert("plan_file".to_owned(), drift.to_json());
@@ -61,7 +61,7 @@ pub(in crate::commands) fn resume(args: &ResumeArgs, ui: &Ui) -> Outcome {
         return Err(CommandError::new(Exit::Bug, "the journal is not open"));
     };
     ui.say(format!("resuming run {} of {}", directory.id(), opened.run.plan));
-    run.lock = super::run::lock(&run, &state.locks())?;
+    super::run::lock(&mut run, &state.locks())?;
     run.supervisor = launch::supervisor()?;
     block_on(carry::run(run, &directory, &reading.records, journal, &telling, ui))?
 }

@@ -1,13 +1,12 @@
 //! `jm plan run`: a plan from its file to its end, or, with `--dry-run`, what it would do. A dry run that was saved is
 //! run as it was shown.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use jm_plan::{Arguments, Mode, Plan};
 use jm_run::Run;
-use jm_run::TargetLock;
 use jm_run::journal::FileJournal;
-use jm_run::lock::Holder;
 use jm_step::{Effect, Registry, RunId, RunInfo};
 
 use super::saved::Saved;
@@ -25,7 +24,7 @@ pub(in crate::commands) fn run(args: &PlanRunArgs, ui: &Ui) -> Outcome {
         return Err(CommandError::usage("`--format markdown` is for dry runs").hint("add `--dry-run`"));
     }
     let registry = crate::providers::registry();
-    let telling = Telling::of(&args.options, args.format);
+    let telling = Telling::of(&args.options, args.format)?;
     if let Some(saved) = Saved::find(&args.plan)? {
         let run = saved.assemble(args, &registry, ui)?;
         return if args.dry_run {
@@ -83,7 +82,7 @@ pub(in crate::commands) fn start(mut run: Run, telling: &Telling<'_>, ui: &Ui) -
     announce(&run, ui);
     agree(&run, telling.options)?;
     let state = launch::state()?;
-    run.lock = lock(&run, &state.locks())?;
+    lock(&mut run, &state.locks())?;
     run.supervisor = launch::supervisor()?;
     let directory = state
         .create_run(&run.info.id, run.plan.text())
@@ -93,19 +92,10 @@ pub(in crate::commands) fn start(mut run: Run, telling: &Telling<'_>, ui: &Ui) -
     block_on(carry::run(run, &directory, &[], &mut journal, telling, ui))?
 }
 
-/// The lock on the targets that the run acts on. A run that acts on none needs none.
-pub(in crate::commands) fn lock(run: &Run, locks: &std::path::Path) -> Result<Option<Arc<TargetLock>>, CommandError> {
-    if run.targets.is_empty() {
-        return Ok(None);
-    }
-    let holder = Holder {
-        targets: run.targets_name.clone(),
-        owner: run.by.clone(),
-        host: environment::host(),
-        run: run.info.id.clone(),
-    };
-    let lock = TargetLock::acquire(locks, &holder).map_err(super::super::lock::refused)?;
-    Ok(Some(Arc::new(lock)))
+/// Takes the lock on the systems that the run writes to.
+pub(in crate::commands) fn lock(run: &mut Run, locks: &Path) -> Result<(), CommandError> {
+    run.lock_targets(locks, &environment::host())
+        .map_err(super::super::lock::refused)
 }
 
 pub(in crate::commands) fn info(plan: &Plan, drill: bool) -> RunInfo {

@@ -1,15 +1,16 @@
-//! `jm run watch`: follows a run that another jm carries out, by its journal.
+//! `jm run watch`: follows a run that another jm carries out, by its journal. For programs: as events, one a line.
 
+use std::path::Path;
 use std::time::Duration;
 
 use jm_plan::Plan;
 use jm_run::journal::Tail;
-use jm_run::{Event, RecordKind, Reporter, RunState};
+use jm_run::{Event, Reporter, RunState};
 
-use crate::args::RunArgs;
+use crate::args::{Format, RunArgs};
 use crate::commands::Outcome;
-use crate::exit::Exit;
 use crate::launch;
+use crate::report::json::Events;
 use crate::report::lines::Lines;
 use crate::report::screen::Screen;
 use crate::report::terminal::{Outline, Terminal};
@@ -23,7 +24,10 @@ pub(in crate::commands) fn watch(args: &RunArgs, ui: &Ui) -> Outcome {
     let mut tail = Tail::open(&run.journal()).map_err(super::unusable)?;
     let mut state = RunState::default();
     let prior = run.read().map_err(super::unusable)?;
-    let mut reporter = reporter(&launch::plan_of(&run, &prior.records, ui)?, ui);
+    let mut reporter: Box<dyn Reporter> = match args.format {
+        Format::Human => reporter(&launch::plan_of(&run, &prior.records, ui)?, ui),
+        Format::Json => Box::new(Events::to(Path::new("-"))?),
+    };
     loop {
         // Asked before the last read: whatever was written until then is read below.
         let alive = run.is_alive();
@@ -32,20 +36,13 @@ pub(in crate::commands) fn watch(args: &RunArgs, ui: &Ui) -> Outcome {
             state.apply(&record).map_err(|error| {
                 crate::exit::CommandError::state("the journal does not hang together").cause(&error)
             })?;
-            let closed = matches!(
-                record.kind,
-                RecordKind::RunClosed { .. } | RecordKind::RunStopped { .. }
-            );
             reporter.report(&Event::Recorded(record), &state);
-            if closed && !alive {
-                break;
-            }
         }
         reporter.tick();
         if !alive {
             drop(reporter);
             ui.say(format!("run {} is {}", run.id(), super::status(&run, &state)));
-            return Ok(state.closed().map_or(Exit::Stopped, Exit::from));
+            return Ok(state.resting_status().into());
         }
         std::thread::sleep(PAUSE);
     }

@@ -37,7 +37,7 @@ pub(in crate::commands) fn run(args: &StepRunArgs, ui: &Ui) -> Outcome {
     let plan = source.compile(&registry, &Arguments::none(), Mode::Run, ui)?;
     let info = plan_run::info(&plan, false);
     let mut run = launch::assemble(plan, info, source.targets.as_ref(), &registry, &args.options, ui)?;
-    let telling = Telling::of(&args.options, args.format);
+    let telling = Telling::of(&args.options, args.format)?;
     if args.dry_run {
         launch::remember(&mut run)?;
         return carry::dry_run(&run, &[], &telling, ui);
