@@ -1,0 +1,309 @@
+//! `examples/pull-request`: its scripts as a runner runs them, against a double of the comments that a pull request has.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::environment::{JM, file, jm, said};
+
+const MARK: &str = "<!-- jm dry run -->";
+/// What a comment may hold.
+const MOST: usize = 65_536;
+
+/// The script of a step of the workflow, by the step's name.
+fn script(step: &str) -> Result<String> {
+    let workflow = std::fs::read_to_string(file("examples/pull-request/.github/workflows/jm.yaml"))?;
+    let (_, after) = workflow
+        .split_once(&format!("- name: {step}\n"))
+        .with_context(|| format!("no step `{step}`"))?;
+    let (_, script) = after.split_once("run: |\n").context("a script")?;
+    let lines = script
+        .lines()
+        .take_while(|line| line.is_empty() || line.starts_with("          "));
+    Ok(lines
+        .map(|line| line.get(10..).unwrap_or_default().to_owned() + "\n")
+        .collect())
+}
+
+/// The comments of pull request 7 of `org/plans`, as the API gives and takes them.
+#[derive(Clone, Default)]
+struct Comments(Arc<Mutex<Vec<Value>>>);
+
+impl Comments {
+    /// Serves them until the test is over, and gives the address.
+    fn serve(&self) -> Result<String> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = format!("http://{}", listener.local_addr()?);
+        let comments = self.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                // A request that cannot be read gets no answer, and the script says so.
+                drop(comments.answer(stream));
+            }
+        });
+        Ok(address)
+    }
+
+    fn answer(&self, stream: TcpStream) -> Result<()> {
+        let mut reader = BufReader::new(stream.try_clone()?);
+        let mut request = String::new();
+        reader.read_line(&mut request)?;
+        let (mut length, mut trusted) = (0, false);
+        loop {
+            let mut header = String::new();
+            reader.read_line(&mut header)?;
+            let Some((name, value)) = header.trim().split_once(": ") else {
+                break;
+            };
+            match name.to_ascii_lowercase().as_str() {
+                "content-length" => length = value.parse()?,
+                "authorization" => trusted = value == "Bearer a-token",
+                // curl asks before it sends much.
+                "expect" => (&stream).write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?,
+                _ => {}
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body)?;
+        let (status, answer) = if trusted {
+            self.act(&request, &body)
+        } else {
+            (401, json!({ "message": "Bad credentials" }))
+        };
+        let answer = answer.to_string();
+        write!(
+            &stream,
+            "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{answer}",
+            answer.len()
+        )?;
+        Ok(())
+    }
+
+    fn act(&self, request: &str, body: &[u8]) -> (u16, Value) {
+        let mut comments = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let given = || {
+            serde_json::from_slice::<Value>(body).ok()?["body"]
+                .as_str()
+                .map(str::to_owned)
+        };
+        let mut words = request.split(' ');
+        let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let text = given().filter(|text| text.chars().count() <= MOST);
+        match (method, path.strip_prefix("/repos/org/plans/issues/"), text) {
+            ("GET", Some("7/comments"), _) => {
+                let page: usize = query
+                    .rsplit_once("page=")
+                    .and_then(|(_, page)| page.parse().ok())
+                    .unwrap_or(1);
+                let of_page = comments.iter().skip((page - 1) * 100).take(100).cloned();
+                (200, of_page.collect())
+            }
+            ("POST" | "PATCH", Some(_), None) => (
+                422,
+                json!({ "message": "Body is too long (maximum is 65536 characters)" }),
+            ),
+            ("POST", Some("7/comments"), Some(text)) => {
+                let comment = json!({ "id": 1000 + comments.len(), "body": text });
+                comments.push(comment.clone());
+                (201, comment)
+            }
+            ("PATCH", Some(path), Some(text)) => {
+                let id = path.strip_prefix("comments/").and_then(|id| id.parse::<u64>().ok());
+                match comments.iter_mut().find(|comment| comment["id"].as_u64() == id) {
+                    Some(comment) => {
+                        comment["body"] = text.into();
+                        (200, comment.clone())
+                    }
+                    None => (404, json!({ "message": "Not Found" })),
+                }
+            }
+            _ => (404, json!({ "message": "Not Found" })),
+        }
+    }
+
+    /// The comments that are jm's.
+    fn ours(&self) -> Vec<String> {
+        let comments = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let bodies = comments.iter().filter_map(|comment| comment["body"].as_str());
+        bodies
+            .filter(|body| body.starts_with(MARK))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    fn others(&self, count: usize) {
+        let mut comments = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        comments.extend((0..count).map(|id| json!({ "id": id, "body": format!("comment {id} about {MARK}") })));
+    }
+}
+
+/// Runs a script as a runner does.
+fn run(script: &str, folder: &Path, api: &str) -> Result<Output> {
+    let mut bash = Command::new("bash");
+    let path = std::env::var("PATH")?;
+    let bin = Path::new(JM).parent().context("a folder")?.display();
+    let output = bash
+        .args(["-e", "-c", script])
+        .current_dir(folder)
+        .env_clear()
+        .env("PATH", format!("{bin}:{path}"))
+        .env("HOME", folder)
+        .env("JM_STATE", folder.join("state"))
+        .envs([
+            ("GITHUB_API_URL", api),
+            ("GITHUB_SERVER_URL", "https://github.com"),
+            ("GITHUB_REPOSITORY", "org/plans"),
+            ("GITHUB_RUN_ID", "4711"),
+            ("GITHUB_BASE_REF", "main"),
+            ("GITHUB_STEP_SUMMARY", "summary.md"),
+            ("GH_TOKEN", "a-token"),
+            ("NUMBER", "7"),
+            ("KUBECONFIG", "kubeconfig"),
+            ("KUBECONFIG_TEXT", ""),
+        ])
+        .output()?;
+    Ok(output)
+}
+
+fn good(script: &str, folder: &Path, api: &str) -> Result<()> {
+    let output = run(script, folder, api)?;
+    ensure!(output.status.success(), "{}", said(&output));
+    Ok(())
+}
+
+#[test]
+fn one_comment_is_made_and_then_updated() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let comments = Comments::default();
+    // It is on the third page, after what others said.
+    comments.others(250);
+    let api = comments.serve()?;
+    let script = script("Comment")?;
+    for text in ["the first", "the \"second\" \\ ü"] {
+        std::fs::write(folder.path().join("comment.md"), format!("{MARK}\n\n{text}\n"))?;
+        good(&script, folder.path(), &api)?;
+        ensure!(
+            comments.ours() == [format!("{MARK}\n\n{text}\n")],
+            "{:?}",
+            comments.ours()
+        );
+    }
+    let refused = run(&script.replace("$GH_TOKEN", "another"), folder.path(), &api)?;
+    ensure!(
+        !refused.status.success() && said(&refused).contains("401"),
+        "{}",
+        said(&refused)
+    );
+    Ok(())
+}
+
+#[test]
+fn what_is_too_long_for_a_comment_is_cut_and_says_where_the_whole_is() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let comments = Comments::default();
+    let api = comments.serve()?;
+    let script = script("Comment")?;
+    // A graph with blank lines in it lies across the limit; characters count, not bytes.
+    let graph = format!("```mermaid\n{}\n```", "ä --> ö\n\n".repeat(2000));
+    let whole = format!(
+        "{MARK}\n\n{}\n\n{graph}\n\nthe end\n",
+        "a paragraph, ü\n\n".repeat(3500)
+    );
+    std::fs::write(folder.path().join("comment.md"), &whole)?;
+    good(&script, folder.path(), &api)?;
+    let ours = comments.ours();
+    let [cut] = ours.as_slice() else {
+        anyhow::bail!("{} comments", ours.len())
+    };
+    ensure!(cut.chars().count() <= MOST, "{} characters", cut.chars().count());
+    let (kept, note) = cut.split_once("**Cut here:**").context("a note")?;
+    ensure!(
+        whole.starts_with(kept) && kept.trim_end().ends_with('ü'),
+        "cut within something"
+    );
+    ensure!(
+        kept.chars().count() > 50_000 && !kept.contains("```"),
+        "{} characters",
+        kept.chars().count()
+    );
+    ensure!(
+        note.contains("https://github.com/org/plans/actions/runs/4711"),
+        "{note}"
+    );
+    Ok(())
+}
+
+#[test]
+fn the_dry_runs_of_changed_plans_become_the_comment() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let comments = Comments::default();
+    let api = comments.serve()?;
+    let plans = folder.path().join("plans");
+    std::fs::create_dir(&plans)?;
+    let plan = |name: &str, message: &str| {
+        let text = format!(
+            "apiVersion: jm/v1\nname: {name}\nsteps:\n  - {{ id: hold, uses: check.assert, with: {{ that: true, message: {message} }} }}\n"
+        );
+        std::fs::write(plans.join(format!("{name}.yaml")), text)
+    };
+    let git = |words: &str| {
+        good(
+            &format!("git -c user.name=ada -c user.email=ada@example.com {words}"),
+            folder.path(),
+            &api,
+        )
+    };
+    plan("same", "one")?;
+    plan("changed", "one")?;
+    git("init --quiet --initial-branch main .")?;
+    git("add plans")?;
+    git("commit --quiet --message one")?;
+    git("update-ref refs/remotes/origin/main HEAD")?;
+    plan("changed", "two")?;
+    std::fs::write(
+        plans.join("targets.yaml"),
+        "apiVersion: jm/v1\nkind: Targets\nname: production\ntargets: {}\n",
+    )?;
+    git("add plans")?;
+    git("commit --quiet --message two")?;
+    let dry_run = script("What the changed plans would do")?;
+    good(&dry_run, folder.path(), &api)?;
+    good(&script("Comment")?, folder.path(), &api)?;
+    let ours = comments.ours();
+    ensure!(
+        ours.len() == 1 && ours[0].contains("## `changed`") && !ours[0].contains("`same`"),
+        "{ours:?}"
+    );
+    let summary = std::fs::read_to_string(folder.path().join("summary.md"))?;
+    ensure!(summary == std::fs::read_to_string(folder.path().join("comment.md"))?);
+    Ok(())
+}
+
+#[test]
+fn findings_are_annotations_at_their_lines() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let plans = folder.path().join("plans");
+    std::fs::create_dir(&plans)?;
+    let text = "apiVersion: jm/v1\nname: wrong\nsteps:\n  - id: a\n    uses: check.asert\n    with: { that: true, message: no }\n";
+    std::fs::write(plans.join("wrong.yaml"), text)?;
+    let output = jm(folder.path())
+        .current_dir(folder.path())
+        .args(["plan", "validate", "plans", "--format", "github"])
+        .output()?;
+    ensure!(output.status.code() == Some(3), "{}", said(&output));
+    let out = String::from_utf8(output.stdout)?;
+    let line = out
+        .lines()
+        .find(|line| line.starts_with("::error "))
+        .context("an annotation")?;
+    for part in ["file=plans/wrong.yaml", "line=5", "check.asert", "check.assert"] {
+        ensure!(line.contains(part), "no `{part}` in {line}");
+    }
+    Ok(())
+}
