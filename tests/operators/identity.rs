@@ -1,0 +1,74 @@
+//! Another system under a known name is refused, until somebody says that it is meant.
+
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+
+use super::says;
+use crate::environment::{World, journal, of_kind};
+
+const PLAN: &str = "apiVersion: jm/v1
+name: look
+steps:
+  - { id: first, uses: postgres.inspect }
+  - { id: second, uses: postgres.query, needs: [first], with: { sql: 'SELECT 1' } }
+";
+const TARGETS: &str = "apiVersion: jm/v1
+kind: Targets
+name: production
+targets:
+  database: { provider: postgres, url: \"${{ env.DATABASE_URL }}\" }
+";
+
+#[test]
+fn a_resume_that_reaches_another_database_is_refused_unless_it_is_accepted() -> Result<()> {
+    let world = World::sandbox()?;
+    let (plan, targets) = (world.folder().join("look.yaml"), world.folder().join("t.yaml"));
+    std::fs::write(&plan, PLAN)?;
+    std::fs::write(&targets, TARGETS)?;
+    let jm = |words: &[&str], url: &str, code: i32| {
+        let mut command = world.jm();
+        command.env("DATABASE_URL", url).stdin(Stdio::null());
+        let output = command.args(words).arg("--targets").arg(&targets).output()?;
+        ensure!(
+            output.status.code() == Some(code),
+            "{words:?}: {}",
+            super::said(&output)
+        );
+        Ok(output)
+    };
+    let here = world.systems.variable("DATABASE_URL").to_owned();
+    world.query("postgres", "CREATE DATABASE elsewhere")?;
+    let there = here.replace("/journeyman_prod", "/elsewhere");
+    let plan = plan.display().to_string();
+    jm(&["plan", "run", &plan, "--yes", "--until", "second"], &here, 5)?;
+    let resume = ["plan", "resume", "--yes"];
+    for words in [&resume[..], &[&resume[..], &["--dry-run"]].concat()] {
+        let refused = jm(words, &there, 10)?;
+        says(
+            &refused,
+            &[
+                "target `database` is another system now",
+                "`elsewhere`",
+                "`journeyman_prod`",
+                "--accept-identity database=elsewhere",
+            ],
+        )?;
+    }
+    let wrong = [&resume[..], &["--accept-identity", "database=third"]].concat();
+    jm(&wrong, &there, 10)?;
+    let malformed = [&resume[..], &["--accept-identity", "database"]].concat();
+    jm(&malformed, &there, 2)?;
+    let records = journal(&world.state())?;
+    ensure!(
+        of_kind(&records, "step-started").len() == 1,
+        "a refused run did something"
+    );
+    let accepted = [&resume[..], &["--accept-identity", "database=elsewhere"]].concat();
+    jm(&accepted, &there, 0)?;
+    let records = journal(&world.state())?;
+    let opened = of_kind(&records, "target-opened");
+    let last = opened.last().context("a target")?;
+    ensure!(last["identity"]["database"] == "elsewhere", "{last}");
+    Ok(())
+}
