@@ -150,7 +150,7 @@ fn an_abort_ends_the_run_and_tidies_up() -> Result<()> {
     place.jm(&["run", "abort", "--reason", "another plan"], 0)?;
     is_word(&place, "abort", "", "another plan")?;
     let output = place.jm(&["plan", "resume", "--yes"], 4)?;
-    says(&output, &["aborted"])?;
+    says(&output, &["ABORTED"])?;
     ensure!(place.starts("work")? == 0 && tidied(&place)? == 1);
     let over = place.jm(&["run", "abort"], 2)?;
     says(&over, &["the run is over"])?;
@@ -191,7 +191,7 @@ steps:
     with: { message: "go on?" }
   - id: busy
     uses: command.run
-    with: { shell: 'until test -e "$FLAG"; do sleep 0.05; done', env: { FLAG: "${{ inputs.flag }}" }, effect: reversible }
+    with: { shell: 'until test -e "$FLAG.end"; do sleep 0.05; done', env: { FLAG: "${{ inputs.flag }}" }, effect: reversible }
   - id: pause
     uses: command.run
     needs: [ask]
@@ -223,7 +223,13 @@ fn a_run_that_lives_hears_the_word_at_once() -> Result<()> {
     let listed = json(&place.jm(&["run", "list", "--format", "json"], 0)?)?;
     ensure!(listed["runs"][0]["status"] == "running", "{listed}");
     place.write("flag", "")?;
-    place.jm(&["run", "retry", "pause"], 0)?;
+    says(&place.jm(&["run", "retry", "pause"], 0)?, &["is alive"])?;
+    running.until("the second try", || {
+        let records = place.journal()?;
+        let done = records.iter().filter(|record| record["kind"] == "step-succeeded");
+        Ok(done.filter(|record| record["step"] == "pause").count() == 1)
+    })?;
+    place.write("flag.end", "")?;
     running.ends(0)?;
     is_word(&place, "approve", "ask", "now")?;
     is_word(&place, "retry", "pause", "")?;
