@@ -86,11 +86,6 @@ impl Config {
     }
 }
 
-/// A text that was given and says something: targets files write `default('')` for what is not set.
-pub(crate) fn given(text: Option<&String>) -> Option<&str> {
-    text.map(|text| text.trim()).filter(|text| !text.is_empty())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,11 +112,5 @@ mod tests {
         assert_eq!(config.encryption, Some(Encryption::KmsKey("alias/backups".to_owned())));
         assert!(!format!("{config:?}").contains("hunter22"));
         serde_json::from_value::<Config>(serde_json::json!({ "bucket": "b", "reigon": "x" })).expect_err("misspelt");
-    }
-
-    #[test]
-    fn empty_texts_are_not_given() {
-        assert_eq!(given(Some(&" ".to_owned())), None);
-        assert_eq!(given(Some(&"eu-1".to_owned())), Some("eu-1"));
     }
 }

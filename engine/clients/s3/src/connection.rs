@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use jm_step::{Connection, Identity, OpenContext, StepError};
 
-use crate::transport::endpoint;
+use crate::transport::access;
 use crate::{Config, S3Bucket, S3Reader};
 
 /// A target of provider `s3`.
@@ -36,7 +36,7 @@ impl Connection for S3 {
 
     /// A bucket's name says which one it is, within its store.
     fn address(config: &Config, cx: &OpenContext) -> Option<String> {
-        let store = endpoint(config, &cx.environment).unwrap_or_else(|| "AWS".to_owned());
+        let store = access(config).endpoint(&cx.environment).unwrap_or_else(|| "AWS".to_owned());
         Some(format!("{} at {store}", config.bucket))
     }
 

@@ -3,9 +3,9 @@
 use std::error::Error;
 use std::fmt;
 
-use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::ProvideErrorMetadata;
+use jm_client_aws::Told;
 use serde_json::json;
 
 use jm_step::{StepError, StepErrorKind};
@@ -35,29 +35,15 @@ impl Doing {
     where
         E: Error + ProvideErrorMetadata + Send + Sync + 'static,
     {
-        let told = match error {
-            Failure::ServiceError(service) => self.told_by_store(service.err(), service.raw()),
-            Failure::TimeoutError(_) => no_answer(),
-            Failure::DispatchFailure(failure) if failure.is_timeout() => no_answer(),
-            Failure::DispatchFailure(_) if !holds_credentials_error(error) => unreachable(),
-            Failure::ResponseError(_) => {
-                Told::new(StepErrorKind::Unavailable, "the answer was cut off or makes no sense")
-            }
-            _ if holds_credentials_error(error) => no_credentials(),
-            _ => Told::new(StepErrorKind::Failed, "the request could not be made")
-                .hint("check the region and the endpoint; set `region` in the targets file or AWS_REGION"),
-        };
-        self.step_error(told, evidence(error), chain(error))
+        let told = jm_client_aws::told("the store", error, |told, raw| self.told_by_store(told, raw));
+        jm_client_aws::step_error(self, told, error)
     }
 
     /// The step error for a body that broke off.
     pub(crate) fn cut(&self, error: &(dyn Error + 'static)) -> StepError {
-        let told = Told::new(StepErrorKind::Unavailable, "the connection broke off again and again");
-        self.step_error(
-            told.hint("see whether the store and the line to it are well, then try again"),
-            None,
-            chain(error),
-        )
+        Told::new(StepErrorKind::Unavailable, "the connection broke off again and again")
+            .hint("see whether the store and the line to it are well, then try again")
+            .step_error(self, error)
     }
 
     /// The step error for content that is not what the store's checksum says.
@@ -67,17 +53,6 @@ impl Doing {
         ))
         .hint("the object is damaged: take another version of it, or another copy")
         .evidence(json!({ "expected": expected, "found": found }))
-    }
-
-    fn step_error(&self, told: Told, evidence: Option<serde_json::Value>, chain: String) -> StepError {
-        let mut step = StepError::new(told.kind, format!("{self}: {}", told.reason)).source(chain);
-        if let Some(hint) = told.hint {
-            step = step.hint(hint);
-        }
-        match evidence {
-            Some(evidence) => step.evidence(evidence),
-            None => step,
-        }
     }
 
     fn told_by_store(&self, error: &impl ProvideErrorMetadata, raw: &HttpResponse) -> Told {
@@ -106,50 +81,11 @@ impl Doing {
     }
 }
 
-/// What an error means, in the words of this house.
-struct Told {
-    kind: StepErrorKind,
-    reason: String,
-    hint: Option<String>,
-}
-
-impl Told {
-    fn new(kind: StepErrorKind, reason: impl Into<String>) -> Self {
-        Self {
-            kind,
-            reason: reason.into(),
-            hint: None,
-        }
-    }
-
-    fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-}
-
-fn no_answer() -> Told {
-    Told::new(StepErrorKind::TimedOut, "the store did not answer in time")
-        .hint("see whether the store and the line to it are well, then try again")
-}
-
-fn unreachable() -> Told {
-    Told::new(StepErrorKind::Unavailable, "the store cannot be reached")
-        .hint("check the endpoint, the name server, the proxy and the certificates; the cause is below")
-}
-
-fn no_credentials() -> Told {
-    Told::new(
-        StepErrorKind::Denied,
-        "there are no credentials for the store, or they cannot be read",
-    )
-    .hint("set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role")
-}
-
 fn by_code(code: &str, permission: &str) -> Option<Told> {
     absent(code)
         .or_else(|| refused(code, permission))
-        .or_else(|| later(code))
+        .or_else(|| damaged(code))
+        .or_else(|| jm_client_aws::later("the store", code))
         .or_else(|| in_the_way(code))
 }
 
@@ -170,54 +106,35 @@ fn absent(code: &str) -> Option<Told> {
 }
 
 fn refused(code: &str, permission: &str) -> Option<Told> {
-    let denied = |reason: &str, hint: String| Some(Told::new(StepErrorKind::Denied, reason).hint(hint));
+    jm_client_aws::refused("the store", code, permission).or_else(|| refused_key(code))
+}
+
+fn refused_key(code: &str) -> Option<Told> {
+    let denied = |reason: &str, hint: &str| Some(Told::new(StepErrorKind::Denied, reason).hint(hint));
     match code {
-        "AccessDenied" | "AllAccessDisabled" | "Forbidden" => denied(
-            "the credentials do not allow it",
-            format!("allow `{permission}` for them, or use others"),
-        ),
-        // The second is the word of versitygw.
-        "InvalidAccessKeyId" | "XAdminUserNotFound" => denied(
-            "the store does not know the access key",
-            "check AWS_ACCESS_KEY_ID or the profile, and that it belongs to this store".to_owned(),
-        ),
-        "SignatureDoesNotMatch" => denied(
-            "the secret does not fit the access key",
-            "check AWS_SECRET_ACCESS_KEY or the profile".to_owned(),
-        ),
-        "ExpiredToken" | "ExpiredTokenException" | "InvalidToken" | "TokenRefreshRequired" => denied(
-            "the session token has expired or is not valid",
-            "log in again, or renew the temporary credentials".to_owned(),
-        ),
-        "RequestTimeTooSkewed" | "RequestExpired" => denied(
-            "this machine's clock and the store's are too far apart",
-            "set the clock of this machine (for instance with chrony), then try again".to_owned(),
-        ),
         "KMSAccessDeniedException" | "KMS.AccessDeniedException" => denied(
             "the credentials may not use the KMS key",
-            "allow `kms:Decrypt` and `kms:GenerateDataKey` on the key".to_owned(),
+            "allow `kms:Decrypt` and `kms:GenerateDataKey` on the key",
         ),
         "KMS.DisabledException" | "KMS.NotFoundException" | "KMS.KMSInvalidStateException" => denied(
             "the KMS key is disabled, gone or on its way to be deleted",
-            "enable the key again, or cancel its deletion".to_owned(),
+            "enable the key again, or cancel its deletion",
         ),
         _ => None,
     }
 }
 
-fn later(code: &str) -> Option<Told> {
-    let reason = match code {
-        "SlowDown" | "Throttling" | "ThrottlingException" | "TooManyRequests" | "RequestLimitExceeded" => {
-            "the store asks to come back later"
-        }
-        "InternalError" | "ServiceUnavailable" | "ServerBusy" => "the store has trouble of its own",
-        "RequestTimeout" => "the store waited for data that did not come",
-        "BadDigest" | "XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch" | "IncompleteBody" => {
-            "the data was damaged on its way to the store"
-        }
-        _ => return None,
-    };
-    Some(Told::new(StepErrorKind::Unavailable, reason))
+fn damaged(code: &str) -> Option<Told> {
+    let damaged = matches!(
+        code,
+        "BadDigest" | "XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch" | "IncompleteBody"
+    );
+    damaged.then(|| {
+        Told::new(
+            StepErrorKind::Unavailable,
+            "the data was damaged on its way to the store",
+        )
+    })
 }
 
 fn in_the_way(code: &str) -> Option<Told> {
@@ -274,13 +191,13 @@ fn by_status(status: u16, region: Option<&str>, permission: &str) -> Option<Told
             )
             .hint("name an earlier version"),
         ),
-        408 => later("RequestTimeout"),
+        408 => jm_client_aws::later("the store", "RequestTimeout"),
         409 => in_the_way("OperationAborted"),
         412 => in_the_way("PreconditionFailed"),
-        429 => later("SlowDown"),
+        429 => jm_client_aws::later("the store", "SlowDown"),
         501 => in_the_way("NotImplemented"),
         507 => in_the_way("InsufficientStorage"),
-        500..=599 => later("InternalError"),
+        500..=599 => jm_client_aws::later("the store", "InternalError"),
         _ => None,
     }
 }
@@ -302,38 +219,6 @@ fn tells_other_region(code: &str) -> bool {
             | "AuthorizationHeaderMalformed"
             | "IllegalLocationConstraintException"
     )
-}
-
-fn holds_credentials_error(error: &(dyn Error + 'static)) -> bool {
-    causes(error).any(<dyn Error>::is::<CredentialsError>)
-}
-
-/// What the store said, without what it echoes of the request.
-fn evidence<E: ProvideErrorMetadata>(error: &Failure<E>) -> Option<serde_json::Value> {
-    let raw = error.raw_response()?;
-    let meta = error.as_service_error().map(ProvideErrorMetadata::meta);
-    Some(json!({
-        "status": raw.status().as_u16(),
-        "code": meta.and_then(|meta| meta.code()),
-        "message": meta.and_then(|meta| meta.message()),
-        "request_id": raw.headers().get("x-amz-request-id"),
-    }))
-}
-
-/// The chain as text: the live error holds the raw response, which nobody needs to keep.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut texts: Vec<String> = Vec::new();
-    for cause in causes(error) {
-        let text = cause.to_string();
-        if !texts.iter().any(|known| known.contains(&text)) {
-            texts.push(text);
-        }
-    }
-    texts.join(": ")
-}
-
-fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error: &&'e (dyn Error + 'static)| (*error).source())
 }
 
 /// The step error inside the I/O error of an [`crate::ObjectStream`]; another I/O error as one that failed.

@@ -9,9 +9,10 @@ use aws_sdk_s3::types::{BucketVersioningStatus, ChecksumMode, MfaDeleteStatus};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use jm_client_aws::given;
 use jm_step::{OpenContext, StepError};
 
-use crate::config::{Config, given};
+use crate::config::Config;
 use crate::error::Doing;
 use crate::transport::{self, Failure};
 use crate::{Checksums, Encryption, ObjectInfo};

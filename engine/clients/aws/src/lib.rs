@@ -1,0 +1,8 @@
+//! What the clients of AWS share: where credentials, region and endpoint come from, how bytes travel, and what it means
+//! when a call fails.
+
+mod access;
+pub use access::{Access, given};
+mod told;
+pub use told::{Failure, Told, later, refused, step_error, told};
+mod transport;

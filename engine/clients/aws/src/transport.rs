@@ -1,0 +1,55 @@
+//! How bytes travel: rustls with ring, the system's roots, proxies from the environment, bounded waits.
+
+use std::time::Duration;
+
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::{self, TlsContext, TrustStore, rustls_provider::CryptoMode};
+use aws_smithy_http_client::{Builder, Connector};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_types::timeout::TimeoutConfig;
+
+use jm_step::{Environment, StepError};
+
+/// How long a service may take to accept a connection.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long a service may take to start its answer.
+const ANSWER: Duration = Duration::from_mins(1);
+
+pub(crate) fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT)
+        .read_timeout(ANSWER)
+        .build()
+}
+
+pub(crate) fn http_client(environment: &Environment) -> Result<SharedHttpClient, StepError> {
+    let context = tls_context(environment.get("AWS_CA_BUNDLE"))?;
+    Ok(Builder::new().build_with_connector_fn(move |settings, components| {
+        let mut connector = Connector::builder();
+        connector.set_connector_settings(settings.cloned());
+        if let Some(components) = components {
+            connector.set_sleep_impl(components.sleep_impl());
+        }
+        connector
+            .proxy_config(ProxyConfig::from_env())
+            .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
+            .tls_context(context.clone())
+            .build()
+    }))
+}
+
+fn tls_context(bundle: Option<&str>) -> Result<TlsContext, StepError> {
+    let mut store = TrustStore::default();
+    if let Some(path) = bundle.filter(|path| !path.is_empty()) {
+        let pem = std::fs::read(path).map_err(|error| {
+            StepError::not_found(format!("the certificates in `{path}` cannot be read"))
+                .hint("AWS_CA_BUNDLE names that file: correct it or unset it")
+                .source(error)
+        })?;
+        store = store.with_pem_certificate(pem);
+    }
+    TlsContext::builder()
+        .with_trust_store(store)
+        .build()
+        .map_err(|error| StepError::failed("TLS cannot be set up").source(error))
+}
