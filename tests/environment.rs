@@ -153,7 +153,7 @@ impl World {
             runtime,
         };
         world.runtime.block_on(async {
-            journeyman::create_bucket(&world.systems).await?;
+            journeyman::create_buckets(&world.systems).await?;
             journeyman::create_database(&world.systems, 1).await?;
             journeyman::deploy(&world.systems).await
         })?;

@@ -88,7 +88,7 @@ fn is_sandbox(pid: u32, directory: &Path) -> bool {
     arguments.split(|byte| *byte == 0).any(|argument| argument == wanted)
 }
 
-fn save(directory: &Path, name: &str, value: &impl Serialize) -> Result<(), SandboxError> {
+pub(crate) fn save(directory: &Path, name: &str, value: &impl Serialize) -> Result<(), SandboxError> {
     use std::os::unix::fs::OpenOptionsExt;
     let path = directory.join(name);
     let partial = directory.join(format!("{name}.partial"));
@@ -108,7 +108,7 @@ fn save(directory: &Path, name: &str, value: &impl Serialize) -> Result<(), Sand
     written.map_err(SandboxError::file("write", path))
 }
 
-fn load<T: for<'de> Deserialize<'de>>(directory: &Path, name: &str) -> Result<Option<T>, SandboxError> {
+pub(crate) fn load<T: for<'de> Deserialize<'de>>(directory: &Path, name: &str) -> Result<Option<T>, SandboxError> {
     let path = directory.join(name);
     let text = match std::fs::read(&path) {
         Ok(text) => text,

@@ -20,6 +20,10 @@ pub use fingerprint::{Fingerprint, belongings, fingerprint, is_marked, workloads
 pub const DATABASE: &str = "journeyman_prod";
 /// The bucket of its backups.
 pub const BUCKET: &str = "journeyman-backups";
+/// The bucket of its static assets.
+pub const ASSETS: &str = "journeyman-assets";
+/// The host name under which its assets are served.
+pub const HOST: &str = "www.journeyman.example";
 /// Its namespace.
 pub const NAMESPACE: &str = "roster-recall";
 /// Its back end.
@@ -29,8 +33,17 @@ pub const REPLICAS: i32 = 3;
 /// What the database is made of.
 const SQL: &str = include_str!("journeyman.sql");
 
-/// Makes the bucket of the backups, with versions, where it is not there.
-pub async fn create_bucket(sandbox: &Description) -> Result<(), SandboxError> {
+/// Makes the buckets of the backups and of the assets, with versions, where they are not there.
+pub async fn create_buckets(sandbox: &Description) -> Result<(), SandboxError> {
+    let s3 = s3(sandbox);
+    for bucket in [BUCKET, ASSETS] {
+        create_bucket(&s3, bucket).await?;
+    }
+    Ok(())
+}
+
+/// A client of the sandbox's S3.
+pub(crate) fn s3(sandbox: &Description) -> aws_sdk_s3::Client {
     let keys = Credentials::new(
         sandbox.variable("AWS_ACCESS_KEY_ID"),
         sandbox.variable("AWS_SECRET_ACCESS_KEY"),
@@ -47,16 +60,19 @@ pub async fn create_bucket(sandbox: &Description) -> Result<(), SandboxError> {
         .force_path_style(true)
         .http_client(http)
         .build();
-    let s3 = aws_sdk_s3::Client::from_conf(config);
+    aws_sdk_s3::Client::from_conf(config)
+}
+
+async fn create_bucket(s3: &aws_sdk_s3::Client, bucket: &str) -> Result<(), SandboxError> {
     let failed = |error: String| SandboxError::Furnish {
-        action: "create the bucket",
+        action: "create a bucket",
         reason: error,
     };
-    if s3.head_bucket().bucket(BUCKET).send().await.is_ok() {
+    if s3.head_bucket().bucket(bucket).send().await.is_ok() {
         return Ok(());
     }
     s3.create_bucket()
-        .bucket(BUCKET)
+        .bucket(bucket)
         .send()
         .await
         .map_err(|error| failed(format!("{error:?}")))?;
@@ -65,7 +81,7 @@ pub async fn create_bucket(sandbox: &Description) -> Result<(), SandboxError> {
         .build();
     let enabled = s3
         .put_bucket_versioning()
-        .bucket(BUCKET)
+        .bucket(bucket)
         .versioning_configuration(versions)
         .send()
         .await;

@@ -1,9 +1,11 @@
 //! Stand-ins for the systems of a plan, on loopback, for drills and tests.
 
+pub mod cloudfront;
 mod description;
 mod error;
 pub mod journeyman;
 pub mod kubernetes;
+mod listener;
 pub mod postgres;
 pub mod real_kubernetes;
 pub mod s3;

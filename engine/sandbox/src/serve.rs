@@ -8,6 +8,7 @@ use std::path::Path;
 use jm_step::Environment;
 use jm_step::process::Supervisor;
 
+use crate::cloudfront::{CloudFrontServer, Pace, Store};
 use crate::description::{Description, KubernetesKind, Options};
 use crate::kubernetes::KubernetesServer;
 use crate::postgres::PostgresServer;
@@ -17,7 +18,7 @@ use crate::webhook::WebhookServer;
 use crate::{SandboxError, journeyman};
 
 /// Folders of the sandbox that belong to jm and its children, and to nobody else.
-const PRIVATE: [&str; 4] = ["s3", "kubernetes", "home", "state"];
+const PRIVATE: [&str; 5] = ["s3", "cloudfront", "kubernetes", "home", "state"];
 
 /// Starts a sandbox in a folder and holds it until `stop` completes or a server of it ends.
 pub async fn serve(
@@ -39,7 +40,7 @@ pub async fn serve(
         started_at: jm_step::clock::now(),
         environment: sandbox.environment(directory),
     };
-    journeyman::create_bucket(&description).await?;
+    journeyman::create_buckets(&description).await?;
     description.publish(directory)?;
     let ended = tokio::select! {
         error = sandbox.postgres.ended() => Err(error),
@@ -53,6 +54,8 @@ pub async fn serve(
 struct Servers {
     postgres: PostgresServer,
     s3: S3Server,
+    cloudfront: CloudFrontServer,
+    distribution: String,
     kubernetes: Kubernetes,
     webhook: WebhookServer,
     credentials: (String, String),
@@ -74,7 +77,8 @@ impl Servers {
             format!("JM{}", token(directory, "s3-access-key")?.to_uppercase()),
             token(directory, "s3-secret-key")?,
         );
-        let [s3, postgres, kubernetes] = ["s3", "postgres", "kubernetes"].map(|name| directory.join(name));
+        let [s3, cloudfront, postgres, kubernetes] =
+            ["s3", "cloudfront", "postgres", "kubernetes"].map(|name| directory.join(name));
         let received = directory.join("webhook.jsonl");
         let (s3, postgres, kubernetes, webhook) = tokio::try_join!(
             S3Server::start(&s3, loopback, Credentials::new(&credentials.0, &credentials.1)),
@@ -82,9 +86,17 @@ impl Servers {
             Kubernetes::start(options.kubernetes, &kubernetes, supervisor, environment),
             WebhookServer::start(&received, loopback),
         )?;
+        let store = Store {
+            endpoint: s3.endpoint(),
+            access_key: credentials.0.clone(),
+            secret_key: credentials.1.clone(),
+        };
+        let cloudfront = CloudFrontServer::start(&cloudfront, loopback, &store, Pace::default()).await?;
         Ok(Self {
             postgres,
             s3,
+            distribution: cloudfront.distribute(journeyman::ASSETS, journeyman::HOST)?,
+            cloudfront,
             kubernetes,
             webhook,
             credentials,
@@ -102,6 +114,10 @@ impl Servers {
             ("AWS_ENABLED", "true".to_owned()),
             ("BACKUP_S3_BUCKET", journeyman::BUCKET.to_owned()),
             ("AWS_ENDPOINT_URL", self.s3.endpoint()),
+            ("AWS_ENDPOINT_URL_CLOUDFRONT", self.cloudfront.endpoint()),
+            ("CLOUDFRONT_DISTRIBUTION_ID", self.distribution.clone()),
+            ("ASSETS_S3_BUCKET", journeyman::ASSETS.to_owned()),
+            ("CDN_URL", format!("{}/", self.cloudfront.edge())),
             ("AWS_ACCESS_KEY_ID", self.credentials.0.clone()),
             ("AWS_SECRET_ACCESS_KEY", self.credentials.1.clone()),
             ("AWS_REGION", "us-east-1".to_owned()),

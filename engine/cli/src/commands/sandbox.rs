@@ -102,7 +102,7 @@ pub(super) fn start(
     loop {
         if let Some(sandbox) = find(directory)? {
             ui.say(format!(
-                "sandbox: PostgreSQL, S3, Kubernetes and a webhook in {}",
+                "sandbox: PostgreSQL, S3, CloudFront, Kubernetes and a webhook in {}",
                 crate::report::time::duration(began.elapsed())
             ));
             return Ok(sandbox);
