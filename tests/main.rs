@@ -10,6 +10,7 @@
 
 mod after;
 mod backups;
+mod cdn;
 mod clients;
 mod crash;
 mod drill;

@@ -7,6 +7,7 @@ pub(crate) fn registry() -> Registry {
     Registry::new()
         .with(jm_provider_backup::provider())
         .with(jm_provider_check::provider())
+        .with(jm_provider_cloudfront::provider())
         .with(jm_provider_command::provider())
         .with(jm_provider_git::provider())
         .with(jm_provider_http::provider())

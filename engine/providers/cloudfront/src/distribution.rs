@@ -1,0 +1,107 @@
+//! `cloudfront.distribution`: proves that a distribution is there and is the one that is meant.
+
+use jm_client_cloudfront::{CloudFront, Distribution};
+use jm_step::{Effect, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+/// Proves that a distribution is there and is the one that is meant.
+pub(crate) struct Look;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Input {
+    /// A host name that it has to serve, such as `www.example.com`; empty for any.
+    #[serde(default)]
+    alias: String,
+    /// The host name that its content has to come from, such as `assets.s3.eu-central-1.amazonaws.com`, or the bucket's
+    /// name alone; empty for any.
+    #[serde(default)]
+    origin: String,
+    /// Whether it has to answer.
+    #[serde(default = "yes")]
+    enabled: bool,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Output {
+    /// What it is.
+    #[serde(flatten)]
+    distribution: Distribution,
+    /// The address of its first page: the alias that was asked for, else its first one, else its own host name.
+    url: String,
+}
+
+impl StepType for Look {
+    const NAME: &'static str = "cloudfront.distribution";
+    const SUMMARY: &'static str = "proves that a distribution is there and is the one that is meant";
+    const EFFECT: Effect = Effect::ReadOnly;
+    const REPEAT: Repeat = Repeat::Safe;
+    type Input = Input;
+    type Output = Output;
+
+    fn roles(&self) -> Vec<Role> {
+        vec![Role::of::<CloudFront>("cdn")]
+    }
+
+    async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
+        let output = look(cx, input).await?;
+        let found = &output.distribution;
+        let state = if found.deployed { "deployed" } else { "being deployed" };
+        let summary = format!("distribution `{}` is as expected, and {state}", found.id);
+        Ok(Preview::verified(summary).predict(output))
+    }
+
+    async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
+        look(cx, &input).await
+    }
+
+    /// It only looks, so nothing of it can have stayed.
+    async fn probe(&self, _: &ReadContext, _: &Input) -> Result<Probe<Output>, StepError> {
+        Ok(Probe::NotStarted)
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+async fn look(cx: &ReadContext, input: &Input) -> Result<Output, StepError> {
+    let found = cx.read::<CloudFront>().await?.snapshot().await?.distribution;
+    let faults = faults(&found, input);
+    if !faults.is_empty() {
+        return Err(
+            StepError::failed(format!("distribution `{}` {}", found.id, faults.join(", and ")))
+                .hint("see whether CLOUDFRONT_DISTRIBUTION_ID names the right one, and what changed it")
+                .evidence(json!(found)),
+        );
+    }
+    let host = Some(&input.alias).filter(|alias| !alias.is_empty());
+    let host = host.or(found.aliases.first()).unwrap_or(&found.domain);
+    Ok(Output {
+        url: format!("https://{host}/"),
+        distribution: found,
+    })
+}
+
+fn faults(found: &Distribution, input: &Input) -> Vec<String> {
+    let mut faults = Vec::new();
+    if input.enabled && !found.enabled {
+        faults.push("is disabled".to_owned());
+    }
+    if !input.alias.is_empty() && !found.aliases.contains(&input.alias) {
+        faults.push(format!("does not serve `{}`", input.alias));
+    }
+    let wanted = &input.origin;
+    let serves = found
+        .origin(&found.default_origin)
+        .is_some_and(|origin| origin.domain == *wanted || origin.domain.starts_with(&format!("{wanted}.s3")));
+    if !wanted.is_empty() && !serves {
+        faults.push(format!("does not take its content from `{wanted}`"));
+    }
+    faults
+}
+
+#[cfg(test)]
+mod tests;

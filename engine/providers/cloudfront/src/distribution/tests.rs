@@ -1,0 +1,119 @@
+//! On the stand-in and on ministack.
+
+use jm_step::{Grade, StepErrorKind};
+use jm_testkit::conformance::World as _;
+
+use super::*;
+use crate::list::List;
+use crate::world::{ALIAS, ORIGIN, World, quick, worlds};
+
+#[tokio::test]
+async fn a_distribution_that_is_as_expected_is_told_of() {
+    for world in worlds().await {
+        let input = json!({ "alias": ALIAS, "origin": ORIGIN });
+        let preview = world.bench().preview(&Look, input.clone()).await.expect("a preview");
+        let output = world.bench().run(&Look, input).await.output();
+        assert_eq!(
+            (preview.grade, preview.predicted.as_ref()),
+            (Grade::Verified, Some(&output))
+        );
+        assert_eq!(output["id"], world.distribution.as_str(), "{}", world.name);
+        assert_eq!(output["url"], format!("https://{ALIAS}/"));
+        assert_eq!(output["default_root_object"], "index.html");
+        assert_eq!(output["comment"], "a & b", "{}", world.name);
+        // The bucket's name alone will do.
+        world.bench().run(&Look, json!({ "origin": "assets" })).await.output();
+        let listed = world.bench().run(&List, json!({})).await.output();
+        let all = listed["distributions"].as_array().expect("a list");
+        assert_eq!(all.len(), 1, "{}", world.name);
+        assert_eq!((&all[0]["id"], &all[0]["aliases"]), (&output["id"], &output["aliases"]));
+    }
+}
+
+#[tokio::test]
+async fn each_expectation_can_fail() {
+    for world in worlds().await {
+        for (input, said) in [
+            (
+                json!({ "alias": "other.example.com" }),
+                "does not serve `other.example.com`",
+            ),
+            (json!({ "origin": "other" }), "does not take its content from `other`"),
+        ] {
+            let error = world.bench().run(&Look, input.clone()).await.error();
+            assert_eq!(error.kind(), StepErrorKind::Failed);
+            assert!(error.message().contains(said), "{}: {error}", world.name);
+            world
+                .bench()
+                .preview(&Look, input)
+                .await
+                .expect_err("a preview sees it too");
+        }
+        let error = world
+            .bench_of("ENOTTHERE12345")
+            .await
+            .run(&Look, json!({}))
+            .await
+            .error();
+        assert_eq!(error.kind(), StepErrorKind::NotFound, "{}: {error}", world.name);
+    }
+}
+
+#[tokio::test]
+async fn a_long_list_is_read_to_its_end() {
+    let world = World::stand_in(quick()).await;
+    // More than one page.
+    for n in 0..120 {
+        let made = world.server().distribute("assets", &format!("{n}.example.com"));
+        made.expect("a distribution");
+    }
+    let listed = world.bench().run(&List, json!({})).await.output();
+    let mut ids: Vec<&str> = listed["distributions"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|one| one["id"].as_str())
+        .collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 121);
+}
+
+#[tokio::test]
+async fn who_does_not_know_the_id_can_list() {
+    for world in worlds().await {
+        let nobody = world.bench_of("").await;
+        let error = nobody.run(&Look, json!({})).await.error();
+        assert_eq!(error.kind(), StepErrorKind::InvalidInput, "{}: {error}", world.name);
+        assert!(
+            error.hint_text().is_some_and(|hint| hint.contains("cloudfront.list")),
+            "{error}"
+        );
+        let listed = nobody.run(&List, json!({})).await.output();
+        assert_eq!(
+            listed["distributions"][0]["id"],
+            world.distribution.as_str(),
+            "{}",
+            world.name
+        );
+    }
+}
+
+#[test]
+fn a_disabled_distribution_is_not_as_expected() {
+    let found = Distribution {
+        id: "E".to_owned(),
+        domain: "e.cloudfront.net".to_owned(),
+        aliases: Vec::new(),
+        origins: Vec::new(),
+        default_origin: String::new(),
+        enabled: false,
+        deployed: true,
+        default_root_object: String::new(),
+        comment: String::new(),
+    };
+    let mut input: Input = serde_json::from_value(json!({})).expect("an input");
+    assert_eq!(faults(&found, &input), ["is disabled"]);
+    input.enabled = false;
+    assert!(faults(&found, &input).is_empty());
+}
