@@ -12,7 +12,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::paths;
-use crate::wait::Wait;
+use crate::wait::{Wait, answer};
 
 /// So many paths a month cost nothing; each one more costs [`CENTS`].
 const FREE: usize = 1000;
@@ -163,11 +163,8 @@ async fn request(cx: &StepContext, cdn: &CloudFront, batch: &[String]) -> Result
     let mut wait = Wait::new();
     let mut queued = false;
     loop {
-        let asked = tokio::select! {
-            // An answer that is not waited for may be lost: the reference finds the invalidation again.
-            () = cx.cancelled() => return Err(StepError::cancelled("told to stop while asking CloudFront")),
-            asked = cdn.invalidate(batch, &reference) => asked,
-        };
+        // The reference finds an invalidation again whose answer is lost.
+        let asked = answer(cx, cdn.invalidate(batch, &reference)).await;
         match wait.forgive(cx, asked).await? {
             Some(Asked::Accepted(invalidation)) => return Ok(invalidation.id),
             Some(Asked::Full) if !queued => {
@@ -199,7 +196,9 @@ fn reference(key: &str, batch: &[String]) -> String {
 async fn until_complete(cx: &StepContext, cdn: &CloudFront, invalidation: &str) -> Result<(), StepError> {
     let mut wait = Wait::new();
     loop {
-        let found = wait.forgive(cx, cdn.invalidation(invalidation).await).await?;
+        let found = wait
+            .forgive(cx, answer(cx, cdn.invalidation(invalidation)).await)
+            .await?;
         match found {
             Some(Some(found)) if found.completed => return Ok(()),
             Some(None) => {

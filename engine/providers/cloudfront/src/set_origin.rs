@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::wait::Wait;
+use crate::wait::{Wait, answer};
 
 /// How often somebody else may change the distribution between our look and our change.
 const TRIES: u32 = 5;
@@ -92,7 +92,7 @@ impl StepType for SetOrigin {
         let mut saved: Option<Output> = cx.saved_output()?;
         let mut tries = 0;
         loop {
-            let seen = cdn.snapshot().await?;
+            let seen = answer(cx, cdn.snapshot()).await?;
             let (now, wanted) = compare(&seen.distribution, &input)?;
             // What an earlier attempt saw before it changed anything stays what was before.
             let output = saved.get_or_insert_with(|| output(&seen.distribution, &now, &wanted));
@@ -106,7 +106,7 @@ impl StepType for SetOrigin {
             }
             cx.save_output(&*output).await?;
             tries += 1;
-            match cdn.set_origin(&seen, &wanted).await {
+            match answer(cx, cdn.set_origin(&seen, &wanted)).await {
                 Ok(()) => cx.log("every edge is being told").await,
                 Err(error) if error.kind() == StepErrorKind::Conflict && tries < TRIES => {
                     cx.log(format!("{error}; looking again")).await;
@@ -148,7 +148,7 @@ fn compare(found: &Distribution, input: &Input) -> Result<(Origin, Origin), Step
 async fn until_deployed(cx: &StepContext, cdn: &CloudFront) -> Result<(), StepError> {
     let mut wait = Wait::new();
     loop {
-        let seen = wait.forgive(cx, cdn.snapshot().await).await?;
+        let seen = wait.forgive(cx, answer(cx, cdn.snapshot()).await).await?;
         if seen.is_some_and(|seen| seen.distribution.deployed) {
             return Ok(());
         }

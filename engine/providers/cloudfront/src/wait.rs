@@ -10,6 +10,18 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1
 /// A CloudFront that is in trouble for as long as this is down, and the step says so.
 const PATIENCE: Duration = Duration::from_mins(5);
 
+/// An answer of CloudFront, unless the step is to stop. One that is not waited for may be lost: what is asked is asked
+/// again by whoever takes the step up, and comes to the same.
+pub(crate) async fn answer<T>(
+    cx: &ReadContext,
+    call: impl Future<Output = Result<T, StepError>>,
+) -> Result<T, StepError> {
+    tokio::select! {
+        () = cx.cancelled() => Err(StepError::cancelled("told to stop while asking CloudFront")),
+        answer = call => answer,
+    }
+}
+
 /// What is left of the patience of one wait.
 pub(crate) struct Wait {
     pauses: ExponentialBackoff,
