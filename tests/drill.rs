@@ -136,16 +136,15 @@ fn stopped_when(so_far: impl Fn(&Path, &str) -> bool) -> Result<()> {
     let (tell, told) = std::sync::mpsc::channel();
     let stderr = BufReader::new(child.stderr.take().context("standard error")?);
     let reader = std::thread::spawn(move || {
-        stderr
-            .lines()
-            .map_while(Result::ok)
-            .for_each(|line| drop(tell.send(line)))
+        for line in stderr.lines().map_while(Result::ok) {
+            drop(tell.send(line));
+        }
     });
     let (mut text, began) = (String::new(), Instant::now());
     while !so_far(folder.path(), &text) {
         ensure!(child.try_wait()?.is_none(), "it ended before it was stopped: {text}");
         ensure!(
-            began.elapsed() < Duration::from_secs(60),
+            began.elapsed() < Duration::from_mins(1),
             "it did not come so far: {text}"
         );
         text.extend(told.recv_timeout(Duration::from_millis(5)));

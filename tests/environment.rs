@@ -311,9 +311,11 @@ impl Drop for World {
     }
 }
 
-/// Starts the separate servers, all at a time, each in a folder of its own. Gives how they are reached, and what ends
-/// them.
-fn servers(folder: &Path, postgres: &[&str]) -> Result<(BTreeMap<String, String>, Vec<Vec<String>>)> {
+/// How servers are reached, and the commands that end them.
+type Servers = (BTreeMap<String, String>, Vec<Vec<String>>);
+
+/// Starts the separate servers, all at a time, each in a folder of its own.
+fn servers(folder: &Path, postgres: &[&str]) -> Result<Servers> {
     let services =
         std::env::var("JM_TEST_SERVICES").context("JM_TEST_SERVICES is not set: run the tests by `tests/run`")?;
     let mut started = Vec::new();

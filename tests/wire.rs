@@ -16,7 +16,7 @@ mod protocol;
 use protocol::{Backend, Frontend, Said};
 
 /// No recovery takes so long.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A statement that went over the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -148,10 +148,6 @@ fn recover() -> Vec<&'static str> {
     RECOVER.into_iter().chain(ACCEPT).collect()
 }
 
-fn nothing() -> Result<()> {
-    Ok(())
-}
-
 #[test]
 fn a_recovery_that_is_killed_at_any_sync_ends_as_if_it_had_not_been() -> Result<()> {
     // The old database serves still, so that it is saved first.
@@ -162,7 +158,7 @@ fn a_recovery_that_is_killed_at_any_sync_ends_as_if_it_had_not_been() -> Result<
         words: &recover(),
         code: 0,
         prepare: &|| Ok(None),
-        mend: &nothing,
+        mend: &|| Ok(()),
     };
     let swept = sweep.all()?;
     ensure!(swept.cuts >= 15, "only {} cuts", swept.cuts);
@@ -194,7 +190,7 @@ fn a_recovery_that_is_killed_at_any_write_ends_as_if_it_had_not_been() -> Result
         words: &RESUME,
         code: 0,
         prepare: &stopped,
-        mend: &nothing,
+        mend: &|| Ok(()),
     };
     let swept = sweep.all()?;
     ensure!(swept.cuts >= 15, "only {} cuts", swept.cuts);

@@ -73,7 +73,7 @@ impl Recording {
         let mut screen = child.stdout.take().context("what is shown")?;
         let (tell, told) = std::sync::mpsc::channel();
         let reader = std::thread::spawn(move || {
-            let mut buffer = [0; 65_536];
+            let mut buffer = vec![0; 65_536];
             while let Ok(count @ 1..) = screen.read(&mut buffer) {
                 if tell.send(buffer[..count].to_vec()).is_err() {
                     return;

@@ -120,7 +120,9 @@ pub async fn cancels_promptly<W: World>(
     after: Duration,
     patience: Duration,
 ) {
-    let bench = make().bench();
+    // Kept to the end: with it goes what the step talks to.
+    let world = make();
+    let bench = world.bench();
     let cancel = bench.cancellation();
     let told = async {
         tokio::time::sleep(after).await;

@@ -53,7 +53,7 @@ impl Store {
             started_at: jm_step::clock::now(),
             environment: self.variables(),
         };
-        jm_sandbox::journeyman::create_bucket(&store).await.expect("a bucket");
+        jm_sandbox::journeyman::create_buckets(&store).await.expect("buckets");
     }
 }
 

@@ -8,25 +8,22 @@ use crate::exit::{CommandError, Exit};
 use crate::ui::Ui;
 
 pub(super) fn man(args: &ManArgs, ui: &Ui) -> Outcome {
-    match &args.write {
-        Some(directory) => {
-            let cannot = |error: std::io::Error| {
-                CommandError::usage(format!("cannot write to {}", directory.display())).cause(&error)
-            };
-            std::fs::create_dir_all(directory).map_err(cannot)?;
-            clap_mangen::generate_to(Arguments::command(), directory).map_err(cannot)?;
-            ui.say(format!(
-                "written to {}: `man jm`, `man jm-plan-run`, …",
-                directory.display()
-            ));
-        }
-        None => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(Arguments::command())
-                .render(&mut page)
-                .map_err(|error| CommandError::new(Exit::Bug, "the page cannot be made").cause(&error))?;
-            ui.out(String::from_utf8_lossy(&page).trim_end());
-        }
+    if let Some(directory) = &args.write {
+        let cannot = |error: std::io::Error| {
+            CommandError::usage(format!("cannot write to {}", directory.display())).cause(&error)
+        };
+        std::fs::create_dir_all(directory).map_err(cannot)?;
+        clap_mangen::generate_to(Arguments::command(), directory).map_err(cannot)?;
+        ui.say(format!(
+            "written to {}: `man jm`, `man jm-plan-run`, …",
+            directory.display()
+        ));
+    } else {
+        let mut page = Vec::new();
+        clap_mangen::Man::new(Arguments::command())
+            .render(&mut page)
+            .map_err(|error| CommandError::new(Exit::Bug, "the page cannot be made").cause(&error))?;
+        ui.out(String::from_utf8_lossy(&page).trim_end());
     }
     Ok(Exit::Done)
 }

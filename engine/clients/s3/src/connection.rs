@@ -36,7 +36,9 @@ impl Connection for S3 {
 
     /// A bucket's name says which one it is, within its store.
     fn address(config: &Config, cx: &OpenContext) -> Option<String> {
-        let store = access(config).endpoint(&cx.environment).unwrap_or_else(|| "AWS".to_owned());
+        let store = access(config)
+            .endpoint(&cx.environment)
+            .unwrap_or_else(|| "AWS".to_owned());
         Some(format!("{} at {store}", config.bucket))
     }
 

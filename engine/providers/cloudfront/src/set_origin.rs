@@ -106,7 +106,7 @@ impl StepType for SetOrigin {
             }
             cx.save_output(&*output).await?;
             tries += 1;
-            match answer(cx, cdn.set_origin(&seen, &wanted)).await {
+            match answer(cx, Box::pin(cdn.set_origin(&seen, &wanted))).await {
                 Ok(()) => cx.log("every edge is being told").await,
                 Err(error) if error.kind() == StepErrorKind::Conflict && tries < TRIES => {
                     cx.log(format!("{error}; looking again")).await;

@@ -86,8 +86,9 @@ impl Edge {
         let entries = std::fs::read_dir(&self.folder).map_err(SandboxError::file("read", &self.folder))?;
         for entry in entries.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
+            let is_whole = Path::new(&name).extension().is_some_and(|end| end == "json");
             // What is being written beside it belongs to a viewer who is not answered yet.
-            if !name.starts_with(distribution) || !name.ends_with(".json") {
+            if !name.starts_with(distribution) || !is_whole {
                 continue;
             }
             let cached: Option<Cached> = description::load(&self.folder, &name)?;

@@ -93,7 +93,7 @@ pub(super) fn look(
 pub(super) fn list(state: &State, id: &str) -> Result<Reply, Refusal> {
     let found = find(state, id)?;
     let newest_first = found.invalidations.iter().rev();
-    let items: String = newest_first
+    let items: Vec<String> = newest_first
         .map(|known| {
             format!(
                 "<InvalidationSummary>{}{}{}</InvalidationSummary>",
@@ -103,6 +103,7 @@ pub(super) fn list(state: &State, id: &str) -> Result<Reply, Refusal> {
             )
         })
         .collect();
+    let items = items.concat();
     Ok(ok(&format!(
         "<InvalidationList>{}{}{}{}<Items>{items}</Items></InvalidationList>",
         field("Marker", ""),

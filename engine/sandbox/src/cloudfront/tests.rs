@@ -119,14 +119,12 @@ async fn the_edge_serves_what_is_stale_until_it_is_dropped() {
         ..Pace::default()
     };
     let dropping = Invalidation::new("I".to_owned(), "r".to_owned(), vec!["/index*".to_owned()], now, &pace);
-    let mut state = cdn.inner.state();
-    state
-        .distributions
-        .get_mut(&id)
-        .expect("there")
-        .invalidations
-        .push(dropping);
-    drop(state);
+    let begin = |dropping| {
+        let mut state = cdn.inner.state();
+        let found = state.distributions.get_mut(&id).expect("there");
+        found.invalidations.push(dropping);
+    };
+    begin(dropping);
     assert_eq!(viewer(&cdn, "/").await.2, "old", "it is in progress");
     let fresh = async {
         loop {

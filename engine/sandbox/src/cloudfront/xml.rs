@@ -73,14 +73,14 @@ impl Element {
     }
 
     fn write_to(&self, out: &mut String) {
-        out.push_str(&format!("<{}>", self.name));
+        out.extend(["<", self.name.as_str(), ">"]);
         if self.children.is_empty() {
             out.push_str(&escape::escape(self.text.as_str()));
         }
         for child in &self.children {
             child.write_to(out);
         }
-        out.push_str(&format!("</{}>", self.name));
+        out.extend(["</", self.name.as_str(), ">"]);
     }
 }
 
