@@ -121,9 +121,10 @@ fn threads() -> usize {
 
 fn start(making: &Making<'_>, snapshot: &str, said: &Said) -> Result<Flow, StepError> {
     let request = making.request;
-    let reach = making
-        .postgres
-        .child_environment(&request.database, Some(&request.step))?;
+    let reach =
+        making
+            .postgres
+            .child_environment(&request.database, Some(&request.step), &making.filing.tools.supervisor)?;
     let mut args = content_parameters(request);
     args.extend([
         format!("--snapshot={snapshot}"),

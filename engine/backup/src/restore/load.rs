@@ -123,7 +123,10 @@ impl Restoring<'_> {
     /// Starts psql in a database, with meta-commands turned off where it can.
     pub(super) async fn psql(&self, database: &str) -> Result<Session, StepError> {
         let tool = self.tools.tool("psql", 0, self.server_major).await?;
-        let reach = self.postgres.child_environment(database, Some(&self.request.step))?;
+        let supervisor = &self.tools.supervisor;
+        let reach = self
+            .postgres
+            .child_environment(database, Some(&self.request.step), supervisor)?;
         let args = [
             "--no-psqlrc",
             "--quiet",

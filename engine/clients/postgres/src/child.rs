@@ -5,16 +5,44 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write;
 
+use jm_step::process::Supervisor;
 use jm_step::{StepError, StepId};
 use tempfile::TempDir;
 
 use crate::passfile;
 use crate::settings::{self, Settings};
 
-/// Variables for a child program. The password file goes when this is dropped: keep it until the program has ended.
+/// Variables for a child program. The password file goes when this is dropped: keep it until the program has ended. Where
+/// jm is killed before that, its supervisor removes it.
 pub struct ChildEnvironment {
     variables: BTreeMap<String, String>,
-    _folder: Option<TempDir>,
+    _secrets: Option<SecretFolder>,
+}
+
+/// A folder that only its owner can read, and that does not outlive jm.
+struct SecretFolder {
+    folder: TempDir,
+    supervisor: Supervisor,
+}
+
+impl SecretFolder {
+    /// An empty one: the supervisor knows of it before a secret is in there.
+    fn new(supervisor: &Supervisor) -> std::io::Result<Self> {
+        use std::os::unix::fs::PermissionsExt;
+        let private = std::fs::Permissions::from_mode(0o700);
+        let folder = tempfile::Builder::new().prefix("jm-").permissions(private).tempdir()?;
+        supervisor.watch_folder(folder.path());
+        let supervisor = supervisor.clone();
+        Ok(Self { folder, supervisor })
+    }
+}
+
+impl Drop for SecretFolder {
+    fn drop(&mut self) {
+        // Removed before it is forgotten: a kill in between removes it again.
+        drop(std::fs::remove_dir_all(self.folder.path()));
+        self.supervisor.forget_folder(self.folder.path());
+    }
 }
 
 impl ChildEnvironment {
@@ -34,22 +62,23 @@ pub(crate) fn environment(
     settings: &Settings,
     database: &str,
     step: Option<&StepId>,
+    supervisor: &Supervisor,
 ) -> Result<ChildEnvironment, StepError> {
     let mut variables = settings::variables(settings, database, step);
     let lines = lines(settings, database)?;
     if lines.is_empty() {
         return Ok(ChildEnvironment {
             variables,
-            _folder: None,
+            _secrets: None,
         });
     }
-    let (folder, file) = write(&lines).map_err(|error| {
+    let (secrets, file) = write(&lines, supervisor).map_err(|error| {
         StepError::failed("a password file cannot be written to the temporary folder").source(error)
     })?;
     variables.insert("PGPASSFILE".to_owned(), file);
     Ok(ChildEnvironment {
         variables,
-        _folder: Some(folder),
+        _secrets: Some(secrets),
     })
 }
 
@@ -82,16 +111,15 @@ fn lines(settings: &Settings, database: &str) -> Result<String, StepError> {
     Ok(lines)
 }
 
-fn write(lines: &str) -> std::io::Result<(TempDir, String)> {
-    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-    let private = std::fs::Permissions::from_mode(0o700);
-    let folder = tempfile::Builder::new().prefix("jm-").permissions(private).tempdir()?;
-    let path = folder.path().join("pgpass");
+fn write(lines: &str, supervisor: &Supervisor) -> std::io::Result<(SecretFolder, String)> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let secrets = SecretFolder::new(supervisor)?;
+    let path = secrets.folder.path().join("pgpass");
     let mut file = std::fs::OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(&path)?;
     file.write_all(lines.as_bytes())?;
-    Ok((folder, path.display().to_string()))
+    Ok((secrets, path.display().to_string()))
 }

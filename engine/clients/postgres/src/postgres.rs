@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jm_step::process::Supervisor;
 use jm_step::{Connection, Holding, Identity, OpenContext, StepError, StepId};
 
 use crate::session::{Purpose, Session};
@@ -78,8 +79,13 @@ impl Postgres {
 
     /// What `pg_dump`, `pg_restore` and `psql` need to reach a database of this server. The password is in a file that
     /// lives as long as the value does.
-    pub fn child_environment(&self, database: &str, step: Option<&StepId>) -> Result<ChildEnvironment, StepError> {
-        child::environment(self.settings(), database, step)
+    pub fn child_environment(
+        &self,
+        database: &str,
+        step: Option<&StepId>,
+        supervisor: &Supervisor,
+    ) -> Result<ChildEnvironment, StepError> {
+        child::environment(self.settings(), database, step, supervisor)
     }
 
     /// Ends the sessions that earlier attempts of a step of this run left on the server: also those of child programs. Gives

@@ -3,6 +3,7 @@
 mod inventory;
 mod sessions;
 
+use jm_step::process::Supervisor;
 use jm_step::{Connection, Secret, StepErrorKind};
 
 use crate::test_server::{PASSWORD, PgOptions, PgServer, USER, open_config, open_url};
@@ -146,7 +147,9 @@ async fn tls_is_checked_as_sslmode_says() {
         .await
         .expect("row");
     assert!(row.get::<_, bool>(0));
-    let child = postgres.child_environment("postgres", None).expect("environment");
+    let child = postgres
+        .child_environment("postgres", None, &Supervisor::none())
+        .expect("environment");
     let said = psql(&child, "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").await;
     assert_eq!(said, "t", "a child program checks as we do");
 }

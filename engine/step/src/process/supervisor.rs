@@ -1,7 +1,7 @@
 //! Ends the children of a jm that was killed: jm itself, started once more, waiting for a pipe to close.
 //!
 //! Two nets, since a kill may fall between a start and its being told: the process groups that jm told of, and, on
-//! Linux, every process whose environment carries the run's mark.
+//! Linux, every process whose environment carries the run's mark. Folders with what only children may read go with them.
 
 use std::io::{BufRead, Write};
 use std::path::Path;
@@ -68,41 +68,56 @@ impl Supervisor {
     }
 
     pub(super) fn watch(&self, group: Pid) {
-        self.tell('+', group);
+        self.tell('+', group.as_raw_nonzero());
     }
 
     pub(super) fn forget(&self, group: Pid) {
-        self.tell('-', group);
+        self.tell('-', group.as_raw_nonzero());
     }
 
-    fn tell(&self, sign: char, group: Pid) {
+    /// From now on a folder is removed where jm does not live to do it.
+    pub fn watch_folder(&self, folder: &Path) {
+        self.tell('+', folder.display());
+    }
+
+    /// A folder is jm's own affair again.
+    pub fn forget_folder(&self, folder: &Path) {
+        self.tell('-', folder.display());
+    }
+
+    fn tell(&self, sign: char, what: impl std::fmt::Display) {
         if let Some(watcher) = &self.0 {
             let mut pipe = watcher.pipe.lock().unwrap_or_else(PoisonError::into_inner);
             // A supervisor that is gone can watch nothing; the mark's net went with it, and jm's own handles still end
             // the children of every jm that is not killed.
             // One write for the whole line, for each is a system call.
-            drop(pipe.write_all(format!("{sign}{}\n", group.as_raw_nonzero()).as_bytes()));
+            drop(pipe.write_all(format!("{sign}{what}\n").as_bytes()));
         }
     }
 }
 
-/// The supervisor's life: reads `+GROUP` and `-GROUP` until the pipe closes, then ends all that is left.
+/// The supervisor's life: reads `+` and `-` with a process group or a folder until the pipe closes, then ends and removes
+/// all that is left.
 pub fn supervise(mark: &str) {
-    let mut groups: Vec<i32> = Vec::new();
+    let mut left: Vec<String> = Vec::new();
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-        let Some((sign, group)) = line.split_at_checked(1) else {
+        let Some((sign, what)) = line.split_at_checked(1) else {
             continue;
         };
-        let Ok(group) = group.parse::<i32>() else { continue };
-        groups.retain(|known| *known != group);
+        left.retain(|known| known != what);
         if sign == "+" {
-            groups.push(group);
+            left.push(what.to_owned());
         }
     }
-    for group in groups.into_iter().filter_map(Pid::from_raw) {
+    let groups = left.iter().filter_map(|what| what.parse::<i32>().ok());
+    for group in groups.filter_map(Pid::from_raw) {
         let _ = kill_process_group(group, Signal::KILL);
     }
     end_marked(mark);
+    for folder in left.iter().map(Path::new).filter(|path| path.is_absolute()) {
+        // Nobody is left to be told.
+        drop(std::fs::remove_dir_all(folder));
+    }
 }
 
 /// Ends every process with the mark, until several looks in a row find none: one that is just being started shows up a

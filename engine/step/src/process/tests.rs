@@ -145,6 +145,12 @@ async fn a_supervisor_ends_what_a_killed_jm_leaves_behind() {
     let mut unmarked = unmarked.expect("started");
     let innocent = numbers(&mut unmarked, 3).await;
     assert!(processes.iter().all(|process| lives(*process)));
+    let folders = [(); 2].map(|()| tempfile::tempdir().expect("a folder").keep());
+    for folder in &folders {
+        std::fs::write(folder.join("secret"), "of a child").expect("written");
+        supervisor.watch_folder(folder);
+    }
+    supervisor.forget_folder(&folders[1]);
     // A jm that is killed ends nothing itself; its end of the pipe closes.
     for mut left in [told, astray] {
         left.supervisor = Supervisor::none();
@@ -152,6 +158,13 @@ async fn a_supervisor_ends_what_a_killed_jm_leaves_behind() {
     }
     drop(supervisor);
     wait_until_gone(&processes).await;
+    let began = Instant::now();
+    while folders[0].exists() {
+        assert!(began.elapsed() < Duration::from_secs(10), "the folder is still there");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(folders[1].join("secret").exists(), "what was forgotten is left alone");
+    std::fs::remove_dir_all(&folders[1]).expect("removed");
     assert!(
         innocent.iter().all(|process| lives(*process)),
         "other people's processes are left alone"

@@ -1,5 +1,6 @@
 //! Sessions: what they may, what they leave, how they end.
 
+use jm_step::process::Supervisor;
 use jm_step::{Connection, StepErrorKind};
 
 use super::psql;
@@ -49,7 +50,9 @@ async fn a_child_program_gets_in_without_a_secret_in_its_arguments_or_environmen
     use std::os::unix::fs::PermissionsExt;
     let server = PgServer::shared();
     let postgres = server.open("postgres").await;
-    let child = postgres.child_environment("postgres", None).expect("environment");
+    let child = postgres
+        .child_environment("postgres", None, &Supervisor::none())
+        .expect("environment");
     assert!(child.variables().values().all(|value| !value.contains(PASSWORD)));
     let file = std::path::PathBuf::from(&child.variables()["PGPASSFILE"]);
     let mode = |path: &std::path::Path| path.metadata().expect("meta").permissions().mode() & 0o777;
