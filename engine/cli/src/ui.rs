@@ -165,6 +165,15 @@ impl Ui {
 }
 
 impl Ui {
+    /// Columns for data: as many as it likes where somebody reads it who is no terminal.
+    pub(crate) fn page(&self) -> usize {
+        if std::io::stdout().is_terminal() {
+            self.width()
+        } else {
+            usize::MAX
+        }
+    }
+
     /// Columns for text that is broken between words: as wide as it likes where no terminal would break it.
     pub(crate) fn room(&self) -> usize {
         if self.terminal { self.width() } else { usize::MAX }

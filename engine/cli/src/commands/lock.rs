@@ -33,7 +33,7 @@ pub(super) fn show(args: &RunListArgs, ui: &Ui) -> Outcome {
             ui.out_all(&table::render(
                 &["NAME", "TARGETS", "HELD", "SINCE", "RUN", "BY"],
                 &rows,
-                ui.width(),
+                ui.page(),
             ));
         }
     }

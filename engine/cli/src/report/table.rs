@@ -37,6 +37,30 @@ pub(crate) fn render(headings: &[&str], rows: &[Vec<String>], width: usize) -> V
         .collect()
 }
 
+/// The same for text that has to be read whole: the last column goes on below instead of giving way.
+pub(crate) fn flowing(headings: &[&str], rows: &[Vec<String>], width: usize) -> Vec<String> {
+    let last = headings.len().saturating_sub(1);
+    let widest = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| length(cell));
+        cells.max().unwrap_or_default().max(length(headings[column]))
+    };
+    let before: usize = (0..last).map(|column| widest(column) + 2).sum();
+    let room = width.saturating_sub(before).max(LEAST);
+    let mut flowed = Vec::new();
+    for row in rows {
+        let text = row.get(last).map_or_else(Vec::new, |cell| wrap(cell, room));
+        let mut cells = row[..last.min(row.len())].to_vec();
+        for line in text
+            .into_iter()
+            .chain((row.get(last).is_none_or(String::is_empty)).then(String::new))
+        {
+            cells.push(line);
+            flowed.push(std::mem::replace(&mut cells, vec![String::new(); last]));
+        }
+    }
+    render(headings, &flowed, width)
+}
+
 fn line(row: &[String], widths: &[usize]) -> String {
     let cells: Vec<String> = row
         .iter()
@@ -110,6 +134,16 @@ mod tests {
         let lines = render(&["NAME", "WHAT"], &rows, 24);
         assert_eq!(lines, ["NAME    WHAT", "a       xxxxxxxxxxxxxxx…", "longer  y"]);
         assert!(lines.iter().all(|line| line.chars().count() <= 24));
+    }
+
+    #[test]
+    fn what_has_to_be_read_goes_on_below() {
+        let rows = vec![
+            vec!["a".to_owned(), "one two three four".to_owned()],
+            vec!["b".to_owned(), String::new()],
+        ];
+        let lines = flowing(&["NAME", "WHAT"], &rows, 18);
+        assert_eq!(lines, ["NAME  WHAT", "a     one two", "      three four", "b"]);
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub(in crate::commands) fn list(args: &BackupListArgs, ui: &Ui) -> Outcome {
 }
 
 fn human(rows: &[Row], ui: &Ui) {
-    let width = ui.width();
+    let width = ui.page();
     let columns: Vec<&Column> = COLUMNS.iter().filter(|(_, least, _)| *least <= width).collect();
     let headings: Vec<&str> = columns.iter().map(|(heading, ..)| *heading).collect();
     let cells: Vec<Vec<String>> = rows

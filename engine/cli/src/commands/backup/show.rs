@@ -78,14 +78,14 @@ fn human(manifest: &Value, ui: &Ui) {
             .collect();
         ui.out("");
         let heading = name.replace('_', " ").to_uppercase();
-        ui.out_all(&table::render(&[&heading, ""], &rows, ui.width()));
+        ui.out_all(&table::render(&[&heading, ""], &rows, ui.page()));
     }
 }
 
 fn line(name: &str, value: &Value, ui: &Ui) {
     let text = plain(value);
     if !text.is_empty() {
-        let text = table::shorten(&text, ui.width().saturating_sub(21));
+        let text = table::shorten(&text, ui.page().saturating_sub(21));
         say(&name.replace('_', " "), &text, ui);
     }
 }

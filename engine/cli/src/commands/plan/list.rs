@@ -47,7 +47,7 @@ pub(in crate::commands) fn list(args: &ListArgs, ui: &Ui) -> Outcome {
                     vec![file.clone(), objectives(spec), spec.title.clone().unwrap_or_default()]
                 })
                 .collect();
-            ui.out_all(&table::render(&["PLAN", "OBJECTIVES", "TITLE"], &rows, ui.width()));
+            ui.out_all(&table::render(&["PLAN", "OBJECTIVES", "TITLE"], &rows, ui.page()));
         }
     }
     Ok(Exit::Done)

@@ -40,7 +40,9 @@ fn human(plan: &Plan, source: &Source, expected: Option<Expectation>, ui: &Ui) {
         plan.title().unwrap_or_default()
     ));
     if let Some(description) = plan.description() {
-        ui.out(format!("  {}", description.trim()));
+        for line in table::wrap(description.trim(), ui.page().saturating_sub(2)) {
+            ui.out(format!("  {line}"));
+        }
     }
     let objectives = plan.objectives();
     let promised = [
@@ -65,7 +67,7 @@ fn human(plan: &Plan, source: &Source, expected: Option<Expectation>, ui: &Ui) {
     inputs(source.inputs(), ui);
     let rows: Vec<Vec<String>> = plan.all_steps().map(|step| row(plan, step)).collect();
     ui.out("");
-    ui.out_all(&table::render(&["STEP", "USES", "EFFECT", "AFTER"], &rows, ui.width()));
+    ui.out_all(&table::render(&["STEP", "USES", "EFFECT", "AFTER"], &rows, ui.page()));
 }
 
 fn inputs(inputs: &[InputSpec], ui: &Ui) {
@@ -88,10 +90,10 @@ fn inputs(inputs: &[InputSpec], ui: &Ui) {
         })
         .collect();
     ui.out("");
-    ui.out_all(&table::render(
+    ui.out_all(&table::flowing(
         &["INPUT", "TYPE", "DEFAULT", "MEANING"],
         &rows,
-        ui.width(),
+        ui.page(),
     ));
 }
 

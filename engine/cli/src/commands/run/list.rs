@@ -39,7 +39,7 @@ pub(in crate::commands) fn list(args: &RunListArgs, ui: &Ui) -> Outcome {
             ui.out_all(&table::render(
                 &["RUN", "STATUS", "STARTED", "TOOK", "PLAN"],
                 &rows,
-                ui.width(),
+                ui.page(),
             ));
         }
     }

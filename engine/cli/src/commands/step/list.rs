@@ -33,7 +33,7 @@ pub(in crate::commands) fn list(args: &StepListArgs, ui: &Ui) -> Outcome {
             ui.out_all(&table::render(
                 &["STEP TYPE", "EFFECT", "WHAT IT DOES"],
                 &rows,
-                ui.width(),
+                ui.page(),
             ));
         }
     }

@@ -113,7 +113,7 @@ fn fields(ui: &Ui, heading: &str, schema: &Value) {
         })
         .collect();
     ui.out("");
-    ui.out_all(&table::render(&[heading, "TYPE", "MEANING"], &rows, ui.width()));
+    ui.out_all(&table::render(&[heading, "TYPE", "MEANING"], &rows, ui.page()));
 }
 
 /// A schema's type in one word or a few.
