@@ -174,7 +174,7 @@ fn a_drill_that_is_stopped_while_its_sandbox_starts_leaves_nothing() -> Result<(
 
 #[test]
 fn a_drill_that_is_stopped_while_its_sandbox_is_filled_leaves_nothing() -> Result<()> {
-    stopped_when(|_, text| text.contains("sandbox: PostgreSQL, S3, Kubernetes"))
+    stopped_when(|_, text| text.contains("sandbox: PostgreSQL, S3, CloudFront, Kubernetes"))
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Plans that ship, that teach, and that are wrong: each through the command line, offline.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
@@ -18,6 +20,16 @@ fn what_ships_is_valid() -> Result<()> {
     Ok(())
 }
 
+/// The codes of the findings that a sample's first line says are expected, one for each finding, in their order.
+fn expected(sample: &Path) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(sample)?;
+    let first = text.lines().next().unwrap_or_default();
+    let (_, codes) = first
+        .split_once(" Expected: ")
+        .with_context(|| format!("{}: the first line says nothing of what is expected", sample.display()))?;
+    Ok(codes.split(", ").map(|code| format!("jm::plan::{code}")).collect())
+}
+
 #[test]
 fn every_bad_sample_is_found_out_with_its_place() -> Result<()> {
     let mut samples = 0;
@@ -29,8 +41,15 @@ fn every_bad_sample_is_found_out_with_its_place() -> Result<()> {
         let findings = document["files"][0]["findings"].as_array().context("findings")?;
         let placed = findings
             .iter()
-            .any(|finding| finding["severity"] == "error" && finding["places"][0]["line"].is_u64());
-        ensure!(placed, "{}: no error has a place", path.display());
+            .all(|finding| finding["severity"] == "error" && finding["places"][0]["line"].is_u64());
+        ensure!(
+            placed,
+            "{}: not each is an error that has a place: {text}",
+            path.display()
+        );
+        let codes: Vec<&str> = findings.iter().filter_map(|finding| finding["code"].as_str()).collect();
+        // Another error would pass for the right one otherwise: the sample would not be read as far as its mistake.
+        ensure!(codes == expected(&path)?, "{}: found {codes:?}", path.display());
         samples += 1;
     }
     ensure!(samples >= 10, "only {samples} samples");
@@ -55,7 +74,11 @@ fn findings_have_a_form_for_machines() -> Result<()> {
 #[test]
 fn graphs_have_three_forms() -> Result<()> {
     let state = tempfile::tempdir()?;
-    for (format, begins) in [("mermaid", "flowchart"), ("dot", "digraph"), ("text", "")] {
+    for (format, begins) in [
+        ("mermaid", "flowchart"),
+        ("dot", "digraph"),
+        ("text", "complete-db-loss\n"),
+    ] {
         let output = jm(state.path())
             .args(["plan", "graph", "plans/complete-db-loss.yaml", "--format", format])
             .output()?;

@@ -1,4 +1,7 @@
-//! A run that failed, put things back, and goes on once its cause is mended.
+//! A run that failed, put things back, and goes on once its cause is mended; and one that goes on on another machine.
+
+use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -9,7 +12,7 @@ use crate::environment::{World, journal, journal_of, of_kind, said};
 const SCALED: i32 = 4;
 
 /// Place of the nth record of a kind of a step.
-fn place(records: &[Value], kind: &str, step: &str, nth: usize) -> Result<usize> {
+pub(crate) fn place(records: &[Value], kind: &str, step: &str, nth: usize) -> Result<usize> {
     let mut places = records
         .iter()
         .enumerate()
@@ -105,6 +108,59 @@ fn a_resume_stops_the_application_again_before_it_switches() -> Result<()> {
     ensure!(
         databases.len() == 2 && sessions == [written["sessions"].0.to_string()],
         "{databases:?} {sessions:?}"
+    );
+    Ok(())
+}
+
+/// Brings the directory of a run, and nothing else that is kept of runs, to where another machine keeps its own.
+fn bring(records: &[Value], from: &Path, to: &Path) -> Result<()> {
+    let run = records.first().and_then(|record| record["run"]["id"].as_str());
+    let (from, to) = (from.join("runs").join(run.context("an id")?), to.join("runs"));
+    std::fs::create_dir_all(&to)?;
+    let output = Command::new("cp").arg("-R").args([&from, &to]).output()?;
+    ensure!(output.status.success(), "{}", said(&output));
+    Ok(())
+}
+
+#[test]
+fn a_run_goes_on_on_another_laptop_from_its_directory_alone() -> Result<()> {
+    let world = World::sandbox()?;
+    world.back_up()?;
+    let data = world.fingerprint()?;
+    world.lose_database()?;
+    let output = world.recover().args(["--until", "verify"]).output()?;
+    ensure!(output.status.code() == Some(5), "{}", said(&output));
+    let here = journal(&world.state())?;
+    place(&here, "step-succeeded", "restore", 0)?;
+
+    let laptop = world.folder().join("laptop");
+    let (state, home) = (laptop.join("state"), laptop.join("home"));
+    std::fs::create_dir_all(&home)?;
+    bring(&here, &world.state(), &state)?;
+    let mut resume = world.resume();
+    let output = resume.env("JM_STATE", &state).env("HOME", &home).output()?;
+    ensure!(output.status.code() == Some(0), "{}", said(&output));
+
+    ensure!(world.fingerprint()? == data, "the data is not that of the backup");
+    ensure!(
+        world.ready_replicas()? == jm_sandbox::journeyman::REPLICAS,
+        "the application does not run as it did"
+    );
+    ensure!(world.databases()? == ["journeyman_prod"], "{:?}", world.databases()?);
+    let there = journal(&state)?;
+    ensure!(there.starts_with(&here), "another run went on");
+    ensure!(
+        place(&there, "step-started", "quiesce", 1).is_err() && place(&there, "step-started", "restore", 1).is_err(),
+        "what was done is done again"
+    );
+    ensure!(
+        place(&there, "step-succeeded", "switch", 0)? >= here.len(),
+        "it was switched before"
+    );
+    // On the first laptop the run still is as it was left.
+    ensure!(
+        journal(&world.state())? == here,
+        "the first laptop's run was written to"
     );
     Ok(())
 }

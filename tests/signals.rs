@@ -99,7 +99,7 @@ fn children(world: &World) -> Result<Vec<String>> {
 }
 
 /// Nobody is left, of the children at once, of those who watch them a moment later.
-fn nobody_is_left(world: &World) -> Result<()> {
+pub(crate) fn nobody_is_left(world: &World) -> Result<()> {
     let is_client = |words: &String| {
         let program = words.split(' ').next().map(Path::new).and_then(Path::file_name);
         program.is_some_and(|name| ["psql", "pg_restore", "pg_dump"].iter().any(|client| name == *client))

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::environment::jm;
+use crate::environment::{RECOVER, World, jm};
 
 mod recording;
 use recording::{Recording, View};
@@ -88,9 +88,14 @@ impl Place {
 
     /// Every record of the last run that was watched.
     fn events(&self) -> Result<Vec<Value>> {
-        let text = std::fs::read_to_string(self.path().join("events.jsonl"))?;
-        text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+        events(&self.path().join("events.jsonl"))
     }
+}
+
+/// Every record in a file of events.
+fn events(file: &Path) -> Result<Vec<Value>> {
+    let text = std::fs::read_to_string(file)?;
+    text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
 }
 
 /// What has to be true of every run at every terminal.
@@ -99,6 +104,7 @@ fn is_calm(seen: &Recording, events: &[Value], already: &[&str]) -> Result<()> {
     let live = recording::under_way(events, already)?;
     ensure!(live.len() > 3, "hardly anything was under way: {live:?}");
     seen.shows(&live)?;
+    seen.does_not_flicker(&live)?;
     seen.does_not_jump()
 }
 
@@ -124,6 +130,15 @@ fn ends_with_what_to_do(view: &View) -> Result<()> {
         let told = lines[headline..next].iter().any(|line| line.contains(words));
         ensure!(told, "no `{words}` between what failed and what to do:\n{text}");
     }
+    has_aligned_rows(view, &["bad ", "a-step-whose"])
+}
+
+/// The table at the end has rows that begin with these names, and each cell stands under its heading.
+fn has_aligned_rows(view: &View, names: &[&str]) -> Result<()> {
+    let lines = &view.lines;
+    let text = lines.join("\n");
+    let table = lines.iter().position(|line| line.starts_with("  STEP"));
+    let table = table.with_context(|| format!("no table:\n{text}"))?;
     let columns = ["STATUS", "TOOK"].map(|name| lines[table].find(name));
     let [Some(status), Some(took)] = columns else {
         anyhow::bail!("no columns:\n{text}")
@@ -133,11 +148,8 @@ fn ends_with_what_to_do(view: &View) -> Result<()> {
         .take_while(|line| line.starts_with("  "))
         .filter(|line| !line.starts_with("  …"))
         .collect();
-    let named = |name: &str| rows.iter().any(|row| row.trim_start().starts_with(name));
-    ensure!(
-        rows.len() >= 5 && named("bad ") && named("a-step-whose"),
-        "the table:\n{text}"
-    );
+    let named = |name: &&str| rows.iter().any(|row| row.trim_start().starts_with(*name));
+    ensure!(rows.len() >= 5 && names.iter().all(named), "the table:\n{text}");
     for row in rows {
         let cells: Vec<char> = row.chars().collect();
         let begins = |at: usize| cells[at - 1] == ' ' && cells.get(at).is_none_or(|cell| *cell != ' ');
@@ -145,7 +157,7 @@ fn ends_with_what_to_do(view: &View) -> Result<()> {
             begins(status),
             "the status of `{row}` is not under its heading:\n{text}"
         );
-        let untimed = row.contains("blocked");
+        let untimed = ["blocked", "skipped"].iter().any(|status| row.contains(status));
         ensure!(
             untimed || begins(took),
             "the time of `{row}` is not under its heading:\n{text}"
@@ -268,6 +280,59 @@ fn a_resume_is_calm_and_shows_what_is_asked_about() -> Result<()> {
             "{}",
             seen.text()
         );
+    }
+    Ok(())
+}
+
+/// What a terminal of this size shows while the database is brought back, and every record of that run.
+fn watch_recovery(world: &World, size: (u16, u16)) -> Result<(Recording, Vec<Value>)> {
+    let file = world.folder().join(format!("events-{}.jsonl", size.1));
+    let words = format!("{} --events {}", RECOVER.join(" "), file.display());
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let seen = Recording::of(world.jm(), here, &words, size, &[])?;
+    ensure!(seen.code == Some(0), "{}", seen.text());
+    Ok((seen, events(&file)?))
+}
+
+/// From the moment on at which bytes are in sight, the restore's line goes on showing them, and soon how fast they come;
+/// the last line shows the time against what is promised, and what is next.
+fn shows_how_far_the_restore_is(seen: &Recording) -> Result<()> {
+    let pictures: Vec<(&str, &str)> = seen
+        .views
+        .iter()
+        .filter_map(|view| Some((view.line_of("restore")?, view.bottom()?)))
+        .skip_while(|(line, _)| !line.contains("B of "))
+        .collect();
+    // A slow machine has a rate in another unit.
+    let is_full = |line: &str| line.contains(" MiB of ") && line.contains(" MiB, ") && line.contains("iB/s");
+    let full = pictures.iter().any(|(line, _)| is_full(line));
+    ensure!(full, "nobody saw bytes and a rate: {pictures:#?}");
+    for (line, bottom) in &pictures {
+        ensure!(line.contains("B of "), "the bytes are gone: {line}");
+        // There is no rate before the first second, nor before the first byte.
+        let is_early = line.contains("  0s  ") || line.contains("  0 B of ");
+        ensure!(is_early || line.contains("B/s"), "no rate: {line}");
+        for words in ["complete-db-loss · ", "s of RTO 30m · ", " · next: verify, analyze"] {
+            ensure!(bottom.contains(words), "no `{words}` in the last line: {bottom}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_recovery_is_calm_and_shows_how_far_its_restore_is() -> Result<()> {
+    // So many rows that the restore takes seconds: before the first one there is no rate.
+    let world = World::sandbox_with(&["--scale", "20"], |_| Ok(()))?;
+    world.back_up()?;
+    let data = world.fingerprint()?;
+    for size in [SMALL, LARGE] {
+        world.lose_database()?;
+        let (seen, events) = watch_recovery(&world, size)?;
+        ensure!(world.fingerprint()? == data, "the data is not what it was");
+        let context = || format!("at {size:?}");
+        is_calm(&seen, &events, &[]).with_context(context)?;
+        shows_how_far_the_restore_is(&seen).with_context(context)?;
+        has_aligned_rows(seen.last(), &["restore ", "safety ", "tell "]).with_context(context)?;
     }
     Ok(())
 }

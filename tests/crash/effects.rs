@@ -7,13 +7,19 @@
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
 use super::{ACCEPT, Scene, go_on};
 use crate::environment::{World, said};
+use crate::signals::nobody_is_left;
 use crate::statements::kind;
 use crate::wire::{Cut, How, Place, Wire};
+
+/// No supervisor takes so long to see that its jm is gone.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A scene with a wire in it.
 struct Wired {
@@ -43,7 +49,7 @@ impl Wired {
         self.scene.ending.check(&self.scene.world)
     }
 
-    /// A recovery that is killed at the cut. The cut was made, and the process ended by the signal.
+    /// A recovery that is killed at the cut. The cut was made, the process ended by the signal, and its children with it.
     fn kill_at(&self, cut: Cut) -> Result<()> {
         self.wire.arm(Some(cut));
         let mut child = self
@@ -57,6 +63,8 @@ impl Wired {
         self.wire.await_hit(&mut child)?;
         child.kill()?;
         ensure!(child.wait()?.signal() == Some(9), "it was not killed");
+        // While the wire is held still: no client would end by itself.
+        nobody_lives_on(&self.scene.world)?;
         self.wire.arm(None);
         Ok(())
     }
@@ -80,6 +88,17 @@ impl Wired {
             self.check().with_context(context)?;
         }
         Ok(())
+    }
+}
+
+/// What a killed jm had started is ended by its supervisor, which needs a moment for that.
+fn nobody_lives_on(world: &World) -> Result<()> {
+    let began = Instant::now();
+    loop {
+        match nobody_is_left(world) {
+            Err(_) if began.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
+            seen => return seen,
+        }
     }
 }
 

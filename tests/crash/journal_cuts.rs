@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use super::{ACCEPT, Scene, go_on};
 use crate::environment::{JM, RECOVER, RESUME, World, journal, of_kind, said};
+use crate::resume::place;
 
 /// More calls than a run can make.
 const MOST: usize = 200;
@@ -34,6 +35,9 @@ struct Sweep<'s> {
     scene: &'s Scene,
     /// The system call.
     name: &'s str,
+    /// Whether each effect that begins after the call is cut at the write that follows it too. Where no step is under way
+    /// nothing happens in between, and that cut would find what the other one found.
+    and_after: bool,
     /// What the binary is told to do.
     words: &'s [&'s str],
     /// How it ends where it is not cut.
@@ -48,10 +52,29 @@ struct Sweep<'s> {
 #[derive(Default)]
 struct Swept {
     cuts: usize,
+    /// What the run wrote that came to its own end, each with one write and one sync, from where it could be cut.
+    batches: usize,
     /// How many deliveries repeated an earlier one.
     repeats: usize,
+    /// How many recoveries stopped again what they had let run.
+    stopped_again: usize,
     /// The steps into which cuts fell.
     within: BTreeSet<String>,
+    /// Those whose effect was cut at the write that follows it, besides.
+    after: BTreeSet<String>,
+}
+
+impl Swept {
+    /// Every batch was cut, and so was each of these steps.
+    fn reached(&self, steps: &[&str]) -> Result<()> {
+        let Self { cuts, batches, .. } = self;
+        // Calls are counted for each thread: a journal that several wrote would have more batches than cuts.
+        ensure!(*batches > 0 && cuts >= batches, "{cuts} cuts, {batches} batches");
+        for step in steps {
+            ensure!(self.within.contains(*step), "no cut in {step}: {:?}", self.within);
+        }
+        Ok(())
+    }
 }
 
 impl Sweep<'_> {
@@ -59,33 +82,72 @@ impl Sweep<'_> {
     fn all(&self) -> Result<Swept> {
         let mut swept = Swept::default();
         for nth in 1..MOST {
-            let context = || format!("at {} {nth}", self.name);
-            if !self.one(nth, &mut swept).with_context(context)? {
+            let Some(within) = self.at(self.name, nth, &mut swept)? else {
                 return Ok(swept);
+            };
+            swept.cuts += 1;
+            if self.and_after && !within.is_empty() {
+                let after = self.at("write", nth + 1, &mut swept)?;
+                swept.after.extend(after.into_iter().flatten());
             }
+            swept.within.extend(within);
         }
         anyhow::bail!("more than {MOST} cuts")
     }
 
-    /// `false` where there was nothing more to cut.
-    fn one(&self, nth: usize, swept: &mut Swept) -> Result<bool> {
+    fn at(&self, name: &str, nth: usize, swept: &mut Swept) -> Result<Option<BTreeSet<String>>> {
+        let context = || format!("at {name} {nth}");
+        self.one(name, nth, swept).with_context(context)
+    }
+
+    /// The steps into which the cut fell; `None` where there was nothing more to cut.
+    fn one(&self, name: &str, nth: usize, swept: &mut Swept) -> Result<Option<BTreeSet<String>>> {
         let Scene { world, ending } = self.scene;
         self.scene.reset()?;
         let runs = world.runs()?;
         let on = (self.prepare)()?;
-        let (name, on) = (self.name, on.as_deref());
+        // What is in the journal already is out of reach.
+        let before = if on.is_some() {
+            batches(&journal(&world.state())?)
+        } else {
+            0
+        };
+        let on = on.as_deref();
         let was_cut = cut(world, &Call { name, on, nth }, self.words, self.code)?;
-        if was_cut {
-            swept.cuts += 1;
-            swept.within.extend(under_way(&journal(&world.state())?));
+        let records = journal(&world.state())?;
+        if !was_cut {
+            swept.batches = batches(&records) - before;
         }
         if was_cut || self.code != 0 {
             (self.mend)()?;
             go_on(world, runs, &ACCEPT)?;
         }
         swept.repeats += ending.check(world)?;
-        Ok(was_cut)
+        swept.stopped_again += usize::from(stopped_again(&journal(&world.state())?)?);
+        Ok(was_cut.then(|| under_way(&records)))
     }
+}
+
+/// How many batches these records are of.
+fn batches(records: &[Value]) -> usize {
+    let all: BTreeSet<Option<u64>> = records.iter().map(|record| record["batch"].as_u64()).collect();
+    all.len()
+}
+
+/// Whether the application was let run on the old database meanwhile. Then it was stopped again before the switch began.
+fn stopped_again(records: &[Value]) -> Result<bool> {
+    let undone = of_kind(records, "step-undone");
+    if undone.iter().all(|record| record["step"] != "quiesce") {
+        return Ok(false);
+    }
+    let undone = place(records, "step-undone", "quiesce", 0)?;
+    let again = place(records, "step-succeeded", "quiesce", 1)?;
+    let switch = place(records, "step-started", "switch", 0)?;
+    ensure!(
+        undone < again && again < switch,
+        "let run at {undone}, stopped again at {again}, switched at {switch}"
+    );
+    Ok(true)
 }
 
 /// The steps that have begun and not ended.
@@ -148,6 +210,14 @@ fn recover() -> Vec<&'static str> {
     RECOVER.into_iter().chain(ACCEPT).collect()
 }
 
+/// Every word that goes on with it.
+fn resume() -> Vec<&'static str> {
+    RESUME.into_iter().chain(ACCEPT).collect()
+}
+
+/// The steps of a recovery whose old database still serves, where each writes or proves something.
+const STEPS: [&str; 7] = ["quiesce", "safety", "restore", "verify", "switch", "resume", "tell"];
+
 #[test]
 fn a_recovery_that_is_killed_at_any_sync_ends_as_if_it_had_not_been() -> Result<()> {
     // The old database serves still, so that it is saved first.
@@ -155,22 +225,19 @@ fn a_recovery_that_is_killed_at_any_sync_ends_as_if_it_had_not_been() -> Result<
     let sweep = Sweep {
         scene: &scene,
         name: "fdatasync",
+        and_after: false,
         words: &recover(),
         code: 0,
         prepare: &|| Ok(None),
         mend: &|| Ok(()),
     };
-    let swept = sweep.all()?;
-    ensure!(swept.cuts >= 15, "only {} cuts", swept.cuts);
-    for step in ["quiesce", "safety", "restore", "verify", "switch", "resume", "tell"] {
-        ensure!(swept.within.contains(step), "no cut in {step}: {:?}", swept.within);
-    }
-    Ok(())
+    sweep.all()?.reached(&STEPS)
 }
 
 #[test]
 fn a_recovery_that_is_killed_at_any_write_ends_as_if_it_had_not_been() -> Result<()> {
-    let scene = Scene::set(world()?, false)?;
+    // Here too it is saved first: what is saved, and not written down, must not be saved a second time.
+    let scene = Scene::set(world()?, true)?;
     let world = &scene.world;
     // Stopped before its first step, with a journal whose name is known.
     let stopped = || -> Result<Option<PathBuf>> {
@@ -187,13 +254,14 @@ fn a_recovery_that_is_killed_at_any_write_ends_as_if_it_had_not_been() -> Result
     let sweep = Sweep {
         scene: &scene,
         name: "write",
-        words: &RESUME,
+        and_after: false,
+        words: &resume(),
         code: 0,
         prepare: &stopped,
         mend: &|| Ok(()),
     };
     let swept = sweep.all()?;
-    ensure!(swept.cuts >= 15, "only {} cuts", swept.cuts);
+    swept.reached(&STEPS)?;
     ensure!(
         swept.repeats >= 1,
         "no delivery was repeated, so nothing was proven of its key"
@@ -205,7 +273,6 @@ fn a_recovery_that_is_killed_at_any_write_ends_as_if_it_had_not_been() -> Result
 fn a_recovery_that_is_killed_while_it_puts_things_back_ends_as_if_it_had_not_been() -> Result<()> {
     let scene = Scene::set(world()?, true)?;
     let world = &scene.world;
-    let words: Vec<&str> = RESUME.into_iter().chain(ACCEPT).collect();
     // Restored, and a table hidden: `verify` fails, and the application runs on the old database again.
     let doomed = || -> Result<Option<PathBuf>> {
         let output = world.recover().args(ACCEPT).args(["--until", "verify"]).output()?;
@@ -221,16 +288,20 @@ fn a_recovery_that_is_killed_while_it_puts_things_back_ends_as_if_it_had_not_bee
     let sweep = Sweep {
         scene: &scene,
         name: "fdatasync",
-        words: &words,
+        // Every write besides would take twice as long, and prove no more.
+        and_after: true,
+        words: &resume(),
         code: 4,
         prepare: &doomed,
         mend: &mend,
     };
     let swept = sweep.all()?;
-    ensure!(swept.cuts >= 5, "only {} cuts", swept.cuts);
-    for step in ["verify", "put-back", "tell"] {
-        ensure!(swept.within.contains(step), "no cut in {step}: {:?}", swept.within);
-    }
+    let steps = ["verify", "put-back", "tell"];
+    swept.reached(&steps)?;
+    let missed: Vec<_> = steps.iter().filter(|step| !swept.after.contains(**step)).collect();
+    ensure!(missed.is_empty(), "no cut after {missed:?}: {:?}", swept.after);
+    // By the run that came to its own end, and by one at least that was cut while it put things back.
+    ensure!(swept.stopped_again >= 2, "stopped again {} times", swept.stopped_again);
     Ok(())
 }
 

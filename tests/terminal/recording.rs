@@ -8,8 +8,10 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-/// Bytes that come within this time belong to one picture: a frame may be read in parts.
-const FRAME: Duration = Duration::from_millis(15);
+/// After so long without a byte, what is shown is a picture, whatever the last byte was.
+const SILENCE: Duration = Duration::from_millis(15);
+/// The terminal hands on at least so many bytes of one write together, apart from where a line ends.
+const WHOLE: usize = 1_500;
 /// So long after a step began, or ended, its line has to be there, or gone. jm draws ten times a second; the rest is for
 /// a machine with other work to do.
 const PATIENCE: f64 = 1.0;
@@ -39,6 +41,29 @@ pub(super) struct Recording {
     pub(super) code: Option<i32>,
     bytes: Vec<u8>,
     columns: u16,
+}
+
+/// How many bytes were read since a write of jm ended for sure.
+#[derive(Default)]
+struct Unended(usize);
+
+impl Unended {
+    /// Whether a write of jm ends where this chunk does, so that a person could see what is shown now.
+    ///
+    /// jm writes a frame at once, but a chunk may be a part of it: Linux takes each `\n` out of what is written and hands
+    /// it on by itself, and it cuts what is long. So a chunk that ends within or after a `\r\n` tells nothing, nor does
+    /// one that is too long to be whole; they are looked at with the next chunk, or after a silence. Any other chunk
+    /// ends with its write: a frame, which has no line end after its last line, or the clearing of what moved, which
+    /// ends with a movement of the cursor. It is not asked whether the picture looks whole, for what is torn by jm itself
+    /// has to be seen.
+    fn ended(&mut self, chunk: &[u8]) -> bool {
+        self.0 += chunk.len();
+        let ended = self.0 < WHOLE && !matches!(chunk.last(), Some(b'\r' | b'\n'));
+        if ended {
+            self.0 = 0;
+        }
+        ended
+    }
 }
 
 fn now() -> Result<f64> {
@@ -73,6 +98,7 @@ impl Recording {
         let mut screen = child.stdout.take().context("what is shown")?;
         let (tell, told) = std::sync::mpsc::channel();
         let reader = std::thread::spawn(move || {
+            // Larger than any frame: each read is all that there was to be seen.
             let mut buffer = vec![0; 65_536];
             while let Ok(count @ 1..) = screen.read(&mut buffer) {
                 if tell.send(buffer[..count].to_vec()).is_err() {
@@ -87,6 +113,7 @@ impl Recording {
             bytes: Vec::new(),
             columns,
         };
+        let mut unended = Unended::default();
         let began = Instant::now();
         loop {
             ensure!(
@@ -94,12 +121,18 @@ impl Recording {
                 "it does not end: {}",
                 recording.text()
             );
-            match told.recv_timeout(FRAME) {
+            match told.recv_timeout(SILENCE) {
                 Ok(bytes) => {
                     terminal.process(&bytes);
+                    if unended.ended(&bytes) {
+                        recording.look(terminal.screen())?;
+                    }
                     recording.bytes.extend(bytes);
                 }
-                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => recording.look(terminal.screen())?,
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
+                    unended = Unended::default();
+                    recording.look(terminal.screen())?;
+                }
                 Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
             }
         }
@@ -195,6 +228,24 @@ impl Recording {
         Ok(())
     }
 
+    /// A line that was there is there in the next picture too, if its step has not ended: nothing is cleared and drawn
+    /// anew before somebody's eyes.
+    pub(super) fn does_not_flicker(&self, live: &[UnderWay]) -> Result<()> {
+        for pair in self.views.windows(2) {
+            let after = pair[1].steps();
+            let has_ended = |name: &str| live.iter().any(|step| step.step == name && step.to <= pair[1].from);
+            for (_, name) in pair[0].steps() {
+                ensure!(
+                    after.iter().any(|(_, still)| *still == name) || has_ended(&name),
+                    "the line of `{name}` goes, and it has not ended:\n{}\n--- then\n{}",
+                    pair[0].lines.join("\n"),
+                    pair[1].lines.join("\n")
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// Lines keep their order, new ones come below, and none moves where no other came or went.
     pub(super) fn does_not_jump(&self) -> Result<()> {
         for pair in self.views.windows(2) {
@@ -248,6 +299,18 @@ impl View {
         let mut steps: Vec<_> = (0..whole).rev().map_while(|row| Some((row, name(row)?))).collect();
         steps.reverse();
         steps
+    }
+
+    /// The line of a step under way.
+    pub(super) fn line_of(&self, step: &str) -> Option<&str> {
+        let (row, _) = self.steps().into_iter().find(|(_, name)| name == step)?;
+        self.lines.get(row).map(String::as_str)
+    }
+
+    /// The last line in which anything stands.
+    pub(super) fn bottom(&self) -> Option<&str> {
+        let mut lines = self.lines.iter().map(String::as_str);
+        lines.rfind(|line| !line.trim().is_empty())
     }
 
     /// Its words without numbers, which differ from run to run.
