@@ -116,6 +116,17 @@ impl<'s> Place<'s> {
         pods.into_iter().filter_map(|pod| pod.metadata.name).collect()
     }
 
+    /// The same without those that are on their way out.
+    pub(crate) async fn staying_pods(&self, name: &str) -> Vec<String> {
+        let of_it = ListParams::default().labels(&format!("app={name}"));
+        let pods = self.api::<Pod>().list(&of_it).await.expect("pods").items;
+        let staying = pods
+            .into_iter()
+            .map(|pod| pod.metadata)
+            .filter(|pod| pod.deletion_timestamp.is_none());
+        staying.filter_map(|pod| pod.name).collect()
+    }
+
     /// Keeps the first pod of a deployment from going away, or lets it go.
     pub(crate) async fn hold(&self, pod: &str, held: bool) {
         let finalizers = held.then_some(json!(["jm.dev/held"]));
