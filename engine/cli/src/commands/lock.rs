@@ -6,7 +6,7 @@ use jm_run::lock::{self, Lease, LockError};
 use serde_json::json;
 
 use crate::args::{Format, LockReleaseArgs, RunListArgs};
-use crate::commands::Outcome;
+use crate::commands::{Outcome, run};
 use crate::exit::{CommandError, Exit};
 use crate::report::table;
 use crate::ui::Ui;
@@ -84,7 +84,10 @@ pub(super) fn refused(error: LockError) -> CommandError {
         ),
         LockError::Taken { hint, .. } => (Exit::Locked, Some(format!("wait until that run is over; {hint}"))),
         LockError::Free(_) => (Exit::Usage, Some("`jm lock show` lists the locks".to_owned())),
-        LockError::Journal(_) => (Exit::State, None),
+        LockError::Journal(error) => {
+            let told = CommandError::state("the locks of this run cannot be kept");
+            return run::with_hint(told, error);
+        }
     };
     let wrapped = CommandError::new(exit, error.to_string());
     match hint {

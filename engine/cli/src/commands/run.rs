@@ -27,7 +27,12 @@ pub(super) fn find(state: &StateDir, name: Option<&str>) -> Result<RunDir, Comma
 
 /// The error for a journal that cannot be used.
 pub(super) fn unusable(error: JournalError) -> CommandError {
-    let hint = match &error {
+    with_hint(CommandError::state("the run's journal cannot be used"), &error)
+}
+
+/// An error of what is kept on disk, with its cause and what to do about it.
+pub(super) fn with_hint(told: CommandError, error: &JournalError) -> CommandError {
+    let hint = match error {
         JournalError::Damaged { .. } => Some(
             "it was changed or the disk lost data: go by hand from what `jm run show` still reads, or restore the file",
         ),
@@ -41,7 +46,7 @@ pub(super) fn unusable(error: JournalError) -> CommandError {
         }
         _ => None,
     };
-    let wrapped = CommandError::state("the run's journal cannot be used").cause(&error);
+    let wrapped = told.cause(error);
     match hint {
         Some(hint) => wrapped.hint(hint),
         None => wrapped,
