@@ -28,10 +28,18 @@ macro_rules! codes {
 /// What a code means and what to do about it, for `jm explain CODE`. `None` for a code that is not jm's. The prefix
 /// `jm::plan::` may be left out.
 pub fn explain(code: &str) -> Option<&'static str> {
+    find(code).map(Code::explanation)
+}
+
+/// The whole name of a code whose prefix may be left out.
+pub fn full_code(code: &str) -> Option<&'static str> {
+    find(code).map(Code::name)
+}
+
+fn find(code: &str) -> Option<Code> {
     let short = code.strip_prefix("jm::plan::").unwrap_or(code);
-    ALL.iter()
-        .find(|known| known.name().ends_with(&format!("::{short}")))
-        .map(|known| known.explanation())
+    let mut all = ALL.iter().copied();
+    all.find(|known| known.name().ends_with(&format!("::{short}")))
 }
 
 /// All codes, for completion and the documentation.

@@ -24,7 +24,7 @@ pub mod export;
 pub mod schema;
 
 pub use arguments::{Arguments, Given};
-pub use code::{codes, explain};
+pub use code::{codes, explain, full_code};
 pub use compile::{Compiled, Mode, compile};
 pub use document::{
     Document, DrillSpec, InputSpec, InputType, ObjectivesSpec, PlanSpec, RetrySpec, ScheduleSpec, StepSpec,

@@ -14,7 +14,7 @@ pub(super) fn explain(args: &ExplainArgs, ui: &Ui) -> Outcome {
                 Format::Human => ui.out(text),
                 Format::Json => ui.out(format!(
                     "{:#}",
-                    json!({ "version": 1, "code": full(&args.code), "text": text })
+                    json!({ "version": 1, "code": jm_plan::full_code(&args.code), "text": text })
                 )),
             }
             Ok(Exit::Done)
@@ -26,12 +26,4 @@ pub(super) fn explain(args: &ExplainArgs, ui: &Ui) -> Outcome {
             )),
         ),
     }
-}
-
-/// The code with the prefix that may be left out.
-fn full(code: &str) -> &str {
-    let mut codes = jm_plan::codes();
-    codes
-        .find(|known| *known == code || known.ends_with(&format!("::{code}")))
-        .unwrap_or(code)
 }
