@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write;
+use std::path::PathBuf;
 
 use jm_step::process::Supervisor;
 use jm_step::{StepError, StepId};
-use tempfile::TempDir;
 
 use crate::passfile;
 use crate::settings::{self, Settings};
@@ -21,7 +21,7 @@ pub struct ChildEnvironment {
 
 /// A folder that only its owner can read, and that does not outlive jm.
 struct SecretFolder {
-    folder: TempDir,
+    folder: PathBuf,
     supervisor: Supervisor,
 }
 
@@ -31,7 +31,9 @@ impl SecretFolder {
         use std::os::unix::fs::PermissionsExt;
         let private = std::fs::Permissions::from_mode(0o700);
         let folder = tempfile::Builder::new().prefix("jm-").permissions(private).tempdir()?;
-        supervisor.watch_folder(folder.path());
+        // Removed by this value alone, so that it is forgotten only after that.
+        let folder = folder.keep();
+        supervisor.watch_folder(&folder);
         let supervisor = supervisor.clone();
         Ok(Self { folder, supervisor })
     }
@@ -40,8 +42,8 @@ impl SecretFolder {
 impl Drop for SecretFolder {
     fn drop(&mut self) {
         // Removed before it is forgotten: a kill in between removes it again.
-        drop(std::fs::remove_dir_all(self.folder.path()));
-        self.supervisor.forget_folder(self.folder.path());
+        drop(std::fs::remove_dir_all(&self.folder));
+        self.supervisor.forget_folder(&self.folder);
     }
 }
 
@@ -114,7 +116,7 @@ fn lines(settings: &Settings, database: &str) -> Result<String, StepError> {
 fn write(lines: &str, supervisor: &Supervisor) -> std::io::Result<(SecretFolder, String)> {
     use std::os::unix::fs::OpenOptionsExt;
     let secrets = SecretFolder::new(supervisor)?;
-    let path = secrets.folder.path().join("pgpass");
+    let path = secrets.folder.join("pgpass");
     let mut file = std::fs::OpenOptions::new()
         .write(true)
         .create_new(true)
