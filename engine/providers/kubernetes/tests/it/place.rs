@@ -111,20 +111,20 @@ impl<'s> Place<'s> {
 
     /// The pods of a deployment.
     pub(crate) async fn pods(&self, name: &str) -> Vec<String> {
-        let of_it = ListParams::default().labels(&format!("app={name}"));
-        let pods = self.api::<Pod>().list(&of_it).await.expect("pods").items;
+        let pods = self.pods_of(name).await;
         pods.into_iter().filter_map(|pod| pod.metadata.name).collect()
     }
 
     /// The same without those that are on their way out.
     pub(crate) async fn staying_pods(&self, name: &str) -> Vec<String> {
-        let of_it = ListParams::default().labels(&format!("app={name}"));
-        let pods = self.api::<Pod>().list(&of_it).await.expect("pods").items;
-        let staying = pods
-            .into_iter()
-            .map(|pod| pod.metadata)
-            .filter(|pod| pod.deletion_timestamp.is_none());
+        let pods = self.pods_of(name).await.into_iter().map(|pod| pod.metadata);
+        let staying = pods.filter(|pod| pod.deletion_timestamp.is_none());
         staying.filter_map(|pod| pod.name).collect()
+    }
+
+    async fn pods_of(&self, name: &str) -> Vec<Pod> {
+        let of_it = ListParams::default().labels(&format!("app={name}"));
+        self.api::<Pod>().list(&of_it).await.expect("pods").items
     }
 
     /// Keeps the first pod of a deployment from going away, or lets it go.
