@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::environment::{World, journal, of_kind, said};
 
+mod aborts;
 mod effects;
 mod journal_cuts;
 

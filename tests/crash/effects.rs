@@ -22,14 +22,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// A scene with a wire in it.
-struct Wired {
-    scene: Scene,
-    wire: Wire,
+pub(super) struct Wired {
+    pub(super) scene: Scene,
+    pub(super) wire: Wire,
 }
 
 impl Wired {
     /// With an old database that still serves, or with none.
-    fn set(serving: bool) -> Result<Self> {
+    pub(super) fn set(serving: bool) -> Result<Self> {
         let mut world = World::sandbox()?;
         let wire = world.through_a_wire()?;
         let scene = Scene::set(world, serving)?;
@@ -37,7 +37,7 @@ impl Wired {
     }
 
     /// What a recovery says that nobody disturbs.
-    fn rehearse(&self) -> Result<()> {
+    pub(super) fn rehearse(&self) -> Result<()> {
         self.scene.reset()?;
         self.wire.arm(None);
         let output = self.scene.world.recover().args(ACCEPT).output()?;
@@ -50,7 +50,7 @@ impl Wired {
     }
 
     /// A recovery that is killed at the cut. The cut was made, the process ended by the signal, and its children with it.
-    fn kill_at(&self, cut: Cut) -> Result<()> {
+    pub(super) fn kill_at(&self, cut: Cut) -> Result<()> {
         self.wire.arm(Some(cut));
         let mut child = self
             .scene

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use jm_plan::OnFailure;
-use jm_step::ErrorSummary;
+use jm_step::{ErrorSummary, StepError};
 
 use crate::journal::{RunStatus, StopCause, Why};
 use crate::state::{Frontier, RunState, StepState};
@@ -174,15 +174,15 @@ impl Deciding<'_> {
         !self.frontier.halting().is_empty() || self.state.deadline_passed() || self.state.aborted().is_some()
     }
 
-    /// Whether a step is left alone: once a person has ended the run, main steps are neither tried again nor probed.
+    /// Whether a step is not tried again: once a person has ended the run, main steps are not. They are probed all the
+    /// same, for what `finally` has to put back hangs on what they have done.
     fn is_given_up(&self, step: usize) -> bool {
         self.state.aborted().is_some() && !self.frontier.graph().node(step).in_finally
     }
 
     fn is_busy(&self) -> bool {
-        let waits =
-            |set: &std::collections::BTreeSet<(Timestamp, usize)>| set.iter().any(|(_, i)| !self.is_given_up(*i));
-        !self.frontier.running().is_empty() || waits(self.frontier.retrying()) || waits(self.frontier.unclear())
+        let frontier = self.frontier;
+        !(frontier.running().is_empty() && frontier.retrying().is_empty() && frontier.unclear().is_empty())
     }
 
     /// Tells steps that cannot run, and asks about those that paused the run.
@@ -192,7 +192,17 @@ impl Deciding<'_> {
                 self.made.push(Decision::Block { step, by });
             }
         }
+        for step in self.frontier.awaiting().iter().copied() {
+            // What asks a question itself ends by itself.
+            let is_asked_about = matches!(&self.state.entry(step).state, StepState::Awaiting { why } if !matches!(**why, Why::Approval { .. }));
+            if is_asked_about && self.is_given_up(step) {
+                self.give_up(step);
+            }
+        }
         for step in self.frontier.pausing().iter().copied() {
+            if self.is_given_up(step) {
+                continue;
+            }
             if let StepState::Failed { error, .. } = &self.state.entry(step).state {
                 let why = Box::new(Why::Paused {
                     error: (**error).clone(),
@@ -223,21 +233,27 @@ impl Deciding<'_> {
             if at > self.now {
                 return self.wake_at(at);
             }
-            if !self.is_given_up(step) {
-                self.made.push(Decision::Probe { step });
-            }
+            self.made.push(Decision::Probe { step });
         }
     }
 
     fn retry(&mut self) {
         for (at, step) in self.frontier.retrying().iter().copied() {
-            if at > self.now {
-                return self.wake_at(at);
-            }
-            if !self.is_given_up(step) && self.has_room(step) {
+            if self.is_given_up(step) {
+                self.give_up(step);
+            } else if at > self.now {
+                self.wake_at(at);
+            } else if self.has_room(step) {
                 self.start(step);
             }
         }
+    }
+
+    /// A step whose next attempt will not come has failed as its last one did.
+    fn give_up(&mut self, step: usize) {
+        let interrupted = || Box::new(StepError::cancelled("it was interrupted, and the run was aborted").summary());
+        let error = self.state.entry(step).error.clone().unwrap_or_else(interrupted);
+        self.made.push(Decision::Fail { step, error });
     }
 
     fn start_due(&mut self) {

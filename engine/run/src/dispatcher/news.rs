@@ -149,20 +149,15 @@ impl Dispatcher<'_> {
         happened: Option<String>,
         failed: Option<&FailedAttempt>,
     ) -> Result<(), RunError> {
-        let may_repeat = happened.is_none() || self.graph.node(step).repeat == Repeat::Safe;
+        let node = self.graph.node(step);
+        if self.ledger.state().aborted().is_some() && !node.in_finally {
+            return self.leave_failed(step, verdict, happened, failed);
+        }
+        let may_repeat = happened.is_none() || node.repeat == Repeat::Safe;
         let drop_checkpoint = happened.is_none();
         let now = clock::now();
         match (failed, may_repeat) {
-            (Some(failed), _) if failed.retry_at.is_none() => {
-                self.probed(step, verdict, Then::Fail)?;
-                self.ledger.note(RecordKind::StepFailed {
-                    step: self.id(step),
-                    error: failed.error.clone(),
-                    will_retry: None,
-                    unclear: happened.is_some(),
-                    changes: Payload::default(),
-                })
-            }
+            (Some(only), _) if only.retry_at.is_none() => self.leave_failed(step, verdict, happened, failed),
             (failed, true) => {
                 let at = failed.and_then(|failed| failed.retry_at).map_or(now, |at| at.max(now));
                 self.probed(step, verdict, Then::Again { at, drop_checkpoint })
@@ -176,6 +171,32 @@ impl Dispatcher<'_> {
                 })
             }
         }
+    }
+
+    /// No attempt follows: it failed as the last one did, or because nobody saw it end.
+    fn leave_failed(
+        &mut self,
+        step: usize,
+        verdict: Verdict,
+        happened: Option<String>,
+        failed: Option<&FailedAttempt>,
+    ) -> Result<(), RunError> {
+        let interrupted = || {
+            let message = match &happened {
+                Some(reason) => format!("it was interrupted, and the run was aborted: {reason}"),
+                None => "it was interrupted before it did anything, and the run was aborted".to_owned(),
+            };
+            StepError::cancelled(message).summary()
+        };
+        let error = failed.map_or_else(interrupted, |failed| failed.error.clone());
+        self.probed(step, verdict, Then::Fail)?;
+        self.ledger.note(RecordKind::StepFailed {
+            step: self.id(step),
+            error,
+            will_retry: None,
+            unclear: happened.is_some(),
+            changes: Payload::default(),
+        })
     }
 
     fn adopt(&mut self, step: usize, output: Value) -> Result<(), RunError> {

@@ -222,10 +222,14 @@ fn failed(state: &StepState, kind: &RecordKind, asking: bool, at: Timestamp) -> 
         return None;
     };
     let live = *state == StepState::Running || asking;
+    // One about which a person was asked fails where the run is aborted instead.
     let fits = live
         || matches!(
             state,
-            StepState::NotStarted { .. } | StepState::Unclear { .. } | StepState::Retrying { .. }
+            StepState::NotStarted { .. }
+                | StepState::Unclear { .. }
+                | StepState::Retrying { .. }
+                | StepState::Awaiting { .. }
         );
     fits.then(|| match will_retry {
         retry_at if live && *unclear => StepState::Unclear {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
+use jm_run::journal::MemoryJournal;
 use jm_run::journal::{OperatorVerb, Said};
 use jm_run::{Consent, GuardQuestion, Person, Record, RecordKind, RunStatus, word_id};
 use jm_step::{Answer, StepId, clock};
@@ -231,4 +232,43 @@ async fn somebody_at_the_terminal_is_waited_for() {
 /// For the tests of guards.
 pub(crate) fn somebody(approves: bool) -> Arc<dyn Person> {
     Arc::new(Somebody { approves })
+}
+
+/// A kill, and then an abort: what was under way is looked at, for what `finally` puts back hangs on it.
+#[tokio::test]
+async fn after_a_kill_and_an_abort_finally_knows_how_each_step_ended() {
+    let plan = |file: &str| {
+        format!(
+            "apiVersion: jm/v1
+name: abort
+steps:
+  - {{ id: a, uses: test.once, with: {{ file: '{file}', name: a }} }}
+  - {{ id: p, uses: test.checkpoint, with: {{ file: '{file}', parts: 2 }} }}
+  - {{ id: r, uses: test.flaky, with: {{ failures: 1 }}, retry: {{ attempts: 2, backoff: {{ base: 1ms }} }} }}
+  - {{ id: f, uses: test.fail, needs: [a], on_failure: pause }}
+finally:
+  - {{ id: z, uses: test.echo, with: {{ value: '${{{{ steps.a.status }}}} ${{{{ steps.p.status }}}} ${{{{ steps.r.status }}}} ${{{{ steps.f.status }}}}' }} }}
+"
+        )
+    };
+    let (_temp, file) = effects();
+    let mut whole = Session::new(&plan(&file));
+    assert_eq!(whole.go().await, RunStatus::Waiting);
+    let mut seen = std::collections::BTreeSet::new();
+    for cut in 1..=whole.records.len() {
+        let (_temp, file) = effects();
+        let mut session = Session::new(&plan(&file));
+        let mut journal = MemoryJournal::with_room(cut);
+        drop(jm_run::run(&session.run, &[], &mut journal, &mut jm_run::Silent).await);
+        session.records = journal.records();
+        session.say(OperatorVerb::Abort, None);
+        assert_eq!(session.go().await, RunStatus::Aborted, "cut {cut}");
+        let told = session.output("z")["value"].as_str().unwrap_or_default().to_owned();
+        assert!(!told.contains("running"), "cut {cut}: {told}\n{:#?}", session.story());
+        let done = effects_in(&file).iter().any(|line| line.starts_with("a "));
+        assert_eq!(told.starts_with("succeeded"), done, "cut {cut}: {told}");
+        seen.insert(told);
+    }
+    let some = |word: &str| seen.iter().any(|told| told.contains(word));
+    assert!(some("succeeded") && some("failed") && some("not-started"), "{seen:?}");
 }
