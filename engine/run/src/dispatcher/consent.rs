@@ -1,9 +1,11 @@
-//! Guards before steps that cannot be taken back: protected targets, and data that would be lost.
+//! Guards: no step that cannot be taken back touches protected targets without a word, and none of a recovery that would
+//! lose data changes anything.
 
 use std::collections::{HashMap, HashSet};
 
+use jiff::Timestamp;
 use jm_plan::Outputs;
-use jm_step::{StepError, StepId};
+use jm_step::{Effect, StepError, StepId};
 use serde_json::Value;
 
 use super::Dispatcher;
@@ -17,7 +19,9 @@ use crate::operator;
 #[derive(Default)]
 pub(super) struct Consents {
     asked: HashMap<usize, (GuardQuestion, StepError)>,
-    given: HashSet<(usize, bool)>,
+    given: HashSet<usize>,
+    /// The points to which a person agreed to go back.
+    losses: HashSet<Timestamp>,
     told: HashSet<usize>,
     protected: bool,
 }
@@ -45,18 +49,36 @@ impl Dispatcher<'_> {
             let objection = guard::protected_objection(&self.run.targets_name, &self.id(step));
             return self.ask_or_refuse(step, question, objection);
         }
+        if let Some(loss) = self.data_loss() {
+            self.tell_of_loss(step, &loss);
+        }
+        self.may_lose_data(step)
+    }
+
+    /// Whether as much may be lost as is known by now. Where not, the step has failed or a person is being asked.
+    pub(super) fn may_lose_data(&mut self, step: usize) -> Result<bool, RunError> {
         let Some(loss) = self.data_loss() else { return Ok(true) };
-        self.tell_of_loss(step, &loss);
         match guard::objection(&loss, self.run.options.accept_data_loss) {
-            Some(objection) if !self.consents.given.contains(&(step, true)) => {
+            Some(objection) if !self.consents.losses.contains(&loss.recovery_point) => {
                 let question = GuardQuestion::DataLoss {
-                    step: self.id(step),
+                    step: self.id(self.final_from(step).unwrap_or(step)),
                     loss,
                 };
                 self.ask_or_refuse(step, question, objection)
             }
             _ => Ok(true),
         }
+    }
+
+    /// Whether a step that makes a loss final comes after this one. Nothing is stopped for a recovery that will be refused.
+    pub(super) fn leads_to_loss(&self, step: usize) -> bool {
+        !self.graph.node(step).in_finally && self.final_from(step).is_some()
+    }
+
+    /// The step that cannot be taken back: this one, or the first that comes after it.
+    fn final_from(&self, step: usize) -> Option<usize> {
+        let mut from = std::iter::once(step).chain(self.graph.after(step));
+        from.find(|i| self.graph.node(*i).effect == Effect::Irreversible)
     }
 
     /// Says once, before a step makes it final, that more is lost than was promised.
@@ -74,7 +96,7 @@ impl Dispatcher<'_> {
     fn is_confirmed(&self, step: usize) -> bool {
         self.run.options.confirmed
             || self.consents.protected
-            || self.consents.given.contains(&(step, false))
+            || self.consents.given.contains(&step)
             || self.was_approved(step)
     }
 
@@ -134,8 +156,10 @@ impl Dispatcher<'_> {
                 format!("{} of data may be lost", loss.shown())
             }
         };
-        let is_loss = matches!(question, GuardQuestion::DataLoss { .. });
-        self.consents.given.insert((step, is_loss));
+        match question {
+            GuardQuestion::Protected { .. } => drop(self.consents.given.insert(step)),
+            GuardQuestion::DataLoss { loss, .. } => drop(self.consents.losses.insert(loss.recovery_point)),
+        }
         self.ledger.note(RecordKind::Operator(Said {
             id: operator::word_id(),
             who,

@@ -43,7 +43,12 @@ impl Dispatcher<'_> {
             Ok(ready) => ready,
             Err(error) => return self.refuse(step, &error),
         };
-        if planned.step_type.effect(&Known::new(input.clone())) == Effect::Irreversible && !self.may_pass(step)? {
+        let may_pass = match planned.step_type.effect(&Known::new(input.clone())) {
+            Effect::Irreversible => self.may_pass(step)?,
+            Effect::Reversible if self.leads_to_loss(step) => self.may_lose_data(step)?,
+            _ => true,
+        };
+        if !may_pass {
             return Ok(());
         }
         let key = parts.idempotency_key.clone();

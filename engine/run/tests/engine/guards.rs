@@ -311,3 +311,27 @@ async fn steps_of_a_target_that_is_not_configured_are_skipped() {
     assert_eq!(session.go().await, RunStatus::Completed);
     assert_eq!(session.status("a"), "skipped");
 }
+
+/// It would be refused in the end: nothing is stopped, saved or restored for it.
+#[tokio::test]
+async fn a_recovery_that_would_lose_too_much_is_refused_before_it_changes_anything() {
+    for (approves, status, lines) in [
+        (None, RunStatus::Failed, 0),
+        (Some(false), RunStatus::Failed, 0),
+        (Some(true), RunStatus::Completed, 2),
+    ] {
+        let (_temp, file) = effects();
+        let stop =
+            format!("  - {{ id: stop, uses: test.once, needs: [find], with: {{ file: '{file}', name: stop }} }}\n");
+        let plan = recovery(&file, 26, true).replace("needs: [find]", "needs: [stop]");
+        let mut session = Session::new(&(plan + &stop));
+        session.run.person = approves.map(somebody);
+        assert_eq!(session.go().await, status, "{approves:?}");
+        assert_eq!(jm_testkit::effects_in(&file).len(), lines, "{approves:?}");
+        if lines == 0 {
+            assert_eq!(session.error("stop").kind, StepErrorKind::Refused);
+        } else {
+            assert_eq!(session.state().consents().len(), 1, "one loss is asked about once");
+        }
+    }
+}
