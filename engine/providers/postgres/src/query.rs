@@ -1,4 +1,6 @@
-//! `postgres.query`: asks one question, in a transaction that cannot write.
+//! `postgres.query`: asks one question, in a transaction that cannot write, of functions that only look.
+
+mod calls;
 
 use std::time::Duration;
 
@@ -23,7 +25,8 @@ pub(crate) struct Query;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Input {
     /// One `SELECT`, `WITH`, `VALUES` or `TABLE`. Values go into `$1`, `$2`, …, never into the text. Names are looked up
-    /// in `pg_catalog` and then in `public`; others need their schema.
+    /// in `pg_catalog` and then in `public`; others need their schema. Functions that may do something are refused: those
+    /// that PostgreSQL calls volatile, but for some that only look, such as `random` and `pg_database_size`.
     sql: String,
     /// The values of `$1`, `$2`, …: text, numbers, booleans or null.
     #[serde(default)]
@@ -121,6 +124,7 @@ async fn ask(cx: &ReadContext, input: &Input) -> Result<Output, StepError> {
     let name = common::chosen(input.database.as_ref(), &reader);
     let session = reader.connect_to(name, Some(cx.step())).await?;
     session.begin_sealed().await?;
+    calls::only_looks(&session, &input.sql).await?;
     let mut rows = rows(&session, input).await?;
     let truncated = rows.len() > input.limit as usize;
     rows.truncate(input.limit as usize);
@@ -227,6 +231,34 @@ mod tests {
             .run(&Query, input("SELECT count(*) AS n FROM public.users", &[]))
             .await;
         assert_eq!(left.output.expect("rows").rows[0]["n"], json!(3));
+    }
+
+    #[tokio::test]
+    async fn nobody_is_ended_by_a_question_nor_by_its_dry_run() {
+        let server = PgServer::shared();
+        let bed = people(server).await;
+        let sessions = "SELECT pid FROM pg_catalog.pg_stat_activity WHERE backend_type = 'client backend'";
+        let victim = bed.read();
+        let victim = victim.read::<Postgres>().await.expect("a reader");
+        let victim = victim.connect_to(victim.database(), None).await.expect("a session");
+        for sql in [
+            format!("SELECT count(pg_terminate_backend(pid)) FROM ({sessions} AND pid <> pg_backend_pid()) x"),
+            "SELECT pg_catalog.\"pg_sleep\"(0)".to_owned(),
+            "SELECT txid_current()".to_owned(),
+        ] {
+            let asked = input(&sql, &[]);
+            let error = Query.preview(&bed.read(), &asked).await.expect_err(&sql);
+            assert!(error.message().contains("may do more than look"), "{error}");
+            bed.run(&Query, asked).await.output.expect_err(&sql);
+        }
+        let alive: Vec<i64> = victim.json("SELECT '1'", &[]).await.expect("the other session lives");
+        assert_eq!(alive, [1]);
+        let looks = input(
+            "SELECT pg_database_size(current_database()) > 0 AS some, random() < 2 AS any",
+            &[],
+        );
+        let done = bed.run(&Query, looks).await.output.expect("rows");
+        assert_eq!(json!(done.rows), json!([{ "some": true, "any": true }]));
     }
 
     #[tokio::test]
