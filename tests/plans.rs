@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::environment::{file, jm, said};
+use crate::environment::{file, folder, jm, said};
 
 fn validate(arguments: &[&str]) -> Result<(Option<i32>, String)> {
     let state = tempfile::tempdir()?;
@@ -53,6 +53,46 @@ fn every_bad_sample_is_found_out_with_its_place() -> Result<()> {
         samples += 1;
     }
     ensure!(samples >= 10, "only {samples} samples");
+    Ok(())
+}
+
+#[test]
+fn a_file_that_cannot_be_read_does_not_hide_what_is_wrong_with_the_others() -> Result<()> {
+    let folder = folder()?;
+    std::fs::write(folder.path().join("a.yaml"), [0xff, 0xfe, 0x00])?;
+    std::fs::write(
+        folder.path().join("b.yaml"),
+        "apiVersion: jm/v1\nname: b\nsteps: [{ id: x, uses: no.such }]\n",
+    )?;
+    // A link back does not make them more.
+    std::os::unix::fs::symlink(folder.path(), folder.path().join("again"))?;
+    let (code, text) = validate(&[folder.path().to_str().context("text")?, "--format", "json"])?;
+    ensure!(code == Some(3), "exit {code:?}: {text}");
+    let document: Value = serde_json::from_str(&text)?;
+    let files = document["files"].as_array().context("files")?;
+    let codes: Vec<_> = files
+        .iter()
+        .map(|file| file["findings"][0]["code"].as_str().unwrap_or_default())
+        .collect();
+    ensure!(
+        codes == ["jm::plan::unreadable", "jm::plan::unknown_step_type"],
+        "{codes:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_plan_that_fails_for_its_warnings_alone_is_not_called_fine() -> Result<()> {
+    for (words, code, verdict) in [
+        (&["plans/complete-db-loss.yaml"][..], 0, "ok "),
+        (&["plans/complete-db-loss.yaml", "--strict"], 3, "FAIL"),
+    ] {
+        let (ended, text) = validate(words)?;
+        ensure!(
+            ended == Some(code) && text.starts_with(verdict),
+            "exit {ended:?}: {text}"
+        );
+    }
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! Files: plans, and the targets files beside them.
 
+use std::collections::HashSet;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::exit::{CommandError, Exit};
@@ -19,13 +21,17 @@ pub(crate) fn read(path: &Path) -> Result<String, CommandError> {
             _ => wrong,
         }
     };
-    if std::fs::metadata(path).map_err(cannot)?.len() > LARGEST {
+    let mut text = String::new();
+    // A device has no length and no end.
+    let file = std::fs::File::open(path).map_err(cannot)?;
+    file.take(LARGEST + 1).read_to_string(&mut text).map_err(cannot)?;
+    if text.len() as u64 > LARGEST {
         return Err(CommandError::new(
             Exit::Invalid,
             format!("{shown} is larger than any plan ({LARGEST} bytes)"),
         ));
     }
-    std::fs::read_to_string(path).map_err(cannot)
+    Ok(text)
 }
 
 /// A path as people at this place write it: from the working directory, where it lies below.
@@ -83,10 +89,10 @@ pub(crate) fn targets_here(named: Option<&Path>) -> Option<PathBuf> {
 
 /// The YAML files that paths name: a file itself, of a directory those below it, by name.
 pub(crate) fn yaml_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CommandError> {
-    let mut files = Vec::new();
+    let (mut files, mut walked) = (Vec::new(), HashSet::new());
     for path in paths {
         if path.is_dir() {
-            collect(path, &mut files)?;
+            collect(path, &mut files, &mut walked)?;
         } else {
             files.push(path.clone());
         }
@@ -94,8 +100,12 @@ pub(crate) fn yaml_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CommandError
     Ok(files)
 }
 
-fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> Result<(), CommandError> {
+/// `walked` are the directories where it has been: a link may lead back to one.
+fn collect(directory: &Path, files: &mut Vec<PathBuf>, walked: &mut HashSet<PathBuf>) -> Result<(), CommandError> {
     let cannot = |error: std::io::Error| CommandError::usage(format!("cannot list {}: {error}", directory.display()));
+    if !walked.insert(directory.canonicalize().map_err(cannot)?) {
+        return Ok(());
+    }
     let entries = std::fs::read_dir(directory).map_err(cannot)?;
     let mut entries: Vec<PathBuf> = entries
         .collect::<Result<Vec<_>, _>>()
@@ -113,7 +123,7 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> Result<(), CommandErro
             .extension()
             .is_some_and(|extension| extension == "yaml" || extension == "yml");
         if entry.is_dir() && !hidden {
-            collect(&entry, files)?;
+            collect(&entry, files, walked)?;
         } else if yaml && !hidden {
             files.push(entry);
         }

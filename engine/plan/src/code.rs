@@ -48,6 +48,8 @@ pub fn codes() -> impl Iterator<Item = &'static str> {
 }
 
 codes! {
+    Unreadable "unreadable" Error
+        "The file cannot be read: it is not UTF-8 text, or may not be opened. What is wrong with the other files is said all the same."
     YamlSyntax "yaml_syntax" Error
         "The file is not YAML 1.2. The label shows where reading stopped; the mistake is there or on the line before. Indentation is made of spaces, never of tabs; a text that begins with `*`, `&`, `!`, `{`, `[`, `@` or a backtick, or that holds `: ` or ` #`, needs quotes."
     YamlDuplicateKey "yaml_duplicate_key" Error

@@ -43,6 +43,11 @@ pub struct Place {
 }
 
 impl PlanError {
+    /// A file that should be a plan cannot even be read; `why` says so, in lower case.
+    pub fn unreadable(why: impl Into<String>) -> Self {
+        Self::nowhere(Code::Unreadable, why)
+    }
+
     /// A finding at a place, with an empty label.
     pub(crate) fn at(code: Code, span: SourceSpan, message: impl Into<String>) -> Self {
         let mut error = Self::nowhere(code, message);

@@ -32,10 +32,10 @@ pub(crate) fn totals(checked: &[Checked]) -> (usize, usize) {
     (sum(Severity::Error), sum(Severity::Warning))
 }
 
-/// Prints the findings of a check.
-pub(crate) fn print(ui: &Ui, checked: &[Checked], format: FindingsFormat) {
+/// Prints the findings of a check; under `strict` a warning fails it.
+pub(crate) fn print(ui: &Ui, checked: &[Checked], format: FindingsFormat, strict: bool) {
     match format {
-        FindingsFormat::Human => human(ui, checked),
+        FindingsFormat::Human => human(ui, checked, strict),
         FindingsFormat::Json => ui.out(pretty(&document(checked))),
         FindingsFormat::Sarif => ui.out(pretty(&sarif(checked))),
         FindingsFormat::Github => github(checked).iter().for_each(|line| ui.out(line)),
@@ -49,7 +49,7 @@ pub(crate) fn explain(ui: &Ui, findings: &[PlanError]) {
     }
 }
 
-fn human(ui: &Ui, checked: &[Checked]) {
+fn human(ui: &Ui, checked: &[Checked], strict: bool) {
     for file in checked {
         explain(ui, &file.findings);
     }
@@ -57,7 +57,11 @@ fn human(ui: &Ui, checked: &[Checked]) {
         let (errors, warnings) = (file.count(Severity::Error), file.count(Severity::Warning));
         ui.out(format!(
             "{} {}: {}",
-            if errors == 0 { "ok  " } else { "FAIL" },
+            if errors == 0 && (warnings == 0 || !strict) {
+                "ok  "
+            } else {
+                "FAIL"
+            },
             file.file,
             verdict(errors, warnings)
         ));

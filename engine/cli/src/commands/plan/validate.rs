@@ -26,17 +26,29 @@ pub(in crate::commands) fn validate(args: &ValidateArgs, ui: &Ui) -> Outcome {
             CommandError::usage("there is nothing to validate").hint("name plan files, or a directory that holds some")
         );
     }
-    let mut checked = files
+    if let Some(missing) = files.iter().find(|file| !file.exists()) {
+        return project::read(missing).map(|_| Exit::Usage);
+    }
+    let mut checked: Vec<_> = files
         .iter()
-        .map(|file| check(file, args.targets.as_deref(), &registry))
-        .collect::<Result<Vec<_>, _>>()?;
+        .map(|file| check(file, args.targets.as_deref(), &registry).unwrap_or_else(|error| unreadable(file, &error)))
+        .collect();
     say_once(&mut checked);
-    findings::print(ui, &checked, args.format);
+    findings::print(ui, &checked, args.format, args.strict);
     Ok(match findings::totals(&checked) {
         (0, 0) => Exit::Done,
         (0, _) if !args.strict => Exit::Done,
         _ => Exit::Invalid,
     })
+}
+
+/// It, or the targets file that belongs to it.
+fn unreadable(file: &Path, error: &CommandError) -> Checked {
+    Checked {
+        file: file.display().to_string(),
+        kind: "plan",
+        findings: vec![PlanError::unreadable(&error.message)],
+    }
 }
 
 fn check(file: &Path, targets: Option<&Path>, registry: &Registry) -> Result<Checked, CommandError> {
