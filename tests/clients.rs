@@ -88,7 +88,7 @@ fn kubectl(world: &World) -> Result<()> {
     let program = format!("{assets}/kubectl");
     let kubectl = |words: &[&str]| run(world, &program, &[words, &["--namespace", NAMESPACE]].concat());
     let name = "deployment/backend-deployment";
-    let shown = kubectl(&["get", "deployments,pods"])?;
+    let shown = kubectl(&["get", "deployments,pods", "--selector", "component=backend"])?;
     ensure!(
         shown.contains(&format!("{REPLICAS}/{REPLICAS}"))
             && shown.matches("Running").count() == usize::try_from(REPLICAS)?,

@@ -143,6 +143,8 @@ impl World {
             pid: 0,
             started_at: jm_step::clock::now(),
             environment,
+            database: jm_sandbox::DatabasePlace::Beside,
+            control: None,
         };
         let world = Self {
             folder,
@@ -229,6 +231,21 @@ impl World {
     /// The database is gone.
     pub(crate) fn lose_database(&self) -> Result<()> {
         Ok(self.runtime.block_on(journeyman::lose_database(&self.systems))?)
+    }
+
+    /// The cluster is gone with everything in it; an empty one is at its address.
+    pub(crate) fn lose_cluster(&self) -> Result<()> {
+        Ok(self.runtime.block_on(journeyman::lose_cluster(&self.systems))?)
+    }
+
+    /// A digest of each object of the application.
+    pub(crate) fn objects(&self) -> Result<BTreeMap<String, String>> {
+        Ok(self.runtime.block_on(journeyman::objects(&self.systems))?)
+    }
+
+    /// The images that the application runs.
+    pub(crate) fn images(&self) -> Result<std::collections::BTreeSet<String>> {
+        Ok(self.runtime.block_on(journeyman::images(&self.systems))?)
     }
 
     /// All content of the database, and what is around it.

@@ -82,7 +82,7 @@ fn differences(was: &str, is: &str) -> String {
 }
 
 /// Every object of every kind that can be listed, in every namespace, with its version: a line each. Leases and nodes are
-/// renewed by those who hold them, and what happens is reported for minutes.
+/// renewed by those who hold them, autoscalers by their controller, and what happens is reported for minutes.
 fn objects(world: &World) -> Result<String> {
     let kubectl = |words: &[&str]| -> Result<Vec<u8>> {
         let assets = std::env::var("KUBEBUILDER_ASSETS").context("KUBEBUILDER_ASSETS is not set")?;
@@ -96,6 +96,7 @@ fn objects(world: &World) -> Result<String> {
     let left_out = [
         "leases.coordination.k8s.io",
         "nodes",
+        "horizontalpodautoscalers.autoscaling",
         "componentstatuses",
         "events",
         "events.events.k8s.io",

@@ -18,7 +18,9 @@ pub(crate) use plan::{
     ResumeArgs, RunOptions, ShowArgs, ValidateArgs,
 };
 pub(crate) use run::{LogsArgs, ReportArgs, ReportFormat, RunArgs, RunCommand, RunListArgs, StepWordArgs};
-pub(crate) use sandbox::{DrillArgs, KubernetesKind, SandboxCommand, SandboxDownArgs, SandboxRunArgs, SandboxUpArgs};
+pub(crate) use sandbox::{
+    DatabaseKind, DrillArgs, KubernetesKind, SandboxCommand, SandboxDownArgs, SandboxRunArgs, SandboxUpArgs,
+};
 pub(crate) use step::{StepCommand, StepListArgs, StepRunArgs, StepShowArgs};
 
 /// Recovery as code: runs disaster-recovery and backup plans written in YAML.

@@ -1,7 +1,7 @@
 //! What a sandbox is: chosen by whoever starts it, and described on disk by its process once it is ready.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -24,11 +24,25 @@ pub enum KubernetesKind {
     Real,
 }
 
+/// Where the sandbox's database lives.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DatabasePlace {
+    /// Beside the cluster: a server of its own, up as long as the sandbox is.
+    #[default]
+    Beside,
+    /// In the cluster: a `StatefulSet` that whoever fills the sandbox deploys, and that is lost with the cluster.
+    InCluster,
+}
+
 /// What is chosen when a sandbox is started.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
     /// Which Kubernetes it has.
     pub kubernetes: KubernetesKind,
+    /// Where its database lives.
+    #[serde(default)]
+    pub database: DatabasePlace,
 }
 
 impl Options {
@@ -53,6 +67,12 @@ pub struct Description {
     /// The environment that leads into it, and to nothing else: addresses and credentials by the names that the
     /// procedures, the clients and jm know.
     pub environment: BTreeMap<String, String>,
+    /// Where its database lives.
+    #[serde(default)]
+    pub database: DatabasePlace,
+    /// Where its process listens for what is to befall it.
+    #[serde(default)]
+    pub control: Option<PathBuf>,
 }
 
 impl Description {
@@ -134,6 +154,8 @@ mod tests {
             pid: std::process::id(),
             started_at: Timestamp::UNIX_EPOCH,
             environment: BTreeMap::new(),
+            database: DatabasePlace::default(),
+            control: None,
         };
         description.publish(directory.path()).expect("written");
         assert_eq!(

@@ -1,20 +1,23 @@
 //! What lives in the sandbox: a database like Journeyman's, its bucket, its application; and what befalls them.
 
+pub(crate) mod database;
+mod fingerprint;
+mod objects;
+
+use std::collections::{BTreeMap, BTreeSet};
+
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Namespace;
-use kube::api::PostParams;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::core::NamespaceResourceScope;
-use kube::{Api, Client, Resource};
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use kube::{Api, Client};
 
+pub use self::database::deploy_database;
+pub use self::fingerprint::{Fingerprint, belongings, fingerprint, is_marked, workloads};
+use crate::control::{self, Request};
 use crate::{Description, SandboxError};
-
-mod fingerprint;
-pub use fingerprint::{Fingerprint, belongings, fingerprint, is_marked, workloads};
 
 /// The application's database.
 pub const DATABASE: &str = "journeyman_prod";
@@ -30,6 +33,8 @@ pub const NAMESPACE: &str = "roster-recall";
 pub const DEPLOYMENT: &str = "backend-deployment";
 /// How many replicas that has: not ten, which is what a plan would guess.
 pub const REPLICAS: i32 = 3;
+/// What the application is made of.
+const APPLICATION: &str = include_str!("journeyman/application.yaml");
 /// What the database is made of.
 const SQL: &str = include_str!("journeyman.sql");
 
@@ -131,13 +136,8 @@ pub async fn lose_database(sandbox: &Description) -> Result<(), SandboxError> {
 /// Deploys the application where it is not there, and waits until it serves.
 pub async fn deploy(sandbox: &Description) -> Result<(), SandboxError> {
     let client = kubernetes(sandbox).await?;
-    create(
-        &Api::<Namespace>::all(client.clone()),
-        json!({ "metadata": { "name": NAMESPACE } }),
-    )
-    .await?;
-    let deployments: Api<Deployment> = namespaced(client);
-    create(&deployments, application()).await?;
+    objects::create_all(&client, APPLICATION).await?;
+    let deployments = Api::namespaced(client, NAMESPACE);
     for _ in 0..600 {
         if ready(&deployments).await? == REPLICAS {
             return Ok(());
@@ -150,9 +150,40 @@ pub async fn deploy(sandbox: &Description) -> Result<(), SandboxError> {
     })
 }
 
+/// The cluster is gone with everything in it, also the database where it lives there; an empty one is at its address.
+pub async fn lose_cluster(sandbox: &Description) -> Result<(), SandboxError> {
+    let Some(socket) = &sandbox.control else {
+        return Err(SandboxError::Furnish {
+            action: "lose the cluster",
+            reason: "nobody holds it who could be asked".to_owned(),
+        });
+    };
+    control::ask(socket, Request::LoseCluster).await
+}
+
+/// A digest of each object of the application, by kind and name, without what the cluster itself says of it: equal
+/// before and after, whatever cluster it is.
+pub async fn objects(sandbox: &Description) -> Result<BTreeMap<String, String>, SandboxError> {
+    objects::digests(&kubernetes(sandbox).await?).await
+}
+
+/// The images that the application runs, by digest, where the cluster knows it.
+pub async fn images(sandbox: &Description) -> Result<BTreeSet<String>, SandboxError> {
+    let pods: Api<Pod> = Api::namespaced(kubernetes(sandbox).await?, NAMESPACE);
+    let backend = ListParams::default().labels("app=journeyman,component=backend");
+    let pods = pods.list(&backend).await;
+    let statuses = pods
+        .map_err(SandboxError::furnish("look at the application"))?
+        .items
+        .into_iter()
+        .filter_map(|pod| pod.status?.container_statuses);
+    let images = statuses.flatten().map(|container| container.image_id);
+    Ok(images.filter(|image| !image.is_empty()).collect())
+}
+
 /// How many pods of the application are ready.
 pub async fn ready_replicas(sandbox: &Description) -> Result<i32, SandboxError> {
-    ready(&namespaced(kubernetes(sandbox).await?)).await
+    ready(&Api::namespaced(kubernetes(sandbox).await?, NAMESPACE)).await
 }
 
 async fn ready(deployments: &Api<Deployment>) -> Result<i32, SandboxError> {
@@ -163,44 +194,14 @@ async fn ready(deployments: &Api<Deployment>) -> Result<i32, SandboxError> {
     Ok(found.status.and_then(|status| status.ready_replicas).unwrap_or(0))
 }
 
-fn namespaced<K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>>(client: Client) -> Api<K> {
-    Api::namespaced(client, NAMESPACE)
-}
-
-async fn create<K>(api: &Api<K>, object: Value) -> Result<(), SandboxError>
-where
-    K: Clone + std::fmt::Debug + DeserializeOwned + serde::Serialize,
-{
-    let object: K = serde_json::from_value(object).map_err(SandboxError::furnish("describe the application"))?;
-    match api.create(&PostParams::default(), &object).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-        Err(error) => Err(SandboxError::furnish("deploy the application")(error)),
-    }
-}
-
-fn application() -> Value {
-    let labels = json!({ "app": "journeyman", "component": "backend" });
-    json!({
-        "metadata": { "name": DEPLOYMENT, "labels": labels },
-        "spec": {
-            "replicas": REPLICAS,
-            "selector": { "matchLabels": labels },
-            "template": {
-                "metadata": { "labels": labels },
-                "spec": { "containers": [{
-                    "name": "backend",
-                    "image": "ghcr.io/your-org/journeyman-backend:1.0.0",
-                    "ports": [{ "containerPort": 8080 }],
-                }] },
-            },
-        },
-    })
-}
-
 async fn kubernetes(sandbox: &Description) -> Result<Client, SandboxError> {
+    client(sandbox.variable("KUBECONFIG")).await
+}
+
+/// A client by a kubeconfig.
+pub(crate) async fn client(kubeconfig: &str) -> Result<Client, SandboxError> {
     let failed = "reach Kubernetes";
-    let kubeconfig = Kubeconfig::read_from(sandbox.variable("KUBECONFIG")).map_err(SandboxError::furnish(failed))?;
+    let kubeconfig = Kubeconfig::read_from(kubeconfig).map_err(SandboxError::furnish(failed))?;
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
     Client::try_from(config.map_err(SandboxError::furnish(failed))?).map_err(SandboxError::furnish(failed))
 }

@@ -70,6 +70,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::audit::{AuditRecord, read_audit};
 use self::controllers::Cluster;
+pub(crate) use self::object::canonical;
 use self::pki::{Identity, User};
 use self::server::Api;
 use crate::SandboxError;
@@ -170,6 +171,11 @@ impl KubernetesServer {
     /// `https://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         format!("https://{}", self.address)
+    }
+
+    /// The address itself.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The audit trail: one [`AuditRecord`] a line, see [`read_audit`].

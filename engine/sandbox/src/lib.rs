@@ -1,8 +1,10 @@
 //! Stand-ins for the systems of a plan, on loopback, for drills and tests.
 
 pub mod cloudfront;
+mod control;
 mod description;
 mod error;
+mod hosted;
 pub mod journeyman;
 pub mod kubernetes;
 mod listener;
@@ -12,6 +14,6 @@ pub mod s3;
 mod serve;
 pub mod webhook;
 
-pub use description::{Description, KubernetesKind, Options};
+pub use description::{DatabasePlace, Description, KubernetesKind, Options};
 pub use error::SandboxError;
 pub use serve::serve;

@@ -62,11 +62,12 @@ impl PostgresServer {
 
     /// Where a database of it is.
     pub fn url(&self, database: &str) -> String {
-        format!(
-            "postgresql://{ROLE}:{}@127.0.0.1:{}/{database}",
-            self.password.expose(),
-            self.port
-        )
+        url(&self.password, self.port, database)
+    }
+
+    /// Ends it, as a power cut would, and waits until it is gone.
+    pub(crate) async fn stop(mut self) {
+        self.process.kill().await;
     }
 
     /// Waits for its end, which is a failure as long as nobody asked for it.
@@ -100,6 +101,11 @@ impl PostgresServer {
             }
         }
     }
+}
+
+/// Where a database is whose server has, or will have, this password and port.
+pub(crate) fn url(password: &Secret, port: u16, database: &str) -> String {
+    format!("postgresql://{ROLE}:{}@127.0.0.1:{port}/{database}", password.expose())
 }
 
 async fn answers(url: &str) -> bool {
@@ -195,7 +201,7 @@ fn as_account(command: Command, account: Option<(u32, u32)>) -> Command {
 }
 
 /// The role's password: made once, kept in a file of the sandbox's own.
-fn password(root: &Path) -> Result<Secret, SandboxError> {
+pub(crate) fn password(root: &Path) -> Result<Secret, SandboxError> {
     let path = root.join("password");
     if let Ok(text) = std::fs::read_to_string(&path) {
         return Ok(Secret::new(text));

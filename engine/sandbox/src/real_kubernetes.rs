@@ -41,6 +41,7 @@ const NODE: &str = "sandbox-node";
 pub struct RealKubernetes {
     root: PathBuf,
     kubeconfig: PathBuf,
+    address: SocketAddr,
     servers: Vec<(&'static str, Process)>,
 }
 
@@ -62,9 +63,20 @@ impl RealKubernetes {
     /// # Errors
     /// Where a program of it is not on this machine, one ends, or it is not ready within two minutes.
     pub async fn start(root: &Path, supervisor: &Supervisor, environment: &Environment) -> Result<Self, SandboxError> {
+        Self::start_at(root, None, supervisor, environment).await
+    }
+
+    /// The same at a given address, which another one had before.
+    pub(crate) async fn start_at(
+        root: &Path,
+        address: Option<SocketAddr>,
+        supervisor: &Supervisor,
+        environment: &Environment,
+    ) -> Result<Self, SandboxError> {
         let programs = Programs::find(environment)?;
         std::fs::create_dir_all(root).map_err(SandboxError::file("make", root))?;
-        let [etcd, peer, api] = free_addresses()?;
+        let [etcd, peer, free] = free_addresses()?;
+        let api = address.unwrap_or(free);
         let identity = Identity::open(root)?;
         identity.write_control_plane_files()?;
         let start = Start {
@@ -80,6 +92,7 @@ impl RealKubernetes {
         let mut plane = Self {
             root: root.to_owned(),
             kubeconfig: start.kubeconfig.clone(),
+            address: api,
             servers: Vec::new(),
         };
         plane.launch(&start).await?;
@@ -89,6 +102,11 @@ impl RealKubernetes {
     /// The kubeconfig of its administrator, readable by the owner of the process alone.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
+    }
+
+    /// Where its API server is.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Waits for the end of any of its servers, which is a failure as long as nobody asked for it.
@@ -104,6 +122,11 @@ impl RealKubernetes {
 
     /// Ends all of its servers and waits until they are gone.
     pub async fn stop(mut self) {
+        self.end().await;
+    }
+
+    /// Ends them as [`stop`](Self::stop) does, for whoever starts others in their place.
+    pub(crate) async fn end(&mut self) {
         // An API server without etcd does not care for a polite signal, and nothing here is lost by a rude one.
         for (_, process) in self.servers.iter_mut().rev() {
             process.kill().await;

@@ -3,13 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jm_step::Environment;
 use jm_step::process::Supervisor;
 
 use crate::cloudfront::{CloudFrontServer, Pace, Store};
-use crate::description::{Description, KubernetesKind, Options};
+use crate::control::{Control, Request};
+use crate::description::{DatabasePlace, Description, KubernetesKind, Options};
+use crate::hosted::HostedDatabase;
 use crate::kubernetes::KubernetesServer;
 use crate::postgres::PostgresServer;
 use crate::real_kubernetes::RealKubernetes;
@@ -30,6 +32,7 @@ pub async fn serve(
     let options = Options::load(directory)?;
     Description::withdraw(directory);
     tokio::pin!(stop);
+    let control = Control::open(directory)?;
     // What has started by then ends with this process: the supervisor sees to it.
     let mut sandbox = tokio::select! {
         started = Servers::start(directory, &options, supervisor, environment) => started?,
@@ -38,36 +41,37 @@ pub async fn serve(
     let description = Description {
         pid: std::process::id(),
         started_at: jm_step::clock::now(),
-        environment: sandbox.environment(directory),
+        environment: sandbox.environment(directory)?,
+        database: options.database,
+        control: Some(control.path().to_owned()),
     };
     journeyman::create_buckets(&description).await?;
     description.publish(directory)?;
     let ended = tokio::select! {
-        error = sandbox.postgres.ended() => Err(error),
-        error = sandbox.kubernetes.ended() => Err(error),
+        error = sandbox.hold(&control) => Err(error),
         () = &mut stop => Ok(()),
     };
     Description::withdraw(directory);
     ended
 }
 
-struct Servers {
-    postgres: PostgresServer,
+struct Servers<'s> {
+    database: Database<'s>,
     s3: S3Server,
     cloudfront: CloudFrontServer,
     distribution: String,
-    kubernetes: Kubernetes,
+    kubernetes: Kubernetes<'s>,
     webhook: WebhookServer,
     credentials: (String, String),
     key: String,
 }
 
-impl Servers {
+impl<'s> Servers<'s> {
     async fn start(
         directory: &Path,
         options: &Options,
-        supervisor: &Supervisor,
-        environment: &Environment,
+        supervisor: &'s Supervisor,
+        environment: &'s Environment,
     ) -> Result<Self, SandboxError> {
         for name in PRIVATE {
             make_private(&directory.join(name))?;
@@ -80,9 +84,9 @@ impl Servers {
         let [s3, cloudfront, postgres, kubernetes] =
             ["s3", "cloudfront", "postgres", "kubernetes"].map(|name| directory.join(name));
         let received = directory.join("webhook.jsonl");
-        let (s3, postgres, kubernetes, webhook) = tokio::try_join!(
+        let (s3, beside, kubernetes, webhook) = tokio::try_join!(
             S3Server::start(&s3, loopback, Credentials::new(&credentials.0, &credentials.1)),
-            PostgresServer::start(&postgres, free_port()?, supervisor, environment),
+            beside(options.database, &postgres, supervisor, environment),
             Kubernetes::start(options.kubernetes, &kubernetes, supervisor, environment),
             WebhookServer::start(&received, loopback),
         )?;
@@ -92,8 +96,15 @@ impl Servers {
             secret_key: credentials.1.clone(),
         };
         let cloudfront = CloudFrontServer::start(&cloudfront, loopback, &store, Pace::default()).await?;
+        let database = match beside {
+            Some(server) => Database::Beside(server),
+            None => {
+                let kubeconfig = kubernetes.kubeconfig();
+                Database::InCluster(HostedDatabase::new(&postgres, kubeconfig, supervisor, environment)?)
+            }
+        };
         Ok(Self {
-            postgres,
+            database,
             s3,
             distribution: cloudfront.distribute(journeyman::ASSETS, journeyman::HOST)?,
             cloudfront,
@@ -104,10 +115,10 @@ impl Servers {
         })
     }
 
-    fn environment(&self, directory: &Path) -> BTreeMap<String, String> {
+    fn environment(&self, directory: &Path) -> Result<BTreeMap<String, String>, SandboxError> {
         let below = |name: &str| directory.join(name).display().to_string();
-        [
-            ("DATABASE_URL", self.postgres.url(journeyman::DATABASE)),
+        let variables = [
+            ("DATABASE_URL", self.database.url(journeyman::DATABASE)?),
             ("ENCRYPTION_KEY", self.key.clone()),
             ("BACKUP_DIR", below("backups")),
             ("RETENTION_DAYS", "30".to_owned()),
@@ -125,51 +136,158 @@ impl Servers {
             ("WEBHOOK_URL", self.webhook.url()),
             ("HOME", below("home")),
             ("JM_STATE", below("state")),
-        ]
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
+        ];
+        Ok(variables
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect())
+    }
+
+    /// Does what it is asked for, until a server ends that nobody asked to.
+    async fn hold(&mut self, control: &Control) -> SandboxError {
+        loop {
+            let (request, answer) = tokio::select! {
+                error = self.database.ended() => return error,
+                error = self.kubernetes.ended() => return error,
+                asked = control.next() => asked,
+            };
+            let outcome = match request {
+                Request::LoseCluster => self.lose_cluster().await,
+            };
+            answer.of(&outcome).await;
+            // What is half lost is of no use to anybody.
+            if let Err(error) = outcome {
+                return error;
+            }
+        }
+    }
+
+    /// The cluster is gone with everything in it, and an empty one is at its address.
+    async fn lose_cluster(&mut self) -> Result<(), SandboxError> {
+        self.kubernetes.lose().await?;
+        match &mut self.database {
+            Database::Beside(_) => Ok(()),
+            Database::InCluster(database) => database.lose().await,
+        }
+    }
+}
+
+/// The database of a sandbox.
+enum Database<'s> {
+    Beside(PostgresServer),
+    InCluster(HostedDatabase<'s>),
+}
+
+/// Starts the server beside the cluster, where that is where it lives.
+async fn beside(
+    place: DatabasePlace,
+    root: &Path,
+    supervisor: &Supervisor,
+    environment: &Environment,
+) -> Result<Option<PostgresServer>, SandboxError> {
+    match place {
+        DatabasePlace::Beside => PostgresServer::start(root, free_port()?, supervisor, environment)
+            .await
+            .map(Some),
+        DatabasePlace::InCluster => Ok(None),
+    }
+}
+
+impl Database<'_> {
+    fn url(&self, database: &str) -> Result<String, SandboxError> {
+        match self {
+            Self::Beside(server) => Ok(server.url(database)),
+            Self::InCluster(server) => server.url(database),
+        }
+    }
+
+    /// Waits for an end that nobody asked for.
+    async fn ended(&mut self) -> SandboxError {
+        match self {
+            Self::Beside(server) => server.ended().await,
+            Self::InCluster(server) => server.follow().await,
+        }
     }
 }
 
 /// The Kubernetes of a sandbox.
-enum Kubernetes {
+struct Kubernetes<'s> {
+    root: PathBuf,
+    server: Server,
+    supervisor: &'s Supervisor,
+    environment: &'s Environment,
+}
+
+enum Server {
     Embedded(KubernetesServer),
     Real(RealKubernetes),
 }
 
-impl Kubernetes {
+impl<'s> Kubernetes<'s> {
     async fn start(
         kind: KubernetesKind,
         root: &Path,
-        supervisor: &Supervisor,
-        environment: &Environment,
+        supervisor: &'s Supervisor,
+        environment: &'s Environment,
     ) -> Result<Self, SandboxError> {
-        match kind {
+        let server = match kind {
             KubernetesKind::Embedded => {
                 let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-                KubernetesServer::start(root, loopback).await.map(Self::Embedded)
+                Server::Embedded(KubernetesServer::start(root, loopback).await?)
             }
-            KubernetesKind::Real => RealKubernetes::start(root, supervisor, environment)
-                .await
-                .map(Self::Real),
-        }
+            KubernetesKind::Real => Server::Real(RealKubernetes::start(root, supervisor, environment).await?),
+        };
+        Ok(Self {
+            root: root.to_owned(),
+            server,
+            supervisor,
+            environment,
+        })
     }
 
     fn kubeconfig(&self) -> &Path {
-        match self {
-            Self::Embedded(server) => server.kubeconfig(),
-            Self::Real(plane) => plane.kubeconfig(),
+        match &self.server {
+            Server::Embedded(server) => server.kubeconfig(),
+            Server::Real(plane) => plane.kubeconfig(),
         }
+    }
+
+    /// Puts an empty cluster in its place, at the same address and for the same users.
+    async fn lose(&mut self) -> Result<(), SandboxError> {
+        match &mut self.server {
+            Server::Embedded(server) => {
+                let address = server.address();
+                server.end().await;
+                forget(&self.root.join("objects.jsonl"))?;
+                *server = KubernetesServer::start(&self.root, address).await?;
+            }
+            Server::Real(plane) => {
+                let address = plane.address();
+                plane.end().await;
+                forget(&self.root.join("etcd"))?;
+                *plane = RealKubernetes::start_at(&self.root, Some(address), self.supervisor, self.environment).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Waits for its end: the one in this process ends with it.
     async fn ended(&mut self) -> SandboxError {
-        match self {
-            Self::Embedded(_) => std::future::pending().await,
-            Self::Real(plane) => plane.ended().await,
+        match &mut self.server {
+            Server::Embedded(_) => std::future::pending().await,
+            Server::Real(plane) => plane.ended().await,
         }
     }
+}
+
+/// Takes away what a server kept: a file, or a folder with everything in it.
+fn forget(path: &Path) -> Result<(), SandboxError> {
+    let gone = if path.is_dir() {
+        std::fs::remove_dir_all(path)
+    } else {
+        std::fs::remove_file(path)
+    };
+    gone.map_err(SandboxError::file("remove", path))
 }
 
 /// Random text that a sandbox keeps: its keys are as long as it lives.
@@ -200,3 +318,6 @@ fn free_port() -> Result<u16, SandboxError> {
     let listener = std::net::TcpListener::bind(address).map_err(failed)?;
     Ok(listener.local_addr().map_err(failed)?.port())
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,6 +52,8 @@ impl Store {
             pid: 0,
             started_at: jm_step::clock::now(),
             environment: self.variables(),
+            database: jm_sandbox::DatabasePlace::Beside,
+            control: None,
         };
         jm_sandbox::journeyman::create_buckets(&store).await.expect("buckets");
     }

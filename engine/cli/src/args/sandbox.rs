@@ -41,6 +41,15 @@ pub(crate) enum KubernetesKind {
     Real,
 }
 
+/// Where a sandbox's database lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DatabaseKind {
+    /// A server beside the cluster.
+    Beside,
+    /// A `StatefulSet` in the cluster, that is lost with it.
+    InCluster,
+}
+
 /// `jm sandbox`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SandboxCommand {
@@ -64,6 +73,9 @@ pub(crate) struct SandboxUpArgs {
     /// Which Kubernetes it starts.
     #[arg(long, value_enum, default_value_t = KubernetesKind::Embedded)]
     pub(crate) kubernetes: KubernetesKind,
+    /// Where its database lives.
+    #[arg(long, value_enum, default_value_t = DatabaseKind::Beside)]
+    pub(crate) database: DatabaseKind,
 }
 
 /// `jm sandbox run`.

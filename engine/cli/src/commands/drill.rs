@@ -1,36 +1,34 @@
 //! `jm drill PLAN --sandbox`: everything that the plan needs is started here, filled, backed up, broken, and repaired by
 //! the plan itself, run by the same command as in an emergency; then what came back is compared with what was lost.
 
-use std::collections::BTreeMap;
+mod loss;
+
 use std::path::Path;
 use std::process::Stdio;
 
-use jm_plan::{Arguments, Mode, TargetsDocument};
-use jm_sandbox::{Description, journeyman};
-use jm_step::TargetName;
+use jm_plan::TargetsDocument;
+use jm_sandbox::Description;
 
+use self::loss::Loss;
 use crate::args::{DrillArgs, Format};
-use crate::commands::{Outcome, block_on, sandbox};
+use crate::commands::{Outcome, sandbox};
 use crate::exit::{CommandError, Exit};
 use crate::session::Source;
 use crate::signals::Interrupted;
 use crate::ui::{Style, Ui};
 use crate::{launch, project};
 
-/// Rows and digest of each table.
-type Fingerprint = BTreeMap<String, (i64, String)>;
-
 pub(super) fn drill(args: &DrillArgs, ui: &Ui) -> Outcome {
     if !args.sandbox {
         return Err(CommandError::usage("a drill needs a place that is not production")
             .hint("`jm drill PLAN --sandbox`; or bind the plan to other systems: `jm plan run PLAN --drill --targets FILE`"));
     }
-    let breaks = breaks(args, ui)?;
+    let loss = Loss::of(args, ui)?;
     let words = plan_words(args, ui)?;
     let directory = sandbox::directory(None).with_extension(format!("drill-{}", std::process::id()));
     let interrupted = Interrupted::listen()?;
-    let up = sandbox::start(&directory, args.kubernetes, &interrupted, ui)?;
-    let exit = rehearse(args, &up, breaks, &words, &interrupted, ui);
+    let up = sandbox::start(&directory, args.kubernetes, loss.database_place(), &interrupted, ui)?;
+    let exit = rehearse(args, &up, loss, &words, &interrupted, ui);
     // What can be resumed, or looked into, needs the systems and the journal that are in there.
     let goes_on = [Exit::Failed, Exit::Stopped, Exit::Waiting].map(Exit::code);
     let keep = args.keep || matches!(exit, Ok(Exit::Command(code)) if goes_on.contains(&code));
@@ -46,24 +44,26 @@ pub(super) fn drill(args: &DrillArgs, ui: &Ui) -> Outcome {
 fn rehearse(
     args: &DrillArgs,
     up: &Description,
-    breaks: bool,
+    loss: Loss,
     words: &[String],
     interrupted: &Interrupted,
     ui: &Ui,
 ) -> Outcome {
     sandbox::furnish(up, args.scale, interrupted, ui)?;
     let mut before = None;
-    if breaks {
+    if loss.is_any() {
         heading(ui, "a backup");
-        backup(args, up)?;
-        interrupted.check()?;
-        before = Some(block_on(journeyman::fingerprint(up))?.map_err(sandbox::failed)?);
-        block_on(journeyman::lose_database(up))?.map_err(sandbox::failed)?;
-        heading(ui, &format!("the loss: database `{}` is dropped", journeyman::DATABASE));
+        for step in loss.backups() {
+            backup(args, up, step)?;
+            interrupted.check()?;
+        }
+        before = Some(loss.look(up)?);
+        let lost = loss.happen(up)?;
+        heading(ui, &format!("the loss: {lost}"));
     } else {
         heading(
             ui,
-            "nothing is broken: the plan repairs no database, so what it does is tried and not proven",
+            "nothing is broken: the plan repairs nothing that can be lost here, so what it does is tried and not proven",
         );
     }
     heading(ui, &format!("the plan: {}", args.plan.display()));
@@ -72,25 +72,14 @@ fn rehearse(
     let ended_well = code == Exit::Done.code() || code == Exit::Degraded.code();
     if let Some(before) = before.filter(|_| ended_well) {
         heading(ui, "what came back");
-        verify(up, &before, ui)?;
+        loss.compare(up, &before, ui)?;
     }
     Ok(Exit::Command(code))
 }
 
-/// Whether the plan repairs the database, which then has to be broken.
-fn breaks(args: &DrillArgs, ui: &Ui) -> Result<bool, CommandError> {
-    let registry = crate::providers::registry();
-    let source = Source::read(&args.plan, args.bindings.targets.as_deref())?;
-    let plan = source.compile(&registry, &Arguments::none(), Mode::Validate, ui)?;
-    let providers: BTreeMap<&TargetName, &str> = source.targets.iter().flat_map(TargetsDocument::targets).collect();
-    Ok(plan
-        .repairs()
-        .iter()
-        .any(|target| providers.get(target) == Some(&"postgres")))
-}
-
-fn backup(args: &DrillArgs, up: &Description) -> Result<(), CommandError> {
-    let mut words = vec!["step", "run", "backup.create", "--yes"]
+/// Backs up by a step type, as its plan would.
+fn backup(args: &DrillArgs, up: &Description, step: &str) -> Result<(), CommandError> {
+    let mut words = ["step", "run", step, "--yes"]
         .into_iter()
         .map(str::to_owned)
         .collect::<Vec<_>>();
@@ -100,7 +89,7 @@ fn backup(args: &DrillArgs, up: &Description) -> Result<(), CommandError> {
         0 => Ok(()),
         code => Err(CommandError::new(
             Exit::Command(code),
-            "the sandbox's database could not be backed up",
+            format!("the sandbox could not be backed up by `{step}`"),
         )),
     }
 }
@@ -167,46 +156,6 @@ fn targets_words(args: &DrillArgs) -> Result<Vec<String>, CommandError> {
     file.map_or(Ok(Vec::new()), |file| {
         Ok(vec!["--targets".to_owned(), project::absolute(&file)?])
     })
-}
-
-fn verify(up: &Description, before: &Fingerprint, ui: &Ui) -> Result<(), CommandError> {
-    let after = block_on(journeyman::fingerprint(up))?.map_err(sandbox::failed)?;
-    let ready = block_on(journeyman::ready_replicas(up))?.map_err(sandbox::failed)?;
-    let mut wrong = Vec::new();
-    let column = before.keys().map(String::len).max().unwrap_or_default();
-    for (aspect, (count, digest)) in before {
-        let found = after.get(aspect);
-        if found.is_none_or(|(_, now)| now != digest) {
-            wrong.push(format!("{aspect}: not what it was"));
-        }
-        ui.say(format!(
-            "  {aspect:<column$} {count:>9}  {}",
-            if found.is_some_and(|(_, now)| now == digest) {
-                "as before"
-            } else {
-                "DIFFERENT"
-            }
-        ));
-    }
-    if ready != journeyman::REPLICAS {
-        wrong.push(format!(
-            "{ready} of {} pods of the application are ready",
-            journeyman::REPLICAS
-        ));
-    }
-    ui.say(format!(
-        "  {:<column$} {ready:>9} of {} pods ready",
-        "application",
-        journeyman::REPLICAS
-    ));
-    if wrong.is_empty() {
-        return Ok(());
-    }
-    Err(CommandError::new(
-        Exit::Failed,
-        format!("the plan ended well, and what it left is wrong: {}", wrong.join("; ")),
-    )
-    .hint("repeat with `--keep` and look into the sandbox"))
 }
 
 fn heading(ui: &Ui, text: &str) {

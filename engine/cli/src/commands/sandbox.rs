@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use jm_sandbox::{Description, Options, SandboxError, journeyman};
+use jm_sandbox::{DatabasePlace, Description, Options, SandboxError, journeyman};
 use jm_step::process::Supervisor;
 
-use crate::args::{KubernetesKind, SandboxDownArgs, SandboxRunArgs, SandboxUpArgs};
+use crate::args::{DatabaseKind, KubernetesKind, SandboxDownArgs, SandboxRunArgs, SandboxUpArgs};
 use crate::commands::{Outcome, block_on};
 use crate::exit::{CommandError, Exit};
 use crate::signals::Interrupted;
@@ -23,9 +23,13 @@ const KEPT: [&str; 8] = ["PATH", "TERM", "COLORTERM", "NO_COLOR", "LANG", "LC_AL
 
 pub(super) fn up(args: &SandboxUpArgs, ui: &Ui) -> Outcome {
     let directory = directory(args.directory.as_deref());
+    let place = match args.database {
+        DatabaseKind::Beside => DatabasePlace::Beside,
+        DatabaseKind::InCluster => DatabasePlace::InCluster,
+    };
     let interrupted = Interrupted::listen()?;
     let was_up = find(&directory)?.is_some();
-    let sandbox = start(&directory, args.kubernetes, &interrupted, ui)?;
+    let sandbox = start(&directory, args.kubernetes, place, &interrupted, ui)?;
     if let Err(error) = furnish(&sandbox, args.scale, &interrupted, ui) {
         if error.exit == Exit::Stopped && !was_up {
             end(&directory)?;
@@ -85,6 +89,7 @@ pub(super) fn find(directory: &Path) -> Result<Option<Description>, CommandError
 pub(super) fn start(
     directory: &Path,
     kubernetes: KubernetesKind,
+    database: DatabasePlace,
     interrupted: &Interrupted,
     ui: &Ui,
 ) -> Result<Description, CommandError> {
@@ -97,7 +102,7 @@ pub(super) fn start(
         KubernetesKind::Embedded => jm_sandbox::KubernetesKind::Embedded,
         KubernetesKind::Real => jm_sandbox::KubernetesKind::Real,
     };
-    Options { kubernetes }.save(directory).map_err(failed)?;
+    Options { kubernetes, database }.save(directory).map_err(failed)?;
     let mut holder = spawn_holder(directory)?;
     loop {
         if let Some(sandbox) = find(directory)? {
@@ -144,6 +149,7 @@ pub(super) fn furnish(
 ) -> Result<(), CommandError> {
     let began = Instant::now();
     let work = async {
+        journeyman::deploy_database(sandbox).await?;
         journeyman::create_database(sandbox, scale).await?;
         journeyman::deploy(sandbox).await
     };

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{DATABASE, Session, kubernetes, maintenance_url, namespaced};
+use super::{DATABASE, NAMESPACE, Session, kubernetes, maintenance_url};
 use crate::{Description, SandboxError};
 
 /// How many facts there are of each aspect of a database, and a digest of them. An aspect is a table or a materialised
@@ -161,7 +161,7 @@ where
         + Serialize,
 {
     let failed = "look at the application";
-    let api: Api<K> = namespaced(client);
+    let api: Api<K> = Api::namespaced(client, NAMESPACE);
     let found = api.list(&ListParams::default()).await;
     let mut all = Vec::new();
     for object in found.map_err(SandboxError::furnish(failed))? {

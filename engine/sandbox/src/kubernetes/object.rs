@@ -202,7 +202,7 @@ pub(super) fn digest_name(value: &Value) -> String {
 }
 
 /// The value with the fields of all maps in order.
-fn canonical(value: &Value) -> Value {
+pub(crate) fn canonical(value: &Value) -> Value {
     match value {
         Value::Object(fields) => {
             let mut sorted: Vec<_> = fields

@@ -19,6 +19,8 @@ fn description(plane: &RealKubernetes) -> Description {
         pid: std::process::id(),
         started_at: jiff::Timestamp::UNIX_EPOCH,
         environment: BTreeMap::from([("KUBECONFIG".to_owned(), kubeconfig)]),
+        database: crate::DatabasePlace::Beside,
+        control: None,
     }
 }
 

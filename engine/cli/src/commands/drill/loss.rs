@@ -1,0 +1,231 @@
+//! What a drill breaks: what the plan says it repairs. Before, it is backed up and looked at; after, compared.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jm_plan::{Arguments, Mode, TargetsDocument};
+use jm_sandbox::journeyman::Fingerprint;
+use jm_sandbox::{DatabasePlace, Description, SandboxError, journeyman};
+use jm_step::TargetName;
+
+use crate::args::DrillArgs;
+use crate::commands::{block_on, sandbox};
+use crate::exit::{CommandError, Exit};
+use crate::session::Source;
+use crate::ui::Ui;
+
+/// What is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Loss {
+    cluster: bool,
+    database: bool,
+}
+
+/// What was there before.
+pub(super) struct Before {
+    /// All content of the database, and what is around it.
+    data: Fingerprint,
+    /// A digest of each object.
+    objects: BTreeMap<String, String>,
+    /// What the application ran.
+    images: BTreeSet<String>,
+}
+
+impl Loss {
+    /// What the plan repairs, which then has to be broken.
+    pub(super) fn of(args: &DrillArgs, ui: &Ui) -> Result<Self, CommandError> {
+        let registry = crate::providers::registry();
+        let source = Source::read(&args.plan, args.bindings.targets.as_deref())?;
+        let plan = source.compile(&registry, &Arguments::none(), Mode::Validate, ui)?;
+        let providers: BTreeMap<&TargetName, &str> = source.targets.iter().flat_map(TargetsDocument::targets).collect();
+        let repairs = |provider: &str| {
+            plan.repairs()
+                .iter()
+                .any(|target| providers.get(target) == Some(&provider))
+        };
+        Ok(Self {
+            cluster: repairs("kubernetes"),
+            database: repairs("postgres"),
+        })
+    }
+
+    /// Is anything lost?
+    pub(super) fn is_any(self) -> bool {
+        self.cluster || self.database
+    }
+
+    /// Where the database has to live to be lost with the cluster.
+    pub(super) fn database_place(self) -> DatabasePlace {
+        if self.cluster && self.database {
+            DatabasePlace::InCluster
+        } else {
+            DatabasePlace::Beside
+        }
+    }
+
+    /// The step types that back up what is about to be lost.
+    pub(super) fn backups(self) -> impl Iterator<Item = &'static str> {
+        let database = self.database.then_some("backup.create");
+        let cluster = self.cluster.then_some("kubernetes.export");
+        database.into_iter().chain(cluster)
+    }
+
+    /// Looks at what is about to be lost.
+    pub(super) fn look(self, up: &Description) -> Result<Before, CommandError> {
+        let looked = block_on(async {
+            Ok::<_, SandboxError>(Before {
+                data: journeyman::fingerprint(up).await?,
+                objects: journeyman::objects(up).await?,
+                images: journeyman::images(up).await?,
+            })
+        })?;
+        looked.map_err(sandbox::failed)
+    }
+
+    /// Loses it, and says what.
+    pub(super) fn happen(self, up: &Description) -> Result<String, CommandError> {
+        let lost = block_on(async {
+            if self.cluster {
+                journeyman::lose_cluster(up).await?;
+            } else {
+                journeyman::lose_database(up).await?;
+            }
+            Ok::<_, SandboxError>(())
+        })?;
+        lost.map_err(sandbox::failed)?;
+        let database = journeyman::DATABASE;
+        Ok(match (self.cluster, self.database) {
+            (true, true) => {
+                format!("the cluster is gone, and database `{database}` with it; an empty one is in its place")
+            }
+            (true, false) => "the cluster is gone; an empty one is in its place".to_owned(),
+            (false, _) => format!("database `{database}` is dropped"),
+        })
+    }
+
+    /// Tells what came back, and what is not as it was.
+    pub(super) fn compare(self, up: &Description, before: &Before, ui: &Ui) -> Result<(), CommandError> {
+        let after = self.look(up)?;
+        let ready = block_on(journeyman::ready_replicas(up))?.map_err(sandbox::failed)?;
+        let mut wrong = aspects(before, &after, ui);
+        if self.cluster {
+            wrong.extend(objects(before, &after, ui));
+        }
+        if ready != journeyman::REPLICAS {
+            let wanted = journeyman::REPLICAS;
+            wrong.push(format!("{ready} of {wanted} pods of the application are ready"));
+        }
+        ui.say(format!(
+            "  {:<24} {ready:>9} of {} pods ready",
+            "application",
+            journeyman::REPLICAS
+        ));
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        Err(CommandError::new(
+            Exit::Failed,
+            format!("the plan ended well, and what it left is wrong: {}", wrong.join("; ")),
+        )
+        .hint("repeat with `--keep` and look into the sandbox"))
+    }
+}
+
+/// The database, by aspect: its tables, and what its catalogues know.
+fn aspects(before: &Before, after: &Before, ui: &Ui) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (aspect, (count, digest)) in &before.data {
+        let same = after.data.get(aspect).is_some_and(|(_, now)| now == digest);
+        if !same {
+            wrong.push(format!("{aspect}: not what it was"));
+        }
+        ui.say(format!("  {aspect:<24} {count:>9} facts    {}", verdict(same)));
+    }
+    wrong
+}
+
+/// Objects by kind, and the images that they run.
+fn objects(before: &Before, after: &Before, ui: &Ui) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut kinds: BTreeMap<&str, (usize, bool)> = BTreeMap::new();
+    for (object, digest) in &before.objects {
+        let now = after.objects.get(object);
+        let kind = kinds
+            .entry(object.split(' ').next().unwrap_or_default())
+            .or_insert((0, true));
+        kind.0 += 1;
+        if now != Some(digest) {
+            kind.1 = false;
+            wrong.push(format!(
+                "{object} {}",
+                if now.is_some() {
+                    "is not what it was"
+                } else {
+                    "is missing"
+                }
+            ));
+        }
+    }
+    let more = after
+        .objects
+        .keys()
+        .filter(|object| !before.objects.contains_key(*object));
+    wrong.extend(more.map(|object| format!("{object} was not there before")));
+    for (kind, (count, same)) in kinds {
+        ui.say(format!("  {kind:<24} {count:>9} objects  {}", verdict(same)));
+    }
+    let same = before.images == after.images;
+    if !same {
+        wrong.push("the application runs another image".to_owned());
+    }
+    ui.say(format!(
+        "  {:<24} {:>9} by digest {}",
+        "images",
+        before.images.len(),
+        verdict(same)
+    ));
+    wrong
+}
+
+fn verdict(same: bool) -> &'static str {
+    if same { "as before" } else { "DIFFERENT" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_is_lost_with_the_cluster_only_where_the_plan_repairs_both() {
+        let loss = |cluster, database| Loss { cluster, database };
+        assert!(!loss(false, false).is_any());
+        assert_eq!(loss(false, true).database_place(), DatabasePlace::Beside);
+        assert_eq!(loss(true, false).database_place(), DatabasePlace::Beside);
+        assert_eq!(loss(true, true).database_place(), DatabasePlace::InCluster);
+        let backups: Vec<_> = loss(true, true).backups().collect();
+        assert_eq!(backups, ["backup.create", "kubernetes.export"]);
+    }
+
+    #[test]
+    fn whatever_is_other_than_before_is_named() {
+        let before = |objects: &[(&str, &str)], image: &str| Before {
+            data: Fingerprint::new(),
+            objects: objects
+                .iter()
+                .map(|(object, digest)| ((*object).to_owned(), (*digest).to_owned()))
+                .collect(),
+            images: BTreeSet::from([image.to_owned()]),
+        };
+        let was = before(&[("Secret a", "1"), ("Secret b", "1"), ("Role c", "1")], "web@sha256:1");
+        let is = before(&[("Secret a", "2"), ("Role c", "1"), ("Role d", "1")], "web@sha256:2");
+        assert_eq!(
+            objects(&was, &is, &Ui::plain()),
+            [
+                "Secret a is not what it was",
+                "Secret b is missing",
+                "Role d was not there before",
+                "the application runs another image",
+            ]
+        );
+        assert!(objects(&was, &was, &Ui::plain()).is_empty());
+    }
+}
