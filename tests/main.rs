@@ -21,6 +21,7 @@ mod environment;
 mod faults;
 mod operators;
 mod plans;
+mod provision;
 mod pull_request;
 mod resume;
 mod run;

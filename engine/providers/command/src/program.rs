@@ -95,10 +95,14 @@ fn start(argv: &[String], input: &Input, cx: &ReadContext) -> Result<Process, St
     command.spawn(cx.supervisor(), cx.environment())
 }
 
-/// A path such as `./check` is meant from where the program runs.
+/// A path such as `./check` is meant from where the program runs; as a whole, for there it would be looked for from there
+/// once more.
 fn located(program: &str, dir: Option<&Path>) -> PathBuf {
     match dir {
-        Some(dir) if program.contains('/') => dir.join(program),
+        Some(dir) if program.contains('/') => {
+            let path = dir.join(program);
+            std::path::absolute(&path).unwrap_or(path)
+        }
         _ => PathBuf::from(program),
     }
 }
