@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::dispatcher::{OPENING, open_within};
 use crate::error::RunError;
 use crate::event::Event;
+use crate::gate::is_left_to_a_gate;
 use crate::graph::Graph;
 use crate::journal::Record;
 use crate::payload::presentable;
@@ -142,7 +143,8 @@ impl<'r> Trial<'r> {
         let shown = presentable(&self.run.secrets, error.summary());
         look.detail = Some(shown.message.clone());
         self.down.insert(look.target.clone());
-        if error.kind() == StepErrorKind::Refused {
+        let may_be_another = look.repairs && is_left_to_a_gate(&self.run.plan, &self.state, &look.target);
+        if error.kind() == StepErrorKind::Refused && !may_be_another {
             self.refusals.push(shown);
         }
     }

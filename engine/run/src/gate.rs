@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::{BoxFuture, FutureExt};
+use jm_plan::Plan;
 use jm_step::connection::AnyConnection;
 use jm_step::{Expect, Identity, IdentityGate, StepError, Target, TargetName};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::executor::News;
 use crate::holds::Holds;
+use crate::state::RunState;
 
 /// The engine's end of [`IdentityGate`].
 pub(crate) struct Gate {
@@ -105,6 +107,20 @@ impl Known<'_> {
                 .any(|(location, _)| !recorded.0.contains_key(location))),
         }
     }
+}
+
+/// Whether another system than the recorded one is for a step to judge: the first step that uses the target is a gate, and
+/// still to come. The plan may have brought that system up after the run recorded the one before, and died then.
+pub(crate) fn is_left_to_a_gate(plan: &Plan, state: &RunState, target: &TargetName) -> bool {
+    let mut users = plan
+        .steps()
+        .iter()
+        .filter(|step| step.bindings.values().any(|used| used == target));
+    let is_to_come = |id: &str| state.step(id).is_some_and(|entry| !entry.state.is_settled());
+    state.targets().contains_key(target)
+        && users
+            .next()
+            .is_some_and(|first| first.step_type.is_gate() && is_to_come(first.id.as_str()))
 }
 
 /// Holds a target that is used outside of a run to the identity that its targets file pins.

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use super::Dispatcher;
 use crate::error::{RunError, TargetProblem};
 use crate::event::Event;
+use crate::gate::is_left_to_a_gate;
 use crate::guard::{Consent, GuardQuestion, is_asked_before, protected_objection};
 use crate::journal::{OperatorVerb, RecordKind, Said, StopCause};
 use crate::operator;
@@ -65,7 +66,8 @@ impl Dispatcher<'_> {
         self.flush()
     }
 
-    /// Opens all at once. What the plan repairs may be down, but must not be another system. `None` where the run is
+    /// Opens all at once. What the plan repairs may be down, but must not be another system, unless
+    /// a gate is to judge that. `None` where the run is
     /// told to stop.
     async fn open_targets(&mut self) -> Result<Option<Vec<TargetProblem>>, RunError> {
         let mut stop = self.run.stop.clone();
@@ -100,6 +102,7 @@ impl Dispatcher<'_> {
         let error = opened
             .err()
             .map(|error| (error.kind(), presentable(&self.run.secrets, error.summary())));
+        let may_be_another = repairs && is_left_to_a_gate(&self.run.plan, self.ledger.state(), &target);
         if repairs {
             let detail = error.as_ref().map(|(_, error)| error.message.clone());
             let up = error.is_none();
@@ -107,7 +110,7 @@ impl Dispatcher<'_> {
             self.ledger.tell(&Event::Target { target, up, detail });
         }
         let (kind, error) = error?;
-        let matters = !repairs || kind == jm_step::StepErrorKind::Refused;
+        let matters = !repairs || kind == jm_step::StepErrorKind::Refused && !may_be_another;
         matters.then_some(TargetProblem { target, error })
     }
 

@@ -211,10 +211,37 @@ impl jm_step::StepType for Use {
     }
 }
 
+/// `box.take`: a gate that takes whichever box is there.
+struct Take;
+
+impl jm_step::StepType for Take {
+    const NAME: &'static str = "box.take";
+    const SUMMARY: &'static str = "takes the box that is there";
+    const EFFECT: jm_step::Effect = jm_step::Effect::ReadOnly;
+    const REPEAT: jm_step::Repeat = jm_step::Repeat::Safe;
+    const GATE: bool = true;
+    type Input = NoInput;
+    type Output = Used;
+    fn roles(&self) -> Vec<jm_step::Role> {
+        vec![jm_step::Role::of::<Box_>("box")]
+    }
+    async fn preview(&self, cx: &jm_step::ReadContext, _: &NoInput) -> Result<jm_step::Preview<Used>, StepError> {
+        let who = cx.look::<Box_>().await?.who.clone();
+        Ok(jm_step::Preview::verified("takes").predict(Used { who }))
+    }
+    async fn run(&self, cx: &jm_step::StepContext, _: NoInput) -> Result<Used, StepError> {
+        let who = cx.reopen::<Box_>(jm_step::Expect::New).await?.config.who.clone();
+        Ok(Used { who })
+    }
+    async fn probe(&self, _: &jm_step::ReadContext, _: &NoInput) -> Result<jm_step::Probe<Used>, StepError> {
+        Ok(jm_step::Probe::NotStarted)
+    }
+}
+
 pub(crate) fn boxed(repairs: &str, steps: &str) -> Session {
     let registry = Registry::new()
         .with(jm_testkit::provider())
-        .with(Provider::of::<Box_>().step(Use));
+        .with(Provider::of::<Box_>().step(Use).step(Take));
     let targets = "apiVersion: jm/v1\nkind: Targets\nname: t\ntargets:\n  box: { provider: box, who: a }\n";
     let (targets, errors) = jm_plan::parse_targets("targets.yaml", targets);
     assert!(errors.is_empty(), "{errors:?}");
@@ -267,6 +294,37 @@ async fn a_resume_that_reaches_another_system_is_refused() {
         .accept_identity
         .insert("box".parse().expect("a name"), "other".to_owned());
     assert_eq!(session.go().await, RunStatus::Completed);
+}
+
+#[tokio::test]
+async fn another_system_is_left_to_the_gate_that_comes_first() {
+    let steps = "  - { id: take, uses: box.take }\n  - { id: b, uses: box.use, needs: [take] }\n  - { id: c, uses: box.use, needs: [b] }\n";
+    let mut session = boxed("repairs: [box]\n", steps);
+    session.with_box("a", false, None);
+    session.run.options.until = Some(crate::id("take"));
+    assert_eq!(session.go().await, RunStatus::Stopped);
+    // The system was brought up anew, and the run died before the gate said so.
+    session.with_box("other", false, None);
+    session.run.options.until = Some(crate::id("c"));
+    assert_eq!(session.go().await, RunStatus::Stopped);
+    assert_eq!(session.status("b"), "succeeded");
+    // After the gate it is held to.
+    session.with_box("a", false, None);
+    session.run.options.until = None;
+    let error = session.try_go().await.expect_err("refused");
+    assert!(error.is_refusal(), "{error}");
+
+    // Nothing is left to a gate that comes second, or where the plan repairs nothing.
+    let second = "  - { id: b, uses: box.use }\n  - { id: take, uses: box.take, needs: [b] }\n";
+    for (repairs, steps) in [("repairs: [box]\n", second), ("", steps)] {
+        let mut session = boxed(repairs, steps);
+        session.with_box("a", false, None);
+        session.run.options.until = Some(crate::id("take"));
+        session.go().await;
+        session.with_box("other", false, None);
+        session.run.options.until = None;
+        assert!(session.try_go().await.is_err_and(|error| error.is_refusal()), "{steps}");
+    }
 }
 
 #[tokio::test]
