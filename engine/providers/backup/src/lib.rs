@@ -2,6 +2,7 @@
 
 mod argument;
 mod create;
+mod find;
 mod observer;
 mod restore;
 mod select;
@@ -14,6 +15,7 @@ use jm_step::Provider;
 pub fn provider() -> Provider {
     Provider::of::<Backups>()
         .step(create::Create)
+        .step(find::Find)
         .step(select::Select)
         .step(restore::Restore)
         .step(verify::Verify)

@@ -29,6 +29,17 @@ pub(crate) enum From {
     S3,
 }
 
+impl From {
+    /// The one location, where there is one.
+    pub(crate) fn location(self) -> Option<LocationName> {
+        match self {
+            Self::Any => None,
+            Self::Local => Some(LocationName::Local),
+            Self::S3 => Some(LocationName::S3),
+        }
+    }
+}
+
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Input {
@@ -46,7 +57,7 @@ pub(crate) struct Input {
     into: Destination,
 }
 
-fn latest() -> String {
+pub(crate) fn latest() -> String {
     "latest".to_owned()
 }
 
@@ -77,14 +88,7 @@ impl StepType for Select {
     type Output = Output;
 
     fn check(&self, input: &Input) -> Result<(), Vec<InputIssue>> {
-        let name = input.which.rsplit('/').next().unwrap_or_default();
-        match name.parse::<Which>() {
-            Ok(_) => Ok(()),
-            Err(error) => Err(vec![
-                InputIssue::at("/which", error.message())
-                    .help("`latest`, `latest<=TIME`, a day (YYYYMMDD) or a backup's name"),
-            ]),
-        }
+        check_which(&input.which)
     }
 
     fn roles(&self) -> Vec<Role> {
@@ -122,6 +126,18 @@ impl StepType for Select {
     }
 }
 
+/// Whether a text says which backup is meant.
+pub(crate) fn check_which(which: &str) -> Result<(), Vec<InputIssue>> {
+    let name = which.rsplit('/').next().unwrap_or_default();
+    match name.parse::<Which>() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(vec![
+            InputIssue::at("/which", error.message())
+                .help("`latest`, `latest<=TIME`, a day (YYYYMMDD) or a backup's name"),
+        ]),
+    }
+}
+
 /// The choice, and what makes it a degraded one.
 async fn look(cx: &ReadContext, input: &Input) -> Result<(Output, Vec<String>), StepError> {
     let backups = cx.read::<Backups>().await?;
@@ -144,11 +160,7 @@ fn wanted(input: &Input, backups: &BackupsReader, postgres: &Reader) -> Result<W
     };
     Ok(Wanted {
         which,
-        from: match input.from {
-            From::Any => None,
-            From::Local => Some(LocationName::Local),
-            From::S3 => Some(LocationName::S3),
-        },
+        from: input.from.location(),
         kind: ContentKind::Database,
         of: input.of.clone().filter(|of| !of.is_empty()),
         prefer: Some(postgres.database().to_owned()),

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::create::Create;
+use crate::find::Find;
 use crate::restore::Restore;
 use crate::select::Select;
 use crate::verify::Verify;
@@ -85,7 +86,13 @@ fn the_provider_registers_and_its_schemas_are_whole() {
     let names: Vec<&str> = registry.step_types().map(|step| step.name()).collect();
     assert_eq!(
         names,
-        ["backup.create", "backup.restore", "backup.select", "backup.verify"]
+        [
+            "backup.create",
+            "backup.find",
+            "backup.restore",
+            "backup.select",
+            "backup.verify"
+        ]
     );
     let output = Select.output_schema();
     assert_eq!(
@@ -128,6 +135,34 @@ fn only_a_restore_in_place_cannot_be_taken_back() {
         Effect::Reversible,
         "aside is the default"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_is_found_before_its_server_is_there() {
+    let world = World::new().await;
+    let made = world.create().await;
+    let directory = world.directory();
+    let alone = async |key: &'static str| {
+        StepBench::new()
+            .environment([("PATH", "/usr/bin:/bin")])
+            .with("backups", backups(&directory, key).await)
+    };
+    let found = alone(KEY).await.run(&Find, json!({})).await.output();
+    assert_eq!(found["backup"]["name"], made["backup"]["name"]);
+    let preview = alone(KEY).await.preview(&Find, json!({})).await.expect("preview");
+    assert_eq!(preview.predicted.expect("known before")["name"], found["name"]);
+    let error = alone("another passphrase, just as long")
+        .await
+        .run(&Find, json!({}))
+        .await
+        .error();
+    assert!(error.message().contains("another one"), "{error}");
+    let error = alone(KEY)
+        .await
+        .run(&Find, json!({ "kind": "kubernetes" }))
+        .await
+        .error();
+    assert_eq!(error.kind(), StepErrorKind::NotFound, "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

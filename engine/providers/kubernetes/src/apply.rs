@@ -5,6 +5,7 @@ mod files;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jm_backup::RecordedImage;
 use jm_client_kubernetes::{Kubernetes, Wave};
 use jm_step::{
     ArtefactRef, Connection, Effect, InputIssue, Known, Preview, Probe, ReadContext, Repeat, Role, StepContext,
@@ -17,6 +18,7 @@ use crate::deploy::{
     ApplySet, Chunks, Counts, Deploy, Done, NEVER_RECREATED, Object, OnConflict, Policy, Source, check_applyset,
     keep_results,
 };
+use crate::recorded::{self, Images};
 use crate::wait;
 
 /// The step type `kubernetes.apply`.
@@ -38,6 +40,13 @@ pub struct Input {
     /// Only these waves.
     #[serde(default)]
     waves: Vec<Wave>,
+    /// Which images containers get. `written`: as the manifests have them; `recorded`: the digests that `ran`, and an
+    /// error where one is not there; `recorded-or-written`: those, and where one is not there, as written.
+    #[serde(default = "written")]
+    images: Images,
+    /// The images that ran when an export was made, as `backup.find` and `kubernetes.export` give them.
+    #[serde(default)]
+    ran: Vec<RecordedImage>,
     /// What becomes of a field that somebody else keeps at another value.
     #[serde(default)]
     on_conflict: OnConflict,
@@ -64,6 +73,10 @@ pub struct Input {
     /// Kinds that are deleted too although they hold data: `Secret`, `PersistentVolumeClaim` and the like.
     #[serde(default)]
     prune_also: Vec<String>,
+}
+
+fn written() -> Images {
+    Images::Written
 }
 
 pub(crate) fn yes() -> bool {
@@ -124,15 +137,16 @@ impl StepType for Apply {
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
         let cluster = cx.read::<Kubernetes>().await?;
-        let manifests = Manifests::read(cx, input).await?;
-        let done = Deploy::preview(&cluster, &policy(input, cluster.namespace()), &manifests).await?;
+        let manifests = Manifests::read(cx, input, cluster.namespace()).await?;
+        let done = Deploy::preview(cx, &cluster, &policy(input, cluster.namespace()), &manifests).await?;
         Ok(preview(done, manifests.count()))
     }
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
         let cluster = cx.connect::<Kubernetes>().await?;
-        let manifests = Manifests::read(cx, &input).await?;
-        let policy = policy(&input, cluster.reader().namespace());
+        let namespace = cluster.reader().namespace();
+        let manifests = Manifests::read(cx, &input, namespace).await?;
+        let policy = policy(&input, namespace);
         let mut done = wait::unless_cancelled(cx, Deploy::run(cx, &cluster, &policy, &manifests)).await?;
         Ok(Output {
             results: keep_results(cx, &mut done).await?,
@@ -209,6 +223,20 @@ fn policy(input: &Input, namespace: &str) -> Policy {
     }
 }
 
+/// Gives the containers of an object the images that ran, and tells those of which it has to be known and is not.
+fn pin(object: &mut Object, input: &Input, namespace: &str) -> Vec<String> {
+    if input.images == Images::Written {
+        return Vec::new();
+    }
+    let mut key = object.key.clone();
+    key.namespace.get_or_insert_with(|| namespace.to_owned());
+    recorded::pin(&key, &mut object.value, &input.ran);
+    match input.images {
+        Images::Recorded => recorded::unrecorded(&key, &object.value, &input.ran),
+        _ => Vec::new(),
+    }
+}
+
 /// Objects that were read from files.
 struct Manifests {
     objects: Vec<Object>,
@@ -216,14 +244,16 @@ struct Manifests {
 }
 
 impl Manifests {
-    async fn read(cx: &ReadContext, input: &Input) -> Result<Self, StepError> {
+    async fn read(cx: &ReadContext, input: &Input, namespace: &str) -> Result<Self, StepError> {
         let mut objects = Vec::new();
         let mut waves = BTreeMap::new();
+        let mut missing = Vec::new();
         for value in files::read(cx, input).await? {
-            let object = Object::new(value)?;
+            let mut object = Object::new(value)?;
             let wave = object.wave();
             if input.waves.is_empty() || input.waves.contains(&wave) {
                 *waves.entry(wave).or_default() += 1;
+                missing.extend(pin(&mut object, input, namespace));
                 objects.push(object);
             }
         }
@@ -231,6 +261,7 @@ impl Manifests {
             return Err(StepError::not_found("there is no manifest to apply")
                 .hint("name files or folders with `*.yaml`, `*.yml` or `*.json`"));
         }
+        recorded::refuse(&missing)?;
         Ok(Self { objects, waves })
     }
 

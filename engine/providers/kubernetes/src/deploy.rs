@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jm_client_kubernetes::{Discovery, Keeper, Kubernetes, ObjectKey, Reader, ResourceKind, Wave};
-use jm_step::{ArtefactRef, Change, StepContext, StepError, Unit};
+use jm_step::{ArtefactRef, Change, ReadContext, StepContext, StepError, Unit};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -131,6 +131,8 @@ pub(crate) struct Deploy<'d> {
     /// What writes; none in a preview.
     writer: Option<&'d Kubernetes>,
     context: Option<&'d StepContext>,
+    /// What tells a preview what the steps before it are going to make.
+    foretold: Option<&'d ReadContext>,
     policy: &'d Policy,
     discovery: Discovery,
     priors: Priors,
@@ -145,11 +147,13 @@ pub(crate) struct Deploy<'d> {
 impl<'d> Deploy<'d> {
     /// What would be done. Asks the server, which does not do it.
     pub(crate) async fn preview(
+        cx: &'d ReadContext,
         reader: &'d Reader,
         policy: &'d Policy,
         source: &impl Source,
     ) -> Result<Done, StepError> {
         let mut deploy = Self::new(reader, policy).await?;
+        deploy.foretold = Some(cx);
         Box::pin(deploy.all(source)).await?;
         Ok(deploy.finish())
     }
@@ -181,6 +185,7 @@ impl<'d> Deploy<'d> {
             reader,
             writer: None,
             context: None,
+            foretold: None,
             policy,
             discovery: reader.discover().await?,
             priors: Priors::default(),

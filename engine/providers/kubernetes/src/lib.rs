@@ -3,6 +3,7 @@
 mod evidence;
 mod image;
 mod kinds;
+mod recorded;
 mod redact;
 mod trouble;
 mod wait;

@@ -21,10 +21,10 @@ pub struct Input {
     /// The least nodes that are ready.
     #[serde(default = "one")]
     nodes: u32,
-    /// The least version of the API server, such as `1.33`.
+    /// The least version of the API server, such as `1.33`; empty for any.
     #[serde(default)]
     min_version: Option<String>,
-    /// The newest version that the plan was tried with, such as `1.36`: a newer one is not taken.
+    /// The newest version that the plan was tried with, such as `1.36`: a newer one is not taken; empty for any.
     #[serde(default)]
     max_version: Option<String>,
     /// Whether a default storage class has to be there, for volumes that are restored.
@@ -102,11 +102,11 @@ impl StepType for Ready {
             ("/max_version", &input.max_version),
         ];
         let unreadable = named.into_iter().filter_map(|(at, version)| {
-            let version = version.as_ref().filter(|version| minor(version).is_none())?;
+            let version = said(version.as_ref()).filter(|version| minor(version).is_none())?;
             Some(InputIssue::at(at, format!("`{version}` is not a version")).help("write it as `1.33`"))
         });
         let mut issues: Vec<InputIssue> = unreadable.collect();
-        if let (Some(least), Some(most)) = (&input.min_version, &input.max_version)
+        if let (Some(least), Some(most)) = (said(input.min_version.as_ref()), said(input.max_version.as_ref()))
             && minor(least) > minor(most)
         {
             issues.push(InputIssue::at("/max_version", format!("{most} is less than {least}")));
@@ -196,12 +196,12 @@ fn shortcomings(found: &ClusterInfo, input: &Input) -> Vec<String> {
             found.ready_nodes, found.nodes, input.nodes
         ));
     }
-    if let Some(wanted) = &input.min_version
+    if let Some(wanted) = said(input.min_version.as_ref())
         && minor(&found.version) < minor(wanted)
     {
         lacks.push(format!("its version is {}, and {wanted} is the least", found.version));
     }
-    if let Some(wanted) = &input.max_version
+    if let Some(wanted) = said(input.max_version.as_ref())
         && minor(&found.version) > minor(wanted)
     {
         lacks.push(format!("its version is {}, and {wanted} is the newest", found.version));
@@ -210,6 +210,11 @@ fn shortcomings(found: &ClusterInfo, input: &Input) -> Vec<String> {
         lacks.push("it has no default storage class".to_owned());
     }
     lacks
+}
+
+/// An input that an expression may have left empty.
+fn said(version: Option<&String>) -> Option<&str> {
+    version.map(String::as_str).filter(|version| !version.is_empty())
 }
 
 /// Major and minor of a version such as `1.33`, `v1.36.2` or `v1.30.1-eks-abc`.
@@ -253,6 +258,8 @@ mod tests {
         };
         assert_eq!(shortcomings(&found, &input("1.33", "1.36")).len(), 3);
         assert_eq!(shortcomings(&found, &input("1.28", "1.29")).len(), 3);
+        assert_eq!(shortcomings(&found, &input("", "")).len(), 2);
+        assert!(Ready.check(&input("", "")).is_ok());
         assert!(Ready.check(&input("1.28", "1.36")).is_ok());
         assert!(Ready.check(&input("1.36", "1.28")).is_err());
         assert_eq!(Ready.check(&input("a", "b")).expect_err("both").len(), 2);

@@ -1,7 +1,6 @@
 //! `kubernetes.restore`: brings objects of an export back, all of them or some waves.
 
 mod exported;
-mod images;
 
 use std::time::Duration;
 
@@ -15,9 +14,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::exported::{Exported, Filter};
-use self::images::Images;
 use crate::apply::{check_recreate, effect, five_minutes, preview, yes};
 use crate::deploy::{Counts, Deploy, OnConflict, Policy, keep_results};
+use crate::recorded::Images;
 use crate::wait;
 
 /// The step type `kubernetes.restore`.
@@ -36,6 +35,12 @@ pub struct Input {
     /// Only these waves.
     #[serde(default)]
     waves: Vec<Wave>,
+    /// Only these objects, as `kind/name`, such as `statefulset/postgres`.
+    #[serde(default)]
+    objects: Vec<String>,
+    /// Whether an export that holds nothing of it will do.
+    #[serde(default)]
+    allow_empty: bool,
     /// Only these kinds, such as `Secret`.
     #[serde(default)]
     kinds: Vec<String>,
@@ -97,6 +102,10 @@ impl StepType for Restore {
                     .help("`latest`, `latest<=TIME`, a day (YYYYMMDD) or an export's name"),
             );
         }
+        let nameless = |object: &&String| Filter::named(object).is_none();
+        issues.extend(input.objects.iter().filter(nameless).map(|object| {
+            InputIssue::at("/objects", format!("`{object}` names no object")).help("write `statefulset/postgres`")
+        }));
         if issues.is_empty() { Ok(()) } else { Err(issues) }
     }
 
@@ -116,7 +125,7 @@ impl StepType for Restore {
             .select(&wanted(input, cluster.namespace())?, &Toolbox::of(cx))
             .await?;
         let exported = Exported::open(&backups, &selection.backup, filter(input)).await?;
-        let done = Deploy::preview(&cluster, &policy(input), &exported).await?;
+        let done = Deploy::preview(cx, &cluster, &policy(input), &exported).await?;
         let mut said = preview(done, exported.count());
         said.summary = format!("`{}`, {}", selection.backup.name, said.summary);
         Ok(said)
@@ -193,6 +202,8 @@ fn filter(input: &Input) -> Filter {
         waves: input.waves.iter().copied().collect(),
         kinds: input.kinds.clone(),
         without: input.without.clone(),
+        objects: input.objects.clone(),
+        allow_empty: input.allow_empty,
         images: input.images,
     }
 }

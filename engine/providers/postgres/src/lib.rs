@@ -1,4 +1,4 @@
-//! Step types on PostgreSQL: look, verify, stop and let in, switch, analyse, ask, make and drop databases.
+//! Step types on PostgreSQL: await, look, verify, stop and let in, switch, analyse, ask, make and drop databases.
 
 mod analyze;
 mod common;
@@ -7,6 +7,7 @@ mod drop_database;
 mod inspect;
 mod query;
 mod quiesce;
+mod ready;
 mod sessions;
 mod switch;
 mod unquiesce;
@@ -21,6 +22,7 @@ use jm_step::Provider;
 /// The provider `postgres`.
 pub fn provider() -> Provider {
     Provider::of::<Postgres>()
+        .step(ready::Ready)
         .step(inspect::Inspect)
         .step(verify::Verify)
         .step(quiesce::Quiesce)
@@ -41,14 +43,17 @@ mod tests {
     #[test]
     fn the_registry_takes_them_all() {
         let registry = Registry::new().with(provider());
-        assert_eq!(registry.step_types().count(), 9);
+        assert_eq!(registry.step_types().count(), 10);
         for step_type in registry.step_types() {
             let name = step_type.name();
             assert!(
                 !step_type.summary().is_empty() && step_type.roles().len() == 1,
                 "{name}"
             );
-            assert_eq!(step_type.is_gate(), name == "postgres.verify");
+            assert_eq!(
+                step_type.is_gate(),
+                ["postgres.ready", "postgres.verify"].contains(&name)
+            );
             let cannot_be_undone = ["postgres.switch", "postgres.drop_database"].contains(&name);
             assert_eq!(
                 step_type.most_effect() == Effect::Irreversible,

@@ -85,6 +85,7 @@ impl Deploy<'_> {
             } else {
                 object.place_nowhere();
             }
+            self.hear_of(object.key.namespace.as_deref());
             if let Some(set) = &self.policy.applyset {
                 set.label(&mut object.value);
             }
@@ -130,6 +131,16 @@ impl Deploy<'_> {
                 self.announced.insert(defined);
             }
             _ => {}
+        }
+    }
+
+    /// Remembers a namespace that a step before this one is going to make.
+    fn hear_of(&mut self, namespace: Option<&str>) {
+        let Some((cx, name)) = self.foretold.zip(namespace) else {
+            return;
+        };
+        if cx.announced(&format!("namespace/{name}")).is_some() {
+            self.announced.insert(name.to_owned());
         }
     }
 

@@ -86,12 +86,21 @@ impl Images {
                 .or_default()
                 .extend(found);
         }
+        // What never ran itself, such as a job that is not due yet, gets what the same image was elsewhere.
+        let mut elsewhere: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for ((.., image), found) in &digests {
+            elsewhere
+                .entry(image.clone())
+                .or_default()
+                .extend(found.iter().cloned());
+        }
         let kept = self
             .named
             .into_iter()
             .filter(|(namespace, workload, ..)| is_kept(namespace, workload));
         kept.map(|(namespace, workload, container, image)| {
-            let found = digests.get(&(workload.clone(), container.clone(), image.clone()));
+            let own = digests.get(&(workload.clone(), container.clone(), image.clone()));
+            let found = own.or_else(|| elsewhere.get(&image));
             // Pods that ran different ones under one name do not tell which of them was right.
             let digest = found
                 .filter(|found| found.len() == 1)
@@ -175,5 +184,18 @@ mod tests {
         );
         assert_eq!(seen(&[pod("a", "web:1", "sha256:aa")]), None, "no registry has that");
         assert_eq!(seen(&[]), None);
+    }
+
+    #[test]
+    fn what_never_ran_has_the_digest_that_its_image_had_elsewhere() {
+        let containers = json!({ "containers": [{ "name": "main", "image": "web:1" }] });
+        let template = json!({ "template": { "spec": containers } });
+        let mut images = Images::default();
+        images.see(&pod("a", "web:1", "x.io/web@sha256:aa"));
+        images.see(&object("ReplicaSet", "web-1", None, template.clone(), json!({})));
+        let job = json!({ "jobTemplate": { "spec": template } });
+        images.see(&object("CronJob", "nightly", None, job, json!({})));
+        let found = images.finish(|_, workload| workload == "CronJob/nightly");
+        assert_eq!(found[0].digest.as_deref(), Some("sha256:aa"));
     }
 }

@@ -8,8 +8,8 @@ use jm_client_kubernetes::{ObjectKey, Wave};
 use jm_step::StepError;
 use serde_json::Value;
 
-use super::images::{self, Images};
 use crate::deploy::{Chunks, Object, Source};
+use crate::recorded::{self, Images};
 
 /// Objects that are applied before more are read.
 const CHUNK: usize = 512;
@@ -20,16 +20,37 @@ pub(super) struct Filter {
     pub(super) waves: BTreeSet<Wave>,
     pub(super) kinds: Vec<String>,
     pub(super) without: Vec<String>,
+    pub(super) objects: Vec<String>,
+    pub(super) allow_empty: bool,
     pub(super) images: Images,
 }
 
 impl Filter {
-    fn wants(&self, wave: Wave, kind: &str) -> bool {
-        let named = |list: &[String]| list.iter().any(|name| name.eq_ignore_ascii_case(kind));
-        (self.waves.is_empty() || self.waves.contains(&wave))
-            && (self.kinds.is_empty() || named(&self.kinds))
-            && !named(&self.without)
+    /// Kind and name of what is written `statefulset/postgres`.
+    pub(super) fn named(object: &str) -> Option<(&str, &str)> {
+        let (kind, name) = object.split_once('/')?;
+        (!kind.is_empty() && !name.is_empty() && !name.contains('/')).then_some((kind, name))
     }
+
+    fn wants(&self, wave: Wave, kind: &str, name: &str) -> bool {
+        let among = |list: &[String]| list.iter().any(|one| one.eq_ignore_ascii_case(kind));
+        (self.waves.is_empty() || self.waves.contains(&wave))
+            && (self.kinds.is_empty() || among(&self.kinds))
+            && (self.objects.is_empty() || self.objects.iter().any(|object| is(object, kind, name)))
+            && !among(&self.without)
+    }
+
+    /// What was asked for by name and is not among these.
+    fn missing(&self, found: &[ObjectKey]) -> Vec<&str> {
+        let there = |object: &str| found.iter().any(|key| is(object, &key.kind, &key.name));
+        let objects = self.objects.iter().map(String::as_str);
+        objects.filter(|object| !there(object)).collect()
+    }
+}
+
+/// Whether what is written `statefulset/postgres` is this one.
+fn is(object: &str, kind: &str, name: &str) -> bool {
+    Filter::named(object).is_some_and(|(wanted, called)| wanted.eq_ignore_ascii_case(kind) && called == name)
 }
 
 /// An export that was read to its end once.
@@ -86,7 +107,7 @@ impl<'b> Exported<'b> {
     }
 
     fn not_empty(self) -> Result<Self, StepError> {
-        if self.waves.is_empty() {
+        if self.waves.is_empty() && !self.filter.allow_empty {
             return Err(
                 StepError::not_found(format!("`{}` holds nothing of what is to be restored", self.entry.name))
                     .hint("`jm backup show` lists its kinds"),
@@ -99,26 +120,30 @@ impl<'b> Exported<'b> {
     async fn read_all(&self) -> Result<BTreeMap<Wave, u64>, StepError> {
         let mut waves = BTreeMap::new();
         let mut missing = Vec::new();
+        let mut named = Vec::new();
         let mut reader = self.backups.read_objects(&self.entry, self.at).await?;
         while let Some(object) = reader.next().await? {
             let wave = Wave::of(&object);
             let object = Object::new(object)?;
-            if !self.filter.wants(wave, &object.key.kind) {
+            if !self.filter.wants(wave, &object.key.kind, &object.key.name) {
                 continue;
             }
             *waves.entry(wave).or_default() += 1;
             if self.filter.images == Images::Recorded {
-                missing.extend(images::unrecorded(&object.key, &object.value, &self.images));
+                missing.extend(recorded::unrecorded(&object.key, &object.value, &self.images));
+            }
+            if !self.filter.objects.is_empty() {
+                named.push(object.key);
             }
         }
-        if missing.is_empty() {
-            return Ok(waves);
+        let absent = self.filter.missing(&named);
+        if !absent.is_empty() && !self.filter.allow_empty {
+            return Err(
+                StepError::not_found(format!("`{}` does not hold {}", self.entry.name, absent.join(", ")))
+                    .hint("`jm backup show` lists what it holds"),
+            );
         }
-        Err(StepError::refused(format!(
-            "which image ran is not recorded for {}",
-            missing.join(", ")
-        ))
-        .hint("take the images as they are written with `images: recorded-or-written`, which may not be those that ran"))
+        recorded::refuse(&missing).map(|()| waves)
     }
 }
 
@@ -153,7 +178,11 @@ impl Chunks for Reading<'_> {
                 break;
             };
             let kind = object["kind"].as_str().unwrap_or_default();
-            if Wave::of(&object) == self.wave && self.exported.filter.wants(self.wave, kind) {
+            let name = object
+                .pointer("/metadata/name")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            if Wave::of(&object) == self.wave && self.exported.filter.wants(self.wave, kind, name) {
                 chunk.push(self.pinned(object)?);
             }
         }
@@ -165,8 +194,28 @@ impl Reading<'_> {
     fn pinned(&self, mut object: Value) -> Result<Object, StepError> {
         if self.exported.filter.images != Images::Written {
             let key = ObjectKey::of(&object)?;
-            images::pin(&key, &mut object, &self.exported.images);
+            recorded::pin(&key, &mut object, &self.exported.images);
         }
         Object::new(object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_is_chosen_by_kind_and_name() {
+        let filter = Filter {
+            objects: vec!["statefulset/postgres".to_owned(), "Service/postgres".to_owned()],
+            ..Filter::default()
+        };
+        assert!(filter.wants(Wave::Workloads, "StatefulSet", "postgres"));
+        assert!(filter.wants(Wave::Services, "Service", "postgres"));
+        assert!(!filter.wants(Wave::Workloads, "StatefulSet", "cache"));
+        assert!(!filter.wants(Wave::Workloads, "Deployment", "postgres"));
+        for text in ["postgres", "statefulset/", "/postgres", "a/b/c"] {
+            assert_eq!(Filter::named(text), None, "{text}");
+        }
     }
 }

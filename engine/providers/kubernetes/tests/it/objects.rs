@@ -422,6 +422,27 @@ pub(crate) async fn the_image_that_ran_comes_back(server: &Server) {
     scene.bench().await.run(&Restore, json!({})).await.output();
     let back = api.get("web").await.expect("there").spec.template.spec.expect("a spec");
     assert_eq!(back.containers[0].image.as_deref(), Some(id.as_str()));
+
+    // Manifests name a tag; the digest that ran goes with them, and where it is not known nothing is applied.
+    let spec = api.get("web").await.expect("there").spec;
+    let mut manifest =
+        json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web" }, "spec": spec });
+    manifest["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.example/web:1".into();
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("web.json"), manifest.to_string()).expect("written");
+    let apply = |ran: &Value| json!({ "paths": [folder.path()], "images": "recorded", "ran": ran, "wait": false });
+    let error = scene.bench().await.run(&Apply, apply(&json!([]))).await.error();
+    assert_eq!(error.kind(), StepErrorKind::Refused, "{error}");
+    scene.bench().await.run(&Apply, apply(&output["images"])).await.output();
+    let now = api.get("web").await.expect("there").spec.template.spec.expect("a spec");
+    assert_eq!(now.containers[0].image.as_deref(), Some(id.as_str()));
+
+    // One object by name; what is not there is an error.
+    let only = |object: &str| json!({ "objects": [object] });
+    let restored = scene.bench().await.run(&Restore, only("deployment/web")).await.output();
+    assert_eq!(restored["counts"]["unchanged"], 1, "{restored:#}");
+    let error = scene.bench().await.run(&Restore, only("deployment/none")).await.error();
+    assert_eq!(error.kind(), StepErrorKind::NotFound, "{error}");
 }
 
 pub(crate) async fn a_kind_that_cannot_be_read_makes_the_run_degraded(server: &Server) {

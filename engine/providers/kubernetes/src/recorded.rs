@@ -2,6 +2,7 @@
 
 use jm_backup::RecordedImage;
 use jm_client_kubernetes::ObjectKey;
+use jm_step::StepError;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -46,7 +47,7 @@ fn recorded<'r>(key: &ObjectKey, container: &str, image: &str, records: &'r [Rec
 }
 
 /// Containers whose image is only a tag, and for which no digest is recorded.
-pub(super) fn unrecorded(key: &ObjectKey, object: &Value, records: &[RecordedImage]) -> Vec<String> {
+pub(crate) fn unrecorded(key: &ObjectKey, object: &Value, records: &[RecordedImage]) -> Vec<String> {
     let spec = spec_pointer(object).and_then(|pointer| object.pointer(pointer));
     let lists = ["initContainers", "containers"].into_iter();
     let containers = lists.filter_map(|list| spec?.get(list)?.as_array()).flatten();
@@ -59,8 +60,20 @@ pub(super) fn unrecorded(key: &ObjectKey, object: &Value, records: &[RecordedIma
         .collect()
 }
 
+/// Nothing is applied while it is not known which image ran.
+pub(crate) fn refuse(missing: &[String]) -> Result<(), StepError> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(
+        StepError::refused(format!("which image ran is not recorded for {}", missing.join(", "))).hint(
+            "take the images as they are written with `images: recorded-or-written`, which may not be those that ran",
+        ),
+    )
+}
+
 /// Puts the recorded digests in.
-pub(super) fn pin(key: &ObjectKey, object: &mut Value, records: &[RecordedImage]) {
+pub(crate) fn pin(key: &ObjectKey, object: &mut Value, records: &[RecordedImage]) {
     let Some(spec) = spec_pointer(object).and_then(|pointer| object.pointer_mut(pointer)) else {
         return;
     };

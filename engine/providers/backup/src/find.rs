@@ -1,0 +1,148 @@
+//! `backup.find`: chooses the newest good backup of databases or of objects, and proves that it opens. It needs nothing
+//! but the backups, so that a plan knows what it has before anything that it brings back is there.
+
+use std::time::Duration;
+
+use jm_backup::{BackupRef, Backups, ContentKind, RecordedImage, Selection, Skipped, Wanted, Which};
+use jm_step::{Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::observer::{toolbox, until_cancelled};
+use crate::select::{From, check_which, latest};
+
+pub(crate) struct Find;
+
+/// What is inside of a backup.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Inside {
+    /// A database.
+    #[default]
+    Database,
+    /// Objects of a cluster.
+    Kubernetes,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Input {
+    /// What is to be inside.
+    #[serde(default)]
+    kind: Inside,
+    /// `latest`, `latest<=2024-01-15T14:30:00Z`, a day (YYYYMMDD, UTC) or a backup's name.
+    #[serde(default = "latest")]
+    which: String,
+    /// Where copies may come from.
+    #[serde(default)]
+    from: From,
+    /// The database or the namespace that it is to be of. Default: the only one.
+    #[serde(default)]
+    of: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Output {
+    /// The backup, as other steps take it.
+    backup: BackupRef,
+    /// Its name.
+    name: String,
+    /// The moment to which it brings back.
+    #[schemars(extend("x-jm-recovery-point" = true))]
+    recovery_point: String,
+    /// How old that is, in seconds.
+    age_seconds: i64,
+    /// Newer backups that are not good, and why.
+    skipped: Vec<Skipped>,
+    /// The images that ran when it was made, for what holds objects.
+    images: Vec<RecordedImage>,
+    /// What else explains the choice.
+    notes: Vec<String>,
+}
+
+impl StepType for Find {
+    const NAME: &'static str = "backup.find";
+    const SUMMARY: &'static str = "choose the newest good backup, and prove that it opens, before its system is there";
+    const EFFECT: Effect = Effect::ReadOnly;
+    const REPEAT: Repeat = Repeat::Safe;
+    const TIMEOUT: Duration = Duration::from_mins(30);
+    type Input = Input;
+    type Output = Output;
+
+    fn check(&self, input: &Input) -> Result<(), Vec<InputIssue>> {
+        check_which(&input.which)
+    }
+
+    fn roles(&self) -> Vec<Role> {
+        vec![Role::of::<Backups>("backups")]
+    }
+
+    async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
+        let (output, degraded) = look(cx, input).await?;
+        let mut summary = format!("`{}`, as of {}", output.name, output.recovery_point);
+        for reason in degraded {
+            summary.push_str("; ");
+            summary.push_str(&reason);
+        }
+        Ok(Preview::verified(summary).predict(output))
+    }
+
+    async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
+        let (output, degraded) = until_cancelled(cx, Box::pin(look(cx, &input))).await?;
+        for note in &output.notes {
+            cx.log(note.clone()).await;
+        }
+        for reason in degraded {
+            cx.degraded(reason).await?;
+        }
+        Ok(output)
+    }
+
+    async fn probe(&self, _: &ReadContext, _: &Input) -> Result<Probe<Output>, StepError> {
+        // Looking leaves nothing behind.
+        Ok(Probe::NotStarted)
+    }
+}
+
+/// The choice, and what makes it a degraded one.
+async fn look(cx: &ReadContext, input: &Input) -> Result<(Output, Vec<String>), StepError> {
+    let backups = cx.read::<Backups>().await?;
+    let which = if input.which.contains('/') {
+        Which::Name(backups.name(&input.which)?)
+    } else {
+        input.which.parse()?
+    };
+    let wanted = Wanted {
+        which,
+        from: input.from.location(),
+        kind: match input.kind {
+            Inside::Database => ContentKind::Database,
+            Inside::Kubernetes => ContentKind::Kubernetes,
+        },
+        of: input.of.clone().filter(|of| !of.is_empty()),
+        prefer: None,
+    };
+    let selection = backups.select(&wanted, &toolbox(cx)).await?;
+    let entry = backups.find(&selection.backup.name).await?;
+    let index = entry.manifest().and_then(|manifest| manifest.kubernetes());
+    let images = index.map(|index| index.images.clone()).unwrap_or_default();
+    let Selection {
+        backup,
+        skipped,
+        mut degraded,
+        notes,
+    } = selection;
+    let passed_over = skipped.iter();
+    degraded
+        .extend(passed_over.map(|skipped| format!("`{}` is newer and cannot be used: {}", skipped.name, skipped.why)));
+    let output = Output {
+        name: backup.name.to_string(),
+        recovery_point: backup.created_at.to_string(),
+        age_seconds: cx.now().duration_since(backup.created_at).as_secs(),
+        backup,
+        skipped,
+        images,
+        notes,
+    };
+    Ok((output, degraded))
+}
