@@ -12,7 +12,7 @@ use crate::environment::{World, journal, of_kind, said};
 
 mod aborts;
 mod effects;
-mod journal_cuts;
+pub(crate) mod journal_cuts;
 
 /// What befalls an old database that serves still: it has lost rows since the backup.
 const DAMAGE: &str = "TRUNCATE players";

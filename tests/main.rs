@@ -12,6 +12,7 @@ mod after;
 mod backups;
 mod cdn;
 mod clients;
+mod cluster_failure;
 mod cluster_loss;
 mod crash;
 mod drill;

@@ -23,11 +23,11 @@ use crate::resume::place;
 const MOST: usize = 200;
 
 /// A system call at whose entry the binary dies.
-struct Call<'a> {
-    name: &'a str,
+pub(crate) struct Call<'a> {
+    pub(crate) name: &'a str,
     /// Only on this file.
-    on: Option<&'a Path>,
-    nth: usize,
+    pub(crate) on: Option<&'a Path>,
+    pub(crate) nth: usize,
 }
 
 /// What is cut again and again, and how it goes on after that.
@@ -165,7 +165,7 @@ fn under_way(records: &[Value]) -> BTreeSet<String> {
 }
 
 /// Runs the binary until the call; `false` where it came to its own end before, which is to be this one.
-fn cut(world: &World, call: &Call, words: &[&str], code: i32) -> Result<bool> {
+pub(crate) fn cut(world: &World, call: &Call, words: &[&str], code: i32) -> Result<bool> {
     let log = world.folder().join("strace.log");
     let mut strace = Command::new("strace");
     world.enter(&mut strace);

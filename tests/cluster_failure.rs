@@ -1,0 +1,245 @@
+//! The plan that rebuilds a cluster that is gone, with the database that lived in it: dry, whole, and killed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use jm_sandbox::journeyman::{Fingerprint, REPLICAS};
+use serde_json::Value;
+
+use crate::crash::journal_cuts::{Call, cut};
+use crate::environment::{RESUME, World, folder, jm, journal, of_kind, said};
+
+/// The words of the rebuild.
+const REBUILD: [&str; 6] = [
+    "plan",
+    "run",
+    "plans/cluster-failure.yaml",
+    "--yes",
+    "--confirm",
+    "production",
+];
+/// Every so many syncs one cut is made: which ones differs from run to run of the tests.
+const STRIDE: usize = 7;
+/// More syncs than a run can make.
+const MOST: usize = 200;
+
+/// What was there, and has to come back.
+struct Before {
+    data: Fingerprint,
+    objects: BTreeMap<String, String>,
+    images: BTreeSet<String>,
+}
+
+/// A world whose database lives in its cluster, backed up.
+fn world() -> Result<(World, Before)> {
+    let world = World::sandbox_with(&["--database", "in-cluster"], |_| Ok(()))?;
+    world.back_up()?;
+    let exported = world.step("kubernetes.export", &[]).output()?;
+    ensure!(exported.status.code() == Some(0), "{}", said(&exported));
+    let before = Before {
+        data: world.fingerprint()?,
+        objects: world.objects()?,
+        images: world.images()?,
+    };
+    Ok((world, before))
+}
+
+fn run(world: &World, words: &[&str]) -> Result<()> {
+    let output = world.jm().args(words).output()?;
+    ensure!(output.status.code() == Some(0), "{words:?}: {}", said(&output));
+    Ok(())
+}
+
+impl Before {
+    /// Compares what there is now, and the journal of the newest run.
+    fn check(&self, world: &World) -> Result<()> {
+        ensure!(world.fingerprint()? == self.data, "other data");
+        let objects = world.objects()?;
+        let other: Vec<_> = self
+            .objects
+            .iter()
+            .filter(|(name, digest)| objects.get(*name) != Some(digest))
+            .collect();
+        ensure!(
+            other.is_empty() && objects.len() == self.objects.len(),
+            "other objects: {other:?}, {:?}",
+            objects.keys()
+        );
+        ensure!(world.images()? == self.images, "other images: {:?}", world.images()?);
+        ensure!(world.ready_replicas()? == REPLICAS, "other replicas");
+        let records = journal(&world.state())?;
+        let ended = records.last().is_some_and(|record| record["status"] == "completed");
+        ensure!(ended, "the run did not end well: {:?}", records.last());
+        let switched = of_kind(&records, "step-succeeded")
+            .into_iter()
+            .filter(|record| record["step"] == "switch");
+        ensure!(switched.count() == 1, "switched more or less than once");
+        Ok(())
+    }
+}
+
+#[test]
+fn a_dry_run_against_a_lost_cluster_says_what_it_cannot_know_and_the_run_brings_all_back() -> Result<()> {
+    let (world, before) = world()?;
+    world.lose_cluster()?;
+    let output = world
+        .jm()
+        .args(REBUILD)
+        .args(["--dry-run", "--format", "json"])
+        .output()?;
+    ensure!(output.status.code() == Some(0), "{}", said(&output));
+    ensure!(world.objects()?.is_empty(), "the dry run made something");
+    let dry: Value = serde_json::from_slice(&output.stdout)?;
+    let steps = dry["steps"].as_array().context("steps")?;
+    let step = |id: &str| steps.iter().find(|step| step["id"] == id).context(id.to_owned());
+    for (id, grade) in [
+        ("objects", "verified"),
+        ("data", "verified"),
+        ("guard", "verified"),
+        ("foundation", "declared"),
+        ("configuration", "declared"),
+        ("database-ready", "unknown"),
+        ("restore", "unknown"),
+        ("switch", "unknown"),
+        ("rollout", "unknown"),
+    ] {
+        ensure!(step(id)?["grade"] == grade, "{id}: {:#}", step(id)?);
+    }
+    let waits = step("restore")?["because"].as_str().unwrap_or_default();
+    ensure!(waits.contains("known after"), "{waits}");
+
+    run(&world, &REBUILD)?;
+    before.check(&world)?;
+    let records = journal(&world.state())?;
+    let done = of_kind(&records, "step-succeeded");
+    let foundation = done
+        .iter()
+        .find(|record| record["step"] == "foundation")
+        .context("foundation")?;
+    ensure!(
+        foundation["changes"]["inline"] == step("foundation")?["changes"],
+        "the dry run told other changes"
+    );
+    // Once it is there, all of it is there: restoring again changes nothing.
+    run(
+        &world,
+        &[
+            "step",
+            "run",
+            "kubernetes.restore",
+            "--yes",
+            "--targets",
+            "plans/targets.yaml",
+        ],
+    )?;
+    let records = journal(&world.state())?;
+    let changes = &of_kind(&records, "step-succeeded").first().context("a restore")?["changes"];
+    let none = changes["inline"].as_array().is_none_or(Vec::is_empty);
+    ensure!(
+        none && changes.get("artefact").is_none(),
+        "a second restore changes {changes}"
+    );
+    Ok(())
+}
+
+#[test]
+fn the_drill_destroys_a_cluster_and_rebuilds_it() -> Result<()> {
+    let folder = folder()?;
+    let output = jm(&folder.path().join("state"))
+        .env("TMPDIR", folder.path())
+        .args(["drill", "plans/cluster-failure.yaml", "--sandbox"])
+        .output()?;
+    let text = said(&output);
+    ensure!(output.status.code() == Some(0), "{text}");
+    for words in ["the cluster is gone", "StatefulSet", "as before"] {
+        ensure!(text.contains(words), "no `{words}`: {text}");
+    }
+    ensure!(!text.contains("DIFFERENT"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn a_rebuild_that_is_killed_at_a_sync_ends_as_if_it_had_not_been() -> Result<()> {
+    let (world, before) = world()?;
+    let mut cuts = 0;
+    let first = 1 + usize::try_from(std::process::id()).unwrap_or_default() % STRIDE;
+    for nth in (first..MOST).step_by(STRIDE) {
+        world.lose_cluster()?;
+        let runs = world.runs()?;
+        let call = Call {
+            name: "fdatasync",
+            on: None,
+            nth,
+        };
+        if !cut(&world, &call, &REBUILD, 0)? {
+            break;
+        }
+        cuts += 1;
+        let context = || format!("after the cut at sync {nth}");
+        let began = world.runs()? > runs && !journal(&world.state())?.is_empty();
+        let words: &[&str] = if began { &RESUME } else { &REBUILD };
+        run(&world, words).with_context(context)?;
+        before.check(&world).with_context(context)?;
+    }
+    ensure!(cuts >= 4, "only {cuts} cuts");
+    Ok(())
+}
+
+/// The identities under which the run has used its cluster, in order.
+fn clusters(world: &World) -> Result<Vec<String>> {
+    let records = journal(&world.state())?;
+    let opened = of_kind(&records, "target-opened").into_iter();
+    let of_cluster = opened.filter(|record| record["target"] == "cluster");
+    Ok(of_cluster.map(|record| record["identity"].to_string()).collect())
+}
+
+#[test]
+fn a_new_cluster_is_taken_whether_or_not_it_was_recorded_before_the_kill() -> Result<()> {
+    let (world, before) = world()?;
+    let (mut unrecorded, mut recorded) = (0, 0);
+    for nth in 1..MOST {
+        // A run that knows one cluster, stopped before it does anything there; then that one is lost, too.
+        world.lose_cluster()?;
+        let output = world.jm().args(REBUILD).args(["--until", "foundation"]).output()?;
+        ensure!(output.status.code() == Some(5), "{}", said(&output));
+        let known = clusters(&world)?.len();
+        ensure!(known == 1, "{:?}", clusters(&world)?);
+        world.lose_cluster()?;
+        let records = journal(&world.state())?;
+        let id = records[0]["run"]["id"].as_str().context("an id")?;
+        let file: PathBuf = world.state().join("runs").join(id).join("journal.jsonl");
+        let call = Call {
+            name: "write",
+            on: Some(&file),
+            nth,
+        };
+        ensure!(
+            cut(&world, &call, &RESUME, 0)?,
+            "the resume was over before the cluster was recorded"
+        );
+        let guard_began = of_kind(&journal(&world.state())?, "step-started")
+            .iter()
+            .filter(|record| record["step"] == "guard")
+            .count()
+            > 1;
+        let is_recorded = clusters(&world)?.len() > known;
+        unrecorded += usize::from(guard_began && !is_recorded);
+        recorded += usize::from(is_recorded);
+        // A whole rebuild takes its time: only where the kill was in or right after the guard.
+        if guard_began {
+            run(&world, &RESUME).with_context(|| format!("after the cut at write {nth}"))?;
+            before
+                .check(&world)
+                .with_context(|| format!("after the cut at write {nth}"))?;
+        }
+        if recorded > 0 {
+            break;
+        }
+    }
+    ensure!(
+        unrecorded > 0 && recorded > 0,
+        "{unrecorded} cuts before the record, {recorded} after it"
+    );
+    Ok(())
+}
