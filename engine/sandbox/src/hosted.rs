@@ -66,18 +66,17 @@ impl<'s> HostedDatabase<'s> {
         Ok(postgres::url(&postgres::password(&self.root)?, self.port, database))
     }
 
-    /// Follows the cluster until the server ends by itself or cannot be started.
-    pub(crate) async fn follow(&mut self) -> SandboxError {
-        loop {
-            if let Err(error) = self.look().await {
-                return error;
-            }
-            match &mut self.server {
-                Some(running) => tokio::select! {
-                    error = running.server.ended() => return error,
-                    () = tokio::time::sleep(PAUSE) => {}
-                },
-                None => tokio::time::sleep(PAUSE).await,
+    /// Waits until it is time to look at the cluster again. An error where the server ends by itself.
+    pub(crate) async fn quiet(&mut self) -> Result<(), SandboxError> {
+        let pause = tokio::time::sleep(PAUSE);
+        match &mut self.server {
+            Some(running) => tokio::select! {
+                error = running.server.ended() => Err(error),
+                () = pause => Ok(()),
+            },
+            None => {
+                pause.await;
+                Ok(())
             }
         }
     }
@@ -101,7 +100,7 @@ impl<'s> HostedDatabase<'s> {
     }
 
     /// Starts or ends the server as the cluster has it. A cluster that does not answer right now changes nothing.
-    async fn look(&mut self) -> Result<(), SandboxError> {
+    pub(crate) async fn follow(&mut self) -> Result<(), SandboxError> {
         let Ok(wanted) = wanted(&self.kubeconfig).await else {
             return Ok(());
         };

@@ -9,7 +9,7 @@ use jm_step::Environment;
 use jm_step::process::Supervisor;
 
 use crate::cloudfront::{CloudFrontServer, Pace, Store};
-use crate::control::{Control, Request};
+use crate::control::{Answer, Control, Request};
 use crate::description::{DatabasePlace, Description, KubernetesKind, Options};
 use crate::hosted::HostedDatabase;
 use crate::kubernetes::KubernetesServer;
@@ -146,10 +146,9 @@ impl<'s> Servers<'s> {
     /// Does what it is asked for, until a server ends that nobody asked to.
     async fn hold(&mut self, control: &Control) -> SandboxError {
         loop {
-            let (request, answer) = tokio::select! {
-                error = self.database.ended() => return error,
-                error = self.kubernetes.ended() => return error,
-                asked = control.next() => asked,
+            let (request, answer) = match self.asked(control).await {
+                Ok(asked) => asked,
+                Err(error) => return error,
             };
             let outcome = match request {
                 Request::LoseCluster => self.lose_cluster().await,
@@ -158,6 +157,21 @@ impl<'s> Servers<'s> {
             // What is half lost is of no use to anybody.
             if let Err(error) = outcome {
                 return error;
+            }
+        }
+    }
+
+    /// Waits until it is asked for something, and lets the database follow the cluster meanwhile.
+    async fn asked(&mut self, control: &Control) -> Result<(Request, Answer), SandboxError> {
+        let next = control.next();
+        tokio::pin!(next);
+        loop {
+            // Not beside the others: a server that is given up half-way through its start still writes to its volume.
+            self.database.follow().await?;
+            tokio::select! {
+                quiet = self.database.quiet() => quiet?,
+                error = self.kubernetes.ended() => return Err(error),
+                asked = &mut next => return Ok(asked),
             }
         }
     }
@@ -201,11 +215,19 @@ impl Database<'_> {
         }
     }
 
-    /// Waits for an end that nobody asked for.
-    async fn ended(&mut self) -> SandboxError {
+    /// Starts or ends the server as the cluster has it, where it lives there.
+    async fn follow(&mut self) -> Result<(), SandboxError> {
         match self {
-            Self::Beside(server) => server.ended().await,
-            Self::InCluster(server) => server.follow().await,
+            Self::Beside(_) => Ok(()),
+            Self::InCluster(database) => database.follow().await,
+        }
+    }
+
+    /// Waits until it is time to follow again. An error where the server ends that nobody asked to.
+    async fn quiet(&mut self) -> Result<(), SandboxError> {
+        match self {
+            Self::Beside(server) => Err(server.ended().await),
+            Self::InCluster(database) => database.quiet().await,
         }
     }
 }
