@@ -161,7 +161,7 @@ async fn is_new(cx: &ReadContext, input: &Input) -> Result<bool, StepError> {
             "this is not the cluster that the run knows, and it has {count} workloads of its own, so it is no new one"
         ))
         .hint(
-            "check that KUBECONFIG and the target's `context` name the new cluster; what comes with one goes into              `system_namespaces`",
+            "check that KUBECONFIG and the target's `context` name the new cluster; what comes with one goes into `system_namespaces`",
         )),
     }
 }
