@@ -1,6 +1,7 @@
 //! `jm backup`: the catalogue at hand, against real backups.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Output;
 
 use anyhow::{Context, Result, ensure};
@@ -94,5 +95,76 @@ fn backups_are_listed_proven_and_opened() -> Result<()> {
         4,
     )?);
     ensure!(told.contains("the key does not open") && !partial.exists(), "{told}");
+    Ok(())
+}
+
+#[test]
+fn plain_files_of_objects_are_imported_encrypted_and_restored() -> Result<()> {
+    let world = World::sandbox()?;
+    let namespace = jm_sandbox::journeyman::NAMESPACE;
+    // As the procedures page has them written.
+    for (kinds, name) in [
+        ("all", "k8s-backup-20240115.yaml"),
+        ("secrets", "secrets-backup-20240115.yaml"),
+        ("configmaps", "configmaps-backup-20240115.yaml"),
+    ] {
+        let written = crate::cluster_loss::kubectl(&world, &["get", kinds, "-n", namespace, "-o", "yaml"])?;
+        std::fs::write(world.folder().join(name), written)?;
+    }
+    let before = world.objects()?;
+    let files = ["k8s-backup", "secrets-backup", "configmaps-backup"].map(|stem| {
+        world
+            .folder()
+            .join(format!("{stem}-20240115.yaml"))
+            .display()
+            .to_string()
+    });
+    let import = |words: &[&str], code| {
+        let mut all = vec!["import"];
+        all.extend(files.iter().map(String::as_str));
+        all.extend(words);
+        backup(&world, &all, code)
+    };
+    let listed = || -> Result<usize> {
+        let listed = json(&backup(&world, &["list", "--format", "json"], 0)?)?;
+        Ok(listed["backups"].as_array().context("backups")?.len())
+    };
+    import(&["--dry-run"], 0)?;
+    ensure!(listed()? == 0, "the dry run imported it");
+    import(&["--yes"], 0)?;
+    ensure!(listed()? == 1, "the files of one day are one export");
+
+    // Clear text is nowhere, and what is in it comes back.
+    let clear = Path::new(world.systems.variable("BACKUP_DIR"));
+    for entry in std::fs::read_dir(clear)? {
+        let bytes = std::fs::read(entry?.path())?;
+        ensure!(!bytes.windows(8).any(|bytes| bytes == b"\"data\":{"), "clear text");
+    }
+    crate::cluster_loss::kubectl(
+        &world,
+        &["delete", "secrets,configmaps,services", "--all", "-n", namespace],
+    )?;
+    ensure!(world.objects()? != before, "nothing was lost");
+    let restored = world
+        .step(
+            "kubernetes.restore",
+            &[
+                "-w",
+                "export=\"20240115\"",
+                "-w",
+                "images=written",
+                "-w",
+                "on_conflict=force",
+            ],
+        )
+        .output()?;
+    ensure!(restored.status.code() == Some(0), "{}", said(&restored));
+    ensure!(world.objects()? == before, "other objects than before");
+
+    // A file that is none of them is told before anything is written.
+    let other = world.folder().join("other-20240116.yaml");
+    std::fs::write(&other, "a: 1\n")?;
+    let refused = world.jm().args(["backup", "import", "--yes"]).arg(&other).output()?;
+    ensure!(refused.status.code() != Some(0) && listed()? == 1, "{}", said(&refused));
     Ok(())
 }

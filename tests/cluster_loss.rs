@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use crate::environment::{World, said};
 
 /// What kubectl says, in a world.
-fn kubectl(world: &World, words: &[&str]) -> Result<String> {
+pub(crate) fn kubectl(world: &World, words: &[&str]) -> Result<String> {
     let assets = std::env::var("KUBEBUILDER_ASSETS").map(|folder| format!("{folder}/kubectl"));
     let mut command = Command::new(assets.unwrap_or_else(|_| "kubectl".to_owned()));
     world.enter(&mut command);

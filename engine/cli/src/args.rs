@@ -11,7 +11,8 @@ mod sandbox;
 mod step;
 
 pub(crate) use backup::{
-    BackupCommand, BackupDecryptArgs, BackupListArgs, BackupShowArgs, BackupVerifyArgs, BackupsAt, Proof,
+    BackupCommand, BackupDecryptArgs, BackupImportArgs, BackupListArgs, BackupShowArgs, BackupVerifyArgs, BackupsAt,
+    Proof,
 };
 pub(crate) use plan::{
     Bindings, DiffArgs, DryRunFormat, FindingsFormat, GraphArgs, GraphFormat, ListArgs, PlanCommand, PlanRunArgs,

@@ -67,6 +67,7 @@ fn carry_out(command: Command, ui: &Ui) -> Outcome {
             BackupCommand::Show(args) => backup::show::show(&args, ui),
             BackupCommand::Verify(args) => backup::verify::verify(&args, ui),
             BackupCommand::Decrypt(args) => backup::decrypt::decrypt(&args, ui),
+            BackupCommand::Import(args) => backup::import::import(&args, ui),
         },
         Command::Schema(args) => schema::schema(&args, ui),
         Command::Drill(args) => drill::drill(&args, ui),

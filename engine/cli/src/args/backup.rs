@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::Format;
+use super::{DryRunFormat, Format, RunOptions};
 
 /// `jm backup`.
 #[derive(Debug, Subcommand)]
@@ -17,6 +17,8 @@ pub(crate) enum BackupCommand {
     Verify(BackupVerifyArgs),
     /// Write what is inside a backup, in clear text.
     Decrypt(BackupDecryptArgs),
+    /// Take what `kubectl get … -o yaml` wrote into the catalogue, encrypted: a run of `kubernetes.import`.
+    Import(BackupImportArgs),
 }
 
 /// Where the backups are.
@@ -91,4 +93,25 @@ pub(crate) struct BackupDecryptArgs {
     /// A new file that only you can read: there when all of it is proven, or not at all. Left out: standard output.
     #[arg(long, value_name = "FILE")]
     pub(crate) to: Option<PathBuf>,
+}
+
+/// `jm backup import`.
+#[derive(Debug, Args)]
+pub(crate) struct BackupImportArgs {
+    /// Plain files of objects, such as `k8s-backup-20240115.yaml`. Those of one day become one export.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// The day of their data, where their names do not end with it.
+    #[arg(long, value_name = "YYYYMMDD")]
+    pub(crate) day: Option<String>,
+    #[command(flatten)]
+    pub(crate) at: BackupsAt,
+    /// Show what it would do, and do nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) options: RunOptions,
+    /// How the result is printed.
+    #[arg(long, value_enum, default_value_t = DryRunFormat::Human)]
+    pub(crate) format: DryRunFormat,
 }

@@ -1,6 +1,7 @@
 //! `jm backup`: the catalogue at hand, without a plan. What makes or restores a backup is a step, and has a journal.
 
 pub(super) mod decrypt;
+pub(super) mod import;
 pub(super) mod list;
 pub(super) mod show;
 pub(super) mod verify;
