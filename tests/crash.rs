@@ -184,14 +184,14 @@ fn deliveries(world: &World, records: &[Value]) -> Result<usize> {
 }
 
 /// Goes on with the newest run. Where nothing was written yet there is nothing to resume, and where the end was, neither;
-/// it says so, and a run that never began is begun anew.
-fn go_on(world: &World, runs_before: usize, words: &[&str]) -> Result<()> {
+/// it says so, and a run that never began is begun anew, by the words that began it.
+pub(crate) fn go_on(world: &World, runs_before: usize, begin: &[&str], more: &[&str]) -> Result<()> {
     let records = if world.runs()? > runs_before {
         journal(&world.state())?
     } else {
         Vec::new()
     };
-    let output = world.resume().args(words).output()?;
+    let output = world.resume().args(more).output()?;
     let nothing = String::from_utf8_lossy(&output.stderr).contains("nothing to resume");
     // A run that failed is closed too, and can be resumed.
     let ended = records.last().is_some_and(|record| record["status"] == "completed");
@@ -205,7 +205,7 @@ fn go_on(world: &World, runs_before: usize, words: &[&str]) -> Result<()> {
         ensure!(output.status.code() == Some(0), "{}", said(&output));
     }
     if records.is_empty() {
-        let anew = world.recover().args(words).output()?;
+        let anew = world.jm().args(begin).args(more).output()?;
         ensure!(anew.status.code() == Some(0), "{}", said(&anew));
     }
     Ok(())

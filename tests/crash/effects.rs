@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use super::{ACCEPT, Scene, go_on};
-use crate::environment::{World, said};
+use crate::environment::{RECOVER, World, said};
 use crate::signals::nobody_is_left;
 use crate::statements::kind;
 use crate::wire::{Cut, How, Place, Wire};
@@ -84,7 +84,7 @@ impl Wired {
             self.scene.reset().with_context(context)?;
             let runs = self.scene.world.runs()?;
             self.kill_at(*cut).with_context(context)?;
-            go_on(&self.scene.world, runs, &ACCEPT).with_context(context)?;
+            go_on(&self.scene.world, runs, &RECOVER, &ACCEPT).with_context(context)?;
             self.check().with_context(context)?;
         }
         Ok(())
@@ -211,6 +211,6 @@ fn a_connection_that_is_lost_at_the_commit_or_in_the_restore_is_found_out() -> R
     let text = said(&output);
     ensure!(text.contains("connection"), "{text}");
     let world = &wired.scene.world;
-    go_on(world, world.runs()? - 1, &ACCEPT)?;
+    go_on(world, world.runs()? - 1, &RECOVER, &ACCEPT)?;
     wired.check().map(drop)
 }

@@ -120,7 +120,7 @@ impl Sweep<'_> {
         }
         if was_cut || self.code != 0 {
             (self.mend)()?;
-            go_on(world, runs, &ACCEPT)?;
+            go_on(world, runs, &RECOVER, &ACCEPT)?;
         }
         swept.repeats += ending.check(world)?;
         swept.stopped_again += usize::from(stopped_again(&journal(&world.state())?)?);
@@ -129,7 +129,7 @@ impl Sweep<'_> {
 }
 
 /// How many batches these records are of.
-fn batches(records: &[Value]) -> usize {
+pub(crate) fn batches(records: &[Value]) -> usize {
     let all: BTreeSet<Option<u64>> = records.iter().map(|record| record["batch"].as_u64()).collect();
     all.len()
 }
@@ -151,7 +151,7 @@ fn stopped_again(records: &[Value]) -> Result<bool> {
 }
 
 /// The steps that have begun and not ended.
-fn under_way(records: &[Value]) -> BTreeSet<String> {
+pub(crate) fn under_way(records: &[Value]) -> BTreeSet<String> {
     let mut begun = BTreeSet::new();
     for record in records {
         let Some(step) = record["step"].as_str() else { continue };
@@ -336,7 +336,7 @@ fn before_the_first_record_there_is_nothing_to_resume() -> Result<()> {
             ensure!(nth > 3, "only {} cuts before the first record", nth - 1);
             return Ok(());
         }
-        go_on(world, runs, &[])?;
+        go_on(world, runs, &RECOVER, &[])?;
         scene.ending.check(world)?;
     }
     Ok(())
