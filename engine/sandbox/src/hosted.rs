@@ -69,15 +69,13 @@ impl<'s> HostedDatabase<'s> {
     /// Waits until it is time to look at the cluster again. An error where the server ends by itself.
     pub(crate) async fn quiet(&mut self) -> Result<(), SandboxError> {
         let pause = tokio::time::sleep(PAUSE);
-        match &mut self.server {
-            Some(running) => tokio::select! {
-                error = running.server.ended() => Err(error),
-                () = pause => Ok(()),
-            },
-            None => {
-                pause.await;
-                Ok(())
-            }
+        let Some(running) = &mut self.server else {
+            pause.await;
+            return Ok(());
+        };
+        tokio::select! {
+            error = running.server.ended() => Err(error),
+            () = pause => Ok(()),
         }
     }
 

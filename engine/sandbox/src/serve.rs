@@ -96,12 +96,11 @@ impl<'s> Servers<'s> {
             secret_key: credentials.1.clone(),
         };
         let cloudfront = CloudFrontServer::start(&cloudfront, loopback, &store, Pace::default()).await?;
-        let database = match beside {
-            Some(server) => Database::Beside(server),
-            None => {
-                let kubeconfig = kubernetes.kubeconfig();
-                Database::InCluster(HostedDatabase::new(&postgres, kubeconfig, supervisor, environment)?)
-            }
+        let database = if let Some(server) = beside {
+            Database::Beside(server)
+        } else {
+            let kubeconfig = kubernetes.kubeconfig();
+            Database::InCluster(HostedDatabase::new(&postgres, kubeconfig, supervisor, environment)?)
         };
         Ok(Self {
             database,

@@ -139,7 +139,7 @@ impl StepType for Restore {
             let exported = Exported::open(backups.reader(), &backup, filter(&input)).await?;
             Deploy::run(cx, &cluster, &policy(&input), &exported).await
         };
-        let mut done = wait::unless_cancelled(cx, work).await?;
+        let mut done = Box::pin(wait::unless_cancelled(cx, work)).await?;
         Ok(Output {
             export: backup.name.to_string(),
             recovery_point: backup.created_at.to_string(),
