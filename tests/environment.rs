@@ -177,6 +177,21 @@ impl World {
             .envs(&self.systems.environment);
     }
 
+    /// A program of this machine in this world. It has to succeed.
+    pub(crate) fn run(&self, program: &str, words: &[&str]) -> Result<String> {
+        let mut command = Command::new(program);
+        self.enter(&mut command);
+        let output = command.args(words).output().with_context(|| program.to_owned())?;
+        ensure!(output.status.success(), "{program} {words:?}: {}", said(&output));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// AWS's own command line in this world.
+    pub(crate) fn aws(&self, words: &[&str]) -> Result<String> {
+        let program = std::env::var("JM_TEST_AWS").context("JM_TEST_AWS is not set: run the tests by `tests/run`")?;
+        self.run(&program, words)
+    }
+
     /// Puts a wire that reads along, and so cannot be encrypted, between this world and its PostgreSQL.
     pub(crate) fn through_a_wire(&mut self) -> Result<Wire> {
         let url = self.systems.variable("DATABASE_URL").to_owned();

@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+use jm_sandbox::journeyman::{BUCKET, DATABASE};
+
 use super::{Served, ends, recover, without_bucket};
-use crate::environment::{World, journal, of_kind};
+use crate::environment::{World, journal, of_kind, said};
 
 /// The newest backup's file.
 fn file(world: &World) -> Result<PathBuf> {
@@ -115,6 +117,115 @@ fn a_flipped_bit_is_found_while_it_is_restored_and_the_old_database_serves_on() 
     );
     // Put back by the plan: the application runs again.
     served.still(&world)
+}
+
+/// Two backups, of which the newer one is flipped in the directory and in the bucket: its name, and the older one's.
+fn damaged_in_both_places(world: &World) -> Result<(String, String)> {
+    world.back_up()?;
+    let older = file(world)?;
+    world.query(DATABASE, "UPDATE users SET display_name = 'changed since' WHERE id = 1")?;
+    world.back_up()?;
+    let newest = file(world)?;
+    ensure!(newest != older, "there is one backup only");
+    flip(&newest)?;
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let (older, name) = (name(&older).context("a name")?, name(&newest).context("a name")?);
+    let listed = world.aws(&["s3", "ls", "--recursive", &format!("s3://{BUCKET}")])?;
+    let keys = listed.lines().filter_map(|line| line.split_whitespace().last());
+    let key = keys
+        .into_iter()
+        .find(|key| key.ends_with(&name))
+        .context("a copy in the bucket")?;
+    let object = format!("s3://{BUCKET}/{key}");
+    world.aws(&["s3", "cp", "--quiet", &newest.display().to_string(), &object])?;
+    Ok((name, older))
+}
+
+#[test]
+fn a_newest_backup_that_is_damaged_everywhere_names_the_one_before_it() -> Result<()> {
+    let world = World::sandbox()?;
+    let (newest, older) = damaged_in_both_places(&world)?;
+    let served = Served::by(&world)?;
+    let line = format!("`jm plan run PLAN -i backup={older}`");
+    let output = ends(
+        &mut recover(&world),
+        4,
+        &["cannot be used", &newest, &line, "data as of"],
+    )?;
+    ensure!(
+        !said(&output).contains(&format!("backup={newest}")),
+        "sent to the damaged one: {}",
+        said(&output)
+    );
+    served.still(&world)?;
+    // The line that it names brings the data back.
+    world.lose_database()?;
+    let mut command = world.recover();
+    command.args(["-i", &format!("backup={older}")]);
+    ends(&mut command, 0, &[])?;
+    ensure!(first_user(&world)? != ["changed since"], "from the damaged backup");
+    Ok(())
+}
+
+#[test]
+fn a_newest_backup_that_has_to_be_whole_is_passed_over_before_anything_is_stopped() -> Result<()> {
+    let world = World::sandbox()?;
+    let (newest, older) = damaged_in_both_places(&world)?;
+    let whole = ["-i", "prove=whole"];
+    // The dry run says what it will cost, and does not pay it.
+    let words = [newest.as_str(), "bytes in local to the end before it goes on"];
+    let mut command = recover(&world);
+    command.args(whole).arg("--dry-run");
+    ends(&mut command, 0, &words)?;
+
+    world.lose_database()?;
+    let mut command = world.recover();
+    command.args(whole);
+    let passed_over = format!("`{newest}` is newer and cannot be used");
+    let words = ["the copy of", "in local is not used", "in s3 is not used", &passed_over];
+    ends(&mut command, 9, &words)?;
+    ensure!(first_user(&world)? != ["changed since"], "from the damaged backup");
+    let records = journal(&world.state())?;
+    let of = |step: &str| {
+        let ended = of_kind(&records, "step-succeeded").into_iter();
+        ended.filter(|record| record["step"] == step).collect::<Vec<_>>()
+    };
+    let (find, restore) = (of("find"), of("restore"));
+    ensure!(find.len() == 1 && restore.len() == 1, "{records:?}");
+    let chosen = &find[0]["output"]["inline"];
+    ensure!(
+        chosen["backup"]["name"] == older && chosen["skipped"][0]["name"] == newest,
+        "{chosen}"
+    );
+    // The moment of the data is that of the backup that is taken, and no restore was begun with the other one.
+    ensure!(chosen["recovery_point"] == chosen["backup"]["created_at"], "{chosen}");
+    let begun = of_kind(&records, "step-started").into_iter();
+    let begun = begun.filter(|record| record["step"] == "restore").count();
+    ensure!(begun == 1, "restore was begun {begun} times");
+    Ok(())
+}
+
+#[test]
+fn a_copy_that_has_to_be_whole_gives_way_to_the_one_in_the_other_location() -> Result<()> {
+    let world = World::sandbox()?;
+    world.back_up()?;
+    let data = world.fingerprint()?;
+    flip(&file(&world)?)?;
+    world.lose_database()?;
+    let mut command = world.recover();
+    command.args(["-i", "prove=whole"]);
+    ends(&mut command, 9, &["in local is not used"])?;
+    ensure!(world.fingerprint()? == data, "other data");
+    let records = journal(&world.state())?;
+    let found = of_kind(&records, "step-succeeded").into_iter();
+    let found: Vec<_> = found.filter(|record| record["step"] == "find").collect();
+    let chosen = &found[0]["output"]["inline"]["backup"];
+    ensure!(chosen["locations"] == serde_json::json!(["s3"]), "{chosen}");
+    Ok(())
+}
+
+fn first_user(world: &World) -> Result<Vec<String>> {
+    world.query(DATABASE, "SELECT display_name FROM users WHERE id = 1")
 }
 
 #[test]

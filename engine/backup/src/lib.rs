@@ -57,7 +57,7 @@ pub use objects::{ObjectReader, ObjectWriter, ObjectsRequest};
 pub use observer::{Committing, Observer, Silent, Told, until_cancelled};
 pub use openpgp::OpenError;
 pub use restore::{AsideState, Owners, RestoreRequest, Restored, TransactionState, copy_name};
-pub use select::{Selection, Skipped, Wanted, Which};
+pub use select::{Prove, Selection, Skipped, Wanted, Which};
 pub use tools::Toolbox;
 
 #[cfg(test)]

@@ -4,36 +4,31 @@ use futures::future::{BoxFuture, FutureExt, ready};
 use jm_step::{StepContext, StepError, Unit};
 use serde::{Deserialize, Serialize};
 
-/// Hears how far the work is.
+/// Hears how far the work is. What it does not care for it need not hear.
 pub trait Observer: Send + Sync {
     /// So many bytes of so many are done.
-    fn progress(&self, done: u64, total: Option<u64>) -> BoxFuture<'_, ()>;
+    fn progress(&self, _done: u64, _total: Option<u64>) -> BoxFuture<'_, ()> {
+        ready(()).boxed()
+    }
     /// A line for the log.
-    fn log(&self, line: String) -> BoxFuture<'_, ()>;
+    fn log(&self, _line: String) -> BoxFuture<'_, ()> {
+        ready(()).boxed()
+    }
     /// The work will succeed, but not all is well. Returns once that is on disk.
-    fn degraded(&self, reason: String) -> BoxFuture<'_, Result<(), StepError>>;
+    fn degraded(&self, _reason: String) -> BoxFuture<'_, Result<(), StepError>> {
+        ready(Ok(())).boxed()
+    }
     /// A restore in place is about to commit this transaction. Returns once that is on disk.
-    fn committing(&self, transaction: String) -> BoxFuture<'_, Result<(), StepError>>;
+    fn committing(&self, _transaction: String) -> BoxFuture<'_, Result<(), StepError>> {
+        ready(Ok(())).boxed()
+    }
 }
 
 /// Nobody.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 
-impl Observer for Silent {
-    fn progress(&self, _: u64, _: Option<u64>) -> BoxFuture<'_, ()> {
-        ready(()).boxed()
-    }
-    fn log(&self, _: String) -> BoxFuture<'_, ()> {
-        ready(()).boxed()
-    }
-    fn degraded(&self, _: String) -> BoxFuture<'_, Result<(), StepError>> {
-        ready(Ok(())).boxed()
-    }
-    fn committing(&self, _: String) -> BoxFuture<'_, Result<(), StepError>> {
-        ready(Ok(())).boxed()
-    }
-}
+impl Observer for Silent {}
 
 /// Saved before a restore in place is committed.
 #[derive(Debug, Serialize, Deserialize)]

@@ -18,7 +18,7 @@ pub use aside::{AsideState, copy_name};
 pub use in_place::TransactionState;
 
 use crate::backups::{BackupsReader, explain};
-use crate::catalogue::{BackupCopy, Entry};
+use crate::catalogue::{BackupCopy, BackupRef, Entry};
 use crate::fitness::{Fitness, Target, fitness};
 use crate::flow::Failure;
 use crate::location::LocationName;
@@ -156,7 +156,19 @@ impl Restoring<'_> {
                 }
             }
         }
-        Err(last)
+        Err(self.send_to_the_next_older(last).await)
+    }
+
+    /// Says which backup to go on with now that no copy of this one can be used.
+    async fn send_to_the_next_older(&self, error: StepError) -> StepError {
+        let Ok(next) = self.backups.next_older(&self.entry, self.tools).await else {
+            return error;
+        };
+        let BackupRef { name, created_at, .. } = next.backup;
+        error.hint(format!(
+            "the next older backup that opens is `{name}`, with data as of {created_at}: begin anew with \
+             `jm plan run PLAN -i backup={name}`; with `-i prove=whole` it is read to its end before anything is stopped"
+        ))
     }
 
     async fn one_copy(&self, copy: BackupCopy) -> Result<Restored, Failure> {

@@ -4,16 +4,17 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use jiff::Timestamp;
+use jiff::{Timestamp, ToSpan};
 use jm_step::StepError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::backups::BackupsReader;
+use crate::backups::{BackupsReader, explain};
 use crate::catalogue::{BackupCopy, BackupRef, Catalogue, Entry, Status};
 use crate::location::LocationName;
 use crate::manifest::{Level, Manifest};
 use crate::name::{BackupName, ContentKind, day};
+use crate::observer::{Observer, Silent};
 use crate::openpgp::{HEAD, OpenError, opens};
 use crate::tools::Toolbox;
 
@@ -89,6 +90,19 @@ pub struct Selection {
     pub notes: Vec<String>,
 }
 
+/// How far a backup is proven before it is chosen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Prove {
+    /// Each copy has the size that its manifest tells, and our key opens its beginning. Costs nothing; damage further on is
+    /// found only while it is restored.
+    #[default]
+    Opens,
+    /// One copy is also read to its end: its checksums are the manifest's, and it decrypts as a whole. Costs one reading of
+    /// the backup; damage is found before anything is stopped for it.
+    Whole,
+}
+
 /// What is asked for.
 #[derive(Debug, Clone)]
 pub struct Wanted {
@@ -103,19 +117,41 @@ pub struct Wanted {
     pub of: Option<String>,
     /// Where the catalogue holds backups of several, those of this one.
     pub prefer: Option<String>,
+    /// How far it has to be proven.
+    pub prove: Prove,
+}
+
+impl Wanted {
+    /// A backup of a database, from anywhere, of whichever database the catalogue is of; every copy only has to open.
+    pub fn database(which: Which) -> Self {
+        Self {
+            which,
+            from: None,
+            kind: ContentKind::Database,
+            of: None,
+            prefer: None,
+            prove: Prove::Opens,
+        }
+    }
 }
 
 impl BackupsReader {
-    /// Chooses a backup, and proves that our key opens each copy that it names. What has no manifest is taken by name, or
-    /// where nothing has one; then it is read to its end first.
-    pub async fn select(&self, wanted: &Wanted, tools: &Toolbox) -> Result<Selection, StepError> {
+    /// Chooses a backup, and proves that our key opens each copy that it names; where it has to be whole, reads the first of
+    /// them that is to its end. What has no manifest is taken by name, or where nothing has one; then it is read to its end
+    /// first. A backup that cannot be looked at for now is not passed over: that would lose data for want of patience.
+    pub async fn select(
+        &self,
+        wanted: &Wanted,
+        tools: &Toolbox,
+        observer: &dyn Observer,
+    ) -> Result<Selection, StepError> {
         let catalogue = self.catalogue().await?;
         let mut notes = Vec::new();
         let candidates = self.candidates(&catalogue, wanted, &mut notes)?;
         let mut skipped = Vec::new();
         let mut degraded = down(&catalogue);
         for entry in &candidates {
-            match self.good_copies(entry, wanted, tools, &mut degraded).await {
+            match self.good_copies(entry, wanted, tools, observer, &mut degraded).await {
                 Ok(copies) => {
                     return Ok(Selection {
                         backup: BackupRef::of(entry, &copies, self.prefix()),
@@ -124,7 +160,9 @@ impl BackupsReader {
                         notes,
                     });
                 }
-                Err(error) if matches!(wanted.which, Which::Name(_)) => return Err(error),
+                Err(error) if matches!(wanted.which, Which::Name(_)) || error.kind().is_transient() => {
+                    return Err(error);
+                }
                 Err(error) => skipped.push(Skipped {
                     name: entry.name.clone(),
                     why: error.message().to_owned(),
@@ -191,6 +229,7 @@ impl BackupsReader {
         entry: &Entry,
         wanted: &Wanted,
         tools: &Toolbox,
+        observer: &dyn Observer,
         degraded: &mut Vec<String>,
     ) -> Result<Vec<BackupCopy>, StepError> {
         match &entry.status {
@@ -205,14 +244,23 @@ impl BackupsReader {
             None => format!("`{}` has a manifest, but its file is gone", entry.name),
         });
         for copy in entry.copies.iter().filter(here) {
-            match self.is_good(entry, *copy, wanted, tools).await {
+            // One copy that is whole is enough; another one is there to fall back on.
+            let whole = wanted.prove == Prove::Whole && good.is_empty();
+            let whole = whole || entry.manifest().is_none() && !matches!(wanted.which, Which::Name(_));
+            let looked = match self.opens(entry, *copy).await {
+                Ok(()) if whole => self.is_whole(entry, *copy, tools, observer).await,
+                looked => looked,
+            };
+            match looked {
                 Ok(()) => good.push(*copy),
                 Err(error) => {
                     degraded.push(format!(
                         "the copy of `{}` in {} is not used: {error}",
                         entry.name, copy.location
                     ));
-                    last = error;
+                    if !last.kind().is_transient() {
+                        last = error;
+                    }
                 }
             }
         }
@@ -222,13 +270,8 @@ impl BackupsReader {
         Ok(good)
     }
 
-    async fn is_good(
-        &self,
-        entry: &Entry,
-        copy: BackupCopy,
-        wanted: &Wanted,
-        tools: &Toolbox,
-    ) -> Result<(), StepError> {
+    /// The size is right, and our key opens the beginning.
+    async fn opens(&self, entry: &Entry, copy: BackupCopy) -> Result<(), StepError> {
         let location = self.location(copy.location)?;
         let (head, bytes) = location.head(entry.name.as_str(), HEAD).await?;
         if let Some(manifest) = entry.manifest() {
@@ -242,12 +285,36 @@ impl BackupsReader {
         let passphrase = self.keys().passphrase().clone();
         let opened = tokio::task::spawn_blocking(move || opens(&head, &passphrase)).await;
         let opened = opened.map_err(|error| StepError::failed("a look at a backup was given up").source(error))?;
-        opened.map_err(|error| cannot_open(entry, error))?;
-        if entry.manifest().is_none() && !matches!(wanted.which, Which::Name(_)) {
-            self.prove(entry, copy.location, Level::Archive, tools, &crate::Silent)
-                .await?;
-        }
-        Ok(())
+        opened.map_err(|error| cannot_open(entry, error))
+    }
+
+    /// It reads to its end. What a manifest tells of the bytes inside needs no program to look at them.
+    async fn is_whole(
+        &self,
+        entry: &Entry,
+        copy: BackupCopy,
+        tools: &Toolbox,
+        observer: &dyn Observer,
+    ) -> Result<(), StepError> {
+        let level = if entry.manifest().is_some() {
+            Level::Decrypt
+        } else {
+            Level::Archive
+        };
+        let read = self.prove_copy(entry, copy, level, tools, observer).await;
+        read.map(drop).map_err(|failure| explain(entry, failure))
+    }
+
+    /// The newest good backup of the same system that is older than this one.
+    pub(crate) async fn next_older(&self, entry: &Entry, tools: &Toolbox) -> Result<Selection, StepError> {
+        let before = entry.created_at().checked_sub(1.nanosecond());
+        let before = before.map_err(|error| StepError::not_found("nothing is older").source(error))?;
+        let wanted = Wanted {
+            kind: entry.kind(),
+            of: entry.manifest().map(Manifest::of),
+            ..Wanted::database(Which::LatestUntil(before))
+        };
+        self.select(&wanted, tools, &Silent).await
     }
 }
 

@@ -6,13 +6,7 @@ use crate::*;
 const OLD: &str = "journeyman_backup_20240115_020000.sql.gpg";
 
 fn latest() -> Wanted {
-    Wanted {
-        which: Which::Latest,
-        from: None,
-        kind: ContentKind::Database,
-        of: None,
-        prefer: None,
-    }
+    Wanted::database(Which::Latest)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,7 +43,7 @@ async fn old_files_are_listed_chosen_and_restored() {
         let entry = &backups.catalogue().await.expect("catalogue").entries[0];
         assert_eq!((entry.name.as_str(), entry.level()), (file, None), "{:?}", rig.files());
         let chosen = backups
-            .select(&latest(), &tools())
+            .select(&latest(), &tools(), &Silent)
             .await
             .unwrap_or_else(|error| panic!("{file}: {error}"));
         assert_eq!(chosen.backup.name.as_str(), file);
@@ -81,7 +75,7 @@ async fn without_a_manifest_it_is_not_the_latest_where_others_have_one() {
         &rig,
         "pg_dump \"$URL\" | GPG --symmetric > \"$DIR/journeyman_backup_29990101_000000.sql.gpg\"",
     );
-    let chosen = backups.select(&latest(), &tools()).await.expect("chosen");
+    let chosen = backups.select(&latest(), &tools(), &Silent).await.expect("chosen");
     assert_eq!(chosen.backup.name, known);
     assert!(chosen.notes[0].contains("29990101"), "{:?}", chosen.notes);
 }
@@ -106,7 +100,10 @@ async fn a_manifest_that_was_touched_or_moved_is_refused() {
     )
     .expect("copy");
     std::fs::write(rig.directory().join("x_29990101_000000.dump.gpg.manifest.json"), text).expect("write");
-    let error = backups.select(&latest(), &tools()).await.expect_err("both refused");
+    let error = backups
+        .select(&latest(), &tools(), &Silent)
+        .await
+        .expect_err("both refused");
     assert!(error.message().contains("is the manifest of"), "{error}");
 }
 
@@ -152,7 +149,10 @@ async fn an_old_dump_that_stopped_half_way_is_not_restored() {
             "pg_dump \"$URL\" > \"$DIR/whole\"; head -c 60000 \"$DIR/whole\" | GPG --symmetric > \"$DIR/{OLD}\"; rm \"$DIR/whole\""
         ),
     );
-    let error = backups.select(&latest(), &tools()).await.expect_err("not whole");
+    let error = backups
+        .select(&latest(), &tools(), &Silent)
+        .await
+        .expect_err("not whole");
     assert!(
         error.message().contains("PostgreSQL database dump complete") || error.message().contains("ends inside"),
         "{error}"

@@ -191,14 +191,8 @@ async fn one_location_that_fails_makes_it_degraded() {
         .expect("local");
     assert_eq!(created.backup.locations, [LocationName::Local]);
     assert!(heard.degraded()[0].contains("is not in s3"), "{:?}", heard.degraded());
-    let wanted = Wanted {
-        which: Which::Latest,
-        from: None,
-        kind: ContentKind::Database,
-        of: None,
-        prefer: None,
-    };
-    let chosen = backups.select(&wanted, &tools()).await.expect("chosen");
+    let wanted = Wanted::database(Which::Latest);
+    let chosen = backups.select(&wanted, &tools(), &Silent).await.expect("chosen");
     assert!(
         chosen.degraded[0].contains("s3 does not answer"),
         "{:?}",

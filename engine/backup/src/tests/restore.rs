@@ -68,24 +68,21 @@ async fn the_newest_good_one_is_chosen_and_the_others_are_told() {
         .expect("created")
         .manifest
         .name;
-    let wanted = |which: &str| Wanted {
-        which: which.parse().expect("which"),
-        from: None,
-        kind: ContentKind::Database,
-        of: None,
-        prefer: None,
-    };
-    let chosen = backups.select(&wanted("latest"), &tools()).await.expect("chosen");
+    let wanted = |which: &str| Wanted::database(which.parse().expect("which"));
+    let chosen = backups
+        .select(&wanted("latest"), &tools(), &Silent)
+        .await
+        .expect("chosen");
     assert_eq!((chosen.backup.name, chosen.skipped.len()), (second.clone(), 0));
     let named = backups
-        .select(&wanted(safety.as_str()), &tools())
+        .select(&wanted(safety.as_str()), &tools(), &Silent)
         .await
         .expect("by name");
     assert_eq!(named.backup.label.as_deref(), Some("pre_restore"));
     let day = second.taken_at().strftime("%Y%m%d").to_string();
     assert_eq!(
         backups
-            .select(&wanted(&day), &tools())
+            .select(&wanted(&day), &tools(), &Silent)
             .await
             .expect("by day")
             .backup
@@ -97,15 +94,21 @@ async fn the_newest_good_one_is_chosen_and_the_others_are_told() {
     let path = rig.directory().join(second.as_str());
     let bytes = std::fs::read(&path).expect("read");
     std::fs::write(&path, &bytes[..bytes.len() - 1]).expect("write");
-    let chosen = backups.select(&wanted("latest"), &tools()).await.expect("chosen");
+    let chosen = backups
+        .select(&wanted("latest"), &tools(), &Silent)
+        .await
+        .expect("chosen");
     assert_eq!(chosen.backup.name, first);
     assert_eq!(chosen.skipped[0].name, second);
 
-    let error = backups.select(&wanted("20010101"), &tools()).await.expect_err("none");
+    let error = backups
+        .select(&wanted("20010101"), &tools(), &Silent)
+        .await
+        .expect_err("none");
     assert_eq!(error.kind(), StepErrorKind::NotFound);
     assert!(error.hint_text().expect("hint").contains(first.as_str()), "{error:?}");
     let error = backups
-        .select(&wanted("latest<=2001-01-01T00:00:00Z"), &tools())
+        .select(&wanted("latest<=2001-01-01T00:00:00Z"), &tools(), &Silent)
         .await
         .expect_err("none");
     assert_eq!(error.kind(), StepErrorKind::NotFound);
@@ -119,14 +122,8 @@ async fn another_key_opens_nothing_and_says_which_is_needed() {
     let others = rig
         .backups_with(serde_json::json!({ "key": "quite another passphrase altogether" }))
         .await;
-    let wanted = Wanted {
-        which: Which::Latest,
-        from: None,
-        kind: ContentKind::Database,
-        of: None,
-        prefer: None,
-    };
-    let error = others.select(&wanted, &tools()).await.expect_err("wrong key");
+    let wanted = Wanted::database(Which::Latest);
+    let error = others.select(&wanted, &tools(), &Silent).await.expect_err("wrong key");
     assert!(error.message().contains(&created.manifest.key.id), "{error}");
     let error = rig.aside(&others, &created.manifest.name).await.expect_err("wrong key");
     assert_eq!(error.kind(), StepErrorKind::Denied);

@@ -188,18 +188,12 @@ impl Heard {
 }
 
 impl Observer for Heard {
-    fn progress(&self, _: u64, _: Option<u64>) -> BoxFuture<'_, ()> {
-        ready(()).boxed()
-    }
     fn log(&self, line: String) -> BoxFuture<'_, ()> {
         self.logged.lock().expect("lock").push(line);
         ready(()).boxed()
     }
     fn degraded(&self, reason: String) -> BoxFuture<'_, Result<(), StepError>> {
         self.degraded.lock().expect("lock").push(reason);
-        ready(Ok(())).boxed()
-    }
-    fn committing(&self, _: String) -> BoxFuture<'_, Result<(), StepError>> {
         ready(Ok(())).boxed()
     }
 }

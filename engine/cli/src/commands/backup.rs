@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, FutureExt, ready};
 use indicatif::ProgressBar;
-use jm_backup::{Backups, ContentKind, Entry, Observer, Toolbox, Wanted, Which};
+use jm_backup::{Backups, Entry, Observer, Silent, Toolbox, Wanted, Which};
 use jm_plan::TargetsDocument;
 use jm_step::{Connection, OpenContext, RunId, Secrets, StepError, TargetName};
 
@@ -102,14 +102,8 @@ impl Opened {
         let name = match text.parse() {
             Ok(Which::Name(_)) | Err(_) => self.backups.name(text)?,
             Ok(which) => {
-                let wanted = Wanted {
-                    which,
-                    from: None,
-                    kind: ContentKind::Database,
-                    of: None,
-                    prefer: None,
-                };
-                self.backups.select(&wanted, &self.tools).await?.backup.name
+                let wanted = Wanted::database(which);
+                self.backups.select(&wanted, &self.tools, &Silent).await?.backup.name
             }
         };
         self.backups.find(&name).await
@@ -143,15 +137,6 @@ impl Observer for Watching {
             ));
         }
         ready(()).boxed()
-    }
-    fn log(&self, _: String) -> BoxFuture<'_, ()> {
-        ready(()).boxed()
-    }
-    fn degraded(&self, _: String) -> BoxFuture<'_, Result<(), StepError>> {
-        ready(Ok(())).boxed()
-    }
-    fn committing(&self, _: String) -> BoxFuture<'_, Result<(), StepError>> {
-        ready(Ok(())).boxed()
     }
 }
 

@@ -1,17 +1,18 @@
-//! `backup.select`: chooses the newest good backup, and proves that it opens and can be restored here.
+//! `backup.select`: chooses the newest good backup, and proves that it opens, or that it is whole, and that it can be
+//! restored here.
 
 use std::time::Duration;
 
 use jm_backup::{
-    BackupRef, Backups, BackupsReader, ContentKind, Fitness, LocationName, Selection, Skipped, Target, Wanted, Which,
-    fitness,
+    BackupRef, Backups, BackupsReader, ContentKind, Fitness, LocationName, Observer, Prove, Selection, Silent, Skipped,
+    Target, Wanted, Which, fitness,
 };
 use jm_client_postgres::{Postgres, Reader};
 use jm_step::{Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::observer::{toolbox, until_cancelled};
+use crate::observer::{Told, toolbox, until_cancelled};
 use crate::restore::Destination;
 
 pub(crate) struct Select;
@@ -55,6 +56,11 @@ pub(crate) struct Input {
     /// Where it is going to be restored.
     #[serde(default)]
     into: Destination,
+    /// How far it is proven. `opens`: each copy has its size, and the key opens its beginning; damage further on is found
+    /// only while it is restored. `whole`: one copy is also read to its end, which takes as long as reading the backup does;
+    /// a damaged copy gives way to the one in the other location, and a backup without a whole copy to the one before it.
+    #[serde(default)]
+    prove: Prove,
 }
 
 pub(crate) fn latest() -> String {
@@ -96,17 +102,23 @@ impl StepType for Select {
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
-        let (output, degraded) = look(cx, input).await?;
+        // A dry run reads no whole backup: that may take as long as the recovery, and cost as much.
+        let (output, degraded) = look(cx, input, Prove::Opens, &Silent).await?;
         let mut summary = format!("`{}`, data as of {}", output.backup.name, output.recovery_point);
         for reason in degraded {
             summary.push_str("; ");
             summary.push_str(&reason);
         }
-        Ok(Preview::verified(summary).predict(output))
+        let preview = match input.prove {
+            Prove::Opens => Preview::verified(summary),
+            Prove::Whole => Preview::declared(format!("{summary}; {}", cost(&output.backup))),
+        };
+        Ok(preview.predict(output))
     }
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
-        let (output, degraded) = until_cancelled(cx, Box::pin(look(cx, &input))).await?;
+        let told = Told(cx);
+        let (output, degraded) = until_cancelled(cx, Box::pin(look(cx, &input, input.prove, &told))).await?;
         for skipped in &output.skipped {
             cx.log(format!("`{}` is passed over: {}", skipped.name, skipped.why))
                 .await;
@@ -138,12 +150,27 @@ pub(crate) fn check_which(which: &str) -> Result<(), Vec<InputIssue>> {
     }
 }
 
+/// What it takes to prove a backup whole.
+fn cost(backup: &BackupRef) -> String {
+    let place = backup.locations.first().map(|place| format!(" in {place}"));
+    format!(
+        "the run reads its {} bytes{} to the end before it goes on, and a damaged copy gives way to another",
+        backup.bytes,
+        place.unwrap_or_default()
+    )
+}
+
 /// The choice, and what makes it a degraded one.
-async fn look(cx: &ReadContext, input: &Input) -> Result<(Output, Vec<String>), StepError> {
+async fn look(
+    cx: &ReadContext,
+    input: &Input,
+    prove: Prove,
+    observer: &dyn Observer,
+) -> Result<(Output, Vec<String>), StepError> {
     let backups = cx.read::<Backups>().await?;
     let postgres = cx.read::<Postgres>().await?;
-    let wanted = wanted(input, &backups, &postgres)?;
-    let mut selection = backups.select(&wanted, &toolbox(cx)).await?;
+    let wanted = wanted(input, prove, &backups, &postgres)?;
+    let mut selection = backups.select(&wanted, &toolbox(cx), observer).await?;
     let entry = backups.find(&selection.backup.name).await?;
     let fitness = fitness(&postgres, &entry, Target::from(input.into)).await?;
     let skipped = selection.skipped.iter();
@@ -152,7 +179,7 @@ async fn look(cx: &ReadContext, input: &Input) -> Result<(Output, Vec<String>), 
     Ok((output(cx, selection, fitness), degraded))
 }
 
-fn wanted(input: &Input, backups: &BackupsReader, postgres: &Reader) -> Result<Wanted, StepError> {
+fn wanted(input: &Input, prove: Prove, backups: &BackupsReader, postgres: &Reader) -> Result<Wanted, StepError> {
     let which = if input.which.contains('/') {
         Which::Name(backups.name(&input.which)?)
     } else {
@@ -164,6 +191,7 @@ fn wanted(input: &Input, backups: &BackupsReader, postgres: &Reader) -> Result<W
         kind: ContentKind::Database,
         of: input.of.clone().filter(|of| !of.is_empty()),
         prefer: Some(postgres.database().to_owned()),
+        prove,
     })
 }
 

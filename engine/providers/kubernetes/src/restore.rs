@@ -4,7 +4,7 @@ mod exported;
 
 use std::time::Duration;
 
-use jm_backup::{BackupRef, Backups, ContentKind, Selection, Toolbox, Wanted, Which};
+use jm_backup::{BackupRef, Backups, ContentKind, Prove, Selection, Silent, Toolbox, Wanted, Which};
 use jm_client_kubernetes::{Kubernetes, Wave};
 use jm_step::{
     ArtefactRef, Connection, Effect, InputIssue, Known, Preview, Probe, ReadContext, Repeat, Role, StepContext,
@@ -122,7 +122,7 @@ impl StepType for Restore {
         let cluster = cx.read::<Kubernetes>().await?;
         let backups = cx.read::<Backups>().await?;
         let selection = backups
-            .select(&wanted(input, cluster.namespace())?, &Toolbox::of(cx))
+            .select(&wanted(input, cluster.namespace())?, &Toolbox::of(cx), &Silent)
             .await?;
         let exported = Exported::open(&backups, &selection.backup, filter(input)).await?;
         let done = Deploy::preview(cx, &cluster, &policy(input), &exported).await?;
@@ -166,7 +166,7 @@ async fn choose(cx: &StepContext, backups: &Backups, input: &Input, namespace: &
     }
     let wanted = wanted(input, namespace)?;
     let toolbox = Toolbox::of(cx);
-    let selection = Box::pin(backups.select(&wanted, &toolbox));
+    let selection = Box::pin(backups.select(&wanted, &toolbox, &Silent));
     let selection = wait::unless_cancelled(cx, selection).await?;
     let Selection {
         backup,
@@ -194,6 +194,7 @@ fn wanted(input: &Input, namespace: &str) -> Result<Wanted, StepError> {
         kind: ContentKind::Kubernetes,
         of: input.of.clone().filter(|of| !of.is_empty()),
         prefer: Some(namespace.to_owned()),
+        prove: Prove::Opens,
     })
 }
 
