@@ -5,14 +5,13 @@
 
 use std::time::Duration;
 
-use jm_client_postgres::{DatabaseFacts, Postgres, Reader, RoleSettings, Session};
+use jm_client_postgres::{DatabaseFacts, Postgres, Reader, Session};
 use jm_step::{
     Change, Connection, Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError,
     StepErrorKind, StepType,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use tokio::time::Instant;
 
 use crate::common;
@@ -20,6 +19,7 @@ use crate::sessions::{self, Whose};
 
 mod carry;
 mod rename;
+mod told;
 
 /// See the module.
 pub(crate) struct Switch;
@@ -108,7 +108,8 @@ impl StepType for Switch {
             None => String::new(),
         };
         let summary = format!("will put the restored copy in the place of database `{to}`{aside}");
-        Ok(Preview::computed(summary, changes(to, old.as_ref())))
+        let belongings = reader.belongings(to).await?;
+        Ok(Preview::computed(summary, told::foretold(to, belongings.as_ref())))
     }
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
@@ -121,6 +122,7 @@ impl StepType for Switch {
         }
         let plan = Plan::make(cx, postgres.reader(), &input).await?;
         cx.save_output(&plan.output).await?;
+        let foretold = plan.foretell(postgres.reader()).await?;
         let session = postgres.maintenance(Some(cx.step())).await?;
         for name in plan.names() {
             sessions::refuse_own_database(session.database(), &name, postgres.reader())?;
@@ -128,9 +130,7 @@ impl StepType for Switch {
         if let Err(error) = plan.carry_out(cx, &session, input.wait_seconds).await {
             return Err(plan.put_back(&postgres, error).await);
         }
-        for change in changes(&plan.output.database, plan.old.as_ref()) {
-            cx.changed(change).await;
-        }
+        tell(cx, postgres.reader(), &plan.output, &foretold).await?;
         Ok(plan.output)
     }
 
@@ -151,38 +151,27 @@ impl StepType for Switch {
     }
 }
 
+/// Writes down what the server says that was done. Where the connection goes meanwhile, the next attempt finds by the
+/// numbers that it is done.
+async fn tell(cx: &StepContext, reader: &Reader, output: &Output, foretold: &[Change]) -> Result<(), StepError> {
+    let done = told::read_back(reader, output).await?;
+    let missing = told::missing(foretold, &done);
+    for change in done {
+        cx.changed(change).await;
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let reason = format!(
+        "database `{}` does not have what the old one had: {}",
+        output.database,
+        missing.join(", ")
+    );
+    cx.degraded(reason).await
+}
+
 fn default_wait() -> u32 {
     60
-}
-
-/// The same before and after: no name or number that only this run has.
-fn changes(to: &str, old: Option<&DatabaseFacts>) -> Vec<Change> {
-    let copy = common::restored_copy(to);
-    let Some(old) = old else {
-        return vec![Change::update(copy, "beside", json!({ "serves_as": to }))];
-    };
-    let along = json!({
-        "serves_as": to,
-        "owner": old.owner,
-        "grants": old.grants,
-        "settings": setting_names(old),
-        "connection_limit": old.connection_limit,
-        "comment": old.comment,
-    });
-    vec![
-        Change::update(format!("database `{to}`"), "in place", "kept aside under another name"),
-        Change::update(copy, "beside", along),
-    ]
-}
-
-/// The values stay where they are: some people keep secrets in them.
-fn setting_names(old: &DatabaseFacts) -> Vec<String> {
-    let of = |of: &RoleSettings| {
-        let role = of.role.as_ref().map(|role| format!("{role}: ")).unwrap_or_default();
-        let name = move |setting: &String| format!("{role}{}", setting.split('=').next().unwrap_or_default());
-        of.settings.iter().map(name).collect::<Vec<_>>()
-    };
-    old.settings.iter().flat_map(of).collect()
 }
 
 async fn may_switch(reader: &Reader, old: Option<&DatabaseFacts>) -> Result<(), StepError> {
@@ -252,6 +241,15 @@ impl Plan {
             old_allowed_connections: was_open(cx, old.as_ref())?,
         };
         Ok(Self { output, copy, old })
+    }
+
+    /// What will change, before anything does.
+    async fn foretell(&self, reader: &Reader) -> Result<Vec<Change>, StepError> {
+        let old = match &self.old {
+            Some(old) => reader.belongings(&old.name).await?,
+            None => None,
+        };
+        Ok(told::foretold(&self.output.database, old.as_ref()))
     }
 
     fn names(&self) -> Vec<String> {

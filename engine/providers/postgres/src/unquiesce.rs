@@ -90,7 +90,10 @@ impl StepType for Unquiesce {
         let session = postgres.maintenance(Some(cx.step())).await?;
         sessions::allow_connections(&session, &facts.name, wanted.allow).await?;
         sessions::limit_connections(&session, &facts.name, wanted.limit).await?;
-        for change in changes {
+        // What is written down is what the server has now, and not what was meant.
+        let now = postgres.reader().find_database(&facts.name).await?;
+        let now = now.ok_or_else(|| common::no_database(&facts.name))?;
+        for change in done(&common::object(&facts.name, postgres.reader()), &facts, &now) {
             cx.changed(change).await;
         }
         Ok(output)
@@ -152,6 +155,15 @@ fn decode(quiesced: &Map<String, Value>) -> Result<quiesce::Output, StepError> {
             .hint("write `quiesced: ${{ steps.ID.outputs }}`")
             .source(error)
     })
+}
+
+/// What became other by it.
+fn done(object: &str, before: &DatabaseFacts, now: &DatabaseFacts) -> Vec<Change> {
+    let now = Wanted {
+        allow: now.allows_connections,
+        limit: now.connection_limit,
+    };
+    changes(object, before, now)
 }
 
 fn changes(object: &str, facts: &DatabaseFacts, wanted: Wanted) -> Vec<Change> {
@@ -233,6 +245,24 @@ mod tests {
                 .expect("again")
                 .opened
         );
+    }
+
+    #[tokio::test]
+    async fn what_is_written_down_is_how_it_is_now() {
+        let server = PgServer::shared();
+        let (name, _) = closed(server, 9).await;
+        let look = || async {
+            let postgres = server.open(&name).await;
+            let found = postgres.reader().find_database(&name).await.expect("asked");
+            found.expect("there")
+        };
+        let before = look().await;
+        assert!(done("database", &before, &look().await).is_empty(), "nothing was done");
+        server
+            .sql("postgres", &[&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true")])
+            .await;
+        let told = done("database", &before, &look().await);
+        assert_eq!(told, [Change::update("connections to database", false, true)]);
     }
 
     #[tokio::test]

@@ -145,6 +145,56 @@ async fn what_belongs_to_the_name_goes_along() {
 }
 
 #[tokio::test]
+async fn what_is_written_down_is_what_the_server_says() {
+    let server = PgServer::shared();
+    let (old, copy) = pair(server).await;
+    let reader = PgServer::unique("reader");
+    server
+        .sql(
+            "postgres",
+            &[
+                &format!("CREATE ROLE {reader}"),
+                &format!("GRANT CREATE ON DATABASE {old} TO {reader}"),
+                &format!("ALTER DATABASE {old} CONNECTION LIMIT 42"),
+            ],
+        )
+        .await;
+    let bed = bed(server, &old);
+    let foretold = Switch
+        .preview(&bed.read(), &input(&copy))
+        .await
+        .expect("preview")
+        .changes;
+    let done = bed.run(&Switch, input(&copy)).await;
+    let output = done.output.expect("switched");
+    assert_eq!(foretold, done.told.changes);
+    let told = serde_json::to_string(&done.told.changes).expect("json");
+    assert!(
+        told.contains(&format!("{reader}: CREATE")) && told.contains("42"),
+        "{told}"
+    );
+
+    // As if the grant and the limit had been lost on the way, and somebody had renamed the old one.
+    let aside = output.old_database.clone().expect("kept");
+    server
+        .sql(
+            "postgres",
+            &[
+                &format!("REVOKE CREATE ON DATABASE {old} FROM {reader}"),
+                &format!("ALTER DATABASE {old} CONNECTION LIMIT -1"),
+                &format!("ALTER DATABASE {aside} RENAME TO {aside}_x"),
+            ],
+        )
+        .await;
+    let postgres = server.open(&old).await;
+    let now = told::read_back(postgres.reader(), &output).await.expect("read");
+    assert_ne!(foretold, now);
+    assert_eq!(now[0].after, Some(serde_json::json!(format!("{aside}_x"))));
+    assert_eq!(told::missing(&foretold, &now), ["grants", "connection limit"]);
+    assert!(told::missing(&foretold, &foretold).is_empty());
+}
+
+#[tokio::test]
 async fn a_lost_database_needs_one_rename() {
     let server = PgServer::shared();
     let (old, copy) = pair(server).await;
