@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 
 use super::{Place, json, says};
+use crate::environment::said;
 
 /// Asks, does something that works once a file is there, and does something after it.
 const PLAN: &str = r#"
@@ -151,6 +152,19 @@ fn an_abort_ends_the_run_and_tidies_up() -> Result<()> {
     is_word(&place, "abort", "", "another plan")?;
     let output = place.jm(&["plan", "resume", "--yes"], 4)?;
     says(&output, &["ABORTED"])?;
+    let text = said(&output);
+    ensure!(
+        !text.contains("go on with") && !text.contains("waits"),
+        "it still asks: {text}"
+    );
+    let shown = json(&place.jm(&["run", "show", "--format", "json"], 0)?)?;
+    let steps = shown["steps"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let ask = steps.iter().find(|step| step["id"] == "ask");
+    ensure!(
+        ask.is_some_and(|ask| ask["status"] == "aborted" && ask["because"].is_string() && ask["waits"].is_null()),
+        "{shown}"
+    );
+    ensure!(steps.iter().all(|step| step["status"] != "running"), "{shown}");
     ensure!(place.starts("work")? == 0 && tidied(&place)? == 1);
     let over = place.jm(&["run", "abort"], 2)?;
     says(&over, &["the run is over"])?;
