@@ -8,27 +8,19 @@ use serde_json::Value;
 
 use crate::environment::{World, said};
 
-/// A program of this machine in the world's environment. It has to succeed.
-fn run(world: &World, program: &str, words: &[&str]) -> Result<String> {
-    let mut command = Command::new(program);
-    world.enter(&mut command);
-    let output = command.args(words).output().with_context(|| program.to_owned())?;
-    ensure!(output.status.success(), "{program} {words:?}: {}", said(&output));
-    Ok(String::from_utf8(output.stdout)?)
-}
-
 #[test]
 fn psql_aws_and_kubectl_work_against_the_sandbox() -> Result<()> {
     let world = World::sandbox()?;
     world.back_up()?;
     psql(&world)?;
     aws(&world)?;
+    cloudfront(&world)?;
     kubectl(&world)
 }
 
 fn psql(world: &World) -> Result<()> {
     let url = world.systems.variable("DATABASE_URL").to_owned();
-    let tables = run(world, "psql", &["-X", &url, "-c", "\\dt"])?;
+    let tables = world.run("psql", &["-X", &url, "-c", "\\dt"])?;
     for table in ["users", "games", "players", "game_data", "sessions", "audit_logs"] {
         ensure!(tables.contains(table), "no {table} in {tables}");
     }
@@ -36,8 +28,7 @@ fn psql(world: &World) -> Result<()> {
 }
 
 fn aws(world: &World) -> Result<()> {
-    let program = std::env::var("JM_TEST_AWS").context("JM_TEST_AWS is not set: run the tests by `tests/run`")?;
-    let aws = |words: &[&str]| run(world, &program, words);
+    let aws = |words: &[&str]| world.aws(words);
     let listed = aws(&["s3", "ls", "--recursive", &format!("s3://{BUCKET}")])?;
     ensure!(listed.contains("journeyman_backup_"), "{listed}");
 
@@ -83,10 +74,55 @@ fn aws(world: &World) -> Result<()> {
     Ok(())
 }
 
+/// With nothing in the environment but what the sandbox puts there: no region, no endpoint on the command line.
+fn cloudfront(world: &World) -> Result<()> {
+    let id = world.systems.variable("CLOUDFRONT_DISTRIBUTION_ID");
+    let aws = |words: &[&str]| -> Result<Value> {
+        let said = world.aws(&[&["cloudfront", "--output", "json"], words].concat())?;
+        Ok(serde_json::from_str(&said)?)
+    };
+    let listed = aws(&["list-distributions"])?;
+    ensure!(listed["DistributionList"]["Items"][0]["Id"] == id, "{listed}");
+    let paths = ["/index.html", "/static/*"];
+    let words = [
+        "create-invalidation",
+        "--distribution-id",
+        id,
+        "--paths",
+        paths[0],
+        paths[1],
+    ];
+    let made = aws(&words)?;
+    let items = &made["Invalidation"]["InvalidationBatch"]["Paths"]["Items"];
+    ensure!(*items == serde_json::json!(paths), "{made}");
+    let of = ["list-invalidations", "--distribution-id", id];
+    let invalidations = aws(&of)?;
+    ensure!(
+        invalidations["InvalidationList"]["Items"][0]["Id"] == made["Invalidation"]["Id"],
+        "{invalidations}"
+    );
+
+    // The id of the key alone is not enough.
+    let program = std::env::var("JM_TEST_AWS").context("JM_TEST_AWS is not set: run the tests by `tests/run`")?;
+    let mut forged = Command::new(program);
+    world.enter(&mut forged);
+    let secret = ("AWS_SECRET_ACCESS_KEY", "another-secret");
+    let output = forged
+        .env(secret.0, secret.1)
+        .args(["cloudfront", "list-distributions"])
+        .output()?;
+    let text = said(&output);
+    ensure!(
+        !output.status.success() && text.contains("SignatureDoesNotMatch"),
+        "{text}"
+    );
+    Ok(())
+}
+
 fn kubectl(world: &World) -> Result<()> {
     let assets = std::env::var("KUBEBUILDER_ASSETS").context("KUBEBUILDER_ASSETS is not set: run by `tests/run`")?;
     let program = format!("{assets}/kubectl");
-    let kubectl = |words: &[&str]| run(world, &program, &[words, &["--namespace", NAMESPACE]].concat());
+    let kubectl = |words: &[&str]| world.run(&program, &[words, &["--namespace", NAMESPACE]].concat());
     let name = "deployment/backend-deployment";
     let shown = kubectl(&["get", "deployments,pods", "--selector", "component=backend"])?;
     ensure!(

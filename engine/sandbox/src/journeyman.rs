@@ -125,6 +125,15 @@ pub async fn create_database(sandbox: &Description, scale: u32) -> Result<(), Sa
         .await
 }
 
+/// How many bytes the database has by now, also while [`create_database`] fills it; none where it is not there yet.
+pub async fn database_size(sandbox: &Description) -> Result<Option<u64>, SandboxError> {
+    let server = Session::open(&maintenance_url(sandbox)).await?;
+    let sql = "SELECT pg_database_size(oid) FROM pg_database WHERE datname = $1";
+    let found = server.client.query_opt(sql, &[&DATABASE]).await;
+    let found = found.map_err(|error| postgres("ask for the size of the database", &error))?;
+    Ok(found.and_then(|row| u64::try_from(row.get::<_, i64>(0)).ok()))
+}
+
 /// The database is gone: dropped, with whoever was connected to it.
 pub async fn lose_database(sandbox: &Description) -> Result<(), SandboxError> {
     let server = Session::open(&maintenance_url(sandbox)).await?;

@@ -130,7 +130,9 @@ impl<'s> Servers<'s> {
             ("CDN_URL", format!("{}/", self.cloudfront.edge())),
             ("AWS_ACCESS_KEY_ID", self.credentials.0.clone()),
             ("AWS_SECRET_ACCESS_KEY", self.credentials.1.clone()),
+            // The SDKs read the one, AWS's own command line the other.
             ("AWS_REGION", "us-east-1".to_owned()),
+            ("AWS_DEFAULT_REGION", "us-east-1".to_owned()),
             ("KUBECONFIG", self.kubernetes.kubeconfig().display().to_string()),
             ("WEBHOOK_URL", self.webhook.url()),
             ("HOME", below("home")),

@@ -10,6 +10,8 @@ use jm_step::process::Supervisor;
 use crate::args::{DatabaseKind, KubernetesKind, SandboxDownArgs, SandboxRunArgs, SandboxUpArgs};
 use crate::commands::{Outcome, block_on};
 use crate::exit::{CommandError, Exit};
+use crate::report::screen::Screen;
+use crate::report::time;
 use crate::signals::Interrupted;
 use crate::ui::Ui;
 use crate::{SANDBOX, SUPERVISE, environment, signals};
@@ -18,6 +20,10 @@ use crate::{SANDBOX, SUPERVISE, environment, signals};
 const START_LIMIT: Duration = Duration::from_mins(2);
 /// How long they may take to end.
 const END_LIMIT: Duration = Duration::from_secs(20);
+/// How often the database that is being filled is looked at where things move.
+const LOOKS: Duration = Duration::from_millis(500);
+/// And how often its size is told where they do not.
+const TELLS: Duration = Duration::from_secs(5);
 /// What a command in a sandbox sees of the operator's environment: where programs are, and how to print.
 const KEPT: [&str; 8] = ["PATH", "TERM", "COLORTERM", "NO_COLOR", "LANG", "LC_ALL", "TZ", "USER"];
 
@@ -150,7 +156,7 @@ pub(super) fn furnish(
     let began = Instant::now();
     let work = async {
         journeyman::deploy_database(sandbox).await?;
-        journeyman::create_database(sandbox, scale).await?;
+        filled(sandbox, scale, ui).await?;
         journeyman::deploy(sandbox).await
     };
     block_on(interrupted.or(work))??.map_err(failed)?;
@@ -159,6 +165,38 @@ pub(super) fn furnish(
         crate::report::time::duration(began.elapsed())
     ));
     Ok(())
+}
+
+/// Fills the database, and tells how large it is by now: at the bottom of a terminal, else in a line now and then.
+async fn filled(sandbox: &Description, scale: u32, ui: &Ui) -> Result<(), SandboxError> {
+    let began = Instant::now();
+    let line = ui.moving.then(|| Screen::new(ui).area());
+    let mut tick = tokio::time::interval(if line.is_some() { LOOKS } else { TELLS });
+    tick.tick().await;
+    let mut work = std::pin::pin!(journeyman::create_database(sandbox, scale));
+    let done = loop {
+        tokio::select! {
+            done = &mut work => break done,
+            _ = tick.tick() => {}
+        }
+        // Whoever cannot be asked just now is asked again.
+        let Ok(Some(size)) = journeyman::database_size(sandbox).await else {
+            continue;
+        };
+        let far = format!(
+            "filling the database: {}, {}",
+            time::bytes(size),
+            time::ticking(began.elapsed())
+        );
+        match &line {
+            Some(line) => line.set_message(far),
+            None => ui.say(far),
+        }
+    };
+    if let Some(line) = &line {
+        line.finish_and_clear();
+    }
+    done
 }
 
 /// Runs a command in a sandbox, in the foreground, with a cleared environment; gives its exit code.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use http::request::Parts;
 use http::{Method, Request as HttpRequest, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -41,15 +42,12 @@ impl Asked {
 
 /// Answers a client of the API.
 pub(super) async fn answer(inner: Arc<Inner>, request: HttpRequest<Incoming>) -> Result<Reply, Lost> {
-    if !knows(&inner, &request) {
-        let refusal = Refusal::new(
-            StatusCode::FORBIDDEN,
-            "InvalidClientTokenId",
-            "The security token included in the request is invalid.",
-        );
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map_err(|_| Lost)?.to_bytes();
+    if let Err(refusal) = inner.key.check(&parts, &body) {
         return Ok(refused(refusal));
     }
-    let asked = read(request).await.ok_or(Lost)?;
+    let asked = read(&parts, &body);
     let fault = kind(&asked).and_then(|kind| inner.faults.take(kind));
     let early = match fault {
         Some(Fault::Throttled) => Some(Refusal::new(
@@ -97,15 +95,8 @@ fn meant(inner: &Inner, host: &str, now: Timestamp) -> Result<Distribution, Refu
     found.cloned().ok_or_else(|| Refusal::not_found("NoSuchDistribution"))
 }
 
-fn knows(inner: &Inner, request: &HttpRequest<Incoming>) -> bool {
-    let wanted = format!("Credential={}/", inner.access_key);
-    let said = request.headers().get("authorization");
-    said.and_then(|said| said.to_str().ok())
-        .is_some_and(|said| said.contains(&wanted))
-}
-
-async fn read(request: HttpRequest<Incoming>) -> Option<Asked> {
-    let query = request.uri().query().unwrap_or_default();
+fn read(parts: &Parts, body: &[u8]) -> Asked {
+    let query = parts.uri.query().unwrap_or_default();
     let query = query.split('&').filter_map(|pair| pair.split_once('='));
     let decoded = |text: &str| {
         percent_encoding::percent_decode_str(text)
@@ -113,25 +104,16 @@ async fn read(request: HttpRequest<Incoming>) -> Option<Asked> {
             .into_owned()
     };
     let query = query.map(|(name, value)| (decoded(name), decoded(value))).collect();
-    let way = request
-        .uri()
-        .path()
-        .trim_matches('/')
-        .split('/')
-        .map(str::to_owned)
-        .collect();
-    let if_match = request.headers().get("if-match");
+    let path = parts.uri.path().trim_matches('/');
+    let if_match = parts.headers.get("if-match");
     let if_match = if_match.and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let method = request.method().clone();
-    let body = request.into_body().collect().await.ok()?.to_bytes();
-    let body = std::str::from_utf8(&body).ok().and_then(Element::parse);
-    Some(Asked {
-        method,
-        way,
+    Asked {
+        method: parts.method.clone(),
+        way: path.split('/').map(str::to_owned).collect(),
         query,
         if_match,
-        body,
-    })
+        body: std::str::from_utf8(body).ok().and_then(Element::parse),
+    }
 }
 
 fn kind(asked: &Asked) -> Option<Request> {

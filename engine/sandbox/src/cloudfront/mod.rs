@@ -9,7 +9,7 @@
 //! CloudFront takes are refused. Faults can be put in the way of the next request of a kind.
 //!
 //! # What it leaves out
-//! - Signatures are not checked, only whose access key it is. Plain HTTP.
+//! - A signature does not expire, and presigned requests are not known. Plain HTTP.
 //! - A configuration is kept as it was sent; of it the edge heeds `Enabled`, `DefaultRootObject`, the origin of the
 //!   default behaviour with its path, and aliases. The bucket of an origin is what stands before `.s3` in its domain.
 //! - One edge, that ignores queries, and keeps no errors.
@@ -20,6 +20,7 @@ mod edge;
 mod faults;
 mod invalidations;
 mod reply;
+mod signature;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ use crate::SandboxError;
 use crate::listener::Listener;
 use edge::Edge;
 use faults::Faults;
+use signature::Key;
 use state::State;
 
 pub use faults::{Fault, Request};
@@ -63,7 +65,7 @@ struct Inner {
     edge: Edge,
     faults: Faults,
     pace: Pace,
-    access_key: String,
+    key: Key,
 }
 
 impl Inner {
@@ -83,7 +85,10 @@ impl CloudFrontServer {
             edge: Edge::open(&root.join("cache"), store.client())?,
             faults: Faults::default(),
             pace,
-            access_key: store.access_key.clone(),
+            key: Key {
+                access_key: store.access_key.clone(),
+                secret_key: store.secret_key.clone(),
+            },
         });
         let (answering, serving) = (inner.clone(), inner.clone());
         let api = Listener::start("CloudFront", listen, move |request| {
