@@ -26,7 +26,8 @@ pub(in crate::commands) fn resume(args: &ResumeArgs, ui: &Ui) -> Outcome {
     if let Some(torn) = &reading.torn {
         ui.warn(torn.to_string());
     }
-    let opened = opened(&reading, &directory)?;
+    let stands = RunState::replay(&reading.records).map_err(not_whole)?;
+    let opened = opened(&stands, &directory)?;
     let registry = crate::providers::registry();
     let text = directory.plan().map_err(run_commands::unusable)?;
     let source = Source::of(
@@ -46,7 +47,7 @@ pub(in crate::commands) fn resume(args: &ResumeArgs, ui: &Ui) -> Outcome {
     )?;
     run.files = Arc::new(directory.clone());
     if let Some(step) = &run.options.until {
-        not_past(step, &reading)?;
+        not_past(step, &stands)?;
     }
     let mut telling = Telling::of(&args.options, args.format)?;
     if let Some(drift) = Drift::of(&opened, &text) {
@@ -94,8 +95,7 @@ fn read(directory: &RunDir, dry_run: bool) -> Result<(Option<FileJournal>, Readi
     Ok((Some(journal), reading))
 }
 
-fn opened(reading: &Reading, directory: &RunDir) -> Result<Opened, CommandError> {
-    let state = RunState::replay(&reading.records).map_err(not_whole)?;
+fn opened(state: &RunState, directory: &RunDir) -> Result<Opened, CommandError> {
     let opened = state.opened().cloned().ok_or_else(|| {
         CommandError::state(format!("run {} never began", directory.id()))
             .hint("nothing was done: begin anew with `jm plan run`")
@@ -111,8 +111,7 @@ fn opened(reading: &Reading, directory: &RunDir) -> Result<Opened, CommandError>
 }
 
 /// A run that has come to a step cannot stop before it any more.
-fn not_past(step: &StepId, reading: &Reading) -> Result<(), CommandError> {
-    let state = RunState::replay(&reading.records).map_err(not_whole)?;
+fn not_past(step: &StepId, state: &RunState) -> Result<(), CommandError> {
     let where_it_stands = match state.step(step.as_str()).map(|entry| &entry.state) {
         Some(StepState::Succeeded) => "done",
         Some(StepState::Skipped { .. }) => "skipped",
