@@ -33,14 +33,20 @@ impl Scene {
         Ok(Self { world, ending })
     }
 
-    /// As before the recovery: the database is damaged or gone, and no other is there.
-    fn reset(&self) -> Result<()> {
+    /// No database but the one that serves.
+    fn clear(&self) -> Result<()> {
         for name in self.world.databases()? {
             if name != DATABASE {
                 self.world
                     .query("postgres", &format!("DROP DATABASE \"{name}\" WITH (FORCE)"))?;
             }
         }
+        Ok(())
+    }
+
+    /// As before the recovery: the database is damaged or gone, and no other is there.
+    fn reset(&self) -> Result<()> {
+        self.clear()?;
         if self.ending.kept == 0 {
             return self.world.lose_database();
         }

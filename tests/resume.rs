@@ -23,7 +23,11 @@ pub(crate) fn place(records: &[Value], kind: &str, step: &str, nth: usize) -> Re
 
 #[test]
 fn a_resume_stops_the_application_again_before_it_switches() -> Result<()> {
-    let world = World::sandbox()?;
+    stops_again_before_it_switches(&World::sandbox()?)
+}
+
+/// A recovery whose `verify` fails puts the application back; once the cause is mended, a resume stops it again.
+pub(crate) fn stops_again_before_it_switches(world: &World) -> Result<()> {
     world.back_up()?;
     let data = world.fingerprint()?;
     // The database serves still, and what it serves is damaged.

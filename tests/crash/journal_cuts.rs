@@ -10,7 +10,8 @@
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -340,4 +341,115 @@ fn before_the_first_record_there_is_nothing_to_resume() -> Result<()> {
         scene.ending.check(world)?;
     }
     Ok(())
+}
+
+/// Nothing of what is waited for here takes so long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn until(what: &str, is_so: impl Fn() -> Result<bool>) -> Result<()> {
+    let began = Instant::now();
+    while !is_so()? {
+        ensure!(began.elapsed() < PATIENCE, "it was waited for in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+/// A file's text; none where it is not there.
+fn text(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+fn signal(name: &str, process: u32) -> Result<()> {
+    let output = Command::new("kill").args([name, &process.to_string()]).output()?;
+    ensure!(output.status.success(), "{}", said(&output));
+    Ok(())
+}
+
+/// Whether a process is gone; nobody may have asked yet how it ended.
+fn is_gone(process: u32) -> bool {
+    let status = text(Path::new(&format!("/proc/{process}/status")));
+    status.is_empty() || status.contains("State:\tZ")
+}
+
+/// Runs a recovery until its nth `fsync`, and leaves it stopped there. Gives its process.
+fn stopped_at(world: &World, nth: usize) -> Result<u32> {
+    let log = world.folder().join("stop.log");
+    drop(std::fs::remove_file(&log));
+    let mut strace = Command::new("strace");
+    world.enter(&mut strace);
+    strace.args(["-f", "-qq", "-b", "execve", "-e", "trace=fsync"]);
+    strace.args(["-e", &format!("inject=fsync:signal=SIGSTOP:when={nth}")]);
+    strace.arg("-o").arg(&log).arg(JM).args(RECOVER);
+    let mut strace = strace.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    until("the stop", || Ok(text(&log).contains("stopped by SIGSTOP")))?;
+    let children = text(Path::new(&format!("/proc/{0}/task/{0}/children", strace.id())));
+    let process = children.split_whitespace().next().context("a child")?.parse()?;
+    // What is traced by one cannot be traced by another; what is stopped stays so when its tracer is gone.
+    strace.kill()?;
+    strace.wait()?;
+    Ok(process)
+}
+
+/// The journal of a run that has none of its records yet.
+fn empty_journal(world: &World, runs: usize) -> Result<Option<PathBuf>> {
+    let folder = world.state().join("runs");
+    if world.runs()? == runs {
+        return Ok(None);
+    }
+    let mut all: Vec<PathBuf> = std::fs::read_dir(folder)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<_>>()?;
+    all.sort();
+    let journal = all.pop().context("a run")?.join("journal.jsonl");
+    Ok(journal.exists().then_some(journal))
+}
+
+#[test]
+fn a_recovery_that_is_killed_at_its_very_first_write_has_nothing_to_resume() -> Result<()> {
+    let scene = Scene::set(World::sandbox()?, false)?;
+    let world = &scene.world;
+    scene.reset()?;
+    for nth in 1..MOST {
+        let runs = world.runs()?;
+        let process = stopped_at(world, nth)?;
+        let Some(journal) = empty_journal(world, runs)? else {
+            signal("-KILL", process)?;
+            until("its end", || Ok(is_gone(process)))?;
+            continue;
+        };
+        ensure!(text(&journal).is_empty(), "it was stopped after its first write");
+        // Now that its name is known, the calls can be narrowed to it.
+        let log = world.folder().join("first-write.log");
+        let mut strace = Command::new("strace");
+        strace.args([
+            "-f",
+            "-qq",
+            "-e",
+            "trace=write",
+            "-e",
+            "inject=write:signal=SIGKILL:when=1",
+        ]);
+        strace.arg("-P").arg(&journal).arg("-o").arg(&log);
+        strace.args(["-p", &process.to_string()]);
+        let mut strace = strace.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let traced = format!("TracerPid:\t{}", strace.id());
+        let tasks = format!("/proc/{process}/task");
+        until("the tracer", || {
+            let mut tasks = std::fs::read_dir(&tasks)?;
+            Ok(tasks.all(|task| task.is_ok_and(|task| text(&task.path().join("status")).contains(&traced))))
+        })?;
+        signal("-CONT", process)?;
+        until("its end", || Ok(is_gone(process)))?;
+        strace.wait()?;
+        let seen = text(&log);
+        ensure!(
+            seen.contains("write(") && seen.contains("killed by SIGKILL"),
+            "not cut there: {seen}"
+        );
+        ensure!(text(&journal).is_empty(), "something was written");
+        go_on(world, runs, &RECOVER, &[])?;
+        return scene.ending.check(world).map(drop);
+    }
+    anyhow::bail!("no stop between the journal's making and its first record")
 }
