@@ -1,0 +1,203 @@
+//! How much memory the binary takes while it makes a backup of a database that cannot be compressed, and restores it beside
+//! the database and in its place: `cargo bench -p jm --bench memory`, or `tests/bench memory`. Everything runs in a sandbox
+//! of its own; `JM_BENCH_DIR` names the disk. What is measured is the peak of the process itself (`VmHWM`), without that of
+//! PostgreSQL's programs.
+//!
+//! A goal that is missed makes the benchmark end with 1.
+
+#![expect(clippy::print_stdout, reason = "a benchmark's result is what it prints")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a benchmark starts the programs that it measures, and reads its own settings from the environment"
+)]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+const JM: &str = env!("CARGO_BIN_EXE_jm");
+/// The most that the binary may take, in bytes.
+const MOST: u64 = 128 << 20;
+/// The least that the file of the backup has to have, in bytes: more than twice the goal, so that whoever holds it misses.
+const LEAST: u64 = 300 << 20;
+/// Rows of a MiB of noise each.
+const ROWS: u32 = 320;
+
+/// What cannot be taken back needs something before it that says that it is meant.
+const PLAN: &str = "
+apiVersion: jm/v1
+name: bring-back
+title: Bring the noise back
+inputs:
+  backup: { type: string, default: BACKUP }
+steps:
+  - id: meant
+    uses: check.assert
+    with: { that: \"${{ inputs.backup != '' }}\", message: there is no backup }
+  - id: restore
+    uses: backup.restore
+    needs: [meant]
+    with: { backup: \"${{ inputs.backup }}\", into: INTO }
+";
+
+fn main() -> ExitCode {
+    match measure() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            println!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure() -> Result<bool> {
+    let sandbox = Sandbox::up()?;
+    sandbox.fill()?;
+    let mut kept = sandbox.peak("backup.create", &["step", "run", "backup.create"])?;
+    let (backup, bytes) = sandbox.backup()?;
+    ensure!(bytes >= LEAST, "the backup has {bytes} bytes only");
+    println!("the backup has {} MiB", bytes >> 20);
+    let plan = sandbox.folder.path().join("plan.yaml").display().to_string();
+    for into in ["aside", "in_place"] {
+        let text = PLAN.replace("BACKUP", &backup).replace("INTO", into);
+        std::fs::write(&plan, text)?;
+        kept &= sandbox.peak(&format!("backup.restore {into}"), &["plan", "run", &plan])?;
+    }
+    Ok(kept)
+}
+
+/// A sandbox that ends with the value.
+struct Sandbox {
+    folder: tempfile::TempDir,
+    environment: BTreeMap<String, String>,
+}
+
+impl Sandbox {
+    fn up() -> Result<Self> {
+        use std::os::unix::fs::PermissionsExt;
+        let disk = std::env::var_os("JM_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+        let folder = tempfile::Builder::new().prefix("jm-memory-").tempdir_in(disk)?;
+        // PostgreSQL's user has to pass through.
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711))?;
+        let output = Command::new(JM)
+            .args(["sandbox", "up", "--directory"])
+            .arg(folder.path().join("sandbox"))
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        ensure!(
+            output.status.success(),
+            "{said}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let exported = said
+            .lines()
+            .filter_map(|line| line.strip_prefix("export ")?.split_once('='));
+        let mut environment: BTreeMap<String, String> = exported
+            .map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned()))
+            .collect();
+        // The directory alone: nothing is sent, and nothing is received.
+        environment.insert("AWS_ENABLED".to_owned(), "false".to_owned());
+        Ok(Self { folder, environment })
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+            .envs(&self.environment)
+            .current_dir(env!("CARGO_MANIFEST_DIR"));
+        command
+    }
+
+    fn variable(&self, name: &str) -> Result<&str> {
+        self.environment
+            .get(name)
+            .map(String::as_str)
+            .with_context(|| name.to_owned())
+    }
+
+    /// A table of noise, whose rows PostgreSQL does not try to compress.
+    fn fill(&self) -> Result<()> {
+        let statements = format!(
+            "CREATE TABLE noise (id int, data bytea);
+             ALTER TABLE noise ALTER data SET STORAGE EXTERNAL;
+             INSERT INTO noise SELECT n, (SELECT string_agg(gen_random_bytes(1024), '') FROM generate_series(1, 1024) WHERE n > 0)
+             FROM generate_series(1, {ROWS}) n"
+        );
+        let mut psql = self.command("psql");
+        psql.args(["-Xq", "-v", "ON_ERROR_STOP=1", self.variable("DATABASE_URL")?]);
+        let output = psql.args(["-c", &statements]).output().context("psql")?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
+    /// Runs the binary, and says how much it took at most and whether that keeps the goal.
+    fn peak(&self, what: &str, words: &[&str]) -> Result<bool> {
+        let began = Instant::now();
+        let log = std::fs::File::create(self.folder.path().join("log"))?;
+        let mut child = self
+            .command(JM)
+            .args(words)
+            .args(["--targets", "plans/targets.yaml", "--yes", "--confirm", "production"])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
+        let status = Path::new("/proc").join(child.id().to_string()).join("status");
+        let mut peak = 0;
+        let ended = loop {
+            // The peak only grows: the last look before the end is the one that counts.
+            peak = peak.max(high_water(&status).unwrap_or(0));
+            if let Some(ended) = child.try_wait()? {
+                break ended;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let said = std::fs::read_to_string(self.folder.path().join("log"))?;
+        ensure!(ended.success(), "{what}: {said}");
+        ensure!(peak > 0, "nothing was measured");
+        let kept = peak < MOST;
+        println!(
+            "{what}: {} MiB at most in {:.1} s (goal: under {} MiB, {})",
+            peak >> 20,
+            began.elapsed().as_secs_f64(),
+            MOST >> 20,
+            if kept { "kept" } else { "MISSED" }
+        );
+        Ok(kept)
+    }
+
+    /// The name and the size of the backup that was made.
+    fn backup(&self) -> Result<(String, u64)> {
+        for entry in std::fs::read_dir(self.variable("BACKUP_DIR")?)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.ends_with(".gpg") {
+                return Ok((name, entry.metadata()?.len()));
+            }
+        }
+        anyhow::bail!("there is no backup")
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        let mut down = Command::new(JM);
+        down.args(["sandbox", "down", "--directory"]);
+        // A sandbox that does not end here is left for whoever looks at its folder.
+        drop(down.arg(self.folder.path().join("sandbox")).output());
+    }
+}
+
+/// The most memory that a process has had, in bytes.
+fn high_water(status: &Path) -> Option<u64> {
+    let text = std::fs::read_to_string(status).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes << 10)
+}
