@@ -9,7 +9,7 @@ use std::process::Stdio;
 use jm_plan::TargetsDocument;
 use jm_sandbox::Description;
 
-use self::loss::Loss;
+use self::loss::{Before, Loss};
 use crate::args::{DrillArgs, Format};
 use crate::commands::{Outcome, sandbox};
 use crate::exit::{CommandError, Exit};
@@ -57,7 +57,7 @@ fn rehearse(
             backup(args, up, step)?;
             interrupted.check()?;
         }
-        before = Some(loss.look(up)?);
+        before = Some(Before::look(up)?);
         let lost = loss.happen(up)?;
         heading(ui, &format!("the loss: {lost}"));
     } else {

@@ -30,6 +30,20 @@ pub(super) struct Before {
     images: BTreeSet<String>,
 }
 
+impl Before {
+    /// Looks at what can be lost, as it is now.
+    pub(super) fn look(up: &Description) -> Result<Self, CommandError> {
+        let looked = block_on(async {
+            Ok::<_, SandboxError>(Self {
+                data: journeyman::fingerprint(up).await?,
+                objects: journeyman::objects(up).await?,
+                images: journeyman::images(up).await?,
+            })
+        })?;
+        looked.map_err(sandbox::failed)
+    }
+}
+
 impl Loss {
     /// What the plan repairs, which then has to be broken.
     pub(super) fn of(args: &DrillArgs, ui: &Ui) -> Result<Self, CommandError> {
@@ -69,18 +83,6 @@ impl Loss {
         database.into_iter().chain(cluster)
     }
 
-    /// Looks at what is about to be lost.
-    pub(super) fn look(self, up: &Description) -> Result<Before, CommandError> {
-        let looked = block_on(async {
-            Ok::<_, SandboxError>(Before {
-                data: journeyman::fingerprint(up).await?,
-                objects: journeyman::objects(up).await?,
-                images: journeyman::images(up).await?,
-            })
-        })?;
-        looked.map_err(sandbox::failed)
-    }
-
     /// Loses it, and says what.
     pub(super) fn happen(self, up: &Description) -> Result<String, CommandError> {
         let lost = block_on(async {
@@ -104,7 +106,7 @@ impl Loss {
 
     /// Tells what came back, and what is not as it was.
     pub(super) fn compare(self, up: &Description, before: &Before, ui: &Ui) -> Result<(), CommandError> {
-        let after = self.look(up)?;
+        let after = Before::look(up)?;
         let ready = block_on(journeyman::ready_replicas(up))?.map_err(sandbox::failed)?;
         let mut wrong = aspects(before, &after, ui);
         if self.cluster {
