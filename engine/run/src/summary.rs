@@ -247,7 +247,7 @@ fn given_up(mut step: StepSummary) -> StepSummary {
         } else {
             "the run was aborted before it had ended"
         };
-        step.status = "aborted".to_owned();
+        "aborted".clone_into(&mut step.status);
         step.because = Some(why.to_owned());
         step.waits = None;
     }
