@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use jm_backup::{BackupRef, Backups, ContentKind, RecordedImage, Selection, Skipped, Wanted, Which};
+use jm_backup::{BackupRef, Backups, ContentKind, Prove, RecordedImage, Selection, Silent, Skipped, Wanted, Which};
 use jm_step::{Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -121,8 +121,10 @@ async fn look(cx: &ReadContext, input: &Input) -> Result<(Output, Vec<String>), 
         },
         of: input.of.clone().filter(|of| !of.is_empty()),
         prefer: None,
+        // What restores it opens it, and proves it while it is read.
+        prove: Prove::Opens,
     };
-    let selection = backups.select(&wanted, &toolbox(cx)).await?;
+    let selection = backups.select(&wanted, &toolbox(cx), &Silent).await?;
     let entry = backups.find(&selection.backup.name).await?;
     let index = entry.manifest().and_then(|manifest| manifest.kubernetes());
     let images = index.map(|index| index.images.clone()).unwrap_or_default();
