@@ -1,5 +1,6 @@
 //! Reading the fields of a mapping: each is taken once, what is left over at the end is unknown.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -378,7 +379,8 @@ pub(crate) fn did_you_mean<'a>(wrong: &str, known: impl IntoIterator<Item = &'a 
 
 /// ``did you mean `x`?``, or else what there is.
 pub(crate) fn suggestion<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>, otherwise: &str) -> String {
-    let known: Vec<&str> = known.into_iter().collect();
+    let mut said = BTreeSet::new();
+    let known: Vec<&str> = known.into_iter().filter(|name| said.insert(*name)).collect();
     if let Some(near) = did_you_mean(wrong, known.iter().copied()) {
         return format!("did you mean `{near}`?");
     }

@@ -76,6 +76,12 @@ fn unknown_steps_are_named_wherever_they_stand() {
 }
 
 #[test]
+fn a_step_that_is_written_twice_is_suggested_once() {
+    let text = findings("steps:\n  - { id: a, uses: test.look }\n  - { id: a, uses: test.look, needs: [nothing] }\n");
+    assert!(text.trim_end().ends_with("help: the steps are `a`"), "{text}");
+}
+
+#[test]
 fn outputs_that_do_not_exist_are_listed() {
     assert_snapshot!(findings("steps:\n  - { id: a, uses: test.look }\n  - { id: b, uses: test.look, with: { message: '${{ steps.a.outputs.fund }}' } }\n  - { id: c, uses: test.look, with: { times: '${{ steps.a.outputs.details.length }}' } }\n"), @r#"
     jm::plan::unknown_output
