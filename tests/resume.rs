@@ -168,3 +168,53 @@ fn a_run_goes_on_on_another_laptop_from_its_directory_alone() -> Result<()> {
     );
     Ok(())
 }
+
+#[test]
+fn a_recovery_that_was_killed_can_be_ended_without_a_word_on_what_never_comes() -> Result<()> {
+    // So many rows that the kill comes while they are restored.
+    let world = World::sandbox_with(&["--scale", "20"], |_| Ok(()))?;
+    world.back_up()?;
+    world.query("journeyman_prod", "TRUNCATE players")?;
+    let damaged = world.fingerprint()?;
+    let mut recover = world.recover();
+    let mut child = recover.args(["--accept-data-loss", "2d"]).spawn()?;
+    let restores = || -> Result<bool> {
+        // A record may be half on disk just now.
+        let records = journal(&world.state()).unwrap_or_default();
+        Ok(place(&records, "step-started", "restore", 0).is_ok())
+    };
+    while !restores()? {
+        ensure!(child.try_wait()?.is_none(), "it ended before the restore");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    child.kill()?;
+    child.wait()?;
+    let records = journal(&world.state())?;
+    ensure!(
+        place(&records, "step-succeeded", "restore", 0).is_err(),
+        "it was not interrupted"
+    );
+    ensure!(world.ready_replicas()? == 0, "the application is not stopped");
+    // Until it is ended, going on needs the word of the first command.
+    let shown = world.jm().args(["run", "show"]).output()?;
+    let text = said(&shown);
+    ensure!(text.contains(" --confirm production`"), "{text}");
+
+    let output = world.jm().args(["run", "abort", "--reason", "by hand"]).output()?;
+    let text = said(&output);
+    ensure!(output.status.success() && !text.contains("--confirm"), "{text}");
+    let output = world.jm().args(["plan", "resume", "--yes"]).output()?;
+    let text = said(&output);
+    ensure!(output.status.code() == Some(4) && text.contains("ABORTED"), "{text}");
+    let records = journal(&world.state())?;
+    ensure!(place(&records, "step-started", "switch", 0).is_err(), "it switched");
+    ensure!(
+        world.ready_replicas()? == jm_sandbox::journeyman::REPLICAS,
+        "the application does not run again: {text}"
+    );
+    ensure!(
+        world.fingerprint()? == damaged,
+        "the old database does not serve as it did"
+    );
+    Ok(())
+}

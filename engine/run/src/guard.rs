@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::graph::Graph;
+use crate::state::{RunState, StepState};
 
 /// Marks a field of an output that is there once a person has said yes.
 const APPROVAL: &str = "x-jm-approval";
@@ -136,6 +137,24 @@ pub(crate) fn is_asked_before(graph: &Graph, planned: &[&PlannedStep], step: usi
     graph.before(step).iter().any(asks)
 }
 
+/// The main steps that are yet to come and cannot be taken back, as far as a run goes that stops before `until`. None where
+/// a person has ended it: then they never come.
+pub(crate) fn irreversible_ahead(graph: &Graph, state: &RunState, until: Option<usize>) -> Vec<usize> {
+    if state.aborted().is_some() {
+        return Vec::new();
+    }
+    let stops = |until: &usize| matches!(state.entry(*until).state, StepState::NotStarted { .. });
+    let beyond = until.filter(stops).map(|until| graph.beyond(until));
+    let is_ahead = |i: &usize| {
+        let is_over = matches!(state.entry(*i).state, StepState::Succeeded | StepState::Skipped { .. });
+        !is_over && beyond.as_ref().is_none_or(|beyond| !beyond.contains(i))
+    };
+    let irreversible = graph
+        .main()
+        .filter(|i| graph.node(*i).effect == jm_step::Effect::Irreversible);
+    irreversible.filter(is_ahead).collect()
+}
+
 /// Why a loss may not be taken; `None` where it may.
 pub(crate) fn objection(loss: &DataLoss, accepted: Option<Duration>) -> Option<StepError> {
     if !loss.is_missed()
@@ -150,10 +169,17 @@ pub(crate) fn objection(loss: &DataLoss, accepted: Option<Duration>) -> Option<S
         "{window} of data would be lost, from {} on, and the plan promises at most {objective}, while the old data is still served",
         loss.recovery_point
     );
-    let round_up = jm_plan::duration::show(Duration::from_secs(loss.seconds.div_ceil(3600) * 3600));
+    let round_up = jm_plan::duration::show(Duration::from_secs(with_margin(loss.seconds)));
     Some(StepError::refused(message).hint(format!(
         "find a newer backup, or accept the loss with `--accept-data-loss {round_up}`"
     )))
+}
+
+/// A loss in whole hours, in seconds, with some minutes until somebody has typed it: it grows meanwhile.
+pub(crate) fn with_margin(seconds: u64) -> u64 {
+    const TYPING: u64 = 10 * 60;
+    const HOUR: u64 = 3600;
+    (seconds + TYPING).div_ceil(HOUR) * HOUR
 }
 
 /// Why protected targets may not be touched.
@@ -199,7 +225,7 @@ mod tests {
             assert!(
                 refused
                     .hint_text()
-                    .is_some_and(|hint| hint.contains("--accept-data-loss 26h")),
+                    .is_some_and(|hint| hint.contains("--accept-data-loss 27h")),
                 "{refused:?}"
             );
         }

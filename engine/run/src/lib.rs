@@ -44,4 +44,4 @@ pub use state::{FailedAttempt, Frontier, IllegalTransition, RunState, StepEntry,
 mod store;
 pub use store::{RunDir, StateDir, StoreError};
 mod summary;
-pub use summary::{Objective, RunSummary, StepSummary, summarize};
+pub use summary::{Objective, RunSummary, StepSummary, Words, summarize, taken};

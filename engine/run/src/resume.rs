@@ -12,9 +12,15 @@ pub(crate) fn records(state: &RunState, by: &str, version: &str) -> Vec<RecordKi
         jm: version.to_owned(),
     };
     let mut anew = Anew::new(state);
-    anew.retried();
-    anew.ended_badly();
-    anew.look_again();
+    // A run that a person has ended does nothing more but `finally`, and what failed stays failed.
+    if state.aborted().is_none() {
+        anew.retried();
+        anew.ended_badly();
+    }
+    anew.at_the_end();
+    if state.aborted().is_none() {
+        anew.look_again();
+    }
     let mut records = vec![resumed];
     records.extend(anew.records());
     records
@@ -58,7 +64,7 @@ impl<'s> Anew<'s> {
         }
     }
 
-    /// Failed and blocked steps, and all of `finally`.
+    /// Failed and blocked steps.
     fn ended_badly(&mut self) {
         let graph = self.state.frontier().graph().clone();
         for step in graph.main() {
@@ -68,7 +74,11 @@ impl<'s> Anew<'s> {
                 _ => {}
             }
         }
-        for step in graph.finally() {
+    }
+
+    /// All of `finally`.
+    fn at_the_end(&mut self) {
+        for step in self.state.frontier().graph().finally() {
             if !matches!(self.state.entry(step).state, StepState::NotStarted { .. }) {
                 self.because[step] = Some("it runs at the run's new end".to_owned());
             }

@@ -192,6 +192,7 @@ impl Run {
             secrets: self.secret_references(),
             targets: self.targets_name.clone(),
             targets_digest: self.targets_digest.clone(),
+            protected: self.protected,
             jm: self.version.clone(),
             by: self.by.clone(),
         }

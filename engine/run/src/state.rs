@@ -360,7 +360,10 @@ impl RunState {
     pub fn accepts(&self, verb: OperatorVerb, step: Option<&StepId>) -> Result<(), String> {
         let Some(id) = step else {
             return match verb {
-                OperatorVerb::Abort if self.closed.is_some() => Err("the run is over".to_owned()),
+                OperatorVerb::Abort if self.closed.is_some_and(|status| !status.is_resumable()) => {
+                    Err("the run is over".to_owned())
+                }
+                OperatorVerb::Abort if self.aborted.is_some() => Err("the run is aborted already".to_owned()),
                 OperatorVerb::Abort | OperatorVerb::Consent => Ok(()),
                 _ => Err(format!("`{}` needs a step", verb.as_str())),
             };

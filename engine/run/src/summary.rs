@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use jm_plan::{Plan, PlannedStep, Scope};
 use jm_step::{Change, ErrorSummary, RunInfo, StepErrorKind, StepId};
 use schemars::JsonSchema;
@@ -31,11 +31,17 @@ pub struct RunSummary {
     /// Who ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aborted_by: Option<String>,
+    /// Whether a process carries it out at this moment: then `status` is how it would stand if that were killed now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alive: bool,
     /// When it last came to rest.
     #[schemars(with = "Option<String>")]
     pub ended_at: Option<Timestamp>,
-    /// From its opening to there, pauses and all.
+    /// From the command that began it to there, questions and pauses and all.
     pub seconds: f64,
+    /// What a resume has to be told.
+    #[serde(default, skip_serializing_if = "Words::is_empty")]
+    pub resume_with: Words,
     /// How often it was resumed.
     pub resumes: u32,
     /// The targets' name.
@@ -57,6 +63,49 @@ pub struct RunSummary {
     pub objective_missed: bool,
     /// Whether a guard refused a step. Exit code 10.
     pub refused: bool,
+}
+
+/// What a guard wants to hear before it lets a resume pass where nobody can be asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Words {
+    /// The name of the targets that steps may touch which cannot be taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<String>,
+    /// So much of the data may be lost, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accept_data_loss: Option<u64>,
+}
+
+impl Words {
+    /// Whether nothing has to be said.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn of(plan: &Plan, state: &RunState, loss: Option<&DataLoss>, now: Timestamp) -> Self {
+        let graph = state.frontier().graph();
+        let ahead = guard::irreversible_ahead(graph, state, None);
+        if ahead.is_empty() || !state.resting_status().is_resumable() {
+            return Self::default();
+        }
+        let planned: Vec<&PlannedStep> = plan.all_steps().collect();
+        let unasked = ahead.iter().any(|step| !guard::is_asked_before(graph, &planned, *step));
+        let protected = state.opened().filter(|opened| opened.protected && unasked);
+        let lost = loss.filter(|loss| guard::objection(loss, None).is_some());
+        Self {
+            confirm: protected.map(|opened| opened.targets.clone()),
+            accept_data_loss: lost.map(|loss| {
+                let seconds = now.duration_since(loss.recovery_point).as_secs();
+                guard::with_margin(u64::try_from(seconds).unwrap_or_default())
+            }),
+        }
+    }
+}
+
+/// How long a run has taken at a moment: from the command that began it, questions and pauses and all, for what it is to
+/// bring back is down meanwhile. The one clock of everything that is said about RTO.
+pub fn taken(run: &RunInfo, at: Timestamp) -> Duration {
+    Duration::try_from(at.duration_since(run.started_at)).unwrap_or_default()
 }
 
 /// A step of a summary.
@@ -144,19 +193,21 @@ pub fn summarize(
 
 fn of_state(plan: &Plan, state: &RunState, files: &dyn RunFiles, now: Timestamp) -> RunSummary {
     let opened = state.opened();
-    let started_at = opened.map_or(now, |opened| opened.run.started_at);
+    let run = opened.map_or_else(|| unknown_run(plan, now), |opened| opened.run.clone());
     let ended_at = state.ended_at();
     let status = state.resting_status();
     let loss = data_loss(plan, state, files);
-    let rto = recovery_time(plan, state, started_at, now);
+    let rto = recovery_time(plan, state, &run, now);
     let is_done = matches!(status, RunStatus::Completed | RunStatus::Degraded);
     let missed = rto.is_some_and(|rto| !rto.met) || loss.as_ref().is_some_and(DataLoss::is_missed);
     RunSummary {
-        run: opened.map_or_else(|| unknown_run(plan, now), |opened| opened.run.clone()),
         status,
+        alive: false,
+        resume_with: Words::of(plan, state, loss.as_ref(), now),
         stopped_by: state.stopped().cloned(),
         aborted_by: state.aborted().map(str::to_owned),
-        seconds: seconds(ended_at.unwrap_or(now).duration_since(started_at)),
+        seconds: seconds(taken(&run, ended_at.unwrap_or(now))),
+        run,
         ended_at,
         resumes: state.resumes(),
         targets: opened.map(|opened| opened.targets.clone()).unwrap_or_default(),
@@ -196,8 +247,8 @@ fn was_refused(entry: &StepEntry) -> bool {
         .is_some_and(|error| error.kind == StepErrorKind::Refused)
 }
 
-fn seconds(duration: SignedDuration) -> f64 {
-    (duration.as_secs_f64().max(0.0) * 1000.0).round() / 1000.0
+fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
 fn step_summary(step: &PlannedStep, entry: &StepEntry, files: &dyn RunFiles) -> StepSummary {
@@ -222,7 +273,7 @@ fn step_summary(step: &PlannedStep, entry: &StepEntry, files: &dyn RunFiles) -> 
         in_finally: step.in_finally,
         status: entry.state.status().to_owned(),
         attempts: entry.attempts,
-        seconds: seconds(entry.spent),
+        seconds: seconds(Duration::try_from(entry.spent).unwrap_or_default()),
         started_at: entry.started_at,
         ended_at: entry.ended_at,
         budget: step.budget.map(|budget| budget.as_secs()),
@@ -271,8 +322,8 @@ fn because(entry: &StepEntry) -> Option<String> {
     }
 }
 
-/// From the opening to the end of the last main step; where that is not reached, to now.
-fn recovery_time(plan: &Plan, state: &RunState, from: Timestamp, now: Timestamp) -> Option<Objective> {
+/// From the command to the end of the last main step; where that is not reached, to now.
+fn recovery_time(plan: &Plan, state: &RunState, run: &RunInfo, now: Timestamp) -> Option<Objective> {
     let objective = plan.objectives().rto?.as_secs();
     let main = state.frontier().graph().main();
     let last = main.filter_map(|i| state.entry(i).ended_at).max();
@@ -282,7 +333,7 @@ fn recovery_time(plan: &Plan, state: &RunState, from: Timestamp, now: Timestamp)
         state.ended_at()
     }
     .unwrap_or(now);
-    let actual = seconds(until.duration_since(from));
+    let actual = seconds(taken(run, until));
     Some(Objective {
         objective,
         actual,

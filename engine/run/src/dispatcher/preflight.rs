@@ -1,21 +1,21 @@
 //! Before the first step: every target is reached and is the system it should be, and the guards that can be asked
 //! beforehand are.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jm_step::{Connections, Effect, StepError, StepId, TargetName};
+use jm_step::{Connections, StepError, StepId, TargetName};
 use tokio::task::JoinSet;
 
 use super::Dispatcher;
 use crate::error::{RunError, TargetProblem};
 use crate::event::Event;
 use crate::gate::is_left_to_a_gate;
-use crate::guard::{Consent, GuardQuestion, is_asked_before, protected_objection};
+use crate::guard::{self, Consent, GuardQuestion, is_asked_before, protected_objection};
 use crate::journal::{OperatorVerb, RecordKind, Said, StopCause};
 use crate::operator;
 use crate::payload::presentable;
 use crate::schedule::Stop;
-use crate::state::StepState;
 
 /// How long a target may take to answer. What the plan repairs may be a host that answers nothing at all.
 pub(crate) const OPENING: Duration = Duration::from_secs(30);
@@ -72,7 +72,7 @@ impl Dispatcher<'_> {
     async fn open_targets(&mut self) -> Result<Option<Vec<TargetProblem>>, RunError> {
         let mut stop = self.run.stop.clone();
         let mut opening = JoinSet::new();
-        for target in self.run.targets_used() {
+        for target in self.targets_ahead() {
             let connections = self.connections.clone();
             opening.spawn(async move {
                 let opened = open_within(&connections, &target, OPENING).await;
@@ -97,6 +97,17 @@ impl Dispatcher<'_> {
         Ok(Some(problems))
     }
 
+    /// The targets that what is left of the run uses: of a run that was ended by a person, those of `finally`.
+    fn targets_ahead(&self) -> BTreeSet<TargetName> {
+        let mut used = self.run.targets_used();
+        if self.ledger.state().aborted().is_some() {
+            let last = self.run.plan.finally().iter();
+            let kept: BTreeSet<&TargetName> = last.flat_map(|step| step.bindings.values()).collect();
+            used.retain(|target| kept.contains(target));
+        }
+        used
+    }
+
     fn opened_target(&mut self, target: TargetName, opened: Result<(), StepError>) -> Option<TargetProblem> {
         let repairs = self.run.plan.repairs().contains(&target);
         let error = opened
@@ -117,27 +128,15 @@ impl Dispatcher<'_> {
     /// Asks once for all steps ahead that cannot be taken back, where somebody is there; else each of them needs a step
     /// before it that may ask.
     async fn ask_about_protected(&mut self) -> Result<(), RunError> {
-        let state = self.ledger.state();
-        let stops = |until: &usize| matches!(state.entry(*until).state, StepState::NotStarted { .. });
-        let beyond = self.until.filter(stops).map(|until| self.graph.beyond(until));
-        let is_ahead = |i: &usize| {
-            let is_over = matches!(state.entry(*i).state, StepState::Succeeded | StepState::Skipped { .. });
-            !is_over && beyond.as_ref().is_none_or(|beyond| !beyond.contains(i))
-        };
-        let steps: Vec<usize> = self
-            .graph
-            .main()
-            .filter(|i| self.graph.node(*i).effect == Effect::Irreversible)
-            .filter(is_ahead)
-            .collect();
+        let steps = guard::irreversible_ahead(&self.graph, self.ledger.state(), self.until);
         if steps.is_empty() {
             return Ok(());
         }
         let ids: Vec<StepId> = steps.iter().map(|step| self.id(*step)).collect();
         let targets = self.run.targets_name.clone();
-        let consent = match &self.run.person {
-            Some(person) => person.consent(&GuardQuestion::Protected { targets, steps: ids }).await,
-            None => Consent::Absent,
+        let question = GuardQuestion::Protected { targets, steps: ids };
+        let Some(consent) = self.consent_meanwhile(question).await? else {
+            return Ok(());
         };
         match consent {
             Consent::Yes { who } => self.note_protected(who),
@@ -148,6 +147,27 @@ impl Dispatcher<'_> {
                     Some(step) => self.refuse_protected(*step),
                     None => Ok(()),
                 }
+            }
+        }
+    }
+
+    /// What the person at hand says. Meanwhile the run goes on to hear: `None` where it is told to stop, or is ended.
+    async fn consent_meanwhile(&mut self, question: GuardQuestion) -> Result<Option<Consent>, RunError> {
+        let Some(person) = self.run.person.clone() else {
+            return Ok(Some(Consent::Absent));
+        };
+        let mut stop = self.run.stop.clone();
+        let mut asking = person.consent(&question);
+        loop {
+            tokio::select! {
+                consent = &mut asking => return Ok(Some(consent)),
+                Some(news) = self.heard.recv() => self.hear(news)?,
+                Ok(_) = stop.wait_for(|stop| *stop != Stop::Go) => return Ok(None),
+                () = tokio::time::sleep_until(self.next_tick) => self.tick()?,
+            }
+            self.flush()?;
+            if self.ledger.state().aborted().is_some() {
+                return Ok(None);
             }
         }
     }

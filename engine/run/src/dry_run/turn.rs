@@ -61,9 +61,14 @@ impl Trial<'_> {
         true
     }
 
-    /// The step before which the run stops, and all that comes after it. `finally` runs where something else ends the
+    /// All main steps of a run that a person has ended; the step before which the run stops, and all that comes after it. `finally` runs where something else ends the
     /// run before it stops.
     pub(super) fn is_left(&mut self, i: usize, step: &mut DryStep) -> bool {
+        let ended = self.state.aborted().filter(|_| !self.planned[i].in_finally);
+        if let Some(who) = ended {
+            self.leave(i, step, format!("{who} ended the run"));
+            return true;
+        }
         let Some(until) = self.until else { return false };
         let because = if i == until {
             "the run stops before it".to_owned()
@@ -74,12 +79,16 @@ impl Trial<'_> {
         } else {
             return false;
         };
+        self.leave(i, step, because);
+        true
+    }
+
+    fn leave(&mut self, i: usize, step: &mut DryStep, because: String) {
         step.status = DryStatus::Left;
         step.grade = Grade::Unknown;
         step.because = Some(because);
         self.settle(i, StepStatus::NotStarted);
         self.see(i, None, false, false);
-        true
     }
 
     /// Whether a step would fail so that nothing new starts but `finally`.

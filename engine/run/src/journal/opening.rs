@@ -11,7 +11,7 @@ use crate::files::RunFiles;
 use crate::payload;
 
 /// The journal's format that this jm writes. Another major cannot be read; a newer minor may hold kinds that cannot.
-pub const FORMAT: Format = Format { major: 1, minor: 1 };
+pub const FORMAT: Format = Format { major: 1, minor: 2 };
 
 /// A version of the journal's format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -47,6 +47,10 @@ pub struct Opened {
     pub targets: String,
     /// Digest of the targets as they were rendered.
     pub targets_digest: String,
+    /// Whether the targets are protected, so that steps that cannot be taken back need a word of their own. Since format
+    /// 1.2.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub protected: bool,
     /// The version of jm.
     pub jm: String,
     /// Who started it, such as `ada@bastion`.

@@ -37,6 +37,7 @@ pub(crate) fn opening() -> RecordKind {
         secrets: BTreeMap::new(),
         targets: String::new(),
         targets_digest: String::new(),
+        protected: false,
         jm: "0".to_owned(),
         by: String::new(),
     }))

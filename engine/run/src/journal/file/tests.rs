@@ -21,6 +21,7 @@ fn opened(format: Format) -> RecordKind {
         secrets: std::collections::BTreeMap::new(),
         targets: "t".to_owned(),
         targets_digest: String::new(),
+        protected: false,
         jm: "0".to_owned(),
         by: "ada@bastion".to_owned(),
     }))
