@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use crate::environment::{RECOVER, World, jm};
 
+mod questions;
 mod recording;
 use recording::{Recording, View};
 

@@ -1,6 +1,6 @@
 //! What a terminal showed, from the first byte to the last: each picture that stood for a moment.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
@@ -76,11 +76,36 @@ impl Recording {
         jm: Command,
         folder: &Path,
         words: &str,
-        (rows, columns): (u16, u16),
+        size: (u16, u16),
         variables: &[(&str, &str)],
     ) -> Result<Self> {
+        Self::with_keys(jm, folder, words, size, variables, &[], Duration::ZERO)
+    }
+
+    /// The same with somebody at the keyboard: once these words have stood on the screen for so long, those keys are
+    /// pressed, pair by pair. How the terminal read when jm had ended is in the file `modes`.
+    pub(super) fn with_keys(
+        jm: Command,
+        folder: &Path,
+        words: &str,
+        (rows, columns): (u16, u16),
+        variables: &[(&str, &str)],
+        keys: &[(&str, &str)],
+        hesitates: Duration,
+    ) -> Result<Self> {
         let program = jm.get_program().to_string_lossy().into_owned();
-        let line = format!("stty rows {rows} cols {columns}; exec '{program}' {words}");
+        let modes = folder.join("modes");
+        let size = format!("stty rows {rows} cols {columns}");
+        let line = if keys.is_empty() {
+            format!("{size}; exec '{program}' {words}")
+        } else {
+            // The shell gets the same signals from the keyboard, and is to see the end.
+            let after = format!("code=$?; stty -a >'{}'; exit $code", modes.display());
+            format!("{size}; trap : INT; '{program}' {words}; {after}")
+        };
+        let mut keys = keys.iter();
+        let mut next = keys.next();
+        let mut since = None;
         let mut script = Command::new("script");
         script
             .env_clear()
@@ -93,8 +118,8 @@ impl Recording {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut child = script.spawn().context("`script` of util-linux makes the terminal")?;
-        // Held open: a person sits there, and types nothing.
-        let _keyboard = child.stdin.take();
+        // Held open: a person sits there, even if nothing is typed.
+        let mut keyboard = child.stdin.take().context("the keyboard")?;
         let mut screen = child.stdout.take().context("what is shown")?;
         let (tell, told) = std::sync::mpsc::channel();
         let reader = std::thread::spawn(move || {
@@ -135,7 +160,17 @@ impl Recording {
                 }
                 Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
             }
+            let is_seen = |words: &str| recording.views.last().is_some_and(|view| view.shows_words(words));
+            if let Some((_, pressed)) = next.filter(|(seen, _)| is_seen(seen)) {
+                if since.get_or_insert_with(Instant::now).elapsed() < hesitates {
+                    continue;
+                }
+                keyboard.write_all(pressed.as_bytes()).and_then(|()| keyboard.flush())?;
+                next = keys.next();
+                since = None;
+            }
         }
+        ensure!(next.is_none(), "never seen: {next:?}: {}", recording.text());
         recording.look(terminal.screen())?;
         recording.code = child.wait()?.code();
         drop(reader.join());
@@ -279,6 +314,11 @@ impl Recording {
 }
 
 impl View {
+    /// Whether these words stand on one of its lines.
+    pub(super) fn shows_words(&self, words: &str) -> bool {
+        self.lines.iter().any(|line| line.contains(words))
+    }
+
     /// The rows that are the lines of steps under way, with the steps' names.
     fn steps(&self) -> Vec<(usize, String)> {
         // What is kept may begin with the same words; what moves ends with the line of the whole.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jm_plan::{Arguments, Mode, Plan, TargetsDocument};
 use jm_run::journal::{JournalError, Opened};
@@ -16,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use crate::args::RunOptions;
 use crate::exit::{CommandError, Exit};
 use crate::person::{self, AtTerminal};
+use crate::report::apart::Apart;
 use crate::report::json::{All, Events};
 use crate::report::lines::Lines;
 use crate::report::screen::Screen;
@@ -207,17 +207,23 @@ pub(crate) fn known_step(name: &str, plan: &Plan) -> Result<StepId, CommandError
     })
 }
 
-/// Who is told: the terminal or plain lines, and a file of events where one is wanted.
+/// Who is told: the terminal or plain lines, and a file of events where one is wanted; apart from the run, which waits
+/// for none of them.
 pub(crate) fn reporter(
     run: &Run,
+    prior: &[Record],
     events: Option<&PathBuf>,
     screen: &Screen,
-    earlier: Duration,
     ui: &Ui,
-) -> Result<All, CommandError> {
+) -> Result<Apart, CommandError> {
     let outline = Outline::of(&run.plan);
     let shown: Box<dyn Reporter> = if ui.moving {
-        Box::new(Terminal::new(ui, outline, screen, earlier))
+        Box::new(Terminal::new(
+            ui,
+            outline,
+            screen,
+            jm_run::taken(&run.info, jm_step::clock::now()),
+        ))
     } else {
         Box::new(Lines::new(ui, outline.column()))
     };
@@ -225,13 +231,13 @@ pub(crate) fn reporter(
     if let Some(path) = events {
         all.push(Box::new(Events::to(path)?));
     }
-    Ok(All(all))
+    Apart::new(All(all), prior)
 }
 
 /// Fills in who can be asked at this terminal, where somebody sits there.
-pub(crate) fn invite(run: &mut Run, screen: &Screen) {
+pub(crate) fn invite(run: &mut Run, screen: &Screen, ui: &Ui) {
     if person::is_there() {
-        run.person = Some(Arc::new(AtTerminal::new(screen.clone(), run.by.clone())));
+        run.person = Some(Arc::new(AtTerminal::new(screen.clone(), ui, run.by.clone())));
     }
 }
 
@@ -253,14 +259,4 @@ pub(crate) fn heed(mut signals: mpsc::UnboundedReceiver<&'static str>) -> watch:
         }
     });
     receiver
-}
-
-/// How long a run has taken so far, by its records.
-pub(crate) fn taken(prior: &[Record]) -> Duration {
-    let since = prior
-        .first()
-        .map(|record| jm_step::clock::now().duration_since(record.at));
-    since
-        .and_then(|since| Duration::try_from(since).ok())
-        .unwrap_or_default()
 }

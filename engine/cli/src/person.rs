@@ -1,4 +1,4 @@
-//! The person at the terminal: asked before the start, by guards and by steps, while the display stands still.
+//! The person at the terminal: asked before the start, by guards and by steps, while everything else goes on.
 
 use std::io::{BufRead, IsTerminal, Write};
 
@@ -8,11 +8,18 @@ use jm_run::{Consent, GuardQuestion, Person};
 use jm_step::{Answer, StepId};
 
 use crate::report::screen::Screen;
+use crate::ui::Ui;
+
+mod question;
+mod typed;
 
 /// Somebody who sits at the terminal.
 pub(crate) struct AtTerminal {
     screen: Screen,
+    ui: Ui,
     who: String,
+    /// One question at a time.
+    turn: tokio::sync::Mutex<()>,
 }
 
 /// Whether somebody can be asked: both ends of the conversation have to be a terminal.
@@ -21,18 +28,19 @@ pub(crate) fn is_there() -> bool {
 }
 
 impl AtTerminal {
-    /// `screen` is what moves, and has to stand still for a question.
-    pub(crate) fn new(screen: Screen, who: String) -> Self {
-        Self { screen, who }
+    /// Questions are shown on `screen`, below what moves.
+    pub(crate) fn new(screen: Screen, ui: &Ui, who: String) -> Self {
+        Self {
+            screen,
+            ui: ui.clone(),
+            who,
+            turn: tokio::sync::Mutex::default(),
+        }
     }
 
     async fn ask(&self, question: String) -> Option<bool> {
-        let screen = self.screen.clone();
-        // Reading a line blocks, and cannot be cancelled; the runtime's own threads must go on meanwhile.
-        tokio::task::spawn_blocking(move || screen.suspend(|| yes_or_no(&question)))
-            .await
-            .ok()
-            .flatten()
+        let _turn = self.turn.lock().await;
+        question::ask(question, self.screen.clone(), self.ui.clone()).await
     }
 }
 
@@ -79,17 +87,15 @@ fn in_words(question: &GuardQuestion) -> String {
     }
 }
 
-/// Asks until the answer is a yes or a no. `None` where nobody answers any more.
+/// Asks before anything is under way, until the answer is a yes or a no. `None` where nobody answers any more.
 pub(crate) fn yes_or_no(question: &str) -> Option<bool> {
     let mut answers = std::io::stdin().lock().lines();
     loop {
         let mut to = std::io::stderr().lock();
         write!(to, "{question} [yes/no] ").and_then(|()| to.flush()).ok()?;
         drop(to);
-        match answers.next()?.ok()?.trim().to_lowercase().as_str() {
-            "yes" | "y" => return Some(true),
-            "no" | "n" => return Some(false),
-            _ => {}
+        if let Some(answer) = typed::meaning(&answers.next()?.ok()?) {
+            return Some(answer);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! How findings, runs and dry runs are shown: each form in a file of its own.
 
+pub(crate) mod apart;
 pub(crate) mod dry_run;
 pub(crate) mod findings;
 pub(crate) mod json;

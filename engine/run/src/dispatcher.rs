@@ -8,7 +8,7 @@ use futures::FutureExt;
 use jm_plan::{PlannedStep, Scope};
 use jm_step::{Ack, Answer, Connections, StepError, StepId, clock};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -59,7 +59,8 @@ pub(crate) struct Dispatcher<'r> {
     live: BTreeMap<usize, CancellationToken>,
     probing: HashSet<usize>,
     questions: HashMap<usize, (String, Ack<Answer>)>,
-    asking: usize,
+    /// Questions of steps that are put to the person at hand.
+    asking: HashMap<usize, AbortHandle>,
     consents: consent::Consents,
     begun: Vec<Attempt>,
     afterwards: Vec<Afterwards>,
@@ -102,7 +103,7 @@ impl<'r> Dispatcher<'r> {
             live: BTreeMap::new(),
             probing: HashSet::new(),
             questions: HashMap::new(),
-            asking: 0,
+            asking: HashMap::new(),
             consents: consent::Consents::default(),
             begun: Vec::new(),
             afterwards: Vec::new(),
@@ -275,7 +276,7 @@ impl<'r> Dispatcher<'r> {
             per_target: self.run.options.per_target.unwrap_or(overall),
             until: self.until,
             deadline,
-            person_present: self.asking > 0,
+            person_present: !self.asking.is_empty(),
         }
     }
 

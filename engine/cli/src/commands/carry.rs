@@ -61,12 +61,12 @@ pub(super) async fn run(
     let beside = ui.beside_events();
     let ui = if telling.is_streaming() { &beside } else { ui };
     let screen = Screen::new(ui);
-    launch::invite(&mut run, &screen);
+    launch::invite(&mut run, &screen, ui);
     let signals =
         signals::listen().map_err(|error| CommandError::new(Exit::Bug, "cannot listen for signals").cause(&error))?;
     run.stop = launch::heed(signals);
     let events = telling.options.events.as_ref();
-    let mut reporter = launch::reporter(&run, events, &screen, launch::taken(prior), ui)?;
+    let mut reporter = launch::reporter(&run, prior, events, &screen, ui)?;
     let ended = jm_run::run(&run, prior, journal, &mut reporter).await;
     drop(reporter);
     let status = ended.map_err(failed)?;

@@ -17,6 +17,16 @@ const FRAMES_PER_SECOND: u8 = 20;
 pub(crate) struct Screen {
     bars: MultiProgress,
     frame: Frame,
+    shown: Arc<Mutex<Shown>>,
+}
+
+/// What is shown below the lines that stay.
+#[derive(Default)]
+struct Shown {
+    /// There from the beginning of a display to its end.
+    area: Option<ProgressBar>,
+    moving: String,
+    asked: Vec<String>,
 }
 
 impl Screen {
@@ -34,7 +44,13 @@ impl Screen {
         Self {
             bars: MultiProgress::with_draw_target(target),
             frame,
+            shown: Arc::default(),
         }
+    }
+
+    /// Whether anything is ever seen of it.
+    pub(crate) fn moves(&self) -> bool {
+        self.frame.ui.moving
     }
 
     /// Lines at the bottom that say only what they are told.
@@ -43,10 +59,48 @@ impl Screen {
         self.bars.add(ProgressBar::no_length().with_style(style))
     }
 
-    /// Shows in an area what moves now, below a line that stays where there is one: all of it at once.
-    pub(crate) fn show(&self, area: &ProgressBar, moving: String, stays: Option<&str>) {
+    /// Begins to show what moves.
+    pub(crate) fn begin(&self) {
+        let mut shown = self.shown();
+        shown.area.get_or_insert_with(|| self.area());
+    }
+
+    /// Shows what moves now, below a line that stays where there is one: all of it at once.
+    pub(crate) fn show(&self, moving: String, stays: Option<&str>) {
+        let mut shown = self.shown();
+        shown.moving = moving;
+        self.draw(&shown, stays);
+    }
+
+    /// Shows a question below what moves, which goes on moving; the cursor stands at its end. No lines: no question.
+    pub(crate) fn ask(&self, question: Vec<String>) {
+        let mut shown = self.shown();
+        shown.asked = question;
+        self.draw(&shown, None);
+    }
+
+    /// The lines that a question takes.
+    pub(crate) fn asked(&self) -> usize {
+        self.shown().asked.len()
+    }
+
+    /// Clears what moves. From here on nothing is shown.
+    pub(crate) fn end(&self) {
+        if let Some(area) = self.shown().area.take() {
+            area.finish_and_clear();
+        }
+    }
+
+    fn shown(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn draw(&self, shown: &Shown, stays: Option<&str>) {
+        let Some(area) = &shown.area else { return };
+        let lines = std::iter::once(&shown.moving).chain(&shown.asked);
+        let lines: Vec<&str> = lines.map(String::as_str).collect();
         self.frame.drawn().held = true;
-        area.set_message(moving);
+        area.set_message(lines.join("\n"));
         // A terminal that is gone cannot be written to, and the run goes on without it.
         match stays {
             Some(line) => drop(self.bars.println(line)),
@@ -54,11 +108,6 @@ impl Screen {
         }
         self.frame.drawn().held = false;
         drop(self.frame.flush());
-    }
-
-    /// Does something while nothing moves.
-    pub(crate) fn suspend<R>(&self, act: impl FnOnce() -> R) -> R {
-        self.bars.suspend(act)
     }
 }
 

@@ -4,7 +4,6 @@
 
 use std::time::{Duration, Instant};
 
-use indicatif::ProgressBar;
 use jiff::Timestamp;
 use jm_plan::{Plan, duration as written};
 use jm_run::{Event, Record, Reporter, RunState, StepEntry, StepState};
@@ -56,8 +55,7 @@ pub(crate) struct Terminal {
     outline: Outline,
     began: Instant,
     screen: Screen,
-    area: ProgressBar,
-    /// What the area shows.
+    /// What is shown.
     shown: String,
     /// In the order in which their lines came.
     under_way: Vec<UnderWay>,
@@ -109,14 +107,14 @@ impl Phase {
 }
 
 impl Terminal {
-    /// `earlier` is how long the run has taken before this jm took it over.
-    pub(crate) fn new(ui: &Ui, outline: Outline, screen: &Screen, earlier: Duration) -> Self {
+    /// `taken` is how long the run has taken so far.
+    pub(crate) fn new(ui: &Ui, outline: Outline, screen: &Screen, taken: Duration) -> Self {
         let next = outline.steps.iter().take(MOST_NEXT).cloned().collect();
+        screen.begin();
         Self {
             ui: ui.clone(),
             outline,
-            began: before_now(earlier),
-            area: screen.area(),
+            began: before_now(taken),
             shown: String::new(),
             screen: screen.clone(),
             under_way: Vec::new(),
@@ -174,7 +172,7 @@ impl Terminal {
         let moving = self.lines().join("\n");
         if stays.is_some() || moving != self.shown {
             self.shown.clone_from(&moving);
-            self.screen.show(&self.area, moving, stays);
+            self.screen.show(moving, stays);
         }
     }
 
@@ -182,7 +180,7 @@ impl Terminal {
     fn lines(&self) -> Vec<String> {
         let width = self.width();
         let column = self.outline.column();
-        let room = self.ui.height().saturating_sub(FREE).max(1);
+        let room = self.ui.height().saturating_sub(FREE + self.screen.asked()).max(1);
         let shown = if self.under_way.len() > room {
             room - 1
         } else {
@@ -336,7 +334,7 @@ impl Reporter for Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        self.area.finish_and_clear();
+        self.screen.end();
     }
 }
 

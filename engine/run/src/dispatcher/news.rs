@@ -63,7 +63,7 @@ impl Dispatcher<'_> {
         if self.live.remove(&step).is_none() {
             return Ok(());
         }
-        self.questions.remove(&step);
+        self.take_question(step);
         let id = self.id(step);
         match outcome.result {
             Ok(output) => self.ledger.note(RecordKind::StepSucceeded {
@@ -259,12 +259,12 @@ impl Dispatcher<'_> {
         self.ledger.note(RecordKind::OperatorNeeded { step: id.clone(), why })?;
         self.questions.insert(step, (question.clone(), ack));
         if let Some(person) = self.run.person.clone() {
-            self.asking += 1;
             let news = self.news.clone();
-            self.tasks.spawn(async move {
+            let asking = self.tasks.spawn(async move {
                 let answer = person.answer(&id, &question).await;
                 drop(news.send(News::Answered(step, question, answer)).await);
             });
+            self.asking.insert(step, asking);
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! What people say while the run goes on: from the inbox, and from the terminal.
 
-use jm_step::Answer;
+use jm_step::{Ack, Answer};
 
 use super::Dispatcher;
 use crate::error::RunError;
@@ -69,7 +69,7 @@ impl Dispatcher<'_> {
         let Some(step) = said.step.as_ref().and_then(|step| self.graph.find(step.as_str())) else {
             return;
         };
-        if let Some((question, ack)) = self.questions.remove(&step) {
+        if let Some((question, ack)) = self.take_question(step) {
             let answer = self.ledger.state().entry(step).answer(&question).cloned();
             self.afterwards.push(Box::new(move || {
                 if let Some(answer) = answer {
@@ -81,7 +81,7 @@ impl Dispatcher<'_> {
 
     /// Somebody at the terminal answered a step, or nobody was there.
     pub(super) fn on_answered(&mut self, step: usize, question: &str, answer: Option<Answer>) -> Result<(), RunError> {
-        self.asking -= 1;
+        self.asking.remove(&step);
         let waits = self.questions.get(&step).is_some_and(|(asked, _)| asked == question);
         let Some(answer) = answer.filter(|_| waits) else {
             return Ok(());
@@ -109,8 +109,16 @@ impl Dispatcher<'_> {
         // A step that asks waits for its answer and hears nothing else: its question ends with the run.
         for step in self.main_steps() {
             if matches!(self.ledger.state().entry(step).state, StepState::Awaiting { .. }) {
-                self.questions.remove(&step);
+                self.take_question(step);
             }
         }
+    }
+
+    /// Takes back the question of a step: it is asked no more, wherever it stands.
+    pub(super) fn take_question(&mut self, step: usize) -> Option<(String, Ack<Answer>)> {
+        if let Some(asking) = self.asking.remove(&step) {
+            asking.abort();
+        }
+        self.questions.remove(&step)
     }
 }
