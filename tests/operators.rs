@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use crate::environment::{jm, journal, of_kind, said};
 
+mod damage;
 mod events;
 mod examples;
 mod identity;
@@ -133,7 +134,14 @@ impl Running {
     }
 
     /// Waits for its end, which has to have this code.
-    fn ends(mut self, code: i32) -> Result<Output> {
+    fn ends(self, code: i32) -> Result<Output> {
+        let output = self.outcome()?;
+        ensure!(output.status.code() == Some(code), "{}", said(&output));
+        Ok(output)
+    }
+
+    /// Waits for its end.
+    fn outcome(mut self) -> Result<Output> {
         let began = Instant::now();
         while self.0.try_wait()?.is_none() {
             ensure!(began.elapsed() < PATIENCE, "it does not end");
@@ -146,7 +154,6 @@ impl Running {
         };
         read(self.0.stdout.take(), &mut output.stdout)?;
         read(self.0.stderr.take(), &mut output.stderr)?;
-        ensure!(output.status.code() == Some(code), "{}", said(&output));
         Ok(output)
     }
 }

@@ -172,6 +172,35 @@ fn an_abort_ends_the_run_and_tidies_up() -> Result<()> {
 }
 
 #[test]
+fn a_run_that_failed_can_be_ended_too() -> Result<()> {
+    let place = failed()?;
+    let output = place.jm(&["run", "abort", "--reason", "no such disk"], 0)?;
+    says(&output, &["jm plan resume", "`finally`"])?;
+    is_word(&place, "abort", "", "no such disk")?;
+    says(&place.jm(&["run", "abort"], 2)?, &["aborted already"])?;
+    let dry = json(&place.jm(&["plan", "resume", "--dry-run", "--format", "json"], 0)?)?;
+    let steps = dry["steps"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let runs = steps.iter().filter(|step| step["status"] == "will-run").count();
+    ensure!(runs == 0, "{dry:#}");
+    let output = place.jm(&["plan", "resume", "--yes"], 4)?;
+    // What failed is still told.
+    says(&output, &["ABORTED", "failed `work`"])?;
+    ensure!(place.starts("work")? == 1 && tidied(&place)? == 2, "not ended once");
+    says(&place.jm(&["plan", "resume", "--yes"], 2)?, &["nothing to resume"])?;
+    Ok(())
+}
+
+#[test]
+fn a_second_thought_lets_an_ended_run_go_on() -> Result<()> {
+    let place = failed()?;
+    place.jm(&["run", "abort"], 0)?;
+    place.write("flag", "")?;
+    place.jm(&["run", "retry", "work"], 0)?;
+    says(&place.jm(&["plan", "resume", "--yes"], 0)?, &["completed"])?;
+    Ok(())
+}
+
+#[test]
 fn words_that_do_not_fit_are_refused_and_change_nothing() -> Result<()> {
     let place = asked()?;
     let before = place.journal()?;
@@ -225,8 +254,31 @@ fn a_run_that_lives_hears_the_word_at_once() -> Result<()> {
             .iter()
             .any(|record| record["kind"] == "operator-needed"))
     })?;
-    let output = place.jm(&["run", "approve", "ask", "--reason", "now"], 0)?;
-    says(&output, &["is alive"])?;
+    let shown = place.jm(&["run", "show"], 0)?;
+    says(&shown, &["running alive after"])?;
+    ensure!(!said(&shown).contains("plan resume"), "{}", said(&shown));
+    let document = json(&place.jm(&["run", "show", "--format", "json"], 0)?)?;
+    ensure!(
+        document["alive"] == true && document["resume"].is_null(),
+        "{document:#}"
+    );
+    says(&place.jm(&["run", "report"], 0)?, &["**running** after"])?;
+    let id = document["run"]["id"].as_str().unwrap_or_default().to_owned();
+    for words in [vec!["plan", "resume"], vec!["plan", "resume", &id]] {
+        says(&place.jm(&words, 8)?, &["is alive", "jm run watch"])?;
+    }
+    // Two say it at once: one word is enough, and whoever said the other hears that.
+    let words = ["run", "approve", "ask", "--reason", "now"];
+    let both = [place.start(&words)?, place.start(&words)?];
+    let mut heard = Vec::new();
+    for one in both {
+        heard.push(one.outcome()?);
+    }
+    heard.sort_by_key(|output| output.status.code());
+    let codes: Vec<_> = heard.iter().map(|output| output.status.code()).collect();
+    ensure!(codes == [Some(0), Some(2)], "{codes:?}: {}", said(&heard[1]));
+    says(&heard[0], &["is alive"])?;
+    says(&heard[1], &["does not fit step `ask`"])?;
     // What failed is paused, and the run goes on to live because of what is busy.
     running.until_started(&place.state(), "pause")?;
     running.until("the pause", || {
@@ -262,7 +314,13 @@ fn runs_are_listed_shown_watched_and_read() -> Result<()> {
     says(&place.jm(&["run", "list"], 0)?, &["RUN", "STATUS", "words", "failed"])?;
     let shown = json(&place.jm(&["run", "show", "--format", "json"], 0)?)?;
     ensure!(shown["status"] == "failed" && shown["version"] == 1, "{shown:#}");
-    says(&place.jm(&["run", "show"], 0)?, &["failed", "work", "jm plan resume"])?;
+    let shown = place.jm(&["run", "show", "-q"], 0)?;
+    says(&shown, &["FAILED", "work", "jm plan resume"])?;
+    let page = String::from_utf8(shown.stdout)?;
+    ensure!(
+        page.contains("STEP") && page.contains("tidy"),
+        "the table is not data: {page}"
+    );
     says(
         &place.jm(&["run", "logs"], 0)?,
         &["looked around", "== look, attempt 1"],

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 mod file;
 pub(crate) use file::first;
-pub use file::{FileJournal, Reading, Tail, Torn, read};
+pub use file::{FileJournal, Reading, Tail, Torn, read, read_readable};
 mod line;
 mod memory;
 pub use memory::{MemoryFiles, MemoryJournal};

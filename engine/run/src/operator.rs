@@ -1,5 +1,7 @@
 //! What people say about a run: into the inbox where a process runs it, else into the journal.
 
+use std::time::Duration;
+
 use jm_step::{Secrets, StepId, clock};
 
 use crate::journal::{FileJournal, Journal, JournalError, OperatorVerb, Record, RecordKind, Said};
@@ -24,11 +26,18 @@ pub enum OperatorError {
 /// What became of a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivered {
-    /// The process that runs the run takes it in.
+    /// The process that runs the run has taken it in.
+    Heard,
+    /// It lies in the inbox; the process that runs the run takes it in as soon as it can.
     ToInbox,
     /// It is in the journal; `jm plan resume` goes on with it.
     ToJournal,
 }
+
+/// How long a word may lie in the inbox before nobody waits for it any more: several looks of a run into it.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Between two looks at what became of it.
+const PAUSE: Duration = Duration::from_millis(25);
 
 /// An id for a word, unlike every other; later ones sort behind.
 pub fn word_id() -> String {
@@ -55,13 +64,13 @@ pub fn operator(
         let state = RunState::replay(&dir.read()?.records)?;
         fits(&state, &said)?;
         dir.say(&said)?;
-        return Ok(Delivered::ToInbox);
+        return what_became_of(dir, &said);
     }
     let (mut journal, reading) = match FileJournal::open(dir.path()) {
         Ok(opened) => opened,
         Err(JournalError::Alive { .. }) => {
             dir.say(&said)?;
-            return Ok(Delivered::ToInbox);
+            return what_became_of(dir, &said);
         }
         Err(error) => return Err(error.into()),
     };
@@ -75,6 +84,25 @@ pub fn operator(
         kind: RecordKind::Operator(said),
     }])?;
     Ok(Delivered::ToJournal)
+}
+
+/// Waits a little until the process that runs the run has looked into its inbox. What it did not take did not fit by
+/// then: another word came before, or a step went on.
+fn what_became_of(dir: &RunDir, said: &Said) -> Result<Delivered, OperatorError> {
+    let began = std::time::Instant::now();
+    while !dir.is_taken(said) {
+        if began.elapsed() > PATIENCE {
+            return Ok(Delivered::ToInbox);
+        }
+        std::thread::sleep(PAUSE);
+    }
+    let state = RunState::replay(&dir.read()?.records)?;
+    if state.has_heard(&said.id) {
+        return Ok(Delivered::Heard);
+    }
+    fits(&state, said)?;
+    let why = "the run did not take it as it stood at that moment: its own lines say why";
+    Err(OperatorError::DoesNotFit(format!("`{}`: {why}", said.verb.as_str())))
 }
 
 fn fits(state: &RunState, said: &Said) -> Result<(), OperatorError> {

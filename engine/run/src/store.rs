@@ -141,6 +141,21 @@ impl RunDir {
         journal::read(&self.journal())
     }
 
+    /// What the journal holds up to where it is damaged, and the damage: to be looked at, and not to be gone on with.
+    pub fn read_readable(&self) -> Result<(Reading, Option<JournalError>), JournalError> {
+        journal::read_readable(&self.journal())
+    }
+
+    /// Whether anything was written down of it, or a process is about to. A run that was killed before its first record
+    /// has done nothing.
+    pub fn has_begun(&self) -> bool {
+        match self.read() {
+            Err(JournalError::Empty { .. }) => self.is_alive(),
+            Err(JournalError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => self.is_alive(),
+            _ => true,
+        }
+    }
+
     /// The log of an attempt.
     pub fn log_path(&self, step: &StepId, attempt: u32) -> PathBuf {
         self.0.join(LOGS).join(format!("{step}.{attempt}.log"))
@@ -166,6 +181,11 @@ impl RunDir {
     pub fn is_alive(&self) -> bool {
         let lock = File::open(self.0.join(LOCK));
         lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
+    }
+
+    /// Whether a word that was left for the process was taken out of the inbox.
+    pub fn is_taken(&self, said: &Said) -> bool {
+        !self.0.join(INBOX).join(format!("{}.json", said.id)).exists()
     }
 
     /// Leaves a person's word for the process that runs the run.

@@ -12,21 +12,29 @@ use jm_run::{OperatorError, RunDir, RunState, StateDir};
 
 use crate::exit::{CommandError, Exit};
 
-/// A run by the beginning or end of its id; the newest where none is named.
+/// A run by the beginning or end of its id; where none is named, the newest that ever began.
 pub(super) fn find(state: &StateDir, name: Option<&str>) -> Result<RunDir, CommandError> {
     match name {
         Some(name) => state.find(name).map_err(|error| {
             CommandError::usage(error.to_string()).hint("`jm run list` shows the runs of this machine")
         }),
-        None => state.runs().map_err(unusable)?.into_iter().next().ok_or_else(|| {
-            CommandError::usage(format!("there are no runs in {}", state.path().display()))
-                .hint("set JM_STATE where they are elsewhere")
-        }),
+        None => state
+            .runs()
+            .map_err(unusable)?
+            .into_iter()
+            .find(RunDir::has_begun)
+            .ok_or_else(|| {
+                CommandError::usage(format!("there are no runs in {}", state.path().display()))
+                    .hint("set JM_STATE where they are elsewhere")
+            }),
     }
 }
 
-/// The error for a journal that cannot be used.
+/// The error for a journal that cannot be used, or that another process uses.
 pub(super) fn unusable(error: JournalError) -> CommandError {
+    if let JournalError::Alive { .. } = error {
+        return CommandError::new(Exit::Locked, error.to_string()).hint("`jm run watch` follows it");
+    }
     with_hint(CommandError::state("the run's journal cannot be used"), &error)
 }
 
@@ -37,7 +45,6 @@ pub(super) fn with_hint(told: CommandError, error: &JournalError) -> CommandErro
             "it was changed or the disk lost data: go by hand from what `jm run show` still reads, or restore the file",
         ),
         JournalError::Empty { .. } => Some("nothing was done: begin anew with `jm plan run`"),
-        JournalError::Alive { .. } => Some("`jm run watch` follows it"),
         JournalError::Format { .. } | JournalError::Unreadable { .. } => {
             Some("use the jm that wrote it, or a newer one")
         }

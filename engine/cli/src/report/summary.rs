@@ -24,6 +24,18 @@ pub(crate) struct Summary {
     /// Steps after whose failure the plan goes on.
     tolerated: Vec<StepId>,
     plan: String,
+    standing: Standing,
+}
+
+/// Whether the run can be gone on with at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// Nobody carries it out.
+    AtRest,
+    /// A process carries it out now.
+    Alive,
+    /// Its journal cannot be read to its end.
+    Damaged,
 }
 
 /// Sums up a run by its records.
@@ -44,11 +56,27 @@ pub(crate) fn of(plan: &Plan, records: &[Record], directory: &RunDir) -> Result<
             .map(|step| step.id.clone())
             .collect(),
         plan: plan.name().to_owned(),
+        standing: Standing::AtRest,
         run,
     })
 }
 
 impl Summary {
+    /// The same of a run that somebody else may carry out just now.
+    pub(crate) fn of_now(mut self, directory: &RunDir) -> Self {
+        if directory.is_alive() {
+            self.run.alive = true;
+            self.standing = Standing::Alive;
+        }
+        self
+    }
+
+    /// The same where more stood in the journal than can be read.
+    pub(crate) fn up_to_damage(mut self) -> Self {
+        self.standing = Standing::Damaged;
+        self
+    }
+
     /// Whether an objective was missed.
     pub(crate) fn missed(&self) -> bool {
         self.run.objective_missed
@@ -80,15 +108,44 @@ impl Summary {
             .filter_map(|step| Some((&step.id, step.waits.as_ref()?)))
     }
 
-    fn resume(&self) -> Option<String> {
-        self.run
-            .status
-            .is_resumable()
-            .then(|| format!("jm plan resume {}", self.run.run.id.short()))
+    /// The command that goes on with it, with the words that guards will want to hear.
+    pub(crate) fn resume(&self) -> Option<String> {
+        if self.standing != Standing::AtRest || !self.run.status.is_resumable() {
+            return None;
+        }
+        let mut command = format!("jm plan resume {}", self.run.run.id.short());
+        let words = &self.run.resume_with;
+        if let Some(targets) = &words.confirm {
+            command.extend([" --confirm ", targets]);
+        }
+        if let Some(seconds) = words.accept_data_loss {
+            let loss = written::show(Duration::from_secs(seconds));
+            command.extend([" --accept-data-loss ", &loss]);
+        }
+        Some(command)
     }
 
-    /// Says it to people.
+    /// Says it to people at the end of the run: what came of it is data, where the time went is talk.
     pub(crate) fn print(&self, ui: &Ui) {
+        let first = self.first(ui);
+        ui.say("");
+        ui.out_all(&first);
+        ui.say("");
+        ui.say_all(&self.times(room(first.len(), ui.terminal, ui), ui.width()));
+        self.given_out(ui);
+    }
+
+    /// Shows it to somebody who asked: all of it is data.
+    pub(crate) fn show(&self, ui: &Ui) {
+        let first = self.first(ui);
+        ui.out_all(&first);
+        ui.out("");
+        let page = ui.page();
+        ui.out_all(&self.times(room(first.len(), page != usize::MAX, ui), page));
+        self.given_out(ui);
+    }
+
+    fn first(&self, ui: &Ui) -> Vec<String> {
         let mut first = self.headline(ui);
         let failed = self.run.steps.iter().filter(|step| step.has_failed());
         let (tolerated, fatal): (Vec<_>, Vec<_>) = failed.partition(|step| self.tolerated.contains(&step.id));
@@ -98,14 +155,13 @@ impl Summary {
         first.extend(tolerated.into_iter().flat_map(|step| self.failure(step, ui)));
         first.extend(self.degraded(ui));
         first.extend(self.promises(ui));
-        ui.say("");
-        ui.out_all(&first);
-        self.times(first.len(), ui);
-        self.given_out(ui);
+        first
     }
 
     fn headline(&self, ui: &Ui) -> Vec<String> {
         let (word, style) = match self.run.status {
+            _ if self.standing == Standing::Damaged => ("DAMAGED", Style::Red),
+            _ if self.standing == Standing::Alive => ("running", Style::Bold),
             RunStatus::Completed => ("completed", Style::Green),
             RunStatus::Failed => ("FAILED", Style::Red),
             RunStatus::Aborted => ("ABORTED", Style::Red),
@@ -207,25 +263,29 @@ impl Summary {
         }
     }
 
-    /// Where the time went. On a terminal only so many lines that those above stay in sight.
-    fn times(&self, above: usize, ui: &Ui) {
-        /// Beside the rows: blank lines, the heading, what is left out, the prompt.
-        const AROUND: usize = 5;
-        const LEAST: usize = 3;
+    /// Where the time went, in so many rows.
+    fn times(&self, room: usize, width: usize) -> Vec<String> {
         let longest = self.run.steps.iter().map(|step| step.seconds).fold(0.0, f64::max);
-        let room = if ui.terminal {
-            ui.height().saturating_sub(above + AROUND).max(LEAST)
-        } else {
-            usize::MAX
-        };
         let shown = notable(&self.run.steps, room);
         let rows: Vec<Vec<String>> = shown.iter().map(|step| row(step, longest)).collect();
-        ui.say("");
-        ui.say_all(&table::render(&["  STEP", "STATUS", "TOOK", ""], &rows, ui.width()));
+        let mut lines = table::render(&["  STEP", "STATUS", "TOOK", ""], &rows, width);
         let left_out = self.run.steps.len() - shown.len();
         if left_out > 0 {
-            ui.say(format!("  … {left_out} more, none of which failed or took longer"));
+            lines.push(format!("  … {left_out} more, none of which failed or took longer"));
         }
+        lines
+    }
+}
+
+/// The rows of a table for which there is room below some lines: on a terminal so many that those stay in sight.
+fn room(above: usize, is_terminal: bool, ui: &Ui) -> usize {
+    /// Beside the rows: blank lines, the heading, what is left out, the prompt.
+    const AROUND: usize = 5;
+    const LEAST: usize = 3;
+    if is_terminal {
+        ui.height().saturating_sub(above + AROUND).max(LEAST)
+    } else {
+        usize::MAX
     }
 }
 

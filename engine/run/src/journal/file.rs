@@ -126,12 +126,27 @@ pub fn read(path: &Path) -> Result<Reading, JournalError> {
     File::open(path)
         .and_then(|mut file| file.read_to_end(&mut bytes))
         .map_err(JournalError::io("read", path))?;
-    let reading = scan(path, &bytes)?;
-    check_format(path, &reading.records)?;
-    Ok(reading)
+    let (reading, damage) = scan(path, &bytes);
+    match damage {
+        Some(damage) => Err(damage),
+        None => check_format(path, &reading.records).map(|()| reading),
+    }
 }
 
-fn scan(path: &Path, bytes: &[u8]) -> Result<Reading, JournalError> {
+/// Reads a journal as far as it can be read, for people alone: nothing may follow from it. What is wrong after that comes
+/// along.
+pub fn read_readable(path: &Path) -> Result<(Reading, Option<JournalError>), JournalError> {
+    let bytes = std::fs::read(path).map_err(JournalError::io("read", path))?;
+    let (reading, damage) = scan(path, &bytes);
+    match (check_format(path, &reading.records), damage) {
+        (Ok(()), damage) => Ok((reading, damage)),
+        (Err(JournalError::Empty { .. }), Some(damage)) => Err(damage),
+        (Err(error), _) => Err(error),
+    }
+}
+
+/// The whole records, and why there are no more where that is no torn last batch.
+fn scan(path: &Path, bytes: &[u8]) -> (Reading, Option<JournalError>) {
     let mut reading = Reading::default();
     let mut rest = bytes;
     while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
@@ -144,15 +159,19 @@ fn scan(path: &Path, bytes: &[u8]) -> Result<Reading, JournalError> {
             }
             Line::Strange(why) => {
                 let path = path.to_owned();
-                return Err(JournalError::Unreadable { path, line, why });
+                return (reading, Some(JournalError::Unreadable { path, line, why }));
             }
             Line::Whole(_) | Line::Bad => break,
         }
     }
-    if !rest.is_empty() {
-        reading.torn = Some(torn(path, rest, reading.records.len() as u64 + 1)?);
+    if rest.is_empty() {
+        return (reading, None);
     }
-    Ok(reading)
+    match torn(path, rest, reading.records.len() as u64 + 1) {
+        Ok(torn) => reading.torn = Some(torn),
+        Err(damage) => return (reading, Some(damage)),
+    }
+    (reading, None)
 }
 
 /// Damage from line `line` on: that of the last batch unless a batch that began later is whole.

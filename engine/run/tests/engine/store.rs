@@ -79,11 +79,14 @@ async fn a_word_for_a_living_run_goes_through_its_inbox() {
     let speak = async {
         tokio::time::sleep(Duration::from_millis(150)).await;
         assert!(dir.is_alive());
-        operator(&dir, OperatorVerb::Approve, Some(id("ask")), None, "ada".to_owned()).expect("taken")
+        // It waits until it is heard: by another process, so the run has to go on meanwhile.
+        let dir = dir.clone();
+        let say = move || operator(&dir, OperatorVerb::Approve, Some(id("ask")), None, "ada".to_owned());
+        tokio::task::spawn_blocking(say).await.expect("said").expect("taken")
     };
     let mut silent = Silent;
     let (end, delivered) = tokio::join!(go(&run, &dir, &mut silent), speak);
-    assert_eq!((end, delivered), (RunStatus::Completed, Delivered::ToInbox));
+    assert_eq!((end, delivered), (RunStatus::Completed, Delivered::Heard));
     let left = std::fs::read_dir(dir.path().join("inbox")).expect("there").count();
     assert_eq!(left, 0, "the inbox is empty again");
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jm_plan::{Arguments, Mode};
-use jm_run::journal::{self, FileJournal, Opened, Reading};
+use jm_run::journal::{self, FileJournal, Opened, Reading, StopCause};
 use jm_run::{IllegalTransition, RunDir, RunState, StateDir, StepState};
 use jm_step::StepId;
 
@@ -22,6 +22,9 @@ use crate::{environment, launch};
 pub(in crate::commands) fn resume(args: &ResumeArgs, ui: &Ui) -> Outcome {
     let state = launch::state()?;
     let directory = find(&state, args.run.as_deref())?;
+    if directory.is_alive() {
+        return Err(alive(&directory));
+    }
     let (mut journal, reading) = read(&directory, args.dry_run)?;
     if let Some(torn) = &reading.torn {
         ui.warn(torn.to_string());
@@ -67,21 +70,84 @@ pub(in crate::commands) fn resume(args: &ResumeArgs, ui: &Ui) -> Outcome {
     block_on(carry::run(run, &directory, &reading.records, journal, &telling, ui))?
 }
 
-/// The run that is named, else the newest that has something left to do.
+/// The run that is named, else the newest that has something left to do. One that did nothing, because it could not begin,
+/// comes last. A newer run that cannot be judged, or is under way, is not passed over in silence.
 fn find(state: &StateDir, name: Option<&str>) -> Result<RunDir, CommandError> {
     if name.is_some() {
         return run_commands::find(state, name);
     }
-    let runs = state.runs().map_err(run_commands::unusable)?;
-    let resumable = |run: &RunDir| {
-        let reading = run.read().ok()?;
-        let state = RunState::replay(&reading.records).ok()?;
-        (!run.is_alive() && state.resting_status().is_resumable()).then_some(())
-    };
-    runs.into_iter().find(|run| resumable(run).is_some()).ok_or_else(|| {
+    let mut not_begun = None;
+    let mut runs = state.runs().map_err(run_commands::unusable)?.into_iter();
+    while let Some(run) = runs.next() {
+        match judge(&run) {
+            Ok(Left::Something) => return Ok(run),
+            Ok(Left::Everything) => drop(not_begun.get_or_insert(run)),
+            Ok(Left::Nothing) => {}
+            Err(error) => return Err(or_another(error, &run, runs)),
+        }
+    }
+    not_begun.ok_or_else(|| {
         CommandError::usage("there is nothing to resume")
             .hint("`jm run list` shows the runs of this machine; `jm plan run PLAN` begins one")
     })
+}
+
+/// What is left of a run for a resume.
+enum Left {
+    Nothing,
+    Something,
+    /// No step was ever begun: it was refused before the first.
+    Everything,
+}
+
+fn judge(run: &RunDir) -> Result<Left, CommandError> {
+    if run.is_alive() {
+        return Err(alive(run));
+    }
+    if !run.has_begun() {
+        return Ok(Left::Nothing);
+    }
+    let reading = run.read().map_err(run_commands::unusable)?;
+    let state = RunState::replay(&reading.records).map_err(not_whole)?;
+    Ok(match (state.resting_status().is_resumable(), state.stopped()) {
+        (false, _) => Left::Nothing,
+        (true, Some(StopCause::Preflight { .. })) if state.steps().iter().all(|step| step.attempts == 0) => {
+            Left::Everything
+        }
+        (true, _) => Left::Something,
+    })
+}
+
+fn alive(run: &RunDir) -> CommandError {
+    let id = run.id();
+    CommandError::new(
+        Exit::Locked,
+        format!("run {id} is alive: another process carries it out"),
+    )
+    .hint(format!("`jm run watch {}` follows it", id.short()))
+}
+
+/// Which run it was, and the next one that could be meant.
+fn or_another(error: CommandError, run: &RunDir, mut older: impl Iterator<Item = RunDir>) -> CommandError {
+    let other = older.find(|run| matches!(judge(run), Ok(Left::Something)));
+    let other = other.map_or_else(
+        || "`jm run list` shows the others".to_owned(),
+        |other| format!("`jm plan resume {}` goes on with the one before it", other.id().short()),
+    );
+    let hint = error
+        .hint
+        .as_ref()
+        .map_or_else(|| other.clone(), |hint| format!("{hint}; {other}"));
+    let message = if error.exit == Exit::Locked {
+        error.message.clone()
+    } else {
+        format!(
+            "the newest run, {}, may be the one to resume: {}",
+            run.id(),
+            error.message
+        )
+    };
+    CommandError { message, ..error }.hint(hint)
 }
 
 fn read(directory: &RunDir, dry_run: bool) -> Result<(Option<FileJournal>, Reading), CommandError> {

@@ -1,5 +1,8 @@
 //! `jm run list`: all runs of this machine, newest first.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use jm_run::{RunDir, RunState};
 use serde_json::json;
 
@@ -13,10 +16,15 @@ use crate::ui::Ui;
 /// A run in one line.
 struct Entry {
     id: String,
-    plan: String,
     status: String,
-    started: String,
-    took: String,
+    /// Of a run whose journal can be read.
+    told: Option<Told>,
+}
+
+struct Told {
+    plan: String,
+    started: Timestamp,
+    took: Duration,
 }
 
 pub(in crate::commands) fn list(args: &RunListArgs, ui: &Ui) -> Outcome {
@@ -26,7 +34,15 @@ pub(in crate::commands) fn list(args: &RunListArgs, ui: &Ui) -> Outcome {
         Format::Json => {
             let entries: Vec<_> = entries
                 .iter()
-                .map(|entry| json!({ "id": entry.id, "plan": entry.plan, "status": entry.status, "started_at": entry.started }))
+                .map(|entry| {
+                    let told = entry.told.as_ref();
+                    json!({
+                        "id": entry.id,
+                        "plan": told.map(|told| &told.plan),
+                        "status": entry.status,
+                        "started_at": told.map(|told| shown(told.started)),
+                    })
+                })
                 .collect();
             ui.out(format!("{:#}", json!({ "version": 1, "runs": entries })));
         }
@@ -34,7 +50,13 @@ pub(in crate::commands) fn list(args: &RunListArgs, ui: &Ui) -> Outcome {
         Format::Human => {
             let rows: Vec<Vec<String>> = entries
                 .into_iter()
-                .map(|entry| vec![entry.id, entry.status, entry.started, entry.took, entry.plan])
+                .map(|entry| {
+                    let (started, took, plan) = entry.told.map_or_else(
+                        || ("-".to_owned(), "-".to_owned(), "-".to_owned()),
+                        |told| (shown(told.started), time::duration(told.took), told.plan),
+                    );
+                    vec![entry.id, entry.status, started, took, plan]
+                })
                 .collect();
             ui.out_all(&table::render(
                 &["RUN", "STATUS", "STARTED", "TOOK", "PLAN"],
@@ -48,28 +70,31 @@ pub(in crate::commands) fn list(args: &RunListArgs, ui: &Ui) -> Outcome {
 
 fn entry(run: &RunDir) -> Entry {
     let id = run.id().to_string();
-    let Ok(reading) = run.read() else {
+    let known = run.read().ok().and_then(|reading| {
+        let state = RunState::replay(&reading.records).ok()?;
+        let last = reading.records.last()?.at;
+        Some((state, last))
+    });
+    let Some((state, last)) = known else {
+        let status = if run.has_begun() { "unreadable" } else { "never began" };
         return Entry {
             id,
-            plan: "-".to_owned(),
-            status: "unreadable".to_owned(),
-            started: "-".to_owned(),
-            took: "-".to_owned(),
+            status: status.to_owned(),
+            told: None,
         };
     };
-    let state = RunState::replay(&reading.records).unwrap_or_default();
-    let first = reading.records.first();
-    let last = reading.records.last();
-    let took = first
-        .zip(last)
-        .and_then(|(first, last)| std::time::Duration::try_from(last.at.duration_since(first.at)).ok());
+    let until = if run.is_alive() { jm_step::clock::now() } else { last };
     Entry {
         id,
-        plan: state.opened().map(|opened| opened.run.plan.clone()).unwrap_or_default(),
         status: super::status(run, &state),
-        started: first
-            .map(|record| record.at.strftime("%Y-%m-%d %H:%M:%SZ").to_string())
-            .unwrap_or_default(),
-        took: took.map(time::duration).unwrap_or_default(),
+        told: state.opened().map(|opened| Told {
+            plan: opened.run.plan.clone(),
+            started: opened.run.started_at,
+            took: jm_run::taken(&opened.run, until),
+        }),
     }
+}
+
+fn shown(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }

@@ -15,7 +15,7 @@ pub(in crate::commands) fn report(args: &ReportArgs, ui: &Ui) -> Outcome {
         ui.warn(torn.to_string());
     }
     let plan = launch::plan_of(&directory, &reading.records, ui)?;
-    let summary = summary::of(&plan, &reading.records, &directory)?;
+    let summary = summary::of(&plan, &reading.records, &directory)?.of_now(&directory);
     let report = PostMortem::of(&plan, &reading.records, summary.facts().clone(), &directory)?;
     let text = match args.format {
         ReportFormat::Markdown => report.markdown(),

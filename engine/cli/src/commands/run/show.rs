@@ -9,15 +9,19 @@ use crate::ui::Ui;
 
 pub(in crate::commands) fn show(args: &RunArgs, ui: &Ui) -> Outcome {
     let directory = super::find(&launch::state()?, args.run.as_deref())?;
-    let records = directory.read().map_err(super::unusable)?;
-    if let Some(torn) = &records.torn {
+    let (reading, damage) = directory.read_readable().map_err(super::unusable)?;
+    if let Some(torn) = &reading.torn {
         ui.warn(torn.to_string());
     }
-    let plan = launch::plan_of(&directory, &records.records, ui)?;
-    let summary = summary::of(&plan, &records.records, &directory)?;
+    let plan = launch::plan_of(&directory, &reading.records, ui)?;
+    let summary = summary::of(&plan, &reading.records, &directory)?;
+    let summary = match &damage {
+        Some(_) => summary.up_to_damage(),
+        None => summary.of_now(&directory),
+    };
     match args.format {
         Format::Json => ui.out(summary.to_json(&serde_json::Map::new())),
-        Format::Human => summary.print(ui),
+        Format::Human => summary.show(ui),
     }
-    Ok(Exit::Done)
+    damage.map_or(Ok(Exit::Done), |damage| Err(super::unusable(damage)))
 }

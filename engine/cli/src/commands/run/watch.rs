@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jm_plan::Plan;
-use jm_run::journal::Tail;
+use jm_run::journal::{Reading, Tail};
 use jm_run::{Event, Reporter, RunState};
 
 use crate::args::{Format, RunArgs};
@@ -25,7 +25,7 @@ pub(in crate::commands) fn watch(args: &RunArgs, ui: &Ui) -> Outcome {
     let mut state = RunState::default();
     let prior = run.read().map_err(super::unusable)?;
     let mut reporter: Box<dyn Reporter> = match args.format {
-        Format::Human => reporter(&launch::plan_of(&run, &prior.records, ui)?, ui),
+        Format::Human => reporter(&launch::plan_of(&run, &prior.records, ui)?, &prior, ui),
         Format::Json => Box::new(Events::to(Path::new("-"))?),
     };
     loop {
@@ -48,10 +48,13 @@ pub(in crate::commands) fn watch(args: &RunArgs, ui: &Ui) -> Outcome {
     }
 }
 
-fn reporter(plan: &Plan, ui: &Ui) -> Box<dyn Reporter> {
+fn reporter(plan: &Plan, prior: &Reading, ui: &Ui) -> Box<dyn Reporter> {
     let outline = Outline::of(plan);
     if ui.moving {
-        Box::new(Terminal::new(ui, outline, &Screen::new(ui), Duration::ZERO))
+        let opened = RunState::replay(&prior.records).ok();
+        let opened = opened.as_ref().and_then(RunState::opened);
+        let taken = opened.map(|opened| jm_run::taken(&opened.run, jm_step::clock::now()));
+        Box::new(Terminal::new(ui, outline, &Screen::new(ui), taken.unwrap_or_default()))
     } else {
         Box::new(Lines::new(ui, outline.column()))
     }

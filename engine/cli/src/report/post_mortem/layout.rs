@@ -78,6 +78,7 @@ fn verdict(report: &PostMortem) -> String {
         .map(|who| format!(", aborted by {who}"))
         .unwrap_or_default();
     let end = match summary.status {
+        _ if summary.alive => "**running**".to_owned(),
         RunStatus::Failed => "**FAILED**".to_owned(),
         status => format!("**{status}**"),
     };
@@ -92,7 +93,7 @@ fn facts(report: &PostMortem) -> Vec<(String, String)> {
         ("began".to_owned(), moment(summary.run.started_at)),
     ];
     let mut put = |name: &str, text: String| facts.push((name.to_owned(), text));
-    if let Some(ended) = summary.ended_at {
+    if let Some(ended) = summary.ended_at.filter(|_| !summary.alive) {
         put("came to rest", moment(ended));
     }
     if !summary.targets.is_empty() {
