@@ -22,7 +22,7 @@ fn a_recovery_that_is_killed_in_the_switch_and_aborted_lets_the_old_database_ser
     };
     // The old database is closed, and its sessions are being ended.
     for place in [
-        Place::After(number("ALLOW_CONNECTIONS")?),
+        Place::After(number("ALLOW_CONNECTIONS false")?),
         Place::Before(number("COMMIT")?),
     ] {
         wired.scene.reset()?;

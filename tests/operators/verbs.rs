@@ -161,7 +161,9 @@ fn an_abort_ends_the_run_and_tidies_up() -> Result<()> {
     let steps = shown["steps"].as_array().map(Vec::as_slice).unwrap_or_default();
     let ask = steps.iter().find(|step| step["id"] == "ask");
     ensure!(
-        ask.is_some_and(|ask| ask["status"] == "aborted" && ask["because"].is_string() && ask["waits"].is_null()),
+        ask.is_some_and(|ask| ask["status"] == "failed"
+            && ask["error"]["kind"] == "cancelled"
+            && ask["waits"].is_null()),
         "{shown}"
     );
     ensure!(steps.iter().all(|step| step["status"] != "running"), "{shown}");

@@ -251,7 +251,7 @@ impl Deciding<'_> {
 
     /// A step whose next attempt will not come has failed as its last one did.
     fn give_up(&mut self, step: usize) {
-        let interrupted = || Box::new(StepError::cancelled("it was interrupted, and the run was aborted").summary());
+        let interrupted = || Box::new(StepError::cancelled("the run was aborted before it had ended").summary());
         let error = self.state.entry(step).error.clone().unwrap_or_else(interrupted);
         self.made.push(Decision::Fail { step, error });
     }

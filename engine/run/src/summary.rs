@@ -120,7 +120,7 @@ pub struct StepSummary {
     pub uses: String,
     /// Whether it stands under `finally`.
     pub in_finally: bool,
-    /// Where it stands, such as `succeeded`; `aborted` where it was under way when its run was aborted.
+    /// Where it stands, such as `succeeded`.
     pub status: String,
     /// Attempts in this run.
     pub attempts: u32,
@@ -176,9 +176,6 @@ pub struct Objective {
     pub met: bool,
 }
 
-/// How a step stands that has begun and not ended.
-const UNDER_WAY: &str = "running";
-
 /// Sums a run up from its journal. `now` counts where it is not at rest.
 pub fn summarize(
     plan: &Plan,
@@ -215,13 +212,6 @@ fn of_state(plan: &Plan, state: &RunState, files: &dyn RunFiles, now: Timestamp)
             .all_steps()
             .zip(state.steps())
             .map(|(step, entry)| step_summary(step, entry, files))
-            .map(|step| {
-                if status == RunStatus::Aborted {
-                    given_up(step)
-                } else {
-                    step
-                }
-            })
             .collect(),
         critical_path: critical_path(state),
         outputs: outputs(plan, state, files).filter(|_| is_done),
@@ -288,21 +278,6 @@ fn step_summary(step: &PlannedStep, entry: &StepEntry, files: &dyn RunFiles) -> 
         runbook: error.as_ref().and_then(|_| step.runbook.clone()),
         error,
     }
-}
-
-/// A step of a run that was aborted: what it was about, or asked, will not come to an end any more.
-fn given_up(mut step: StepSummary) -> StepSummary {
-    if step.status == UNDER_WAY {
-        let why = if step.waits.is_some() {
-            "the run was aborted while it waited for a person"
-        } else {
-            "the run was aborted before it had ended"
-        };
-        "aborted".clone_into(&mut step.status);
-        step.because = Some(why.to_owned());
-        step.waits = None;
-    }
-    step
 }
 
 fn because(entry: &StepEntry) -> Option<String> {

@@ -183,8 +183,8 @@ impl Dispatcher<'_> {
     ) -> Result<(), RunError> {
         let interrupted = || {
             let message = match &happened {
-                Some(reason) => format!("it was interrupted, and the run was aborted: {reason}"),
-                None => "it was interrupted before it did anything, and the run was aborted".to_owned(),
+                Some(reason) => format!("the run was aborted, and nobody saw it end: {reason}"),
+                None => "the run was aborted before it did anything".to_owned(),
             };
             StepError::cancelled(message).summary()
         };
