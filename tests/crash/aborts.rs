@@ -15,12 +15,12 @@ fn a_recovery_that_is_killed_in_the_switch_and_aborted_lets_the_old_database_ser
     let world = &wired.scene.world;
     let statements = wired.wire.changes_of("switch");
     let number = |word: &str| {
-        let found = statements.iter().find(|(_, text)| text.contains(word));
+        let found = statements.iter().rfind(|(_, text)| text.contains(word));
         found
             .map(|(number, _)| *number)
             .with_context(|| format!("{word} among {statements:?}"))
     };
-    // The old database is closed, and its sessions are being ended.
+    // Both databases are closed, the old one last, and their sessions are being ended.
     for place in [
         Place::After(number("ALLOW_CONNECTIONS false")?),
         Place::Before(number("COMMIT")?),

@@ -23,7 +23,7 @@ pub(crate) struct Apart {
 }
 
 enum News {
-    Event(Event),
+    Event(Box<Event>),
     Tick,
 }
 
@@ -64,7 +64,7 @@ fn tell(reporter: &mut impl Reporter, news: &News, state: &mut RunState) {
     match news {
         News::Tick => reporter.tick(),
         News::Event(event) => {
-            if let Event::Recorded(record) = event {
+            if let Event::Recorded(record) = &**event {
                 // The run has taken it in, so it fits.
                 drop(state.apply(record));
             }
@@ -77,7 +77,7 @@ impl Reporter for Apart {
     fn report(&mut self, event: &Event, _: &RunState) {
         let passes = matches!(event, Event::Progress { .. } | Event::Log { .. });
         if !passes || self.waiting.load(Ordering::Relaxed) < MOST {
-            self.pass_on(News::Event(event.clone()));
+            self.pass_on(News::Event(Box::new(event.clone())));
         }
     }
 
