@@ -4,5 +4,5 @@
 mod access;
 pub use access::{Access, given};
 mod told;
-pub use told::{Failure, Told, later, refused, step_error, told};
+pub use told::{Failure, Told, later, refused, step_error, told, too_much};
 mod transport;

@@ -43,7 +43,12 @@ impl Told {
 
     /// The step error: `doing` is what was tried, such as ``cannot read `s3://bucket/key` ``.
     pub fn step_error(self, doing: &dyn Display, cause: &(dyn Error + 'static)) -> StepError {
-        let step = StepError::new(self.kind, format!("{doing}: {}", self.reason)).source(chain(cause));
+        self.about(doing).source(chain(cause))
+    }
+
+    /// The same where the service said no in a list of answers, and no call failed.
+    pub fn about(self, doing: &dyn Display) -> StepError {
+        let step = StepError::new(self.kind, format!("{doing}: {}", self.reason));
         match self.hint {
             Some(hint) => step.hint(hint),
             None => step,
@@ -111,12 +116,18 @@ pub fn refused(speaker: &str, code: &str, permission: &str) -> Option<Told> {
     Some(Told::new(StepErrorKind::Denied, reason).hint(hint))
 }
 
+/// Whether a code says that the service is asked too much.
+pub fn too_much(code: &str) -> bool {
+    matches!(
+        code,
+        "SlowDown" | "Throttling" | "ThrottlingException" | "TooManyRequests" | "RequestLimitExceeded"
+    )
+}
+
 /// What codes mean that ask to come back later.
 pub fn later(speaker: &str, code: &str) -> Option<Told> {
     let reason = match code {
-        "SlowDown" | "Throttling" | "ThrottlingException" | "TooManyRequests" | "RequestLimitExceeded" => {
-            format!("{speaker} asks to come back later")
-        }
+        code if too_much(code) => format!("{speaker} asks to come back later"),
         "InternalError" | "ServiceUnavailable" | "ServerBusy" => format!("{speaker} has trouble of its own"),
         "RequestTimeout" => format!("{speaker} waited for data that did not come"),
         _ => return None,

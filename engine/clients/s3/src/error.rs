@@ -39,6 +39,14 @@ impl Doing {
         jm_client_aws::step_error(self, told, error)
     }
 
+    /// The step error for one of many that the store refused by itself.
+    pub(crate) fn refused(&self, code: &str, message: &str) -> StepError {
+        let told = by_words(code, message)
+            .or_else(|| by_code(code, self.permission))
+            .unwrap_or_else(|| Told::new(StepErrorKind::Failed, format!("the store refused ({code}): {message}")));
+        told.about(self).evidence(json!({ "code": code, "message": message }))
+    }
+
     /// The step error for a body that broke off.
     pub(crate) fn cut(&self, error: &(dyn Error + 'static)) -> StepError {
         Told::new(StepErrorKind::Unavailable, "the connection broke off again and again")
@@ -69,7 +77,8 @@ impl Doing {
         if tells_other_region(code) {
             return other_region(region);
         }
-        by_code(code, self.permission)
+        by_words(code, error.message().unwrap_or_default())
+            .or_else(|| by_code(code, self.permission))
             .or_else(|| by_status(status, region, self.permission))
             .unwrap_or_else(|| {
                 let said = error.message().unwrap_or("without a word of explanation");
@@ -79,6 +88,26 @@ impl Doing {
                 )
             })
     }
+}
+
+/// A key that may not be used is told in the words of an ordinary denial.
+fn by_words(code: &str, message: &str) -> Option<Told> {
+    let of_key = code == "AccessDenied" && (message.contains("kms:") || message.contains("KMS"));
+    of_key.then(|| refused_key("KMS.AccessDeniedException")).flatten()
+}
+
+/// Whether the store says that it is asked too much.
+pub(crate) fn asks_to_slow_down<E: ProvideErrorMetadata>(error: &Failure<E>) -> bool {
+    let status = error.raw_response().map(|raw| raw.status().as_u16());
+    let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
+    matches!(status, Some(429 | 503)) || code.is_some_and(jm_client_aws::too_much)
+}
+
+/// Whether the same request may do later.
+pub(crate) fn asks_to_come_back(code: &str) -> bool {
+    damaged(code)
+        .or_else(|| jm_client_aws::later("the store", code))
+        .is_some()
 }
 
 fn by_code(code: &str, permission: &str) -> Option<Told> {
@@ -268,6 +297,13 @@ mod tests {
         let told = by_status(301, Some("eu-1"), "s3:X").expect("classed");
         assert!(told.hint.expect("hint").contains("region: eu-1"));
         assert!(by_status(400, None, "s3:X").is_none());
+    }
+
+    #[test]
+    fn a_denied_key_is_told_from_a_denied_object() {
+        let said = "User x is not authorized to perform: kms:Decrypt on the resource";
+        assert!(by_words("AccessDenied", said).expect("told").reason.contains("KMS key"));
+        assert!(by_words("AccessDenied", "Access Denied").is_none());
     }
 
     #[test]

@@ -4,12 +4,14 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
+use aws_sdk_s3::types::EncodingType;
 use futures::stream::{BoxStream, try_unfold};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 
 use jm_step::StepError;
 
+use crate::versions::decoded;
 use crate::{ObjectSummary, S3Reader};
 
 impl S3Reader {
@@ -67,7 +69,8 @@ impl Pages {
         let folder = &self.bucket.0.folder;
         let mut page = Vec::new();
         for object in output.contents() {
-            let Some(key) = object.key().and_then(|key| key.strip_prefix(folder.as_str())) else {
+            let key = decoded(object.key().unwrap_or_default(), output.encoding_type());
+            let Some(key) = key.strip_prefix(folder.as_str()) else {
                 continue;
             };
             // Some stores repeat the last entry of a page on the next one.
@@ -84,6 +87,7 @@ impl Pages {
         let shared = &self.bucket.0;
         let call = shared.client.list_objects_v2().bucket(&shared.bucket);
         call.prefix(self.bucket.full(&self.starts_with))
+            .encoding_type(EncodingType::Url)
             .set_continuation_token(self.token.clone())
             .send()
             .await

@@ -31,7 +31,7 @@ impl S3Bucket {
         let mut upload = self.start(key, put).await?;
         match upload.finish(first, body, put).await {
             Ok(uploaded) => {
-                upload.id = None;
+                upload.pending.done();
                 Ok(uploaded)
             }
             Err(error) => {
@@ -55,6 +55,7 @@ impl S3Bucket {
             .set_checksum_algorithm(crc.then_some(ChecksumAlgorithm::Crc64Nvme))
             .set_checksum_type(crc.then_some(ChecksumType::FullObject))
             .set_content_type(put.content_type.clone())
+            .set_cache_control(put.cache_control.clone())
             .set_metadata(Some(put.metadata.clone().into_iter().collect()))
             .set_storage_class(self.storage_class())
             .set_server_side_encryption(encryption)
@@ -66,9 +67,7 @@ impl S3Bucket {
             .upload_id()
             .ok_or_else(|| StepError::failed(format!("{doing}: the store named no upload")))?;
         Ok(Upload {
-            bucket: self.clone(),
-            key: key.to_owned(),
-            id: Some(id.to_owned()),
+            pending: Pending::new(self, key, id),
             tasks: JoinSet::new(),
             parts: Vec::new(),
             crc: Hasher::crc64(),
@@ -77,12 +76,55 @@ impl S3Bucket {
     }
 }
 
-/// An upload under way. Dropped before its end, it is ended on the store.
-struct Upload {
+/// An upload in parts under way. Dropped before its end, it is ended on the store.
+pub(crate) struct Pending {
     bucket: S3Bucket,
     key: String,
     id: Option<String>,
+}
+
+impl Pending {
+    pub(crate) fn new(bucket: &S3Bucket, key: &str, id: &str) -> Self {
+        Self {
+            bucket: bucket.clone(),
+            key: key.to_owned(),
+            id: Some(id.to_owned()),
+        }
+    }
+
+    /// The upload's id.
+    pub(crate) fn id(&self) -> &str {
+        self.id.as_deref().unwrap_or_default()
+    }
+
+    /// It became an object.
+    pub(crate) fn done(&mut self) {
+        self.id = None;
+    }
+
+    /// Ends the upload on the store, so that its parts are not paid for.
+    pub(crate) async fn abort(&mut self) {
+        if let Some(id) = self.id.take() {
+            abort(&self.bucket, &self.key, &id).await;
+        }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        let Some(id) = self.id.take() else { return };
+        let (bucket, key) = (self.bucket.clone(), self.key.clone());
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            drop(runtime.spawn(async move { abort(&bucket, &key, &id).await }));
+        }
+    }
+}
+
+/// An upload of a stream.
+struct Upload {
+    // Its parts are given up before it is.
     tasks: JoinSet<Result<CompletedPart, StepError>>,
+    pending: Pending,
     parts: Vec<CompletedPart>,
     crc: Hasher,
     bytes: u64,
@@ -125,11 +167,8 @@ impl Upload {
                 permit = room.clone().acquire_many_owned(tokens) => break permit,
             }
         };
-        let (bucket, key, id) = (
-            self.bucket.clone(),
-            self.key.clone(),
-            self.id.clone().unwrap_or_default(),
-        );
+        let pending = &self.pending;
+        let (bucket, key, id) = (pending.bucket.clone(), pending.key.clone(), pending.id().to_owned());
         self.tasks.spawn(async move {
             let sent = send_part(&bucket, &key, &id, number, part).await;
             drop(permit);
@@ -140,19 +179,20 @@ impl Upload {
 
     async fn complete(&self, put: &Put) -> Result<Uploaded, StepError> {
         let crc = self.crc.value();
-        let with_crc = with_crc(self.bucket.0.checksums);
-        let shared = &self.bucket.0;
+        let (bucket, key) = (&self.pending.bucket, &self.pending.key);
+        let with_crc = with_crc(bucket.0.checksums);
+        let shared = &bucket.0;
         let parts = CompletedMultipartUpload::builder()
             .set_parts(Some(self.parts.clone()))
             .build();
         let call = shared.client.complete_multipart_upload().bucket(&shared.bucket);
         let outcome = call
-            .key(self.bucket.full(&self.key))
-            .set_upload_id(self.id.clone())
+            .key(bucket.full(key))
+            .upload_id(self.pending.id())
             .multipart_upload(parts)
             .set_checksum_crc64_nvme(with_crc.then(|| crc.clone()))
             .set_checksum_type(with_crc.then_some(ChecksumType::FullObject))
-            .set_if_none_match(self.bucket.if_none_match(put))
+            .set_if_none_match(bucket.if_none_match(put))
             .customize()
             .config_override(patient())
             .send()
@@ -160,7 +200,7 @@ impl Upload {
         match outcome {
             Ok(output) => Ok(self.uploaded(&output, &crc)),
             Err(error) => {
-                let doing = self.bucket.on_object("write", &self.key, "s3:PutObject");
+                let doing = bucket.on_object("write", key, "s3:PutObject");
                 let lost = error.as_service_error().and_then(ProvideErrorMetadata::code) == Some("NoSuchUpload");
                 let failed = doing.failed(&error);
                 // A second try of a request that was taken finds no upload, or its own object in the way.
@@ -175,7 +215,7 @@ impl Upload {
 
     /// The answer to the last request was lost: is the object there all the same?
     async fn taken_after_all(&self, crc: &str) -> Option<Uploaded> {
-        let info: ObjectInfo = self.bucket.head(&self.key, None).await.ok()??;
+        let info: ObjectInfo = self.pending.bucket.head(&self.pending.key, None).await.ok()??;
         let same = info.bytes == self.bytes && info.checksum.as_ref()?.value == crc;
         same.then(|| Uploaded {
             bytes: self.bytes,
@@ -203,29 +243,15 @@ impl Upload {
     fn too_large(&self) -> StepError {
         StepError::failed(format!(
             "`{}` is too large: {MOST_PARTS} parts are full after {} bytes",
-            self.bucket.url(&self.key),
+            self.pending.bucket.url(&self.pending.key),
             self.bytes
         ))
         .hint("say how large it will be, or split it")
     }
 
-    /// Ends the upload on the store, so that its parts are not paid for.
     async fn abort(&mut self) {
         self.tasks.shutdown().await;
-        if let Some(id) = self.id.take() {
-            abort(&self.bucket, &self.key, &id).await;
-        }
-    }
-}
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        self.tasks.abort_all();
-        let Some(id) = self.id.take() else { return };
-        let (bucket, key) = (self.bucket.clone(), self.key.clone());
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            drop(runtime.spawn(async move { abort(&bucket, &key, &id).await }));
-        }
+        self.pending.abort().await;
     }
 }
 

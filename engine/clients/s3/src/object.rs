@@ -108,11 +108,11 @@ impl ObjectSummary {
     }
 }
 
-fn unsigned(size: Option<i64>) -> u64 {
+pub(crate) fn unsigned(size: Option<i64>) -> u64 {
     size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default()
 }
 
-fn timestamp(time: &aws_smithy_types::DateTime) -> Option<Timestamp> {
+pub(crate) fn timestamp(time: &aws_smithy_types::DateTime) -> Option<Timestamp> {
     let nanos = i32::try_from(time.subsec_nanos()).ok()?;
     Timestamp::new(time.secs(), nanos).ok()
 }

@@ -24,6 +24,8 @@ pub(crate) const MOST_PARTS: u32 = 10_000;
 pub struct Put {
     /// Such as `application/pgp-encrypted`.
     pub content_type: Option<String>,
+    /// Such as `public, max-age=31536000, immutable`.
+    pub cache_control: Option<String>,
     /// Written beside it; keys in lower case.
     pub metadata: BTreeMap<String, String>,
     /// Only where no object has this key; otherwise a conflict. A store that lacks conditional writes is asked first.
@@ -90,6 +92,7 @@ impl S3Bucket {
             .set_checksum_crc64_nvme(sent_crc)
             .set_content_md5(md5)
             .set_content_type(put.content_type.clone())
+            .set_cache_control(put.cache_control.clone())
             .set_metadata(Some(put.metadata.clone().into_iter().collect()))
             .set_storage_class(self.storage_class())
             .set_server_side_encryption(encryption)

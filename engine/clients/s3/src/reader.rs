@@ -23,6 +23,8 @@ pub struct S3Reader(pub(crate) Arc<Shared>);
 
 pub(crate) struct Shared {
     pub(crate) client: Client,
+    /// The same, without tries of its own: [`crate::Pace`] decides about those.
+    pub(crate) once: Client,
     pub(crate) bucket: String,
     /// Empty, or ends with a slash.
     pub(crate) folder: String,
@@ -81,8 +83,10 @@ impl S3Reader {
         let Some(bucket) = given(Some(&config.bucket)) else {
             return Err(StepError::invalid_input("the bucket has no name").hint("set `bucket` in the targets file"));
         };
+        let client = transport::client(config, cx).await?;
         Ok(Self(Arc::new(Shared {
-            client: transport::client(config, cx).await?,
+            once: transport::without_tries(&client),
+            client,
             bucket: bucket.to_owned(),
             folder: config.folder(),
             checksums: config.checksums,

@@ -8,6 +8,7 @@ use tokio::io::AsyncReadExt;
 
 use crate::{Checksums, Get, Put, S3, S3Bucket, VersioningStatus, unwrap_step_error};
 
+mod copies;
 mod faults;
 mod stores;
 use stores::{Store, stores};

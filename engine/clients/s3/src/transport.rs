@@ -5,7 +5,9 @@ use std::time::Duration;
 use aws_config::Region;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::HttpResponse;
-use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation, timeout::TimeoutConfig};
+use aws_sdk_s3::config::{
+    RequestChecksumCalculation, ResponseChecksumValidation, retry::RetryConfig, timeout::TimeoutConfig,
+};
 use jm_client_aws::Access;
 use jm_step::{OpenContext, StepError};
 
@@ -46,6 +48,12 @@ pub(crate) fn access(config: &Config) -> Access<'_> {
         secret_access_key: config.secret_access_key.as_ref(),
         session_token: config.session_token.as_ref(),
     }
+}
+
+/// The same client over the same connections, that sends every request once.
+pub(crate) fn without_tries(client: &Client) -> Client {
+    let once = client.config().to_builder().retry_config(RetryConfig::disabled());
+    Client::from_conf(once.build())
 }
 
 /// Whether parts and objects carry CRC-64/NVME.

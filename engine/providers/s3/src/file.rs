@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use jm_client_s3::{Checksum, Hasher};
+use jm_client_s3::{Checksum, Hasher, ObjectStream, unwrap_step_error};
 use jm_step::{StepContext, StepError, Unit};
 use rustix::fs::{CWD, RenameFlags};
 use sha2::{Digest, Sha256};
@@ -72,6 +72,18 @@ pub(crate) async fn sums_of(path: &Path, store: Option<&Checksum>) -> Result<Sum
             .await
             .map_err(|error| failed("read", path, error))?
         {
+            0 => return Ok(sums),
+            read => sums.update(&buffer[..read]),
+        }
+    }
+}
+
+/// Reads an object to its end.
+pub(crate) async fn sums_of_object(mut stream: ObjectStream) -> Result<Sums, StepError> {
+    let mut sums = Sums::new(None);
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match stream.read(&mut buffer).await.map_err(unwrap_step_error)? {
             0 => return Ok(sums),
             read => sums.update(&buffer[..read]),
         }

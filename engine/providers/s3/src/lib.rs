@@ -6,14 +6,19 @@ use jm_step::Provider;
 mod file;
 mod get;
 mod put;
+mod restore_versions;
+mod same;
 #[cfg(test)]
 mod store;
 mod versioning;
+mod versions;
 
-/// The connection [`S3`], and `s3.get`, `s3.put` and `s3.versioning`.
+/// The connection [`S3`] and its step types.
 pub fn provider() -> Provider {
     Provider::of::<S3>()
         .step(get::Download)
         .step(put::Upload)
+        .step(restore_versions::RestoreVersions)
         .step(versioning::Versioning)
+        .step(versions::Versions)
 }

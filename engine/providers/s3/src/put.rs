@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use jm_client_s3::{Get, ObjectInfo, Put, S3, S3Reader, unwrap_step_error};
+use jm_client_s3::{Get, ObjectInfo, Put, S3, S3Reader};
 use jm_step::{
     Change, Effect, InputIssue, Known, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::io::AsyncReadExt;
 
 use crate::file::{self, Sums, Unchanged};
 
@@ -106,6 +105,7 @@ impl StepType for Upload {
         let file = Unchanged::open(&input.file, &sums.sha256(), done.clone()).await?;
         let put = Put {
             content_type: input.content_type.clone(),
+            cache_control: None,
             metadata: BTreeMap::from([("sha256".to_owned(), sums.sha256())]),
             if_absent: !input.force,
             bytes: Some(sums.bytes()),
@@ -186,15 +186,8 @@ async fn same(bucket: &S3Reader, info: &ObjectInfo, sums: &Sums) -> Result<bool,
         etag: info.etag.clone(),
         ..Get::default()
     };
-    let mut stream = bucket.get(&info.key, get).await?;
-    let mut theirs = Sums::new(None);
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        match stream.read(&mut buffer).await.map_err(unwrap_step_error)? {
-            0 => return Ok(theirs.sha256() == sums.sha256()),
-            read => theirs.update(&buffer[..read]),
-        }
-    }
+    let theirs = file::sums_of_object(bucket.get(&info.key, get).await?).await?;
+    Ok(theirs.sha256() == sums.sha256())
 }
 
 fn already(input: &Input, info: ObjectInfo, sums: &Sums) -> Output {

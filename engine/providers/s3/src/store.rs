@@ -1,4 +1,4 @@
-//! The stores of the tests: versitygw and the sandbox's own, started for a test, ended with it.
+//! The stores of the tests: versitygw, ministack and the sandbox's own, started for a test, ended with it.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use jm_client_s3::{Config, S3, S3Bucket};
 use jm_sandbox::s3::{Credentials, S3Server};
 use jm_step::process::{Command, Process, Supervisor};
 use jm_step::testing::Bench;
-use jm_step::{Environment, OpenContext, RunId, Secrets};
+use jm_step::{Connection, Environment, OpenContext, RunId, Secrets};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
@@ -29,7 +29,7 @@ pub(crate) async fn stores() -> Vec<Store> {
     vec![sandbox().await, versitygw().await]
 }
 
-async fn sandbox() -> Store {
+pub(crate) async fn sandbox() -> Store {
     let dir = tempfile::tempdir().expect("a folder");
     let listen = "127.0.0.1:0".parse().expect("an address");
     let credentials = Credentials::new(ACCESS_KEY, SECRET_KEY);
@@ -45,34 +45,73 @@ async fn sandbox() -> Store {
     }
 }
 
-async fn versitygw() -> Store {
+/// Every store there is.
+pub(crate) async fn all_stores() -> Vec<Store> {
+    vec![sandbox().await, versitygw().await, ministack().await]
+}
+
+pub(crate) async fn versitygw() -> Store {
     let dir = tempfile::tempdir().expect("a folder");
     for folder in ["data", "versions"] {
         std::fs::create_dir(dir.path().join(folder)).expect("a folder");
     }
+    let versions = dir.path().join("versions").display().to_string();
+    gateway("versitygw", dir, &["--versioning-dir", &versions]).await
+}
+
+/// A store that cannot keep versions.
+pub(crate) async fn without_versions() -> Store {
+    let dir = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(dir.path().join("data")).expect("a folder");
+    gateway("versitygw without versions", dir, &[]).await
+}
+
+async fn gateway(name: &'static str, dir: TempDir, arguments: &[&str]) -> Store {
     let address = free().await;
-    let process = Command::new(versitygw_program())
-        .args(["--port", &address.to_string(), "posix", "--versioning-dir"])
-        .arg(dir.path().join("versions").display().to_string())
+    let command = Command::new(program("JM_TEST_VERSITYGW", "versitygw-v1.7.0/versitygw"))
+        .args(["--port", &address.to_string(), "posix"])
+        .args(arguments.iter().copied())
         .arg(dir.path().join("data").display().to_string())
         .env("ROOT_ACCESS_KEY", ACCESS_KEY)
-        .env("ROOT_SECRET_KEY", SECRET_KEY)
-        .output_to(std::fs::File::create(dir.path().join("log")).expect("a file"))
+        .env("ROOT_SECRET_KEY", SECRET_KEY);
+    started(name, dir, address, command).await
+}
+
+pub(crate) async fn ministack() -> Store {
+    let dir = tempfile::tempdir().expect("a folder");
+    let address = free().await;
+    let port = address.port().to_string();
+    let home = dir.path().display().to_string();
+    let command = Command::new(program("JM_TEST_MINISTACK", "ministack-1.5.33/bin/ministack"))
+        .env("BIND_HOST", "127.0.0.1")
+        .env("MINISTACK_HOST", "127.0.0.1")
+        .env("IOT_MTLS_ENABLED", "0")
+        .env("MINISTACK_PORT", &port)
+        .env("GATEWAY_PORT", &port)
+        .env("HOME", &home)
+        .env("TMPDIR", &home);
+    started("ministack", dir, address, command).await
+}
+
+async fn started(name: &'static str, dir: TempDir, address: SocketAddr, command: Command) -> Store {
+    let log = dir.path().join("log");
+    let process = command
+        .output_to(std::fs::File::create(&log).expect("a file"))
         .spawn(&Supervisor::none(), &Environment::default())
-        .expect("versitygw starts");
-    for _ in 0..200 {
+        .expect("the store starts");
+    for _ in 0..400 {
         if TcpStream::connect(address).await.is_ok() {
-            break;
+            return Store {
+                name,
+                endpoint: format!("http://{address}"),
+                _process: Some(process),
+                _server: None,
+                dir,
+            };
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    Store {
-        name: "versitygw",
-        endpoint: format!("http://{address}"),
-        _process: Some(process),
-        _server: None,
-        dir,
-    }
+    panic!("{name} does not answer: {:?}", std::fs::read_to_string(log));
 }
 
 impl Store {
@@ -81,6 +120,41 @@ impl Store {
         let files = self.dir.path().join("files");
         std::fs::create_dir_all(&files).expect("a folder");
         files
+    }
+
+    /// The connection to a bucket that may not exist, as steps get it.
+    pub(crate) async fn connection(&self, name: &str) -> S3 {
+        let cx = OpenContext {
+            secrets: Secrets::new(),
+            environment: Environment::default(),
+            run: RunId::generate(),
+        };
+        let config: Config = serde_json::from_value(self.config(name, SECRET_KEY)).expect("a configuration");
+        S3::open(config, &cx).await.expect("a client")
+    }
+
+    /// The client of AWS, asked something about this store.
+    pub(crate) async fn aws(&self, arguments: &[&str]) -> Value {
+        let command = Command::new(program("JM_TEST_AWS", "awscli-1.46.3/bin/aws"))
+            .args([
+                "--endpoint-url",
+                &self.endpoint,
+                "--region",
+                "us-east-1",
+                "--output",
+                "json",
+            ])
+            .args(arguments.iter().copied())
+            .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+            .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
+        let said = self.files().join("aws.json");
+        let mut process = command
+            .output_to(std::fs::File::create(&said).expect("a file"))
+            .spawn(&Supervisor::none(), &Environment::default())
+            .expect("aws starts");
+        process.wait().await.expect("aws ends");
+        let said = std::fs::read(said).expect("its words");
+        serde_json::from_slice(&said).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&said)))
     }
 
     /// A new bucket.
@@ -118,20 +192,22 @@ async fn free() -> SocketAddr {
     listener.local_addr().expect("an address")
 }
 
+/// A program of the tests, by its variable or where `tests/services/install` puts it.
 #[expect(
     clippy::disallowed_methods,
     reason = "tests find their servers through the environment"
 )]
-fn versitygw_program() -> PathBuf {
-    if let Ok(program) = std::env::var("JM_TEST_VERSITYGW") {
+pub(crate) fn program(variable: &str, place: &str) -> PathBuf {
+    if let Ok(program) = std::env::var(variable) {
         return program.into();
     }
     let cache = std::env::var("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.unwrap_or_else(|_| Path::new(&std::env::var("HOME").unwrap_or_default()).join(".cache"));
-    let program = cache.join("jm/tools/versitygw-v1.7.0/versitygw");
+    let program = cache.join("jm/tools").join(place);
     assert!(
         program.exists(),
-        "versitygw is missing: run `tests/services/install s3`"
+        "{} is missing: run `tests/services/install s3`",
+        program.display()
     );
     program
 }

@@ -11,7 +11,7 @@ use s3s::{Body, HttpError, HttpResponse};
 use ulid::Ulid;
 
 use super::access::{Credentials, Guard, OneOwner};
-use super::service::Service;
+use super::service::{Order, Service};
 use super::store::Store;
 use crate::SandboxError;
 use crate::listener::Listener;
@@ -69,8 +69,21 @@ fn service(store: Store, credentials: Credentials) -> S3Service {
 
 async fn answer(service: S3Service, request: Request<Incoming>) -> Result<HttpResponse, HttpError> {
     let mut response = service.call(request.map(Body::from)).await?;
+    if let Some(order) = response.extensions_mut().remove::<Order>() {
+        put_in_order(&mut response, &order)?;
+    }
     if let Ok(id) = HeaderValue::from_str(&Ulid::new().to_string()) {
         response.headers_mut().insert("x-amz-request-id", id);
     }
     Ok(response)
+}
+
+fn put_in_order(response: &mut HttpResponse, order: &Order) -> Result<(), HttpError> {
+    let written = response.body().bytes();
+    let page = written.as_deref().and_then(|page| std::str::from_utf8(page).ok());
+    let ordered = page.and_then(|page| order.apply(page));
+    let ordered =
+        ordered.ok_or_else(|| HttpError::new("a page of versions is not the one that was asked for".into()))?;
+    *response.body_mut() = Body::from(ordered);
+    Ok(())
 }

@@ -121,7 +121,7 @@ fn answer(line: &str) -> (&'static str, &'static str) {
 }
 
 /// Reads a whole request and gives its first line.
-async fn request(stream: &mut TcpStream) -> String {
+pub(super) async fn request(stream: &mut TcpStream) -> String {
     let mut heard = Vec::new();
     let mut chunk = vec![0; 64 * 1024];
     loop {

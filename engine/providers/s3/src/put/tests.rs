@@ -4,6 +4,7 @@ use jm_client_s3::S3Bucket;
 use jm_step::testing::{Bench, Told};
 use jm_step::{AnyStepType, Grade, StepErrorKind};
 use serde_json::Value;
+use tokio::io::AsyncReadExt;
 
 use super::*;
 use crate::store::{Store, stores};

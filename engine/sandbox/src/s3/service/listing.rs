@@ -8,12 +8,13 @@ use s3s::dto::{
     ChecksumAlgorithm, CommonPrefix, DeleteMarkerEntry, ListObjectVersionsInput, ListObjectVersionsOutput,
     ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, Object, ObjectVersion, StorageClass,
 };
-use s3s::{S3ErrorCode, S3Result};
+use s3s::{S3ErrorCode, S3Response, S3Result};
 
 use super::super::store::{After, Filter, History, Item, Listed, Object as Stored, list_objects, list_versions};
 use super::Service;
 use super::convert::{Encoder, count, etag, filled, listed, owner, page_size, size, timestamp};
 use super::errors::refused;
+use super::order::Order;
 
 /// Keys and common prefixes of a page, apart.
 pub(super) fn apart<T>(items: Vec<Item<T>>, encoder: &Encoder) -> (Vec<T>, Vec<CommonPrefix>) {
@@ -114,7 +115,10 @@ impl Service {
         })
     }
 
-    pub(super) async fn versions(&self, input: ListObjectVersionsInput) -> S3Result<ListObjectVersionsOutput> {
+    pub(super) async fn versions(
+        &self,
+        input: ListObjectVersionsInput,
+    ) -> S3Result<S3Response<ListObjectVersionsOutput>> {
         let encoder = Encoder::new(input.encoding_type)?;
         let max = page_size(input.max_keys, "max-keys")?;
         let filter = filter(input.prefix.as_ref(), input.delimiter.as_ref());
@@ -131,8 +135,9 @@ impl Service {
         let next_version = page.next.as_ref().and_then(place_id);
         let next_key = page.next.as_ref().and_then(place).map(|key| encoder.text(key));
         let (found, prefixes) = apart(page.items, &encoder);
+        let order = Order::of(&found);
         let (versions, markers): (Vec<_>, Vec<_>) = found.into_iter().partition(|one| one.version.object.is_some());
-        Ok(ListObjectVersionsOutput {
+        let mut answer = S3Response::new(ListObjectVersionsOutput {
             common_prefixes: listed(prefixes),
             delete_markers: listed(markers.iter().map(|one| described_marker(one, &encoder)).collect()),
             delimiter: encoder.some(input.delimiter.as_deref()),
@@ -152,7 +157,9 @@ impl Service {
                     .filter_map(|one| described_version(one, &encoder))
                     .collect(),
             ),
-        })
+        });
+        answer.extensions.insert(order);
+        Ok(answer)
     }
 }
 

@@ -12,6 +12,7 @@ mod errors;
 mod listing;
 mod multipart;
 mod objects;
+mod order;
 mod parts;
 mod reading;
 mod tagging;
@@ -26,6 +27,7 @@ use s3s::dto::*;
 use s3s::{S3, S3Error, S3Request, S3Response, S3Result};
 
 use super::store::{Bucket, Store, StoreError};
+pub(super) use order::Order;
 
 /// An operation's answer.
 type Answer<T> = S3Result<S3Response<T>>;
@@ -132,7 +134,7 @@ impl S3 for Service {
         self.objects_v2(req.input).await.map(S3Response::new)
     }
     async fn list_object_versions(&self, req: S3Request<ListObjectVersionsInput>) -> Answer<ListObjectVersionsOutput> {
-        self.versions(req.input).await.map(S3Response::new)
+        self.versions(req.input).await
     }
     async fn create_multipart_upload(
         &self,

@@ -1,8 +1,11 @@
 //! Objects, versions and listings over HTTP.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, Delete, EncodingType, MetadataDirective, ObjectIdentifier};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 
@@ -298,6 +301,45 @@ async fn pages_of_one_go_on_behind_common_prefixes() {
     assert_eq!(objects_v2_in_pages(&running).await, expected);
     assert_eq!(versions_in_pages(&running).await, ["a/", "b", "b", "c/", "d", "d"]);
     assert_eq!(uploads_in_pages(&running).await, expected);
+}
+
+#[tokio::test]
+async fn versions_and_markers_are_told_in_one_row_with_the_newest_first() {
+    let running = running().await;
+    let list = || running.client.list_object_versions().bucket(BUCKET);
+    let nothing = list().send().await.unwrap();
+    assert!(nothing.versions().is_empty() && nothing.delete_markers().is_empty());
+    let delete = || running.client.delete_object().bucket(BUCKET).key("k");
+    running.put("k", b"1").await;
+    delete().send().await.unwrap();
+    running.put("k", b"2").await;
+    delete().send().await.unwrap();
+    delete().send().await.unwrap();
+    running.put("l", b"3").await;
+    let page = plain_get(list().presigned(soon()).await.unwrap().uri()).await;
+    let mut told: Vec<(usize, &str)> = Vec::new();
+    for kind in ["<DeleteMarker>", "<Version>"] {
+        told.extend(page.match_indices(kind));
+    }
+    told.sort_unstable();
+    let told: Vec<&str> = told.into_iter().map(|(_, kind)| kind).collect();
+    let (marker, version) = ("<DeleteMarker>", "<Version>");
+    assert_eq!(told, [marker, marker, version, marker, version, version], "{page}");
+}
+
+fn soon() -> PresigningConfig {
+    PresigningConfig::expires_in(Duration::from_mins(1)).unwrap()
+}
+
+/// An answer as it is on the wire.
+async fn plain_get(url: &str) -> String {
+    let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut stream = tokio::net::TcpStream::connect(host).await.unwrap();
+    let request = format!("GET /{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
 }
 
 async fn objects_in_pages(running: &Running) -> Vec<String> {

@@ -1,0 +1,260 @@
+//! An earlier version made the newest again, by a copy inside the store.
+
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, StorageClass};
+use futures::{StreamExt, TryStreamExt, stream};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use jm_step::StepError;
+
+use crate::multipart::Pending;
+use crate::object::unsigned;
+use crate::put::MOST_PARTS;
+use crate::transport::patient;
+use crate::{ObjectVersion, Pace, S3Bucket};
+
+const GIB: u64 = 1024 * 1024 * 1024;
+/// The largest object that one request copies.
+const LARGEST_COPY: u64 = 5 * GIB;
+/// The size of a part where the object itself was not written in parts.
+const PART: u64 = GIB / 2;
+/// So many parts of one object are copied at once.
+const PARTS_AT_ONCE: usize = 8;
+/// What stands as it is in the header that names the source.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
+
+/// A version that was made the newest again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copied {
+    /// The new version's id, where the bucket keeps versions.
+    pub version_id: Option<String>,
+    /// The new version's ETag.
+    pub etag: Option<String>,
+}
+
+impl S3Bucket {
+    /// Copies a version over its own key inside the store, with its metadata, tags and storage class: the content
+    /// becomes the newest version, and every other version stays. A version that was brought back from an archive
+    /// becomes an ordinary object. What is too large for one request is copied in parts, with the parts that it was
+    /// written in, so that its ETag stays the same.
+    pub async fn copy_version(&self, pace: &Pace, version: &ObjectVersion) -> Result<Copied, StepError> {
+        if version.bytes > LARGEST_COPY {
+            Box::pin(self.copy_parts(pace, version)).await
+        } else {
+            self.copy_whole(pace, version).await
+        }
+    }
+
+    async fn copy_whole(&self, pace: &Pace, version: &ObjectVersion) -> Result<Copied, StepError> {
+        let doing = self.on_object("bring back", &version.key, "s3:GetObjectVersion` and `s3:PutObject");
+        let (source, key) = (self.source(version), self.full(&version.key));
+        let output = pace
+            .send(&doing, || {
+                let (encryption, kms_key) = self.encryption();
+                let call = self.0.once.copy_object().bucket(&self.0.bucket).key(&key);
+                call.copy_source(&source)
+                    .set_storage_class(self.class_of(version))
+                    .set_server_side_encryption(encryption)
+                    .set_ssekms_key_id(kms_key)
+                    .send()
+            })
+            .await?;
+        Ok(Copied {
+            version_id: output.version_id().map(str::to_owned),
+            etag: output
+                .copy_object_result()
+                .and_then(|result| result.e_tag())
+                .map(str::to_owned),
+        })
+    }
+
+    pub(crate) async fn copy_parts(&self, pace: &Pace, version: &ObjectVersion) -> Result<Copied, StepError> {
+        let info = self.head_version(pace, version, None).await?;
+        let mut upload = self.begin_copy(pace, version, &info).await?;
+        let outcome = self.copy_all_parts(pace, version, &upload).await;
+        match outcome {
+            Ok(copied) => {
+                upload.done();
+                Ok(copied)
+            }
+            Err(error) => {
+                upload.abort().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn copy_all_parts(
+        &self,
+        pace: &Pace,
+        version: &ObjectVersion,
+        upload: &Pending,
+    ) -> Result<Copied, StepError> {
+        let doing = self.on_object("bring back", &version.key, "s3:GetObjectVersion` and `s3:PutObject");
+        let (source, key, id) = (self.source(version), self.full(&version.key), upload.id());
+        let size = self.part_size_of(pace, version).await?;
+        let parts = stream::iter(ranges(version.bytes, size))
+            .map(|(number, range)| {
+                let (doing, source, key) = (&doing, &source, &key);
+                async move {
+                    let output = pace
+                        .send(doing, || {
+                            let call = self.0.once.upload_part_copy().bucket(&self.0.bucket).key(key);
+                            call.upload_id(id)
+                                .part_number(number)
+                                .copy_source(source)
+                                .copy_source_range(&range)
+                                .customize()
+                                .config_override(patient())
+                                .send()
+                        })
+                        .await?;
+                    let result = output.copy_part_result();
+                    Ok::<_, StepError>(
+                        CompletedPart::builder()
+                            .part_number(number)
+                            .set_e_tag(result.and_then(|result| result.e_tag()).map(str::to_owned))
+                            .set_checksum_crc64_nvme(result.and_then(|r| r.checksum_crc64_nvme()).map(str::to_owned))
+                            .build(),
+                    )
+                }
+            })
+            .buffered(PARTS_AT_ONCE)
+            .try_collect::<Vec<_>>()
+            .await?;
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+        let output = pace
+            .send(&doing, || {
+                let call = self.0.once.complete_multipart_upload().bucket(&self.0.bucket).key(&key);
+                call.upload_id(id)
+                    .multipart_upload(parts.clone())
+                    .customize()
+                    .config_override(patient())
+                    .send()
+            })
+            .await?;
+        Ok(Copied {
+            version_id: output.version_id().map(str::to_owned),
+            etag: output.e_tag().map(str::to_owned),
+        })
+    }
+
+    /// Everything that a copy in one request would take over by itself.
+    async fn begin_copy(
+        &self,
+        pace: &Pace,
+        version: &ObjectVersion,
+        info: &HeadObjectOutput,
+    ) -> Result<Pending, StepError> {
+        let doing = self.on_object("bring back", &version.key, "s3:PutObject");
+        let tags = self.tags_of(pace, version).await?;
+        let key = self.full(&version.key);
+        let output = pace
+            .send(&doing, || {
+                let (encryption, kms_key) = self.encryption();
+                let call = self.0.once.create_multipart_upload().bucket(&self.0.bucket).key(&key);
+                call.set_content_type(info.content_type().map(str::to_owned))
+                    .set_cache_control(info.cache_control().map(str::to_owned))
+                    .set_content_disposition(info.content_disposition().map(str::to_owned))
+                    .set_content_encoding(info.content_encoding().map(str::to_owned))
+                    .set_content_language(info.content_language().map(str::to_owned))
+                    .set_website_redirect_location(info.website_redirect_location().map(str::to_owned))
+                    .set_metadata(info.metadata().cloned())
+                    .set_tagging(tags.clone())
+                    .set_storage_class(self.class_of(version))
+                    .set_server_side_encryption(encryption)
+                    .set_ssekms_key_id(kms_key)
+                    .send()
+            })
+            .await?;
+        let id = output
+            .upload_id()
+            .ok_or_else(|| StepError::failed(format!("{doing}: the store named no upload")))?;
+        Ok(Pending::new(self, &version.key, id))
+    }
+
+    async fn head_version(
+        &self,
+        pace: &Pace,
+        version: &ObjectVersion,
+        part: Option<i32>,
+    ) -> Result<HeadObjectOutput, StepError> {
+        let doing = self.on_object("look at", &version.key, "s3:GetObjectVersion");
+        let key = self.full(&version.key);
+        let head = || {
+            let call = self.0.once.head_object().bucket(&self.0.bucket).key(&key);
+            call.version_id(&version.version_id).set_part_number(part).send()
+        };
+        pace.send(&doing, head).await
+    }
+
+    async fn tags_of(&self, pace: &Pace, version: &ObjectVersion) -> Result<Option<String>, StepError> {
+        let doing = self.on_object("read the tags of", &version.key, "s3:GetObjectVersionTagging");
+        let key = self.full(&version.key);
+        let output = pace
+            .send(&doing, || {
+                let call = self.0.once.get_object_tagging().bucket(&self.0.bucket).key(&key);
+                call.version_id(&version.version_id).send()
+            })
+            .await?;
+        let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let tags: Vec<String> = output
+            .tag_set()
+            .iter()
+            .map(|tag| format!("{}={}", encode(tag.key()), encode(tag.value())))
+            .collect();
+        Ok((!tags.is_empty()).then(|| tags.join("&")))
+    }
+
+    /// The size of the parts that an object was written in, so that the copy gets the same ETag.
+    async fn part_size_of(&self, pace: &Pace, version: &ObjectVersion) -> Result<u64, StepError> {
+        let even = version.bytes.div_ceil(u64::from(MOST_PARTS)).max(PART);
+        if !version.etag.as_ref().is_some_and(|etag| etag.contains('-')) {
+            return Ok(even);
+        }
+        let first = self.head_version(pace, version, Some(1)).await?;
+        let size = unsigned(first.content_length());
+        let fits = size > 0 && size <= LARGEST_COPY && version.bytes.div_ceil(size) <= u64::from(MOST_PARTS);
+        Ok(if fits && size < version.bytes { size } else { even })
+    }
+
+    /// The header that names a version as the source of a copy.
+    fn source(&self, version: &ObjectVersion) -> String {
+        let key = self.full(&version.key);
+        let id = utf8_percent_encode(&version.version_id, PLAIN);
+        format!("{}/{}?versionId={id}", self.0.bucket, utf8_percent_encode(&key, PLAIN))
+    }
+
+    /// A copy does not take over the storage class by itself. What was brought back from an archive is wanted at hand.
+    fn class_of(&self, version: &ObjectVersion) -> Option<StorageClass> {
+        if version.in_archive() {
+            return self.storage_class();
+        }
+        let class = version.storage_class.as_deref().filter(|class| *class != "STANDARD");
+        class.map(StorageClass::from)
+    }
+}
+
+/// The parts of an object, from 1, and their bytes as a header says them.
+fn ranges(bytes: u64, size: u64) -> impl Iterator<Item = (i32, String)> {
+    let starts = (0..bytes.div_ceil(size)).map(move |part| part * size);
+    (1..).zip(starts.map(move |start| format!("bytes={start}-{}", (start + size).min(bytes) - 1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_cover_an_object_without_a_gap() {
+        let parts: Vec<_> = ranges(25, 10).collect();
+        let expected = [(1, "bytes=0-9"), (2, "bytes=10-19"), (3, "bytes=20-24")];
+        assert_eq!(parts, expected.map(|(number, range)| (number, range.to_owned())));
+        assert_eq!(ranges(20, 10).count(), 2);
+    }
+}

@@ -1,0 +1,342 @@
+//! Every version and every marker, page by page, in the order in which the store tells them.
+
+use std::cmp::Reverse;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_sdk_s3::config::interceptors::AfterDeserializationInterceptorContextRef;
+use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_s3::error::BoxError;
+use aws_sdk_s3::operation::list_object_versions::ListObjectVersionsOutput;
+use aws_sdk_s3::types::{DeleteMarkerEntry, EncodingType, ObjectVersion as Listed};
+use aws_smithy_xml::decode::Document;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use ulid::Ulid;
+
+use jm_step::StepError;
+
+use crate::S3Reader;
+use crate::object::{timestamp, unsigned};
+
+/// The id of a version that was written while the bucket kept none.
+pub const NULL_VERSION: &str = "null";
+
+/// A version of an object, or a marker that says that it was deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectVersion {
+    /// Its key, relative to the prefix of the target.
+    pub key: String,
+    /// Its id; [`NULL_VERSION`] for what was written while the bucket kept no versions.
+    pub version_id: String,
+    /// Whether it is a marker: the object counts as deleted, and there is no content.
+    pub marker: bool,
+    /// Whether the store says that it is the newest.
+    pub latest: bool,
+    /// When it was written. Stores tell it by the second.
+    pub last_modified: Option<Timestamp>,
+    /// Its size.
+    pub bytes: u64,
+    /// Changes whenever the content does.
+    pub etag: Option<String>,
+    /// Such as `STANDARD_IA`.
+    pub storage_class: Option<String>,
+}
+
+impl ObjectVersion {
+    /// Whether it lies in a class from which it has to be brought back before it can be read or copied.
+    pub fn in_archive(&self) -> bool {
+        matches!(self.storage_class.as_deref(), Some("GLACIER" | "DEEP_ARCHIVE"))
+    }
+}
+
+/// Where a page ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionMark {
+    /// The last key, as the store knows it.
+    key: String,
+    /// The last of its versions; without one the page after it starts with the next key.
+    version_id: Option<String>,
+}
+
+/// One page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionsPage {
+    /// Keys in the order of the store, and the versions of a key with the newest first. A store may repeat an entry
+    /// at the edge of a page.
+    pub entries: Vec<ObjectVersion>,
+    /// Where the next page goes on; `None` at the end.
+    pub next: Option<VersionMark>,
+}
+
+impl S3Reader {
+    /// The mark after all versions of a key.
+    pub fn after_key(&self, key: &str) -> VersionMark {
+        VersionMark {
+            key: self.full(key),
+            version_id: None,
+        }
+    }
+
+    /// At most so many versions and markers, of the keys that start with this, after a mark. Stores give no more than
+    /// a thousand.
+    pub async fn versions_page(
+        &self,
+        starts_with: &str,
+        after: Option<&VersionMark>,
+        limit: u16,
+    ) -> Result<VersionsPage, StepError> {
+        let doing = self.on_object("list the versions of", starts_with, "s3:ListBucketVersions");
+        let kept = Kept::default();
+        let call = self.0.client.list_object_versions().bucket(&self.0.bucket);
+        let output = call
+            .prefix(self.full(starts_with))
+            .encoding_type(EncodingType::Url)
+            .max_keys(i32::from(limit))
+            .set_key_marker(after.map(|mark| mark.key.clone()))
+            .set_version_id_marker(after.and_then(|mark| mark.version_id.clone()))
+            .customize()
+            .interceptor(kept.clone())
+            .send()
+            .await
+            .map_err(|error| doing.failed(&error))?;
+        let order = kept.order();
+        let after_key = after.and_then(|mark| self.relative(mark));
+        let page = self.page(&output, order.as_deref()).map(|mut page| {
+            if order.is_some_and(|order| apart(&order)) {
+                let after = page.next.as_ref().and_then(|mark| self.relative(mark));
+                in_order(&mut page.entries, after_key.as_deref(), after.as_deref());
+            }
+            page
+        });
+        page.ok_or_else(|| {
+            StepError::failed(format!("{doing}: the answer makes no sense"))
+                .hint("see with `aws s3api list-object-versions` what the store says")
+        })
+    }
+
+    /// The key of a mark, relative to the prefix of the target.
+    fn relative(&self, mark: &VersionMark) -> Option<String> {
+        mark.key.strip_prefix(self.0.folder.as_str()).map(str::to_owned)
+    }
+
+    /// The SDK tells versions and markers apart and loses the order among them, which `order` has.
+    fn page(&self, output: &ListObjectVersionsOutput, order: Option<&[bool]>) -> Option<VersionsPage> {
+        let (mut versions, mut markers) = (output.versions().iter(), output.delete_markers().iter());
+        let encoding = output.encoding_type();
+        let mut entries = Vec::with_capacity(versions.len() + markers.len());
+        for marker in order? {
+            let entry = if *marker {
+                of_marker(markers.next()?, encoding)?
+            } else {
+                of_version(versions.next()?, encoding)?
+            };
+            if let Some(key) = entry.key.strip_prefix(self.0.folder.as_str()) {
+                entries.push(ObjectVersion {
+                    key: key.to_owned(),
+                    ..entry
+                });
+            }
+        }
+        let whole = versions.next().is_none() && markers.next().is_none();
+        let more = output.next_key_marker().filter(|_| output.is_truncated() == Some(true));
+        let next = more.map(|key| VersionMark {
+            key: decoded(key, encoding),
+            version_id: output.next_version_id_marker().map(str::to_owned),
+        });
+        whole.then_some(VersionsPage { entries, next })
+    }
+}
+
+/// Whether all versions of a page were told before all of its markers, or after them: S3 has them in one row, in the
+/// order in which they came to be, and some stores lose it.
+fn apart(order: &[bool]) -> bool {
+    order.chunk_by(|one, other| one == other).count() == 2
+}
+
+/// Keys together, and of each the newest first, as far as ids and times tell. The key that goes on from the page before
+/// stays at the beginning, and the one that goes on with the next page at the end.
+fn in_order(entries: &mut [ObjectVersion], before: Option<&str>, after: Option<&str>) {
+    entries.sort_by(|one, other| {
+        let place = |key: &str| (Some(key) == after, Some(key) != before);
+        (place(&one.key), one.key.as_bytes()).cmp(&(place(&other.key), other.key.as_bytes()))
+    });
+    for versions in entries.chunk_by_mut(|one, other| one.key == other.key) {
+        if !newest_first(versions) {
+            versions.sort_by_key(|version| (!version.latest, Reverse(written(version))));
+        }
+    }
+}
+
+/// Whether the times that were told are in order. A page that happens to have all its markers last may have lost nothing.
+fn newest_first(versions: &[ObjectVersion]) -> bool {
+    let falls = |pair: &[ObjectVersion]| !pair[1].latest && pair[0].last_modified >= pair[1].last_modified;
+    versions.windows(2).all(falls)
+}
+
+/// When a version was written, in milliseconds, and what tells two of the same moment apart. Versitygw dates a version by
+/// when it was overwritten; but its ids are ULIDs, which sort by when they were given.
+fn written(version: &ObjectVersion) -> (u64, Option<Ulid>) {
+    let id = Ulid::from_string(&version.version_id).ok();
+    let told = || version.last_modified.map_or(0, Timestamp::as_millisecond);
+    let millis = id.map_or_else(|| u64::try_from(told()).unwrap_or_default(), |id| id.timestamp_ms());
+    (millis, id)
+}
+
+fn of_version(version: &Listed, encoding: Option<&EncodingType>) -> Option<ObjectVersion> {
+    Some(ObjectVersion {
+        key: decoded(version.key()?, encoding),
+        version_id: version.version_id().unwrap_or(NULL_VERSION).to_owned(),
+        marker: false,
+        latest: version.is_latest() == Some(true),
+        last_modified: version.last_modified().and_then(timestamp),
+        bytes: unsigned(version.size()),
+        etag: version.e_tag().map(str::to_owned),
+        storage_class: version.storage_class().map(|class| class.as_str().to_owned()),
+    })
+}
+
+fn of_marker(marker: &DeleteMarkerEntry, encoding: Option<&EncodingType>) -> Option<ObjectVersion> {
+    Some(ObjectVersion {
+        key: decoded(marker.key()?, encoding),
+        version_id: marker.version_id().unwrap_or(NULL_VERSION).to_owned(),
+        marker: true,
+        latest: marker.is_latest() == Some(true),
+        last_modified: marker.last_modified().and_then(timestamp),
+        bytes: 0,
+        etag: None,
+        storage_class: None,
+    })
+}
+
+/// A key of a listing that was asked for in URL encoding, where the store says that it obeyed.
+pub(crate) fn decoded(key: &str, encoding: Option<&EncodingType>) -> String {
+    if encoding != Some(&EncodingType::Url) {
+        return key.to_owned();
+    }
+    let spaced = key.replace('+', " ");
+    percent_encoding::percent_decode_str(&spaced)
+        .decode_utf8_lossy()
+        .into_owned()
+}
+
+/// Keeps the order of versions and markers in an answer.
+#[derive(Debug, Clone, Default)]
+struct Kept(Arc<Mutex<Option<Vec<bool>>>>);
+
+impl Kept {
+    /// Whether each entry is a marker; `None` where the answer could not be read.
+    fn order(&self) -> Option<Vec<bool>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Intercept for Kept {
+    fn name(&self) -> &'static str {
+        "order of versions"
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let body = context.response().body().bytes();
+        let order = body.and_then(|body| order(std::str::from_utf8(body).ok()?));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = order;
+        Ok(())
+    }
+}
+
+fn order(xml: &str) -> Option<Vec<bool>> {
+    let mut document = Document::new(xml);
+    let mut root = document.root_element().ok()?;
+    let mut order = Vec::new();
+    while let Some(tag) = root.next_tag() {
+        match tag.start_el().local() {
+            "Version" => order.push(false),
+            "DeleteMarker" => order.push(true),
+            _ => {}
+        }
+    }
+    Some(order)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_is_that_of_the_answer() {
+        let xml = "<ListVersionsResult><Name>b</Name><DeleteMarker><Key>a</Key></DeleteMarker><Version><Key>a</Key>\
+                   <Owner><ID>Version</ID></Owner></Version><DeleteMarker/><IsTruncated>false</IsTruncated></ListVersionsResult>";
+        assert_eq!(order(xml), Some(vec![true, false, true]));
+        assert_eq!(order("no xml"), None);
+    }
+
+    #[test]
+    fn pages_that_lost_their_order_are_told_from_others() {
+        assert!(apart(&[false, false, true]) && apart(&[true, false]));
+        assert!(!apart(&[true, false, true]) && !apart(&[false, false]) && !apart(&[]));
+    }
+
+    #[test]
+    fn markers_that_were_told_apart_find_their_place() {
+        let entry = |key: &str, marker, second: i64, latest| ObjectVersion {
+            key: key.to_owned(),
+            version_id: format!("{second}"),
+            marker,
+            latest,
+            last_modified: Timestamp::from_second(second).ok(),
+            bytes: 0,
+            etag: None,
+            storage_class: None,
+        };
+        let mut told = vec![
+            entry("a", false, 3, false),
+            entry("a", false, 1, false),
+            entry("b", false, 9, true),
+            entry("a", true, 4, true),
+            entry("a", true, 2, false),
+        ];
+        in_order(&mut told, None, None);
+        let ids: Vec<_> = told.iter().map(|entry| entry.version_id.as_str()).collect();
+        assert_eq!(ids, ["4", "3", "2", "1", "9"]);
+        let before = told.clone();
+        in_order(&mut told, None, None);
+        assert_eq!(told, before);
+        in_order(&mut told, Some("b"), None);
+        assert_eq!(told[0].key, "b", "the key of the page before goes on");
+        in_order(&mut told, None, Some("a"));
+        assert_eq!(told[0].key, "b", "the key of the next page comes last");
+        // As versitygw tells it: versions by when they were overwritten, in whole seconds, and then the markers.
+        let dated = |version_id: &str, second| ObjectVersion {
+            version_id: version_id.to_owned(),
+            ..entry("c", false, second, false)
+        };
+        let told = [
+            dated("01M8BHKGMT9NFY7YMPYDQWR3GA", 7),
+            dated("01M8BHKGMZCS8QW9AXB2TC0GG1", 7),
+            dated("01M8BHKGN6V60JQ3KE5AEYMY6G", 8),
+        ];
+        let mut ordered = told.clone();
+        in_order(&mut ordered, None, None);
+        let [oldest, middle, newest] = told;
+        assert_eq!(
+            ordered,
+            [newest, middle.clone(), oldest.clone()],
+            "ids that are ULIDs tell more than times"
+        );
+        let mut plausible = [oldest, middle];
+        let before = plausible.clone();
+        in_order(&mut plausible, None, None);
+        assert_eq!(plausible, before, "what may be in order stays as it was told");
+    }
+
+    #[test]
+    fn keys_are_decoded_only_where_the_store_encoded_them() {
+        let url = Some(&EncodingType::Url);
+        assert_eq!(decoded("a%2Bb+c%0A%C3%A4", url), "a+b c\nä");
+        assert_eq!(decoded("a%2Bb+c", None), "a%2Bb+c");
+    }
+}

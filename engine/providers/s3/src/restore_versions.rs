@@ -1,0 +1,360 @@
+//! `s3.restore_versions`: brings a prefix back to how it was at a time, or undeletes what is in it.
+//!
+//! A moment is restored by the times that the store lists. Those of S3 are when a version was written, in whole seconds
+//! (of an upload in parts: when it was begun). Versitygw dates an old version by when it was overwritten: there an
+//! undelete is right, and a moment is not.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use jm_client_s3::{ArchiveTier, S3, S3Reader, VersioningStatus};
+use jm_step::{
+    ArtefactRef, Change, Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError,
+    StepType,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+mod act;
+mod choose;
+mod progress;
+mod run;
+mod walk;
+use choose::Wish;
+use progress::{Counts, Failure, Progress};
+use walk::{Rules, Walk};
+
+/// Brings back what was deleted or overwritten.
+pub(crate) struct RestoreVersions;
+
+/// So many keys stand as examples in a preview.
+const EXAMPLES: usize = 5;
+/// How far the clocks of this machine and of the store may be apart.
+const SKEW: SignedDuration = SignedDuration::from_mins(15);
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Input {
+    /// Only keys that start with this, relative to the target's prefix.
+    #[serde(default)]
+    prefix: String,
+    /// The moment, such as `2026-11-25T08:00:00Z`: every key becomes what it was then, and what was deleted then stays
+    /// deleted. Without it, or where it is empty, what is deleted now is undeleted, and what was overwritten stays.
+    #[serde(default)]
+    as_of: Option<String>,
+    /// What becomes of keys that did not exist at that moment, or were deleted.
+    #[serde(default)]
+    created_since: CreatedSince,
+    /// What becomes of versions that lie in an archive.
+    #[serde(default)]
+    archived: Archived,
+    /// So many versions are asked for at a time, and about so many keys changed between two saved points: fewer for a
+    /// store that is slow to list.
+    #[serde(default = "page")]
+    #[schemars(range(min = 1, max = 1000))]
+    page: u16,
+    /// At most so many requests at once; there are fewer where the store asks to slow down.
+    #[serde(default = "most_at_once")]
+    #[schemars(range(min = 1, max = 1000))]
+    concurrency: usize,
+}
+
+/// What becomes of keys that did not exist at the moment that is restored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum CreatedSince {
+    /// They stay.
+    #[default]
+    Keep,
+    /// They are marked as deleted; their versions stay.
+    Hide,
+}
+
+/// What becomes of versions that lie in an archive (`GLACIER`, `DEEP_ARCHIVE`) and have to be copied.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct Archived {
+    /// Asks for them, which the store charges for, and waits until they are there.
+    ask: bool,
+    /// How soon, and at what price.
+    tier: ArchiveTier,
+    /// For how many days the store keeps them at hand.
+    days: u16,
+}
+
+impl Default for Archived {
+    fn default() -> Self {
+        Self {
+            ask: true,
+            tier: ArchiveTier::Standard,
+            days: 7,
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Output {
+    /// Where, such as `s3://bucket/prefix`.
+    place: String,
+    /// The moment that was restored; null where it was an undelete.
+    #[schemars(with = "Option<String>")]
+    as_of: Option<Timestamp>,
+    #[serde(flatten)]
+    counts: Counts,
+    /// The first of the keys that could not be brought back.
+    failures: Vec<Failure>,
+    /// All of them, one JSON object a line; null where `failures` has them all.
+    all_failures: Option<ArtefactRef>,
+}
+
+impl StepType for RestoreVersions {
+    const NAME: &'static str = "s3.restore_versions";
+    const SUMMARY: &'static str = "brings a prefix back to how it was at a time, or undeletes what is in it";
+    // Markers are removed and versions added; no content is ever deleted.
+    const EFFECT: Effect = Effect::Reversible;
+    const REPEAT: Repeat = Repeat::Safe;
+    const TIMEOUT: Duration = Duration::from_hours(24);
+    type Input = Input;
+    type Output = Output;
+
+    fn check(&self, input: &Input) -> Result<(), Vec<InputIssue>> {
+        let mut issues = Vec::new();
+        if let Err(issue) = input.wish() {
+            issues.push(issue);
+        }
+        if !(1..=1000).contains(&input.page) {
+            issues.push(InputIssue::at("/page", "a page holds from 1 to 1000 versions"));
+        }
+        if input.concurrency == 0 {
+            issues.push(InputIssue::at("/concurrency", "at least one request has to be allowed"));
+        }
+        if input.created_since == CreatedSince::Hide && matches!(input.wish(), Ok(Wish::Undelete)) {
+            issues.push(
+                InputIssue::at(
+                    "/created_since",
+                    "without `as_of` there is no moment to have been created since",
+                )
+                .help("give `as_of`, or leave `created_since` out"),
+            );
+        }
+        if issues.is_empty() { Ok(()) } else { Err(issues) }
+    }
+
+    fn roles(&self) -> Vec<Role> {
+        vec![Role::of::<S3>("bucket")]
+    }
+
+    async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
+        let bucket = cx.read::<S3>().await?;
+        let rules = input.rules(&bucket).await?;
+        let foreseen = Foreseen::look(cx, &bucket, input, rules).await?;
+        let output = input.output(&bucket, foreseen.counts.clone(), foreseen.failures.clone());
+        if foreseen.counts.changed() + foreseen.counts.archived == 0 {
+            return Ok(Preview::verified(foreseen.summary(input)).predict(output));
+        }
+        let changes = input.changes(&bucket, &foreseen.counts);
+        Ok(Preview::computed(foreseen.summary(input), changes).predict(output))
+    }
+
+    async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
+        let bucket = cx.connect::<S3>().await?;
+        let rules = input.rules(bucket.reader()).await?;
+        let done = run::restore(cx, &bucket, &input, rules).await?;
+        for change in input.changes(bucket.reader(), &done.progress.counts) {
+            cx.changed(change).await;
+        }
+        let mut output = input.output(bucket.reader(), done.progress.counts, done.progress.failures);
+        output.all_failures = done.all_failures;
+        let Some(error) = done.error else { return Ok(output) };
+        cx.save_output(&output).await?;
+        // Whoever tries again begins anew: what is done already is left alone.
+        cx.save_checkpoint(Progress::new(cx.now())).await?;
+        Err(error)
+    }
+
+    async fn probe(&self, cx: &ReadContext, _: &Input) -> Result<Probe<Output>, StepError> {
+        Ok(match cx.checkpoint::<Progress>()? {
+            None => Probe::NotStarted,
+            Some(progress) => Probe::partial(match progress.after {
+                Some(key) => format!("{} keys are done, up to `{key}`", progress.counts.keys),
+                None => "the first keys are under way".to_owned(),
+            }),
+        })
+    }
+}
+
+fn page() -> u16 {
+    1000
+}
+
+fn most_at_once() -> usize {
+    128
+}
+
+impl Input {
+    fn wish(&self) -> Result<Wish, InputIssue> {
+        match self.as_of.as_deref().map(str::trim) {
+            None | Some("") => Ok(Wish::Undelete),
+            Some(text) => text.parse().map(Wish::AsOf).map_err(|_| {
+                InputIssue::at("/as_of", format!("`{text}` is not a moment"))
+                    .help("write it like `2026-11-25T08:00:00Z`")
+            }),
+        }
+    }
+
+    /// What is to be done, as the bucket is. One that never kept versions has nothing to bring back.
+    async fn rules(&self, bucket: &S3Reader) -> Result<Rules, StepError> {
+        let wish = self
+            .wish()
+            .map_err(|issue| StepError::invalid_input(issue.message.clone()))?;
+        let status = bucket.versioning().await?.status;
+        if status == VersioningStatus::Never {
+            return Err(StepError::not_found(format!(
+                "`{}` never kept versions: there is nothing to bring back from it",
+                bucket.url("")
+            ))
+            .hint("take what is missing from another copy, and let the bucket keep versions from now on"));
+        }
+        Ok(Rules {
+            wish,
+            hide: self.created_since == CreatedSince::Hide,
+            nulls_are_lost: status == VersioningStatus::Suspended,
+            ask_archive: self.archived.ask,
+            only_archived: false,
+            page: self.page,
+        })
+    }
+
+    fn output(&self, bucket: &S3Reader, counts: Counts, failures: Vec<Failure>) -> Output {
+        Output {
+            place: bucket.url(&self.prefix),
+            as_of: match self.wish() {
+                Ok(Wish::AsOf(at)) => Some(at),
+                _ => None,
+            },
+            counts,
+            failures,
+            all_failures: None,
+        }
+    }
+
+    fn changes(&self, bucket: &S3Reader, counts: &Counts) -> Vec<Change> {
+        let place = bucket.url(&self.prefix);
+        let kinds = [
+            ("deleted", counts.undeleted, "there again"),
+            ("overwritten", counts.copied_back, "as before"),
+            ("new", counts.hidden, "marked as deleted"),
+            ("archived", counts.archived, "asked for"),
+        ];
+        kinds
+            .into_iter()
+            .filter(|(_, keys, _)| *keys > 0)
+            .map(|(kind, keys, after)| {
+                let object = format!("{kind} objects under `{place}`");
+                Change::update(object, json!({ "keys": keys }), json!({ "keys": keys, "state": after }))
+            })
+            .collect()
+    }
+}
+
+/// What a preview sees.
+#[derive(Default)]
+struct Foreseen {
+    counts: Counts,
+    failures: Vec<Failure>,
+    undelete: Vec<String>,
+    copy_back: Vec<String>,
+    hide: Vec<String>,
+}
+
+impl Foreseen {
+    async fn look(cx: &ReadContext, bucket: &S3Reader, input: &Input, rules: Rules) -> Result<Self, StepError> {
+        let mut foreseen = Self::default();
+        let mut walk = Walk::new(bucket.clone(), &input.prefix, rules, None);
+        loop {
+            let part = tokio::select! {
+                part = walk.next() => part?,
+                () = cx.cancelled() => return Err(StepError::cancelled("told to stop while looking at versions")),
+            };
+            let Some(part) = part else { return Ok(foreseen) };
+            foreseen.counts.add(&part.planned);
+            examples(&mut foreseen.undelete, part.markers.iter().map(|marker| &marker.key));
+            examples(&mut foreseen.copy_back, part.copies.iter().map(|copy| &copy.target.key));
+            examples(&mut foreseen.hide, part.hide.iter());
+            for (key, reason) in part.refused {
+                let reason = reason.to_owned();
+                run::keep_first(&mut foreseen.failures, Failure { key, reason });
+            }
+        }
+    }
+
+    fn summary(&self, input: &Input) -> String {
+        let counts = &self.counts;
+        let mut said = vec![
+            told(counts.undeleted, "deleted come back", &self.undelete),
+            told(
+                counts.copied_back,
+                "overwritten get their old content again",
+                &self.copy_back,
+            ),
+            told(counts.hidden, "created since are marked as deleted", &self.hide),
+        ];
+        said.retain(|text| !text.is_empty());
+        if counts.archived > 0 {
+            said.push(archive_note(input.archived, counts));
+        }
+        if counts.failed > 0 {
+            let keys: Vec<String> = self.failures.iter().map(|failure| failure.key.clone()).collect();
+            said.push(told(counts.failed, "cannot be brought back without loss", &keys));
+        }
+        if said.is_empty() {
+            said.push("nothing is to be brought back".to_owned());
+        }
+        let left = counts.as_it_was + counts.stay_deleted + counts.created_since;
+        format!("{}; {left} of {} keys stay as they are", said.join("; "), counts.keys)
+    }
+}
+
+fn examples<'k>(known: &mut Vec<String>, keys: impl Iterator<Item = &'k String>) {
+    for key in keys {
+        if known.len() >= EXAMPLES {
+            return;
+        }
+        if known.last() != Some(key) {
+            known.push(key.clone());
+        }
+    }
+}
+
+fn told(keys: u64, what: &str, examples: &[String]) -> String {
+    if keys == 0 {
+        return String::new();
+    }
+    let shown: Vec<String> = examples.iter().map(|key| format!("`{key}`")).collect();
+    let more = if keys > examples.len() as u64 { ", …" } else { "" };
+    format!("{keys} keys that were {what} ({}{more})", shown.join(", "))
+}
+
+/// What an archive costs in time and money.
+fn archive_note(archived: Archived, counts: &Counts) -> String {
+    let found = format!(
+        "{} wanted versions with {} bytes lie in an archive",
+        counts.archived, counts.archived_bytes
+    );
+    if !archived.ask {
+        return format!("{found} and are left there");
+    }
+    let wait = match archived.tier {
+        ArchiveTier::Expedited => "minutes, at the highest price per GB and request",
+        ArchiveTier::Standard => "3 to 5 hours (12 from `DEEP_ARCHIVE`), at a price per GB and request",
+        ArchiveTier::Bulk => "5 to 12 hours (48 from `DEEP_ARCHIVE`), at the lowest price per GB",
+    };
+    format!(
+        "{found}: they are asked for, which takes {wait}, and kept at hand for {} days",
+        archived.days
+    )
+}
+
+#[cfg(test)]
+mod tests;

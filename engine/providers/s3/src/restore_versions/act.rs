@@ -1,0 +1,170 @@
+//! Carries out a part of the work.
+
+use futures::{StreamExt, stream};
+use jiff::Timestamp;
+use jm_client_s3::{ArchiveTier, Pace, S3Bucket};
+use jm_step::StepError;
+
+use super::choose::{is_of_parts, may_be_same};
+use super::progress::{Counts, Failure};
+use super::walk::{CopyBack, Part};
+use crate::same;
+
+/// What a worker needs.
+#[derive(Clone)]
+pub(super) struct Worker {
+    pub(super) bucket: S3Bucket,
+    pub(super) pace: Pace,
+    /// Versions written since then may be our own, from an attempt that was cut off.
+    pub(super) ours_since: Option<Timestamp>,
+    pub(super) days: u16,
+    pub(super) tier: ArchiveTier,
+}
+
+/// What came of a part.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    pub(super) counts: Counts,
+    pub(super) failures: Vec<(Failure, Option<StepError>)>,
+}
+
+impl Worker {
+    /// Does it. What fails for one key is told and holds up no other; an error is about all of them.
+    pub(super) async fn carry_out(self, part: Part, at_once: usize) -> Result<Outcome, StepError> {
+        let mut outcome = Outcome {
+            counts: part.planned.clone(),
+            failures: Vec::new(),
+        };
+        for (key, reason) in part.refused {
+            let reason = reason.to_owned();
+            outcome.failures.push((Failure { key, reason }, None));
+        }
+        self.undelete(part.markers, &mut outcome).await?;
+        let copies = part.copies.into_iter().map(|copy| (copy, false));
+        let archived = part.archived.into_iter().map(|copy| (copy, true));
+        let mut done = stream::iter(copies.chain(archived))
+            .map(|(copy, archived)| {
+                let worker = self.clone();
+                async move {
+                    let done = worker.copy_back(&copy, archived).await;
+                    (copy, archived, done)
+                }
+            })
+            .buffer_unordered(at_once);
+        while let Some((copy, archived, done)) = done.next().await {
+            outcome.copied(&copy, archived, done);
+        }
+        drop(done);
+        let mut hidden = stream::iter(part.hide)
+            .map(|key| {
+                let worker = self.clone();
+                async move {
+                    let done = worker.bucket.delete(&key, None).await;
+                    (key, done)
+                }
+            })
+            .buffer_unordered(at_once.min(32));
+        while let Some((key, done)) = hidden.next().await {
+            if let Err(error) = done {
+                outcome.counts.hidden -= 1;
+                outcome.fail(key, error);
+            }
+        }
+        Ok(outcome)
+    }
+
+    async fn undelete(&self, markers: Vec<jm_client_s3::VersionOf>, outcome: &mut Outcome) -> Result<(), StepError> {
+        if markers.is_empty() {
+            return Ok(());
+        }
+        let not_removed = self.bucket.remove_markers(&self.pace, markers).await?;
+        let mut last: Option<String> = None;
+        for (marker, error) in not_removed {
+            outcome.counts.markers_removed -= 1;
+            // A key with two markers fails once.
+            if last.as_ref() != Some(&marker.key) {
+                outcome.counts.undeleted = outcome.counts.undeleted.saturating_sub(1);
+                last = Some(marker.key.clone());
+                outcome.fail(marker.key, error);
+            }
+        }
+        Ok(())
+    }
+
+    async fn copy_back(&self, copy: &CopyBack, archived: bool) -> Result<Done, StepError> {
+        if self.is_done(copy).await? {
+            return Ok(Done::Before);
+        }
+        if archived && !self.is_there(copy).await? {
+            return Ok(Done::AskedFor);
+        }
+        self.bucket.copy_version(&self.pace, &copy.target).await?;
+        Ok(Done::Now)
+    }
+
+    /// Whether the newest version has the content already, where the listing alone could not say so.
+    async fn is_done(&self, copy: &CopyBack) -> Result<bool, StepError> {
+        if !may_be_same(&copy.latest, &copy.target) {
+            return Ok(false);
+        }
+        let ours = self
+            .ours_since
+            .is_some_and(|since| copy.latest.last_modified.is_none_or(|time| time >= since));
+        if !ours && !is_of_parts(&copy.latest) && !is_of_parts(&copy.target) {
+            return Ok(false);
+        }
+        same::content(&self.bucket, &copy.latest, &copy.target, ours).await
+    }
+
+    /// Whether an archived version can be read now; asks for it where not.
+    async fn is_there(&self, copy: &CopyBack) -> Result<bool, StepError> {
+        let info = self
+            .bucket
+            .head(&copy.target.key, Some(&copy.target.version_id))
+            .await?;
+        if info.is_none_or(|info| !info.archived) {
+            return Ok(true);
+        }
+        self.bucket.ask_for_archived(&copy.target, self.days, self.tier).await?;
+        Ok(false)
+    }
+}
+
+/// What was done about one key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Done {
+    Now,
+    Before,
+    AskedFor,
+}
+
+impl Outcome {
+    fn fail(&mut self, key: String, error: StepError) {
+        self.counts.failed += 1;
+        let reason = error.message().to_owned();
+        self.failures.push((Failure { key, reason }, Some(error)));
+    }
+
+    fn copied(&mut self, copy: &CopyBack, archived: bool, done: Result<Done, StepError>) {
+        let bytes = copy.target.bytes;
+        if archived && !matches!(done, Ok(Done::AskedFor)) {
+            self.counts.archived -= 1;
+            self.counts.archived_bytes -= bytes;
+            self.counts.copied_back += 1;
+            self.counts.bytes_copied += bytes;
+        }
+        match done {
+            Ok(Done::Now | Done::AskedFor) => {}
+            Ok(Done::Before) => {
+                self.counts.copied_back -= 1;
+                self.counts.bytes_copied -= bytes;
+                self.counts.as_it_was += 1;
+            }
+            Err(error) => {
+                self.counts.copied_back -= 1;
+                self.counts.bytes_copied -= bytes;
+                self.fail(copy.target.key.clone(), error);
+            }
+        }
+    }
+}

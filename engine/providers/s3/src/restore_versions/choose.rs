@@ -1,0 +1,206 @@
+//! What is done with a key, from its versions with the newest first. Pure: no store, no clock.
+
+use jiff::Timestamp;
+use jm_client_s3::{NULL_VERSION, ObjectVersion, VersionOf};
+
+/// What is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// What was deleted is there again; what was overwritten stays.
+    Undelete,
+    /// Every key is as it was then.
+    AsOf(Timestamp),
+}
+
+impl Wish {
+    /// Whether a version may be the one that is wanted.
+    fn reaches(self, version: &ObjectVersion) -> bool {
+        match self {
+            Self::Undelete => !version.marker,
+            // A version without a time is older than anything that can be told.
+            Self::AsOf(at) => version.last_modified.is_none_or(|time| time <= at),
+        }
+    }
+}
+
+/// What is done with a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is as it was.
+    AsItWas,
+    /// Only markers lie on the version that is wanted: they are removed.
+    Undelete {
+        markers: Vec<VersionOf>,
+        target: ObjectVersion,
+    },
+    /// Other content lies on it: it is copied over that.
+    CopyBack {
+        target: ObjectVersion,
+        latest: ObjectVersion,
+        /// The key has other content under the id `null`, which a bucket that keeps no new versions would lose.
+        loses_null: bool,
+    },
+    /// It was deleted then, and is deleted now.
+    StaysDeleted,
+    /// It did not exist then, or was deleted, and exists now.
+    CreatedSince { loses_null: bool },
+    /// There are markers only: no content is left.
+    NothingLeft,
+}
+
+/// A key, and what is done with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Decided {
+    pub(super) key: String,
+    pub(super) verdict: Verdict,
+    /// How many versions and markers it has.
+    pub(super) versions: u64,
+}
+
+/// Takes versions in the order of the listing and decides key by key. Holds one key at a time, and of that only what a
+/// decision may need.
+#[derive(Debug)]
+pub(super) struct Chooser {
+    wish: Wish,
+    group: Option<Group>,
+}
+
+#[derive(Debug)]
+struct Group {
+    latest: ObjectVersion,
+    /// The last entry, to know one that is repeated at the edge of a page.
+    last: String,
+    target: Option<ObjectVersion>,
+    /// Those above the target, as long as nothing else lies above it.
+    markers: Vec<VersionOf>,
+    content_above: bool,
+    content_below: bool,
+    null_content: bool,
+    versions: u64,
+}
+
+impl Chooser {
+    pub(super) fn new(wish: Wish) -> Self {
+        Self { wish, group: None }
+    }
+
+    /// Takes the next entry; where it is the first of another key, the key before it is decided.
+    pub(super) fn push(&mut self, entry: ObjectVersion) -> Option<Decided> {
+        if let Some(group) = self.group.as_mut().filter(|group| group.latest.key == entry.key) {
+            if group.last != entry.version_id {
+                group.take(self.wish, entry);
+            }
+            return None;
+        }
+        let decided = self.finish();
+        self.group = Some(Group::new(self.wish, entry));
+        decided
+    }
+
+    /// There are no more entries.
+    pub(super) fn finish(&mut self) -> Option<Decided> {
+        let group = self.group.take()?;
+        Some(Decided {
+            key: group.latest.key.clone(),
+            versions: group.versions,
+            verdict: group.verdict(self.wish),
+        })
+    }
+}
+
+impl Group {
+    fn new(wish: Wish, first: ObjectVersion) -> Self {
+        let mut group = Self {
+            latest: first.clone(),
+            last: String::new(),
+            target: None,
+            markers: Vec::new(),
+            content_above: false,
+            content_below: false,
+            null_content: false,
+            versions: 0,
+        };
+        group.take(wish, first);
+        group
+    }
+
+    fn take(&mut self, wish: Wish, entry: ObjectVersion) {
+        self.versions += 1;
+        self.last.clone_from(&entry.version_id);
+        let null_content = !entry.marker && entry.version_id == NULL_VERSION;
+        if self.target.is_some() {
+            self.content_below |= !entry.marker;
+            self.null_content |= null_content;
+        } else if wish.reaches(&entry) {
+            self.target = Some(entry);
+        } else if entry.marker {
+            if !self.content_above {
+                self.markers.push(VersionOf {
+                    key: entry.key,
+                    version_id: entry.version_id,
+                });
+            }
+        } else {
+            self.content_above = true;
+            self.null_content |= null_content;
+            self.markers = Vec::new();
+        }
+    }
+
+    fn verdict(self, wish: Wish) -> Verdict {
+        let latest_is_null = self.latest.version_id == NULL_VERSION;
+        let Some(target) = self.target else {
+            return match wish {
+                Wish::Undelete => Verdict::NothingLeft,
+                Wish::AsOf(_) if self.latest.marker => Verdict::StaysDeleted,
+                Wish::AsOf(_) => Verdict::CreatedSince {
+                    loses_null: self.null_content,
+                },
+            };
+        };
+        if target.version_id == self.latest.version_id {
+            return match (target.marker, self.content_below) {
+                (false, _) => Verdict::AsItWas,
+                (true, _) => Verdict::StaysDeleted,
+            };
+        }
+        if target.marker {
+            return if self.latest.marker {
+                Verdict::StaysDeleted
+            } else {
+                let loses_null = self.null_content || latest_is_null;
+                Verdict::CreatedSince { loses_null }
+            };
+        }
+        if !self.content_above {
+            return Verdict::Undelete {
+                markers: self.markers,
+                target,
+            };
+        }
+        if same_content(&self.latest, &target) {
+            return Verdict::AsItWas;
+        }
+        Verdict::CopyBack {
+            target,
+            latest: self.latest,
+            loses_null: self.null_content,
+        }
+    }
+}
+
+/// Whether two versions surely have the same content, by what a listing tells.
+fn same_content(one: &ObjectVersion, other: &ObjectVersion) -> bool {
+    !one.marker && !other.marker && one.bytes == other.bytes && one.etag.is_some() && one.etag == other.etag
+}
+
+/// Whether two versions of different ETags may have the same content all the same: an ETag of parts, or of an encrypted
+/// object, is not a sum of the content.
+pub(super) fn may_be_same(latest: &ObjectVersion, target: &ObjectVersion) -> bool {
+    !latest.marker && latest.bytes == target.bytes
+}
+
+/// Whether an ETag has the form of an MD5.
+pub(super) fn is_of_parts(version: &ObjectVersion) -> bool {
+    version.etag.as_ref().is_none_or(|etag| etag.contains('-'))
+}

@@ -1,0 +1,134 @@
+//! What a restore saves to go on from, and what it counts.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What was found and done.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(super) struct Counts {
+    /// Keys that were looked at.
+    pub(super) keys: u64,
+    /// Versions and markers that were looked at.
+    pub(super) versions: u64,
+    /// Keys that were as they should be.
+    pub(super) as_it_was: u64,
+    /// Keys that were deleted and are there again.
+    pub(super) undeleted: u64,
+    /// Markers that were removed for that.
+    pub(super) markers_removed: u64,
+    /// Keys that were overwritten and have their old content again.
+    pub(super) copied_back: u64,
+    /// The bytes of those.
+    pub(super) bytes_copied: u64,
+    /// Keys that did not exist then and were marked as deleted.
+    pub(super) hidden: u64,
+    /// Keys that did not exist then and were left alone.
+    pub(super) created_since: u64,
+    /// Keys that were deleted then and are deleted now.
+    pub(super) stay_deleted: u64,
+    /// Keys of which nothing but markers is left.
+    pub(super) nothing_left: u64,
+    /// Keys whose wanted version lies in an archive, and has been asked for or has to be.
+    pub(super) archived: u64,
+    /// The bytes of those.
+    pub(super) archived_bytes: u64,
+    /// Keys that could not be brought back.
+    pub(super) failed: u64,
+}
+
+macro_rules! each_field {
+    ($operation:expr, $one:expr, $other:expr; $($field:ident)*) => { $( $one.$field = $operation($one.$field, $other.$field); )* };
+}
+
+impl Counts {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.combine(other, u64::saturating_add);
+    }
+
+    /// Where a part of the work is done a second time: what it found done already was done by the first.
+    pub(super) fn credit(&mut self, planned: &Self) {
+        let done = planned.undeleted.saturating_sub(self.undeleted + self.failed);
+        let copied = planned.copied_back.saturating_sub(self.copied_back + self.failed);
+        let hidden = planned.hidden.saturating_sub(self.hidden + self.failed);
+        self.undeleted += done;
+        self.copied_back += copied;
+        self.hidden += hidden;
+        if self.failed == 0 {
+            self.markers_removed = self.markers_removed.max(planned.markers_removed);
+            self.bytes_copied = self.bytes_copied.max(planned.bytes_copied);
+            self.versions = planned.versions;
+        }
+        self.as_it_was = self.as_it_was.saturating_sub(done + copied);
+        self.stay_deleted = self.stay_deleted.saturating_sub(hidden);
+    }
+
+    /// What a later walk has done, which looks at all keys again and acts on those only that the archive gave back.
+    pub(super) fn came_from_archive(&mut self, done: &Self) {
+        self.copied_back += done.copied_back;
+        self.bytes_copied += done.bytes_copied;
+        self.failed += done.failed;
+        self.archived = self
+            .archived
+            .saturating_sub(done.copied_back + done.as_it_was + done.failed);
+        self.archived_bytes = self.archived_bytes.saturating_sub(done.bytes_copied);
+    }
+
+    /// How many keys were changed.
+    pub(super) fn changed(&self) -> u64 {
+        self.undeleted + self.copied_back + self.hidden
+    }
+
+    fn combine(&mut self, other: &Self, with: fn(u64, u64) -> u64) {
+        each_field!(with, self, other; keys versions as_it_was undeleted markers_removed copied_back bytes_copied hidden
+            created_since stay_deleted nothing_left archived archived_bytes failed);
+    }
+}
+
+/// A key that could not be brought back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(super) struct Failure {
+    /// The key, relative to the target's prefix.
+    pub(super) key: String,
+    /// Why not.
+    pub(super) reason: String,
+}
+
+/// A part of the work that was begun: its keys are done again by whoever goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Begun {
+    /// Its last key.
+    pub(super) upto: String,
+    /// What was to be done in it.
+    pub(super) planned: Counts,
+}
+
+/// Saved before each part of the work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Progress {
+    /// When the first attempt began, by this machine's clock.
+    pub(super) began: Timestamp,
+    /// Which walk through the keys this is: archived versions take several.
+    pub(super) walk: u32,
+    /// The last key of those that are done.
+    pub(super) after: Option<String>,
+    /// What was done up to there, in this walk and the ones before.
+    pub(super) counts: Counts,
+    /// Those that are begun, in order.
+    pub(super) begun: Vec<Begun>,
+    /// Keys that could not be brought back; the first of them.
+    pub(super) failures: Vec<Failure>,
+}
+
+impl Progress {
+    pub(super) fn new(began: Timestamp) -> Self {
+        Self {
+            began,
+            walk: 1,
+            after: None,
+            counts: Counts::default(),
+            begun: Vec::new(),
+            failures: Vec::new(),
+        }
+    }
+}

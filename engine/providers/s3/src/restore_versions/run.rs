@@ -1,0 +1,253 @@
+//! Part after part, a few at a time, each saved before it is begun.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use jm_client_s3::{Pace, S3Bucket};
+use jm_step::{ArtefactRef, StepContext, StepError, Unit};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::act::{Outcome, Worker};
+use super::progress::{Begun, Counts, Failure, Progress};
+use super::walk::{Part, Rules, Walk};
+use super::{Input, SKEW};
+
+/// So many parts are under way at once.
+const PARTS_AT_ONCE: usize = 4;
+/// So many requests are sent at once before the store has shown what it can take.
+const START: usize = 16;
+/// So many failures stand in a record.
+const SHOWN: usize = 20;
+/// So many failures are kept for the artefact.
+const KEPT: usize = 10_000;
+/// After so many failures and not one success, going on makes no sense.
+const HOPELESS: u64 = 100;
+/// How often an archive is asked whether it is ready.
+const ARCHIVE_LOOK: Duration = Duration::from_mins(5);
+
+/// What came of it.
+pub(super) struct Done {
+    pub(super) progress: Progress,
+    pub(super) all_failures: Option<ArtefactRef>,
+    /// Where keys could not be brought back.
+    pub(super) error: Option<StepError>,
+}
+
+/// A part under way.
+struct Running {
+    upto: String,
+    /// What the attempt before had begun, where this part is done a second time.
+    before: Option<Counts>,
+    task: AbortOnDropHandle<Result<Outcome, StepError>>,
+}
+
+/// A restore under way.
+struct Restore<'a> {
+    cx: &'a StepContext,
+    bucket: &'a S3Bucket,
+    input: &'a Input,
+    pace: Pace,
+    progress: Progress,
+    failures: Vec<Failure>,
+    error: Option<StepError>,
+}
+
+pub(super) async fn restore(
+    cx: &StepContext,
+    bucket: &S3Bucket,
+    input: &Input,
+    rules: Rules,
+) -> Result<Done, StepError> {
+    let progress = cx.checkpoint()?.unwrap_or_else(|| Progress::new(cx.now()));
+    let mut restore = Restore {
+        cx,
+        bucket,
+        input,
+        pace: Pace::new(START, input.concurrency),
+        failures: progress.failures.clone(),
+        progress,
+        error: None,
+    };
+    loop {
+        let only_archived = restore.progress.walk > 1;
+        restore.walk(Rules { only_archived, ..rules }).await?;
+        if restore.progress.counts.archived == 0 || !rules.ask_archive {
+            break;
+        }
+        let waiting = restore.progress.counts.archived;
+        cx.log(format!("{waiting} versions are on their way out of the archive"))
+            .await;
+        restore.progress.walk += 1;
+        restore.progress.after = None;
+        cx.save_checkpoint(&restore.progress).await?;
+        tokio::select! {
+            () = tokio::time::sleep(ARCHIVE_LOOK) => {}
+            () = cx.cancelled() => return Err(stopped()),
+        }
+    }
+    restore.end().await
+}
+
+/// Takes a failure in where there is room for it.
+pub(super) fn keep_first(failures: &mut Vec<Failure>, failure: Failure) {
+    if failures.len() < SHOWN {
+        failures.push(failure);
+    }
+}
+
+fn stopped() -> StepError {
+    StepError::cancelled("told to stop in the middle of a restore")
+}
+
+impl Restore<'_> {
+    /// Once through all keys after the last one that is done.
+    async fn walk(&mut self, rules: Rules) -> Result<(), StepError> {
+        let after = self.progress.after.clone();
+        let mut walk = Walk::new(
+            self.bucket.reader().clone(),
+            &self.input.prefix,
+            rules,
+            after.as_deref(),
+        );
+        let mut running = VecDeque::new();
+        if let Some(first) = self.again(&mut walk).await? {
+            running.push_back(first);
+        }
+        let mut more = true;
+        while more || !running.is_empty() {
+            while more && running.len() < PARTS_AT_ONCE {
+                match self.stoppable(walk.next()).await?? {
+                    Some(part) => running.push_back(self.begin(part).await?),
+                    None => more = false,
+                }
+            }
+            if let Some(part) = running.pop_front() {
+                let outcome = self.stoppable(part.task).await?;
+                let outcome =
+                    outcome.map_err(|error| StepError::failed("a part of the restore was ended").source(error))??;
+                self.finished(part.upto, part.before, outcome).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What an attempt before this one had begun is done again, as one part.
+    async fn again(&mut self, walk: &mut Walk) -> Result<Option<Running>, StepError> {
+        let Some(last) = self.progress.begun.last() else {
+            return Ok(None);
+        };
+        walk.stop_at(last.upto.clone());
+        let upto = last.upto.clone();
+        let mut planned = Counts::default();
+        for begun in &self.progress.begun {
+            planned.add(&begun.planned);
+        }
+        self.progress.begun.clear();
+        let Some(part) = self.stoppable(walk.next()).await?? else {
+            return Ok(None);
+        };
+        self.progress.begun.push(Begun {
+            upto,
+            planned: planned.clone(),
+        });
+        let mut running = self.start(part, true);
+        running.before = Some(planned);
+        Ok(Some(running))
+    }
+
+    async fn begin(&mut self, part: Part) -> Result<Running, StepError> {
+        self.progress.begun.push(Begun {
+            upto: part.upto.clone(),
+            planned: part.planned.clone(),
+        });
+        self.cx.save_checkpoint(&self.progress).await?;
+        Ok(self.start(part, false))
+    }
+
+    fn start(&self, part: Part, again: bool) -> Running {
+        let worker = Worker {
+            bucket: self.bucket.clone(),
+            pace: self.pace.clone(),
+            ours_since: again.then(|| self.progress.began - SKEW),
+            days: self.input.archived.days,
+            tier: self.input.archived.tier,
+        };
+        let at_once = self.input.concurrency;
+        Running {
+            upto: part.upto.clone(),
+            before: None,
+            task: AbortOnDropHandle::new(tokio::spawn(worker.carry_out(part, at_once))),
+        }
+    }
+
+    async fn finished(&mut self, upto: String, before: Option<Counts>, mut outcome: Outcome) -> Result<(), StepError> {
+        if let Some(before) = before {
+            outcome.counts.credit(&before);
+        }
+        self.progress.begun.remove(0);
+        self.progress.after = Some(upto);
+        let counts = &mut self.progress.counts;
+        if self.progress.walk == 1 {
+            counts.add(&outcome.counts);
+        } else {
+            counts.came_from_archive(&outcome.counts);
+        }
+        for (failure, error) in outcome.failures {
+            let refused = || {
+                StepError::conflict(format!("`{}`: {}", failure.key, failure.reason))
+                    .hint("set versioning on again with `s3.bucket`, then try again")
+            };
+            if self.error.is_none() {
+                self.error = Some(error.unwrap_or_else(refused));
+            }
+            keep_first(&mut self.progress.failures, failure.clone());
+            if self.failures.len() < KEPT {
+                self.failures.push(failure);
+            }
+        }
+        let counts = &self.progress.counts;
+        self.cx.progress(counts.keys, None, Unit::Items).await;
+        if counts.failed >= HOPELESS && counts.changed() + counts.as_it_was == 0 {
+            let first = self.error.take();
+            return Err(first.unwrap_or_else(|| StepError::failed("nothing can be brought back")));
+        }
+        Ok(())
+    }
+
+    async fn end(self) -> Result<Done, StepError> {
+        let failed = self.progress.counts.failed;
+        let slowed = self.pace.times_slowed();
+        if slowed > 0 {
+            let line = format!("the store asked {slowed} times to slow down");
+            self.cx.log(line).await;
+        }
+        let mut all_failures = None;
+        if self.failures.len() > self.progress.failures.len() {
+            let lines: Vec<String> = self
+                .failures
+                .iter()
+                .filter_map(|f| serde_json::to_string(f).ok())
+                .collect();
+            let name = "not-restored.jsonl";
+            all_failures = Some(self.cx.artefact(name, lines.join("\n") + "\n").await?);
+        }
+        let error = (failed > 0).then(|| {
+            let first = self
+                .error
+                .unwrap_or_else(|| StepError::failed("see the failures of the step's output"));
+            first.context(format!("{failed} keys could not be brought back; the first"))
+        });
+        Ok(Done {
+            progress: self.progress,
+            all_failures,
+            error,
+        })
+    }
+
+    async fn stoppable<T>(&self, work: impl Future<Output = T>) -> Result<T, StepError> {
+        tokio::select! {
+            outcome = work => Ok(outcome),
+            () = self.cx.cancelled() => Err(stopped()),
+        }
+    }
+}

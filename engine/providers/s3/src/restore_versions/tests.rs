@@ -1,0 +1,335 @@
+//! Against real stores, with histories that nobody thought out.
+
+use jm_client_s3::ObjectVersion;
+use jm_step::{Grade, StepErrorKind};
+use jm_testkit::StepBench;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::store::{Store, all_stores, ministack, sandbox, versitygw, without_versions};
+
+mod histories;
+mod model;
+use histories::{Deeds, KEYS, Rng, history};
+use model::{State, content, entries, expected, now_of, state};
+
+/// Versions come in pages of this size, so that a few keys already make many pages.
+const PAGE: u16 = 5;
+
+async fn bench(store: &Store, bucket: &str) -> StepBench {
+    StepBench::new().with("bucket", store.connection(bucket).await)
+}
+
+fn as_of(at: Timestamp) -> Value {
+    json!({ "as_of": at.to_string(), "created_since": "hide", "page": PAGE })
+}
+
+/// Restores, checks against the model, and that a second time changes nothing.
+async fn restored(store: &Store, name: &str, input: &Value, kill_at: Option<usize>) {
+    let what = format!("{} {name}, killed at {kill_at:?}", store.name);
+    let connection = store.connection(name).await;
+    let suspended = connection.versioning().await.expect("told").status == VersioningStatus::Suspended;
+    let before = entries(&connection).await;
+    let wanted = expected(&connection, &before, input, suspended).await;
+    let bench = bench(store, name).await;
+    let ran = match kill_at {
+        None => bench.run(&RestoreVersions, input.clone()).await,
+        Some(saves) => {
+            let first = bench.run_until(&RestoreVersions, input.clone(), saves).await;
+            if first.result.is_some() {
+                first
+            } else {
+                // What was on its way when the process died may still arrive.
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                let saved = first.checkpoints.last().expect("saved").clone();
+                let again = bench.clone().attempt(2).checkpoint(saved);
+                again.run(&RestoreVersions, input.clone()).await
+            }
+        }
+    };
+    match ran.result.expect("an end") {
+        Ok(output) => {
+            assert_eq!(wanted.refused, 0, "{what}");
+            assert_eq!(
+                (
+                    output["undeleted"].as_u64(),
+                    output["copied_back"].as_u64(),
+                    output["hidden"].as_u64()
+                ),
+                (Some(wanted.undeleted), Some(wanted.copied_back), Some(wanted.hidden)),
+                "{what}: {output}"
+            );
+        }
+        Err(error) => {
+            assert!(wanted.refused > 0, "{what}: {error} {:?}", error.summary());
+            assert!(
+                error.message().starts_with(&format!("{} keys", wanted.refused)),
+                "{what}: {error}"
+            );
+        }
+    }
+    assert_eq!(state(&connection).await, wanted.state, "{what}");
+    let after = entries(&connection).await;
+    for entry in before.iter().filter(|entry| !entry.marker) {
+        let stays = |kept: &&ObjectVersion| (&kept.key, &kept.version_id) == (&entry.key, &entry.version_id);
+        assert!(after.iter().any(|kept| stays(&kept)), "{what}: lost {entry:?}");
+    }
+    drop(bench.attempt(3).run(&RestoreVersions, input.clone()).await);
+    assert_eq!(
+        entries(&connection).await,
+        after,
+        "{what}: a second time changes nothing"
+    );
+}
+
+/// A bucket with a history, a moment in its middle, and what was there at that moment.
+struct Past {
+    name: String,
+    at: Timestamp,
+    then: State,
+    /// What was written last to each key, be it deleted since or not.
+    written: State,
+}
+
+/// Several histories at once in one store.
+async fn pasts(store: &Store, deeds: Deeds, seeds: std::ops::Range<u64>) -> Vec<Past> {
+    let mut halves = Vec::new();
+    for seed in seeds {
+        let name = format!("history-{seed}");
+        let bucket = store.bucket(&name).await;
+        bucket.set_versioning(true).await.expect("set");
+        let mut rng = Rng::new(seed);
+        let written = history(&bucket, &mut rng, deeds, 40).await;
+        let then = state(&bucket).await;
+        halves.push((name, bucket, rng, written, then));
+    }
+    let at = now_of(store).await;
+    let mut pasts = Vec::new();
+    for (name, bucket, mut rng, mut written, then) in halves {
+        written.extend(history(&bucket, &mut rng, deeds, 40).await);
+        if deeds == Deeds::Everything {
+            // One in three keeps no new versions when it is restored.
+            bucket.set_versioning(rng.below(3) > 0).await.expect("set");
+        }
+        pasts.push(Past {
+            name,
+            at,
+            then,
+            written,
+        });
+    }
+    pasts
+}
+
+/// Those that date a version by when it was written. Versitygw dates an old one by when it was overwritten, so that what
+/// was there at a moment cannot be told from its listing; what was deleted can.
+async fn dating_stores() -> Vec<Store> {
+    vec![sandbox().await, ministack().await]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_moment_is_restored_as_the_model_says() {
+    for store in dating_stores().await {
+        for past in pasts(&store, Deeds::Everything, 0..6).await {
+            restored(&store, &past.name, &as_of(past.at), None).await;
+        }
+    }
+}
+
+/// The same with no other model than what the store itself gave out at that moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_there_is_there_again() {
+    for store in dating_stores().await {
+        for past in pasts(&store, Deeds::Plain, 40..44).await {
+            restored(&store, &past.name, &as_of(past.at), None).await;
+            let connection = store.connection(&past.name).await;
+            assert_eq!(state(&connection).await, past.then, "{} {}", store.name, past.name);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_undelete_brings_back_what_is_deleted_and_nothing_else() {
+    for store in dating_stores().await {
+        for past in pasts(&store, Deeds::Everything, 10..13).await {
+            restored(&store, &past.name, &json!({ "page": PAGE }), None).await;
+        }
+    }
+    for store in all_stores().await {
+        for past in pasts(&store, Deeds::Unmarked, 50..53).await {
+            restored(&store, &past.name, &json!({ "page": PAGE }), None).await;
+            let connection = store.connection(&past.name).await;
+            assert_eq!(state(&connection).await, past.written, "{} {}", store.name, past.name);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_at_every_page_loses_nothing_and_counts_nothing_twice() {
+    for store in all_stores().await {
+        let kills = 1..8;
+        let mut buckets = Vec::new();
+        for kill in kills.clone() {
+            let bucket = store.bucket(&format!("kill-{kill}")).await;
+            bucket.set_versioning(true).await.expect("set");
+            let mut rng = Rng::new(99);
+            history(&bucket, &mut rng, Deeds::Unmarked, 50).await;
+            buckets.push((bucket, rng));
+        }
+        let at = now_of(&store).await;
+        for (bucket, rng) in &mut buckets {
+            history(bucket, rng, Deeds::Unmarked, 50).await;
+        }
+        let input = if store.name == "versitygw" {
+            json!({ "page": PAGE })
+        } else {
+            as_of(at)
+        };
+        for kill in kills {
+            let saves = usize::try_from(kill).expect("small");
+            restored(&store, &format!("kill-{kill}"), &input, Some(saves)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_client_of_aws_sees_the_same_versions() {
+    for store in all_stores().await {
+        pasts(&store, Deeds::Unmarked, 20..21).await;
+        let connection = store.connection("history-20").await;
+        let ours = entries(&connection).await;
+        let theirs = store
+            .aws(&["s3api", "list-object-versions", "--bucket", "history-20"])
+            .await;
+        for (list, marker) in [("Versions", false), ("DeleteMarkers", true)] {
+            let empty = Vec::new();
+            let mut theirs: Vec<(String, String)> = theirs[list]
+                .as_array()
+                .unwrap_or(&empty)
+                .iter()
+                .map(|entry| {
+                    let text = |name: &str| entry[name].as_str().expect("text").to_owned();
+                    (text("Key"), text("VersionId"))
+                })
+                .collect();
+            let ours = ours.iter().filter(|entry| entry.marker == marker);
+            let mut ours: Vec<_> = ours
+                .map(|entry| (entry.key.clone(), entry.version_id.clone()))
+                .collect();
+            ours.sort();
+            theirs.sort();
+            theirs.dedup();
+            assert_eq!(ours, theirs, "{} {list}", store.name);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_says_what_the_run_does_and_writes_nothing() {
+    for store in dating_stores().await {
+        let past = pasts(&store, Deeds::Unmarked, 30..31).await.remove(0);
+        foreseen(&store, &past, as_of(past.at)).await;
+    }
+    let store = versitygw().await;
+    let past = pasts(&store, Deeds::Unmarked, 31..32).await.remove(0);
+    foreseen(&store, &past, json!({ "page": PAGE })).await;
+}
+
+async fn foreseen(store: &Store, past: &Past, input: Value) {
+    let connection = store.connection(&past.name).await;
+    let before = entries(&connection).await;
+    let bench = bench(store, &past.name).await;
+    let preview = bench.preview(&RestoreVersions, input.clone()).await.expect("a preview");
+    assert_eq!(preview.grade, Grade::Computed);
+    assert_eq!(entries(&connection).await, before, "{}", store.name);
+    let probe = bench.probe(&RestoreVersions, input.clone()).await.expect("a probe");
+    assert_eq!(probe, Probe::NotStarted);
+    let ran = bench.run(&RestoreVersions, input.clone()).await;
+    assert_eq!(ran.changes, preview.changes, "{}", store.name);
+    assert_eq!(Some(ran.output()), preview.predicted, "{}", store.name);
+    let again = bench.preview(&RestoreVersions, input).await.expect("a preview");
+    assert_eq!(
+        (again.grade, again.changes.len()),
+        (Grade::Verified, 0),
+        "{}",
+        store.name
+    );
+}
+
+#[tokio::test]
+async fn a_store_without_versions_has_nothing_to_bring_back() {
+    for store in [without_versions().await, sandbox().await] {
+        let bucket = store.bucket("plain").await;
+        bucket
+            .put_bytes("a", "x", jm_client_s3::Put::default())
+            .await
+            .expect("written");
+        let ran = bench(&store, "plain").await.run(&RestoreVersions, json!({})).await;
+        let error = ran.error();
+        assert!(
+            matches!(error.kind(), StepErrorKind::NotFound | StepErrorKind::Failed),
+            "{}: {error}",
+            store.name
+        );
+        assert!(error.hint_text().is_some(), "{error}");
+        assert_eq!(content(&bucket, "a", None).await.as_deref(), Some(&b"x"[..]));
+    }
+}
+
+#[tokio::test]
+async fn metadata_and_type_come_back_with_the_content() {
+    // versitygw tells of an old version when it was overwritten, not when it was written.
+    for store in [sandbox().await, ministack().await] {
+        let bucket = store.bucket("details").await;
+        bucket.set_versioning(true).await.expect("set");
+        let put = jm_client_s3::Put {
+            content_type: Some("text/plain".to_owned()),
+            cache_control: Some("max-age=60".to_owned()),
+            metadata: std::collections::BTreeMap::from([("a".to_owned(), "b".to_owned())]),
+            ..jm_client_s3::Put::default()
+        };
+        bucket.put_bytes("k", "old", put).await.expect("written");
+        let at = now_of(&store).await;
+        bucket
+            .put_bytes("k", "new!", jm_client_s3::Put::default())
+            .await
+            .expect("written");
+        let input = json!({ "as_of": at.to_string() });
+        let output = bench(&store, "details")
+            .await
+            .run(&RestoreVersions, input)
+            .await
+            .output();
+        assert_eq!(
+            (&output["copied_back"], &output["bytes_copied"]),
+            (&json!(1), &json!(3)),
+            "{} as of {at}: {output} {:?}",
+            store.name,
+            entries(&bucket).await
+        );
+        let info = bucket.head("k", None).await.expect("an answer").expect("there");
+        assert_eq!(info.content_type.as_deref(), Some("text/plain"), "{}", store.name);
+        assert_eq!(info.metadata.get("a").map(String::as_str), Some("b"), "{}", store.name);
+        assert_eq!(content(&bucket, "k", None).await.as_deref(), Some(&b"old"[..]));
+    }
+}
+
+#[test]
+fn odd_inputs_are_refused() {
+    for (input, pointer) in [
+        (json!({ "as_of": "yesterday" }), "/as_of"),
+        (json!({ "created_since": "hide" }), "/created_since"),
+        (json!({ "page": 0 }), "/page"),
+        (json!({ "concurrency": 0 }), "/concurrency"),
+    ] {
+        let input: Input = serde_json::from_value(input).expect("decodes");
+        let issues = StepType::check(&RestoreVersions, &input).expect_err("refused");
+        assert_eq!(issues[0].pointer, pointer);
+    }
+    let empty: Input = serde_json::from_value(json!({ "as_of": "" })).expect("decodes");
+    assert!(
+        StepType::check(&RestoreVersions, &empty).is_ok(),
+        "a plan's empty default is no moment"
+    );
+    assert!(KEYS.iter().all(|key| !key.is_empty()));
+}

@@ -1,0 +1,196 @@
+//! From pages of versions to parts of the work, each about as large as one request for a thousand markers.
+
+use std::collections::VecDeque;
+
+use jm_client_s3::{ObjectVersion, S3Reader, VersionMark, VersionOf};
+use jm_step::StepError;
+
+use super::choose::{Chooser, Decided, Verdict, Wish};
+use super::progress::Counts;
+
+/// A part of which there is little to do ends after the keys of so many pages, so that what was looked at is saved.
+const PAGES: u64 = 20;
+
+/// What is done to keys that did not exist.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules {
+    pub(super) wish: Wish,
+    /// Keys that did not exist then are marked as deleted.
+    pub(super) hide: bool,
+    /// New versions take the place of those with the id `null`.
+    pub(super) nulls_are_lost: bool,
+    /// Archived versions are asked for.
+    pub(super) ask_archive: bool,
+    /// Everything but archived versions was done in an earlier walk.
+    pub(super) only_archived: bool,
+    /// So many versions come at a time; and a part is full when it has so many markers or copies.
+    pub(super) page: u16,
+}
+
+/// Something that overwrites.
+#[derive(Debug, Clone)]
+pub(super) struct CopyBack {
+    pub(super) target: ObjectVersion,
+    pub(super) latest: ObjectVersion,
+}
+
+/// A part of the work.
+#[derive(Debug, Default)]
+pub(super) struct Part {
+    /// Its last key.
+    pub(super) upto: String,
+    pub(super) markers: Vec<VersionOf>,
+    pub(super) copies: Vec<CopyBack>,
+    pub(super) archived: Vec<CopyBack>,
+    pub(super) hide: Vec<String>,
+    /// Keys that must not be touched, and why.
+    pub(super) refused: Vec<(String, &'static str)>,
+    /// What comes of it if all goes well.
+    pub(super) planned: Counts,
+}
+
+/// Walks through the versions of a prefix.
+pub(super) struct Walk {
+    bucket: S3Reader,
+    prefix: String,
+    rules: Rules,
+    chooser: Chooser,
+    waiting: VecDeque<ObjectVersion>,
+    next: Option<VersionMark>,
+    listed_all: bool,
+    /// The key after which the walk begins: a store may repeat it.
+    skip: Option<String>,
+    /// A part ends at this key, so that it is the same as one that was begun before.
+    stop_at: Option<String>,
+    over: bool,
+}
+
+impl Walk {
+    pub(super) fn new(bucket: S3Reader, prefix: &str, rules: Rules, after: Option<&str>) -> Self {
+        Self {
+            next: after.map(|key| bucket.after_key(key)),
+            bucket,
+            prefix: prefix.to_owned(),
+            rules,
+            chooser: Chooser::new(rules.wish),
+            waiting: VecDeque::new(),
+            listed_all: false,
+            skip: after.map(str::to_owned),
+            stop_at: None,
+            over: false,
+        }
+    }
+
+    /// The next part ends with this key and not before.
+    pub(super) fn stop_at(&mut self, key: String) {
+        self.stop_at = Some(key);
+    }
+
+    /// The next part; `None` at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<Part>, StepError> {
+        let mut part = Part::default();
+        while !self.over {
+            let decided = self.decide().await?;
+            let Some(decided) = decided else {
+                self.over = true;
+                break;
+            };
+            part.take(decided, self.rules);
+            let full = match &self.stop_at {
+                Some(key) => part.upto.as_bytes() >= key.as_bytes(),
+                None => part.full(self.rules.page),
+            };
+            if full {
+                self.stop_at = None;
+                break;
+            }
+        }
+        Ok((part.planned.keys > 0).then_some(part))
+    }
+
+    /// The next key.
+    async fn decide(&mut self) -> Result<Option<Decided>, StepError> {
+        loop {
+            while let Some(entry) = self.waiting.pop_front() {
+                if let Some(decided) = self.chooser.push(entry) {
+                    return Ok(Some(decided));
+                }
+            }
+            if self.listed_all {
+                return Ok(self.chooser.finish());
+            }
+            let page = self
+                .bucket
+                .versions_page(&self.prefix, self.next.as_ref(), self.rules.page);
+            let page = page.await?;
+            self.listed_all = page.next.is_none() || page.next == self.next;
+            self.next = page.next;
+            let skip = self.skip.as_deref();
+            self.waiting.extend(
+                page.entries
+                    .into_iter()
+                    .filter(|entry| Some(entry.key.as_str()) != skip),
+            );
+        }
+    }
+}
+
+impl Part {
+    fn full(&self, page: u16) -> bool {
+        let full = usize::from(page);
+        self.markers.len() >= full
+            || self.copies.len() + self.archived.len() + self.hide.len() >= full
+            || self.planned.keys >= u64::from(page) * PAGES
+    }
+
+    fn take(&mut self, decided: Decided, rules: Rules) {
+        let counts = &mut self.planned;
+        counts.keys += 1;
+        counts.versions += decided.versions;
+        match decided.verdict {
+            Verdict::CopyBack { target, latest, .. } if rules.only_archived && target.in_archive() => {
+                counts.archived += 1;
+                counts.archived_bytes += target.bytes;
+                self.archived.push(CopyBack { target, latest });
+            }
+            _ if rules.only_archived => {}
+            Verdict::AsItWas => counts.as_it_was += 1,
+            Verdict::StaysDeleted => counts.stay_deleted += 1,
+            Verdict::NothingLeft => counts.nothing_left += 1,
+            Verdict::Undelete { markers, target: _ } => {
+                counts.undeleted += 1;
+                counts.markers_removed += markers.len() as u64;
+                self.markers.extend(markers);
+            }
+            Verdict::CopyBack { loses_null: true, .. } if rules.nulls_are_lost => {
+                counts.failed += 1;
+                self.refused.push((decided.key.clone(), LOSES));
+            }
+            Verdict::CopyBack { target, latest, .. } if target.in_archive() => {
+                counts.archived += 1;
+                counts.archived_bytes += target.bytes;
+                if rules.ask_archive {
+                    self.archived.push(CopyBack { target, latest });
+                }
+            }
+            Verdict::CopyBack { target, latest, .. } => {
+                counts.copied_back += 1;
+                counts.bytes_copied += target.bytes;
+                self.copies.push(CopyBack { target, latest });
+            }
+            Verdict::CreatedSince { .. } if !rules.hide => counts.created_since += 1,
+            Verdict::CreatedSince { loses_null: true } if rules.nulls_are_lost => {
+                counts.failed += 1;
+                self.refused.push((decided.key.clone(), LOSES));
+            }
+            Verdict::CreatedSince { .. } => {
+                counts.hidden += 1;
+                self.hide.push(decided.key.clone());
+            }
+        }
+        self.upto = decided.key;
+    }
+}
+
+const LOSES: &str = "the bucket keeps no new versions now, so the content that it has under the id `null` would be lost: \
+                     let it keep versions first";
