@@ -177,7 +177,7 @@ impl Sandbox {
         for entry in std::fs::read_dir(self.variable("BACKUP_DIR")?)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            if name.ends_with(".gpg") {
+            if Path::new(&name).extension().is_some_and(|extension| extension == "gpg") {
                 return Ok((name, entry.metadata()?.len()));
             }
         }
