@@ -139,8 +139,7 @@ proptest! {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a test of how long it takes")]
-fn a_thousand_steps_are_checked_in_no_time() {
+fn a_thousand_steps_that_hang_together_are_checked() {
     let mut text = String::from("steps:\n  - { id: s0, uses: test.look }\n");
     for number in 1..1000 {
         let before = number - 1;
@@ -149,11 +148,6 @@ fn a_thousand_steps_are_checked_in_no_time() {
             "  - id: s{number}\n    uses: test.look\n    with: {{ message: \"after ${{{{ steps.s{before}.outputs.found | default('nothing') }}}}\", times: 3, names: ['${{{{ steps.s{before}.outputs.names[0] | default(1) }}}}'] }}\n    if: '${{{{ steps.s{before}.outputs.present }}}}'"
         );
     }
-    let text = plan(&text);
-    let started = std::time::Instant::now();
-    let result = compiled(&text);
-    let elapsed = started.elapsed();
-    assert_eq!(codes(&result), [""; 0]);
-    // Without optimisation, on a busy machine; the release build takes a fiftieth of it.
-    assert!(elapsed < Duration::from_secs(8), "{elapsed:?}");
+    // How long that takes is measured by `tests/bench`, beside a peer.
+    assert_eq!(codes(&compiled(&plan(&text))), [""; 0]);
 }
