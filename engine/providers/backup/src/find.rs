@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use jm_backup::{BackupRef, Backups, ContentKind, Prove, RecordedImage, Selection, Silent, Skipped, Wanted, Which};
+use jm_backup::{BackupRef, Backups, ContentKind, Prove, RecordedImage, Selection, Silent, Skipped, Wanted};
 use jm_step::{Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::observer::{toolbox, until_cancelled};
-use crate::select::{From, check_which, latest};
+use crate::select::{From, check_which, in_one, latest, reasons, which};
 
 pub(crate) struct Find;
 
@@ -79,11 +79,7 @@ impl StepType for Find {
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
         let (output, degraded) = look(cx, input).await?;
-        let mut summary = format!("`{}`, as of {}", output.name, output.recovery_point);
-        for reason in degraded {
-            summary.push_str("; ");
-            summary.push_str(&reason);
-        }
+        let summary = in_one(format!("`{}`, as of {}", output.name, output.recovery_point), degraded);
         Ok(Preview::verified(summary).predict(output))
     }
 
@@ -107,13 +103,8 @@ impl StepType for Find {
 /// The choice, and what makes it a degraded one.
 async fn look(cx: &ReadContext, input: &Input) -> Result<(Output, Vec<String>), StepError> {
     let backups = cx.read::<Backups>().await?;
-    let which = if input.which.contains('/') {
-        Which::Name(backups.name(&input.which)?)
-    } else {
-        input.which.parse()?
-    };
     let wanted = Wanted {
-        which,
+        which: which(&input.which, &backups)?,
         from: input.from.location(),
         kind: match input.kind {
             Inside::Database => ContentKind::Database,
@@ -124,19 +115,14 @@ async fn look(cx: &ReadContext, input: &Input) -> Result<(Output, Vec<String>), 
         // What restores it opens it, and proves it while it is read.
         prove: Prove::Opens,
     };
-    let selection = backups.select(&wanted, &toolbox(cx), &Silent).await?;
+    let mut selection = backups.select(&wanted, &toolbox(cx), &Silent).await?;
     let entry = backups.find(&selection.backup.name).await?;
     let index = entry.manifest().and_then(|manifest| manifest.kubernetes());
     let images = index.map(|index| index.images.clone()).unwrap_or_default();
+    let degraded = reasons(&mut selection);
     let Selection {
-        backup,
-        skipped,
-        mut degraded,
-        notes,
+        backup, skipped, notes, ..
     } = selection;
-    let passed_over = skipped.iter();
-    degraded
-        .extend(passed_over.map(|skipped| format!("`{}` is newer and cannot be used: {}", skipped.name, skipped.why)));
     let output = Output {
         name: backup.name.to_string(),
         recovery_point: backup.created_at.to_string(),

@@ -104,11 +104,8 @@ impl StepType for Select {
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
         // A dry run reads no whole backup: that may take as long as the recovery, and cost as much.
         let (output, degraded) = look(cx, input, Prove::Opens, &Silent).await?;
-        let mut summary = format!("`{}`, data as of {}", output.backup.name, output.recovery_point);
-        for reason in degraded {
-            summary.push_str("; ");
-            summary.push_str(&reason);
-        }
+        let chosen = format!("`{}`, data as of {}", output.backup.name, output.recovery_point);
+        let summary = in_one(chosen, degraded);
         let preview = match input.prove {
             Prove::Opens => Preview::verified(summary),
             Prove::Whole => Preview::declared(format!("{summary}; {}", cost(&output.backup))),
@@ -150,6 +147,27 @@ pub(crate) fn check_which(which: &str) -> Result<(), Vec<InputIssue>> {
     }
 }
 
+/// Which backup a text that was checked means: a path is that of a file in the directory.
+pub(crate) fn which(text: &str, backups: &BackupsReader) -> Result<Which, StepError> {
+    Ok(if text.contains('/') {
+        Which::Name(backups.name(text)?)
+    } else {
+        text.parse()?
+    })
+}
+
+/// What makes a choice a degraded one, taken out of it: newer backups that were passed over, and what else it says.
+pub(crate) fn reasons(selection: &mut Selection) -> Vec<String> {
+    let skipped = selection.skipped.iter();
+    let passed_over = skipped.map(|skipped| format!("`{}` is newer and cannot be used: {}", skipped.name, skipped.why));
+    passed_over.chain(std::mem::take(&mut selection.degraded)).collect()
+}
+
+/// A choice and what makes it a degraded one, in one line.
+pub(crate) fn in_one(chosen: String, degraded: Vec<String>) -> String {
+    std::iter::once(chosen).chain(degraded).collect::<Vec<_>>().join("; ")
+}
+
 /// What it takes to prove a backup whole.
 fn cost(backup: &BackupRef) -> String {
     let place = backup.locations.first().map(|place| format!(" in {place}"));
@@ -173,20 +191,13 @@ async fn look(
     let mut selection = backups.select(&wanted, &toolbox(cx), observer).await?;
     let entry = backups.find(&selection.backup.name).await?;
     let fitness = fitness(&postgres, &entry, Target::from(input.into)).await?;
-    let skipped = selection.skipped.iter();
-    let passed_over = skipped.map(|skipped| format!("`{}` is newer and cannot be used: {}", skipped.name, skipped.why));
-    let degraded = passed_over.chain(std::mem::take(&mut selection.degraded)).collect();
+    let degraded = reasons(&mut selection);
     Ok((output(cx, selection, fitness), degraded))
 }
 
 fn wanted(input: &Input, prove: Prove, backups: &BackupsReader, postgres: &Reader) -> Result<Wanted, StepError> {
-    let which = if input.which.contains('/') {
-        Which::Name(backups.name(&input.which)?)
-    } else {
-        input.which.parse()?
-    };
     Ok(Wanted {
-        which,
+        which: which(&input.which, backups)?,
         from: input.from.location(),
         kind: ContentKind::Database,
         of: input.of.clone().filter(|of| !of.is_empty()),
