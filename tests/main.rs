@@ -22,6 +22,7 @@ mod environment;
 mod faults;
 mod operators;
 mod plans;
+mod printed;
 mod provision;
 mod pull_request;
 mod resume;

@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
-use jm_client_s3::S3Bucket;
+use jm_client_s3::{S3, S3Bucket};
 use jm_step::{Connection, Identity, OpenContext, StepError};
 
 use crate::archive::{self, Expected, Meter, Unpacked};
@@ -66,6 +66,14 @@ impl Connection for Backups {
             retention_days: config.retention_days,
         };
         Ok(Self { reader })
+    }
+
+    /// All locations: the directory as it is named, and the bucket.
+    fn address(config: &Config, cx: &OpenContext) -> Option<String> {
+        let directory = Some(config.directory.clone()).filter(|directory| !directory.is_empty());
+        let bucket = config.s3.client().and_then(|s3| S3::address(&s3, cx));
+        let places: Vec<String> = directory.into_iter().chain(bucket).collect();
+        Some(places.join(" and ")).filter(|places| !places.is_empty())
     }
 
     /// One location that answers is enough; [`BackupsReader::down`] tells of the others.

@@ -1,6 +1,7 @@
 //! How findings, runs and dry runs are shown: each form in a file of its own.
 
 pub(crate) mod apart;
+pub(crate) mod document;
 pub(crate) mod dry_run;
 pub(crate) mod findings;
 pub(crate) mod json;

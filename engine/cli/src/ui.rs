@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 
 use crate::args::{Color, Global};
 use crate::exit::CommandError;
+use crate::report::table;
 
 /// The terminal, or what stands in its place.
 #[derive(Debug, Clone)]
@@ -110,6 +111,16 @@ impl Ui {
         }
     }
 
+    /// Data: a line that begins with `head` and goes on below, as far in as its text, where the terminal ends.
+    pub(crate) fn out_hanging(&self, head: &str, text: &str) {
+        self.out_all(&table::hang(head, text, self.page()));
+    }
+
+    /// Talk: the same.
+    pub(crate) fn say_hanging(&self, head: &str, text: &str) {
+        self.say_all(&table::hang(head, text, self.room()));
+    }
+
     /// Talk: some lines.
     pub(crate) fn say_all(&self, lines: &[String]) {
         for line in lines {
@@ -123,23 +134,29 @@ impl Ui {
         write_line(&mut std::io::stderr().lock(), line.as_ref());
     }
 
+    fn insist_hanging(&self, head: &str, text: &str) {
+        for line in table::hang(head, text, self.room()) {
+            self.insist(line);
+        }
+    }
+
     /// An error, what it comes from, and what to do next.
     pub(crate) fn error(&self, error: &CommandError) {
         if error.message.is_empty() {
             return;
         }
-        self.insist(format!("{} {}", self.paint(Style::Red, "error:"), error.message));
+        self.insist_hanging(&format!("{} ", self.paint(Style::Red, "error:")), &error.message);
         for cause in &error.causes {
-            self.insist(format!("  because: {cause}"));
+            self.insist_hanging("  because: ", cause);
         }
         if let Some(hint) = &error.hint {
-            self.insist(format!("{} {hint}", self.paint(Style::Yellow, "hint:")));
+            self.insist_hanging(&format!("{} ", self.paint(Style::Yellow, "hint:")), hint);
         }
     }
 
     /// Something that does not stop the command, and that should be seen.
     pub(crate) fn warn(&self, text: impl AsRef<str>) {
-        self.insist(format!("{} {}", self.paint(Style::Yellow, "warning:"), text.as_ref()));
+        self.insist_hanging(&format!("{} ", self.paint(Style::Yellow, "warning:")), text.as_ref());
     }
 
     /// The text in a style, where colour is wanted.

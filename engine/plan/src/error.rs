@@ -26,7 +26,7 @@ struct Details {
 }
 
 /// Where a finding is: for editors, CI annotations and machines. Lines and columns count from 1.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct Place {
     /// The file, as it was named.
     pub file: String,

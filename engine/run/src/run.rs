@@ -157,18 +157,33 @@ impl Run {
             host: host.to_owned(),
             run: self.info.id.clone(),
         };
-        let cx = self.open_context();
-        let system = |target: &Target| {
-            let address = target.connection.address(&target.config, &cx)?;
-            Some(System {
-                target: target.name.clone(),
-                what: format!("{} at {address}", target.connection.provider()),
-            })
-        };
         let targets = self.targets.iter().filter(|target| exclusive.contains(&target.name));
-        let lock = TargetLock::acquire(locks, holder, targets.filter_map(system))?;
+        let systems = targets.filter_map(|target| self.system(target));
+        let lock = TargetLock::acquire(locks, holder, systems)?;
         self.lock = Some(Arc::new(lock));
         Ok(())
+    }
+
+    /// The system of a target by its address, where that is known before it is opened.
+    fn system(&self, target: &Target) -> Option<System> {
+        let address = target.connection.address(&target.config, &self.open_context())?;
+        Some(System {
+            target: target.name.clone(),
+            what: format!("{} at {address}", target.connection.provider()),
+        })
+    }
+
+    /// The systems that its steps use, for people: with the address where it is known, else the provider alone.
+    pub fn systems(&self) -> Vec<System> {
+        let used = self.targets_used();
+        let targets = self.targets.iter().filter(|target| used.contains(&target.name));
+        let known = targets.map(|target| {
+            self.system(target).unwrap_or_else(|| System {
+                target: target.name.clone(),
+                what: target.connection.provider().to_owned(),
+            })
+        });
+        known.collect()
     }
 
     /// What its connections may use while they open.

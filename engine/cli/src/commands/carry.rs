@@ -4,11 +4,11 @@ use std::path::Path;
 
 use jm_run::journal::FileJournal;
 use jm_run::{DryRun, Record, Run, RunDir, RunError, RunStatus};
-use serde_json::{Map, Value};
 
 use crate::args::{DryRunFormat, RunOptions};
 use crate::commands::{Outcome, block_on, lock, run as run_commands};
 use crate::exit::{CommandError, Exit};
+use crate::report::document::PlanFile;
 use crate::report::post_mortem::PostMortem;
 use crate::report::screen::Screen;
 use crate::report::{dry_run as shown, summary};
@@ -22,17 +22,17 @@ const REPORT: &str = "report.md";
 pub(super) struct Telling<'a> {
     pub(super) options: &'a RunOptions,
     pub(super) format: DryRunFormat,
-    /// What the JSON document says besides.
-    pub(super) besides: Map<String, Value>,
+    /// How the plan's file compares with the journal, of a resume.
+    pub(super) plan_file: Option<PlanFile>,
 }
 
 impl<'a> Telling<'a> {
-    /// Nothing besides. Two kinds of data do not go to one output.
+    /// Two kinds of data do not go to one output.
     pub(super) fn of(options: &'a RunOptions, format: DryRunFormat) -> Result<Self, CommandError> {
         let telling = Self {
             options,
             format,
-            besides: Map::new(),
+            plan_file: None,
         };
         if telling.is_streaming() && format == DryRunFormat::Json {
             return Err(
@@ -74,7 +74,7 @@ pub(super) async fn run(
     let summary = summary::of(&run.plan, &records, directory)?;
     leave_report(&run, &records, directory, &summary, ui);
     if telling.format == DryRunFormat::Json {
-        ui.out(summary.to_json(&telling.besides));
+        summary.document(telling.plan_file.as_ref()).print(ui);
     } else {
         summary.print(ui);
     }
@@ -110,7 +110,7 @@ pub(super) fn try_dry(run: &Run, prior: &[Record]) -> Result<DryRun, CommandErro
 /// Shows what a run would do, or go on to do.
 pub(super) fn dry_run(run: &Run, prior: &[Record], telling: &Telling<'_>, ui: &Ui) -> Outcome {
     let result = try_dry(run, prior)?;
-    shown::print(&result, &run.plan, telling.format, &telling.besides, ui);
+    shown::print(&result, &run.plan, telling.format, telling.plan_file.as_ref(), ui);
     Ok(shown::exit(&result))
 }
 

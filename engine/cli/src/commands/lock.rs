@@ -3,14 +3,30 @@
 use std::collections::BTreeSet;
 
 use jm_run::lock::{self, Lease, LockError};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::args::{Format, LockReleaseArgs, RunListArgs};
 use crate::commands::{Outcome, run};
 use crate::exit::{CommandError, Exit};
+use crate::report::document::Document;
 use crate::report::table;
 use crate::ui::Ui;
 use crate::{environment, launch};
+
+/// Who holds which systems.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct LockShow {
+    locks: Vec<ShownLock>,
+}
+
+/// Who holds a system.
+#[derive(Debug, Serialize, JsonSchema)]
+struct ShownLock {
+    lease: Lease,
+    /// Whether its owner is still there.
+    held: bool,
+}
 
 pub(super) fn show(args: &RunListArgs, ui: &Ui) -> Outcome {
     let locks = launch::state()?.locks();
@@ -20,11 +36,11 @@ pub(super) fn show(args: &RunListArgs, ui: &Ui) -> Outcome {
     let held = |lease: &Lease| lock::is_held(&locks, lease, &host);
     match args.format {
         Format::Json => {
-            let leases: Vec<_> = leases
-                .iter()
-                .map(|lease| json!({ "lease": lease, "held": held(lease) }))
-                .collect();
-            ui.out(format!("{:#}", json!({ "version": 1, "locks": leases })));
+            let locks = leases.into_iter().map(|lease| ShownLock {
+                held: held(&lease),
+                lease,
+            });
+            Document::of(LockShow { locks: locks.collect() }).print(ui);
         }
         Format::Human if leases.is_empty() => ui.say("no targets are locked"),
         Format::Human => {

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use jm_step::AnyStepType;
+use schemars::JsonSchema;
 use serde_json::{Value, json};
 
 use crate::args::SchemaArgs;
-use crate::commands::Outcome;
 use crate::commands::plan::saved::Saved;
+use crate::commands::{Outcome, backup, explain, lock, plan, run, step};
 use crate::exit::{CommandError, Exit};
+use crate::report::document::{Document, PrintedDryRun, PrintedSummary};
+use crate::report::findings::Findings;
 use crate::report::post_mortem::PostMortem;
 use crate::ui::Ui;
 
@@ -38,15 +41,41 @@ fn all() -> BTreeMap<String, Value> {
         ("targets".to_owned(), jm_plan::schema::targets(&registry)),
         ("journal".to_owned(), jm_step::schema::of::<jm_run::Record>()),
         ("events".to_owned(), jm_step::schema::of::<jm_run::Event>()),
-        ("dry-run".to_owned(), jm_step::schema::of::<jm_run::DryRun>()),
-        ("summary".to_owned(), jm_step::schema::of::<jm_run::RunSummary>()),
+        ("dry-run".to_owned(), document::<PrintedDryRun<'static>>()),
+        ("summary".to_owned(), document::<PrintedSummary<'static>>()),
         ("report".to_owned(), jm_step::schema::of::<PostMortem>()),
         ("saved-dry-run".to_owned(), jm_step::schema::of::<Saved>()),
+        ("commands/plan-list".to_owned(), document::<plan::list::PlanList>()),
+        ("commands/plan-show".to_owned(), document::<plan::show::PlanShow>()),
+        ("commands/plan-diff".to_owned(), document::<plan::diff::PlanDiff>()),
+        ("commands/plan-validate".to_owned(), document::<Findings>()),
+        ("commands/step-list".to_owned(), document::<step::list::StepList>()),
+        ("commands/step-show".to_owned(), document::<step::show::StepShow>()),
+        ("commands/run-list".to_owned(), document::<run::list::RunList>()),
+        ("commands/lock-show".to_owned(), document::<lock::LockShow>()),
+        (
+            "commands/backup-list".to_owned(),
+            document::<backup::list::BackupList>(),
+        ),
+        (
+            "commands/backup-show".to_owned(),
+            document::<backup::show::BackupShow>(),
+        ),
+        (
+            "commands/backup-verify".to_owned(),
+            document::<backup::verify::BackupVerify>(),
+        ),
+        ("commands/explain".to_owned(), document::<explain::Explanation>()),
     ]);
     for step_type in registry.step_types() {
         schemas.insert(format!("steps/{}", step_type.name()), of_step(step_type.as_ref()));
     }
     schemas
+}
+
+/// The schema of what a command prints with `--format json`.
+fn document<T: JsonSchema>() -> Value {
+    jm_step::schema::of::<Document<T>>()
 }
 
 /// A step type's schema: `with` and `outputs`, each with an `$id` of its own, so that what it defines stays inside it.

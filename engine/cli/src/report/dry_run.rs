@@ -6,10 +6,10 @@ use std::time::Duration;
 use jm_plan::{Plan, duration as written};
 use jm_run::{DataLoss, DryRun, DryStatus, DryStep, DryVerdict, Expectation};
 use jm_step::{Action, Change, Effect, Grade, StepId};
-use serde_json::{Map, Value, json};
 
 use crate::args::DryRunFormat;
 use crate::exit::Exit;
+use crate::report::document::{Document, PlanFile, PrintedDryRun};
 use crate::report::{table, time, words};
 use crate::ui::{Style, Ui};
 
@@ -19,15 +19,14 @@ mod markdown;
 const MOST_NAMED: usize = 6;
 
 /// Prints a dry run.
-pub(crate) fn print(result: &DryRun, plan: &Plan, format: DryRunFormat, besides: &Map<String, Value>, ui: &Ui) {
+pub(crate) fn print(result: &DryRun, plan: &Plan, format: DryRunFormat, plan_file: Option<&PlanFile>, ui: &Ui) {
     match format {
         DryRunFormat::Human => human(result, ui),
-        DryRunFormat::Json => {
-            let mut document = json!(result);
-            document["version"] = Value::from(1);
-            besides.iter().for_each(|(name, value)| document[name] = value.clone());
-            ui.out(format!("{document:#}"));
-        }
+        DryRunFormat::Json => Document::of(PrintedDryRun {
+            dry_run: result,
+            plan_file,
+        })
+        .print(ui),
         DryRunFormat::Markdown => ui.out(markdown::render(result, plan).trim_end()),
     }
 }
@@ -66,11 +65,7 @@ fn human(result: &DryRun, ui: &Ui) {
         .map(|step| step.id.as_str().len())
         .max()
         .unwrap_or(0);
-    ui.out(format!(
-        "{} {}",
-        ui.paint(Style::Bold, "dry run of"),
-        ui.paint(Style::Bold, &result.plan)
-    ));
+    ui.out(ui.paint(Style::Bold, &format!("dry run of {}", result.plan)));
     targets(result, ui);
     ui.out("");
     for step in &result.steps {
@@ -85,17 +80,17 @@ fn human(result: &DryRun, ui: &Ui) {
     }
     ui.out("");
     for refusal in &result.refusals {
-        ui.out(format!(
-            "{} {}",
-            ui.paint(Style::Red, "REFUSED"),
-            words::error(ui, refusal).join("\n        ")
-        ));
+        let mut head = format!("{} ", ui.paint(Style::Red, "REFUSED"));
+        for line in words::error(ui, refusal) {
+            ui.out_hanging(&head, &line);
+            head = " ".repeat("REFUSED ".len());
+        }
     }
-    ui.out_all(&promises(result));
-    let ends = left(result).into_iter().chain([verdict(result)]);
-    for line in ends.flat_map(|line| table::wrap(&line, ui.room())) {
-        ui.out(line);
-    }
+    let ends = promises(result)
+        .into_iter()
+        .chain(left(result))
+        .chain([verdict(result)]);
+    ends.for_each(|line| ui.out_hanging("", &line));
 }
 
 /// What a run that stops leaves for a resume: ``stops before `switch`; left for a resume: switch, resume, `finally` ``.
@@ -132,7 +127,7 @@ fn targets(result: &DryRun, ui: &Ui) {
             (_, Some(detail)) => format!("not configured: {detail}"),
             _ => "not read".to_owned(),
         };
-        ui.out(format!("  target {:<10} {how}", target.target.as_str()));
+        ui.out_hanging(&format!("  target {:<10} ", target.target.as_str()), &how);
     }
 }
 
@@ -147,11 +142,8 @@ fn of_step(step: &DryStep, column: usize, ui: &Ui) {
     } else {
         ""
     };
-    let said = step
-        .summary
-        .clone()
-        .or_else(|| step.because.clone())
-        .unwrap_or_default();
+    let said = step.summary.as_deref().or(step.because.as_deref());
+    let said = table::tame(said.unwrap_or_default());
     let irreversible = if step.effect == Effect::Irreversible {
         " (irreversible)"
     } else {
@@ -160,32 +152,26 @@ fn of_step(step: &DryStep, column: usize, ui: &Ui) {
     let expected = expected(step)
         .map(|expected| format!(", about {expected}"))
         .unwrap_or_default();
-    ui.out(
-        format!(
-            "{word} {:<column$}  {may}{said}{irreversible}{expected}",
-            step.id.as_str()
-        )
-        .trim_end(),
+    ui.out_hanging(
+        &format!("{word} {:<column$}  ", step.id.as_str()),
+        &format!("{may}{said}{irreversible}{expected}"),
     );
     let indent = " ".repeat(11);
-    step.changes
-        .iter()
-        .for_each(|change| ui.out(format!("{indent}{}", one_line(change))));
+    for change in &step.changes {
+        ui.out_hanging(&indent, &table::tame(&one_line(change)));
+    }
     if step.summary.is_some()
         && let Some(because) = &step.because
     {
-        ui.out(format!("{indent}{because}"));
+        ui.out_hanging(&indent, &table::tame(because));
     }
     if let Some(error) = &step.error {
         for line in words::error(ui, error) {
-            ui.out(format!("{indent}{line}"));
+            ui.out_hanging(&indent, &line);
         }
     }
     if step.grade == Grade::Unknown && step.status == DryStatus::WillRun {
-        ui.out(format!(
-            "{indent}with {}",
-            table::shorten(&step.input.to_string(), ui.width().saturating_sub(17))
-        ));
+        ui.out_hanging(&format!("{indent}with "), &table::tame(&step.input.to_string()));
     }
 }
 
@@ -335,6 +321,8 @@ fn failing(result: &DryRun) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -1,10 +1,13 @@
 //! Findings of a check: for people with the lines of the file, for programs, for code scanning, for pull requests.
 
-use jm_plan::PlanError;
+use jm_plan::{Place, PlanError};
 use miette::{GraphicalReportHandler, GraphicalTheme, Severity};
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::args::FindingsFormat;
+use crate::report::document::Document;
 use crate::ui::Ui;
 
 /// What was found in one file.
@@ -36,7 +39,7 @@ pub(crate) fn totals(checked: &[Checked]) -> (usize, usize) {
 pub(crate) fn print(ui: &Ui, checked: &[Checked], format: FindingsFormat, strict: bool) {
     match format {
         FindingsFormat::Human => human(ui, checked, strict),
-        FindingsFormat::Json => ui.out(pretty(&document(checked))),
+        FindingsFormat::Json => Document::of(Findings::of(checked)).print(ui),
         FindingsFormat::Sarif => ui.out(pretty(&sarif(checked))),
         FindingsFormat::Github => github(checked).iter().for_each(|line| ui.out(line)),
     }
@@ -103,26 +106,76 @@ fn severity(finding: &PlanError) -> &'static str {
     }
 }
 
-fn document(checked: &[Checked]) -> Value {
-    let (errors, warnings) = totals(checked);
-    json!({
-        "version": 1,
-        "valid": errors == 0,
-        "errors": errors,
-        "warnings": warnings,
-        "files": checked.iter().map(|file| json!({
-            "file": file.file,
-            "kind": file.kind,
-            "valid": file.count(Severity::Error) == 0,
-            "findings": file.findings.iter().map(|finding| json!({
-                "code": finding.code(),
-                "severity": severity(finding),
-                "message": finding.message(),
-                "help": finding.help_text(),
-                "places": finding.places(),
-            })).collect::<Vec<_>>(),
-        })).collect::<Vec<_>>(),
-    })
+/// What was found in all files.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Findings {
+    /// Whether no file has an error. Warnings leave it valid, also where `--strict` ends with another exit code.
+    valid: bool,
+    errors: usize,
+    warnings: usize,
+    files: Vec<FileFindings>,
+}
+
+/// What was found in one file.
+#[derive(Debug, Serialize, JsonSchema)]
+struct FileFindings {
+    /// The file, as it was named.
+    file: String,
+    /// `plan` or `targets`.
+    kind: &'static str,
+    /// Whether it has no error.
+    valid: bool,
+    /// In the order of the file.
+    findings: Vec<Finding>,
+}
+
+/// One thing that is wrong, or may be.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Finding {
+    /// Its kind, which `jm explain` tells more of.
+    code: String,
+    /// `error`, `warning` or `note`.
+    severity: &'static str,
+    message: String,
+    /// What to do about it.
+    help: Option<String>,
+    /// Where it is, the first place first.
+    places: Vec<Place>,
+}
+
+impl Findings {
+    fn of(checked: &[Checked]) -> Self {
+        let (errors, warnings) = totals(checked);
+        Self {
+            valid: errors == 0,
+            errors,
+            warnings,
+            files: checked.iter().map(FileFindings::of).collect(),
+        }
+    }
+}
+
+impl FileFindings {
+    fn of(checked: &Checked) -> Self {
+        Self {
+            file: checked.file.clone(),
+            kind: checked.kind,
+            valid: checked.count(Severity::Error) == 0,
+            findings: checked.findings.iter().map(Finding::of).collect(),
+        }
+    }
+}
+
+impl Finding {
+    fn of(found: &PlanError) -> Self {
+        Self {
+            code: found.code().to_owned(),
+            severity: severity(found),
+            message: found.message().to_owned(),
+            help: found.help_text().map(str::to_owned),
+            places: found.places(),
+        }
+    }
 }
 
 /// SARIF 2.1.0 (OASIS), as far as code scanning reads it.

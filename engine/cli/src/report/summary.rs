@@ -6,9 +6,10 @@ use jm_plan::{OnFailure, Plan, duration as written};
 use jm_run::journal::Why;
 use jm_run::{Record, RunDir, RunStatus, RunSummary, StepSummary};
 use jm_step::StepId;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use crate::exit::CommandError;
+use crate::report::document::{Document, PlanFile, PrintedSummary};
 use crate::report::{shown, table, time, words};
 use crate::ui::{Style, Ui};
 
@@ -87,13 +88,13 @@ impl Summary {
         self.run.refused
     }
 
-    /// The summary as one JSON document.
-    pub(crate) fn to_json(&self, besides: &Map<String, Value>) -> String {
-        let mut document = json!(self.run);
-        document["version"] = Value::from(1);
-        document["resume"] = json!(self.resume());
-        besides.iter().for_each(|(name, value)| document[name] = value.clone());
-        format!("{document:#}")
+    /// The summary for programs.
+    pub(crate) fn document<'a>(&'a self, plan_file: Option<&'a PlanFile>) -> Document<PrintedSummary<'a>> {
+        Document::of(PrintedSummary {
+            summary: &self.run,
+            resume: self.resume(),
+            plan_file,
+        })
     }
 
     /// What the summary is made of.
@@ -369,6 +370,8 @@ fn bar(seconds: f64, longest: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]

@@ -5,6 +5,12 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 /// No column gets narrower.
 const LEAST: usize = 12;
 
+/// No text that has to be read whole is broken into narrower lines: where there is no more room, it begins below.
+const NARROWEST: usize = 20;
+
+/// How far in it begins there.
+const BELOW: usize = 4;
+
 /// Rows of cells under headings, with two blanks between columns, no wider than `width` where that can be had.
 pub(crate) fn render(headings: &[&str], rows: &[Vec<String>], width: usize) -> Vec<String> {
     let columns = headings.len();
@@ -37,28 +43,78 @@ pub(crate) fn render(headings: &[&str], rows: &[Vec<String>], width: usize) -> V
         .collect()
 }
 
-/// The same for text that has to be read whole: the last column goes on below instead of giving way.
+/// The same for text that has to be read whole: cells go on below instead of giving way. No column but the last takes more
+/// than a third.
 pub(crate) fn flowing(headings: &[&str], rows: &[Vec<String>], width: usize) -> Vec<String> {
     let last = headings.len().saturating_sub(1);
+    let most = (width / 3).max(LEAST);
     let widest = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| length(cell));
-        cells.max().unwrap_or_default().max(length(headings[column]))
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        let lines = cells.flat_map(|cell| broken(cell, most)).map(|line| length(&line));
+        lines.max().unwrap_or_default().max(length(headings[column]))
     };
-    let before: usize = (0..last).map(|column| widest(column) + 2).sum();
-    let room = width.saturating_sub(before).max(LEAST);
-    let mut flowed = Vec::new();
-    for row in rows {
-        let text = row.get(last).map_or_else(Vec::new, |cell| wrap(cell, room));
-        let mut cells = row[..last.min(row.len())].to_vec();
-        for line in text
-            .into_iter()
-            .chain((row.get(last).is_none_or(String::is_empty)).then(String::new))
-        {
-            cells.push(line);
-            flowed.push(std::mem::replace(&mut cells, vec![String::new(); last]));
+    let mut widths: Vec<usize> = (0..last).map(widest).collect();
+    let before: usize = widths.iter().map(|width| width + 2).sum();
+    let room = width.saturating_sub(before);
+    if room < NARROWEST && last > 0 {
+        return below(headings, rows, width);
+    }
+    widths.push(room);
+    let flowed: Vec<Vec<String>> = rows.iter().flat_map(|row| flow(row, &widths)).collect();
+    render(headings, &flowed, width)
+}
+
+/// The same where no room is left beside the other columns: what stands in the last one goes below its row.
+fn below(headings: &[&str], rows: &[Vec<String>], width: usize) -> Vec<String> {
+    let last = headings.len() - 1;
+    let beside: Vec<Vec<String>> = rows.iter().map(|row| row[..last.min(row.len())].to_vec()).collect();
+    let mut table = render(&headings[..last], &beside, width).into_iter();
+    let mut lines: Vec<String> = table.next().into_iter().collect();
+    for (line, row) in table.zip(rows) {
+        lines.push(line);
+        if let Some(text) = row.get(last).filter(|text| !text.is_empty()) {
+            lines.extend(hang(&" ".repeat(BELOW), text, width));
         }
     }
-    render(headings, &flowed, width)
+    lines
+}
+
+/// A cell in lines, which go on with the blanks that it begins with.
+fn broken(cell: &str, width: usize) -> Vec<String> {
+    let text = cell.trim_start();
+    hang(&" ".repeat(length(cell) - length(text)), text, width)
+}
+
+/// A row in as many lines as its longest cell takes.
+fn flow(row: &[String], widths: &[usize]) -> Vec<Vec<String>> {
+    let cells = row.iter().zip(widths).map(|(cell, width)| broken(cell, *width));
+    let cells: Vec<Vec<String>> = cells.collect();
+    let lines = cells.iter().map(Vec::len).max().unwrap_or_default();
+    let line = |i: usize| {
+        cells
+            .iter()
+            .map(|cell| cell.get(i).cloned().unwrap_or_default())
+            .collect()
+    };
+    (0..lines).map(line).collect()
+}
+
+/// A line that begins with `head`, and goes on below, as far in as its text begins, where it gets wider than `width`.
+pub(crate) fn hang(head: &str, text: &str, width: usize) -> Vec<String> {
+    let indent = length(head);
+    let room = width.saturating_sub(indent);
+    let begins = length(text.split(' ').next().unwrap_or_default());
+    if indent > BELOW && length(text) > room && (room < NARROWEST || begins > room) {
+        let below = hang(&" ".repeat(BELOW), text, width);
+        return std::iter::once(head.trim_end().to_owned()).chain(below).collect();
+    }
+    let mut lines = wrap(text, room).into_iter();
+    let first = format!("{head}{}", lines.next().unwrap_or_default());
+    let rest = lines.map(|line| format!("{}{line}", " ".repeat(indent)));
+    std::iter::once(first)
+        .chain(rest)
+        .map(|line| line.trim_end().to_owned())
+        .collect()
 }
 
 fn line(row: &[String], widths: &[usize]) -> String {
@@ -89,19 +145,31 @@ pub(crate) fn shorten(text: &str, width: usize) -> String {
     format!("{}…", kept.trim_end())
 }
 
-/// The text in lines of at most so many columns, broken between words; a longer word, such as a path, stays whole.
+/// The text in lines of at most so many columns, broken between words, and in a longer one after its commas, as JSON has
+/// them. What has none, such as a path, stays whole.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for given in text.lines() {
         let mut line = String::new();
         for word in given.split(' ') {
-            if !line.is_empty() && length(&line) + 1 + length(word) > width {
-                lines.push(std::mem::take(&mut line));
-            }
             if !line.is_empty() {
-                line.push(' ');
+                if length(&line) + 1 + length(word) > width {
+                    lines.push(std::mem::take(&mut line));
+                } else {
+                    line.push(' ');
+                }
             }
-            line.push_str(word);
+            let parts = if length(word) > width {
+                word.split_inclusive(',').collect()
+            } else {
+                vec![word]
+            };
+            for part in parts {
+                if !line.is_empty() && length(&line) + length(part) > width {
+                    lines.push(std::mem::take(&mut line));
+                }
+                line.push_str(part);
+            }
         }
         lines.push(line);
     }
@@ -139,11 +207,54 @@ mod tests {
     #[test]
     fn what_has_to_be_read_goes_on_below() {
         let rows = vec![
-            vec!["a".to_owned(), "one two three four".to_owned()],
+            vec!["a".to_owned(), "one two three four five six".to_owned()],
             vec!["b".to_owned(), String::new()],
         ];
-        let lines = flowing(&["NAME", "WHAT"], &rows, 18);
-        assert_eq!(lines, ["NAME  WHAT", "a     one two", "      three four", "b"]);
+        let lines = flowing(&["NAME", "WHAT"], &rows, 28);
+        assert_eq!(lines, ["NAME  WHAT", "a     one two three four", "      five six", "b"]);
+    }
+
+    #[test]
+    fn no_column_takes_all_of_the_room() {
+        let rows = vec![vec![
+            "  a".to_owned(),
+            "one | two | three".to_owned(),
+            "what it means".to_owned(),
+        ]];
+        let lines = flowing(&["NAME", "TYPE", "MEANING"], &rows, 48);
+        let expected = [
+            "NAME  TYPE         MEANING",
+            "  a   one | two |  what it means",
+            "      three",
+        ];
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn where_the_other_columns_leave_no_room_the_last_goes_below() {
+        let rows = vec![
+            vec!["w".repeat(16), "what it means is told here".to_owned()],
+            vec!["b".to_owned(), String::new()],
+        ];
+        let lines = flowing(&["NAME", "MEANING"], &rows, 24);
+        let expected = ["NAME", "wwwwwwwwwwwwwwww", "    what it means is", "    told here", "b"];
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn a_line_goes_on_below_its_text() {
+        assert_eq!(hang("", "", 9), [""]);
+        assert_eq!(hang("done  ", "short", 40), ["done  short"]);
+        let lines = hang("done  ", "it goes on below where it is too wide", 26);
+        assert_eq!(lines, ["done  it goes on below", "      where it is too wide"]);
+        let lines = hang("a head that is wide  ", "and some text", 30);
+        assert_eq!(lines, ["a head that is wide", "    and some text"]);
+        assert_eq!(hang("x ", "text", usize::MAX), ["x text"]);
+        let word = "w".repeat(25);
+        assert_eq!(
+            hang("a head  ", &word, 30),
+            ["a head".to_owned(), format!("    {word}")]
+        );
     }
 
     #[test]
@@ -161,6 +272,10 @@ mod tests {
         );
         assert_eq!(wrap("log: /a/long/path", 8), ["log:", "/a/long/path"]);
         assert_eq!(wrap("one line", usize::MAX), ["one line"]);
+        assert_eq!(
+            wrap("~ {\"a\":1,\"b\":2} -> x", 10),
+            ["~", "{\"a\":1,", "\"b\":2} ->", "x"]
+        );
         assert_eq!(wrap("\u{1b}[2mone\u{1b}[0m line", 8), ["\u{1b}[2mone\u{1b}[0m line"]);
     }
 

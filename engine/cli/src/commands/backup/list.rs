@@ -1,11 +1,14 @@
 //! `jm backup list`: all backups of all locations that answer, newest first.
 
-use jm_backup::Row;
-use serde_json::json;
+use jm_backup::{LocationName, Row};
+use jm_step::ErrorSummary;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::args::{BackupListArgs, Format};
 use crate::commands::{Outcome, block_on};
 use crate::exit::Exit;
+use crate::report::document::Document;
 use crate::report::{table, time};
 use crate::ui::Ui;
 
@@ -25,6 +28,23 @@ const COLUMNS: [Column; 9] = [
     ("NOTE", 100, note),
 ];
 
+/// The backups of a target.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in crate::commands) struct BackupList {
+    /// Newest first.
+    backups: Vec<Row>,
+    /// Locations that do not answer: what lies only there is missing above.
+    down: Vec<DownLocation>,
+}
+
+/// A location that does not answer.
+#[derive(Debug, Serialize, JsonSchema)]
+struct DownLocation {
+    location: LocationName,
+    /// Why.
+    error: ErrorSummary,
+}
+
 pub(in crate::commands) fn list(args: &BackupListArgs, ui: &Ui) -> Outcome {
     block_on(async {
         let opened = super::open(&args.at, ui).await?;
@@ -32,12 +52,12 @@ pub(in crate::commands) fn list(args: &BackupListArgs, ui: &Ui) -> Outcome {
         let rows = opened.backups.rows(&catalogue, jm_step::clock::now());
         match args.format {
             Format::Json => {
-                let down: Vec<_> = catalogue
-                    .down
-                    .iter()
-                    .map(|(location, error)| json!({ "location": location, "error": error.summary() }))
-                    .collect();
-                ui.out(format!("{:#}", json!({ "version": 1, "backups": rows, "down": down })));
+                let down = catalogue.down.iter().map(|(location, error)| DownLocation {
+                    location: *location,
+                    error: error.summary(),
+                });
+                let down = down.collect();
+                Document::of(BackupList { backups: rows, down }).print(ui);
             }
             Format::Human if rows.is_empty() => {
                 ui.say("there are no backups yet; `jm step run backup.create` makes one");

@@ -1,15 +1,28 @@
 //! `jm backup show`: what is known of a backup, whatever kind it is.
 
+use jm_backup::{Manifest, Row};
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::args::{BackupShowArgs, Format};
 use crate::commands::{Outcome, block_on};
 use crate::exit::Exit;
+use crate::report::document::Document;
 use crate::report::{table, time};
 use crate::ui::{Style, Ui};
 
 /// Parts of a manifest that are said already, or are for jm alone.
 const LEFT_OUT: [&str; 6] = ["format", "name", "created_at", "key", "level", "idempotency_key"];
+
+/// What is known of a backup.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in crate::commands) struct BackupShow {
+    /// As a list shows it; none where it went away meanwhile.
+    backup: Option<Row>,
+    /// None where it has none, or another key than ours opens it.
+    manifest: Option<Manifest>,
+}
 
 pub(in crate::commands) fn show(args: &BackupShowArgs, ui: &Ui) -> Outcome {
     block_on(async {
@@ -18,12 +31,12 @@ pub(in crate::commands) fn show(args: &BackupShowArgs, ui: &Ui) -> Outcome {
         let mut catalogue = opened.backups.catalogue().await?;
         catalogue.entries.retain(|one| one.name == entry.name);
         let row = opened.backups.rows(&catalogue, jm_step::clock::now()).pop();
-        let manifest = entry.manifest().map_or(Value::Null, |manifest| json!(manifest));
+        let manifest = entry.manifest();
         match args.format {
-            Format::Json => ui.out(format!(
-                "{:#}",
-                json!({ "version": 1, "backup": row, "manifest": manifest })
-            )),
+            Format::Json => {
+                let manifest = manifest.cloned();
+                Document::of(BackupShow { backup: row, manifest }).print(ui);
+            }
             Format::Human => {
                 ui.out(ui.paint(Style::Bold, entry.name.as_str()));
                 if let Some(row) = row {
@@ -42,7 +55,7 @@ pub(in crate::commands) fn show(args: &BackupShowArgs, ui: &Ui) -> Outcome {
                 for copy in &entry.copies {
                     say(&format!("copy in {}", copy.location), &time::bytes(copy.bytes), ui);
                 }
-                human(&manifest, ui);
+                human(&json!(manifest), ui);
             }
         }
         Ok(Exit::Done)
@@ -50,7 +63,7 @@ pub(in crate::commands) fn show(args: &BackupShowArgs, ui: &Ui) -> Outcome {
 }
 
 fn say(name: &str, text: &str, ui: &Ui) {
-    ui.out(format!("  {name:<18} {text}"));
+    ui.out_hanging(&format!("  {name:<18} "), text);
 }
 
 /// Every part of the manifest: single values as lines, lists and maps as tables.
@@ -78,14 +91,13 @@ fn human(manifest: &Value, ui: &Ui) {
             .collect();
         ui.out("");
         let heading = name.replace('_', " ").to_uppercase();
-        ui.out_all(&table::render(&[&heading, ""], &rows, ui.page()));
+        ui.out_all(&table::flowing(&[&heading, ""], &rows, ui.page()));
     }
 }
 
 fn line(name: &str, value: &Value, ui: &Ui) {
     let text = plain(value);
     if !text.is_empty() {
-        let text = table::shorten(&text, ui.page().saturating_sub(21));
         say(&name.replace('_', " "), &text, ui);
     }
 }

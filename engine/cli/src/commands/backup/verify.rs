@@ -1,13 +1,53 @@
 //! `jm backup verify`: reads every copy of a backup back and proves it.
 
-use jm_backup::Level;
-use serde_json::json;
+use jm_backup::{BackupName, Level, LocationName};
+use jm_step::{ErrorSummary, StepError};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::args::{BackupVerifyArgs, Format, Proof};
 use crate::commands::{Outcome, block_on};
 use crate::exit::{CommandError, Exit};
+use crate::report::document::Document;
 use crate::report::time;
 use crate::ui::{Style, Ui};
+
+/// What reading a backup back has proven.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in crate::commands) struct BackupVerify {
+    backup: BackupName,
+    /// How far each copy was to be proven.
+    level: Level,
+    copies: Vec<ProvenCopy>,
+}
+
+/// What reading a copy back has proven.
+#[derive(Debug, Serialize, JsonSchema)]
+struct ProvenCopy {
+    location: LocationName,
+    good: bool,
+    /// Its size, where it is good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+    /// Of its file, lower-case hex, where it is good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
+    /// What is wrong with it, where it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorSummary>,
+}
+
+impl ProvenCopy {
+    fn of(location: LocationName, proven: &Result<(u64, String), StepError>) -> Self {
+        Self {
+            location,
+            good: proven.is_ok(),
+            bytes: proven.as_ref().ok().map(|(bytes, _)| *bytes),
+            sha256: proven.as_ref().ok().map(|(_, sha256)| sha256.clone()),
+            error: proven.as_ref().err().map(StepError::summary),
+        }
+    }
+}
 
 pub(in crate::commands) fn verify(args: &BackupVerifyArgs, ui: &Ui) -> Outcome {
     let level = match args.level {
@@ -40,22 +80,24 @@ pub(in crate::commands) fn verify(args: &BackupVerifyArgs, ui: &Ui) -> Outcome {
                     ),
                     Err(error) => (ui.paint(Style::Red, "BAD "), error.to_string()),
                 };
-                ui.out(format!("{word} {:<5} {}  {text}", copy.location, entry.name));
+                ui.out_hanging(
+                    &format!("{word} {:<5} ", copy.location),
+                    &format!("{}  {text}", entry.name),
+                );
             }
             copies.push((copy, proven));
         }
         if args.format == Format::Json {
-            let told: Vec<_> = copies
+            let told = copies
                 .iter()
-                .map(|(copy, proven)| match proven {
-                    Ok((bytes, sha256)) => {
-                        json!({ "location": copy.location, "good": true, "bytes": bytes, "sha256": sha256 })
-                    }
-                    Err(error) => json!({ "location": copy.location, "good": false, "error": error.summary() }),
-                })
-                .collect();
-            let document = json!({ "version": 1, "backup": entry.name, "level": level, "copies": told });
-            ui.out(format!("{document:#}"));
+                .map(|(copy, proven)| ProvenCopy::of(copy.location, proven));
+            let copies = told.collect();
+            Document::of(BackupVerify {
+                backup: entry.name.clone(),
+                level,
+                copies,
+            })
+            .print(ui);
         }
         let good = copies.iter().filter(|(_, proven)| proven.is_ok()).count();
         match good {

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 
 use jm_plan::{Arguments, Mode, Plan, PlannedStep, duration};
 use jm_step::Registry;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use similar::TextDiff;
 
 use crate::args::{DiffArgs, DryRunFormat};
 use crate::commands::Outcome;
 use crate::exit::{CommandError, Exit};
 use crate::project;
+use crate::report::document::Document;
 use crate::report::words;
 use crate::session::Source;
 use crate::ui::{Style, Ui};
@@ -20,25 +22,49 @@ use crate::ui::{Style, Ui};
 const CONTEXT: usize = 1;
 
 /// What stands under a name before and after; nothing where the name is new or gone.
+#[derive(Debug, Serialize, JsonSchema)]
 struct Change {
+    /// The name, such as `RTO`.
     what: String,
     before: Option<String>,
     after: Option<String>,
 }
 
 /// A step that is there before and after, and is not what it was.
+#[derive(Debug, Serialize, JsonSchema)]
 struct Changed {
+    /// Its id.
     step: String,
+    /// What the two compiled plans say of it.
+    #[serde(rename = "changes")]
     facts: Vec<Change>,
+    /// Its own lines in the files, in the unified form.
+    #[serde(rename = "diff")]
     text: String,
 }
 
+/// A step of only one of the plans.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Single {
+    /// Its id.
+    step: String,
+    /// Its step type and effect.
+    what: String,
+}
+
 /// What became of a plan.
-struct Difference {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in crate::commands) struct PlanDiff {
+    /// Whether both do the same.
+    same: bool,
+    /// What is said of the plan as a whole.
     plan: Vec<Change>,
     inputs: Vec<Change>,
-    added: Vec<(String, String)>,
-    removed: Vec<(String, String)>,
+    #[serde(rename = "steps_added")]
+    added: Vec<Single>,
+    #[serde(rename = "steps_removed")]
+    removed: Vec<Single>,
+    #[serde(rename = "steps_changed")]
     changed: Vec<Changed>,
 }
 
@@ -48,13 +74,13 @@ pub(in crate::commands) fn diff(args: &DiffArgs, ui: &Ui) -> Outcome {
     let targets = project::targets_for(&args.new, args.targets.as_deref());
     let read = |file: &std::path::Path| Source::of(&display(file), &project::read(file)?, targets.clone());
     let (old, new) = (read(&args.old)?, read(&args.new)?);
-    let difference = Difference::of(
+    let difference = PlanDiff::of(
         (&compiled(&old, &registry, ui)?, &old),
         (&compiled(&new, &registry, ui)?, &new),
     );
     match args.format {
         DryRunFormat::Human => difference.human(ui),
-        DryRunFormat::Json => ui.out(format!("{:#}", difference.to_json())),
+        DryRunFormat::Json => Document::of(difference).print(ui),
         DryRunFormat::Markdown => ui.out(difference.markdown().trim_end()),
     }
     Ok(Exit::Done)
@@ -68,20 +94,19 @@ fn compiled(source: &Source, registry: &Registry, ui: &Ui) -> Result<Plan, Comma
     source.compile(registry, &Arguments::none(), Mode::Validate, ui)
 }
 
-impl Difference {
+impl PlanDiff {
     fn of((old, old_source): (&Plan, &Source), (new, new_source): (&Plan, &Source)) -> Self {
         let mut difference = Self {
+            same: false,
             plan: changes(plan_facts(old, old_source), &plan_facts(new, new_source)),
             inputs: changes(input_facts(old_source), &input_facts(new_source)),
             added: Vec::new(),
             removed: Vec::new(),
             changed: Vec::new(),
         };
-        let known = |step: &PlannedStep| {
-            (
-                step.id.to_string(),
-                format!("{}, {}", step.uses, words::effect(step.effect)),
-            )
+        let known = |step: &PlannedStep| Single {
+            step: step.id.to_string(),
+            what: format!("{}, {}", step.uses, words::effect(step.effect)),
         };
         for step in new.all_steps() {
             match old.step(step.id.as_str()) {
@@ -93,28 +118,25 @@ impl Difference {
         }
         let gone = old.all_steps().filter(|step| new.step(step.id.as_str()).is_none());
         difference.removed = gone.map(known).collect();
+        difference.same = difference.plan.is_empty()
+            && difference.inputs.is_empty()
+            && difference.added.is_empty()
+            && difference.removed.is_empty()
+            && difference.changed.is_empty();
         difference
     }
 
-    fn is_empty(&self) -> bool {
-        self.plan.is_empty()
-            && self.inputs.is_empty()
-            && self.added.is_empty()
-            && self.removed.is_empty()
-            && self.changed.is_empty()
-    }
-
     fn human(&self, ui: &Ui) {
-        if self.is_empty() {
+        if self.same {
             ui.out("the plans do the same");
             return;
         }
         self.plan.iter().for_each(|change| ui.out(change.line("", ui)));
         self.inputs.iter().for_each(|change| ui.out(change.line("input ", ui)));
-        for (step, what) in &self.added {
+        for Single { step, what } in &self.added {
             ui.out(ui.paint(Style::Green, &format!("+ step {step}: {what}")));
         }
-        for (step, what) in &self.removed {
+        for Single { step, what } in &self.removed {
             ui.out(ui.paint(Style::Red, &format!("- step {step}: {what}")));
         }
         for changed in &self.changed {
@@ -128,27 +150,8 @@ impl Difference {
         }
     }
 
-    fn to_json(&self) -> Value {
-        let change = |change: &Change| json!({ "what": change.what, "before": change.before, "after": change.after });
-        let changes = |all: &[Change]| all.iter().map(change).collect::<Vec<_>>();
-        let steps = |all: &[(String, String)]| all.iter().map(|(step, _)| step.clone()).collect::<Vec<_>>();
-        json!({
-            "version": 1,
-            "same": self.is_empty(),
-            "plan": changes(&self.plan),
-            "inputs": changes(&self.inputs),
-            "steps_added": steps(&self.added),
-            "steps_removed": steps(&self.removed),
-            "steps_changed": self.changed.iter().map(|one| json!({
-                "step": one.step,
-                "changes": changes(&one.facts),
-                "diff": one.text,
-            })).collect::<Vec<_>>(),
-        })
-    }
-
     fn markdown(&self) -> String {
-        if self.is_empty() {
+        if self.same {
             return "The plans do the same.\n".to_owned();
         }
         let mut lines: Vec<String> = Vec::new();
@@ -157,12 +160,12 @@ impl Difference {
         lines.extend(
             self.added
                 .iter()
-                .map(|(step, what)| format!("- **new** step `{step}`: {what}")),
+                .map(|Single { step, what }| format!("- **new** step `{step}`: {what}")),
         );
         lines.extend(
             self.removed
                 .iter()
-                .map(|(step, what)| format!("- **gone**: step `{step}`: {what}")),
+                .map(|Single { step, what }| format!("- **gone**: step `{step}`: {what}")),
         );
         for changed in &self.changed {
             let facts: Vec<String> = changed.facts.iter().map(Change::plain).collect();

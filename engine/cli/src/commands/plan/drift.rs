@@ -4,86 +4,58 @@
 use std::path::Path;
 
 use jm_run::journal::Opened;
-use serde_json::{Value, json};
 use similar::{ChangeTag, TextDiff};
 
 use crate::project;
+use crate::report::document::{PlanFile, PlanFileState};
 use crate::ui::{Style, Ui};
 
 /// Lines around a change.
 const CONTEXT: usize = 2;
 
-/// The plan's file, compared with the plan in the journal.
-pub(super) struct Drift {
-    file: String,
-    found: Found,
+/// Compares the plan's file with `text`, the plan in the journal. A run that came from no file has nothing to compare with.
+pub(super) fn of(opened: &Opened, text: &str) -> Option<PlanFile> {
+    let path = Path::new(opened.file.as_ref()?);
+    let state = match project::read(path) {
+        Ok(now) if now == text => PlanFileState::Same,
+        Ok(now) => changed(text, &now),
+        Err(_) => PlanFileState::Gone,
+    };
+    let file = project::shown(path);
+    Some(PlanFile { file, state })
 }
 
-enum Found {
-    Same,
-    Gone,
-    Changed { added: usize, removed: usize, diff: String },
-}
-
-impl Drift {
-    /// Compares. `text` is the plan in the journal. A run that came from no file has nothing to compare with.
-    pub(super) fn of(opened: &Opened, text: &str) -> Option<Self> {
-        let path = Path::new(opened.file.as_ref()?);
-        let found = match project::read(path) {
-            Ok(now) if now == text => Found::Same,
-            Ok(now) => changed(text, &now),
-            Err(_) => Found::Gone,
-        };
-        let file = project::shown(path);
-        Some(Self { file, found })
-    }
-
-    /// Says it where it matters; the difference itself to whoever wants to hear more.
-    pub(super) fn say(&self, run: &str, ui: &Ui) {
-        match &self.found {
-            Found::Same => {}
-            Found::Gone => ui.say(format!(
-                "{} is not here: the run goes on with the plan in its journal",
-                self.file
-            )),
-            Found::Changed { added, removed, diff } => {
-                ui.warn(format!(
-                    "{} is not what this run began with (+{added} -{removed} lines): the run goes on with the plan in its journal",
-                    self.file
-                ));
-                if ui.verbose > 0 {
-                    diff.lines().for_each(|line| ui.say(painted(line, ui)));
-                }
-                let more = if ui.verbose > 0 {
-                    ""
-                } else {
-                    "`-v` shows the difference; "
-                };
-                ui.say(format!(
-                    "{} {more}to go by the file instead: `jm run abort {run}`, then `jm plan run {}`",
-                    ui.paint(Style::Yellow, "hint:"),
-                    self.file
-                ));
+/// Says it where it matters; the difference itself to whoever wants to hear more.
+pub(super) fn say(PlanFile { file, state }: &PlanFile, run: &str, ui: &Ui) {
+    match state {
+        PlanFileState::Same => {}
+        PlanFileState::Gone => ui.say(format!(
+            "{file} is not here: the run goes on with the plan in its journal"
+        )),
+        PlanFileState::Changed { added, removed, diff } => {
+            ui.warn(format!(
+                "{file} is not what this run began with (+{added} -{removed} lines): the run goes on with the plan in its journal"
+            ));
+            if ui.verbose > 0 {
+                diff.lines().for_each(|line| ui.say(painted(line, ui)));
             }
-        }
-    }
-
-    /// For programs.
-    pub(super) fn to_json(&self) -> Value {
-        match &self.found {
-            Found::Same => json!({ "file": self.file, "state": "same" }),
-            Found::Gone => json!({ "file": self.file, "state": "gone" }),
-            Found::Changed { added, removed, diff } => {
-                json!({ "file": self.file, "state": "changed", "added": added, "removed": removed, "diff": diff })
-            }
+            let more = if ui.verbose > 0 {
+                ""
+            } else {
+                "`-v` shows the difference; "
+            };
+            ui.say_hanging(
+                &format!("{} ", ui.paint(Style::Yellow, "hint:")),
+                &format!("{more}to go by the file instead: `jm run abort {run}`, then `jm plan run {file}`"),
+            );
         }
     }
 }
 
-fn changed(journal: &str, file: &str) -> Found {
+fn changed(journal: &str, file: &str) -> PlanFileState {
     let diff = TextDiff::from_lines(journal, file);
     let count = |tag| diff.iter_all_changes().filter(|change| change.tag() == tag).count();
-    Found::Changed {
+    PlanFileState::Changed {
         added: count(ChangeTag::Insert),
         removed: count(ChangeTag::Delete),
         diff: diff
@@ -110,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_difference_is_counted_and_shown() {
-        let Found::Changed { added, removed, diff } = changed("a\nb\nc\n", "a\nB\nc\nd\n") else {
+        let PlanFileState::Changed { added, removed, diff } = changed("a\nb\nc\n", "a\nB\nc\nd\n") else {
             panic!("they differ");
         };
         assert_eq!((added, removed), (2, 1));

@@ -8,7 +8,7 @@ use jm_run::journal::{self, FileJournal, Opened, Reading, StopCause};
 use jm_run::{IllegalTransition, RunDir, RunState, StateDir, StepState};
 use jm_step::StepId;
 
-use super::drift::Drift;
+use super::drift;
 use crate::args::ResumeArgs;
 use crate::commands::carry::Telling;
 use crate::commands::{Outcome, block_on, carry, run as run_commands};
@@ -53,9 +53,9 @@ pub(in crate::commands) fn resume(args: &ResumeArgs, ui: &Ui) -> Outcome {
         not_past(step, &stands)?;
     }
     let mut telling = Telling::of(&args.options, args.format)?;
-    if let Some(drift) = Drift::of(&opened, &text) {
-        drift.say(directory.id().short(), ui);
-        telling.besides.insert("plan_file".to_owned(), drift.to_json());
+    if let Some(drift) = drift::of(&opened, &text) {
+        drift::say(&drift, directory.id().short(), ui);
+        telling.plan_file = Some(drift);
     }
     if args.dry_run {
         launch::remember(&mut run)?;

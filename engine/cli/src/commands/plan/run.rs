@@ -66,7 +66,7 @@ fn assemble(
 fn preview(mut run: Run, args: &PlanRunArgs, telling: &Telling<'_>, ui: &Ui) -> Outcome {
     launch::remember(&mut run)?;
     let result = carry::try_dry(&run, &[])?;
-    shown::print(&result, &run.plan, telling.format, &telling.besides, ui);
+    shown::print(&result, &run.plan, telling.format, telling.plan_file.as_ref(), ui);
     if let Some(file) = &args.out {
         Saved::new(&run, &result, args)?.save(file)?;
         ui.say(format!(
@@ -111,16 +111,25 @@ pub(in crate::commands) fn info(plan: &Plan, drill: bool) -> RunInfo {
 fn announce(run: &Run, ui: &Ui) {
     let plan = &run.plan;
     let drill = if run.info.drill { ", a drill" } else { "" };
-    ui.say(format!(
-        "{}  {}{drill}",
-        ui.paint(Style::Bold, plan.name()),
-        plan.title().unwrap_or_default()
-    ));
+    let head = format!("{}  ", ui.paint(Style::Bold, plan.name()));
+    ui.say_hanging(&head, &format!("{}{drill}", plan.title().unwrap_or_default()));
     let mut facts = vec![("run", run.info.id.to_string())];
     if !run.targets_name.is_empty() {
         let guarded = if run.protected { ", protected" } else { "" };
         facts.push(("targets", format!("{}{guarded}", run.targets_name)));
     }
+    let systems = run.systems();
+    let column = systems
+        .iter()
+        .map(|system| system.target.as_str().len())
+        .max()
+        .unwrap_or_default();
+    facts.extend(
+        systems
+            .iter()
+            .map(|system| ("", format!("{:<column$}  {}", system.target.as_str(), system.what))),
+    );
+    facts.push(("steps", steps(plan)));
     let promises = [("RTO", plan.objectives().rto), ("RPO", plan.objectives().rpo)];
     let promises: Vec<String> = promises
         .iter()
@@ -133,9 +142,28 @@ fn announce(run: &Run, ui: &Ui) {
         facts.push(("no return", format!("from step `{step}` on")));
     }
     for (name, fact) in facts {
-        ui.say(format!("  {name:<9} {fact}"));
+        ui.say_hanging(&format!("  {name:<9} "), &fact);
     }
     ui.say("");
+}
+
+/// The steps by what they do to the world: `14: 6 look, 7 change something, `switch` cannot be taken back`.
+fn steps(plan: &Plan) -> String {
+    let of = |effect: Effect| plan.all_steps().filter(move |step| step.effect == effect);
+    let grave: Vec<String> = of(Effect::Irreversible).map(|step| format!("`{}`", step.id)).collect();
+    let mut parts = Vec::new();
+    for (count, what) in [
+        (of(Effect::ReadOnly).count(), "only look"),
+        (of(Effect::Reversible).count(), "change something"),
+    ] {
+        if count > 0 {
+            parts.push(format!("{count} {what}"));
+        }
+    }
+    if !grave.is_empty() {
+        parts.push(format!("{} cannot be taken back", grave.join(", ")));
+    }
+    format!("{}: {}", plan.all_steps().count(), parts.join(", "))
 }
 
 /// Asks whether to begin. Without a terminal, a plan that does what cannot be taken back needs `--yes`.

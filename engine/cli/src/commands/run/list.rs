@@ -4,14 +4,35 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jm_run::{RunDir, RunState};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::args::{Format, RunListArgs};
 use crate::commands::Outcome;
 use crate::exit::Exit;
 use crate::launch;
+use crate::report::document::Document;
 use crate::report::{table, time};
 use crate::ui::Ui;
+
+/// The runs of a machine.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in crate::commands) struct RunList {
+    /// Newest first.
+    runs: Vec<ListedRun>,
+}
+
+/// A run in short.
+#[derive(Debug, Serialize, JsonSchema)]
+struct ListedRun {
+    id: String,
+    /// Its plan's name; none where its journal cannot be read.
+    plan: Option<String>,
+    /// Where it stands, such as `completed`, `running`, `interrupted`, `unreadable` or `never began`.
+    status: String,
+    /// When it was begun.
+    started_at: Option<String>,
+}
 
 /// A run in one line.
 struct Entry {
@@ -32,19 +53,8 @@ pub(in crate::commands) fn list(args: &RunListArgs, ui: &Ui) -> Outcome {
     let entries: Vec<Entry> = runs.iter().map(entry).collect();
     match args.format {
         Format::Json => {
-            let entries: Vec<_> = entries
-                .iter()
-                .map(|entry| {
-                    let told = entry.told.as_ref();
-                    json!({
-                        "id": entry.id,
-                        "plan": told.map(|told| &told.plan),
-                        "status": entry.status,
-                        "started_at": told.map(|told| shown(told.started)),
-                    })
-                })
-                .collect();
-            ui.out(format!("{:#}", json!({ "version": 1, "runs": entries })));
+            let runs = entries.into_iter().map(ListedRun::of).collect();
+            Document::of(RunList { runs }).print(ui);
         }
         Format::Human if entries.is_empty() => ui.say("no runs yet; `jm plan run PLAN` begins one"),
         Format::Human => {
@@ -66,6 +76,18 @@ pub(in crate::commands) fn list(args: &RunListArgs, ui: &Ui) -> Outcome {
         }
     }
     Ok(Exit::Done)
+}
+
+impl ListedRun {
+    fn of(entry: Entry) -> Self {
+        let (plan, started_at) = entry.told.map(|told| (told.plan, shown(told.started))).unzip();
+        Self {
+            id: entry.id,
+            plan,
+            status: entry.status,
+            started_at,
+        }
+    }
 }
 
 fn entry(run: &RunDir) -> Entry {

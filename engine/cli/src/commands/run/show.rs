@@ -20,7 +20,7 @@ pub(in crate::commands) fn show(args: &RunArgs, ui: &Ui) -> Outcome {
         None => summary.of_now(&directory),
     };
     match args.format {
-        Format::Json => ui.out(summary.to_json(&serde_json::Map::new())),
+        Format::Json => summary.document(None).print(ui),
         Format::Human => summary.show(ui),
     }
     damage.map_or(Ok(Exit::Done), |damage| Err(super::unusable(damage)))

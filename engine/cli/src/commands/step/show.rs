@@ -1,11 +1,14 @@
 //! `jm step show TYPE`: what a step type does, takes and gives, from its schemas.
 
-use jm_step::{AnyStepType, Registry};
-use serde_json::{Value, json};
+use jm_step::{AnyStepType, Effect, Registry};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::args::{Format, StepShowArgs};
 use crate::commands::Outcome;
 use crate::exit::{CommandError, Exit};
+use crate::report::document::Document;
 use crate::report::{table, time, words};
 use crate::ui::{Style, Ui};
 
@@ -15,7 +18,7 @@ pub(in crate::commands) fn show(args: &StepShowArgs, ui: &Ui) -> Outcome {
         .get(&args.step_type)
         .ok_or_else(|| unknown(&registry, &args.step_type))?;
     match args.format {
-        Format::Json => ui.out(format!("{:#}", document(step_type.as_ref()))),
+        Format::Json => Document::of(StepShow::of(step_type.as_ref())).print(ui),
         Format::Human => human(step_type.as_ref(), ui),
     }
     Ok(Exit::Done)
@@ -37,26 +40,57 @@ pub(super) fn unknown(registry: &Registry, name: &str) -> CommandError {
     CommandError::usage(format!("there is no step type `{name}`")).hint(hint)
 }
 
-fn document(step_type: &dyn AnyStepType) -> Value {
-    json!({
-        "version": 1,
-        "name": step_type.name(),
-        "summary": step_type.summary(),
-        "effect": step_type.most_effect(),
-        "gate": step_type.is_gate(),
-        "timeout_seconds": step_type.timeout().as_secs(),
-        "roles": step_type.roles().iter().map(|role| json!({ "name": role.name, "provider": role.provider })).collect::<Vec<_>>(),
-        "input": step_type.input_schema(),
-        "output": step_type.output_schema(),
-    })
+/// What a step type does, takes and gives.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in crate::commands) struct StepShow {
+    /// Such as `postgres.switch`.
+    name: &'static str,
+    /// What it does.
+    summary: &'static str,
+    /// The most that it can do to the world.
+    effect: Effect,
+    /// Whether it asks a person.
+    gate: bool,
+    /// How long it may take where the plan says nothing.
+    timeout_seconds: u64,
+    /// The targets that it uses.
+    roles: Vec<ShownRole>,
+    /// JSON Schema of `with`.
+    input: Value,
+    /// JSON Schema of `outputs`.
+    output: Value,
+}
+
+/// A target that a step type uses.
+#[derive(Debug, Serialize, JsonSchema)]
+struct ShownRole {
+    name: &'static str,
+    /// The provider that the target has to have.
+    provider: &'static str,
+}
+
+impl StepShow {
+    fn of(step_type: &dyn AnyStepType) -> Self {
+        let roles = step_type.roles().into_iter().map(|role| ShownRole {
+            name: role.name,
+            provider: role.provider,
+        });
+        Self {
+            name: step_type.name(),
+            summary: step_type.summary(),
+            effect: step_type.most_effect(),
+            gate: step_type.is_gate(),
+            timeout_seconds: step_type.timeout().as_secs(),
+            roles: roles.collect(),
+            input: step_type.input_schema(),
+            output: step_type.output_schema(),
+        }
+    }
 }
 
 fn human(step_type: &dyn AnyStepType, ui: &Ui) {
-    ui.out(format!(
-        "{} {}",
-        ui.paint(Style::Bold, step_type.name()),
-        step_type.summary()
-    ));
+    let head = format!("{} ", ui.paint(Style::Bold, step_type.name()));
+    ui.out_hanging(&head, step_type.summary());
     let roles: Vec<String> = step_type
         .roles()
         .iter()
@@ -75,7 +109,7 @@ fn human(step_type: &dyn AnyStepType, ui: &Ui) {
         ("time-out", time::duration(step_type.timeout())),
     ];
     for (name, value) in rows {
-        ui.out(format!("  {name:<9} {value}"));
+        ui.out_hanging(&format!("  {name:<9} "), &value);
     }
     fields(ui, "with", &step_type.input_schema());
     fields(ui, "outputs", &step_type.output_schema());
@@ -113,7 +147,7 @@ fn fields(ui: &Ui, heading: &str, schema: &Value) {
         })
         .collect();
     ui.out("");
-    ui.out_all(&table::render(&[heading, "TYPE", "MEANING"], &rows, ui.page()));
+    ui.out_all(&table::flowing(&[heading, "TYPE", "MEANING"], &rows, ui.page()));
 }
 
 /// A schema's type in one word or a few.
@@ -186,6 +220,8 @@ fn resolve<'s>(field: &'s Value, root: &'s Value) -> &'s Value {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
