@@ -16,6 +16,8 @@ use crate::SandboxError;
 const ROLE: &str = "journeyman";
 /// How long a server may take to answer after its start.
 const START_LIMIT: Duration = Duration::from_mins(1);
+/// How long one look at it may take.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// Users that a server may run as where jm is root.
 const USERS: [&str; 2] = ["postgres", "nobody"];
 
@@ -81,16 +83,24 @@ impl PostgresServer {
     async fn wait_until_ready(&mut self, root: &Path) -> Result<(), SandboxError> {
         let limit = Instant::now() + START_LIMIT;
         loop {
-            if answers(&self.url("postgres")).await {
-                return Ok(());
-            }
-            let pause = tokio::time::sleep(Duration::from_millis(50));
+            let url = self.url("postgres");
+            // Whoever else has its port may take a connection and never say a word.
+            let answered = async {
+                let answered = answers(&url).await;
+                if !answered {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                answered
+            };
             tokio::select! {
+                biased;
                 ended = self.process.wait() => {
                     drop(ended);
                     return Err(failed(format!("did not start: {}", last_words(root))));
                 }
-                () = pause => {}
+                answered = tokio::time::timeout(ANSWER_LIMIT, answered) => if answered == Ok(true) {
+                    return Ok(());
+                }
             }
             if Instant::now() > limit {
                 return Err(failed(format!(

@@ -201,9 +201,10 @@ async fn beside(
     environment: &Environment,
 ) -> Result<Option<PostgresServer>, SandboxError> {
     match place {
-        DatabasePlace::Beside => PostgresServer::start(root, free_port()?, supervisor, environment)
-            .await
-            .map(Some),
+        DatabasePlace::Beside => {
+            let start = |port| PostgresServer::start(root, port, supervisor, environment);
+            on_a_free_port(free_port, start).await.map(Some)
+        }
         DatabasePlace::InCluster => Ok(None),
     }
 }
@@ -333,13 +334,37 @@ fn make_private(path: &Path) -> Result<(), SandboxError> {
         .map_err(SandboxError::file("make", path))
 }
 
-/// A port that nobody listens on now. PostgreSQL cannot be given a listener, so another program may still be faster;
-/// then it does not start, and says so.
+/// Starts a server on a port that is free. PostgreSQL cannot be given a listener, so another program may be faster between
+/// the choice and the start: then another port is chosen.
+async fn on_a_free_port<T, F: Future<Output = Result<T, SandboxError>>>(
+    mut choose: impl FnMut() -> Result<u16, SandboxError>,
+    start: impl Fn(u16) -> F,
+) -> Result<T, SandboxError> {
+    /// So often in a row, somebody else is faster on purpose.
+    const TRIES: usize = 5;
+    for _ in 1..TRIES {
+        let port = choose()?;
+        match start(port).await {
+            Err(_) if listen(port).is_err() => {}
+            started => return started,
+        }
+    }
+    start(choose()?).await
+}
+
+/// A port that nobody listens on now.
 fn free_port() -> Result<u16, SandboxError> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let failed = |source| SandboxError::Listen { address, source };
-    let listener = std::net::TcpListener::bind(address).map_err(failed)?;
-    Ok(listener.local_addr().map_err(failed)?.port())
+    let listener = listen(0)?;
+    let port = listener.local_addr().map(|address| address.port());
+    port.map_err(|source| SandboxError::Listen {
+        address: (Ipv4Addr::LOCALHOST, 0).into(),
+        source,
+    })
+}
+
+fn listen(port: u16) -> Result<std::net::TcpListener, SandboxError> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    std::net::TcpListener::bind(address).map_err(|source| SandboxError::Listen { address, source })
 }
 
 #[cfg(test)]

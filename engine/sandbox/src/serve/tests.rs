@@ -86,3 +86,25 @@ async fn a_database_beside_the_cluster_outlives_it() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests find their servers through the environment"
+)]
+async fn a_server_whose_port_somebody_else_took_is_started_on_another() {
+    let folder = tempfile::Builder::new().prefix("jm-serve-").tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
+    let (supervisor, environment) = (Supervisor::none(), Environment::new(std::env::vars()));
+    let taken = listen(0).unwrap();
+    let taken = (taken.local_addr().unwrap().port(), taken);
+    let mut chosen = vec![free_port().unwrap(), taken.0];
+    let start = |port| PostgresServer::start(folder.path(), port, &supervisor, &environment);
+    let alone = start(taken.0).await;
+    assert!(alone.is_err(), "it cannot start where somebody listens");
+    let server = on_a_free_port(|| Ok(chosen.pop().expect("two are enough")), start)
+        .await
+        .unwrap();
+    assert!(!server.url("postgres").contains(&format!(":{}/", taken.0)));
+    server.stop().await;
+}
