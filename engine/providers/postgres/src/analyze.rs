@@ -77,13 +77,14 @@ impl StepType for Analyze {
         let postgres = cx.connect::<Postgres>().await?;
         let name = common::chosen(input.database.as_ref(), postgres.reader()).to_owned();
         let first = postgres.connect_to(&name, Some(cx.step())).await?;
-        let tables = tables(&first).await?;
+        let tables = tables(&first, "true").await?;
         let work = Work::new(tables, input.vacuum);
         let mut sessions = vec![first];
         for _ in 1..input.jobs.min(work.total.try_into().unwrap_or(u16::MAX)) {
             sessions.push(postgres.connect_to(&name, Some(cx.step())).await?);
         }
         try_join_all(sessions.iter().map(|session| work.on(cx, session))).await?;
+        have_statistics(&sessions[0], &name).await?;
         cx.changed(change(&common::object(&name, postgres.reader()), input.vacuum))
             .await;
         Ok(Output {
@@ -109,16 +110,33 @@ fn change(object: &str, vacuum: bool) -> Change {
     Change::send(format!("statistics of {object}"), verb(vacuum))
 }
 
+/// What the server has to say of it afterwards: it warns of a table that it passes over, and calls that no failure. It
+/// marks tables that have never been analysed since PostgreSQL 14.
+async fn have_statistics(session: &Session, database: &str) -> Result<(), StepError> {
+    let without = tables(session, "c.reltuples < 0").await?;
+    let Some(first) = without.first() else { return Ok(()) };
+    let others = match without.len() {
+        1 => String::new(),
+        more => format!(" and {}", common::plural(more - 1, "other table")),
+    };
+    Err(StepError::failed(format!(
+        "the server left `{first}`{others} of database `{database}` without statistics"
+    ))
+    .hint("read its log for the reason; a plan can be run again from here with `jm plan resume`"))
+}
+
 /// The largest first, so that none is left for the end. A partitioned table takes its partitions along; what belongs to
 /// others is theirs to keep.
-async fn tables(session: &Session) -> Result<Vec<RelationName>, StepError> {
-    let sql = "
-        SELECT jsonb_build_array(n.nspname, c.relname)::text
+async fn tables(session: &Session, which: &str) -> Result<Vec<RelationName>, StepError> {
+    let sql = format!(
+        "SELECT jsonb_build_array(n.nspname, c.relname)::text
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relkind IN ('r', 'm', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
             AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND pg_has_role(c.relowner, 'USAGE')
-        ORDER BY c.relpages DESC, 1";
-    let names: Vec<(String, String)> = session.json(sql, &[]).await?;
+            AND {which}
+        ORDER BY c.relpages DESC, 1"
+    );
+    let names: Vec<(String, String)> = session.json(&sql, &[]).await?;
     Ok(names
         .into_iter()
         .map(|(schema, name)| RelationName::new(schema, name))
@@ -214,6 +232,25 @@ mod tests {
                 .as_deref(),
             Some("1")
         );
+    }
+
+    #[tokio::test]
+    async fn a_table_that_was_passed_over_is_told() {
+        let server = PgServer::shared();
+        let name = server.database("analyze").await;
+        let table = "CREATE TABLE users (id int)";
+        server.sql(&name, &[table, "CREATE TABLE games (id int)"]).await;
+        let session = server.open(&name).await.connect_to(&name, None).await.expect("open");
+        session.batch("ANALYZE public.users").await.expect("analysed");
+        let error = have_statistics(&session, &name).await.expect_err("one has none");
+        assert!(
+            error
+                .message()
+                .starts_with("the server left `public.games` of database"),
+            "{error}"
+        );
+        session.batch("ANALYZE public.games").await.expect("analysed");
+        have_statistics(&session, &name).await.expect("both have some");
     }
 
     #[tokio::test]
