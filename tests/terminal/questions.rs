@@ -112,6 +112,27 @@ fn signals_act_while_a_question_stands() -> Result<()> {
 }
 
 #[test]
+fn a_question_does_not_keep_from_ending_what_a_service_manager_ends() -> Result<()> {
+    // The step's parent is jm.
+    let kill = ASKS.replace("argv: [sleep, \"2\"]", "shell: \"sleep 1; kill -TERM $PPID; sleep 20\"");
+    let place = Place::of(&kill)?;
+    let seen = watch(&place, SMALL, &[], &[(QUESTION, "y")])?;
+    ensure!(seen.code == Some(5), "{:?}: {}", seen.code, seen.text());
+    ensure!(
+        seen.text().contains(QUESTION),
+        "it was ended before it asked: {}",
+        seen.text()
+    );
+    let events = place.events()?;
+    let last = events.last().context("a record")?;
+    ensure!(
+        last["kind"] == "run-stopped" && last["by"].to_string().contains("SIGTERM"),
+        "{last}"
+    );
+    is_given_back(place.path())
+}
+
+#[test]
 fn a_question_that_was_answered_elsewhere_goes_away() -> Result<()> {
     let plan = ASKS.replace(
         "argv: [sleep, \"2\"]",
