@@ -14,6 +14,7 @@ mod cdn;
 mod clients;
 mod cluster_failure;
 mod cluster_loss;
+mod configuration;
 mod crash;
 mod drill;
 mod dry_run;

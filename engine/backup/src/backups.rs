@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use jm_client_s3::{S3, S3Bucket};
-use jm_step::{Connection, Identity, OpenContext, StepError};
+use jm_step::{Connection, Environment, Identity, InputIssue, OpenContext, StepError};
 
 use crate::archive::{self, Expected, Meter, Unpacked};
 use crate::catalogue::{self, BackupCopy, BackupRef, Catalogue, Entry, Status};
@@ -49,7 +49,10 @@ impl Connection for Backups {
     const SHARED: bool = true;
 
     async fn open(config: Config, cx: &OpenContext) -> Result<Self, StepError> {
-        config.check()?;
+        if let Some(issue) = config.check(&cx.environment).into_iter().next() {
+            let error = StepError::invalid_input(issue.message);
+            return Err(issue.help.into_iter().fold(error, StepError::hint));
+        }
         let passphrase = Passphrase::new(&config.key)?;
         cx.secrets.register(passphrase.expose());
         let mut locations = Vec::new();
@@ -74,6 +77,10 @@ impl Connection for Backups {
         let bucket = config.s3.client().and_then(|s3| S3::address(&s3, cx));
         let places: Vec<String> = directory.into_iter().chain(bucket).collect();
         Some(places.join(" and ")).filter(|places| !places.is_empty())
+    }
+
+    fn check(config: &Config, environment: &Environment) -> Vec<InputIssue> {
+        config.check(environment)
     }
 
     /// One location that answers is enough; [`BackupsReader::down`] tells of the others.

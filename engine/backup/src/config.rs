@@ -1,9 +1,10 @@
 //! What a targets file says of a backup target.
 
-use jm_step::{Secret, StepError};
+use jm_step::{Environment, InputIssue, Secret};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::key::Passphrase;
 use crate::name::is_label;
 
 /// A target with `provider: backup`: a directory, a bucket, or both. It is up when one of them answers.
@@ -83,31 +84,41 @@ fn journeyman_backup() -> String {
 
 impl Config {
     /// What a schema cannot say.
-    pub(crate) fn check(&self) -> Result<(), StepError> {
+    pub(crate) fn check(&self, environment: &Environment) -> Vec<InputIssue> {
+        let mut issues = Vec::new();
         if !is_label(&self.prefix) {
-            return Err(
-                StepError::invalid_input("the `prefix` of backups does not fit into their names")
-                    .hint("up to 40 lower-case letters, digits, `_` and `-`, such as `journeyman_backup`"),
+            issues.push(
+                InputIssue::at("/prefix", "the `prefix` of backups does not fit into their names")
+                    .help("up to 40 lower-case letters, digits, `_` and `-`, such as `journeyman_backup`"),
             );
         }
         if !(1..=36_500).contains(&self.retention_days) {
-            return Err(
-                StepError::invalid_input("`retention_days` is not between 1 and 36500").hint("set RETENTION_DAYS")
+            issues.push(
+                InputIssue::at("/retention_days", "`retention_days` is not between 1 and 36500").help("such as `30`"),
             );
+        }
+        if let Err(error) = Passphrase::new(&self.key) {
+            issues.push(InputIssue::of("/key", &error));
         }
         if self.s3.enabled && self.s3.bucket.trim().is_empty() {
-            return Err(
-                StepError::invalid_input("S3 is enabled for backups, but no bucket is named")
-                    .hint("set BACKUP_S3_BUCKET, or AWS_ENABLED=false"),
+            issues.push(
+                InputIssue::at("/s3/bucket", "S3 is enabled for backups, but no bucket is named")
+                    .help("set BACKUP_S3_BUCKET to the bucket's name, or AWS_ENABLED=false"),
             );
+        }
+        if let Some(error) = self.s3.client().and_then(|client| client.check_access(environment)) {
+            issues.push(InputIssue::of("/s3", &error));
         }
         if self.directory.is_empty() && !self.s3.enabled {
-            return Err(
-                StepError::invalid_input("backups have no location: neither a directory nor a bucket")
-                    .hint("set BACKUP_DIR, or AWS_ENABLED=true and BACKUP_S3_BUCKET"),
+            issues.push(
+                InputIssue::at(
+                    "/directory",
+                    "backups have no location: neither a directory nor a bucket",
+                )
+                .help("set BACKUP_DIR, or AWS_ENABLED=true and BACKUP_S3_BUCKET"),
             );
         }
-        Ok(())
+        issues
     }
 }
 
@@ -135,23 +146,36 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn check(config: serde_json::Value) -> Result<(), StepError> {
-        serde_json::from_value::<Config>(config)
-            .expect("fits the schema")
-            .check()
+    fn wrong(config: serde_json::Value) -> Vec<String> {
+        let config: Config = serde_json::from_value(config).expect("fits the schema");
+        let issues = config.check(&Environment::default());
+        issues.into_iter().map(|issue| issue.pointer).collect()
     }
 
     #[test]
     fn what_cannot_work_is_refused_before_anything_starts() {
-        assert!(check(json!({ "directory": "/b", "key": "k" })).is_ok());
-        assert!(check(json!({ "s3": { "enabled": true, "bucket": "b" }, "key": "k" })).is_ok());
-        for bad in [
-            json!({ "key": "k" }),
-            json!({ "directory": "/b", "s3": { "enabled": true }, "key": "k" }),
-            json!({ "directory": "/b", "key": "k", "retention_days": 0 }),
-            json!({ "directory": "/b", "key": "k", "prefix": "../x" }),
+        let nothing: [&str; 0] = [];
+        for (config, places) in [
+            (json!({ "directory": "/b", "key": "k" }), &nothing[..]),
+            (
+                json!({ "s3": { "enabled": true, "bucket": "b" }, "key": "k" }),
+                &nothing,
+            ),
+            (json!({ "key": "" }), &["/key", "/directory"]),
+            (
+                json!({ "directory": "/b", "s3": { "enabled": true }, "key": "k" }),
+                &["/s3/bucket"],
+            ),
+            (
+                json!({ "s3": { "enabled": true, "bucket": "b", "endpoint": "minio:9000" }, "key": "k" }),
+                &["/s3"],
+            ),
+            (
+                json!({ "directory": "/b", "key": "k", "retention_days": 0, "prefix": "../x" }),
+                &["/prefix", "/retention_days"],
+            ),
         ] {
-            assert!(check(bad.clone()).is_err(), "{bad}");
+            assert_eq!(wrong(config.clone()), places, "{config}");
         }
     }
 }

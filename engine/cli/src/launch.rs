@@ -47,7 +47,7 @@ pub(crate) fn assemble(
     if let Some(document) = targets {
         let lookup = |name: &str| environment::lookup(&environment, name);
         let rendered = document
-            .render(registry, &run.plan.targets_used(), &lookup)
+            .render(registry, &run.plan.targets_used(), &environment, &lookup)
             .map_err(|errors| session::say(&errors, ui))?;
         rendered
             .secrets

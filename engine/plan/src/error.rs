@@ -95,6 +95,12 @@ impl PlanError {
         }
     }
 
+    /// Says before what is wrong which variables the value came from.
+    pub(crate) fn because_of(mut self, variables: &str) -> Self {
+        self.0.message = format!("{variables}: {}", self.0.message);
+        self
+    }
+
     /// The same, but it does not stop the plan.
     pub(crate) fn into_warning(mut self) -> Self {
         self.0.severity = Severity::Warning;

@@ -47,12 +47,13 @@ macro_rules! fake_step {
 /// A system that is only looked at.
 #[macro_export]
 macro_rules! fake_connection {
-    ($type:ident, $provider:literal, $config:ty) => {
+    ($type:ident, $provider:literal, $config:ty $(, { $($more:item)* })?) => {
         pub(crate) struct $type;
         impl jm_step::Connection for $type {
             const PROVIDER: &'static str = $provider;
             type Config = $config;
             type Reader = Self;
+            $($($more)*)?
             fn open(
                 _: $config,
                 _: &jm_step::OpenContext,
@@ -193,12 +194,13 @@ crate::fake_step!(Run, "test.run", Irreversible, Probe, gate: false, roles: [], 
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "read by its schema only")]
+#[expect(dead_code, reason = "most of it is read by its schema only")]
 pub(crate) struct StoreConfig {
     /// Where it is.
     url: Secret,
     /// How many days things are kept.
     #[serde(default)]
+    #[schemars(range(min = 1))]
     days: Option<u32>,
     /// Whether it is used.
     #[serde(default)]
@@ -216,7 +218,13 @@ pub(crate) struct PlaceConfig {
     name: String,
 }
 
-crate::fake_connection!(Store, "store", StoreConfig);
+crate::fake_connection!(Store, "store", StoreConfig, {
+    fn check(config: &StoreConfig, around: &jm_step::Environment) -> Vec<InputIssue> {
+        let sound = config.url.expose() != "bad" && around.get("STORE_ZONE") != Some("bad");
+        let issue = || InputIssue::at("/url", "it has no scheme").help("write `x://host`");
+        (!sound).then(issue).into_iter().collect()
+    }
+});
 crate::fake_connection!(Place, "place", PlaceConfig);
 
 /// The step types of most tests.

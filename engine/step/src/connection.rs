@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
-use crate::{Holding, RunId, Secrets, StepError, StepErrorKind, TargetName, schema};
+use crate::{Holding, InputIssue, RunId, Secrets, StepError, StepErrorKind, TargetName, schema};
 
 /// A client for one kind of system.
 pub trait Connection: Send + Sync + Sized + 'static {
@@ -34,6 +34,12 @@ pub trait Connection: Send + Sync + Sized + 'static {
     fn identity(&self) -> impl Future<Output = Result<Identity, StepError>> + Send;
     /// The side of it that cannot write.
     fn reader(&self) -> &Self::Reader;
+
+    /// What a schema cannot say of the configuration: an address that is none, one field that needs another. Pure: the
+    /// system is not reached and no file is read. The environment is the one that the connection would open in.
+    fn check(_: &Self::Config, _: &Environment) -> Vec<InputIssue> {
+        Vec::new()
+    }
 
     /// Whether runs may share such a system, for nothing that one does to it is in another's way: a webhook, a store of
     /// backups that only grows. A run that writes to any other system has it for itself.
@@ -194,6 +200,8 @@ pub trait AnyConnectionType: Send + Sync {
     fn provider(&self) -> &'static str;
     /// JSON Schema of the configuration.
     fn config_schema(&self) -> Value;
+    /// See [`Connection::check`]. Of a configuration that does not fit the schema nothing more is said.
+    fn check(&self, config: &Value, environment: &Environment) -> Vec<InputIssue>;
     /// See [`Connection::SHARED`].
     fn is_shared(&self) -> bool;
     /// See [`Connection::address`]. A configuration that does not fit has none.
@@ -220,6 +228,10 @@ impl<C: Connection> AnyConnectionType for ConnectionType<C> {
     }
     fn config_schema(&self) -> Value {
         schema::of::<C::Config>()
+    }
+    fn check(&self, config: &Value, environment: &Environment) -> Vec<InputIssue> {
+        let config = serde_json::from_value::<C::Config>(config.clone());
+        config.map_or_else(|_| Vec::new(), |config| C::check(&config, environment))
     }
     fn is_shared(&self) -> bool {
         C::SHARED

@@ -238,6 +238,15 @@ impl InputIssue {
         self.help = Some(help.into());
         self
     }
+
+    /// What an error says of the value at a place.
+    pub fn of(pointer: impl Into<String>, error: &StepError) -> Self {
+        Self {
+            pointer: pointer.into(),
+            message: error.message().to_owned(),
+            help: error.hint_text().map(str::to_owned),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use jm_step::connection::{AnyConnection, AnyConnectionType};
 use jm_step::process::Supervisor;
 use jm_step::{
     Answer, AnyStepType, ArtefactRef, Change, Connection, Connections, ContextParts, Environment, Expect, Identity,
-    IdentityGate, OpenContext, Preview, Probe, ReadContext, RunInfo, Secrets, StepContext, StepError, StepMessage,
-    Target,
+    IdentityGate, InputIssue, OpenContext, Preview, Probe, ReadContext, RunInfo, Secrets, StepContext, StepError,
+    StepMessage, Target,
 };
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -322,6 +322,9 @@ impl<C: Connection> AnyConnectionType for Ready<C> {
     }
     fn config_schema(&self) -> Value {
         Value::Null
+    }
+    fn check(&self, _: &Value, _: &Environment) -> Vec<InputIssue> {
+        Vec::new()
     }
     fn is_shared(&self) -> bool {
         C::SHARED

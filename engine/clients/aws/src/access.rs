@@ -27,6 +27,15 @@ pub struct Access<'a> {
 }
 
 impl Access<'_> {
+    /// What is wrong with the texts: an address that is none, or half a pair of keys.
+    pub fn check(&self, environment: &Environment) -> Result<(), StepError> {
+        self.given_keys()?;
+        match self.endpoint(environment) {
+            Some(address) if !is_address(&address) => Err(not_an_address(self.service)),
+            _ => Ok(()),
+        }
+    }
+
     /// The SDK's configuration. Reads files and the environment as the SDK does, and reaches nothing yet. Keys are
     /// registered with the masker.
     pub async fn load(&self, cx: &OpenContext) -> Result<SdkConfig, StepError> {
@@ -47,19 +56,8 @@ impl Access<'_> {
     }
 
     fn credentials(&self, loader: ConfigLoader, cx: &OpenContext) -> Result<ConfigLoader, StepError> {
-        let session = self.session_token.map(|token| token.expose().to_owned());
-        let keys = match (given(self.access_key_id), self.secret_access_key) {
-            (Some(id), Some(secret)) => Some((id.to_owned(), secret.expose().to_owned(), session)),
-            (None, None) => self.environment_credentials(&cx.environment),
-            (None, Some(secret)) if secret.expose().is_empty() => self.environment_credentials(&cx.environment),
-            _ => {
-                return Err(
-                    StepError::invalid_input("`access_key_id` and `secret_access_key` belong together")
-                        .hint("give both, or neither to follow the AWS SDK's own chain"),
-                );
-            }
-        };
-        let Some((id, secret, session)) = keys else {
+        let keys = self.given_keys()?;
+        let Some((id, secret, session)) = keys.or_else(|| self.environment_credentials(&cx.environment)) else {
             return Ok(loader);
         };
         cx.secrets.register(&secret);
@@ -68,6 +66,20 @@ impl Access<'_> {
         }
         let session = session.filter(|token| !token.is_empty());
         Ok(loader.credentials_provider(Credentials::new(id, secret, session, None, "jm")))
+    }
+
+    /// The keys of the targets file, which stand there both or not at all.
+    fn given_keys(&self) -> Result<Option<(String, String, Option<String>)>, StepError> {
+        let session = self.session_token.map(|token| token.expose().to_owned());
+        match (given(self.access_key_id), self.secret_access_key) {
+            (Some(id), Some(secret)) => Ok(Some((id.to_owned(), secret.expose().to_owned(), session))),
+            (None, None) => Ok(None),
+            (None, Some(secret)) if secret.expose().is_empty() => Ok(None),
+            _ => Err(
+                StepError::invalid_input("`access_key_id` and `secret_access_key` belong together")
+                    .hint("give both, or neither to follow the AWS SDK's own chain"),
+            ),
+        }
     }
 
     /// The keys of the environment that jm was given, which is not always the process's own. A profile that the targets
@@ -108,6 +120,19 @@ impl Access<'_> {
             .or_else(|| variable("AWS_DEFAULT_REGION"))
             .map(str::to_owned)
     }
+}
+
+fn is_address(text: &str) -> bool {
+    let host = ["https://", "http://"]
+        .iter()
+        .find_map(|scheme| text.strip_prefix(scheme));
+    host.is_some_and(|host| !host.is_empty() && !host.starts_with(['/', ':']) && !host.contains(char::is_whitespace))
+}
+
+fn not_an_address(service: &str) -> StepError {
+    StepError::invalid_input("the service's address makes no sense").hint(format!(
+        "write `https://host`, in `endpoint` of the target, AWS_ENDPOINT_URL_{service} or AWS_ENDPOINT_URL"
+    ))
 }
 
 /// A text that was given and says something: targets files write `default('')` for what is not set.

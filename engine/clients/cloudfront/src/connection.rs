@@ -5,7 +5,7 @@ use std::ops::Deref;
 use aws_sdk_cloudfront::error::BuildError;
 use aws_sdk_cloudfront::operation::create_invalidation::CreateInvalidationError;
 use aws_sdk_cloudfront::types::{InvalidationBatch, Paths};
-use jm_step::{Connection, Identity, OpenContext, StepError};
+use jm_step::{Connection, Environment, Identity, InputIssue, OpenContext, StepError};
 
 use crate::error::Doing;
 use crate::{Config, Invalidation, Origin, Reader, Snapshot};
@@ -107,6 +107,11 @@ impl Connection for CloudFront {
 
     async fn open(config: Config, cx: &OpenContext) -> Result<Self, StepError> {
         Reader::open(&config, cx).await.map(Self)
+    }
+
+    fn check(config: &Config, environment: &Environment) -> Vec<InputIssue> {
+        let wrong = config.access().check(environment).err();
+        wrong.iter().map(|error| InputIssue::of("", error)).collect()
     }
 
     async fn ping(&self) -> Result<(), StepError> {

@@ -71,7 +71,7 @@ impl Config {
     }
 
     /// Kubernetes keeps namespaces that begin with `kube-` for itself; no recovery stops what runs there.
-    fn check_namespace(&self) -> Result<(), StepError> {
+    pub(crate) fn check_namespace(&self) -> Result<(), StepError> {
         if self.namespace.is_empty() {
             return Err(StepError::invalid_input("the target names no namespace")
                 .hint("set `namespace` of the target to that of the application"));

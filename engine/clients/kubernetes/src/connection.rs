@@ -1,6 +1,6 @@
 //! The connection: a reader, and the few writes that recovery needs.
 
-use jm_step::{Connection, Identity, OpenContext, StepError};
+use jm_step::{Connection, Environment, Identity, InputIssue, OpenContext, StepError, StepErrorKind};
 use kube::Client;
 use kube::api::{Patch, PatchParams};
 use kube::core::DynamicObject;
@@ -43,6 +43,13 @@ impl Connection for Kubernetes {
 
     async fn identity(&self) -> Result<Identity, StepError> {
         self.reader.cluster_uid().await.map(Identity::single)
+    }
+
+    /// That a namespace is Kubernetes' own is for a guard to say, when the system is opened.
+    fn check(config: &Config, _: &Environment) -> Vec<InputIssue> {
+        let wrong = config.check_namespace().err();
+        let invalid = wrong.iter().filter(|error| error.kind() == StepErrorKind::InvalidInput);
+        invalid.map(|error| InputIssue::of("/namespace", error)).collect()
     }
 
     fn address(config: &Config, cx: &OpenContext) -> Option<String> {

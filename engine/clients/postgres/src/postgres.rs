@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jm_step::process::Supervisor;
-use jm_step::{Connection, Holding, Identity, OpenContext, StepError, StepId};
+use jm_step::{Connection, Environment, Holding, Identity, InputIssue, OpenContext, StepError, StepId};
 
 use crate::session::{Purpose, Session};
 use crate::settings::Settings;
@@ -51,6 +51,11 @@ impl Connection for Postgres {
         Ok(Identity(
             [("system".to_owned(), system), ("database".to_owned(), database)].into(),
         ))
+    }
+
+    fn check(config: &PostgresConfig, environment: &Environment) -> Vec<InputIssue> {
+        let wrong = Settings::check(config, environment).err();
+        wrong.iter().map(|error| InputIssue::of("/url", error)).collect()
     }
 
     fn address(config: &PostgresConfig, cx: &OpenContext) -> Option<String> {

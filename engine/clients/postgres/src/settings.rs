@@ -195,6 +195,21 @@ impl Settings {
         })
     }
 
+    /// What is wrong with the text of the configuration and of the `PG*` variables. No file is read.
+    pub(crate) fn check(config: &PostgresConfig, environment: &Environment) -> Result<(), StepError> {
+        let parameters = gather(config.url.expose(), environment)?;
+        let get = |key: &str| parameters.get(key).map(String::as_str);
+        // Where no host is named, finding the default one means looking for its socket.
+        hosts::resolve(get("host").or(Some("localhost")), get("hostaddr"), get("port"))?;
+        user(get("user"), environment)?;
+        get("sslmode").map(SslMode::parse).transpose()?;
+        both_or_neither(get("sslcert"), get("sslkey"))?;
+        negotiation(get("sslnegotiation"))?;
+        channel_binding(get("channel_binding"))?;
+        session_attrs(get("target_session_attrs"))?;
+        connect_timeout(get("connect_timeout")).map(drop)
+    }
+
     /// Server and database that a configuration means, without resolving the rest of it.
     pub(crate) fn place(config: &PostgresConfig, cx: &OpenContext) -> Result<String, StepError> {
         let parameters = gather(config.url.expose(), &cx.environment)?;
@@ -326,17 +341,24 @@ fn client_certificate(
     key: Option<&str>,
     environment: &Environment,
 ) -> Result<Option<(PathBuf, PathBuf)>, StepError> {
-    match (certificate, key) {
-        (Some(certificate), Some(key)) => Ok(Some((certificate.into(), key.into()))),
-        (None, None) => {
-            let certificate = home_file(environment, ".postgresql/postgresql.crt");
-            let key = home_file(environment, ".postgresql/postgresql.key");
-            Ok(certificate
-                .zip(key)
-                .filter(|(certificate, key)| certificate.exists() && key.exists()))
-        }
-        _ => Err(StepError::invalid_input("`sslcert` and `sslkey` belong together").hint("give both or neither")),
+    if let Some((certificate, key)) = both_or_neither(certificate, key)? {
+        return Ok(Some((certificate.into(), key.into())));
     }
+    let certificate = home_file(environment, ".postgresql/postgresql.crt");
+    let key = home_file(environment, ".postgresql/postgresql.key");
+    Ok(certificate
+        .zip(key)
+        .filter(|(certificate, key)| certificate.exists() && key.exists()))
+}
+
+fn both_or_neither<'a>(
+    certificate: Option<&'a str>,
+    key: Option<&'a str>,
+) -> Result<Option<(&'a str, &'a str)>, StepError> {
+    if certificate.is_some() == key.is_some() {
+        return Ok(certificate.zip(key));
+    }
+    Err(StepError::invalid_input("`sslcert` and `sslkey` belong together").hint("give both or neither"))
 }
 
 fn connector(

@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use jm_step::Secret;
+use jm_step::{Environment, Secret, StepError};
+
+use crate::transport::access;
 
 /// When checksums are sent that not every store understands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -75,6 +77,11 @@ impl Config {
             bucket: bucket.into(),
             ..Self::default()
         }
+    }
+
+    /// What is wrong with the way to the store: its address, or half a pair of keys.
+    pub fn check_access(&self, environment: &Environment) -> Option<StepError> {
+        access(self).check(environment).err()
     }
 
     /// The prefix with one slash at its end and none before it; empty for the whole bucket.

@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use jm_step::{Connection, Identity, OpenContext, StepError};
+use jm_step::{Connection, Environment, Identity, InputIssue, OpenContext, StepError};
 
 use crate::transport::access;
 use crate::{Config, S3Bucket, S3Reader};
@@ -32,6 +32,15 @@ impl Connection for S3 {
 
     async fn identity(&self) -> Result<Identity, StepError> {
         Ok(Identity::single(self.0.identity().await?.to_string()))
+    }
+
+    fn check(config: &Config, environment: &Environment) -> Vec<InputIssue> {
+        let mut issues = Vec::new();
+        if config.bucket.trim().is_empty() {
+            issues.push(InputIssue::at("/bucket", "no bucket is named").help("write the bucket's name"));
+        }
+        issues.extend(config.check_access(environment).map(|error| InputIssue::of("", &error)));
+        issues
     }
 
     /// A bucket's name says which one it is, within its store.

@@ -280,7 +280,7 @@ pub(crate) fn as_error(violation: &Violation, part: &Part) -> PlanError {
 }
 
 /// Where a pointer leads to: the value, or its key.
-fn place(part: &Part, pointer: &str, key: bool) -> miette::SourceSpan {
+pub(crate) fn place(part: &Part, pointer: &str, key: bool) -> miette::SourceSpan {
     let (parent, last) = pointer.rsplit_once('/').unwrap_or(("", pointer));
     if key {
         if let PartKind::Map(entries) = &part.at_pointer(parent).kind {

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use jm_step::{Registry, Secret, Target, TargetName};
+use jm_step::{InputIssue, Registry, Secret, Target, TargetName};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::environment::{Environment, typed};
+use super::environment::{Environment, Read, typed};
 use super::{TargetSpec, TargetsDocument};
 use crate::code::Code;
 use crate::error::{PlanError, PlanErrors, Problems};
@@ -42,12 +42,14 @@ impl fmt::Debug for RenderedTargets {
 
 impl TargetsDocument {
     /// Renders the targets that are used. `lookup` gives a variable of the environment, or the content of the file that
-    /// `NAME_FILE` names; its error says why that cannot be read.
+    /// `NAME_FILE` names; its error says why that cannot be read. `around` is the environment that connections follow by
+    /// conventions of their own.
     pub fn render(
         &self,
         registry: &Registry,
         used: &BTreeSet<TargetName>,
-        lookup: &dyn Fn(&str) -> Result<Option<String>, String>,
+        around: &jm_step::Environment,
+        lookup: Read<'_>,
     ) -> Result<RenderedTargets, PlanErrors> {
         let mut problems = Problems::new(&self.source);
         if self.is_broken() {
@@ -62,7 +64,14 @@ impl TargetsDocument {
         let mut digest = Sha256::new();
         for name in used {
             match self.target(name.as_str()) {
-                Some(spec) => one(spec, registry, lookup, &mut rendered, &mut digest, &mut problems),
+                Some(spec) => one(
+                    spec,
+                    registry,
+                    (around, lookup),
+                    &mut rendered,
+                    &mut digest,
+                    &mut problems,
+                ),
                 None => problems.push(self.unknown(name)),
             }
         }
@@ -89,7 +98,7 @@ impl TargetsDocument {
 fn one(
     spec: &TargetSpec,
     registry: &Registry,
-    lookup: &dyn Fn(&str) -> Result<Option<String>, String>,
+    (around, lookup): (&jm_step::Environment, Read<'_>),
     rendered: &mut RenderedTargets,
     digest: &mut Sha256,
     problems: &mut Problems,
@@ -118,7 +127,13 @@ fn one(
         rendered.not_configured.insert(spec.name.value.clone(), reason);
         return;
     }
-    rendering.check(&config, shape, spec);
+    rendering.check(&config, shape, spec, around);
+    if rendering.errors.is_empty() {
+        let issues = connection.check(&config, around);
+        rendering
+            .errors
+            .extend(issues.iter().map(|issue| at_fault(issue, spec, around)));
+    }
     digest_of(spec, &config, &rendering.secrets, digest);
     rendered
         .secrets
@@ -354,12 +369,59 @@ impl Rendering<'_> {
         }
     }
 
-    fn check(&mut self, config: &Value, shape: Shape<'_>, spec: &TargetSpec) {
+    fn check(&mut self, config: &Value, shape: Shape<'_>, spec: &TargetSpec, around: &jm_step::Environment) {
         let violations = fit(config, shape, &|pointer| self.unknown.contains(pointer)).violations;
         for violation in violations {
-            self.errors
-                .push(crate::check::inputs::as_error(&violation, &spec.config));
+            let error = crate::check::inputs::as_error(&violation, &spec.config);
+            let variables = variables(spec.config.at_pointer(&violation.pointer), around);
+            self.errors.push(match variables {
+                Some(variables) => error.because_of(&variables),
+                None => error,
+            });
         }
+    }
+}
+
+/// What a provider says of a value, at its place in the file, with the variables that the value came from.
+fn at_fault(issue: &InputIssue, spec: &TargetSpec, around: &jm_step::Environment) -> PlanError {
+    let part = spec.config.at_pointer(&issue.pointer);
+    let at = crate::check::inputs::place(&spec.config, &issue.pointer, false);
+    let at = |code| PlanError::at(code, at, issue.message.clone()).maybe_help(issue.help.clone());
+    match variables(part, around) {
+        Some(variables) => at(Code::MalformedVariable).because_of(&variables),
+        None => at(Code::InvalidValue),
+    }
+}
+
+/// The variables that a value is made of, and where each was found; `None` where the file itself says it.
+fn variables(part: &Part, around: &jm_step::Environment) -> Option<String> {
+    let expressions: Vec<&Expression> = match &part.kind {
+        PartKind::Expression(expression) => vec![expression],
+        PartKind::Text(pieces) => pieces
+            .iter()
+            .filter_map(|piece| match piece {
+                TextPiece::Expression(expression) => Some(expression),
+                TextPiece::Literal(_) => None,
+            })
+            .collect(),
+        _ => Vec::new(),
+    };
+    let names: BTreeSet<&str> = expressions
+        .iter()
+        .flat_map(|expression| expression.references())
+        .map(Reference::name)
+        .collect();
+    let shown: Vec<String> = names.into_iter().map(|name| found_in(name, around)).collect();
+    (!shown.is_empty()).then(|| shown.join(", "))
+}
+
+/// A variable and where its value was found.
+fn found_in(name: &str, around: &jm_step::Environment) -> String {
+    let file = format!("{name}_FILE");
+    match (around.get(name), around.get(&file)) {
+        (Some(_), _) => format!("`{name}`"),
+        (None, Some(path)) => format!("`{name}`, from {path} by `{file}`"),
+        (None, None) => format!("`{name}`, which is not set"),
     }
 }
 

@@ -88,7 +88,12 @@ fn the_environment_is_put_in_with_the_types_of_the_fields() {
     assert!(errors.is_empty(), "{errors:?}");
     let lookup = |name: &str| Ok(environment.get(name).map(|value| (*value).to_owned()));
     let rendered = targets
-        .render(&page_registry(), &page().targets_used(), &lookup)
+        .render(
+            &page_registry(),
+            &page().targets_used(),
+            &jm_step::Environment::default(),
+            &lookup,
+        )
         .expect("complete");
     let backups = rendered
         .targets

@@ -250,7 +250,11 @@ fn render(file: &str, names: &[&str], variables: &[(&str, &str)]) -> Result<crat
     assert!(errors.is_empty(), "{errors:?}");
     let variables: BTreeMap<&str, &str> = variables.iter().copied().collect();
     let used: BTreeSet<TargetName> = names.iter().map(|name| name.parse().expect("a name")).collect();
-    document.render(&registry(), &used, &|name| match variables.get(name) {
+    let around = variables
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let around = jm_step::Environment::new(around);
+    document.render(&registry(), &used, &around, &|name| match variables.get(name) {
         Some(&"unreadable") => Err("permission denied".to_owned()),
         value => Ok(value.map(|value| (*value).to_owned())),
     })
@@ -310,6 +314,58 @@ fn everything_that_is_missing_or_malformed_is_reported_at_once() {
       × `targets.yaml` has no target `four`
       help: its targets are `one`, `two`, `three`
     "#);
+}
+
+#[test]
+fn what_a_provider_cannot_use_is_reported_with_its_variable_and_the_right_form() {
+    let file = "targets:\n  one: { provider: store, url: '${{ env.ONE }}' }\n  two: { provider: store, url: bad }\n  three: { provider: store, url: '${{ env.THREE }}', days: '${{ env.DAYS }}' }\n";
+    let variables = [("ONE", "bad"), ("THREE", "x://y"), ("DAYS", "0")];
+    let errors = render(file, &["one", "two", "three"], &variables).expect_err("malformed");
+    assert_snapshot!(show(errors.errors()), @r#"
+    jm::plan::malformed_variable
+
+      × `ONE`: it has no scheme
+       ╭─[targets.yaml:5:32]
+     4 │ targets:
+     5 │   one: { provider: store, url: '${{ env.ONE }}' }
+       ·                                ────────────────
+     6 │   two: { provider: store, url: bad }
+       ╰────
+      help: write `x://host`
+    jm::plan::invalid_value
+
+      × it has no scheme
+       ╭─[targets.yaml:6:32]
+     5 │   one: { provider: store, url: '${{ env.ONE }}' }
+     6 │   two: { provider: store, url: bad }
+       ·                                ───
+     7 │   three: { provider: store, url: '${{ env.THREE }}', days: '${{ env.DAYS }}' }
+       ╰────
+      help: write `x://host`
+    jm::plan::invalid_value
+
+      × `DAYS`: 0 is less than 1
+       ╭─[targets.yaml:7:60]
+     6 │   two: { provider: store, url: bad }
+     7 │   three: { provider: store, url: '${{ env.THREE }}', days: '${{ env.DAYS }}' }
+       ·                                                            ─────────────────
+       ╰────
+      help: How many days things are kept.
+    "#);
+    let good = [("ONE", "x://y"), ("THREE", "x://y"), ("DAYS", "1")];
+    assert!(render(file, &["one", "three"], &good).is_ok());
+    let zone = [("ONE", "x://y"), ("STORE_ZONE", "bad")];
+    assert!(
+        render(file, &["one"], &zone).is_err(),
+        "the environment around counts too"
+    );
+}
+
+#[test]
+fn an_optional_target_that_is_configured_wrongly_is_not_left_out() {
+    let file = "targets:\n  one: { provider: store, url: '${{ env.ONE }}', optional: true }\n";
+    let errors = render(file, &["one"], &[("ONE", "bad")]).expect_err("malformed");
+    assert_eq!(errors.errors().len(), 1);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hmac::{Hmac, Mac};
 use jm_client_http::{Http, Period, Reply, Request, Url, is_loopback};
-use jm_step::{Connection, Identity, OpenContext, Secret, StepError, StepErrorKind};
+use jm_step::{Connection, Environment, Identity, InputIssue, OpenContext, Secret, StepError, StepErrorKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -88,6 +88,11 @@ impl Connection for Webhook {
             },
             url,
         })
+    }
+
+    fn check(config: &Config, _: &Environment) -> Vec<InputIssue> {
+        let wrong = address(config).err();
+        wrong.iter().map(|error| InputIssue::of("/url", error)).collect()
     }
 
     /// A webhook can only be told something, and a message nobody wrote would be noise.
