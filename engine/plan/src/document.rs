@@ -51,6 +51,8 @@ impl Document {
 /// The fields of a plan.
 #[derive(Debug, Clone, Default)]
 pub struct PlanSpec {
+    /// Whether it is no plan but one step that somebody asked for by name (`kind: Step`).
+    pub one_step: bool,
     /// See the language: its name, by which runs are listed.
     pub name: Option<Spanned<String>>,
     /// For people.

@@ -56,10 +56,13 @@ fn plan(root: &Node, text: &str, problems: &mut Problems) -> PlanSpec {
     let Some(mut fields) = Fields::open(root, "a plan", text, problems) else {
         return PlanSpec::default();
     };
-    if !check_kind(&mut fields, None) {
+    let kind = fields.peek("kind").and_then(Node::text);
+    let one_step = kind == Some(ONE_STEP);
+    if !check_kind(&mut fields, one_step.then_some(ONE_STEP)) {
         return PlanSpec::default();
     }
     let plan = PlanSpec {
+        one_step,
         name: fields
             .required("name", "the plan's name, such as `complete-db-loss`")
             .and_then(|node| fields.name(node)),
@@ -85,9 +88,16 @@ fn plan(root: &Node, text: &str, problems: &mut Problems) -> PlanSpec {
         drill: fields.take("drill").and_then(|node| drill(node, &mut fields)),
     };
     fields.close();
+    if one_step && plan.steps.len() + plan.finally.len() != 1 {
+        let error = PlanError::at(Code::NotThisKind, root.span, "a document of `kind: Step` has one step");
+        problems.push(error.help("leave out `kind`: this is a plan"));
+    }
     duplicate_ids(&plan, problems);
     plan
 }
+
+/// The kind of document that `jm step run` makes of its words.
+const ONE_STEP: &str = "Step";
 
 /// Whether the file is of this kind. Where it is not, nothing else is worth saying.
 pub(crate) fn check_kind(fields: &mut Fields<'_, '_>, kind: Option<&str>) -> bool {

@@ -68,6 +68,11 @@ impl<'n, 'p> Fields<'n, 'p> {
     /// A field, if it is there and not null.
     pub(crate) fn take(&mut self, key: &str) -> Option<&'n Node> {
         self.taken.push(key.to_owned());
+        self.peek(key)
+    }
+
+    /// The same, looked at before it is taken.
+    pub(crate) fn peek(&self, key: &str) -> Option<&'n Node> {
         let (_, node) = self.entries.iter().find(|(name, _)| name.value == key)?;
         (node.kind != Kind::Null).then_some(node)
     }

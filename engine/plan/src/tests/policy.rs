@@ -2,7 +2,8 @@
 
 use insta::assert_snapshot;
 
-use crate::testing::{codes, compiled, findings, findings_with, plan};
+use crate::Mode;
+use crate::testing::{codes, compiled, compiled_with, findings, findings_with, plan, registry};
 
 #[test]
 fn what_cannot_be_taken_back_is_proven_or_approved_first() {
@@ -205,4 +206,18 @@ fn outputs_of_the_plan_are_checked_as_well() {
        ╰────
       help: the steps are `a`
     "#);
+}
+
+#[test]
+fn one_step_by_itself_needs_nothing_before_it_and_is_alone() {
+    let document = |steps: &str| format!("apiVersion: jm/v1\nkind: Step\nname: test\nsteps: [{steps}]\n");
+    let burn = "{ id: a, uses: test.burn }";
+    let with = |text: &str| codes(&compiled_with(text, None, Mode::Run, &registry()));
+    assert_eq!(with(&document(burn)), [""; 0]);
+    assert_eq!(
+        with(&document(burn).replace("kind: Step\n", "")),
+        ["unproven_irreversible"]
+    );
+    let two = document(&format!("{burn}, {{ id: b, uses: test.look }}"));
+    assert!(with(&two).contains(&"not_this_kind"), "{:?}", with(&two));
 }

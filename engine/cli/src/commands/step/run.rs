@@ -52,7 +52,7 @@ fn plan(args: &StepRunArgs) -> Result<String, CommandError> {
         step["target"] = Value::from(target.as_str());
     }
     let name = format!("step-{}", args.step_type.replace(['.', '_'], "-"));
-    let plan = json!({ "apiVersion": "jm/v1", "name": name, "title": format!("one step: {}", args.step_type),
+    let plan = json!({ "apiVersion": "jm/v1", "kind": "Step", "name": name, "title": format!("one step: {}", args.step_type),
         "steps": [step], "outputs": { "output": "${{ steps.step.outputs }}" } });
     Ok(format!("{plan:#}"))
 }
