@@ -1,12 +1,13 @@
 //! Backups that are not what they should be, and the wrong key for them.
 
 use std::path::{Path, PathBuf};
+use std::process::Output;
 
 use anyhow::{Context, Result, ensure};
 
 use jm_sandbox::journeyman::{BUCKET, DATABASE};
 
-use super::{Served, ends, recover, without_bucket};
+use super::{ACCEPT, Served, ends, recover, without_bucket};
 use crate::environment::{World, journal, of_kind, said};
 
 /// The newest backup's file.
@@ -105,11 +106,13 @@ fn a_flipped_bit_is_found_while_it_is_restored_and_the_old_database_serves_on() 
     world.back_up()?;
     let served = Served::by(&world)?;
     flip(&file(&world)?)?;
-    ends(
+    let ended = ends(
         &mut recover(&world),
         4,
         &["cannot be used", "use another copy or another backup"],
     )?;
+    // The unfinished copy was dropped.
+    ensure!(!said(&ended).contains("drop_database"), "{}", said(&ended));
     let began = began(&world)?;
     ensure!(
         began.iter().any(|step| step == "restore") && !began.iter().any(|step| step == "verify"),
@@ -262,6 +265,57 @@ fn a_backup_that_lacks_a_table_is_not_switched_to() -> Result<()> {
     // The restored copy is kept beside it: its cause may be mended, and the run resumed.
     let copies = world.databases()?;
     ensure!(copies.len() == 2 && copies[1].contains("_jmr_"), "{copies:?}");
-    world.query("postgres", &format!("DROP DATABASE \"{}\"", copies[1]))?;
+    ensure!(
+        String::from_utf8_lossy(&output.stdout).contains("a resume goes on with it"),
+        "{text}"
+    );
+    // Nobody mends it: the run is given up, and what it leaves is said with the command that removes it.
+    ends(world.jm().args(["run", "abort", "--reason", "enough"]), 0, &[])?;
+    let ended = ends(world.resume().args(ACCEPT), 4, &["ABORTED"])?;
+    is_told_and_removed(&world, &ended, "restored copy", &copies[1])?;
     served.still(&world)
+}
+
+/// What a run leaves behind is named at its end, by `jm run show` and in its report, and what is said of its removal is so.
+fn is_told_and_removed(world: &World, ended: &Output, what: &str, name: &str) -> Result<()> {
+    let flat = |output: &Output| -> String {
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let report = world.jm().args(["run", "report"]).output()?;
+    let command = format!("jm step run postgres.drop_database -w database={name} --confirm production");
+    for told in [
+        flat(ended),
+        flat(&world.jm().args(["run", "show"]).output()?),
+        flat(&report),
+    ] {
+        for word in [&format!("{what} `{name}`"), &command] {
+            ensure!(told.contains(word), "`{word}` is not said: {told}");
+        }
+    }
+    let shown = world.jm().args(["run", "show", "--format", "json"]).output()?;
+    let shown: serde_json::Value = serde_json::from_slice(&shown.stdout)?;
+    ensure!(
+        shown["left"].as_array().is_some_and(|left| left.len() == 1) && shown["left"][0]["name"] == *name,
+        "{}",
+        shown["left"]
+    );
+    let words: Vec<&str> = command.split(' ').skip(1).collect();
+    ends(world.jm().args(&words).arg("--yes"), 0, &[])?;
+    let databases = world.databases()?;
+    ensure!(!databases.iter().any(|one| one == name), "{databases:?}");
+    Ok(())
+}
+
+#[test]
+fn the_database_that_a_switch_keeps_aside_is_named_and_can_be_removed() -> Result<()> {
+    let world = without_bucket()?;
+    world.back_up()?;
+    let ended = ends(&mut recover(&world), 0, &[])?;
+    let databases = world.databases()?;
+    let old = databases.iter().find(|name| name.contains("_old_"));
+    let old = old.with_context(|| format!("nothing was kept aside: {databases:?}"))?;
+    let size = String::from_utf8_lossy(&ended.stdout).contains("MiB, by `switch`");
+    ensure!(size, "{}", said(&ended));
+    is_told_and_removed(&world, &ended, "old database", old)
 }

@@ -5,6 +5,7 @@ pub(crate) mod document;
 pub(crate) mod dry_run;
 pub(crate) mod findings;
 pub(crate) mod json;
+pub(crate) mod left;
 pub(crate) mod lines;
 pub(crate) mod post_mortem;
 pub(crate) mod screen;

@@ -24,6 +24,8 @@ mod holds;
 pub mod journal;
 pub use journal::{OperatorVerb, Payload, Record, RecordKind, RunStatus};
 mod ledger;
+mod leftover;
+pub use leftover::{Leftover, Removal};
 pub mod lock;
 pub use lock::TargetLock;
 mod operator;

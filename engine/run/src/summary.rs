@@ -15,6 +15,7 @@ use crate::files::RunFiles;
 use crate::graph::Graph;
 use crate::guard::{self, DataLoss};
 use crate::journal::{Record, RunStatus, StopCause, Why};
+use crate::leftover::{self, Leftover};
 use crate::payload;
 use crate::state::{IllegalTransition, RunState, StepEntry, StepState};
 
@@ -46,6 +47,9 @@ pub struct RunSummary {
     pub resumes: u32,
     /// The targets' name.
     pub targets: String,
+    /// Whether the targets are protected, so that steps that cannot be taken back need `--confirm` with their name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub protected: bool,
     /// The steps, main ones first, as written.
     pub steps: Vec<StepSummary>,
     /// The recovery time.
@@ -59,6 +63,9 @@ pub struct RunSummary {
     /// What the plan gives out, where it ran to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outputs: Option<Value>,
+    /// What the run leaves behind on the systems.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<Leftover>,
     /// Whether an objective was missed. Exit code 9, where the run was otherwise completed.
     pub objective_missed: bool,
     /// Whether a guard refused a step. Exit code 10.
@@ -208,6 +215,7 @@ fn of_state(plan: &Plan, state: &RunState, files: &dyn RunFiles, now: Timestamp)
         ended_at,
         resumes: state.resumes(),
         targets: opened.map(|opened| opened.targets.clone()).unwrap_or_default(),
+        protected: opened.is_some_and(|opened| opened.protected),
         steps: plan
             .all_steps()
             .zip(state.steps())
@@ -215,6 +223,7 @@ fn of_state(plan: &Plan, state: &RunState, files: &dyn RunFiles, now: Timestamp)
             .collect(),
         critical_path: critical_path(state),
         outputs: outputs(plan, state, files).filter(|_| is_done),
+        left: leftover::of(plan, state, files),
         objective_missed: is_done && missed,
         refused: status == RunStatus::Failed && state.steps().iter().any(was_refused),
         rto,

@@ -12,6 +12,15 @@ pub const RECOVERY_POINT: &str = "x-jm-recovery-point";
 /// plan's RPO allows needs a person's yes.
 pub const STILL_SERVED: &str = "x-jm-still-served";
 
+/// Marks a field of an output, a name or `null`, of something that stays on a system after the run and that somebody has
+/// to remove some day. What the mark says: `what` it is, for people; `remove`, the step type and its field that take the
+/// name; `bytes`, the field of the same output that tells its size; and `unfinished`, whether it may be there, too, where
+/// the step did not end well, and then is taken up by a resume.
+pub const LEFT_BEHIND: &str = "x-jm-left-behind";
+/// Marks a field of an output with the name of what is left behind no more once the step has succeeded: it was removed, or
+/// put into its place.
+pub const TAKEN_UP: &str = "x-jm-taken-up";
+
 /// The schema of a type. Definitions that it uses stand under `$defs`.
 pub fn of<T: JsonSchema>() -> Value {
     SchemaSettings::draft2020_12()

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::exit::CommandError;
 use crate::report::document::{Document, PlanFile, PrintedSummary};
-use crate::report::{shown, table, time, words};
+use crate::report::{left, shown, table, time, words};
 use crate::ui::{Style, Ui};
 
 /// The widest bar of a step's share of the time.
@@ -155,6 +155,7 @@ impl Summary {
         first.extend(self.next(ui));
         first.extend(tolerated.into_iter().flat_map(|step| self.failure(step, ui)));
         first.extend(self.degraded(ui));
+        first.extend(self.left(ui));
         first.extend(self.promises(ui));
         first
     }
@@ -237,6 +238,15 @@ impl Summary {
         reasons
             .flat_map(|line| labelled("degraded", Style::Yellow, &[line], ui))
             .collect()
+    }
+
+    /// What stays on the systems, and how it is removed.
+    fn left(&self, ui: &Ui) -> Vec<String> {
+        let said = self.run.left.iter().map(|one| {
+            let lines = [left::sentence(one), left::removal(one, &self.run)];
+            labelled("left", Style::Bold, &lines, ui)
+        });
+        said.flatten().collect()
     }
 
     fn promises(&self, ui: &Ui) -> Vec<String> {

@@ -8,7 +8,7 @@ use jm_backup::{
 use jm_client_postgres::{Postgres, Reader};
 use jm_step::{
     Change, Connection, Effect, InputIssue, Known, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError,
-    StepType,
+    StepErrorKind, StepType,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,9 @@ use serde_json::json;
 
 use crate::argument::Backup;
 use crate::observer::{Committing, Told, toolbox, until_cancelled};
+
+/// How long a server may take to say what became of a copy that could not be finished.
+const LAST_LOOK: Duration = Duration::from_secs(5);
 
 pub(crate) struct Restore;
 
@@ -66,6 +69,12 @@ pub(crate) struct Output {
     bytes: u64,
     /// The backup's name.
     backup: String,
+    /// The copy, where it was restored beside the database that is meant.
+    #[serde(default)]
+    #[schemars(extend("x-jm-left-behind" = {
+        "what": "restored copy", "remove": ["postgres.drop_database", "database"], "unfinished": true,
+    }))]
+    copy: Option<String>,
 }
 
 impl StepType for Restore {
@@ -121,7 +130,11 @@ impl StepType for Restore {
             Destination::InPlace => database.clone(),
         };
         let changes = vec![change(input, &database, &entry)];
-        Ok(Preview::computed(summary, changes).foresee(json!({ "database": restored, "backup": entry.name })))
+        Ok(Preview::computed(summary, changes).foresee(json!({
+            "database": restored,
+            "backup": entry.name,
+            "copy": (input.into == Destination::Aside).then_some(&restored),
+        })))
     }
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
@@ -130,15 +143,24 @@ impl StepType for Restore {
         let request = request(cx, &input, &backups, postgres.reader())?;
         if input.into == Destination::Aside {
             // `finally` and a resume know the copy even where it is not finished.
-            cx.save_output(json!({ "database": request.copy, "backup": entry.name }))
-                .await?;
+            let known = json!({ "database": request.copy, "backup": entry.name, "copy": request.copy });
+            cx.save_output(known).await?;
         }
         let tools = toolbox(cx);
         let told = Told(cx);
         let work = backups.restore(&postgres, &request, &tools, &told);
-        let restored = until_cancelled(cx, Box::pin(work)).await?;
+        let restored = match until_cancelled(cx, Box::pin(work)).await {
+            Ok(restored) => restored,
+            Err(error) => {
+                if input.into == Destination::Aside && error.kind() != StepErrorKind::Cancelled {
+                    tell_whether_dropped(cx, &postgres, &request, &entry).await?;
+                }
+                return Err(error);
+            }
+        };
         cx.changed(change(&input, &request.database, &entry)).await;
         Ok(Output {
+            copy: (input.into == Destination::Aside).then(|| restored.database.clone()),
             database: restored.database,
             oid: restored.oid,
             bytes: restored.bytes,
@@ -166,12 +188,30 @@ async fn probe_aside(
         AsideState::Absent => Probe::NotStarted,
         AsideState::Incomplete => Probe::partial(format!("database `{copy}` is there and not finished")),
         AsideState::Complete(restored) => Probe::Succeeded(Output {
+            copy: Some(restored.database.clone()),
             database: restored.database,
             oid: restored.oid,
             bytes: restored.bytes,
             backup: input.backup.name(backups)?.to_string(),
         }),
     })
+}
+
+/// An unfinished copy is dropped where the restore fails. Where the server is seen to have it no more, it is not left behind.
+async fn tell_whether_dropped(
+    cx: &StepContext,
+    postgres: &Postgres,
+    request: &RestoreRequest,
+    entry: &Entry,
+) -> Result<(), StepError> {
+    let look = postgres.reader().find_database(&request.copy);
+    match tokio::time::timeout(LAST_LOOK, look).await {
+        Ok(Ok(None)) => {
+            let known = json!({ "database": request.copy, "backup": entry.name, "copy": null });
+            cx.save_output(known).await
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Before the checkpoint nothing was committed; after it the server knows.
@@ -203,6 +243,7 @@ async fn probe_in_place(
             oid: facts.oid,
             bytes: entry.manifest().map_or(0, |manifest| manifest.bytes.raw),
             backup: entry.name.to_string(),
+            copy: None,
         }),
         None => Probe::unknown(format!("the restore took effect, and database `{name}` is gone")),
     })

@@ -33,6 +33,7 @@ pub(crate) struct Input {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Output {
     /// The database.
+    #[schemars(extend("x-jm-taken-up" = true))]
     pub(crate) database: String,
     /// Whether it was there.
     pub(crate) dropped: bool,

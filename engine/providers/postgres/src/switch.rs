@@ -50,11 +50,18 @@ pub(crate) struct Output {
     /// The server's number for what is served under it.
     pub(crate) oid: u32,
     /// The name that the copy had.
+    #[schemars(extend("x-jm-taken-up" = true))]
     pub(crate) from: String,
     /// The name under which the old database is kept, `null` where there was none.
+    #[schemars(extend("x-jm-left-behind" = {
+        "what": "old database", "bytes": "old_bytes", "remove": ["postgres.drop_database", "database"],
+    }))]
     pub(crate) old_database: Option<String>,
     /// The server's number for the old database.
     pub(crate) old_oid: Option<u32>,
+    /// The size of the old database before the switch.
+    #[serde(default)]
+    pub(crate) old_bytes: Option<u64>,
     /// Whether the old database let sessions in before: what it goes back to if the switch fails.
     pub(crate) old_allowed_connections: bool,
 }
@@ -238,6 +245,7 @@ impl Plan {
             from: input.from.clone(),
             old_database: old.is_some().then_some(aside),
             old_oid: old.as_ref().map(|old| old.oid),
+            old_bytes: old.as_ref().and_then(|old| old.size_bytes),
             old_allowed_connections: was_open(cx, old.as_ref())?,
         };
         Ok(Self { output, copy, old })

@@ -6,7 +6,7 @@ use jm_step::{Action, ErrorSummary, Identity};
 use serde_json::Value;
 
 use super::{Failure, PostMortem, took};
-use crate::report::{table, time};
+use crate::report::{left, table, time};
 
 /// What is longer is in the JSON form, and in the journal.
 const LONGEST_VALUE: usize = 300;
@@ -117,6 +117,10 @@ fn facts(report: &PostMortem) -> Vec<(String, String)> {
     }
     if let Some(loss) = &summary.data_loss {
         put(&format!("RPO {}", objective(loss)), lost(loss));
+    }
+    for one in &summary.left {
+        let text = format!("{}; {}", left::sentence(one), left::removal(one, summary));
+        put("left behind", text);
     }
     if let Some(step) = &report.point_of_no_return {
         put("point of no return", passed(report, step.as_str()));

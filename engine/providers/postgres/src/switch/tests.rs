@@ -455,6 +455,7 @@ async fn a_new_copy_is_switched_though_an_older_one_was_saved() {
         from: copy.clone(),
         old_database: None,
         old_oid: None,
+        old_bytes: None,
         old_allowed_connections: true,
     };
     let saved = serde_json::to_value(saved).expect("json");

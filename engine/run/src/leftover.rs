@@ -1,0 +1,115 @@
+//! What a run has made and leaves behind: a database kept aside, a copy that was restored and not switched to. Somebody has
+//! to know of it, or disks fill up with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jm_plan::{Plan, PlannedStep};
+use jm_step::StepId;
+use jm_step::schema::{LEFT_BEHIND, TAKEN_UP};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::files::RunFiles;
+use crate::payload;
+use crate::state::{RunState, StepState};
+
+/// Something that a run leaves behind on a system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Leftover {
+    /// The step that made it.
+    pub step: StepId,
+    /// What it is, such as `restored copy of a database`.
+    pub what: String,
+    /// Its name on the system.
+    pub name: String,
+    /// How large it is, in bytes, where that was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// Whether the step ended well: what an unfinished one has made may be gone, or unfinished.
+    pub finished: bool,
+    /// Whether a resume takes it up, or makes it anew in its place.
+    pub resumed: bool,
+    /// The step that removes it.
+    pub remove: Removal,
+}
+
+/// A step that removes what was left behind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Removal {
+    /// Its step type.
+    pub uses: String,
+    /// Its input.
+    pub with: BTreeMap<String, String>,
+}
+
+/// What the schema of an output says with [`LEFT_BEHIND`].
+#[derive(Deserialize)]
+struct Mark {
+    what: String,
+    bytes: Option<String>,
+    /// Step type and field.
+    remove: (String, String),
+    #[serde(default)]
+    unfinished: bool,
+}
+
+/// What is left behind, by the outputs that are in the journal, in the order of the plan.
+pub(crate) fn of(plan: &Plan, state: &RunState, files: &dyn RunFiles) -> Vec<Leftover> {
+    let goes_on = state.aborted().is_none() && state.resting_status().is_resumable();
+    let mut found = Vec::new();
+    let mut taken = BTreeSet::new();
+    for (step, entry) in plan.all_steps().zip(state.steps()) {
+        let output = entry
+            .output
+            .as_ref()
+            .and_then(|output| payload::load(files, output).ok());
+        let Some(output) = output else { continue };
+        let finished = entry.state == StepState::Succeeded;
+        if finished {
+            let names = marked(step, TAKEN_UP)
+                .into_iter()
+                .filter_map(|(field, _)| text(&output, &field));
+            taken.extend(names);
+        }
+        for (field, mark) in marked(step, LEFT_BEHIND) {
+            let mark = serde_json::from_value::<Mark>(mark).ok();
+            let mark = mark.filter(|mark| finished || mark.unfinished);
+            if let (Some(mark), Some(name)) = (mark, text(&output, &field)) {
+                found.push(leftover(&step.id, mark, name, &output, (finished, goes_on)));
+            }
+        }
+    }
+    found.retain(|one: &Leftover| !taken.contains(&one.name));
+    found
+}
+
+fn leftover(step: &StepId, mark: Mark, name: String, output: &Value, (finished, goes_on): (bool, bool)) -> Leftover {
+    let (uses, field) = mark.remove;
+    Leftover {
+        step: step.clone(),
+        what: mark.what,
+        bytes: mark.bytes.and_then(|field| output.get(field)?.as_u64()),
+        finished,
+        resumed: goes_on && mark.unfinished,
+        remove: Removal {
+            uses,
+            with: BTreeMap::from([(field, name.clone())]),
+        },
+        name,
+    }
+}
+
+fn text(output: &Value, field: &str) -> Option<String> {
+    output.get(field)?.as_str().map(str::to_owned)
+}
+
+/// The fields of a step's output that its schema marks, each with what the mark says.
+fn marked(step: &PlannedStep, mark: &str) -> Vec<(String, Value)> {
+    let schema = step.step_type.output_schema();
+    let properties = schema.get("properties").and_then(Value::as_object);
+    let fields = properties.into_iter().flatten();
+    fields
+        .filter_map(|(name, schema)| Some((name.clone(), schema.get(mark)?.clone())))
+        .collect()
+}
