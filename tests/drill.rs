@@ -200,3 +200,108 @@ fn a_sandbox_with_a_real_control_plane_recovers() -> Result<()> {
     );
     Ok(())
 }
+
+/// The command between backticks after these words.
+fn command_in<'t>(text: &'t str, words: &str) -> Result<Vec<&'t str>> {
+    let found = text.split('`').find(|part| part.starts_with(words));
+    Ok(found
+        .with_context(|| format!("no `{words}` in {text}"))?
+        .split(' ')
+        .collect())
+}
+
+#[test]
+fn a_drill_that_is_killed_is_gone_on_with_and_taken_down_by_what_it_said() -> Result<()> {
+    let folder = folder()?;
+    let mut child = drill(&folder)
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut text = String::new();
+    for line in BufReader::new(child.stderr.take().context("standard error")?).lines() {
+        let line = line?;
+        text.push_str(&line);
+        text.push('\n');
+        if line.starts_with("started  restore") {
+            break;
+        }
+    }
+    ensure!(text.contains("started  restore"), "it did not come so far: {text}");
+    let group = format!("-{}", child.id());
+    ensure!(
+        Command::new("kill").args(["-KILL", "--", &group]).status()?.success(),
+        "not killed"
+    );
+    child.wait()?;
+
+    let jm = |words: &[&str]| -> Result<std::process::Output> {
+        let mut command = within(&folder, jm(&folder.path().join("state")));
+        let bin = Path::new(JM).parent().context("a folder")?;
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH")?);
+        Ok(command.env("PATH", path).args(words).output()?)
+    };
+    let goes_on = command_in(&text, "jm sandbox run --directory")?;
+    let ends = command_in(&text, "jm sandbox down --directory")?;
+    let place = ends.last().context("a place")?;
+    let listed = said(&jm(&["sandbox", "list"])?);
+    ensure!(listed.contains(place) && listed.contains("up"), "{listed}");
+    for lost in [jm(&["plan", "resume"])?, jm(&["sandbox", "down"])?] {
+        ensure!(said(&lost).contains(place), "{}", said(&lost));
+    }
+    let resumed = jm(&goes_on[1..])?;
+    ensure!(
+        resumed.status.code() == Some(0) && said(&resumed).contains("completed complete-db-loss (drill)"),
+        "{}",
+        said(&resumed)
+    );
+    let down = jm(&ends[1..])?;
+    ensure!(down.status.success(), "{}", said(&down));
+    ensure!(
+        said(&jm(&["sandbox", "list"])?).contains("there are no sandboxes"),
+        "one is left"
+    );
+    is_gone(folder.path())
+}
+
+#[test]
+fn a_drill_that_fails_says_how_it_goes_on_in_its_sandbox() -> Result<()> {
+    let folder = folder()?;
+    let mut command = within(&folder, jm(&folder.path().join("state")));
+    command.args(["drill", "plans/rollback-deployment.yaml", "--sandbox"]);
+    let output = command.output()?;
+    ensure!(output.status.code() == Some(4), "{}", said(&output));
+    let summary = String::from_utf8_lossy(&output.stdout)
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
+    let next = command_in(&summary, "jm sandbox run --directory")?;
+    ensure!(summary.contains("-- jm plan resume"), "{summary}");
+    let mut down = within(&folder, jm(&folder.path().join("state")));
+    ensure!(
+        down.args(["sandbox", "down", "--directory", next[4]])
+            .status()?
+            .success(),
+        "not down"
+    );
+    is_gone(folder.path())
+}
+
+#[test]
+fn what_a_drill_was_not_given_is_missed_before_anything_starts() -> Result<()> {
+    let folder = folder()?;
+    let plan = folder.path().join("asks.yaml");
+    let text = "apiVersion: jm/v1\nname: asks\ninputs: { what: { type: string } }\nsteps:\n  - id: a\n    uses: command.run\n    with: { argv: [echo, \"${{ inputs.what }}\"], effect: read-only }\n";
+    std::fs::write(&plan, text)?;
+    let mut command = within(&folder, jm(&folder.path().join("state")));
+    let output = command.arg("drill").arg(&plan).arg("--sandbox").output()?;
+    let text = said(&output);
+    ensure!(output.status.code() == Some(3), "{text}");
+    ensure!(text.contains("add `-i what=VALUE`"), "{text}");
+    ensure!(
+        !text.contains("sandbox") && !text.contains("jm plan validate"),
+        "{text}"
+    );
+    is_gone(folder.path())
+}

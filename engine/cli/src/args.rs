@@ -20,7 +20,8 @@ pub(crate) use plan::{
 };
 pub(crate) use run::{LogsArgs, ReportArgs, ReportFormat, RunArgs, RunCommand, RunListArgs, StepWordArgs};
 pub(crate) use sandbox::{
-    DatabaseKind, DrillArgs, KubernetesKind, SandboxCommand, SandboxDownArgs, SandboxRunArgs, SandboxUpArgs,
+    DatabaseKind, DrillArgs, KubernetesKind, SandboxCommand, SandboxDownArgs, SandboxListArgs, SandboxRunArgs,
+    SandboxUpArgs,
 };
 pub(crate) use step::{StepCommand, StepListArgs, StepRunArgs, StepShowArgs};
 

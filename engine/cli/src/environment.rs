@@ -7,6 +7,17 @@ use jm_step::Environment;
 /// The largest file that a `NAME_FILE` variable or a `file:` reference may name. Keys and passwords are short.
 const LARGEST_SECRET: u64 = 64 * 1024;
 
+/// Names the directory of the sandbox that a command runs in.
+pub(crate) const IN_SANDBOX: &str = "JM_SANDBOX";
+
+/// A command of jm as it is given again later: where this one runs in a sandbox, it has to be given in there.
+pub(crate) fn again(command: String) -> String {
+    match variable(IN_SANDBOX) {
+        Some(directory) => format!("jm sandbox run --directory {directory} -- {command}"),
+        None => command,
+    }
+}
+
 /// A variable's value, where it is set and is text.
 #[expect(clippy::disallowed_methods, reason = "this is the module that owns the environment")]
 pub(crate) fn variable(name: &str) -> Option<String> {

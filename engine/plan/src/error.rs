@@ -97,6 +97,7 @@ impl PlanError {
 
     /// Says before what is wrong which variables the value came from.
     pub(crate) fn because_of(mut self, variables: &str) -> Self {
+        self.0.code = Code::MalformedVariable;
         self.0.message = format!("{variables}: {}", self.0.message);
         self
     }

@@ -59,12 +59,14 @@ pub(crate) enum SandboxCommand {
     Run(SandboxRunArgs),
     /// End a sandbox and forget its data.
     Down(SandboxDownArgs),
+    /// List the sandboxes on this machine, those that killed drills have left among them.
+    List(SandboxListArgs),
 }
 
 /// `jm sandbox up`.
 #[derive(Debug, Args)]
 pub(crate) struct SandboxUpArgs {
-    /// Where its data lives. Left out: below the state directory.
+    /// Where its data lives. Left out: `jm-sandbox-USER` in the folder for temporary files.
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) directory: Option<PathBuf>,
     /// How many rows its database has: 1 is some thousands.
@@ -81,7 +83,7 @@ pub(crate) struct SandboxUpArgs {
 /// `jm sandbox run`.
 #[derive(Debug, Args)]
 pub(crate) struct SandboxRunArgs {
-    /// Where its data lives. Left out: below the state directory.
+    /// Where its data lives. Left out: `jm-sandbox-USER` in the folder for temporary files.
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) directory: Option<PathBuf>,
     /// The command, after `--`.
@@ -92,7 +94,15 @@ pub(crate) struct SandboxRunArgs {
 /// `jm sandbox down`.
 #[derive(Debug, Args)]
 pub(crate) struct SandboxDownArgs {
-    /// Where its data lives. Left out: below the state directory.
+    /// Where its data lives. Left out: `jm-sandbox-USER` in the folder for temporary files.
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) directory: Option<PathBuf>,
+}
+
+/// `jm sandbox list`.
+#[derive(Debug, Args)]
+pub(crate) struct SandboxListArgs {
+    /// How it is printed.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
 }

@@ -25,25 +25,37 @@ pub(super) fn drill(args: &DrillArgs, ui: &Ui) -> Outcome {
     }
     let loss = Loss::of(args, ui)?;
     let words = plan_words(args, ui)?;
-    let directory = sandbox::directory(None).with_extension(format!("drill-{}", std::process::id()));
+    let directory = sandbox::directory_of_drill();
     let interrupted = Interrupted::listen()?;
+    let ways = ways_on(&directory, &words);
+    // Before there is anything to lose sight of: a drill that is killed says nothing any more.
+    ui.say(format!("the sandbox of this drill, should it be killed: {ways}"));
     let up = sandbox::start(&directory, args.kubernetes, loss.database_place(), &interrupted, ui)?;
-    let exit = rehearse(args, &up, loss, &words, &interrupted, ui);
+    let exit = rehearse(args, (&directory, &up), loss, &words, &interrupted, ui);
     // What can be resumed, or looked into, needs the systems and the journal that are in there.
     let goes_on = [Exit::Failed, Exit::Stopped, Exit::Waiting].map(Exit::code);
     let keep = args.keep || matches!(exit, Ok(Exit::Command(code)) if goes_on.contains(&code));
     if keep {
-        let place = directory.display();
-        ui.say(format!("the sandbox stays up: `jm sandbox run --directory {place} -- jm plan resume`, `jm sandbox down --directory {place}`"));
+        ui.say(format!("the sandbox stays up: {ways}"));
     } else {
         sandbox::end(&directory)?;
     }
     exit
 }
 
+/// How a drill whose sandbox is up is gone on with, or given up.
+fn ways_on(directory: &Path, words: &[String]) -> String {
+    let confirmed = words.iter().skip_while(|word| *word != "--confirm").nth(1);
+    let confirm = confirmed.map(|name| format!(" --confirm {name}")).unwrap_or_default();
+    let place = directory.display();
+    format!(
+        "`jm sandbox run --directory {place} -- jm plan resume{confirm}` goes on, `jm sandbox down --directory {place}` ends it"
+    )
+}
+
 fn rehearse(
     args: &DrillArgs,
-    up: &Description,
+    (directory, up): (&Path, &Description),
     loss: Loss,
     words: &[String],
     interrupted: &Interrupted,
@@ -54,7 +66,7 @@ fn rehearse(
     if loss.is_any() {
         heading(ui, "a backup");
         for step in loss.backups() {
-            backup(args, up, step)?;
+            backup(args, (directory, up), step)?;
             interrupted.check()?;
         }
         before = Some(Before::look(up)?);
@@ -68,7 +80,7 @@ fn rehearse(
     }
     heading(ui, &format!("the plan: {}", args.plan.display()));
     interrupted.check()?;
-    let code = sandbox::inside(up, &this_program()?, words, Stdio::inherit())?;
+    let code = sandbox::inside(directory, up, &this_program()?, words, Stdio::inherit())?;
     let ended_well = code == Exit::Done.code() || code == Exit::Degraded.code();
     if let Some(before) = before.filter(|_| ended_well) {
         heading(ui, "what came back");
@@ -78,14 +90,14 @@ fn rehearse(
 }
 
 /// Backs up by a step type, as its plan would.
-fn backup(args: &DrillArgs, up: &Description, step: &str) -> Result<(), CommandError> {
+fn backup(args: &DrillArgs, (directory, up): (&Path, &Description), step: &str) -> Result<(), CommandError> {
     let mut words = ["step", "run", step, "--yes"]
         .into_iter()
         .map(str::to_owned)
         .collect::<Vec<_>>();
     words.extend(targets_words(args)?);
     // What the drill gives out is the plan's summary alone.
-    match sandbox::inside(up, &this_program()?, &words, std::io::stderr().into())? {
+    match sandbox::inside(directory, up, &this_program()?, &words, std::io::stderr().into())? {
         0 => Ok(()),
         code => Err(CommandError::new(
             Exit::Command(code),

@@ -1,4 +1,4 @@
-//! `jm sandbox up|run|down`: the stand-ins, held by a process of their own that outlives a jm that is killed.
+//! `jm sandbox up|run|down|list`: the stand-ins, held by a process of their own that outlives a jm that is killed.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -15,6 +15,8 @@ use crate::report::time;
 use crate::signals::Interrupted;
 use crate::ui::Ui;
 use crate::{SANDBOX, SUPERVISE, environment, signals};
+
+pub(super) mod list;
 
 /// How long the servers of a sandbox may take to start.
 const START_LIMIT: Duration = Duration::from_mins(2);
@@ -59,7 +61,7 @@ pub(super) fn run(args: &SandboxRunArgs, ui: &Ui) -> Outcome {
         return Err(CommandError::usage("there is no command").hint("write it after `--`"));
     };
     ui.say(format!("in the sandbox of {}", directory.display()));
-    let code = inside(&sandbox, Path::new(program), arguments, Stdio::inherit())?;
+    let code = inside(&directory, &sandbox, Path::new(program), arguments, Stdio::inherit())?;
     Ok(Exit::Command(code))
 }
 
@@ -77,13 +79,18 @@ pub(super) fn down(args: &SandboxDownArgs, ui: &Ui) -> Outcome {
 /// there: so not below a home.
 pub(super) fn directory(named: Option<&Path>) -> PathBuf {
     let temporary = || {
-        std::env::temp_dir().join(format!(
-            "jm-sandbox-{}",
-            environment::variable("USER").unwrap_or_default()
-        ))
+        let user = environment::variable("USER").unwrap_or_default();
+        std::env::temp_dir().join(format!("{}{user}", list::PREFIX))
     };
     let path = named.map_or_else(temporary, Path::to_path_buf);
     std::path::absolute(&path).unwrap_or(path)
+}
+
+/// Where the sandbox of this process's drill lives.
+pub(super) fn directory_of_drill() -> PathBuf {
+    let mut path = directory(None).into_os_string();
+    path.push(format!(".drill-{}", std::process::id()));
+    path.into()
 }
 
 /// The sandbox in a directory, where it is up.
@@ -201,6 +208,7 @@ async fn filled(sandbox: &Description, scale: u32, ui: &Ui) -> Result<(), Sandbo
 
 /// Runs a command in a sandbox, in the foreground, with a cleared environment; gives its exit code.
 pub(super) fn inside(
+    directory: &Path,
     sandbox: &Description,
     program: &Path,
     arguments: &[String],
@@ -225,6 +233,7 @@ pub(super) fn inside(
             .env_clear()
             .envs(kept)
             .envs(&sandbox.environment)
+            .env(environment::IN_SANDBOX, directory)
             .stdout(stdout)
             .spawn()
             .map_err(cannot)?;
@@ -342,7 +351,14 @@ fn make(directory: &Path) -> Result<(), CommandError> {
 }
 
 fn not_up(directory: &Path) -> CommandError {
-    CommandError::usage(format!("no sandbox is up in {}", directory.display())).hint("`jm sandbox up` starts one")
+    let error = CommandError::usage(format!("no sandbox is up in {}", directory.display()));
+    match list::all().first() {
+        Some(other) => error.hint(format!(
+            "`jm sandbox list` shows those that are there, such as `--directory {}`",
+            other.directory.display()
+        )),
+        None => error.hint("`jm sandbox up` starts one"),
+    }
 }
 
 pub(super) fn failed(error: SandboxError) -> CommandError {

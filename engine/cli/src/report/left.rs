@@ -3,6 +3,7 @@
 use jm_run::{Leftover, RunSummary};
 
 use super::time;
+use crate::environment;
 
 /// What it is: ``old database `app_old_ab12cd`, 1.2 GiB, kept by `switch` ``.
 pub(crate) fn sentence(left: &Leftover) -> String {
@@ -31,7 +32,11 @@ pub(crate) fn removal(left: &Leftover, run: &RunSummary) -> String {
     } else {
         String::new()
     };
-    let command = format!("jm step run {} {}{confirm}", left.remove.uses, fields.join(" "));
+    let command = environment::again(format!(
+        "jm step run {} {}{confirm}",
+        left.remove.uses,
+        fields.join(" ")
+    ));
     match (left.resumed, left.finished) {
         (true, true) => format!("a resume goes on with it; without one, remove it: `{command}`"),
         (true, false) => format!("a resume makes it anew; without one, remove it: `{command}`"),

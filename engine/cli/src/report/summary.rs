@@ -8,6 +8,7 @@ use jm_run::{Record, RunDir, RunStatus, RunSummary, StepSummary};
 use jm_step::StepId;
 use serde_json::json;
 
+use crate::environment;
 use crate::exit::CommandError;
 use crate::report::document::{Document, PlanFile, PrintedSummary};
 use crate::report::{left, shown, table, time, words};
@@ -123,7 +124,7 @@ impl Summary {
             let loss = written::show(Duration::from_secs(seconds));
             command.extend([" --accept-data-loss ", &loss]);
         }
-        Some(command)
+        Some(environment::again(command))
     }
 
     /// Says it to people at the end of the run: what came of it is data, where the time went is talk.
@@ -191,7 +192,8 @@ impl Summary {
         let told = error.hint.as_ref().is_some_and(|hint| hint.contains("`jm run logs`"));
         let log = (self.logs.contains(&step.id) && !told).then(|| {
             let run = self.run.run.id.short();
-            format!("`jm run logs {run} --step {}`", step.id)
+            let command = environment::again(format!("jm run logs {run} --step {}", step.id));
+            format!("`{command}`")
         });
         for (name, text) in [("why", &step.why), ("runbook", &step.runbook), ("log", &log)] {
             lines.extend(text.iter().map(|text| format!("{name}: {text}")));

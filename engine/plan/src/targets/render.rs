@@ -386,10 +386,10 @@ impl Rendering<'_> {
 fn at_fault(issue: &InputIssue, spec: &TargetSpec, around: &jm_step::Environment) -> PlanError {
     let part = spec.config.at_pointer(&issue.pointer);
     let at = crate::check::inputs::place(&spec.config, &issue.pointer, false);
-    let at = |code| PlanError::at(code, at, issue.message.clone()).maybe_help(issue.help.clone());
+    let error = PlanError::at(Code::InvalidValue, at, issue.message.clone()).maybe_help(issue.help.clone());
     match variables(part, around) {
-        Some(variables) => at(Code::MalformedVariable).because_of(&variables),
-        None => at(Code::InvalidValue),
+        Some(variables) => error.because_of(&variables),
+        None => error,
     }
 }
 

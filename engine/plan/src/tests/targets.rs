@@ -342,7 +342,7 @@ fn what_a_provider_cannot_use_is_reported_with_its_variable_and_the_right_form()
      7 │   three: { provider: store, url: '${{ env.THREE }}', days: '${{ env.DAYS }}' }
        ╰────
       help: write `x://host`
-    jm::plan::invalid_value
+    jm::plan::malformed_variable
 
       × `DAYS`: 0 is less than 1
        ╭─[targets.yaml:7:60]

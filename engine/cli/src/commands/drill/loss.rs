@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jm_plan::{Arguments, Mode, TargetsDocument};
+use jm_plan::{Mode, TargetsDocument};
 use jm_sandbox::journeyman::Fingerprint;
 use jm_sandbox::{DatabasePlace, Description, SandboxError, journeyman};
 use jm_step::TargetName;
@@ -49,7 +49,9 @@ impl Loss {
     pub(super) fn of(args: &DrillArgs, ui: &Ui) -> Result<Self, CommandError> {
         let registry = crate::providers::registry();
         let source = Source::read(&args.plan, args.bindings.targets.as_deref())?;
-        let plan = source.compile(&registry, &Arguments::none(), Mode::Validate, ui)?;
+        // As for the run: what was not given is missed before anything is started for it.
+        let arguments = source.arguments(&args.bindings, ui)?;
+        let plan = source.compile(&registry, &arguments, Mode::Run, ui)?;
         let providers: BTreeMap<&TargetName, &str> = source.targets.iter().flat_map(TargetsDocument::targets).collect();
         let repairs = |provider: &str| {
             plan.repairs()

@@ -11,7 +11,7 @@ use jm_step::StepId;
 use super::drift;
 use crate::args::ResumeArgs;
 use crate::commands::carry::Telling;
-use crate::commands::{Outcome, block_on, carry, run as run_commands};
+use crate::commands::{Outcome, block_on, carry, run as run_commands, sandbox};
 use crate::exit::{CommandError, Exit};
 use crate::project;
 use crate::session::Source;
@@ -87,8 +87,14 @@ fn find(state: &StateDir, name: Option<&str>) -> Result<RunDir, CommandError> {
         }
     }
     not_begun.ok_or_else(|| {
-        CommandError::usage("there is nothing to resume")
-            .hint("`jm run list` shows the runs of this machine; `jm plan run PLAN` begins one")
+        let hint = match sandbox::list::all().into_iter().find(|one| one.up.is_some()) {
+            Some(one) => format!(
+                "a sandbox is up, as a drill leaves one: `jm sandbox run --directory {} -- jm plan resume`",
+                one.directory.display()
+            ),
+            None => "`jm run list` shows the runs of this machine; `jm plan run PLAN` begins one".to_owned(),
+        };
+        CommandError::usage("there is nothing to resume").hint(hint)
     })
 }
 
