@@ -261,9 +261,11 @@ fn a_run_that_lives_hears_the_word_at_once() -> Result<()> {
     ensure!(!said(&shown).contains("plan resume"), "{}", said(&shown));
     let document = json(&place.jm(&["run", "show", "--format", "json"], 0)?)?;
     ensure!(
-        document["alive"] == true && document["resume"].is_null(),
+        document["alive"] == true && document["status"] == "running" && document["resume"].is_null(),
         "{document:#}"
     );
+    let report = json(&place.jm(&["run", "report", "--format", "json"], 0)?)?;
+    ensure!(report["summary"]["status"] == "running", "{}", report["summary"]);
     says(&place.jm(&["run", "report"], 0)?, &["**running** after"])?;
     let id = document["run"]["id"].as_str().unwrap_or_default().to_owned();
     for words in [vec!["plan", "resume"], vec!["plan", "resume", &id]] {

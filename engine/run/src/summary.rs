@@ -24,15 +24,15 @@ use crate::state::{IllegalTransition, RunState, StepEntry, StepState};
 pub struct RunSummary {
     /// The run.
     pub run: RunInfo,
-    /// How it ended, or why it does not go on now.
-    pub status: RunStatus,
+    /// `running`, how it ended, or why it does not go on now.
+    pub status: SummaryStatus,
     /// Why it stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped_by: Option<StopCause>,
     /// Who ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aborted_by: Option<String>,
-    /// Whether a process carries it out at this moment: then `status` is how it would stand if that were killed now.
+    /// Whether a process carries it out at this moment.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub alive: bool,
     /// When it last came to rest.
@@ -70,6 +70,64 @@ pub struct RunSummary {
     pub objective_missed: bool,
     /// Whether a guard refused a step. Exit code 10.
     pub refused: bool,
+}
+
+/// How a run stands: its own end state, unless a process carries it out at this moment. Written as one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SummaryStatus {
+    /// A process carries it out.
+    Running,
+    /// Nobody does.
+    AtRest(RunStatus),
+}
+
+impl SummaryStatus {
+    const RUNNING: &str = "running";
+
+    /// The status as it is written, such as `running` or `completed`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => Self::RUNNING,
+            Self::AtRest(status) => status.as_str(),
+        }
+    }
+
+    /// Whether it ran to its end.
+    pub fn is_done(self) -> bool {
+        matches!(self, Self::AtRest(RunStatus::Completed | RunStatus::Degraded))
+    }
+
+    /// Whether `jm plan resume` has something to go on with.
+    pub fn is_resumable(self) -> bool {
+        matches!(self, Self::AtRest(status) if status.is_resumable())
+    }
+}
+
+impl Serialize for SummaryStatus {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for SummaryStatus {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        if word == Self::RUNNING {
+            return Ok(Self::Running);
+        }
+        RunStatus::deserialize(serde::de::value::StrDeserializer::new(&word)).map(Self::AtRest)
+    }
+}
+
+impl JsonSchema for SummaryStatus {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "SummaryStatus".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let running = schemars::json_schema!({ "const": Self::RUNNING, "description": "A process carries it out." });
+        schemars::json_schema!({ "anyOf": [running, generator.subschema_for::<RunStatus>()] })
+    }
 }
 
 /// What a guard wants to hear before it lets a resume pass where nobody can be asked.
@@ -205,7 +263,7 @@ fn of_state(plan: &Plan, state: &RunState, files: &dyn RunFiles, now: Timestamp)
     let is_done = matches!(status, RunStatus::Completed | RunStatus::Degraded);
     let missed = rto.is_some_and(|rto| !rto.met) || loss.as_ref().is_some_and(DataLoss::is_missed);
     RunSummary {
-        status,
+        status: SummaryStatus::AtRest(status),
         alive: false,
         resume_with: Words::of(plan, state, loss.as_ref(), now),
         stopped_by: state.stopped().cloned(),

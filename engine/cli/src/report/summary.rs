@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jm_plan::{OnFailure, Plan, duration as written};
 use jm_run::journal::Why;
-use jm_run::{Record, RunDir, RunStatus, RunSummary, StepSummary};
+use jm_run::{Record, RunDir, RunStatus, RunSummary, StepSummary, SummaryStatus};
 use jm_step::StepId;
 use serde_json::json;
 
@@ -68,6 +68,7 @@ impl Summary {
     pub(crate) fn of_now(mut self, directory: &RunDir) -> Self {
         if directory.is_alive() {
             self.run.alive = true;
+            self.run.status = SummaryStatus::Running;
             self.standing = Standing::Alive;
         }
         self
@@ -164,11 +165,11 @@ impl Summary {
     fn headline(&self, ui: &Ui) -> Vec<String> {
         let (word, style) = match self.run.status {
             _ if self.standing == Standing::Damaged => ("DAMAGED", Style::Red),
-            _ if self.standing == Standing::Alive => ("running", Style::Bold),
-            RunStatus::Completed => ("completed", Style::Green),
-            RunStatus::Failed => ("FAILED", Style::Red),
-            RunStatus::Aborted => ("ABORTED", Style::Red),
-            status => (status.as_str(), Style::Yellow),
+            SummaryStatus::Running => ("running", Style::Bold),
+            SummaryStatus::AtRest(RunStatus::Completed) => ("completed", Style::Green),
+            SummaryStatus::AtRest(RunStatus::Failed) => ("FAILED", Style::Red),
+            SummaryStatus::AtRest(RunStatus::Aborted) => ("ABORTED", Style::Red),
+            SummaryStatus::AtRest(status) => (status.as_str(), Style::Yellow),
         };
         let drill = if self.run.run.drill { " (drill)" } else { "" };
         let resumed = if self.run.resumes > 0 {
@@ -221,7 +222,7 @@ impl Summary {
         let Some(resume) = self.resume().filter(|_| self.waits().next().is_none()) else {
             return Vec::new();
         };
-        let first = if self.run.status == RunStatus::Failed {
+        let first = if self.run.status == SummaryStatus::AtRest(RunStatus::Failed) {
             "mend the cause, then "
         } else {
             ""
@@ -255,8 +256,7 @@ impl Summary {
         let mut lines = Vec::new();
         if let Some(rto) = &self.run.rto {
             let took = time::duration(Duration::from_secs_f64(rto.actual));
-            let done = matches!(self.run.status, RunStatus::Completed | RunStatus::Degraded);
-            let met = done.then_some(rto.met);
+            let met = self.run.status.is_done().then_some(rto.met);
             lines.push(promise(ui, "RTO", Some(rto.objective), met, &format!("took {took}")));
         }
         if let Some(loss) = &self.run.data_loss {

@@ -1,7 +1,7 @@
 //! What stands where in a report: blocks that every form of it renders in its own way.
 
 use jm_plan::duration as written;
-use jm_run::{DataLoss, RunStatus, StepSummary};
+use jm_run::{DataLoss, RunStatus, StepSummary, SummaryStatus};
 use jm_step::{Action, ErrorSummary, Identity};
 use serde_json::Value;
 
@@ -78,9 +78,8 @@ fn verdict(report: &PostMortem) -> String {
         .map(|who| format!(", aborted by {who}"))
         .unwrap_or_default();
     let end = match summary.status {
-        _ if summary.alive => "**running**".to_owned(),
-        RunStatus::Failed => "**FAILED**".to_owned(),
-        status => format!("**{status}**"),
+        SummaryStatus::AtRest(RunStatus::Failed) => "**FAILED**".to_owned(),
+        status => format!("**{}**", status.as_str()),
     };
     format!("{end} after {}{resumed}{aborted}.", took(summary.seconds))
 }
@@ -103,8 +102,7 @@ fn facts(report: &PostMortem) -> Vec<(String, String)> {
         put(&format!("target {target}"), identified(identity));
     }
     if let Some(rto) = &summary.rto {
-        let done = matches!(summary.status, RunStatus::Completed | RunStatus::Degraded);
-        let kept = match (done, rto.met) {
+        let kept = match (summary.status.is_done(), rto.met) {
             (false, _) => "open",
             (true, true) => "met",
             (true, false) => "**MISSED**",
