@@ -239,49 +239,116 @@ fn what_is_too_long_for_a_comment_is_cut_and_says_where_the_whole_is() -> Result
     Ok(())
 }
 
-#[test]
-fn the_dry_runs_of_changed_plans_become_the_comment() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let comments = Comments::default();
-    let api = comments.serve()?;
-    let plans = folder.path().join("plans");
-    std::fs::create_dir(&plans)?;
-    let plan = |name: &str, message: &str| {
+/// A clone with plans, of which some changes are in a pull request.
+struct Clone {
+    folder: tempfile::TempDir,
+    comments: Comments,
+    api: String,
+}
+
+impl Clone {
+    /// With the plans `same` and `changed`, their targets, and a targets file that no plan uses by itself.
+    fn new() -> Result<Self> {
+        let comments = Comments::default();
+        let clone = Self {
+            folder: tempfile::tempdir()?,
+            api: comments.serve()?,
+            comments,
+        };
+        std::fs::create_dir(clone.folder.path().join("plans"))?;
+        clone.plan("same", "one")?;
+        clone.plan("changed", "one")?;
+        clone.targets("targets", "one")?;
+        clone.targets("standby", "one")?;
+        clone.git("init --quiet --initial-branch main .")?;
+        clone.commit("one")?;
+        clone.git("update-ref refs/remotes/origin/main HEAD")?;
+        Ok(clone)
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<()> {
+        Ok(std::fs::write(self.folder.path().join("plans").join(name), text)?)
+    }
+
+    fn plan(&self, name: &str, message: &str) -> Result<()> {
         let text = format!(
             "apiVersion: jm/v1\nname: {name}\nsteps:\n  - {{ id: hold, uses: check.assert, with: {{ that: true, message: {message} }} }}\n"
         );
-        std::fs::write(plans.join(format!("{name}.yaml")), text)
-    };
-    let git = |words: &str| {
+        self.write(&format!("{name}.yaml"), &text)
+    }
+
+    fn targets(&self, name: &str, comment: &str) -> Result<()> {
+        let text = format!("apiVersion: jm/v1\nkind: Targets\nname: production # {comment}\ntargets: {{}}\n");
+        self.write(&format!("{name}.yaml"), &text)
+    }
+
+    fn git(&self, words: &str) -> Result<()> {
+        let git = format!("git -c user.name=ada -c user.email=ada@example.com {words}");
+        good(&git, self.folder.path(), &self.api)
+    }
+
+    fn commit(&self, message: &str) -> Result<()> {
+        self.git("add --all plans")?;
+        self.git(&format!("commit --quiet --message {message}"))
+    }
+
+    /// The comment that the workflow makes, which is all of its summary, too.
+    fn comment(&self) -> Result<String> {
         good(
-            &format!("git -c user.name=ada -c user.email=ada@example.com {words}"),
-            folder.path(),
-            &api,
-        )
-    };
-    plan("same", "one")?;
-    plan("changed", "one")?;
-    git("init --quiet --initial-branch main .")?;
-    git("add plans")?;
-    git("commit --quiet --message one")?;
-    git("update-ref refs/remotes/origin/main HEAD")?;
-    plan("changed", "two")?;
-    std::fs::write(
-        plans.join("targets.yaml"),
-        "apiVersion: jm/v1\nkind: Targets\nname: production\ntargets: {}\n",
-    )?;
-    git("add plans")?;
-    git("commit --quiet --message two")?;
-    let dry_run = script("What the changed plans would do")?;
-    good(&dry_run, folder.path(), &api)?;
-    good(&script("Comment")?, folder.path(), &api)?;
-    let ours = comments.ours();
+            &script("What the changed plans would do")?,
+            self.folder.path(),
+            &self.api,
+        )?;
+        good(&script("Comment")?, self.folder.path(), &self.api)?;
+        let mut ours = self.comments.ours();
+        ensure!(ours.len() == 1, "{ours:?}");
+        let summary = std::fs::read_to_string(self.folder.path().join("summary.md"))?;
+        ensure!(summary == std::fs::read_to_string(self.folder.path().join("comment.md"))?);
+        Ok(ours.remove(0))
+    }
+}
+
+#[test]
+fn the_dry_runs_of_changed_plans_become_the_comment() -> Result<()> {
+    let clone = Clone::new()?;
+    clone.plan("changed", "two")?;
+    clone.commit("two")?;
+    let comment = clone.comment()?;
     ensure!(
-        ours.len() == 1 && ours[0].contains("## `changed`") && !ours[0].contains("`same`"),
-        "{ours:?}"
+        comment.contains("## `changed`") && !comment.contains("`same`"),
+        "{comment}"
     );
-    let summary = std::fs::read_to_string(folder.path().join("summary.md"))?;
-    ensure!(summary == std::fs::read_to_string(folder.path().join("comment.md"))?);
+    Ok(())
+}
+
+#[test]
+fn targets_that_changed_show_every_plan_that_runs_with_them() -> Result<()> {
+    let clone = Clone::new()?;
+    clone.targets("targets", "two")?;
+    clone.commit("two")?;
+    let comment = clone.comment()?;
+    for plan in ["changed", "same"] {
+        let shown = comment.matches(&format!("## `{plan}`")).count();
+        ensure!(shown == 1, "`{plan}` is shown {shown} times: {comment}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_comment_is_never_empty() -> Result<()> {
+    let clone = Clone::new()?;
+    clone.targets("standby", "two")?;
+    clone.commit("two")?;
+    let comment = clone.comment()?;
+    ensure!(
+        comment.contains("`plans/standby.yaml` changed") && !comment.contains("## "),
+        "{comment}"
+    );
+    let clone = Clone::new()?;
+    clone.git("rm --quiet plans/changed.yaml")?;
+    clone.commit("two")?;
+    let comment = clone.comment()?;
+    ensure!(comment.contains("No plan that is there now"), "{comment}");
     Ok(())
 }
 
