@@ -1,5 +1,7 @@
 //! `jm run approve|reject|retry|skip|mark-done|abort`, and `jm run list|show|watch|logs`.
 
+use std::process::Command;
+
 use anyhow::{Result, ensure};
 
 use super::{Place, json, says};
@@ -368,5 +370,33 @@ fn what_may_be_done_already_is_not_done_until_that_can_be_told() -> Result<()> {
     place.jm(&["plan", "resume", "--yes"], 0)?;
     place.jm(&run, 0)?;
     ensure!(std::fs::read_to_string(place.path("log"))? == "done\n", "not once");
+    Ok(())
+}
+
+#[test]
+fn people_have_names_where_the_environment_says_none() -> Result<()> {
+    let place = Place::new()?;
+    let plan = place.write("alive.yaml", ALIVE)?;
+    place.write("flag.end", "")?;
+    let flag = format!("flag={}", place.path("flag").display());
+    let known = Command::new("id").arg("-un").output()?;
+    let known = format!("{}@", String::from_utf8(known.stdout)?.trim());
+    let nameless = |words: &[&str], code: i32| -> Result<()> {
+        let output = place.command(words).env_remove("USER").env("LOGNAME", "").output()?;
+        ensure!(output.status.code() == Some(code), "{words:?}: {}", said(&output));
+        Ok(())
+    };
+    nameless(&["plan", "run", &plan, "--yes", "-i", &flag], 6)?;
+    nameless(&["run", "approve", "ask", "--reason", "so"], 0)?;
+    let records = place.journal()?;
+    ensure!(
+        records[0]["by"].as_str().is_some_and(|by| by.starts_with(&known)),
+        "{}",
+        records[0]
+    );
+    let [word] = &place.words()?[..] else {
+        anyhow::bail!("{:?}", place.words()?)
+    };
+    ensure!(word[0] == "approve" && word[2].starts_with(&known), "{word:?}");
     Ok(())
 }

@@ -85,10 +85,19 @@ pub(crate) fn state_dir() -> Option<PathBuf> {
 
 /// Who is at work, such as `ada@bastion`, for the journal.
 pub(crate) fn who() -> String {
-    let user = variable("USER")
-        .or_else(|| variable("LOGNAME"))
-        .unwrap_or_else(|| "unknown".to_owned());
-    format!("{user}@{}", host())
+    format!("{}@{}", user(), host())
+}
+
+/// The user's name: as the environment has it, which may name the person behind an account that several share; where it
+/// says nothing, as the user database has it.
+pub(crate) fn user() -> String {
+    let said = |name: &str| variable(name).filter(|name| !name.trim().is_empty());
+    let known = || whoami::username().ok().filter(|name| !name.is_empty());
+    let by_number = || rustix::process::geteuid().as_raw().to_string();
+    said("USER")
+        .or_else(|| said("LOGNAME"))
+        .or_else(known)
+        .unwrap_or_else(by_number)
 }
 
 /// This machine's name.

@@ -78,10 +78,7 @@ pub(super) fn down(args: &SandboxDownArgs, ui: &Ui) -> Outcome {
 /// Where a sandbox lives that nobody named a place for. Its servers may run as another user, who has to be able to get
 /// there: so not below a home.
 pub(super) fn directory(named: Option<&Path>) -> PathBuf {
-    let temporary = || {
-        let user = environment::variable("USER").unwrap_or_default();
-        std::env::temp_dir().join(format!("{}{user}", list::PREFIX))
-    };
+    let temporary = || std::env::temp_dir().join(format!("{}{}", list::PREFIX, environment::user()));
     let path = named.map_or_else(temporary, Path::to_path_buf);
     std::path::absolute(&path).unwrap_or(path)
 }
