@@ -48,8 +48,14 @@ impl World {
     }
 
     /// Runs a plan dry and then for real, with `expected` as its exit code, and compares what was computed with what was
-    /// done. Gives the journal of the run, and what was printed.
-    fn dry_and_real(&self, plan: &str, inputs: &[&str], expected: i32) -> Result<(Vec<Value>, String)> {
+    /// done. That must be so of `computed` at least. Gives the journal of the run, and what was printed.
+    fn dry_and_real(
+        &self,
+        plan: &str,
+        inputs: &[&str],
+        expected: i32,
+        computed: &[&str],
+    ) -> Result<(Vec<Value>, String)> {
         let words = |command: &mut std::process::Command| {
             command.args(["plan", "run", plan, "--yes"]);
             for input in inputs {
@@ -65,7 +71,10 @@ impl World {
         let output = real.output()?;
         ensure!(output.status.code() == Some(expected), "{}", said(&output));
         let records = journal(&self.state())?;
-        let done = of_kind(&records, "step-succeeded");
+        // What a step did counts also where it was of no help.
+        let ended = ["step-succeeded", "step-failed"];
+        let done: Vec<_> = ended.iter().flat_map(|kind| of_kind(&records, kind)).collect();
+        let mut compared = Vec::new();
         for step in dry["steps"].as_array().context("steps")? {
             let ran = done.iter().find(|record| record["step"] == step["id"]);
             if let (Some(ran), true) = (ran, step["grade"] == "computed") {
@@ -74,8 +83,15 @@ impl World {
                     step["changes"].as_array() == Some(&changes),
                     "told {step}, did {changes:?}"
                 );
+                compared.extend(step["id"].as_str());
             }
         }
+        let missing: Vec<_> = computed.iter().filter(|step| !compared.contains(step)).collect();
+        ensure!(
+            missing.is_empty(),
+            "{missing:?} were not compared, but {compared:?}: {:#}",
+            dry["steps"]
+        );
         Ok((records, said(&output)))
     }
 }
@@ -88,7 +104,7 @@ fn has_succeeded(records: &[Value], step: &str) -> bool {
 
 fn goes_back(world: &World) -> Result<()> {
     world.deploy("ghcr.io/your-org/journeyman-backend:bad")?;
-    let (records, text) = world.dry_and_real("plans/rollback-deployment.yaml", &[], 0)?;
+    let (records, text) = world.dry_and_real("plans/rollback-deployment.yaml", &[], 0, &["undo"])?;
     ensure!(
         has_succeeded(&records, "undo") && has_succeeded(&records, "status"),
         "{text}"
@@ -100,7 +116,7 @@ fn goes_back(world: &World) -> Result<()> {
         "{text}"
     );
     // To a revision by its number; one that is not there is refused with those that are.
-    let (_, text) = world.dry_and_real("plans/rollback-deployment.yaml", &["revision=7"], 4)?;
+    let (_, text) = world.dry_and_real("plans/rollback-deployment.yaml", &["revision=7"], 4, &[])?;
     ensure!(
         text.contains("no revision 7") && text.contains("it has: 2, 3"),
         "{text}"
@@ -110,7 +126,7 @@ fn goes_back(world: &World) -> Result<()> {
 
 fn is_mended(world: &World) -> Result<()> {
     // Well: nothing is done.
-    let (records, text) = world.dry_and_real("plans/single-service-failure.yaml", &[], 0)?;
+    let (records, text) = world.dry_and_real("plans/single-service-failure.yaml", &[], 0, &[])?;
     ensure!(
         has_succeeded(&records, "watch") && !has_succeeded(&records, "restart"),
         "{text}"
@@ -118,7 +134,7 @@ fn is_mended(world: &World) -> Result<()> {
 
     // A restart does not help against an image that crashes, the revision before does. The run tells that it was needed.
     world.deploy("ghcr.io/your-org/journeyman-backend:crash")?;
-    let (records, text) = world.dry_and_real("plans/single-service-failure.yaml", &[], 9)?;
+    let (records, text) = world.dry_and_real("plans/single-service-failure.yaml", &[], 9, &["restart"])?;
     for step in ["pods", "describe", "history", "rollback"] {
         ensure!(has_succeeded(&records, step), "{step}\n{text}");
     }
