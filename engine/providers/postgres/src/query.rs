@@ -25,8 +25,8 @@ pub(crate) struct Query;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Input {
     /// One `SELECT`, `WITH`, `VALUES` or `TABLE`. Values go into `$1`, `$2`, …, never into the text. Names are looked up
-    /// in `pg_catalog` and then in `public`; others need their schema. Functions that may do something are refused: those
-    /// that PostgreSQL calls volatile, but for some that only look, such as `random` and `pg_database_size`.
+    /// in `pg_catalog` alone, so that no function or operator of the application comes in: tables need their schema, as
+    /// in `public.users`. Functions that may do something are refused: those that PostgreSQL calls volatile, but for some that only look, such as `random` and `pg_database_size`.
     sql: String,
     /// The values of `$1`, `$2`, …: text, numbers, booleans or null.
     #[serde(default)]
@@ -143,7 +143,11 @@ async fn rows(session: &ReadSession, input: &Input) -> Result<Vec<Map<String, Va
     let wrapped = format!("SELECT row_to_json(asked)::text FROM (\n{sql}\n) asked LIMIT {limit}");
     let values: Vec<_> = input.parameters.iter().map(text_value).collect();
     let values: Vec<_> = values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
-    session.json(&wrapped, &values).await
+    let found = session.json(&wrapped, &values).await;
+    found.map_err(|error| match error.kind() {
+        StepErrorKind::NotFound => error.hint("a table is named with its schema, as in `public.users`"),
+        _ => error,
+    })
 }
 
 fn text_value(value: &Value) -> TextValue {
@@ -183,6 +187,15 @@ mod tests {
             )
             .await;
         bed(server, &name)
+    }
+
+    #[tokio::test]
+    async fn a_table_without_its_schema_is_said_to_need_it() {
+        let bed = people(PgServer::shared()).await;
+        let error = bed.run(&Query, input("SELECT id FROM users", &[])).await.output;
+        let error = error.expect_err("not in pg_catalog");
+        assert_eq!(error.kind(), StepErrorKind::NotFound);
+        assert!(error.hint_text().is_some_and(|hint| hint.contains("`public.users`")));
     }
 
     #[tokio::test]
