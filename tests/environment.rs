@@ -222,6 +222,11 @@ impl World {
         Ok(runs(&self.state())?.len())
     }
 
+    /// Waits for something in this world's runtime.
+    pub(crate) fn block_on<F: Future>(&self, work: F) -> F::Output {
+        self.runtime.block_on(work)
+    }
+
     /// What the webhook was told so far.
     pub(crate) fn told(&self) -> Result<Vec<Received>> {
         Ok(received(&self.told)?)

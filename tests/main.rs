@@ -15,6 +15,7 @@ mod clients;
 mod cluster_failure;
 mod cluster_loss;
 mod configuration;
+mod conformance;
 mod crash;
 mod drill;
 mod dry_run;

@@ -8,6 +8,7 @@ mod launch;
 mod person;
 mod project;
 mod providers;
+pub use providers::registry;
 mod report;
 mod session;
 mod signals;

@@ -3,7 +3,7 @@
 use jm_step::Registry;
 
 /// The registry of all step types and connections.
-pub(crate) fn registry() -> Registry {
+pub fn registry() -> Registry {
     Registry::new()
         .with(jm_provider_backup::provider())
         .with(jm_provider_check::provider())

@@ -124,6 +124,20 @@ impl StepBench {
         self
     }
 
+    /// Adds a target in a role, called like the role, that is opened whenever it is needed: for a test that knows
+    /// connection types by their provider alone.
+    pub fn target(mut self, role: &str, connection: &Arc<dyn AnyConnectionType>, config: Value) -> Self {
+        let name: jm_step::TargetName = role.parse().expect("a role is a name");
+        Arc::make_mut(&mut self.parts.bindings).insert(role.to_owned(), name.clone());
+        self.targets.push(Target {
+            name,
+            connection: connection.clone(),
+            config,
+            pinned: None,
+        });
+        self
+    }
+
     /// What an earlier attempt saved to go on from.
     pub fn checkpoint(mut self, checkpoint: impl Into<Value>) -> Self {
         self.parts.checkpoint = Some(checkpoint.into());
