@@ -16,6 +16,7 @@ mod examples;
 mod identity;
 mod locks;
 mod server_locks;
+mod standing;
 mod verbs;
 
 /// How long anything here may take before it counts as stuck.

@@ -55,6 +55,16 @@ fn a_resume_that_reaches_another_database_is_refused_unless_it_is_accepted() -> 
             ],
         )?;
     }
+    // A resume that was refused did nothing, and the run stands as it stood.
+    let shown = world.jm().args(["run", "show"]).output()?;
+    says(
+        &shown,
+        &[
+            "stopped look after",
+            "the last resume could not begin",
+            "another system now",
+        ],
+    )?;
     let wrong = [&resume[..], &["--accept-identity", "database=third"]].concat();
     jm(&wrong, &there, 10)?;
     let malformed = [&resume[..], &["--accept-identity", "database"]].concat();

@@ -30,6 +30,8 @@ mod gate;
 use gate::DryGate;
 mod sight;
 mod turn;
+mod under_way;
+use under_way::UnderWay;
 mod verdict;
 
 /// Tries a run without doing it. With the records of an earlier session, what a resume would do.
@@ -168,7 +170,12 @@ impl<'r> Trial<'r> {
     }
 
     async fn judge(&mut self, i: usize, step: &mut DryStep) {
-        if self.has_happened(i, step)
+        let again = match self.under_way(i, step).await {
+            UnderWay::Told => return,
+            UnderWay::Again => true,
+            UnderWay::NotAsked => false,
+        };
+        if (!again && self.has_happened(i, step))
             || self.is_blocked(i, step)
             || self.is_left(i, step)
             || self.is_not_configured(i, step)

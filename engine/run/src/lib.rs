@@ -46,4 +46,4 @@ pub use state::{FailedAttempt, Frontier, IllegalTransition, RunState, StepEntry,
 mod store;
 pub use store::{RunDir, StateDir, StoreError};
 mod summary;
-pub use summary::{Objective, RunSummary, StepSummary, SummaryStatus, Words, summarize, taken};
+pub use summary::{Objective, RunSummary, StepSummary, SummaryStatus, Words, standing, summarize, taken};

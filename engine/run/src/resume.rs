@@ -92,9 +92,9 @@ impl<'s> Anew<'s> {
         for step in graph.topological().into_iter().rev() {
             let node = graph.node(step);
             let entry = self.state.entry(step);
-            // A person who answered is not asked twice.
-            let looked =
-                entry.state == StepState::Succeeded && node.effect == Effect::ReadOnly && entry.answers.is_empty();
+            // A person who answered is not asked twice, and one who knows better is not overruled.
+            let by_person = entry.by_person || !entry.answers.is_empty();
+            let looked = entry.state == StepState::Succeeded && node.effect == Effect::ReadOnly && !by_person;
             if !looked || self.because[step].is_some() || !node.dependents.iter().all(|later| self.is_fresh(*later)) {
                 continue;
             }

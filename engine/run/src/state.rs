@@ -121,8 +121,10 @@ pub struct StepEntry {
     pub output: Option<Payload<Value>>,
     /// What it saved to go on from.
     pub checkpoint: Option<Payload<Value>>,
-    /// What it changed since it was last not-started.
+    /// What it changed in this run, also what was undone since.
     pub changes: Vec<Payload<Vec<Change>>>,
+    /// Whether it counts as done because a person said so.
+    pub by_person: bool,
     /// Why the run ends degraded because of it.
     pub degraded: Vec<String>,
     /// Why its last attempt failed, if it did; kept where a step of `finally` undoes it, until it is done anew.
@@ -151,6 +153,7 @@ impl StepEntry {
             output: None,
             checkpoint: None,
             changes: Vec::new(),
+            by_person: false,
             degraded: Vec::new(),
             error: None,
             answers: Vec::new(),
@@ -211,6 +214,7 @@ pub struct RunState {
     ended_at: Option<Timestamp>,
     resumes: u32,
     last_seq: u64,
+    last_at: Option<Timestamp>,
     frontier: Option<Frontier>,
 }
 
@@ -332,6 +336,11 @@ impl RunState {
     /// How often it was resumed.
     pub fn resumes(&self) -> u32 {
         self.resumes
+    }
+
+    /// When the process that carries it out, or did, was last heard of.
+    pub fn last_at(&self) -> Option<Timestamp> {
+        self.last_at
     }
 
     /// The newest record's place.

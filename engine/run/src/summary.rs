@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use jm_plan::{Plan, PlannedStep, Scope};
-use jm_step::{Change, ErrorSummary, RunInfo, StepErrorKind, StepId};
+use jm_step::{Change, Effect, ErrorSummary, RunInfo, StepErrorKind, StepId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::files::RunFiles;
 use crate::graph::Graph;
 use crate::guard::{self, DataLoss};
-use crate::journal::{Record, RunStatus, StopCause, Why};
+use crate::journal::{Record, RecordKind, RunStatus, StopCause, Why};
 use crate::leftover::{self, Leftover};
 use crate::payload;
 use crate::state::{IllegalTransition, RunState, StepEntry, StepState};
@@ -55,9 +55,18 @@ pub struct RunSummary {
     /// The recovery time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rto: Option<Objective>,
-    /// The data that was lost, where a step said so.
+    /// The data that is lost, or would be, where a step said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_loss: Option<DataLoss>,
+    /// Whether that data is lost already: a step was done that cannot be taken back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub data_lost: bool,
+    /// Whether nothing new was started any more because the plan's deadline was over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deadline_passed: bool,
+    /// Why the last resume could not begin: the run stands as it stood before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_resumed: Vec<String>,
     /// The chain of steps that took the time, first to last.
     pub critical_path: Vec<StepId>,
     /// What the plan gives out, where it ran to its end.
@@ -77,17 +86,21 @@ pub struct RunSummary {
 pub enum SummaryStatus {
     /// A process carries it out.
     Running,
-    /// Nobody does.
+    /// The process that carried it out is gone without a word: it was killed, or lost its machine.
+    Interrupted,
+    /// It came to rest.
     AtRest(RunStatus),
 }
 
 impl SummaryStatus {
     const RUNNING: &str = "running";
+    const INTERRUPTED: &str = "interrupted";
 
     /// The status as it is written, such as `running` or `completed`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Running => Self::RUNNING,
+            Self::Interrupted => Self::INTERRUPTED,
             Self::AtRest(status) => status.as_str(),
         }
     }
@@ -99,7 +112,11 @@ impl SummaryStatus {
 
     /// Whether `jm plan resume` has something to go on with.
     pub fn is_resumable(self) -> bool {
-        matches!(self, Self::AtRest(status) if status.is_resumable())
+        match self {
+            Self::Running => false,
+            Self::Interrupted => true,
+            Self::AtRest(status) => status.is_resumable(),
+        }
     }
 }
 
@@ -112,8 +129,10 @@ impl Serialize for SummaryStatus {
 impl<'de> Deserialize<'de> for SummaryStatus {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let word = String::deserialize(deserializer)?;
-        if word == Self::RUNNING {
-            return Ok(Self::Running);
+        match word.as_str() {
+            Self::RUNNING => return Ok(Self::Running),
+            Self::INTERRUPTED => return Ok(Self::Interrupted),
+            _ => {}
         }
         RunStatus::deserialize(serde::de::value::StrDeserializer::new(&word)).map(Self::AtRest)
     }
@@ -126,7 +145,9 @@ impl JsonSchema for SummaryStatus {
 
     fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
         let running = schemars::json_schema!({ "const": Self::RUNNING, "description": "A process carries it out." });
-        schemars::json_schema!({ "anyOf": [running, generator.subschema_for::<RunStatus>()] })
+        let interrupted = schemars::json_schema!({ "const": Self::INTERRUPTED,
+            "description": "The process that carried it out is gone without a word." });
+        schemars::json_schema!({ "anyOf": [running, interrupted, generator.subschema_for::<RunStatus>()] })
     }
 }
 
@@ -237,8 +258,8 @@ pub struct Objective {
     pub objective: u64,
     /// What it took, in seconds.
     pub actual: f64,
-    /// Whether that is within it.
-    pub met: bool,
+    /// Whether that is within it; nothing where the run is not through.
+    pub met: Option<bool>,
 }
 
 /// Sums a run up from its journal. `now` counts where it is not at rest.
@@ -249,8 +270,31 @@ pub fn summarize(
     now: Timestamp,
 ) -> Result<RunSummary, IllegalTransition> {
     let graph = Arc::new(Graph::of(plan));
-    let state = RunState::of(&graph).and(records)?;
-    Ok(of_state(plan, &state, files, now))
+    let (standing, not_resumed) = standing(records);
+    let state = RunState::of(&graph).and(standing)?;
+    Ok(RunSummary {
+        not_resumed,
+        ..of_state(plan, &state, files, now)
+    })
+}
+
+/// The records that say how a run stands, and why the last resume could not begin: one that was refused before its first
+/// step did nothing, and the run stands as it stood before.
+pub fn standing(records: &[Record]) -> (&[Record], Vec<String>) {
+    let is_word = |record: &&Record| matches!(record.kind, RecordKind::Operator(_));
+    let last = records.iter().rev().find(|record| !is_word(record));
+    let Some(RecordKind::RunStopped {
+        by: StopCause::Preflight { problems },
+    }) = last.map(|record| &record.kind)
+    else {
+        return (records, Vec::new());
+    };
+    let resumed = |record: &Record| matches!(record.kind, RecordKind::RunResumed { .. });
+    let began = |record: &Record| matches!(record.kind, RecordKind::StepStarted { .. });
+    match records.iter().rposition(resumed) {
+        Some(at) if !records[at..].iter().any(began) => (&records[..at], problems.clone()),
+        _ => (records, Vec::new()),
+    }
 }
 
 fn of_state(plan: &Plan, state: &RunState, files: &dyn RunFiles, now: Timestamp) -> RunSummary {
@@ -261,9 +305,19 @@ fn of_state(plan: &Plan, state: &RunState, files: &dyn RunFiles, now: Timestamp)
     let loss = data_loss(plan, state, files);
     let rto = recovery_time(plan, state, &run, now);
     let is_done = matches!(status, RunStatus::Completed | RunStatus::Degraded);
-    let missed = rto.is_some_and(|rto| !rto.met) || loss.as_ref().is_some_and(DataLoss::is_missed);
+    let missed = rto.is_some_and(|rto| rto.met == Some(false)) || loss.as_ref().is_some_and(DataLoss::is_missed);
+    let until = if ended_at.is_some() { state.last_at() } else { Some(now) };
+    let planned = || plan.all_steps().zip(state.steps());
+    let final_deed = |(step, entry): (&PlannedStep, &StepEntry)| {
+        step.effect == Effect::Irreversible && entry.state == StepState::Succeeded
+    };
+    let came_to_rest = state.closed().is_some() || state.stopped().is_some();
     RunSummary {
-        status: SummaryStatus::AtRest(status),
+        status: if came_to_rest {
+            SummaryStatus::AtRest(status)
+        } else {
+            SummaryStatus::Interrupted
+        },
         alive: false,
         resume_with: Words::of(plan, state, loss.as_ref(), now),
         stopped_by: state.stopped().cloned(),
@@ -274,11 +328,12 @@ fn of_state(plan: &Plan, state: &RunState, files: &dyn RunFiles, now: Timestamp)
         resumes: state.resumes(),
         targets: opened.map(|opened| opened.targets.clone()).unwrap_or_default(),
         protected: opened.is_some_and(|opened| opened.protected),
-        steps: plan
-            .all_steps()
-            .zip(state.steps())
-            .map(|(step, entry)| step_summary(step, entry, files))
+        steps: planned()
+            .map(|(step, entry)| step_summary(step, entry, until.unwrap_or(now), files))
             .collect(),
+        data_lost: loss.is_some() && planned().any(final_deed),
+        deadline_passed: state.deadline_passed(),
+        not_resumed: Vec::new(),
         critical_path: critical_path(state),
         outputs: outputs(plan, state, files).filter(|_| is_done),
         left: leftover::of(plan, state, files),
@@ -308,7 +363,7 @@ fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
-fn step_summary(step: &PlannedStep, entry: &StepEntry, files: &dyn RunFiles) -> StepSummary {
+fn step_summary(step: &PlannedStep, entry: &StepEntry, until: Timestamp, files: &dyn RunFiles) -> StepSummary {
     let error = match &entry.state {
         StepState::Unclear {
             failed: Some(failed), ..
@@ -330,7 +385,7 @@ fn step_summary(step: &PlannedStep, entry: &StepEntry, files: &dyn RunFiles) -> 
         in_finally: step.in_finally,
         status: entry.state.status().to_owned(),
         attempts: entry.attempts,
-        seconds: seconds(Duration::try_from(entry.spent).unwrap_or_default()),
+        seconds: seconds(Duration::try_from(entry.spent + under_way(entry, until)).unwrap_or_default()),
         started_at: entry.started_at,
         ended_at: entry.ended_at,
         budget: step.budget.map(|budget| budget.as_secs()),
@@ -345,6 +400,14 @@ fn step_summary(step: &PlannedStep, entry: &StepEntry, files: &dyn RunFiles) -> 
         runbook: error.as_ref().and_then(|_| step.runbook.clone()),
         error,
     }
+}
+
+/// How long the attempt that has no end yet has taken.
+fn under_way(entry: &StepEntry, until: Timestamp) -> SignedDuration {
+    let since = entry.attempt_at.filter(|_| !entry.state.is_settled());
+    since.map_or(SignedDuration::ZERO, |since| {
+        until.duration_since(since).max(SignedDuration::ZERO)
+    })
 }
 
 fn because(entry: &StepEntry) -> Option<String> {
@@ -376,10 +439,11 @@ fn recovery_time(plan: &Plan, state: &RunState, run: &RunInfo, now: Timestamp) -
     }
     .unwrap_or(now);
     let actual = seconds(taken(run, until));
+    let is_done = matches!(state.closed(), Some(RunStatus::Completed | RunStatus::Degraded));
     Some(Objective {
         objective,
         actual,
-        met: Duration::from_secs(objective).as_secs_f64() >= actual,
+        met: is_done.then_some(Duration::from_secs(objective).as_secs_f64() >= actual),
     })
 }
 

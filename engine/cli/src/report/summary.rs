@@ -23,6 +23,7 @@ pub(crate) struct Summary {
     /// Steps whose last attempt said something.
     logs: Vec<StepId>,
     contacts: Vec<String>,
+    deadline: Option<Duration>,
     /// Steps after whose failure the plan goes on.
     tolerated: Vec<StepId>,
     plan: String,
@@ -43,7 +44,10 @@ enum Standing {
 /// Sums up a run by its records.
 pub(crate) fn of(plan: &Plan, records: &[Record], directory: &RunDir) -> Result<Summary, CommandError> {
     let broken = |error| CommandError::state("the journal does not hang together").cause(&error);
-    let run = jm_run::summarize(plan, records, directory, jm_step::clock::now()).map_err(broken)?;
+    // Where nobody is there any more, it took the time until somebody last was.
+    let last = records.last().map(|record| record.at).filter(|_| !directory.is_alive());
+    let now = last.unwrap_or_else(jm_step::clock::now);
+    let run = jm_run::summarize(plan, records, directory, now).map_err(broken)?;
     let has_log = |step: &&StepSummary| {
         let path = directory.log_path(&step.id, step.attempts);
         path.metadata().is_ok_and(|meta| meta.len() > 0)
@@ -52,6 +56,7 @@ pub(crate) fn of(plan: &Plan, records: &[Record], directory: &RunDir) -> Result<
     Ok(Summary {
         logs: logs.collect(),
         contacts: plan.contacts().to_vec(),
+        deadline: plan.deadline(),
         tolerated: plan
             .all_steps()
             .filter(|step| step.on_failure == OnFailure::Continue)
@@ -150,11 +155,13 @@ impl Summary {
 
     fn first(&self, ui: &Ui) -> Vec<String> {
         let mut first = self.headline(ui);
+        first.extend(self.deadline(ui));
         let failed = self.run.steps.iter().filter(|step| step.has_failed());
         let (tolerated, fatal): (Vec<_>, Vec<_>) = failed.partition(|step| self.tolerated.contains(&step.id));
         first.extend(fatal.into_iter().flat_map(|step| self.failure(step, ui)));
         first.extend(self.waits().flat_map(|(step, why)| self.wait(step, why, ui)));
         first.extend(self.next(ui));
+        first.extend(self.not_resumed(ui));
         first.extend(tolerated.into_iter().flat_map(|step| self.failure(step, ui)));
         first.extend(self.degraded(ui));
         first.extend(self.left(ui));
@@ -166,6 +173,7 @@ impl Summary {
         let (word, style) = match self.run.status {
             _ if self.standing == Standing::Damaged => ("DAMAGED", Style::Red),
             SummaryStatus::Running => ("running", Style::Bold),
+            SummaryStatus::Interrupted => ("INTERRUPTED", Style::Yellow),
             SummaryStatus::AtRest(RunStatus::Completed) => ("completed", Style::Green),
             SummaryStatus::AtRest(RunStatus::Failed) => ("FAILED", Style::Red),
             SummaryStatus::AtRest(RunStatus::Aborted) => ("ABORTED", Style::Red),
@@ -183,6 +191,40 @@ impl Summary {
         let mut lines = table::wrap(&format!("{word}{rest}"), ui.room());
         lines[0] = lines[0].replacen(word, &ui.paint(style, word), 1);
         lines
+    }
+
+    /// What ended a run in which no step failed.
+    fn deadline(&self, ui: &Ui) -> Vec<String> {
+        if !self.run.deadline_passed {
+            return Vec::new();
+        }
+        let steps = self.run.steps.iter();
+        let left = steps.filter(|step| step.status == "not-started" && !step.in_finally);
+        let left: Vec<String> = left.map(|step| format!("`{}`", step.id)).collect();
+        let deadline = self.deadline.map(|deadline| format!(" of {}", written::show(deadline)));
+        let line = format!(
+            "the deadline{} passed, and nothing new was started but `finally`; not begun: {}",
+            deadline.unwrap_or_default(),
+            if left.is_empty() {
+                "nothing".to_owned()
+            } else {
+                left.join(", ")
+            }
+        );
+        labelled("failed", Style::Red, &[line], ui)
+    }
+
+    /// Why it stands as it stood before the last resume.
+    fn not_resumed(&self, ui: &Ui) -> Vec<String> {
+        let why = self.run.not_resumed.iter();
+        let lines: Vec<String> = why
+            .map(|why| format!("the last resume could not begin: {why}"))
+            .collect();
+        if lines.is_empty() {
+            Vec::new()
+        } else {
+            labelled("note", Style::Yellow, &lines, ui)
+        }
     }
 
     /// What failed, why, and what the plan says about it.
@@ -256,13 +298,17 @@ impl Summary {
         let mut lines = Vec::new();
         if let Some(rto) = &self.run.rto {
             let took = time::duration(Duration::from_secs_f64(rto.actual));
-            let met = self.run.status.is_done().then_some(rto.met);
-            lines.push(promise(ui, "RTO", Some(rto.objective), met, &format!("took {took}")));
+            lines.push(promise(
+                ui,
+                "RTO",
+                Some(rto.objective),
+                rto.met,
+                &format!("took {took}"),
+            ));
         }
         if let Some(loss) = &self.run.data_loss {
-            let met = loss.objective.map(|_| !loss.is_missed());
-            let point = loss.recovery_point.strftime("%Y-%m-%d %H:%M:%SZ");
-            let lost = format!("data as of {point}, {} lost", time::duration(loss.window()));
+            let met = loss.objective.filter(|_| self.run.data_lost).map(|_| !loss.is_missed());
+            let lost = words::lost(loss, self.run.data_lost);
             lines.push(promise(ui, "RPO", loss.objective, met, &lost));
         }
         lines
@@ -276,11 +322,37 @@ impl Summary {
         }
     }
 
+    fn row(&self, step: &StepSummary, longest: f64) -> Vec<String> {
+        // Nobody knows for how long it went on.
+        let cut_off = step.status == "running" && step.waits.is_none() && self.run.status != SummaryStatus::Running;
+        let took = if step.attempts == 0 || cut_off {
+            String::new()
+        } else {
+            time::duration(Duration::from_secs_f64(step.seconds))
+        };
+        let tries = if step.attempts > 1 {
+            format!("{} attempts  ", step.attempts)
+        } else {
+            String::new()
+        };
+        let note = match &step.because {
+            Some(because) => because.clone(),
+            None if cut_off => "cut off: a resume asks what became of it".to_owned(),
+            None => bar(step.seconds, longest),
+        };
+        vec![
+            format!("  {}", step.id),
+            step.status.clone(),
+            took,
+            format!("{tries}{note}"),
+        ]
+    }
+
     /// Where the time went, in so many rows.
     fn times(&self, room: usize, width: usize) -> Vec<String> {
         let longest = self.run.steps.iter().map(|step| step.seconds).fold(0.0, f64::max);
         let shown = notable(&self.run.steps, room);
-        let rows: Vec<Vec<String>> = shown.iter().map(|step| row(step, longest)).collect();
+        let rows: Vec<Vec<String>> = shown.iter().map(|step| self.row(step, longest)).collect();
         let mut lines = table::render(&["  STEP", "STATUS", "TOOK", ""], &rows, width);
         let left_out = self.run.steps.len() - shown.len();
         if left_out > 0 {
@@ -344,26 +416,6 @@ fn promise(ui: &Ui, name: &str, objective: Option<u64>, met: Option<bool>, took:
         None => "open".to_owned(),
     };
     format!("  {name} {objective:<6} {kept}, {took}")
-}
-
-fn row(step: &StepSummary, longest: f64) -> Vec<String> {
-    let took = if step.attempts == 0 {
-        String::new()
-    } else {
-        time::duration(Duration::from_secs_f64(step.seconds))
-    };
-    let tries = if step.attempts > 1 {
-        format!("{} attempts  ", step.attempts)
-    } else {
-        String::new()
-    };
-    let note = step.because.clone().unwrap_or_else(|| bar(step.seconds, longest));
-    vec![
-        format!("  {}", step.id),
-        step.status.clone(),
-        took,
-        format!("{tries}{note}"),
-    ]
 }
 
 fn bar(seconds: f64, longest: f64) -> String {

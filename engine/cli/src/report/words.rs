@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jm_run::journal::{Then, Verdict, Why};
-use jm_run::{Record, RecordKind, RunState};
+use jm_run::{DataLoss, Record, RecordKind, RunState};
 use jm_step::{Effect, ErrorSummary, StepId};
 use serde_json::Value;
 
@@ -156,6 +156,17 @@ fn probed(verdict: &Verdict, then: &Then) -> String {
         Then::Fail => "no attempt is left",
     };
     format!("{found}; {next}")
+}
+
+/// What comes back, and what is lost, or would be as long as nothing was done that cannot be taken back.
+pub(crate) fn lost(loss: &DataLoss, is_final: bool) -> String {
+    let point = loss.recovery_point.strftime("%Y-%m-%d %H:%M:%SZ");
+    let window = time::duration(loss.window());
+    if is_final {
+        format!("data as of {point}, {window} lost")
+    } else {
+        format!("data as of {point} would come back, {window} would be lost")
+    }
 }
 
 /// Why a person is needed, and the commands that go on.

@@ -32,7 +32,7 @@ impl Trial<'_> {
         true
     }
 
-    fn leave_open(&mut self, i: usize, step: &DryStep) {
+    pub(super) fn leave_open(&mut self, i: usize, step: &DryStep) {
         let id = step.id.clone();
         let outputs = Outputs::Unknown {
             of: id.clone(),

@@ -24,8 +24,10 @@ impl RunState {
         self.fits_run(&record.kind).map_err(illegal)?;
         self.take(record).map_err(illegal)?;
         self.last_seq = record.seq;
+        // A person's word is written by whoever is there.
         if !matches!(record.kind, RecordKind::Operator(_)) {
             self.retried.clear();
+            self.last_at = Some(record.at);
         }
         Ok(())
     }
@@ -118,6 +120,7 @@ impl RunState {
         self.session_at = Some(at);
         self.resumes += 1;
         for i in 0..self.steps.len() {
+            cut_off(&mut self.steps[i], self.last_at.unwrap_or(at));
             let new = resumed(&self.steps[i], at);
             if matches!(self.steps[i].state, StepState::NotStarted { .. }) {
                 self.steps[i].error = None;
@@ -158,7 +161,10 @@ impl RunState {
                 self.retried.push(id.clone());
                 Some(StepState::NotStarted { undone: false })
             }
-            OperatorVerb::MarkDone => Some(StepState::Succeeded),
+            OperatorVerb::MarkDone => {
+                self.steps[i].by_person = true;
+                Some(StepState::Succeeded)
+            }
             _ => Some(StepState::Skipped {
                 because: said.reason.clone().unwrap_or(by),
                 by_person: true,
@@ -327,7 +333,7 @@ fn start_over(entry: &mut StepEntry) {
     entry.generation += 1;
     entry.tries = 0;
     entry.checkpoint = None;
-    entry.changes.clear();
+    entry.by_person = false;
     entry.degraded.clear();
     entry.answers.clear();
     entry.started_at = None;
@@ -345,6 +351,13 @@ fn answer(entry: &mut StepEntry, said: &Said, at: Timestamp) {
             };
             entry.answers.push((question.clone(), answer));
         }
+    }
+}
+
+/// An attempt whose process is gone took the time until that was last heard of, and not until somebody went on.
+fn cut_off(entry: &mut StepEntry, last: Timestamp) {
+    if let Some(since) = entry.attempt_at.take() {
+        entry.spent += last.duration_since(since);
     }
 }
 

@@ -322,6 +322,6 @@ outputs: { seven: '${{ steps.a.outputs.value }}' }
     let now = jm_step::clock::now();
     let summary = jm_run::summarize(&session.run.plan, &session.records, &session.files, now).expect("legal");
     assert_eq!(summary.outputs, Some(json!({ "seven": 7 })));
-    assert!(summary.rto.is_some_and(|rto| rto.met) && !summary.objective_missed);
+    assert!(summary.rto.is_some_and(|rto| rto.met == Some(true)) && !summary.objective_missed);
     assert_eq!(summary.critical_path, [crate::id("a")]);
 }

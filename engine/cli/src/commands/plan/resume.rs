@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jm_plan::{Arguments, Mode};
 use jm_run::journal::{self, FileJournal, Opened, Reading, StopCause};
-use jm_run::{IllegalTransition, RunDir, RunState, StateDir, StepState};
+use jm_run::{IllegalTransition, RunDir, RunState, RunStatus, StateDir, StepState};
 use jm_step::StepId;
 
 use super::drift;
@@ -71,17 +71,23 @@ pub(in crate::commands) fn resume(args: &ResumeArgs, ui: &Ui) -> Outcome {
 }
 
 /// The run that is named, else the newest that has something left to do. One that did nothing, because it could not begin,
-/// comes last. A newer run that cannot be judged, or is under way, is not passed over in silence.
+/// comes last. A newer run that cannot be judged, or is under way, is not passed over in silence; and what a newer run of
+/// the same plan has done since, is not done again unless the older one is named.
 fn find(state: &StateDir, name: Option<&str>) -> Result<RunDir, CommandError> {
     if name.is_some() {
         return run_commands::find(state, name);
     }
     let mut not_begun = None;
+    let mut done: Vec<(String, RunDir)> = Vec::new();
     let mut runs = state.runs().map_err(run_commands::unusable)?.into_iter();
     while let Some(run) = runs.next() {
         match judge(&run) {
+            Ok(Left::Something | Left::Everything) if overtaken(&run, &done).is_some() => {
+                return Err(already_done(&run, overtaken(&run, &done)));
+            }
             Ok(Left::Something) => return Ok(run),
             Ok(Left::Everything) => drop(not_begun.get_or_insert(run)),
+            Ok(Left::Done) => done.extend(work(&run).map(|work| (work, run))),
             Ok(Left::Nothing) => {}
             Err(error) => return Err(or_another(error, &run, runs)),
         }
@@ -98,9 +104,37 @@ fn find(state: &StateDir, name: Option<&str>) -> Result<RunDir, CommandError> {
     })
 }
 
+/// What a run works on: its plan's name, and its targets'.
+fn work(run: &RunDir) -> Option<String> {
+    let opened = run.opened()?;
+    Some(format!("{} on targets `{}`", opened.run.plan, opened.targets))
+}
+
+/// A newer run that has brought the same to its end.
+fn overtaken<'r>(run: &RunDir, done: &'r [(String, RunDir)]) -> Option<&'r RunDir> {
+    let work = work(run)?;
+    done.iter().find(|(what, _)| *what == work).map(|(_, run)| run)
+}
+
+fn already_done(run: &RunDir, newer: Option<&RunDir>) -> CommandError {
+    let newer = newer.map(|newer| newer.id().short().to_owned()).unwrap_or_default();
+    let what = work(run).unwrap_or_default();
+    CommandError::usage(format!(
+        "there is nothing to resume: run {newer} of {what} was completed after run {} stopped",
+        run.id().short()
+    ))
+    .hint(format!(
+        "`jm plan resume {}` goes on with the older one all the same, and may do again what was done since",
+        run.id().short()
+    ))
+}
+
 /// What is left of a run for a resume.
 enum Left {
+    /// It never began, or a person ended it.
     Nothing,
+    /// All was done.
+    Done,
     Something,
     /// No step was ever begun: it was refused before the first.
     Everything,
@@ -115,7 +149,9 @@ fn judge(run: &RunDir) -> Result<Left, CommandError> {
     }
     let reading = run.read().map_err(run_commands::unusable)?;
     let state = RunState::replay(&reading.records).map_err(not_whole)?;
+    let is_done = matches!(state.closed(), Some(RunStatus::Completed | RunStatus::Degraded));
     Ok(match (state.resting_status().is_resumable(), state.stopped()) {
+        (false, _) if is_done => Left::Done,
         (false, _) => Left::Nothing,
         (true, Some(StopCause::Preflight { .. })) if state.steps().iter().all(|step| step.attempts == 0) => {
             Left::Everything

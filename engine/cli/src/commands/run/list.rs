@@ -93,8 +93,9 @@ impl ListedRun {
 fn entry(run: &RunDir) -> Entry {
     let id = run.id().to_string();
     let known = run.read().ok().and_then(|reading| {
-        let state = RunState::replay(&reading.records).ok()?;
-        let last = reading.records.last()?.at;
+        let (standing, _) = jm_run::standing(&reading.records);
+        let state = RunState::replay(standing).ok()?;
+        let last = standing.last()?.at;
         Some((state, last))
     });
     let Some((state, last)) = known else {

@@ -1,5 +1,7 @@
 //! `jm run logs`: what the steps of a run wrote, attempt by attempt.
 
+use jm_run::RunDir;
+
 use crate::args::LogsArgs;
 use crate::commands::Outcome;
 use crate::exit::{CommandError, Exit};
@@ -13,6 +15,9 @@ pub(in crate::commands) fn logs(args: &LogsArgs, ui: &Ui) -> Outcome {
         .into_iter()
         .filter(|(step, ..)| args.step.as_deref().is_none_or(|wanted| wanted == step.as_str()))
         .collect();
+    if let Some(step) = args.step.as_deref().filter(|_| logs.is_empty()) {
+        knows(&run, step, ui)?;
+    }
     if logs.is_empty() {
         let of = args
             .step
@@ -28,4 +33,16 @@ pub(in crate::commands) fn logs(args: &LogsArgs, ui: &Ui) -> Outcome {
         text.lines().for_each(|line| ui.out(line));
     }
     Ok(Exit::Done)
+}
+
+/// A step that the plan does not have wrote nothing either, but that is not what is to be said about it.
+fn knows(run: &RunDir, step: &str, ui: &Ui) -> Result<(), CommandError> {
+    let records = run.read_readable().map_err(super::unusable)?.0.records;
+    let plan = launch::plan_of(run, &records, ui)?;
+    if plan.step(step).is_some() {
+        return Ok(());
+    }
+    let all: Vec<String> = plan.all_steps().map(|step| format!("`{}`", step.id)).collect();
+    Err(CommandError::usage(format!("run {} has no step `{step}`", run.id()))
+        .hint(format!("its steps are {}", all.join(", "))))
 }

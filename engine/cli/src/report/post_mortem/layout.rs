@@ -6,7 +6,7 @@ use jm_step::{Action, ErrorSummary, Identity};
 use serde_json::Value;
 
 use super::{Failure, PostMortem, took};
-use crate::report::{left, table, time};
+use crate::report::{left, table, words};
 
 /// What is longer is in the JSON form, and in the journal.
 const LONGEST_VALUE: usize = 300;
@@ -102,10 +102,10 @@ fn facts(report: &PostMortem) -> Vec<(String, String)> {
         put(&format!("target {target}"), identified(identity));
     }
     if let Some(rto) = &summary.rto {
-        let kept = match (summary.status.is_done(), rto.met) {
-            (false, _) => "open",
-            (true, true) => "met",
-            (true, false) => "**MISSED**",
+        let kept = match rto.met {
+            None => "open",
+            Some(true) => "met",
+            Some(false) => "**MISSED**",
         };
         let objective = written::show(std::time::Duration::from_secs(rto.objective));
         put(
@@ -114,7 +114,7 @@ fn facts(report: &PostMortem) -> Vec<(String, String)> {
         );
     }
     if let Some(loss) = &summary.data_loss {
-        put(&format!("RPO {}", objective(loss)), lost(loss));
+        put(&format!("RPO {}", objective(loss)), lost(loss, summary.data_lost));
     }
     for one in &summary.left {
         let text = format!("{}; {}", left::sentence(one), left::removal(one, summary));
@@ -150,10 +150,13 @@ fn objective(loss: &DataLoss) -> String {
     )
 }
 
-fn lost(loss: &DataLoss) -> String {
-    let kept = if loss.is_missed() { "**MISSED**" } else { "met" };
-    let point = moment(loss.recovery_point);
-    format!("{kept}, data as of {point}, {} lost", time::duration(loss.window()))
+fn lost(loss: &DataLoss, is_final: bool) -> String {
+    let kept = match (is_final, loss.is_missed()) {
+        (false, _) => "open",
+        (true, true) => "**MISSED**",
+        (true, false) => "met",
+    };
+    format!("{kept}, {}", words::lost(loss, is_final))
 }
 
 /// Whether the point of no return was passed, and when.
@@ -180,10 +183,15 @@ fn failures(report: &PostMortem) -> Vec<Block> {
         .iter()
         .flat_map(|step| step.degraded.iter().map(|why| format!("`{}`: {why}", step.id)))
         .collect();
-    if report.failures.is_empty() && degraded.is_empty() {
+    let deadline = report.summary.deadline_passed;
+    if report.failures.is_empty() && degraded.is_empty() && !deadline {
         return Vec::new();
     }
     let mut blocks = vec![Block::Heading("What went wrong".to_owned())];
+    if deadline {
+        let text = "The plan's deadline passed: nothing new was started any more but `finally`.";
+        blocks.push(Block::Text(text.to_owned()));
+    }
     blocks.extend(report.failures.iter().flat_map(|failure| of_failure(report, failure)));
     if !degraded.is_empty() {
         blocks.push(Block::Text(
