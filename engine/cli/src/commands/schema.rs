@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::args::SchemaArgs;
 use crate::commands::plan::saved::Saved;
-use crate::commands::{Outcome, backup, explain, lock, plan, run, step};
+use crate::commands::{Outcome, backup, explain, lock, plan, run, sandbox, step};
 use crate::exit::{CommandError, Exit};
 use crate::report::document::{Document, PrintedDryRun, PrintedSummary};
 use crate::report::findings::Findings;
@@ -53,6 +53,10 @@ fn all() -> BTreeMap<String, Value> {
         ("commands/step-show".to_owned(), document::<step::show::StepShow>()),
         ("commands/run-list".to_owned(), document::<run::list::RunList>()),
         ("commands/lock-show".to_owned(), document::<lock::LockShow>()),
+        (
+            "commands/sandbox-list".to_owned(),
+            document::<sandbox::list::SandboxList>(),
+        ),
         (
             "commands/backup-list".to_owned(),
             document::<backup::list::BackupList>(),

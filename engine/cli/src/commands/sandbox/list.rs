@@ -3,12 +3,15 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use jm_sandbox::Description;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::args::{Format, SandboxListArgs};
 use crate::commands::Outcome;
 use crate::exit::Exit;
+use crate::report::document::Document;
 use crate::report::table;
 use crate::ui::Ui;
 
@@ -21,6 +24,38 @@ pub(in crate::commands) struct Found {
     pub(in crate::commands) directory: PathBuf,
     /// What it is, where it is up. Else only its data is left.
     pub(in crate::commands) up: Option<Description>,
+}
+
+/// The sandboxes of this user.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in crate::commands) struct SandboxList {
+    sandboxes: Vec<ShownSandbox>,
+}
+
+/// A sandbox.
+#[derive(Debug, Serialize, JsonSchema)]
+struct ShownSandbox {
+    /// Where it lives.
+    directory: PathBuf,
+    /// Whether it is up. Else only its data is left.
+    up: bool,
+    /// The process that holds it.
+    pid: Option<u32>,
+    /// When it became ready.
+    #[schemars(with = "Option<String>")]
+    started_at: Option<Timestamp>,
+}
+
+impl ShownSandbox {
+    fn of(found: &Found) -> Self {
+        let up = found.up.as_ref();
+        Self {
+            directory: found.directory.clone(),
+            up: up.is_some(),
+            pid: up.map(|up| up.pid),
+            started_at: up.map(|up| up.started_at),
+        }
+    }
 }
 
 /// All of this user, by the names of their directories.
@@ -48,8 +83,8 @@ pub(in crate::commands) fn list(args: &SandboxListArgs, ui: &Ui) -> Outcome {
     let found = all();
     match args.format {
         Format::Json => {
-            let sandboxes: Vec<_> = found.iter().map(as_json).collect();
-            ui.out(format!("{:#}", json!({ "version": 1, "sandboxes": sandboxes })));
+            let sandboxes = found.iter().map(ShownSandbox::of).collect();
+            Document::of(SandboxList { sandboxes }).print(ui);
         }
         Format::Human if found.is_empty() => ui.say("there are no sandboxes; `jm sandbox up` starts one"),
         Format::Human => {
@@ -59,15 +94,6 @@ pub(in crate::commands) fn list(args: &SandboxListArgs, ui: &Ui) -> Outcome {
         }
     }
     Ok(Exit::Done)
-}
-
-fn as_json(found: &Found) -> serde_json::Value {
-    json!({
-        "directory": found.directory,
-        "up": found.up.is_some(),
-        "pid": found.up.as_ref().map(|up| up.pid),
-        "started_at": found.up.as_ref().map(|up| up.started_at),
-    })
 }
 
 fn row(found: &Found) -> Vec<String> {
