@@ -108,7 +108,6 @@ fn ask(providers: &[&str]) -> Result<()> {
     let mut asked = 0;
     for case in &cases {
         if providers.iter().any(|provider| case.step.starts_with(provider)) {
-            println!("{}", case.step);
             world.block_on(owes(&beds, case));
             asked += 1;
         }

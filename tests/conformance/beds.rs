@@ -188,7 +188,9 @@ impl<'w> Beds<'w> {
         make(&copy);
         // The server writes small files of its own into a database that is gone into for the first time.
         self.world.query(&name, "SELECT count(*) FROM pg_class").expect("open");
-        prepare.iter().for_each(|statement| make(statement));
+        for statement in prepare {
+            make(statement);
+        }
         let bench = self.bench_on(&name, &self.file("backups-of-all"));
         (name, bench)
     }

@@ -75,7 +75,7 @@ fn carry_out(command: Command, ui: &Ui) -> Outcome {
             SandboxCommand::Up(args) => sandbox::up(&args, ui),
             SandboxCommand::Run(args) => sandbox::run(&args, ui),
             SandboxCommand::Down(args) => sandbox::down(&args, ui),
-            SandboxCommand::List(args) => sandbox::list::list(&args, ui),
+            SandboxCommand::List(args) => Ok(sandbox::list::list(&args, ui)),
         },
         Command::Lock(command) => match command {
             LockCommand::Show(args) => lock::show(&args, ui),

@@ -54,10 +54,10 @@ pub async fn runs_once<W: World>(step: &dyn AnyStepType, world: impl Fn() -> W, 
     let expected = usize::from(step.effect(&Known::new(input.clone())) != Effect::ReadOnly);
     let first = world.bench().run(step, input.clone()).await;
     let bench = handed_on(&world, &first);
-    first.output();
+    done(step, first);
     assert_eq!(world.effects(), expected, "`{}`: effects after one run", step.name());
     if step.repeat(&Known::new(input.clone())) == Repeat::Safe {
-        bench.run(step, input.clone()).await.output();
+        done(step, bench.run(step, input.clone()).await);
         assert_eq!(
             world.effects(),
             expected,
@@ -83,7 +83,7 @@ pub async fn resumes_after_each_checkpoint<W: World>(step: &dyn AnyStepType, mak
     let world = make();
     let whole = world.bench().run(step, input.clone()).await;
     let (saves, effects) = (whole.saves(), world.effects());
-    let output = essence(&world, whole.output());
+    let output = essence(&world, done(step, whole));
     assert!(saves > 0, "`{}` saves nothing", step.name());
     for cut in 1..=saves {
         let world = make();
@@ -112,15 +112,24 @@ async fn take_up(step: &dyn AnyStepType, world: &impl World, first: &Ran, input:
         {
             Probe::Succeeded(output) => return (output, 1),
             // Checkpoints are dropped, outputs stay.
-            Probe::NotStarted => return (saved_outputs(world, first).run(step, input).await.output(), 2),
+            Probe::NotStarted => return (done(step, saved_outputs(world, first).run(step, input).await), 2),
             Probe::Running => tokio::time::sleep(Duration::from_millis(50)).await,
             Probe::Partial { .. } | Probe::Unknown { .. } if safe => {
-                return (with_checkpoint.run(step, input).await.output(), 2);
+                return (done(step, with_checkpoint.run(step, input).await), 2);
             }
             other => panic!("`{}` may not be done twice, and its probe says {other:?}", step.name()),
         }
     }
     panic!("`{}`: the probe says for ever that it runs", step.name());
+}
+
+/// The output of a step that has to have succeeded.
+fn done(step: &dyn AnyStepType, ran: Ran) -> Value {
+    match ran.result {
+        Some(Ok(output)) => output,
+        Some(Err(error)) => panic!("`{}` failed: {error}", step.name()),
+        None => panic!("`{}` was cut off", step.name()),
+    }
 }
 
 /// What the attempt after this one is given.
@@ -204,6 +213,6 @@ pub async fn preview_writes_nothing<W: World>(step: &dyn AnyStepType, make: impl
             "`{}`: what was announced and what was done",
             step.name()
         );
-        ran.output();
+        done(step, ran);
     }
 }

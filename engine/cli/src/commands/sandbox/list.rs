@@ -9,7 +9,6 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::args::{Format, SandboxListArgs};
-use crate::commands::Outcome;
 use crate::exit::Exit;
 use crate::report::document::Document;
 use crate::report::table;
@@ -79,7 +78,7 @@ fn is_ours(path: &Path) -> bool {
     found.is_ok_and(|found| found.is_dir() && found.uid() == rustix::process::geteuid().as_raw())
 }
 
-pub(in crate::commands) fn list(args: &SandboxListArgs, ui: &Ui) -> Outcome {
+pub(in crate::commands) fn list(args: &SandboxListArgs, ui: &Ui) -> Exit {
     let found = all();
     match args.format {
         Format::Json => {
@@ -93,7 +92,7 @@ pub(in crate::commands) fn list(args: &SandboxListArgs, ui: &Ui) -> Outcome {
             ui.say("`jm sandbox run --directory DIRECTORY -- CMD` runs a command in one, `jm sandbox down --directory DIRECTORY` ends it");
         }
     }
-    Ok(Exit::Done)
+    Exit::Done
 }
 
 fn row(found: &Found) -> Vec<String> {
