@@ -347,6 +347,13 @@ impl Connections {
         Ok(connection)
     }
 
+    /// The client of a target, whether or not there is such a system: nobody is asked, and nothing is kept.
+    pub(crate) async fn client(&self, name: &TargetName) -> Result<Arc<dyn AnyConnection>, StepError> {
+        let target = &self.slot(name)?.target;
+        let opened = target.connection.open(target.config.clone(), &self.0.cx).await;
+        opened.map_err(|error| error.context(format_args!("target `{}`", target.name)))
+    }
+
     /// Whether the system behind a target is the one that the run has recorded for it. Nothing is recorded, and nothing is
     /// kept open.
     pub(crate) async fn is_known(&self, name: &TargetName) -> Result<bool, StepError> {

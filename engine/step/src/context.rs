@@ -114,6 +114,12 @@ impl ReadContext {
         downcast(connection.into_any(), name).map(ReaderOf::new)
     }
 
+    /// The reading side of the one target of `C`'s provider, whether or not there is such a system: nothing has been asked
+    /// of it. For a step that makes one where it is missing.
+    pub async fn unreached<C: Connection>(&self) -> Result<ReaderOf<C>, StepError> {
+        self.client::<C>().await.map(ReaderOf::new)
+    }
+
     /// Whether the run knows the system that is behind the one target of `C`'s provider now: it is the one that was
     /// recorded. `false` for another one, and where none was recorded yet.
     pub async fn knows<C: Connection>(&self) -> Result<bool, StepError> {
@@ -170,6 +176,12 @@ impl ReadContext {
     async fn open<C: Connection>(&self, role: Option<&str>) -> Result<Arc<C>, StepError> {
         let name = self.binding::<C>(role)?;
         let connection = self.0.connections.open(name).await?;
+        downcast(connection.into_any(), name)
+    }
+
+    async fn client<C: Connection>(&self) -> Result<Arc<C>, StepError> {
+        let name = self.binding::<C>(None)?;
+        let connection = self.0.connections.client(name).await?;
         downcast(connection.into_any(), name)
     }
 
@@ -238,6 +250,12 @@ impl StepContext {
     /// The target that plays a role, opened.
     pub async fn connect_as<C: Connection>(&self, role: &str) -> Result<Arc<C>, StepError> {
         self.read.open(Some(role)).await
+    }
+
+    /// The one target of `C`'s provider where the system is missing and this step makes it: nothing has been asked of it.
+    /// Once it is made, [`StepContext::reopen`] sees which one it is.
+    pub async fn client_of_missing<C: Connection>(&self) -> Result<Arc<C>, StepError> {
+        self.read.client().await
     }
 
     /// Opens a system that the plan has just brought back; its identity is recorded.

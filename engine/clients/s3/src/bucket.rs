@@ -2,13 +2,15 @@
 
 use std::ops::Deref;
 
+use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::operation::create_bucket::CreateBucketError;
 use aws_sdk_s3::types::{
     BucketLocationConstraint, BucketVersioningStatus, CreateBucketConfiguration, VersioningConfiguration,
 };
 use jm_step::{OpenContext, StepError};
 
-use crate::{Config, S3Reader};
+use crate::settings::failed;
+use crate::{Config, Pace, S3Reader};
 
 /// A bucket, or the part of it under a prefix, with everything that [`S3Reader`] has. Cheap to clone.
 #[derive(Clone)]
@@ -67,6 +69,11 @@ impl S3Bucket {
                         .hint("choose another name"),
                 )
             }
+            // Of a bucket that was just removed, the name is free only after a while.
+            Err(error) if error.code() == Some("OperationAborted") => Err(StepError::unavailable(format!(
+                "{doing}: the store still removes a bucket of this name"
+            ))
+            .hint("the name may take an hour to come free: try again, or let the step try for longer with `retry`")),
             outcome => outcome.map(drop).map_err(|error| doing.failed(&error)),
         }
     }
@@ -82,7 +89,16 @@ impl S3Bucket {
         let versioning = VersioningConfiguration::builder().status(status).build();
         let call = self.0.client.put_bucket_versioning().bucket(&self.0.bucket);
         let call = call.versioning_configuration(versioning);
-        call.send().await.map(drop).map_err(|error| doing.failed(&error))
+        let outcome = call.send().await;
+        outcome.map(drop).map_err(|error| failed(&doing, "versioning", &error))
+    }
+
+    /// Deletes one of many objects when it is its turn, as [`Self::delete`] does without a version.
+    pub async fn delete_one(&self, pace: &Pace, key: &str) -> Result<(), StepError> {
+        let doing = self.on_object("delete", key, "s3:DeleteObject");
+        let full = self.full(key);
+        let call = || self.0.once.delete_object().bucket(&self.0.bucket).key(&full).send();
+        pace.send(&doing, call).await.map(drop)
     }
 
     /// Deletes an object. Without a version, a bucket that keeps versions marks it as deleted; with one, that version

@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use jm_step::{Connection, Environment, Identity, InputIssue, OpenContext, StepError};
 
-use crate::transport::access;
+use crate::transport::store;
 use crate::{Config, S3Bucket, S3Reader};
 
 /// A target of provider `s3`.
@@ -45,10 +45,7 @@ impl Connection for S3 {
 
     /// A bucket's name says which one it is, within its store.
     fn address(config: &Config, cx: &OpenContext) -> Option<String> {
-        let store = access(config)
-            .endpoint(&cx.environment)
-            .unwrap_or_else(|| "AWS".to_owned());
-        Some(format!("{} at {store}", config.bucket))
+        Some(format!("{} at {}", config.bucket, store(config, cx)))
     }
 
     fn reader(&self) -> &S3Reader {

@@ -25,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) client: Client,
     /// The same, without tries of its own: [`crate::Pace`] decides about those.
     pub(crate) once: Client,
+    /// Where the store is; `AWS` where it is that.
+    pub(crate) store: String,
     pub(crate) bucket: String,
     /// Empty, or ends with a slash.
     pub(crate) folder: String,
@@ -87,6 +89,7 @@ impl S3Reader {
         Ok(Self(Arc::new(Shared {
             once: transport::without_tries(&client),
             client,
+            store: transport::store(config, cx),
             bucket: bucket.to_owned(),
             folder: config.folder(),
             checksums: config.checksums,
@@ -103,6 +106,11 @@ impl S3Reader {
     /// Where a key really is, for people: `s3://bucket/prefix/key`.
     pub fn url(&self, key: &str) -> String {
         format!("s3://{}/{}{key}", self.0.bucket, self.0.folder)
+    }
+
+    /// Whether a store can copy from the other bucket to this one by itself.
+    pub fn shares_store_with(&self, other: &Self) -> bool {
+        self.0.store == other.0.store
     }
 
     /// Asks for a sign of life: that the bucket is there and the credentials may look at it.
@@ -123,7 +131,16 @@ impl S3Reader {
     pub async fn versioning(&self) -> Result<Versioning, StepError> {
         let doing = self.on_bucket("read the versioning of", "s3:GetBucketVersioning");
         let call = self.0.client.get_bucket_versioning().bucket(&self.0.bucket);
-        let output = call.send().await.map_err(|error| doing.failed(&error))?;
+        let output = match call.send().await {
+            // A store that cannot keep versions never kept any.
+            Err(error) if status(&error) == Some(501) => {
+                return Ok(Versioning {
+                    status: VersioningStatus::Never,
+                    mfa_delete: false,
+                });
+            }
+            outcome => outcome.map_err(|error| doing.failed(&error))?,
+        };
         let status = match output.status() {
             Some(BucketVersioningStatus::Enabled) => VersioningStatus::Enabled,
             Some(BucketVersioningStatus::Suspended) => VersioningStatus::Suspended,

@@ -50,6 +50,12 @@ pub(crate) fn access(config: &Config) -> Access<'_> {
     }
 }
 
+/// Where the store is, for people and for comparing.
+pub(crate) fn store(config: &Config, cx: &OpenContext) -> String {
+    let endpoint = access(config).endpoint(&cx.environment);
+    endpoint.unwrap_or_else(|| "AWS".to_owned())
+}
+
 /// The same client over the same connections, that sends every request once.
 pub(crate) fn without_tries(client: &Client) -> Client {
     let once = client.config().to_builder().retry_config(RetryConfig::disabled());

@@ -3,6 +3,7 @@
 use jm_client_s3::S3;
 use jm_step::Provider;
 
+mod bucket;
 mod file;
 mod get;
 mod put;
@@ -16,6 +17,7 @@ mod versions;
 /// The connection [`S3`] and its step types.
 pub fn provider() -> Provider {
     Provider::of::<S3>()
+        .step(bucket::Bucket)
         .step(get::Download)
         .step(put::Upload)
         .step(restore_versions::RestoreVersions)

@@ -9,12 +9,13 @@
 //! with versions, delete markers and null versions, conditional reads and writes, ranges and part numbers,
 //! Content-MD5 and all five checksum algorithms, tags and user metadata; listings of objects (both forms),
 //! versions and uploads with prefix, delimiter, paging and URL encoding; multipart uploads with copied parts,
-//! part checks and composite or full-object checksums.
+//! part checks and composite or full-object checksums. Encryption, public access block, ownership, lifecycle, policy and
+//! tags of a bucket are kept and returned, a new bucket has those of S3, and nothing follows from them: nothing expires, and
+//! no policy is asked.
 //!
 //! # What it leaves out
-//! - Answers 501 `NotImplemented`: configuration of public access block, encryption, lifecycle, policy, CORS,
-//!   logging, notification, website, replication, inventory, analytics, ownership and tags of a bucket; putting
-//!   ACLs; GetObjectAttributes, SelectObjectContent, RestoreObject, torrents; access points; append
+//! - Answers 501 `NotImplemented`: configuration of CORS, logging, notification, website, replication, inventory and
+//!   analytics of a bucket; putting ACLs; GetObjectAttributes, SelectObjectContent, RestoreObject, torrents; access points; append
 //!   (`x-amz-write-offset-bytes`); RenameObject; directory buckets.
 //! - Refused, because to accept them would be to pretend: object lock and legal hold (a locked bucket 501, a
 //!   locked object 400, as a bucket without a lock does), encryption with KMS or customer keys (501), ACLs other than `private` and

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::blob::BlobWriter;
 use super::checksum::Algorithm;
+use super::configuration::{Aspect, Configuration};
 use super::disk::{self, BucketFolder};
 use super::error::StoreError;
 use super::history::{History, Version, VersionId, Versioning};
@@ -37,6 +38,8 @@ pub(crate) struct Settings {
     pub(crate) region: Option<String>,
     #[serde(default)]
     pub(crate) versioning: Versioning,
+    #[serde(default)]
+    pub(crate) configuration: Configuration,
 }
 
 #[derive(Debug)]
@@ -93,14 +96,26 @@ impl Bucket {
 
     /// Switches versioning on or off.
     pub(crate) fn set_versioning(&self, versioning: Versioning) -> Result<(), StoreError> {
+        self.set(|settings| settings.versioning = versioning)
+    }
+
+    /// Puts a document in the place of the one before, or takes it away.
+    pub(crate) fn configure(&self, aspect: Aspect, document: Option<String>) -> Result<(), StoreError> {
+        self.set(|settings| {
+            match document {
+                Some(document) => settings.configuration.insert(aspect, document),
+                None => settings.configuration.remove(&aspect),
+            };
+        })
+    }
+
+    fn set(&self, change: impl FnOnce(&mut Settings)) -> Result<(), StoreError> {
         let mut state = write(&self.state);
         if state.deleted {
             return Err(StoreError::NoSuchBucket);
         }
-        let settings = Settings {
-            versioning,
-            ..state.settings.clone()
-        };
+        let mut settings = state.settings.clone();
+        change(&mut settings);
         self.folder.save(&self.folder.settings(), &settings)?;
         state.settings = settings;
         Ok(())

@@ -5,6 +5,7 @@
 mod blob;
 mod bucket;
 mod checksum;
+mod configuration;
 mod disk;
 mod error;
 mod history;
@@ -29,6 +30,7 @@ use jm_step::clock;
 pub(crate) use blob::{Blob, BlobWriter, Drafts, PIECE};
 pub(crate) use bucket::Bucket;
 pub(crate) use checksum::{Algorithm, Checksums, Kind, decode};
+pub(crate) use configuration::{Aspect, of_new_buckets};
 pub(crate) use error::StoreError;
 pub(crate) use history::{History, VersionId, Versioning};
 pub(crate) use listing::{
@@ -84,6 +86,7 @@ impl Store {
             created: clock::now(),
             region,
             versioning: Versioning::Never,
+            configuration: of_new_buckets(),
         };
         let path = self.buckets_folder.join(name);
         let draft = disk::unique(&self.tmp);
