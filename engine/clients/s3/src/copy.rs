@@ -11,7 +11,7 @@ use crate::multipart::Pending;
 use crate::object::unsigned;
 use crate::put::MOST_PARTS;
 use crate::transport::patient;
-use crate::{ObjectVersion, Pace, S3Bucket};
+use crate::{ObjectSummary, ObjectVersion, Pace, S3Bucket, S3Reader};
 
 const GIB: u64 = 1024 * 1024 * 1024;
 /// The largest object that one request copies.
@@ -48,6 +48,51 @@ impl S3Bucket {
         } else {
             self.copy_whole(pace, version).await
         }
+    }
+
+    /// Copies an object of a bucket of the same store to this one, inside the store, with its metadata and tags, if it
+    /// still has the ETag that was listed.
+    ///
+    /// # Errors
+    /// Those of the store; `InvalidInput` for what is larger than one request copies ([`Self::copies_whole`]).
+    pub async fn copy_from(
+        &self,
+        pace: &Pace,
+        from: &S3Reader,
+        object: &ObjectSummary,
+        key: &str,
+    ) -> Result<Copied, StepError> {
+        let doing = self.on_object("copy to", key, "s3:GetObject` and `s3:PutObject");
+        if !Self::copies_whole(object) {
+            return Err(StepError::invalid_input(format!("{doing}: it is larger than 5 GiB")));
+        }
+        let source = from.full(&object.key);
+        let source = format!("{}/{}", from.0.bucket, utf8_percent_encode(&source, PLAIN));
+        let key = self.full(key);
+        let output = pace
+            .send(&doing, || {
+                let (encryption, kms_key) = self.encryption();
+                let call = self.0.once.copy_object().bucket(&self.0.bucket).key(&key);
+                call.copy_source(&source)
+                    .set_copy_source_if_match(object.etag.clone())
+                    .set_storage_class(self.storage_class())
+                    .set_server_side_encryption(encryption)
+                    .set_ssekms_key_id(kms_key)
+                    .send()
+            })
+            .await?;
+        Ok(Copied {
+            version_id: output.version_id().map(str::to_owned),
+            etag: output
+                .copy_object_result()
+                .and_then(|result| result.e_tag())
+                .map(str::to_owned),
+        })
+    }
+
+    /// Whether one request copies it.
+    pub fn copies_whole(object: &ObjectSummary) -> bool {
+        object.bytes <= LARGEST_COPY
     }
 
     async fn copy_whole(&self, pace: &Pace, version: &ObjectVersion) -> Result<Copied, StepError> {

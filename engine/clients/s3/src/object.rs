@@ -28,6 +28,8 @@ pub struct ObjectInfo {
     pub metadata: BTreeMap<String, String>,
     /// Such as `application/pgp-encrypted`.
     pub content_type: Option<String>,
+    /// Such as `public, max-age=31536000, immutable`.
+    pub cache_control: Option<String>,
     /// Such as `STANDARD_IA`; `None` where the store does not say.
     pub storage_class: Option<String>,
     /// Whether it has to be brought back from an archive before it can be read.
@@ -75,6 +77,7 @@ macro_rules! info {
                 .map(|(k, v)| (k.clone(), v.clone()))
                 .collect(),
             content_type: output.content_type().map(str::to_owned),
+            cache_control: output.cache_control().map(str::to_owned),
             storage_class: class.map(|class| class.as_str().to_owned()),
             archived: is_archived(class, output.restore()),
         }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use aws_sdk_s3::operation::put_object::PutObjectOutput;
+use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ServerSideEncryption, StorageClass};
 use bytes::{Bytes, BytesMut};
@@ -11,7 +13,7 @@ use jm_step::StepError;
 
 use crate::error::unwrap_step_error;
 use crate::transport::{patient, with_crc};
-use crate::{Checksum, Encryption, S3Bucket, checksum};
+use crate::{Checksum, Encryption, Pace, S3Bucket, checksum};
 
 const MIB: u64 = 1024 * 1024;
 /// What fits into this goes in one request; everything larger in parts of at least this size.
@@ -81,14 +83,51 @@ impl S3Bucket {
         self.put(key, &content[..], put).await
     }
 
+    /// Writes one of many small objects, in one request, when it is its turn. What is too large for that is refused.
+    pub async fn put_small(&self, pace: &Pace, key: &str, content: Bytes, put: &Put) -> Result<Uploaded, StepError> {
+        let doing = self.on_object("write", key, "s3:PutObject");
+        if content.len() as u64 > FIRST_PART {
+            return Err(StepError::failed(format!("{doing}: it is not small")));
+        }
+        if put.if_absent && !with_crc(self.0.checksums) {
+            Box::pin(self.refuse_existing(key)).await?;
+        }
+        let crc = checksum::crc64(&content);
+        let output = pace
+            .send(&doing, || {
+                let call = self.0.once.put_object();
+                self.whole(call, key, &content, &crc, put).send()
+            })
+            .await?;
+        Ok(uploaded_whole(&output, content.len(), &crc))
+    }
+
     async fn put_whole(&self, key: &str, content: Bytes, put: &Put) -> Result<Uploaded, StepError> {
         let doing = self.on_object("write", key, "s3:PutObject");
-        let bytes = content.len() as u64;
         let crc = checksum::crc64(&content);
-        let (sent_crc, md5) = self.sums(&crc, &content);
+        let call = self.0.client.put_object();
+        let output = self
+            .whole(call, key, &content, &crc, put)
+            .customize()
+            .config_override(patient())
+            .send()
+            .await
+            .map_err(|error| doing.failed(&error))?;
+        Ok(uploaded_whole(&output, content.len(), &crc))
+    }
+
+    fn whole(
+        &self,
+        call: PutObjectFluentBuilder,
+        key: &str,
+        content: &Bytes,
+        crc: &str,
+        put: &Put,
+    ) -> PutObjectFluentBuilder {
+        let (sent_crc, md5) = self.sums(crc, content);
         let (encryption, kms_key) = self.encryption();
-        let call = self.0.client.put_object().bucket(&self.0.bucket).key(self.full(key));
-        let output = call
+        call.bucket(&self.0.bucket)
+            .key(self.full(key))
             .set_checksum_crc64_nvme(sent_crc)
             .set_content_md5(md5)
             .set_content_type(put.content_type.clone())
@@ -98,19 +137,7 @@ impl S3Bucket {
             .set_server_side_encryption(encryption)
             .set_ssekms_key_id(kms_key)
             .set_if_none_match(self.if_none_match(put))
-            .body(ByteStream::from(content))
-            .customize()
-            .config_override(patient())
-            .send()
-            .await
-            .map_err(|error| doing.failed(&error))?;
-        Ok(Uploaded {
-            bytes,
-            etag: output.e_tag().map(str::to_owned),
-            version_id: output.version_id().map(str::to_owned),
-            checksum: Checksum::new("crc64nvme", &crc),
-            parts: 1,
-        })
+            .body(ByteStream::from(content.clone()))
     }
 
     /// The checksum headers of a request: CRC-64 for stores that know it, MD5 for the others.
@@ -147,6 +174,16 @@ impl S3Bucket {
                     .hint("look at what is there now"))
             }
         }
+    }
+}
+
+fn uploaded_whole(output: &PutObjectOutput, bytes: usize, crc: &str) -> Uploaded {
+    Uploaded {
+        bytes: bytes as u64,
+        etag: output.e_tag().map(str::to_owned),
+        version_id: output.version_id().map(str::to_owned),
+        checksum: Checksum::new("crc64nvme", crc),
+        parts: 1,
     }
 }
 

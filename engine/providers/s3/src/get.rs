@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use jm_client_s3::{Get, ObjectInfo, ObjectStream, S3, S3Reader, unwrap_step_error};
+use jm_client_s3::{Checksum, Get, ObjectInfo, ObjectStream, S3, S3Reader, unwrap_step_error};
 use jm_step::{
     Change, Effect, InputIssue, Known, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
 };
@@ -27,9 +27,16 @@ pub(crate) struct Input {
     /// Which version of it; the newest where not given.
     #[serde(default)]
     version_id: Option<String>,
+    /// From which byte on; from the first where not given.
+    #[serde(default)]
+    offset: u64,
+    /// So many bytes at most; all to the end where not given.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    length: Option<u64>,
     /// Where it goes. It appears there whole or not at all; until then it grows beside it, as `FILE.partial`.
     file: PathBuf,
-    /// The SHA-256 that the content has to have, in hex.
+    /// The SHA-256 that the content of the file has to have, in hex.
     #[serde(default)]
     #[schemars(regex(pattern = r"^[0-9a-fA-F]{64}$"))]
     sha256: Option<String>,
@@ -44,9 +51,9 @@ pub(crate) struct Output {
     file: PathBuf,
     /// Which version it is, where the bucket keeps versions.
     version_id: Option<String>,
-    /// Its size.
+    /// The file's size.
     bytes: u64,
-    /// Its SHA-256 in lower-case hex.
+    /// The file's SHA-256 in lower-case hex.
     sha256: String,
     /// What proves that it is what was once written.
     verified_by: VerifiedBy,
@@ -60,7 +67,7 @@ enum VerifiedBy {
     Sha256,
     /// The checksum that the store keeps over the whole object.
     StoreChecksum,
-    /// Its size alone: nobody wrote a checksum.
+    /// Its size alone: nobody wrote a checksum, or it is a part of an object.
     Size,
 }
 
@@ -69,6 +76,10 @@ enum VerifiedBy {
 struct Begun {
     etag: Option<String>,
     version_id: Option<String>,
+    #[serde(default)]
+    offset: u64,
+    #[serde(default)]
+    length: Option<u64>,
 }
 
 impl StepType for Download {
@@ -100,14 +111,14 @@ impl StepType for Download {
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
         let bucket = cx.read::<S3>().await?;
         let info = find(&bucket, input).await?;
-        match here(input, &info).await? {
+        match here(&bucket, input, &info).await? {
             Here::Same(output) => {
                 Ok(Preview::verified(format!("`{}` is there already", input.file.display())).predict(output))
             }
             here => {
                 let summary = format!(
                     "brings {} bytes of `{}` to `{}`",
-                    info.bytes,
+                    input.size(&info),
                     bucket.url(&input.key),
                     input.file.display()
                 );
@@ -119,7 +130,7 @@ impl StepType for Download {
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
         let bucket = cx.read::<S3>().await?;
         let info = find(&bucket, &input).await?;
-        let here = here(&input, &info).await?;
+        let here = here(&bucket, &input, &info).await?;
         if let Here::Same(output) = here {
             return Ok(output);
         }
@@ -142,13 +153,41 @@ impl StepType for Download {
     async fn probe(&self, cx: &ReadContext, input: &Input) -> Result<Probe<Output>, StepError> {
         let bucket = cx.read::<S3>().await?;
         let info = find(&bucket, input).await?;
-        Ok(match here(input, &info).await? {
+        Ok(match here(&bucket, input, &info).await? {
             Here::Same(output) => Probe::Succeeded(output),
             _ if partial(&input.file).exists() => {
                 Probe::partial(format!("`{}` is not finished", partial(&input.file).display()))
             }
             _ => Probe::NotStarted,
         })
+    }
+}
+
+impl Input {
+    /// Only a part of the object is wanted.
+    fn is_part(&self) -> bool {
+        self.offset > 0 || self.length.is_some()
+    }
+
+    /// How many bytes the file has in the end.
+    fn size(&self, info: &ObjectInfo) -> u64 {
+        let rest = info.bytes.saturating_sub(self.offset);
+        self.length.map_or(rest, |length| rest.min(length))
+    }
+
+    /// The store's checksum, where it is of what is wanted.
+    fn checksum<'i>(&self, info: &'i ObjectInfo) -> Option<&'i Checksum> {
+        info.checksum.as_ref().filter(|_| !self.is_part())
+    }
+
+    /// What of the object is still to come after so many bytes.
+    fn rest(&self, info: &ObjectInfo, have: u64) -> Get {
+        Get {
+            version_id: info.version_id.clone(),
+            offset: self.offset + have,
+            length: self.length.map(|_| self.size(info) - have),
+            etag: info.etag.clone(),
+        }
     }
 }
 
@@ -163,7 +202,7 @@ impl Here {
     /// What is done about it.
     fn change(&self, bucket: &S3Reader, input: &Input, info: &ObjectInfo) -> Result<Change, StepError> {
         let object = format!("file `{}`", input.file.display());
-        let after = json!({ "bytes": info.bytes, "from": bucket.url(&input.key) });
+        let after = json!({ "bytes": input.size(info), "from": bucket.url(&input.key) });
         match self {
             Self::Other { bytes } if input.force => Ok(Change::update(object, json!({ "bytes": bytes }), after)),
             Self::Other { .. } => Err(file::is_there(&input.file)),
@@ -181,6 +220,9 @@ fn issues(input: &Input) -> Vec<InputIssue> {
         let issue = InputIssue::at("/file", format!("`{}` is not the name of a file", input.file.display()));
         issues.push(issue.help("name the file itself, not the folder that it goes into"));
     }
+    if input.length == Some(0) {
+        issues.push(InputIssue::at("/length", "at least one byte has to be wanted"));
+    }
     if input
         .sha256
         .as_ref()
@@ -197,6 +239,15 @@ async fn find(bucket: &S3Reader, input: &Input) -> Result<ObjectInfo, StepError>
         StepError::not_found(format!("`{}` is not there", bucket.url(&input.key)))
             .hint("list what is there, and correct `key` or `version_id`")
     })?;
+    if input.offset > 0 && input.offset >= info.bytes {
+        return Err(StepError::not_found(format!(
+            "`{}` ends before byte {}: it has {} bytes",
+            bucket.url(&input.key),
+            input.offset,
+            info.bytes
+        ))
+        .hint("correct `offset`, or name another version"));
+    }
     if info.archived {
         return Err(StepError::failed(format!(
             "`{}` is in an archive class and cannot be read directly",
@@ -207,7 +258,7 @@ async fn find(bucket: &S3Reader, input: &Input) -> Result<ObjectInfo, StepError>
     Ok(info)
 }
 
-async fn here(input: &Input, info: &ObjectInfo) -> Result<Here, StepError> {
+async fn here(bucket: &S3Reader, input: &Input, info: &ObjectInfo) -> Result<Here, StepError> {
     let bytes = match tokio::fs::metadata(&input.file).await {
         Ok(meta) if meta.is_dir() => {
             return Err(
@@ -219,11 +270,21 @@ async fn here(input: &Input, info: &ObjectInfo) -> Result<Here, StepError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Here::Nothing),
         Err(error) => return Err(file::failed("look at", &input.file, error)),
     };
-    if bytes != info.bytes {
+    if bytes != input.size(info) {
         return Ok(Here::Other { bytes });
     }
-    let sums = file::sums_of(&input.file, info.checksum.as_ref()).await?;
-    Ok(match verdict(input, info, &sums) {
+    let sums = file::sums_of(&input.file, input.checksum(info)).await?;
+    let verdict = verdict(input, info, &sums);
+    // Nothing speaks for a part of an object but the part itself.
+    if input.is_part() && matches!(verdict, Ok(VerifiedBy::Size)) {
+        let theirs = file::sums_of_object(bucket.get(&input.key, input.rest(info, 0)).await?).await?;
+        return Ok(if theirs.sha256() == sums.sha256() {
+            Here::Same(output(input, info, &sums, VerifiedBy::Size))
+        } else {
+            Here::Other { bytes }
+        });
+    }
+    Ok(match verdict {
         // Equal sizes alone do not make two files the same.
         Ok(VerifiedBy::Size) | Err(_) => Here::Other { bytes },
         Ok(verified_by) => Here::Same(output(input, info, &sums, verified_by)),
@@ -235,30 +296,27 @@ async fn fetch(cx: &StepContext, bucket: &S3Reader, input: &Input, info: &Object
     let begun = Begun {
         etag: info.etag.clone(),
         version_id: info.version_id.clone(),
+        offset: input.offset,
+        length: input.length,
     };
     let goes_on = begun.etag.is_some() && cx.checkpoint::<Begun>()?.as_ref() == Some(&begun);
     let path = partial(&input.file);
     let mut sums = if goes_on && path.exists() {
-        file::sums_of(&path, info.checksum.as_ref()).await?
+        file::sums_of(&path, input.checksum(info)).await?
     } else {
-        Sums::new(info.checksum.as_ref())
+        Sums::new(input.checksum(info))
     };
-    if sums.bytes() > info.bytes {
-        sums = Sums::new(info.checksum.as_ref());
+    let size = input.size(info);
+    if sums.bytes() > size {
+        sums = Sums::new(input.checksum(info));
     }
     cx.save_checkpoint(&begun).await?;
     let mut file = open(&path, sums.bytes()).await?;
     let done = AtomicU64::new(sums.bytes());
-    if sums.bytes() < info.bytes {
-        let get = Get {
-            version_id: begun.version_id,
-            offset: sums.bytes(),
-            length: None,
-            etag: begun.etag,
-        };
-        let stream = bucket.get(&input.key, get).await?;
+    if sums.bytes() < size {
+        let stream = bucket.get(&input.key, input.rest(info, sums.bytes())).await?;
         let copying = copy(stream, &mut file, &path, &mut sums, &done);
-        file::with_progress(cx, &done, info.bytes, copying).await?;
+        file::with_progress(cx, &done, size, copying).await?;
     }
     file.sync_all()
         .await
@@ -308,19 +366,21 @@ fn proven(bucket: &S3Reader, input: &Input, info: &ObjectInfo, sums: &Sums) -> R
             bucket.url(&input.key)
         ))
         .hint("take another version of it, or another copy")
-        .evidence(json!({ "bytes": sums.bytes(), "expected_bytes": info.bytes, "sha256": sums.sha256() }))
+        .evidence(json!({ "bytes": sums.bytes(), "expected_bytes": input.size(info), "sha256": sums.sha256() }))
     })
 }
 
 /// What proves the content, or why it is wrong.
 fn verdict(input: &Input, info: &ObjectInfo, sums: &Sums) -> Result<VerifiedBy, String> {
-    if sums.bytes() != info.bytes {
-        return Err(format!("it has {} bytes and should have {}", sums.bytes(), info.bytes));
+    let size = input.size(info);
+    if sums.bytes() != size {
+        return Err(format!("it has {} bytes and should have {size}", sums.bytes()));
     }
     if sums.agrees() == Some(false) {
         return Err("its content does not match the checksum that the store keeps".to_owned());
     }
-    let expected = input.sha256.as_ref().or(info.metadata.get("sha256"));
+    let of_whole = info.metadata.get("sha256").filter(|_| !input.is_part());
+    let expected = input.sha256.as_ref().or(of_whole);
     match expected {
         Some(expected) if !expected.eq_ignore_ascii_case(&sums.sha256()) => {
             Err(format!("its SHA-256 is {} and should be {expected}", sums.sha256()))

@@ -11,6 +11,7 @@ mod restore_versions;
 mod same;
 #[cfg(test)]
 mod store;
+mod sync;
 mod versioning;
 mod versions;
 
@@ -21,6 +22,8 @@ pub fn provider() -> Provider {
         .step(get::Download)
         .step(put::Upload)
         .step(restore_versions::RestoreVersions)
+        .step(sync::Copy)
+        .step(sync::SyncStep)
         .step(versioning::Versioning)
         .step(versions::Versions)
 }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::file::{self, Sums, Unchanged};
+use crate::sync::headers;
 
 /// Writes a file to the bucket.
 pub(crate) struct Upload;
@@ -26,9 +27,12 @@ pub(crate) struct Input {
     file: PathBuf,
     /// The object's key, relative to the target's prefix.
     key: String,
-    /// Such as `application/pgp-encrypted`.
+    /// Such as `application/pgp-encrypted`. Default: by the key's ending.
     #[serde(default)]
     content_type: Option<String>,
+    /// Such as `public, max-age=31536000, immutable`.
+    #[serde(default)]
+    cache_control: Option<String>,
     /// Overwrites an object with other content. A bucket that keeps versions keeps that one too.
     #[serde(default)]
     force: bool,
@@ -104,10 +108,10 @@ impl StepType for Upload {
         let done = Arc::new(AtomicU64::new(0));
         let file = Unchanged::open(&input.file, &sums.sha256(), done.clone()).await?;
         let put = Put {
-            content_type: input.content_type.clone(),
-            cache_control: None,
+            content_type: input.content_type(),
+            cache_control: input.cache_control.clone(),
             metadata: BTreeMap::from([("sha256".to_owned(), sums.sha256())]),
-            if_absent: !input.force,
+            if_absent: matches!(there, There::Nothing) && !input.force,
             bytes: Some(sums.bytes()),
         };
         let uploading = bucket.put(&input.key, file, put);
@@ -133,11 +137,28 @@ impl StepType for Upload {
     }
 }
 
+impl Input {
+    fn content_type(&self) -> Option<String> {
+        let given = self.content_type.clone();
+        given.or_else(|| headers(&[], &self.key).content_type)
+    }
+
+    /// Whether an object has the headers that are asked for. Those that are not are nobody's business.
+    fn has_headers(&self, info: &ObjectInfo) -> bool {
+        let fits = |wanted: &Option<String>, there: &Option<String>| wanted.is_none() || wanted == there;
+        fits(&self.content_type, &info.content_type) && fits(&self.cache_control, &info.cache_control)
+    }
+}
+
 /// What the bucket has under the key.
 enum There {
     Nothing,
     Same(Box<ObjectInfo>),
-    Other { bytes: u64 },
+    /// The same content with other headers: to write it again loses nothing.
+    OtherHeaders(Box<ObjectInfo>),
+    Other {
+        bytes: u64,
+    },
 }
 
 impl There {
@@ -148,6 +169,11 @@ impl There {
         let after = json!({ "bytes": sums.bytes(), "sha256": sums.sha256() });
         match self {
             Self::Other { bytes } if input.force => Ok(Change::update(object, json!({ "bytes": bytes }), after)),
+            Self::OtherHeaders(info) => Ok(Change::update(
+                format!("headers of {object}"),
+                json!({ "content_type": info.content_type, "cache_control": info.cache_control }),
+                json!({ "content_type": input.content_type(), "cache_control": input.cache_control }),
+            )),
             Self::Other { .. } => Err(
                 StepError::conflict(format!("`{url}` is there already, with other content"))
                     .hint("choose another key, or set `force: true` to overwrite it"),
@@ -164,7 +190,13 @@ async fn look(bucket: &S3Reader, input: &Input) -> Result<(There, Sums), StepErr
     let sums = file::sums_of(&input.file, checksum.as_ref()).await?;
     let there = match info {
         None => There::Nothing,
-        Some(info) if same(bucket, &info, &sums).await? => There::Same(Box::new(info)),
+        Some(info) if same(bucket, &info, &sums).await? => {
+            if input.has_headers(&info) {
+                There::Same(Box::new(info))
+            } else {
+                There::OtherHeaders(Box::new(info))
+            }
+        }
         Some(info) => There::Other { bytes: info.bytes },
     };
     Ok((there, sums))

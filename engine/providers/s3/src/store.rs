@@ -180,9 +180,12 @@ impl Store {
     }
 
     fn config(&self, bucket: &str, secret: &str) -> Value {
+        // Ministack computes another CRC-64 over an upload in parts, and refuses the right one.
+        let newer = self.name != "ministack";
         json!({
             "bucket": bucket, "endpoint": self.endpoint, "region": "us-east-1",
             "access_key_id": ACCESS_KEY, "secret_access_key": secret,
+            "checksums": if newer { "when_supported" } else { "when_required" },
         })
     }
 }

@@ -1,0 +1,330 @@
+//! Carries a plan out: many names at a time, each whole or not at all.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use jm_client_s3::{Get, ObjectSummary, Pace, Put, S3Bucket, unwrap_step_error};
+use jm_step::{StepError, StepErrorKind};
+use rustix::fs::{CWD, RenameFlags};
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Semaphore;
+
+use super::compare::sums_of;
+use super::decide::{Existing, Rules, Transfer};
+use super::directory::{FileFound, PARTIAL, place};
+use super::pattern::headers;
+use super::side::{Found, Objects, Side};
+use crate::file::{self, Unchanged};
+
+/// Files up to this size are read whole; what is larger is sent in parts, and few at a time.
+const SMALL: u64 = 1 << 20;
+/// So many large ones at a time: each holds some parts in memory.
+const LARGE_AT_ONCE: usize = 4;
+/// So often is a small file read that changes while it is read.
+const READS: u32 = 3;
+
+/// Carries transfers out.
+pub(super) struct Worker {
+    from: Side,
+    to: Side,
+    /// The writing side of the bucket that things go to.
+    bucket: Option<Arc<dyn Writable>>,
+    rules: Rules,
+    pub(super) pace: Pace,
+    large: Semaphore,
+    /// Bytes that went over.
+    pub(super) done: Arc<AtomicU64>,
+}
+
+/// A connection that gives the writing side of a bucket.
+pub(super) trait Writable: Send + Sync {
+    fn bucket(&self) -> &S3Bucket;
+}
+
+impl Writable for jm_client_s3::S3 {
+    fn bucket(&self) -> &S3Bucket {
+        self
+    }
+}
+
+impl Worker {
+    pub(super) fn new(from: Side, to: Side, bucket: Option<Arc<dyn Writable>>, rules: Rules, pace: Pace) -> Self {
+        Self {
+            from,
+            to,
+            bucket,
+            rules,
+            pace,
+            large: Semaphore::new(LARGE_AT_ONCE),
+            done: Arc::default(),
+        }
+    }
+
+    /// Transfers one name.
+    pub(super) async fn transfer(&self, transfer: &Transfer) -> Result<(), StepError> {
+        match (&transfer.from, &self.from, &self.to) {
+            (Found::File(file), _, Side::Bucket(to)) => self.upload(transfer, file, to).await,
+            (Found::Object(object), Side::Bucket(from), Side::Directory(to)) => {
+                let _turn = self.large_turn(object.bytes).await;
+                self.download(&transfer.name, object, from, &to.root).await
+            }
+            (Found::Object(object), Side::Bucket(from), Side::Bucket(to)) => {
+                self.copy(transfer, object, from, to).await
+            }
+            _ => Err(StepError::failed("a sync has a bucket on one side")),
+        }
+    }
+
+    /// Deletes one name at the destination.
+    pub(super) async fn delete(&self, name: &str) -> Result<(), StepError> {
+        match &self.to {
+            Side::Bucket(to) => self.bucket()?.delete_one(&self.pace, &to.key(name)).await,
+            Side::Directory(to) => {
+                let path = place(&to.root, name).map_err(StepError::failed)?;
+                match tokio::fs::remove_file(&path).await {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        Err(file::failed("delete", &path, error))
+                    }
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// What was written to a directory is on disk.
+    pub(super) async fn settle(&self) -> Result<(), StepError> {
+        let Side::Directory(to) = &self.to else { return Ok(()) };
+        let root = to.root.clone();
+        let synced = tokio::task::spawn_blocking(move || {
+            let folder = std::fs::File::open(&root).map_err(|error| file::failed("open", &root, error))?;
+            rustix::fs::syncfs(&folder).map_err(|error| file::failed("write", &root, error.into()))
+        });
+        synced
+            .await
+            .map_err(|error| StepError::failed("writing to disk was ended").source(error))?
+    }
+
+    fn bucket(&self) -> Result<&S3Bucket, StepError> {
+        let bucket = self.bucket.as_deref().map(Writable::bucket);
+        bucket.ok_or_else(|| StepError::failed("there is no bucket to write to"))
+    }
+
+    async fn large_turn(&self, bytes: u64) -> Option<tokio::sync::SemaphorePermit<'_>> {
+        if bytes <= SMALL {
+            return None;
+        }
+        // The semaphore is never closed.
+        self.large.acquire().await.ok()
+    }
+
+    fn put(&self, transfer: &Transfer, sha256: &str) -> Put {
+        let headers = headers(&self.rules.headers, &transfer.name);
+        Put {
+            content_type: headers.content_type,
+            cache_control: headers.cache_control,
+            metadata: [("sha256".to_owned(), sha256.to_owned())].into(),
+            // What came there meanwhile is not known to be the same.
+            if_absent: !transfer.overwrites && self.rules.existing != Existing::Overwrite,
+            bytes: Some(transfer.from.bytes()),
+        }
+    }
+
+    async fn upload(&self, transfer: &Transfer, file: &FileFound, to: &Objects) -> Result<(), StepError> {
+        let key = to.key(&transfer.name);
+        if file.bytes <= SMALL {
+            let content = whole(file).await?;
+            let sha256 = hex::encode(Sha256::digest(&content));
+            is_vouched(file, &sha256)?;
+            let bytes = content.len() as u64;
+            let put = self.put(transfer, &sha256);
+            self.bucket()?.put_small(&self.pace, &key, content, &put).await?;
+            self.done.fetch_add(bytes, Ordering::Relaxed);
+            return Ok(());
+        }
+        let _turn = self.large_turn(file.bytes).await;
+        let sums = sums_of(&file.path, None).await?;
+        is_vouched(file, &sums.sha256)?;
+        let stream = Unchanged::open(&file.path, &sums.sha256, self.done.clone()).await?;
+        let put = self.put(transfer, &sums.sha256);
+        self.bucket()?.put(&key, stream, put).await.map(drop)
+    }
+
+    async fn download(&self, name: &str, object: &ObjectSummary, from: &Objects, root: &Path) -> Result<(), StepError> {
+        let path = place(root, name).map_err(StepError::failed)?;
+        make_folder(root, &path).await?;
+        let mut partial = path.as_os_str().to_owned();
+        partial.push(PARTIAL);
+        let partial = PathBuf::from(partial);
+        let written = self.fetch(object, from, &partial).await;
+        let placed = match written {
+            Ok(()) => self.place(&partial, &path).await,
+            Err(error) => Err(error),
+        };
+        if placed.is_err() {
+            drop(tokio::fs::remove_file(&partial).await);
+        }
+        placed
+    }
+
+    async fn fetch(&self, object: &ObjectSummary, from: &Objects, partial: &Path) -> Result<(), StepError> {
+        let failed = |error| file::failed("write", partial, error);
+        let mut file = tokio::fs::File::create(partial).await.map_err(failed)?;
+        let get = Get {
+            etag: object.etag.clone(),
+            ..Get::default()
+        };
+        let mut stream = from.bucket.get(&object.key, get).await?;
+        let told_by_writer = stream.info().metadata.get("sha256").cloned();
+        let mut sha256 = Sha256::new();
+        let mut bytes = 0;
+        let mut buffer = vec![0; 128 * 1024];
+        loop {
+            let read = stream.read(&mut buffer).await.map_err(unwrap_step_error)?;
+            if read == 0 {
+                break;
+            }
+            sha256.update(&buffer[..read]);
+            file.write_all(&buffer[..read]).await.map_err(failed)?;
+            bytes += read as u64;
+            self.done.fetch_add(read as u64, Ordering::Relaxed);
+        }
+        file.flush().await.map_err(failed)?;
+        let sha256 = hex::encode(sha256.finalize());
+        let differs = told_by_writer.is_some_and(|told| !told.eq_ignore_ascii_case(&sha256));
+        if bytes != object.bytes || differs {
+            let url = from.bucket.url(&object.key);
+            return Err(StepError::failed(format!(
+                "`{url}` is not what was written: {bytes} bytes with SHA-256 {sha256}"
+            ))
+            .hint("take another version of it, or another copy"));
+        }
+        Ok(())
+    }
+
+    /// Puts a finished file in its place.
+    async fn place(&self, partial: &Path, path: &Path) -> Result<(), StepError> {
+        let overwrites = self.rules.existing == Existing::Overwrite;
+        let (from, to) = (partial.to_owned(), path.to_owned());
+        let moved = tokio::task::spawn_blocking(move || {
+            if overwrites {
+                return std::fs::rename(&from, &to).map_err(|error| file::failed("write", &to, error));
+            }
+            match rustix::fs::renameat_with(CWD, &from, CWD, &to, RenameFlags::NOREPLACE) {
+                Ok(()) => Ok(()),
+                Err(rustix::io::Errno::EXIST) => Err(file::is_there(&to)),
+                Err(error) => Err(file::failed("write", &to, error.into())),
+            }
+        });
+        moved
+            .await
+            .map_err(|error| StepError::failed("moving the file was ended").source(error))?
+    }
+
+    async fn copy(
+        &self,
+        transfer: &Transfer,
+        object: &ObjectSummary,
+        from: &Objects,
+        to: &Objects,
+    ) -> Result<(), StepError> {
+        let (bucket, key) = (self.bucket()?, to.key(&transfer.name));
+        let within = bucket.shares_store_with(&from.bucket) && S3Bucket::copies_whole(object);
+        if within && self.may_replace(transfer, to).await? {
+            match bucket.copy_from(&self.pace, &from.bucket, object, &key).await {
+                // The one side's credentials may not read the other side.
+                Err(error) if error.kind() == StepErrorKind::Denied => {}
+                outcome => {
+                    self.done.fetch_add(object.bytes, Ordering::Relaxed);
+                    return outcome.map(drop);
+                }
+            }
+        }
+        let _turn = self.large_turn(object.bytes).await;
+        let get = Get {
+            etag: object.etag.clone(),
+            ..Get::default()
+        };
+        let stream = from.bucket.get(&object.key, get).await?;
+        let info = stream.info().clone();
+        let put = Put {
+            content_type: info.content_type,
+            cache_control: info.cache_control,
+            metadata: info.metadata,
+            ..self.put(transfer, "")
+        };
+        bucket.put(&key, stream, put).await?;
+        self.done.fetch_add(object.bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// A copy inside the store takes no condition about what is there: it is looked at just before.
+    async fn may_replace(&self, transfer: &Transfer, to: &Objects) -> Result<bool, StepError> {
+        if transfer.overwrites || self.rules.existing == Existing::Overwrite {
+            return Ok(true);
+        }
+        Ok(to.bucket.head(&to.key(&transfer.name), None).await?.is_none())
+    }
+}
+
+/// A small file as it was at one moment.
+async fn whole(file: &FileFound) -> Result<Bytes, StepError> {
+    let mut now = file.clone();
+    for _ in 0..READS {
+        let reading = now.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let content = std::fs::read(&reading.path).map_err(|error| file::failed("read", &reading.path, error))?;
+            let same = reading.is_unchanged() && content.len() as u64 == reading.bytes;
+            Ok::<_, StepError>((content, same))
+        });
+        let read = read.await;
+        let (content, same) = read.map_err(|error| StepError::failed("reading a file was ended").source(error))??;
+        if same {
+            return Ok(content.into());
+        }
+        now.refresh()
+            .map_err(|error| file::failed("look at", &file.path, error))?;
+    }
+    Err(
+        StepError::conflict(format!("`{}` changed while it was read", file.path.display()))
+            .hint("let whatever writes to it finish, then try again"),
+    )
+}
+
+fn is_vouched(file: &FileFound, sha256: &str) -> Result<(), StepError> {
+    match &file.vouched {
+        Some(vouched) if vouched != sha256 => Err(StepError::conflict(format!(
+            "`{}` is not what its manifest says any more",
+            file.path.display()
+        ))
+        .hint("let whatever writes to it finish, then try again")),
+        _ => Ok(()),
+    }
+}
+
+/// Makes the folder of a file. A link in it that leads out of the directory is not followed.
+async fn make_folder(root: &Path, path: &Path) -> Result<(), StepError> {
+    let Some(folder) = path.parent().map(Path::to_owned) else {
+        return Ok(());
+    };
+    let root = root.to_owned();
+    let made = tokio::task::spawn_blocking(move || {
+        std::fs::create_dir_all(&folder).map_err(|error| file::failed("make", &folder, error))?;
+        let real = |path: &Path| {
+            path.canonicalize()
+                .map_err(|error| file::failed("look at", path, error))
+        };
+        if real(&folder)?.starts_with(real(&root)?) {
+            return Ok(());
+        }
+        Err(StepError::refused(format!(
+            "`{}` is a link that leads out of the directory",
+            folder.display()
+        ))
+        .hint("take the link away, or sync to where it leads"))
+    });
+    made.await
+        .map_err(|error| StepError::failed("making a folder was ended").source(error))?
+}

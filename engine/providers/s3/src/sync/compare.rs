@@ -1,0 +1,191 @@
+//! Whether a name has the same content on both sides: by checksums, never by time.
+
+use std::path::Path;
+
+use jm_client_s3::{Checksum, Hasher, ObjectInfo, ObjectSummary, S3Reader};
+use jm_step::StepError;
+use md5::Md5;
+use sha2::{Digest, Sha256};
+
+use super::directory::FileFound;
+use super::pattern::{HeaderRule, headers, rule};
+use super::side::{Found, Objects, Side};
+use crate::file;
+
+/// The sums over a file.
+#[derive(Debug, Clone)]
+pub(super) struct FileSums {
+    pub(super) md5: String,
+    pub(super) sha256: String,
+    /// Of the kind that the store keeps, where that was asked for.
+    store: Option<String>,
+}
+
+/// Reads a file once for all of them.
+pub(super) async fn sums_of(path: &Path, store: Option<&Checksum>) -> Result<FileSums, StepError> {
+    let path = path.to_owned();
+    let hasher = store.and_then(Checksum::hasher);
+    let reading = tokio::task::spawn_blocking(move || read(&path, hasher));
+    reading
+        .await
+        .map_err(|error| StepError::failed("reading a file was ended").source(error))?
+}
+
+fn read(path: &Path, mut store: Option<Hasher>) -> Result<FileSums, StepError> {
+    use std::io::Read;
+    let failed = |error| file::failed("read", path, error);
+    let mut file = std::fs::File::open(path).map_err(failed)?;
+    let (mut md5, mut sha256) = (Md5::new(), Sha256::new());
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        let count = file.read(&mut buffer).map_err(failed)?;
+        if count == 0 {
+            break;
+        }
+        md5.update(&buffer[..count]);
+        sha256.update(&buffer[..count]);
+        if let Some(store) = &mut store {
+            store.update(&buffer[..count]);
+        }
+    }
+    Ok(FileSums {
+        md5: hex::encode(md5.finalize()),
+        sha256: hex::encode(sha256.finalize()),
+        store: store.map(|store| store.value()),
+    })
+}
+
+/// What is other, where the sizes are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Same,
+    OtherContent,
+    /// The same content, and other headers than the rules say.
+    OtherHeaders,
+}
+
+/// Compares what is found under one name.
+pub(super) struct Comparer<'s> {
+    pub(super) from: &'s Side,
+    pub(super) to: &'s Side,
+    pub(super) rules: &'s [HeaderRule],
+}
+
+impl Comparer<'_> {
+    pub(super) async fn compare(&self, name: &str, from: &Found, to: &Found) -> Result<Verdict, StepError> {
+        if from.bytes() != to.bytes() {
+            return Ok(Verdict::OtherContent);
+        }
+        let same = match (from, to) {
+            (Found::File(file), Found::Object(object)) => {
+                return self.upload(name, file, object).await;
+            }
+            (Found::Object(object), Found::File(file)) => match self.from {
+                Side::Bucket(objects) => file_is_object(file, object, &objects.bucket).await?,
+                Side::Directory(_) => false,
+            },
+            (Found::Object(one), Found::Object(other)) => match (self.from, self.to) {
+                (Side::Bucket(from), Side::Bucket(to)) => objects_are_same(from, one, to, other).await?,
+                _ => false,
+            },
+            (Found::File(_), Found::File(_)) => false,
+        };
+        Ok(if same { Verdict::Same } else { Verdict::OtherContent })
+    }
+
+    async fn upload(&self, name: &str, file: &FileFound, object: &ObjectSummary) -> Result<Verdict, StepError> {
+        let Side::Bucket(objects) = self.to else {
+            return Ok(Verdict::OtherContent);
+        };
+        if !file_is_object(file, object, &objects.bucket).await? {
+            return Ok(Verdict::OtherContent);
+        }
+        // Where no rule is about it, its headers are nobody's business, and nothing is asked.
+        if rule(self.rules, name).is_none() {
+            return Ok(Verdict::Same);
+        }
+        let Some(info) = objects.bucket.head(&object.key, None).await? else {
+            return Ok(Verdict::OtherContent);
+        };
+        let wanted = headers(self.rules, name);
+        let type_fits = wanted.content_type.is_none() || wanted.content_type == info.content_type;
+        let cache_fits = wanted.cache_control.is_none() || wanted.cache_control == info.cache_control;
+        Ok(if type_fits && cache_fits {
+            Verdict::Same
+        } else {
+            Verdict::OtherHeaders
+        })
+    }
+}
+
+/// The MD5 of the content, where the ETag is one. It may look like one and be none, where KMS encrypts.
+fn md5_of(etag: Option<&str>) -> Option<String> {
+    let etag = etag?.trim_matches('"');
+    let is_md5 = etag.len() == 32 && hex::decode(etag).is_ok();
+    is_md5.then(|| etag.to_ascii_lowercase())
+}
+
+async fn file_is_object(file: &FileFound, object: &ObjectSummary, bucket: &S3Reader) -> Result<bool, StepError> {
+    if let Some(md5) = md5_of(object.etag.as_deref()) {
+        let sums = sums_of(&file.path, None).await?;
+        if sums.md5 == md5 {
+            return Ok(true);
+        }
+    }
+    let Some(info) = bucket.head(&object.key, None).await? else {
+        return Ok(false);
+    };
+    let told_by_writer = info.metadata.get("sha256");
+    if told_by_writer.is_none() && info.checksum.is_none() {
+        return Ok(false);
+    }
+    let sums = sums_of(&file.path, info.checksum.as_ref()).await?;
+    let by_store = match (&info.checksum, &sums.store) {
+        (Some(checksum), Some(ours)) => Some(checksum.value == *ours),
+        _ => None,
+    };
+    // The store's own word stands above that of whoever wrote it.
+    let by_writer = told_by_writer.map(|sha256| sha256.eq_ignore_ascii_case(&sums.sha256));
+    Ok(by_store.or(by_writer).unwrap_or(false))
+}
+
+async fn objects_are_same(
+    from: &Objects,
+    one: &ObjectSummary,
+    to: &Objects,
+    other: &ObjectSummary,
+) -> Result<bool, StepError> {
+    if one.etag.is_some() && one.etag == other.etag {
+        return Ok(true);
+    }
+    let heads = (from.bucket.head(&one.key, None), to.bucket.head(&other.key, None));
+    let (Some(one), Some(other)) = (heads.0.await?, heads.1.await?) else {
+        return Ok(false);
+    };
+    Ok(by_sums(&one, &other).unwrap_or(false))
+}
+
+fn by_sums(one: &ObjectInfo, other: &ObjectInfo) -> Option<bool> {
+    let by_store = match (&one.checksum, &other.checksum) {
+        (Some(one), Some(other)) if one.algorithm == other.algorithm => Some(one.value == other.value),
+        _ => None,
+    };
+    by_store.or_else(|| {
+        let (one, other) = (one.metadata.get("sha256")?, other.metadata.get("sha256")?);
+        Some(one.eq_ignore_ascii_case(other))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_etag_of_parts_is_no_md5() {
+        let md5 = "D41D8CD98F00B204E9800998ECF8427E";
+        assert_eq!(md5_of(Some(&format!("\"{md5}\""))), Some(md5.to_lowercase()));
+        assert_eq!(md5_of(Some(&format!("{md5}-2"))), None);
+        assert_eq!(md5_of(Some("xyz")), None);
+        assert_eq!(md5_of(None), None);
+    }
+}

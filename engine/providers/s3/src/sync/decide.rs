@@ -1,0 +1,317 @@
+//! What has to be done so that the one side has what the other has: looked at, and not yet done.
+
+use futures::{StreamExt, TryStreamExt, stream};
+use jm_step::{Change, StepError};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::compare::{Comparer, Verdict, sums_of};
+use super::directory::{LeftOut, Manifests};
+use super::pattern::HeaderRule;
+use super::side::{All, Found, Side};
+
+/// So many names are compared at a time.
+const AT_ONCE: usize = 16;
+/// So many names stand as examples in a change and in an output.
+pub(super) const SHOWN: usize = 20;
+
+/// What becomes of what is there already, with other content.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Existing {
+    /// It is overwritten. A bucket that keeps versions keeps the old content too.
+    #[default]
+    Overwrite,
+    /// It stays, and is counted as kept.
+    Keep,
+    /// It fails the step before anything is written.
+    Fail,
+}
+
+/// What the source does not have is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Deletion {
+    /// No more than this; where it would be more, the step fails and nothing is written or deleted.
+    pub(crate) at_most: u64,
+}
+
+/// How a sync is done.
+#[derive(Debug, Clone)]
+pub(super) struct Rules {
+    pub(super) existing: Existing,
+    pub(super) delete: Option<Deletion>,
+    pub(super) headers: Vec<HeaderRule>,
+    pub(super) manifests: Option<Manifests>,
+}
+
+/// What was found and is done.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Counts {
+    /// Names that the source has.
+    pub(crate) looked_at: u64,
+    /// Names that were the same on both sides.
+    pub(crate) unchanged: u64,
+    /// Names that were missing and are there now.
+    pub(crate) created: u64,
+    /// Names whose other content, or headers, was overwritten.
+    pub(crate) overwritten: u64,
+    /// The bytes of both.
+    pub(crate) bytes: u64,
+    /// Names that the source did not have and that were deleted.
+    pub(crate) deleted: u64,
+    /// Names with other content that were left as they are.
+    pub(crate) kept: u64,
+    /// Names that could not be transferred.
+    pub(crate) failed: u64,
+}
+
+/// One name that is transferred.
+#[derive(Debug, Clone)]
+pub(super) struct Transfer {
+    pub(super) name: String,
+    pub(super) from: Found,
+    /// Something is overwritten.
+    pub(super) overwrites: bool,
+    /// A manifest comes after everything that it speaks for.
+    pub(super) last: bool,
+}
+
+/// All that is to be done.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Plan {
+    pub(super) transfers: Vec<Transfer>,
+    pub(super) deletions: Vec<String>,
+    pub(super) kept: Vec<String>,
+    pub(super) left_out: Vec<LeftOut>,
+    pub(super) counts: Counts,
+}
+
+/// Looks at both sides. Whatever cannot be listed or read is an error, before anything is done.
+pub(super) async fn decide(from: &Side, to: &Side, rules: &Rules) -> Result<Plan, StepError> {
+    let (mut source, mut left_out) = from.list_as_source(to).await?;
+    if let Some(manifests) = &rules.manifests {
+        left_out.extend(prove(&mut source, manifests).await?);
+    }
+    let destination = to.list_as_destination().await?;
+    let mut plan = Plan::default();
+    plan.counts.looked_at = source.len() as u64;
+    plan.deletions = deletions(from, rules, &source, &left_out, &destination)?;
+    let comparer = Comparer {
+        from,
+        to,
+        rules: &rules.headers,
+    };
+    let compared: Vec<(String, Found, Option<Verdict>)> = stream::iter(source)
+        .map(|(name, found)| {
+            let (comparer, there) = (&comparer, destination.get(&name));
+            async move {
+                let verdict = match there {
+                    None => None,
+                    Some(there) => Some(comparer.compare(&name, &found, there).await?),
+                };
+                Ok::<_, StepError>((name, found, verdict))
+            }
+        })
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    for (name, found, verdict) in compared {
+        plan.take(name, found, verdict, rules);
+    }
+    plan.left_out = left_out;
+    if rules.existing == Existing::Fail && !plan.kept.is_empty() {
+        return Err(in_the_way(to, &plan.kept));
+    }
+    Ok(plan)
+}
+
+/// Leaves out what is not what its manifest says, and the manifest with it.
+async fn prove(source: &mut All, manifests: &Manifests) -> Result<Vec<LeftOut>, StepError> {
+    let vouched: Vec<_> = source
+        .iter()
+        .filter_map(|(name, found)| match found {
+            Found::File(file) => Some((name.clone(), file.path.clone(), file.vouched.clone()?)),
+            Found::Object(_) => None,
+        })
+        .collect();
+    let wrong: Vec<Option<String>> = stream::iter(vouched)
+        .map(|(name, path, vouched)| async move {
+            let sums = sums_of(&path, None).await?;
+            Ok::<_, StepError>((sums.sha256 != vouched).then_some(name))
+        })
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    let leave_out = |name: String| {
+        source.remove(&name);
+        source.remove(&format!("{name}{}", manifests.ending));
+        LeftOut {
+            name,
+            reason: "its content is not what its manifest says".to_owned(),
+        }
+    };
+    Ok(wrong.into_iter().flatten().map(leave_out).collect())
+}
+
+fn deletions(
+    from: &Side,
+    rules: &Rules,
+    source: &All,
+    left_out: &[LeftOut],
+    destination: &All,
+) -> Result<Vec<String>, StepError> {
+    let Some(limit) = rules.delete else {
+        return Ok(Vec::new());
+    };
+    // What the source has and is not transferred is not missing.
+    let is_there = |name: &str| source.contains_key(name) || left_out.iter().any(|left| left.name == name);
+    let surplus: Vec<String> = destination.keys().filter(|name| !is_there(name)).cloned().collect();
+    if !surplus.is_empty() && source.is_empty() {
+        return Err(StepError::refused(format!(
+            "`{}` has nothing, so that everything at the other side would be deleted",
+            from.shown()
+        ))
+        .hint("see whether it is the right place; to empty the other side is nothing that a sync does"));
+    }
+    if surplus.len() as u64 > limit.at_most {
+        let first: Vec<_> = surplus.iter().take(SHOWN).collect();
+        return Err(StepError::refused(format!(
+            "{} names would be deleted, and no more than {} may be",
+            surplus.len(),
+            limit.at_most
+        ))
+        .hint("look at them; where they are to go, raise `delete.at_most`")
+        .evidence(json!({ "first": first })));
+    }
+    Ok(surplus)
+}
+
+fn in_the_way(to: &Side, kept: &[String]) -> StepError {
+    let first: Vec<_> = kept.iter().take(SHOWN).collect();
+    StepError::conflict(format!(
+        "{} of the {} in `{}` have other content, the first `{}`",
+        kept.len(),
+        to.kind(),
+        to.shown(),
+        first[0]
+    ))
+    .hint("look at both; `existing: keep` leaves them, `existing: overwrite` does not")
+    .evidence(json!({ "first": first }))
+}
+
+impl Plan {
+    fn take(&mut self, name: String, from: Found, verdict: Option<Verdict>, rules: &Rules) {
+        let overwrites = match verdict {
+            None => false,
+            Some(Verdict::Same) => {
+                self.counts.unchanged += 1;
+                return;
+            }
+            Some(_) if rules.existing != Existing::Overwrite => {
+                self.counts.kept += 1;
+                self.kept.push(name);
+                return;
+            }
+            Some(_) => true,
+        };
+        if overwrites {
+            self.counts.overwritten += 1;
+        } else {
+            self.counts.created += 1;
+        }
+        self.counts.bytes += from.bytes();
+        let ending = rules.manifests.as_ref().map(|manifests| manifests.ending.as_str());
+        self.transfers.push(Transfer {
+            last: ending.is_some_and(|ending| name.ends_with(ending)),
+            name,
+            from,
+            overwrites,
+        });
+    }
+
+    /// Nothing is to be done.
+    pub(super) fn is_empty(&self) -> bool {
+        self.transfers.is_empty() && self.deletions.is_empty()
+    }
+
+    /// What is done if all goes well.
+    pub(super) fn planned(&self) -> Counts {
+        Counts {
+            deleted: self.deletions.len() as u64,
+            ..self.counts.clone()
+        }
+    }
+
+    /// One line for people.
+    pub(super) fn summary(&self, from: &Side, to: &Side) -> String {
+        let counts = self.planned();
+        let mut said = Vec::new();
+        let kinds = [
+            (counts.created, "are new"),
+            (counts.overwritten, "are overwritten"),
+            (counts.deleted, "are deleted"),
+        ];
+        for (count, what) in kinds.into_iter().filter(|(count, _)| *count > 0) {
+            said.push(format!("{count} {what}"));
+        }
+        if said.is_empty() {
+            said.push("nothing is to be done".to_owned());
+        } else if counts.bytes > 0 {
+            said.push(format!("{} bytes go over", counts.bytes));
+        }
+        if counts.kept > 0 {
+            said.push(format!("{} with other content are kept", counts.kept));
+        }
+        if !self.left_out.is_empty() {
+            said.push(format!("{} are left out", self.left_out.len()));
+        }
+        said.push(format!("{} of {} are the same", counts.unchanged, counts.looked_at));
+        format!("`{}` to `{}`: {}", from.shown(), to.shown(), said.join(", "))
+    }
+
+    /// What would go where.
+    pub(super) fn changes(&self, to: &Side) -> Vec<Change> {
+        let place = format!("{} in `{}`", to.kind(), to.shown());
+        let of = |overwrites: bool| {
+            self.transfers
+                .iter()
+                .filter(move |transfer| transfer.overwrites == overwrites)
+        };
+        let told = |transfers: Vec<&Transfer>| {
+            let bytes: u64 = transfers.iter().map(|transfer| transfer.from.bytes()).sum();
+            let names = transfers.iter().map(|transfer| transfer.name.as_str());
+            json!({ "count": transfers.len(), "bytes": bytes, "names": names_of(names) })
+        };
+        let mut changes = Vec::new();
+        let (new, other): (Vec<_>, Vec<_>) = (of(false).collect(), of(true).collect());
+        if !new.is_empty() {
+            changes.push(Change::create(format!("new {place}"), told(new)));
+        }
+        if !other.is_empty() {
+            let names = names_of(other.iter().map(|transfer| transfer.name.as_str()));
+            changes.push(Change::update(
+                format!("other {place}"),
+                json!({ "names": names }),
+                told(other),
+            ));
+        }
+        if !self.deletions.is_empty() {
+            let names = names_of(self.deletions.iter().map(String::as_str));
+            let mut change = Change::delete(format!("surplus {place}"));
+            change.before = Some(json!({ "count": self.deletions.len(), "names": names }));
+            changes.push(change);
+        }
+        changes
+    }
+}
+
+/// The first names, and a sign that there are more.
+fn names_of<'n>(names: impl Iterator<Item = &'n str>) -> Value {
+    let mut shown: Vec<&str> = names.take(SHOWN + 1).collect();
+    if shown.len() > SHOWN {
+        shown[SHOWN] = "…";
+    }
+    json!(shown)
+}

@@ -1,0 +1,245 @@
+//! A sync under way: what was planned is saved first, so that whoever goes on tells the whole of it.
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use jm_client_s3::Pace;
+use jm_step::{Change, Preview, StepContext, StepError};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::act::{Worker, Writable};
+use super::decide::{Counts, Plan, Rules, SHOWN, Transfer, decide};
+use super::directory::LeftOut;
+use super::side::Side;
+use crate::file;
+
+/// So many requests are sent at once before the store has shown what it can take.
+const START: usize = 16;
+/// After so many failures and not one success, going on makes no sense.
+const HOPELESS: usize = 50;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Output {
+    /// Where things came from: a directory, or such as `s3://bucket/prefix`.
+    from: String,
+    /// Where they went.
+    to: String,
+    #[serde(flatten)]
+    counts: Counts,
+    /// The first of those that could not be transferred.
+    failures: Vec<LeftOut>,
+    /// The first of those that were left out: special files, links, what no manifest speaks for.
+    left_out: Vec<LeftOut>,
+    /// How many were left out.
+    left_out_count: u64,
+    /// The first of those with other content that were kept.
+    kept_names: Vec<String>,
+}
+
+/// Saved before the first effect.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Progress {
+    planned: Counts,
+}
+
+/// Both ends, and how one becomes as the other is.
+pub(super) struct Sync {
+    pub(super) from: Side,
+    pub(super) to: Side,
+    pub(super) rules: Rules,
+    pub(super) concurrency: usize,
+}
+
+impl Sync {
+    pub(super) async fn preview(&self) -> Result<Preview<Output>, StepError> {
+        let plan = decide(&self.from, &self.to, &self.rules).await?;
+        let output = self.output(&plan, plan.planned(), Vec::new());
+        let summary = plan.summary(&self.from, &self.to);
+        Ok(if plan.is_empty() {
+            Preview::verified(summary).predict(output)
+        } else {
+            Preview::computed(summary, plan.changes(&self.to)).predict(output)
+        })
+    }
+
+    pub(super) async fn run(self, cx: &StepContext, bucket: Option<Arc<dyn Writable>>) -> Result<Output, StepError> {
+        let plan = tokio::select! {
+            plan = decide(&self.from, &self.to, &self.rules) => plan?,
+            () = cx.cancelled() => return Err(StepError::cancelled("told to stop while both sides were compared")),
+        };
+        let before = cx.checkpoint::<Progress>()?.map(|progress| progress.planned);
+        let planned = plan.planned().after(before.as_ref());
+        if !plan.is_empty() {
+            cx.save_checkpoint(&Progress {
+                planned: planned.clone(),
+            })
+            .await?;
+        }
+        let pace = Pace::new(START.min(self.concurrency), self.concurrency);
+        let worker = Worker::new(self.from.clone(), self.to.clone(), bucket, self.rules.clone(), pace);
+        let work = self.carry_out(&worker, &plan);
+        let (failures, first) = file::with_progress(cx, &worker.done, plan.counts.bytes, work).await?;
+        if worker.pace.times_slowed() > 0 {
+            let times = worker.pace.times_slowed();
+            cx.log(format!("the store asked {times} times to slow down")).await;
+        }
+        let Some(first) = first else {
+            for change in plan.changes(&self.to) {
+                cx.changed(change).await;
+            }
+            return Ok(self.output(&plan, planned, Vec::new()));
+        };
+        self.told_partly(cx, &plan, &failures).await;
+        let failed = failures.len();
+        let output = self.output(&plan, planned.without(&plan, &failures), failures);
+        cx.save_output(&output).await?;
+        Err(first.context(format!(
+            "{failed} names were not done, and what is surplus was left; the first"
+        )))
+    }
+
+    /// What was changed all the same.
+    async fn told_partly(&self, cx: &StepContext, plan: &Plan, failures: &[LeftOut]) {
+        let mut done = plan.clone();
+        done.transfers
+            .retain(|transfer| !failures.iter().any(|failure| failure.name == transfer.name));
+        done.deletions.clear();
+        let changes: Vec<Change> = done.changes(&self.to);
+        for change in changes {
+            cx.changed(change).await;
+        }
+    }
+
+    /// Those that failed, and the first error. Nothing is deleted where anything failed.
+    async fn carry_out(&self, worker: &Worker, plan: &Plan) -> Result<(Vec<LeftOut>, Option<StepError>), StepError> {
+        let mut failed = Failed::default();
+        let (last, first): (Vec<_>, Vec<_>) = plan.transfers.iter().partition(|transfer| transfer.last);
+        self.do_all(worker, first.into_iter().map(Task::Transfer).collect(), &mut failed)
+            .await?;
+        if failed.first.is_some() {
+            // A manifest must not speak for what is not there.
+            failed.names.extend(last.into_iter().map(|transfer| LeftOut {
+                name: transfer.name.clone(),
+                reason: "it comes last, and something before it failed".to_owned(),
+            }));
+            return Ok((failed.names, failed.first));
+        }
+        self.do_all(worker, last.into_iter().map(Task::Transfer).collect(), &mut failed)
+            .await?;
+        if failed.first.is_none() {
+            worker.settle().await?;
+            let deletions = plan.deletions.iter().map(|name| Task::Delete(name)).collect();
+            self.do_all(worker, deletions, &mut failed).await?;
+        }
+        Ok((failed.names, failed.first))
+    }
+
+    /// Does these, so many at a time as the pace is at most.
+    async fn do_all(&self, worker: &Worker, tasks: Vec<Task<'_>>, failed: &mut Failed) -> Result<(), StepError> {
+        let mut waiting = tasks.into_iter();
+        let mut under_way = FuturesUnordered::new();
+        let mut went_well = false;
+        loop {
+            under_way.extend(
+                waiting
+                    .by_ref()
+                    .take(self.concurrency - under_way.len())
+                    .map(|task| task.done_by(worker)),
+            );
+            let Some((name, outcome)) = under_way.next().await else {
+                return Ok(());
+            };
+            match outcome {
+                Ok(()) => went_well = true,
+                Err(error) => failed.take(name, error),
+            }
+            let is_hopeless = failed.names.len() >= HOPELESS && !went_well;
+            if let Some(error) = failed.first.take_if(|_| is_hopeless) {
+                return Err(error);
+            }
+        }
+    }
+
+    fn output(&self, plan: &Plan, counts: Counts, failures: Vec<LeftOut>) -> Output {
+        Output {
+            from: self.from.shown(),
+            to: self.to.shown(),
+            counts,
+            failures: failures.into_iter().take(SHOWN).collect(),
+            left_out: plan.left_out.iter().take(SHOWN).cloned().collect(),
+            left_out_count: plan.left_out.len() as u64,
+            kept_names: plan.kept.iter().take(SHOWN).cloned().collect(),
+        }
+    }
+}
+
+/// One thing that is done.
+#[derive(Clone, Copy)]
+enum Task<'p> {
+    Transfer(&'p Transfer),
+    Delete(&'p str),
+}
+
+impl<'p> Task<'p> {
+    async fn done_by(self, worker: &Worker) -> (&'p str, Result<(), StepError>) {
+        match self {
+            Self::Transfer(transfer) => (&transfer.name, worker.transfer(transfer).await),
+            Self::Delete(name) => (name, worker.delete(name).await),
+        }
+    }
+}
+
+/// What was not done.
+#[derive(Default)]
+struct Failed {
+    names: Vec<LeftOut>,
+    first: Option<StepError>,
+}
+
+impl Failed {
+    fn take(&mut self, name: &str, error: StepError) {
+        self.names.push(LeftOut {
+            name: name.to_owned(),
+            reason: error.message().to_owned(),
+        });
+        self.first.get_or_insert(error);
+    }
+}
+
+impl Counts {
+    /// What an attempt before this one had planned and this one finds done was done by it.
+    fn after(mut self, before: Option<&Self>) -> Self {
+        let Some(before) = before else { return self };
+        let created = before.created.saturating_sub(self.created);
+        let overwritten = before.overwritten.saturating_sub(self.overwritten);
+        self.created += created;
+        self.overwritten += overwritten;
+        self.unchanged = self.unchanged.saturating_sub(created + overwritten);
+        self.bytes = self.bytes.max(before.bytes);
+        self.deleted = self.deleted.max(before.deleted);
+        self
+    }
+
+    /// Without those that failed.
+    fn without(mut self, plan: &Plan, failures: &[LeftOut]) -> Self {
+        self.failed = failures.len() as u64;
+        let failed = |name: &str| failures.iter().any(|failure| failure.name == name);
+        for transfer in plan.transfers.iter().filter(|transfer| failed(&transfer.name)) {
+            let count = if transfer.overwrites {
+                &mut self.overwritten
+            } else {
+                &mut self.created
+            };
+            *count = count.saturating_sub(1);
+            self.bytes = self.bytes.saturating_sub(transfer.from.bytes());
+        }
+        let transfers_failed = plan.transfers.iter().any(|transfer| failed(&transfer.name));
+        self.deleted = match transfers_failed {
+            true => 0,
+            false => self.deleted.saturating_sub(failures.len() as u64),
+        };
+        self
+    }
+}

@@ -1,0 +1,121 @@
+//! The two ends of a sync: a directory or a bucket, and what is found there.
+
+use std::collections::BTreeMap;
+
+use futures::TryStreamExt;
+use jm_client_s3::{ObjectSummary, S3Reader};
+use jm_step::StepError;
+
+use super::directory::{Directory, FileFound, LeftOut, place};
+use super::pattern::Names;
+
+/// A file or an object.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Found {
+    File(FileFound),
+    Object(ObjectSummary),
+}
+
+impl Found {
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Self::File(file) => file.bytes,
+            Self::Object(object) => object.bytes,
+        }
+    }
+}
+
+/// What is found, by name.
+pub(super) type All = BTreeMap<String, Found>;
+
+/// A bucket, or the part of it under a prefix.
+#[derive(Clone)]
+pub(super) struct Objects {
+    pub(super) bucket: S3Reader,
+    pub(super) prefix: String,
+    pub(super) names: Names,
+}
+
+impl Objects {
+    /// The key of a name.
+    pub(super) fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    async fn list(&self) -> Result<All, StepError> {
+        let mut all = All::new();
+        let mut objects = self.bucket.list(&self.prefix);
+        while let Some(object) = objects.try_next().await? {
+            let Some(name) = object.key.strip_prefix(&self.prefix) else {
+                continue;
+            };
+            if self.names.mean(name) {
+                all.insert(name.to_owned(), Found::Object(object));
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// One end.
+#[derive(Clone)]
+pub(super) enum Side {
+    Directory(Directory),
+    Bucket(Objects),
+}
+
+impl Side {
+    /// For people.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Self::Directory(directory) => directory.root.display().to_string(),
+            Self::Bucket(objects) => objects.bucket.url(&objects.prefix),
+        }
+    }
+
+    /// What things there are called.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Directory(_) => "files",
+            Self::Bucket(_) => "objects",
+        }
+    }
+
+    /// What is there to be taken, and what is left out.
+    pub(super) async fn list_as_source(&self, to: &Self) -> Result<(All, Vec<LeftOut>), StepError> {
+        match self {
+            Self::Directory(directory) => {
+                let (files, left_out) = directory.list().await?;
+                Ok((of_files(files), left_out))
+            }
+            Self::Bucket(objects) => {
+                let mut all = objects.list().await?;
+                let mut left_out = Vec::new();
+                if let Self::Directory(directory) = to {
+                    all.retain(|name, _| {
+                        let reason = place(&directory.root, name).err();
+                        left_out.extend(reason.map(|reason| LeftOut {
+                            name: name.clone(),
+                            reason: reason.to_owned(),
+                        }));
+                        reason.is_none()
+                    });
+                }
+                Ok((all, left_out))
+            }
+        }
+    }
+
+    /// What is there already.
+    pub(super) async fn list_as_destination(&self) -> Result<All, StepError> {
+        match self {
+            Self::Directory(directory) => Ok(of_files(directory.list_if_there().await?.0)),
+            Self::Bucket(objects) => objects.list().await,
+        }
+    }
+}
+
+fn of_files(files: super::directory::Files) -> All {
+    let found = files.into_iter().map(|(name, file)| (name, Found::File(file)));
+    found.collect()
+}

@@ -1,0 +1,85 @@
+//! From a bucket to another one.
+
+use super::*;
+
+async fn both(from: (&Store, &str), to: (&Store, &str)) -> StepBench {
+    StepBench::new()
+        .with("from", from.0.connection(from.1).await)
+        .with("to", to.0.connection(to.1).await)
+}
+
+/// Fills a bucket and copies it, within a store or to another one.
+async fn copied(from: &Store, to: &Store) {
+    let what = format!("{} to {}", from.name, to.name);
+    let source = from.bucket("copy-from").await;
+    let large = noise(9 * 1024 * 1024, 5);
+    let put = |content: &[u8]| {
+        let mut put = Put {
+            content_type: Some("text/plain".to_owned()),
+            cache_control: Some("max-age=60".to_owned()),
+            ..told(content)
+        };
+        put.metadata.insert("a".to_owned(), "b".to_owned());
+        put
+    };
+    source.put_bytes("in/ä b+", "odd", put(b"odd")).await.expect("written");
+    source.put("in/large", &large[..], put(&large)).await.expect("written");
+    let target = to.bucket("copy-to").await;
+    let bench = both((from, "copy-from"), (to, "copy-to")).await;
+    let input = json!({ "from_prefix": "in/", "to_prefix": "out/" });
+    let preview = bench.preview(&Copy, input.clone()).await.expect("a preview");
+    assert_eq!(keys(&target).await, Vec::<String>::new(), "a preview writes nothing");
+    let ran = bench.run(&Copy, input.clone()).await;
+    assert_eq!(ran.changes, preview.changes, "{what}");
+    assert_eq!(Some(&ran.output()), preview.predicted.as_ref(), "{what}");
+    assert!(content(&target, "out/large").await == Some(large), "{what}");
+    let info = target.head("out/ä b+", None).await.expect("an answer").expect("there");
+    assert_eq!(info.content_type.as_deref(), Some("text/plain"), "{what}");
+    assert_eq!(info.cache_control.as_deref(), Some("max-age=60"), "{what}");
+    assert_eq!(info.metadata.get("a").map(String::as_str), Some("b"), "{what}");
+    let again = bench.preview(&Copy, input.clone()).await.expect("a preview");
+    assert_eq!(again.grade, Grade::Verified, "{what}: {}", again.summary);
+
+    source
+        .put_bytes("in/ä b+", "new", Put::default())
+        .await
+        .expect("written");
+    let keep = json!({ "from_prefix": "in/", "to_prefix": "out/", "existing": "keep" });
+    let output = bench.run(&Copy, keep).await.output();
+    assert_eq!(
+        (&output["kept"], &output["overwritten"]),
+        (&json!(1), &json!(0)),
+        "{what}"
+    );
+    bench.run(&Copy, input).await.output();
+    assert_eq!(
+        content(&target, "out/ä b+").await.as_deref(),
+        Some(&b"new"[..]),
+        "{what}"
+    );
+}
+
+#[tokio::test]
+async fn a_bucket_becomes_as_another_one_is() {
+    for store in all_stores().await {
+        copied(&store, &store).await;
+    }
+}
+
+#[tokio::test]
+async fn between_two_stores_the_bytes_go_through_here() {
+    copied(&sandbox().await, &versitygw().await).await;
+    copied(&versitygw().await, &sandbox().await).await;
+}
+
+#[tokio::test]
+async fn a_bucket_is_not_copied_to_itself() {
+    let store = sandbox().await;
+    store.bucket("same").await;
+    let error = both((&store, "same"), (&store, "same"))
+        .await
+        .run(&Copy, json!({}))
+        .await
+        .error();
+    assert_eq!(error.kind(), StepErrorKind::InvalidInput);
+}

@@ -1,0 +1,98 @@
+//! From a bucket to a directory.
+
+use super::*;
+
+#[tokio::test]
+async fn a_directory_becomes_as_the_bucket_is() {
+    for store in all_stores().await {
+        let bucket = store.bucket("down").await;
+        let large = noise(9 * 1024 * 1024, 4);
+        for (key, content) in [
+            ("in/a", &b"a"[..]),
+            ("in/deep/er/ä b+", b"odd"),
+            ("in/large", &large),
+            ("out", b"x"),
+        ] {
+            bucket.put(key, content, told(content)).await.expect("written");
+        }
+        let folder = store.files().join("down");
+        let bench = bench(&store, "down").await;
+        let input = json!({ "directory": folder, "to": "directory", "prefix": "in/" });
+        let preview = bench.preview(&SyncStep, input.clone()).await.expect("a preview");
+        assert!(!folder.exists(), "a preview writes nothing");
+        let ran = bench.run(&SyncStep, input.clone()).await;
+        assert_eq!(ran.changes, preview.changes, "{}", store.name);
+        assert_eq!(Some(&ran.output()), preview.predicted.as_ref(), "{}", store.name);
+        assert_eq!(std::fs::read(folder.join("deep/er/ä b+")).expect("a file"), b"odd");
+        assert!(
+            std::fs::read(folder.join("large")).expect("a file") == large,
+            "{}",
+            store.name
+        );
+
+        std::fs::write(folder.join("a"), "b").expect("a file");
+        std::fs::write(folder.join("surplus"), "x").expect("a file");
+        let input = json!({ "directory": folder, "to": "directory", "prefix": "in/", "delete": { "at_most": 1 } });
+        let output = bench.run(&SyncStep, input.clone()).await.output();
+        assert_eq!(
+            (&output["overwritten"], &output["unchanged"], &output["deleted"]),
+            (&json!(1), &json!(2), &json!(1)),
+            "{}",
+            store.name
+        );
+        assert_eq!(std::fs::read(folder.join("a")).expect("a file"), b"a");
+        assert!(!folder.join("surplus").exists());
+        assert_eq!(
+            bench.preview(&SyncStep, input).await.expect("a preview").grade,
+            Grade::Verified
+        );
+    }
+}
+
+#[tokio::test]
+async fn no_key_leads_out_of_the_directory() {
+    let store = sandbox().await;
+    let bucket = store.bucket("escape").await;
+    let folder = store.files().join("escape/inside");
+    for key in ["../outside", "/etc/absolute", "a/../../outside", "mark/", "good"] {
+        bucket.put_bytes(key, "x", Put::default()).await.expect("written");
+    }
+    let bench = bench(&store, "escape").await;
+    let input = json!({ "directory": folder, "to": "directory" });
+    let output = bench.run(&SyncStep, input.clone()).await.output();
+    assert_eq!(
+        (&output["created"], &output["left_out_count"]),
+        (&json!(1), &json!(4)),
+        "{output}"
+    );
+    assert!(!folder.join("../outside").exists() && folder.join("good").exists());
+
+    // A link in the directory is no way out either.
+    let elsewhere = store.files().join("elsewhere");
+    std::fs::create_dir(&elsewhere).expect("a folder");
+    std::os::unix::fs::symlink(&elsewhere, folder.join("link")).expect("a link");
+    bucket.put_bytes("link/x", "x", Put::default()).await.expect("written");
+    let error = bench.run(&SyncStep, input).await.error();
+    assert_eq!(error.kind(), StepErrorKind::Refused, "{error}");
+    assert!(!elsewhere.join("x").exists());
+}
+
+#[tokio::test]
+async fn what_is_damaged_in_the_store_is_not_put_in_place() {
+    let store = versitygw().await;
+    let bucket = store.bucket("rot").await;
+    let put = Put {
+        metadata: [("sha256".to_owned(), "0".repeat(64))].into(),
+        ..Put::default()
+    };
+    bucket.put_bytes("a", "content", put).await.expect("written");
+    let folder = store.files().join("rot");
+    let input = json!({ "directory": folder, "to": "directory" });
+    let error = bench(&store, "rot").await.run(&SyncStep, input).await.error();
+    assert!(error.message().contains("is not what was written"), "{error}");
+    assert_eq!(
+        std::fs::read_dir(&folder).expect("a folder").count(),
+        0,
+        "nothing is left"
+    );
+}

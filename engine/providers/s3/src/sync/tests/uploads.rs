@@ -1,0 +1,325 @@
+//! From a directory to a bucket.
+
+use super::*;
+
+const PAGE: &str = "<html></html>";
+
+/// A site with pages, assets, a large file and odd names.
+fn site(folder: &Path) {
+    write(folder, "index.html", PAGE);
+    write(folder, "static/app.0a1b.js", "js");
+    write(folder, "static/ä ö+&.css", "css");
+    write(folder, "deep/er/data.bin", noise(9 * 1024 * 1024, 1));
+    write(folder, "empty", "");
+}
+
+#[tokio::test]
+async fn a_bucket_becomes_as_the_directory_is_and_the_second_time_nothing_is_done() {
+    for store in all_stores().await {
+        let bucket = store.bucket("site").await;
+        let folder = folder(&store, "site");
+        site(&folder);
+        let bench = bench(&store, "site").await;
+        let input = json!({ "directory": folder, "prefix": "www/" });
+        let preview = bench.preview(&SyncStep, input.clone()).await.expect("a preview");
+        assert_eq!(preview.grade, Grade::Computed);
+        assert_eq!(keys(&bucket).await, Vec::<String>::new(), "a preview writes nothing");
+        let change = &preview.changes[0];
+        assert_eq!(
+            (change.action, change.after.as_ref().expect("known")["count"].as_u64()),
+            (Action::Create, Some(5))
+        );
+
+        let ran = bench.run(&SyncStep, input.clone()).await;
+        assert_eq!(ran.changes, preview.changes, "{}", store.name);
+        let output = ran.output();
+        assert_eq!(Some(&output), preview.predicted.as_ref(), "{}", store.name);
+        assert_eq!((&output["created"], &output["unchanged"]), (&json!(5), &json!(0)));
+        for name in ["index.html", "static/ä ö+&.css", "deep/er/data.bin", "empty"] {
+            let expected = std::fs::read(folder.join(name)).expect("a file");
+            assert!(
+                content(&bucket, &format!("www/{name}")).await == Some(expected),
+                "{} {name}",
+                store.name
+            );
+        }
+        let again = bench.preview(&SyncStep, input.clone()).await.expect("a preview");
+        assert_eq!(
+            (again.grade, again.changes.len()),
+            (Grade::Verified, 0),
+            "{}: {}",
+            store.name,
+            again.summary
+        );
+        let ran = bench.run(&SyncStep, input).await;
+        assert_eq!((ran.changes.len(), ran.saves()), (0, 0));
+        assert_eq!(ran.output()["unchanged"], json!(5));
+    }
+}
+
+#[tokio::test]
+async fn the_same_size_and_time_do_not_hide_other_content() {
+    for store in stores().await {
+        let bucket = store.bucket("touch").await;
+        let folder = folder(&store, "touch");
+        write(&folder, "a", "one");
+        let input = json!({ "directory": folder });
+        bench(&store, "touch")
+            .await
+            .run(&SyncStep, input.clone())
+            .await
+            .output();
+        let time = std::fs::metadata(folder.join("a"))
+            .expect("a file")
+            .modified()
+            .expect("a time");
+        write(&folder, "a", "two");
+        std::fs::File::options()
+            .write(true)
+            .open(folder.join("a"))
+            .and_then(|file| file.set_modified(time))
+            .expect("set");
+        let output = bench(&store, "touch").await.run(&SyncStep, input).await.output();
+        assert_eq!(output["overwritten"], json!(1), "{}", store.name);
+        assert_eq!(content(&bucket, "a").await.as_deref(), Some(&b"two"[..]));
+    }
+}
+
+#[tokio::test]
+async fn headers_follow_the_rules_also_where_the_content_is_there() {
+    for store in stores().await {
+        let bucket = store.bucket("headers").await;
+        let folder = folder(&store, "headers");
+        site(&folder);
+        let bench = bench(&store, "headers").await;
+        bench.run(&SyncStep, json!({ "directory": folder })).await.output();
+        let headers = json!([
+            { "match": "*.html", "cache_control": "no-cache" },
+            { "match": "static/*", "cache_control": "public, max-age=31536000, immutable" },
+        ]);
+        let input = json!({ "directory": folder, "headers": headers });
+        let output = bench.run(&SyncStep, input.clone()).await.output();
+        assert_eq!(
+            (&output["overwritten"], &output["unchanged"]),
+            (&json!(3), &json!(2)),
+            "{}",
+            store.name
+        );
+        let info = bucket
+            .head("index.html", None)
+            .await
+            .expect("an answer")
+            .expect("there");
+        assert_eq!(info.cache_control.as_deref(), Some("no-cache"));
+        assert_eq!(info.content_type.as_deref(), Some("text/html; charset=utf-8"));
+        let info = bucket
+            .head("static/app.0a1b.js", None)
+            .await
+            .expect("an answer")
+            .expect("there");
+        assert_eq!(
+            info.cache_control.as_deref(),
+            Some("public, max-age=31536000, immutable")
+        );
+        assert_eq!(
+            bench.run(&SyncStep, input).await.output()["unchanged"],
+            json!(5),
+            "{}",
+            store.name
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_there_is_overwritten_kept_or_in_the_way() {
+    for store in stores().await {
+        let bucket = store.bucket("existing").await;
+        let folder = folder(&store, "existing");
+        write(&folder, "a", "ours");
+        write(&folder, "b", "new");
+        bucket.put_bytes("a", "theirs!", Put::default()).await.expect("written");
+        let bench = bench(&store, "existing").await;
+        let input = |existing: &str| json!({ "directory": folder, "existing": existing });
+        let error = bench.run(&SyncStep, input("fail")).await.error();
+        assert_eq!(
+            (error.kind(), keys(&bucket).await.len()),
+            (StepErrorKind::Conflict, 1),
+            "{error}"
+        );
+        let output = bench.run(&SyncStep, input("keep")).await.output();
+        assert_eq!(
+            (&output["kept"], &output["kept_names"], &output["created"]),
+            (&json!(1), &json!(["a"]), &json!(1))
+        );
+        assert_eq!(content(&bucket, "a").await.as_deref(), Some(&b"theirs!"[..]));
+        bench.run(&SyncStep, input("overwrite")).await.output();
+        assert_eq!(content(&bucket, "a").await.as_deref(), Some(&b"ours"[..]));
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_deleted_unless_asked_and_no_more_than_allowed() {
+    for store in stores().await {
+        let bucket = store.bucket("delete").await;
+        let folder = folder(&store, "delete");
+        write(&folder, "stays", "x");
+        for key in ["stays", "goes-1", "goes-2", "kept/by-name"] {
+            bucket.put_bytes(key, "x", Put::default()).await.expect("written");
+        }
+        let bench = bench(&store, "delete").await;
+        let input = |delete: Value| json!({ "directory": folder, "exclude": ["kept/*"], "delete": delete });
+        bench.run(&SyncStep, input(Value::Null)).await.output();
+        assert_eq!(keys(&bucket).await.len(), 4);
+        let error = bench.run(&SyncStep, input(json!({ "at_most": 1 }))).await.error();
+        assert_eq!(
+            (error.kind(), keys(&bucket).await.len()),
+            (StepErrorKind::Refused, 4),
+            "{error}"
+        );
+        let preview = bench
+            .preview(&SyncStep, input(json!({ "at_most": 2 })))
+            .await
+            .expect("a preview");
+        let ran = bench.run(&SyncStep, input(json!({ "at_most": 2 }))).await;
+        assert_eq!(ran.changes, preview.changes);
+        assert_eq!(ran.changes[0].action, Action::Delete);
+        assert_eq!(ran.output()["deleted"], json!(2));
+        assert_eq!(keys(&bucket).await, ["kept/by-name", "stays"]);
+
+        std::fs::remove_file(folder.join("stays")).expect("removed");
+        let error = bench.run(&SyncStep, input(json!({ "at_most": 9 }))).await.error();
+        assert_eq!(
+            error.kind(),
+            StepErrorKind::Refused,
+            "an empty source deletes nothing: {error}"
+        );
+        let error = bench
+            .run(
+                &SyncStep,
+                json!({ "directory": folder.join("missing"), "delete": { "at_most": 9 } }),
+            )
+            .await
+            .error();
+        assert_eq!(
+            error.kind(),
+            StepErrorKind::NotFound,
+            "a missing source deletes nothing: {error}"
+        );
+        assert_eq!(keys(&bucket).await, ["kept/by-name", "stays"]);
+    }
+}
+
+#[tokio::test]
+async fn only_what_a_manifest_speaks_for_goes_up() {
+    for store in stores().await {
+        let bucket = store.bucket("vouched").await;
+        let folder = folder(&store, "vouched");
+        let manifest = |of: &[u8]| {
+            use sha2::Digest;
+            json!({ "sha256": hex::encode(sha2::Sha256::digest(of)) }).to_string()
+        };
+        let good = noise(2 * 1024 * 1024, 2);
+        write(&folder, "good.gpg", &good);
+        write(&folder, "good.gpg.manifest.json", manifest(&good));
+        write(&folder, "damaged.gpg", "rotten");
+        write(&folder, "damaged.gpg.manifest.json", manifest(b"fresh!"));
+        write(&folder, "pre_restore_plain.sql", "secret");
+        write(&folder, "unfinished.gpg.partial", "half");
+        std::os::unix::fs::symlink(folder.join("good.gpg"), folder.join("link.gpg")).expect("a link");
+        let input = json!({ "directory": folder, "manifests": { "ending": ".manifest.json" } });
+        let output = bench(&store, "vouched").await.run(&SyncStep, input).await.output();
+        assert_eq!(
+            keys(&bucket).await,
+            ["good.gpg", "good.gpg.manifest.json"],
+            "{}",
+            store.name
+        );
+        let mut left_out: Vec<&str> = output["left_out"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter_map(|left| left["name"].as_str())
+            .collect();
+        left_out.sort_unstable();
+        assert_eq!(left_out, ["damaged.gpg", "link.gpg", "pre_restore_plain.sql"]);
+    }
+}
+
+#[tokio::test]
+async fn cut_off_after_it_began_it_tells_the_whole_of_it() {
+    for store in stores().await {
+        let folder = folder(&store, "cut");
+        site(&folder);
+        store.bucket("cut-whole").await;
+        let input = json!({ "directory": folder });
+        let whole = bench(&store, "cut-whole")
+            .await
+            .run(&SyncStep, input.clone())
+            .await
+            .output();
+        let bucket = store.bucket("cut").await;
+        let bench = bench(&store, "cut").await;
+        let first = bench.run_until(&SyncStep, input.clone(), 1).await;
+        assert!(first.result.is_none(), "it saves before it acts");
+        // What was on its way may still arrive.
+        bucket
+            .put_bytes("index.html", PAGE, Put::default())
+            .await
+            .expect("written");
+        let again = bench.clone().attempt(2).checkpoint(first.checkpoints[0].clone());
+        let probe = again.probe(&SyncStep, input.clone()).await.expect("an answer");
+        assert!(matches!(probe, Probe::Partial { .. }));
+        let mut output = again.run(&SyncStep, input).await.output();
+        output["to"] = whole["to"].clone();
+        assert_eq!(output, whole, "{}", store.name);
+        assert_eq!(keys(&bucket).await.len(), 5);
+    }
+}
+
+#[tokio::test]
+async fn told_to_stop_it_stops() {
+    let store = sandbox().await;
+    store.bucket("stop").await;
+    let folder = folder(&store, "stop");
+    write(&folder, "large", noise(64 * 1024 * 1024, 3));
+    let bench = bench(&store, "stop").await;
+    let (cancel, input) = (bench.cancellation(), json!({ "directory": folder }));
+    let stop = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        cancel.cancel();
+    };
+    let (ran, ()) = tokio::join!(bench.run(&SyncStep, input), stop);
+    assert_eq!(ran.error().kind(), StepErrorKind::Cancelled);
+    let bucket = store.connection("stop").await;
+    assert_eq!(keys(&bucket).await, Vec::<String>::new(), "no object is there by half");
+}
+
+#[tokio::test]
+async fn a_name_that_fails_does_not_stop_the_others() {
+    // A key of versitygw is a path, so that a file cannot be below another one.
+    let store = versitygw().await;
+    let bucket = store.bucket("clash").await;
+    bucket
+        .put_bytes("taken", "a file", Put::default())
+        .await
+        .expect("written");
+    let folder = folder(&store, "clash");
+    write(&folder, "taken/below", "x");
+    write(&folder, "other", "x");
+    bucket.put_bytes("surplus", "x", Put::default()).await.expect("written");
+    let input = json!({ "directory": folder, "delete": { "at_most": 5 } });
+    let ran = bench(&store, "clash").await.run(&SyncStep, input).await;
+    let saved = ran.outputs.last().expect("saved").clone();
+    assert_eq!(
+        (&saved["failed"], &saved["created"], &saved["deleted"]),
+        (&json!(1), &json!(1), &json!(0)),
+        "{saved}"
+    );
+    assert_eq!(saved["failures"][0]["name"], "taken/below");
+    assert!(ran.error().message().starts_with("1 names were not done"));
+    assert_eq!(
+        keys(&bucket).await,
+        ["other", "surplus", "taken"],
+        "after a failure nothing is deleted"
+    );
+}
