@@ -28,7 +28,7 @@ struct Case {
 
 /// Step types whose provider asks this of them itself, on a control plane and at an edge: the file that does, and the
 /// name that they have in it.
-const ELSEWHERE: [(&str, &str, &str); 13] = [
+const ELSEWHERE: [(&str, &str, &str); 14] = [
     ("kubernetes.describe", KUBERNETES, "&Describe,"),
     ("kubernetes.pods", KUBERNETES, "&Pods,"),
     ("kubernetes.quiesce", KUBERNETES, "&Quiesce,"),
@@ -54,11 +54,12 @@ const ELSEWHERE: [(&str, &str, &str); 13] = [
         "engine/providers/cloudfront/src/set_origin/tests.rs",
         "conformance::",
     ),
+    ("s3.bucket", "engine/providers/s3/src/bucket/tests.rs", "conformance::"),
 ];
 const KUBERNETES: &str = "engine/providers/kubernetes/tests/it/conformance.rs";
 
 /// Step types of which it is not asked yet: their providers' tests say something of each, and not all of this.
-const NOT_YET: [&str; 10] = [
+const NOT_YET: [&str; 12] = [
     "cloudfront.list",
     "git.checkout",
     "git.verify",
@@ -68,7 +69,9 @@ const NOT_YET: [&str; 10] = [
     "kubernetes.logs",
     "kubernetes.restore",
     "kubernetes.rollout_undo",
+    "s3.copy",
     "s3.restore_versions",
+    "s3.sync",
 ];
 
 #[test]

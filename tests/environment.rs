@@ -258,6 +258,16 @@ impl World {
         Ok(self.runtime.block_on(journeyman::lose_cluster(&self.systems))?)
     }
 
+    /// The bucket of the backups is gone, with every version of everything in it.
+    pub(crate) fn lose_bucket(&self) -> Result<()> {
+        Ok(self.runtime.block_on(journeyman::lose_bucket(&self.systems))?)
+    }
+
+    /// The content of each object of the backups' bucket.
+    pub(crate) fn stored(&self) -> Result<BTreeMap<String, String>> {
+        Ok(self.runtime.block_on(journeyman::stored(&self.systems))?)
+    }
+
     /// A digest of each object of the application.
     pub(crate) fn objects(&self) -> Result<BTreeMap<String, String>> {
         Ok(self.runtime.block_on(journeyman::objects(&self.systems))?)

@@ -29,6 +29,7 @@ mod provision;
 mod pull_request;
 mod resume;
 mod run;
+mod s3_loss;
 mod schemas;
 mod secrets;
 mod signals;

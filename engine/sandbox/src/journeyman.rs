@@ -1,5 +1,6 @@
 //! What lives in the sandbox: a database like Journeyman's, its bucket, its application; and what befalls them.
 
+mod bucket;
 pub(crate) mod database;
 mod fingerprint;
 mod objects;
@@ -14,6 +15,7 @@ use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
 
+pub use self::bucket::{lose_bucket, stored};
 pub use self::database::deploy_database;
 pub use self::fingerprint::{Fingerprint, belongings, fingerprint, is_marked, workloads};
 use crate::control::{self, Request};

@@ -80,7 +80,8 @@ fn rehearse(
     }
     heading(ui, &format!("the plan: {}", args.plan.display()));
     interrupted.check()?;
-    let code = sandbox::inside(directory, up, &this_program()?, words, Stdio::inherit())?;
+    let words = [words, &loss.inputs(up, &args.bindings.inputs)].concat();
+    let code = sandbox::inside(directory, up, &this_program()?, &words, Stdio::inherit())?;
     let ended_well = code == Exit::Done.code() || code == Exit::Degraded.code();
     if let Some(before) = before.filter(|_| ended_well) {
         heading(ui, "what came back");

@@ -49,17 +49,24 @@ impl Trial<'_> {
     }
 
     /// Whether an error only says that the plan has not come so far yet: the system is still to be brought back, or an
-    /// earlier step changes what was looked for.
+    /// earlier step changes what was looked for. Of a system that the plan repairs any change before may be that, also
+    /// one through another target: a bucket that is filled holds the backups of a target that is not only that bucket.
     pub(super) fn is_premature(&self, i: usize, error: &StepError) -> bool {
         let may_come = matches!(
             error.kind(),
             StepErrorKind::NotFound | StepErrorKind::Unavailable | StepErrorKind::TimedOut
         );
         let repairs = self.run.plan.repairs();
-        let is_down = self.planned[i]
+        let mut repaired = self.planned[i]
             .bindings
             .values()
-            .any(|target| repairs.contains(target) && self.down.contains(target));
-        may_come && (is_down || self.is_changed_before(i))
+            .filter(|target| repairs.contains(*target));
+        let is_in_repair = repaired.any(|target| self.down.contains(target) || self.is_anything_changed_before(i));
+        may_come && (is_in_repair || self.is_changed_before(i))
+    }
+
+    fn is_anything_changed_before(&self, i: usize) -> bool {
+        let changes = |before: &usize| self.seen.get(before).is_some_and(|seen| seen.changes);
+        self.graph.before(i).iter().any(changes)
     }
 }

@@ -155,6 +155,26 @@ async fn a_system_that_is_to_be_repaired_is_no_failure_and_another_system_is_a_r
     );
 }
 
+#[tokio::test]
+async fn what_is_missing_from_a_system_in_repair_may_come_through_another_one() {
+    let (_temp, file) = effects();
+    let steps = |needs: &str| {
+        format!(
+            "  - {{ id: fill, uses: test.once, with: {{ file: '{file}', name: fill }} }}\n  - {{ id: seek, uses: box.seek{needs} }}\n"
+        )
+    };
+    for (repairs, needs, grade) in [
+        ("repairs: [box]\n", ", needs: [fill]", Grade::Unknown),
+        ("repairs: [box]\n", "", Grade::WouldFail),
+        ("", ", needs: [fill]", Grade::WouldFail),
+    ] {
+        let mut session = boxed(repairs, &steps(needs));
+        session.with_box("a", false, None);
+        let dry = session.dry().await;
+        assert_eq!(step(&dry, "seek").grade, grade, "{repairs:?} {needs:?}");
+    }
+}
+
 /// Steps before and beside `work`, which cannot be taken back, and after it.
 fn halves(file: &str) -> Session {
     Session::new(&format!(

@@ -211,6 +211,31 @@ impl jm_step::StepType for Use {
     }
 }
 
+/// `box.seek`: finds nothing in the box, for that something comes into it later.
+struct Seek;
+
+impl jm_step::StepType for Seek {
+    const NAME: &'static str = "box.seek";
+    const SUMMARY: &'static str = "looks for something in the box";
+    const EFFECT: jm_step::Effect = jm_step::Effect::ReadOnly;
+    const REPEAT: jm_step::Repeat = jm_step::Repeat::Safe;
+    type Input = NoInput;
+    type Output = Used;
+    fn roles(&self) -> Vec<jm_step::Role> {
+        vec![jm_step::Role::of::<Box_>("box")]
+    }
+    async fn preview(&self, _: &jm_step::ReadContext, _: &NoInput) -> Result<jm_step::Preview<Used>, StepError> {
+        Err(StepError::not_found("nothing is in the box"))
+    }
+    async fn run(&self, cx: &jm_step::StepContext, _: NoInput) -> Result<Used, StepError> {
+        let who = cx.connect::<Box_>().await?.config.who.clone();
+        Ok(Used { who })
+    }
+    async fn probe(&self, _: &jm_step::ReadContext, _: &NoInput) -> Result<jm_step::Probe<Used>, StepError> {
+        Ok(jm_step::Probe::NotStarted)
+    }
+}
+
 /// `box.take`: a gate that takes whichever box is there.
 struct Take;
 
@@ -241,7 +266,7 @@ impl jm_step::StepType for Take {
 pub(crate) fn boxed(repairs: &str, steps: &str) -> Session {
     let registry = Registry::new()
         .with(jm_testkit::provider())
-        .with(Provider::of::<Box_>().step(Use).step(Take));
+        .with(Provider::of::<Box_>().step(Seek).step(Take).step(Use));
     let targets = "apiVersion: jm/v1\nkind: Targets\nname: t\ntargets:\n  box: { provider: box, who: a }\n";
     let (targets, errors) = jm_plan::parse_targets("targets.yaml", targets);
     assert!(errors.is_empty(), "{errors:?}");

@@ -149,3 +149,41 @@ async fn stopping_ends_the_server_and_frees_its_folder() {
     assert!(client.list_buckets().send().await.is_err(), "{endpoint} still answers");
     drop(folder);
 }
+
+#[tokio::test]
+async fn settings_of_a_bucket_are_those_of_s3_at_first_and_outlive_the_server() {
+    let running = running().await;
+    let block = running.client.get_public_access_block().bucket(BUCKET);
+    let block = block.send().await.unwrap().public_access_block_configuration.unwrap();
+    assert_eq!(
+        (block.block_public_acls, block.restrict_public_buckets),
+        (Some(true), Some(true))
+    );
+    let encryption = running
+        .client
+        .get_bucket_encryption()
+        .bucket(BUCKET)
+        .send()
+        .await
+        .unwrap();
+    let rules = encryption.server_side_encryption_configuration.unwrap().rules;
+    let default = rules[0].apply_server_side_encryption_by_default.as_ref().unwrap();
+    assert_eq!(default.sse_algorithm.as_str(), "AES256");
+    let none = running.client.get_bucket_policy().bucket(BUCKET).send().await;
+    assert_eq!(refusal(none), (404, "NoSuchBucketPolicy".into()));
+
+    let policy = r#"{"Version":"2012-10-17","Statement":[]}"#;
+    let put = running.client.put_bucket_policy().bucket(BUCKET);
+    put.clone().policy(policy).send().await.unwrap();
+    assert_eq!(
+        refusal(put.policy("rubbish").send().await),
+        (400, "MalformedPolicy".into())
+    );
+    let removed = running.client.delete_public_access_block().bucket(BUCKET);
+    removed.send().await.unwrap();
+    let running = running.restarted().await;
+    let found = running.client.get_bucket_policy().bucket(BUCKET).send().await.unwrap();
+    assert_eq!(found.policy(), Some(policy));
+    let none = running.client.get_public_access_block().bucket(BUCKET).send().await;
+    assert_eq!(refusal(none), (404, "NoSuchPublicAccessBlockConfiguration".into()));
+}

@@ -13,11 +13,17 @@ use crate::exit::{CommandError, Exit};
 use crate::session::Source;
 use crate::ui::Ui;
 
+/// The input by which a plan asks where the local backups are.
+const DIRECTORY: &str = "directory";
+
 /// What is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Loss {
     cluster: bool,
     database: bool,
+    bucket: bool,
+    /// The plan asks for the directory of the backups.
+    directory: bool,
 }
 
 /// What was there before.
@@ -28,6 +34,8 @@ pub(super) struct Before {
     objects: BTreeMap<String, String>,
     /// What the application ran.
     images: BTreeSet<String>,
+    /// The content of each object of the backups' bucket.
+    stored: BTreeMap<String, String>,
 }
 
 impl Before {
@@ -38,6 +46,7 @@ impl Before {
                 data: journeyman::fingerprint(up).await?,
                 objects: journeyman::objects(up).await?,
                 images: journeyman::images(up).await?,
+                stored: journeyman::stored(up).await?,
             })
         })?;
         looked.map_err(sandbox::failed)
@@ -61,12 +70,23 @@ impl Loss {
         Ok(Self {
             cluster: repairs("kubernetes"),
             database: repairs("postgres"),
+            bucket: repairs("s3"),
+            directory: source.inputs().iter().any(|input| input.name.value == DIRECTORY),
         })
     }
 
     /// Is anything lost?
     pub(super) fn is_any(self) -> bool {
-        self.cluster || self.database
+        self.cluster || self.database || self.bucket
+    }
+
+    /// What the plan is told that in an emergency its default says: where the backups of this sandbox are.
+    pub(super) fn inputs(self, up: &Description, given: &[String]) -> Vec<String> {
+        let is_given = given.iter().any(|pair| pair.starts_with(&format!("{DIRECTORY}=")));
+        if !self.bucket || !self.directory || is_given {
+            return Vec::new();
+        }
+        vec!["-i".to_owned(), format!("{DIRECTORY}={}", up.variable("BACKUP_DIR"))]
     }
 
     /// Where the database has to live to be lost with the cluster.
@@ -80,7 +100,7 @@ impl Loss {
 
     /// The step types that back up what is about to be lost.
     pub(super) fn backups(self) -> impl Iterator<Item = &'static str> {
-        let database = self.database.then_some("backup.create");
+        let database = (self.database || self.bucket).then_some("backup.create");
         let cluster = self.cluster.then_some("kubernetes.export");
         database.into_iter().chain(cluster)
     }
@@ -90,20 +110,36 @@ impl Loss {
         let lost = block_on(async {
             if self.cluster {
                 journeyman::lose_cluster(up).await?;
-            } else {
+            } else if self.database {
                 journeyman::lose_database(up).await?;
+            }
+            if self.bucket {
+                journeyman::lose_bucket(up).await?;
             }
             Ok::<_, SandboxError>(())
         })?;
         lost.map_err(sandbox::failed)?;
-        let database = journeyman::DATABASE;
-        Ok(match (self.cluster, self.database) {
-            (true, true) => {
-                format!("the cluster is gone, and database `{database}` with it; an empty one is in its place")
-            }
-            (true, false) => "the cluster is gone; an empty one is in its place".to_owned(),
-            (false, _) => format!("database `{database}` is dropped"),
-        })
+        Ok(self.told())
+    }
+
+    /// What is lost, for people.
+    fn told(self) -> String {
+        let (database, bucket) = (journeyman::DATABASE, journeyman::BUCKET);
+        let mut told = Vec::new();
+        match (self.cluster, self.database) {
+            (true, true) => told.push(format!(
+                "the cluster is gone, and database `{database}` with it; an empty one is in its place"
+            )),
+            (true, false) => told.push("the cluster is gone; an empty one is in its place".to_owned()),
+            (false, true) => told.push(format!("database `{database}` is dropped")),
+            (false, false) => {}
+        }
+        if self.bucket {
+            told.push(format!(
+                "bucket `{bucket}` is gone with every version of everything in it"
+            ));
+        }
+        told.join("; ")
     }
 
     /// Tells what came back, and what is not as it was.
@@ -113,6 +149,9 @@ impl Loss {
         let mut wrong = aspects(before, &after, ui);
         if self.cluster {
             wrong.extend(objects(before, &after, ui));
+        }
+        if self.bucket {
+            wrong.extend(stored(before, &after, ui));
         }
         if ready != journeyman::REPLICAS {
             let wanted = journeyman::REPLICAS;
@@ -144,6 +183,25 @@ fn aspects(before: &Before, after: &Before, ui: &Ui) -> Vec<String> {
         }
         ui.say(format!("  {aspect:<24} {count:>9} facts    {}", verdict(same)));
     }
+    wrong
+}
+
+/// The objects of the bucket. What came to it since is no matter.
+fn stored(before: &Before, after: &Before, ui: &Ui) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (key, digest) in &before.stored {
+        match after.stored.get(key) {
+            None => wrong.push(format!("`{key}` is missing from the bucket")),
+            Some(now) if now != digest => wrong.push(format!("`{key}` in the bucket is not what it was")),
+            Some(_) => {}
+        }
+    }
+    ui.say(format!(
+        "  {:<24} {:>9} objects  {}",
+        "bucket",
+        before.stored.len(),
+        verdict(wrong.is_empty())
+    ));
     wrong
 }
 
@@ -200,13 +258,37 @@ mod tests {
 
     #[test]
     fn a_database_is_lost_with_the_cluster_only_where_the_plan_repairs_both() {
-        let loss = |cluster, database| Loss { cluster, database };
+        let loss = |cluster, database| Loss {
+            cluster,
+            database,
+            bucket: false,
+            directory: false,
+        };
         assert!(!loss(false, false).is_any());
         assert_eq!(loss(false, true).database_place(), DatabasePlace::Beside);
         assert_eq!(loss(true, false).database_place(), DatabasePlace::Beside);
         assert_eq!(loss(true, true).database_place(), DatabasePlace::InCluster);
         let backups: Vec<_> = loss(true, true).backups().collect();
         assert_eq!(backups, ["backup.create", "kubernetes.export"]);
+    }
+
+    #[test]
+    fn an_object_that_did_not_come_back_is_named() {
+        let before = |stored: &[(&str, &str)]| Before {
+            data: Fingerprint::new(),
+            objects: BTreeMap::new(),
+            images: BTreeSet::new(),
+            stored: stored
+                .iter()
+                .map(|(key, digest)| ((*key).to_owned(), (*digest).to_owned()))
+                .collect(),
+        };
+        let was = before(&[("a", "1"), ("b", "1")]);
+        assert_eq!(
+            stored(&was, &before(&[("a", "2"), ("c", "1")]), &Ui::plain()),
+            ["`a` in the bucket is not what it was", "`b` is missing from the bucket"]
+        );
+        assert!(stored(&was, &before(&[("a", "1"), ("b", "1"), ("c", "1")]), &Ui::plain()).is_empty());
     }
 
     #[test]
@@ -218,6 +300,7 @@ mod tests {
                 .map(|(object, digest)| ((*object).to_owned(), (*digest).to_owned()))
                 .collect(),
             images: BTreeSet::from([image.to_owned()]),
+            stored: BTreeMap::new(),
         };
         let was = before(&[("Secret a", "1"), ("Secret b", "1"), ("Role c", "1")], "web@sha256:1");
         let is = before(&[("Secret a", "2"), ("Role c", "1"), ("Role d", "1")], "web@sha256:2");

@@ -214,3 +214,51 @@ fn nonsense_is_found_before_the_run() {
         AnyStepType::check(&Download, &bad).expect_err(&bad.to_string());
     }
 }
+
+#[tokio::test]
+async fn a_part_of_an_object_is_brought_and_gone_on_with() {
+    for store in stores().await {
+        filled(&store, "part", "0123456789").await;
+        let bench = store.bench("part");
+        let file = store.files().join("part");
+        for (offset, length, expected) in [(2, json!(3), "234"), (7, json!(9), "789"), (4, Value::Null, "456789")] {
+            let input = json!({ "key": "a", "file": file, "offset": offset, "length": length, "force": true });
+            let foreseen = preview(&bench, &input).await.expect("a preview");
+            let (outcome, told) = run(&bench, &input).await;
+            assert_eq!(told.changes, foreseen.changes, "{}", store.name);
+            assert_eq!(outcome.expect("brought")["bytes"], json!(expected.len()));
+            assert_eq!(
+                std::fs::read_to_string(&file).expect("a file"),
+                expected,
+                "{}",
+                store.name
+            );
+            let again = preview(&bench, &input).await.expect("a preview");
+            assert_eq!(
+                again.grade,
+                Grade::Verified,
+                "{}: what is there is compared with the part",
+                store.name
+            );
+        }
+        // What an attempt before had brought of it.
+        std::fs::remove_file(&file).expect("removed");
+        std::fs::write(partial(&file), "23").expect("a file");
+        let bucket = store.connection("part").await;
+        let info = bucket.head("a", None).await.expect("an answer").expect("there");
+        let begun = json!({ "etag": info.etag, "version_id": info.version_id, "offset": 2, "length": 5 });
+        let input = json!({ "key": "a", "file": file, "offset": 2, "length": 5, "sha256": sha256(b"23456") });
+        let (outcome, _) = run(&store.bench("part").checkpoint(begun), &input).await;
+        assert_eq!(outcome.expect("brought")["verified_by"], "sha256");
+        assert_eq!(
+            std::fs::read_to_string(&file).expect("a file"),
+            "23456",
+            "{}",
+            store.name
+        );
+
+        let beyond = json!({ "key": "a", "file": store.files().join("beyond"), "offset": 10 });
+        let error = run(&bench, &beyond).await.0.expect_err("there is nothing");
+        assert_eq!(error.kind(), StepErrorKind::NotFound, "{}: {error}", store.name);
+    }
+}

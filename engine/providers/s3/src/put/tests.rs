@@ -165,3 +165,39 @@ fn nonsense_is_found_before_the_run() {
         AnyStepType::check(&Upload, &bad).expect_err(&bad.to_string());
     }
 }
+
+#[tokio::test]
+async fn headers_are_set_also_where_the_content_is_there() {
+    for store in stores().await {
+        let bucket = store.bucket("headers").await;
+        bucket
+            .put_bytes("index.html", "content", Put::default())
+            .await
+            .expect("written");
+        let bench = store.bench("headers");
+        let input = json!({ "file": file(&store, b"content"), "key": "index.html", "cache_control": "no-cache" });
+        let foreseen = preview(&bench, &input).await.expect("a preview");
+        let (outcome, told) = run(&bench, &input).await;
+        outcome.expect("written");
+        assert_eq!(
+            (told.changes.len(), &told.changes),
+            (1, &foreseen.changes),
+            "{}",
+            store.name
+        );
+        let info = bucket
+            .head("index.html", None)
+            .await
+            .expect("an answer")
+            .expect("there");
+        assert_eq!(info.cache_control.as_deref(), Some("no-cache"), "{}", store.name);
+        assert_eq!(
+            info.content_type.as_deref(),
+            Some("text/html; charset=utf-8"),
+            "{}",
+            store.name
+        );
+        let again = preview(&bench, &input).await.expect("a preview");
+        assert_eq!(again.grade, Grade::Verified, "{}", store.name);
+    }
+}

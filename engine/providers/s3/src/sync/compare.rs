@@ -158,8 +158,10 @@ async fn objects_are_same(
     if one.etag.is_some() && one.etag == other.etag {
         return Ok(true);
     }
-    let heads = (from.bucket.head(&one.key, None), to.bucket.head(&other.key, None));
-    let (Some(one), Some(other)) = (heads.0.await?, heads.1.await?) else {
+    let Some(one) = from.bucket.head(&one.key, None).await? else {
+        return Ok(false);
+    };
+    let Some(other) = to.bucket.head(&other.key, None).await? else {
         return Ok(false);
     };
     Ok(by_sums(&one, &other).unwrap_or(false))

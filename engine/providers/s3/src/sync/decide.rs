@@ -109,7 +109,7 @@ pub(super) async fn decide(from: &Side, to: &Side, rules: &Rules) -> Result<Plan
             async move {
                 let verdict = match there {
                     None => None,
-                    Some(there) => Some(comparer.compare(&name, &found, there).await?),
+                    Some(there) => Some(Box::pin(comparer.compare(&name, &found, there)).await?),
                 };
                 Ok::<_, StepError>((name, found, verdict))
             }

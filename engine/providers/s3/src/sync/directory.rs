@@ -157,12 +157,11 @@ impl Directory {
                 Some(manifest) => manifests.read(manifest)?,
                 None => None,
             };
-            match (said, found.files.get_mut(&name)) {
-                (Some(sha256), Some(file)) => file.vouched = Some(sha256),
-                _ => {
-                    found.files.remove(&name);
-                    found.leave_out(name, "no manifest beside it tells its SHA-256");
-                }
+            if let (Some(sha256), Some(file)) = (said, found.files.get_mut(&name)) {
+                file.vouched = Some(sha256);
+            } else {
+                found.files.remove(&name);
+                found.leave_out(name, "no manifest beside it tells its SHA-256");
             }
         }
         for name in manifest_names {

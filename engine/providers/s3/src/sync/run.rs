@@ -236,9 +236,10 @@ impl Counts {
             self.bytes = self.bytes.saturating_sub(transfer.from.bytes());
         }
         let transfers_failed = plan.transfers.iter().any(|transfer| failed(&transfer.name));
-        self.deleted = match transfers_failed {
-            true => 0,
-            false => self.deleted.saturating_sub(failures.len() as u64),
+        self.deleted = if transfers_failed {
+            0
+        } else {
+            self.deleted.saturating_sub(self.failed)
         };
         self
     }

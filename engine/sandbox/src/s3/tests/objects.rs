@@ -276,13 +276,8 @@ async fn what_the_server_cannot_do_it_refuses() {
     assert_eq!(refusal(public), (400, "AccessControlListNotSupported".into()));
     let locked = put().object_lock_mode("COMPLIANCE".into()).send().await;
     assert_eq!(refusal(locked), (400, "InvalidRequest".into()));
-    let lifecycle = running
-        .client
-        .get_bucket_lifecycle_configuration()
-        .bucket(BUCKET)
-        .send()
-        .await;
-    assert_eq!(refusal(lifecycle), (501, "NotImplemented".into()));
+    let cors = running.client.get_bucket_cors().bucket(BUCKET).send().await;
+    assert_eq!(refusal(cors), (501, "NotImplemented".into()));
     put().server_side_encryption("AES256".into()).send().await.unwrap();
 }
 

@@ -1,0 +1,163 @@
+//! `plans/s3-loss.yaml` through the binary: objects that are deleted and overwritten come back from their versions, a
+//! bucket that is gone is made anew and filled from the local backups, on the sandbox's store and on versitygw.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use jm_sandbox::journeyman::BUCKET;
+use serde_json::Value;
+
+use crate::environment::{World, folder, jm, said};
+
+/// `jm plan run plans/s3-loss.yaml` in this world, with all that it needs to be let through.
+fn bring_back(world: &World, words: &[&str]) -> Command {
+    let mut command = world.jm();
+    let directory = format!("directory={}", world.systems.variable("BACKUP_DIR"));
+    command
+        .args([
+            "plan",
+            "run",
+            "plans/s3-loss.yaml",
+            "--yes",
+            "--confirm",
+            "production",
+            "--format",
+            "json",
+        ])
+        .args(["-i", &directory])
+        .args(words);
+    command
+}
+
+/// Runs it to its good end, and gives its summary.
+fn brought_back(world: &World, words: &[&str]) -> Result<Value> {
+    let output = bring_back(world, words).output()?;
+    ensure!(output.status.code() == Some(0), "{}", said(&output));
+    serde_json::from_slice(&output.stdout).with_context(|| said(&output))
+}
+
+/// A world with two backups.
+fn with_backups(world: World) -> Result<World> {
+    world.back_up()?;
+    // Names have their second.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    world.back_up()?;
+    Ok(world)
+}
+
+/// What `jm run show` says of the newest run's step.
+fn outputs(world: &World, step: &str) -> Result<Value> {
+    let output = world.jm().args(["run", "show", "--format", "json"]).output()?;
+    let run: Value = serde_json::from_slice(&output.stdout).with_context(|| said(&output))?;
+    let steps = run["steps"].as_array().context("steps")?;
+    let found = steps.iter().find(|found| found["id"] == step).context("the step")?;
+    Ok(found.clone())
+}
+
+#[test]
+fn what_was_deleted_and_overwritten_comes_back_as_it_was() -> Result<()> {
+    let world = with_backups(World::sandbox()?)?;
+    let before = world.stored()?;
+    ensure!(before.len() == 4, "{before:?}");
+    // Times are told in whole seconds.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let at = jm_step::clock::now().to_string();
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let keys: Vec<&String> = before.keys().collect();
+    let rubbish = world.folder().join("rubbish");
+    std::fs::write(&rubbish, "encrypted by somebody else")?;
+    for key in &keys[..2] {
+        world.aws(&["s3api", "delete-object", "--bucket", BUCKET, "--key", key])?;
+    }
+    let rubbish = rubbish.display().to_string();
+    for key in &keys[2..] {
+        world.aws(&[
+            "s3api",
+            "put-object",
+            "--bucket",
+            BUCKET,
+            "--key",
+            key,
+            "--body",
+            &rubbish,
+        ])?;
+    }
+    // Nothing comes from the directory: versions alone bring it back.
+    let local = std::path::PathBuf::from(world.systems.variable("BACKUP_DIR"));
+    std::fs::rename(&local, world.folder().join("elsewhere"))?;
+    std::fs::create_dir(&local)?;
+    brought_back(&world, &["-i", &format!("as_of={at}")])?;
+    ensure!(world.stored()? == before, "not as before: {:?}", world.stored()?);
+    Ok(())
+}
+
+fn a_bucket_that_is_gone(world: &World, words: &[&str]) -> Result<()> {
+    let before = world.stored()?;
+    ensure!(before.len() == 4, "{before:?}");
+    // What no manifest speaks for, and what is not what it says, stays where it is.
+    let local = std::path::PathBuf::from(world.systems.variable("BACKUP_DIR"));
+    std::fs::write(local.join("pre_restore_20260101_000000.sql"), "in clear text")?;
+    std::fs::write(
+        local.join("journeyman_backup_20260101_000000.sql.gpg"),
+        "nobody vouches for it",
+    )?;
+    world.lose_bucket()?;
+    ensure!(world.stored()?.is_empty(), "it is not lost");
+
+    let dry = bring_back(world, words).arg("--dry-run").output()?;
+    ensure!(dry.status.code() == Some(0), "{}", said(&dry));
+    ensure!(world.stored()?.is_empty(), "a dry run made something");
+
+    brought_back(world, words)?;
+    ensure!(world.stored()? == before, "not as before: {:?}", world.stored()?);
+    let versioning = world.aws(&["s3api", "get-bucket-versioning", "--bucket", BUCKET])?;
+    ensure!(versioning.contains("Enabled"), "{versioning}");
+    ensure!(
+        outputs(world, "restore")?["status"] == "skipped",
+        "a new bucket has no versions"
+    );
+
+    // A second time there is nothing to do.
+    brought_back(world, words)?;
+    ensure!(world.stored()? == before, "the second run changed something");
+    Ok(())
+}
+
+#[test]
+fn a_bucket_that_is_gone_is_made_anew_and_filled() -> Result<()> {
+    let world = with_backups(World::sandbox()?)?;
+    a_bucket_that_is_gone(&world, &[])?;
+    let block = world.aws(&["s3api", "get-public-access-block", "--bucket", BUCKET])?;
+    ensure!(block.matches("true").count() == 4, "{block}");
+    let lifecycle = world.aws(&["s3api", "get-bucket-lifecycle-configuration", "--bucket", BUCKET])?;
+    ensure!(lifecycle.contains("unfinished-uploads"), "{lifecycle}");
+    Ok(())
+}
+
+#[test]
+fn a_bucket_that_is_gone_is_made_anew_and_filled_on_a_separately_started_server() -> Result<()> {
+    let world = with_backups(World::real()?)?;
+    // It knows versions, and no other settings of buckets.
+    a_bucket_that_is_gone(&world, &["-i", "protect=false"])
+}
+
+#[test]
+fn the_drill_of_a_lost_bucket_ends_well() -> Result<()> {
+    let folder = folder()?;
+    let mut drill = jm(&folder.path().join("state"));
+    drill
+        .env("TMPDIR", folder.path())
+        .args(["drill", "plans/s3-loss.yaml", "--sandbox"]);
+    let output = drill.output()?;
+    let text = said(&output);
+    ensure!(output.status.code() == Some(0), "{text}");
+    for expected in [
+        "is gone with every version of everything in it",
+        "completed s3-loss (drill)",
+        "bucket                           2 objects  as before",
+    ] {
+        ensure!(text.contains(expected), "no `{expected}` in {text}");
+    }
+    ensure!(!text.contains("DIFFERENT"), "{text}");
+    Ok(())
+}
