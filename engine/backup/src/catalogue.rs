@@ -14,6 +14,7 @@ use crate::key::{KeyId, KeyRing};
 use crate::location::{Location, LocationName};
 use crate::manifest::{self, Level, Manifest, Reading};
 use crate::name::{BackupName, ContentKind, Format};
+use crate::select::{refused, wrong_key};
 
 /// Manifests that are read at the same time.
 const AT_ONCE: usize = 16;
@@ -65,6 +66,22 @@ impl Entry {
             Status::Known(manifest) => Some(manifest),
             _ => None,
         }
+    }
+
+    /// Refuses what is not the file that was chosen before, by the SHA-256 of that. Where the manifest of what is there
+    /// cannot be believed, that is what is said: nothing is known of the file then.
+    pub fn must_be(&self, chosen: &str) -> Result<(), StepError> {
+        let how = match &self.status {
+            Status::Known(manifest) if manifest.sha256 == chosen => return Ok(()),
+            Status::OtherKey(key) => return Err(wrong_key(&self.name, Some(&key.id))),
+            Status::Refused(why) => return Err(refused(&self.name, why)),
+            Status::Known(_) => "its checksum is another",
+            Status::Unverified => "its manifest is gone, which told its checksum",
+        };
+        Err(
+            StepError::refused(format!("`{}` is not the backup that was chosen: {how}", self.name))
+                .hint("find out who wrote there, and choose again"),
+        )
     }
 
     /// The size of its copy in a location.

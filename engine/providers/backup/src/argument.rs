@@ -19,15 +19,10 @@ impl Backup {
     /// The backup as it is now. One that was chosen must still be what it was.
     pub(crate) async fn find(&self, backups: &BackupsReader) -> Result<Entry, StepError> {
         let entry = backups.find(&self.name(backups)?).await?;
-        match (self.sha256(), entry.manifest()) {
-            (Some(chosen), Some(manifest)) if manifest.sha256 == chosen => Ok(entry),
-            (None, _) => Ok(entry),
-            _ => Err(StepError::refused(format!(
-                "`{}` is not the backup that was chosen: its checksum is another",
-                entry.name
-            ))
-            .hint("find out who wrote there, and choose again")),
+        if let Some(chosen) = self.sha256() {
+            entry.must_be(&chosen)?;
         }
+        Ok(entry)
     }
 
     pub(crate) fn name(&self, backups: &BackupsReader) -> Result<BackupName, StepError> {

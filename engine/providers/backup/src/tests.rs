@@ -344,6 +344,38 @@ async fn a_wrong_key_would_fail_and_says_so() {
     assert_eq!(none.kind(), StepErrorKind::NotFound);
 }
 
+/// As at a resume for which the key was mistyped.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_was_chosen_is_not_blamed_for_another_key() {
+    let world = World::new().await;
+    let made = world.create().await;
+    let bench = StepBench::new()
+        .environment([("PATH", "/usr/bin:/bin")])
+        .with("database", world.server.open(&world.database).await)
+        .with(
+            "backups",
+            backups(&world.directory(), "another passphrase, just as long").await,
+        );
+    let input = json!({ "backup": made["backup"] });
+    for error in [
+        bench.run(&Restore, input.clone()).await.error(),
+        bench.run(&Verify, input).await.error(),
+    ] {
+        assert_eq!(error.kind(), StepErrorKind::Denied, "{error}");
+        assert!(error.message().contains("the key does not open"), "{error}");
+        assert!(error.hint_text().is_some_and(|hint| hint.contains("ENCRYPTION_KEY")));
+    }
+    // A file that somebody else put there under the name is another matter.
+    let mut other = made["backup"].clone();
+    other["sha256"] = json!("0".repeat(64));
+    let error = world.bench.run(&Restore, json!({ "backup": other })).await.error();
+    assert_eq!(error.kind(), StepErrorKind::Refused, "{error}");
+    let manifest = made["name"].as_str().expect("name").to_owned() + ".manifest.json";
+    std::fs::remove_file(world.directory().join(manifest)).expect("removed");
+    let error = world.bench.run(&Restore, json!({ "backup": made["backup"] })).await.error();
+    assert!(error.message().contains("its manifest is gone"), "{error}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn verifying_reads_every_copy() {
     let world = World::new().await;

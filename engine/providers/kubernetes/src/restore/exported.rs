@@ -71,12 +71,8 @@ impl<'b> Exported<'b> {
         filter: Filter,
     ) -> Result<Self, StepError> {
         let entry = backups.find(&backup.name).await?;
-        if entry.manifest().map(|manifest| &manifest.sha256) != backup.sha256.as_ref() {
-            return Err(StepError::refused(format!(
-                "`{}` is not the export that was chosen: its checksum is another",
-                entry.name
-            ))
-            .hint("find out who wrote there, and choose again"));
+        if let Some(chosen) = &backup.sha256 {
+            entry.must_be(chosen)?;
         }
         let images = entry.manifest().and_then(|manifest| manifest.kubernetes());
         let mut exported = Self {

@@ -21,8 +21,13 @@ impl Catalogue {
     }
 
     pub(crate) async fn open(&self) -> Backups {
+        self.open_with("correct horse battery staple, twice").await
+    }
+
+    /// The same, with this key.
+    pub(crate) async fn open_with(&self, key: &str) -> Backups {
         let directory = self.folder.path().join("backups");
-        let config = json!({ "directory": directory, "key": "correct horse battery staple, twice" });
+        let config = json!({ "directory": directory, "key": key });
         let cx = OpenContext {
             secrets: Secrets::new(),
             environment: Environment::default(),

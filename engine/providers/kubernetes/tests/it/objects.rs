@@ -476,6 +476,19 @@ fn exporting(server: &Server, namespace: &str) -> (StepBench, impl Fn() -> usize
     (bench, move || catalogue.exports())
 }
 
+/// As at a resume for which the key was mistyped.
+pub(crate) async fn an_export_that_was_chosen_is_not_blamed_for_another_key(server: &Server) {
+    let scene = Scene::new(server).await;
+    let exported = scene.export(json!({})).await;
+    let another = scene.catalogue.open_with("another passphrase, just as long").await;
+    let bench = scene.bench().await.with("backups", another);
+    let bench = bench.checkpoint(json!({ "backup": exported["export"] }));
+    let error = bench.run(&Restore, json!({})).await.error();
+    assert_eq!(error.kind(), StepErrorKind::Denied, "{error}");
+    assert!(error.message().contains("the key does not open"), "{error}");
+    assert!(error.hint_text().is_some_and(|hint| hint.contains("ENCRYPTION_KEY")));
+}
+
 pub(crate) async fn an_export_keeps_what_a_step_type_promises(server: &Server) {
     let scene = Scene::new(server).await;
     let make = || exporting(server, scene.namespace());
