@@ -12,6 +12,7 @@ mod backups;
 mod disk;
 mod server;
 mod webhook;
+mod writers;
 
 /// The database as it serves, and its application.
 struct Served(Fingerprint);

@@ -12,6 +12,7 @@ mod sessions;
 mod switch;
 mod unquiesce;
 mod verify;
+mod written;
 
 #[cfg(test)]
 mod bench;

@@ -1,5 +1,7 @@
-//! `postgres.quiesce`: lets nobody into a database any more and ends the sessions it has, until none is left.
+//! `postgres.quiesce`: lets nobody into a database any more and ends the sessions it has, until none is left. Or leaves it
+//! open, ends the sessions, and remembers how much was written by then.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jm_client_postgres::{DatabaseFacts, Postgres, Session};
@@ -11,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::common;
-use crate::sessions::{self, Whose};
+use crate::sessions::{self, Cleared, Whose};
+use crate::written::{Watch, Written};
 
 /// See the module.
 pub(crate) struct Quiesce;
@@ -26,7 +29,12 @@ pub(crate) struct Input {
     /// Lets superusers still in, such as a backup that comes next. Default: false.
     #[serde(default)]
     pub(crate) superusers: bool,
-    /// How many seconds sessions may go on coming back before this gives up. Default: 60.
+    /// Leaves the database open, for a backup that comes next: its sessions are ended, and who comes back is told.
+    /// Default: false.
+    #[serde(default)]
+    pub(crate) leave_open: bool,
+    /// How many seconds sessions may go on coming back before this gives up; where the database is left open, before it goes
+    /// on without waiting for the last of them. Default: 60.
     #[serde(default = "default_wait")]
     #[schemars(range(min = 1, max = 3600))]
     pub(crate) wait_seconds: u32,
@@ -45,6 +53,13 @@ pub(crate) struct Output {
     pub(crate) connection_limit: i32,
     /// How many sessions were ended, those that came back counted again.
     pub(crate) ended: u64,
+    /// Who came back where the database was left open, as `application` of `user`.
+    #[serde(default)]
+    pub(crate) came_back: BTreeSet<String>,
+    /// Rows that were ever written into each table, by the server's counters, where the database was left open: a
+    /// `postgres.switch` compares with it. `null` where the server does not count.
+    #[serde(default)]
+    pub(crate) written: Option<Written>,
 }
 
 impl StepType for Quiesce {
@@ -56,13 +71,13 @@ impl StepType for Quiesce {
     type Output = Output;
 
     fn check(&self, input: &Input) -> Result<(), Vec<InputIssue>> {
-        common::none_or(
-            input
-                .database
-                .iter()
-                .flat_map(|name| common::name_issues("/database", name))
-                .collect(),
-        )
+        let names = input.database.iter();
+        let mut issues: Vec<_> = names.flat_map(|name| common::name_issues("/database", name)).collect();
+        if input.leave_open && input.superusers {
+            let issue = InputIssue::at("/superusers", "a database that is left open lets everybody in");
+            issues.push(issue.help("leave out one of `leave_open` and `superusers`"));
+        }
+        common::none_or(issues)
     }
 
     fn roles(&self) -> Vec<Role> {
@@ -78,6 +93,18 @@ impl StepType for Quiesce {
             )));
         };
         let sessions = reader.sessions(name).await?.len();
+        if input.leave_open {
+            let summary = format!(
+                "will end {} of database `{name}`, which stays open, and tell who comes back",
+                common::plural(sessions, "session")
+            );
+            let known = Output {
+                ended: sessions as u64,
+                written: Watch::open(&reader, name, cx.step()).await?.look().await?,
+                ..recorded(cx, &facts)?
+            };
+            return Ok(Preview::declared(summary).predict(known));
+        }
         let summary = format!(
             "will close database `{name}` and end its {}",
             common::plural(sessions, "session")
@@ -100,6 +127,15 @@ impl StepType for Quiesce {
         cx.save_output(&output).await?;
         let session = postgres.maintenance(Some(cx.step())).await?;
         sessions::refuse_own_database(session.database(), &name, postgres.reader())?;
+        if input.leave_open {
+            let until = Instant::now() + Duration::from_secs(input.wait_seconds.into());
+            let Cleared { ended, came_back } = sessions::clear(cx, &session, &name, until).await?;
+            tell(cx, &name, ended, &came_back).await;
+            output.ended = ended;
+            output.came_back = came_back;
+            output.written = Watch::open(postgres.reader(), &name, cx.step()).await?.look().await?;
+            return Ok(output);
+        }
         match close(cx, &session, &name, &input).await {
             Ok(ended) => output.ended = ended,
             Err(error) => return Err(reopened(&session, &output, error).await),
@@ -135,6 +171,21 @@ fn nothing(database: String) -> Output {
         allowed_connections: false,
         connection_limit: -1,
         ended: 0,
+        came_back: BTreeSet::new(),
+        written: None,
+    }
+}
+
+async fn tell(cx: &StepContext, name: &str, ended: u64, came_back: &BTreeSet<String>) {
+    let ended = common::plural(usize::try_from(ended).unwrap_or(usize::MAX), "session");
+    cx.log(format!("{ended} of database `{name}` ended")).await;
+    if !came_back.is_empty() {
+        let who: Vec<&str> = came_back.iter().map(String::as_str).collect();
+        cx.log(format!(
+            "back again in database `{name}`: {}; stop them if they write",
+            who.join(", ")
+        ))
+        .await;
     }
 }
 
@@ -144,11 +195,10 @@ fn recorded(cx: &ReadContext, facts: &DatabaseFacts) -> Result<Output, StepError
     Ok(saved
         .filter(|saved| saved.oid == Some(facts.oid))
         .unwrap_or_else(|| Output {
-            database: facts.name.clone(),
             oid: Some(facts.oid),
             allowed_connections: facts.allows_connections,
             connection_limit: facts.connection_limit,
-            ended: 0,
+            ..nothing(facts.name.clone())
         }))
 }
 
@@ -199,9 +249,9 @@ mod tests {
 
     fn input(superusers: bool) -> Input {
         Input {
-            database: None,
             superusers,
             wait_seconds: 20,
+            ..Input::default()
         }
     }
 
@@ -277,6 +327,58 @@ mod tests {
             .expect("asked")
             .expect("there");
         assert_eq!((facts.connection_limit, facts.allows_connections), (0, true));
+    }
+
+    #[tokio::test]
+    async fn one_that_is_left_open_is_emptied_and_tells_who_comes_back() {
+        let server = PgServer::shared();
+        let name = server.database("quiesce").await;
+        server
+            .sql(&name, &["CREATE TABLE a (i int)", "INSERT INTO a VALUES (1), (2)"])
+            .await;
+        let input = || Input {
+            leave_open: true,
+            ..input(false)
+        };
+        let inside = server.open(&name).await.connect_to(&name, None).await.expect("inside");
+        let preview = Quiesce
+            .preview(&bed(server, &name).read(), &input())
+            .await
+            .expect("preview");
+        let done = bed(server, &name).run(&Quiesce, input()).await;
+        let output = done.output.expect("emptied");
+        assert!(inside.query("SELECT 1", &[]).await.is_err(), "it was ended");
+        assert!(done.told.changes.is_empty(), "it is as it was: {:?}", done.told.changes);
+        assert_eq!((output.ended, output.came_back.len()), (1, 0));
+        assert_eq!(output.written.as_ref().and_then(|rows| rows.get("public.a")), Some(&2));
+        assert_eq!(preview.predicted, Some(output));
+        server.open(&name).await.connect_to(&name, None).await.expect("open");
+
+        static STOP: AtomicBool = AtomicBool::new(false);
+        let client = tokio::spawn({
+            let (postgres, name) = (server.open(&name).await, name.clone());
+            async move {
+                while !STOP.load(Ordering::SeqCst) {
+                    if let Ok(session) = postgres.connect_to(&name, None).await {
+                        drop(session.batch("SELECT pg_sleep(30)").await);
+                    }
+                }
+            }
+        });
+        let insistent = Input {
+            wait_seconds: 1,
+            ..input()
+        };
+        let done = bed(server, &name).run(&Quiesce, insistent).await;
+        STOP.store(true, Ordering::SeqCst);
+        let output = done.output.expect("nobody is waited for any longer");
+        assert_eq!(output.came_back.len(), 1, "{output:?}");
+        server
+            .sql("postgres", &[&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false")])
+            .await;
+        let ends = format!("SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity WHERE datname = '{name}'");
+        drop(server.text("postgres", &ends).await);
+        client.await.expect("client");
     }
 
     #[tokio::test]

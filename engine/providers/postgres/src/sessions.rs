@@ -1,5 +1,6 @@
 //! Closing a database to new sessions and ending those it has.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jm_client_postgres::quote::{ident, literal};
@@ -9,6 +10,8 @@ use tokio::time::Instant;
 
 /// How long between two looks while sessions end.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How long nobody may come before it is believed that nobody does.
+const QUIET: Duration = Duration::from_millis(500);
 /// How many sessions an error names.
 const SHOWN: usize = 10;
 
@@ -33,6 +36,63 @@ pub(crate) enum Whose {
     All,
     /// Those of superusers may stay.
     NotSuperusers,
+    /// All but the one of this process on the server: it is ours, and looks.
+    AllBut(i32),
+}
+
+/// Who was in a database that stays open, and who came back into it.
+#[derive(Debug, Default)]
+pub(crate) struct Cleared {
+    /// How many sessions were ended.
+    pub(crate) ended: u64,
+    /// Who came back meanwhile, as `application` of `user`.
+    pub(crate) came_back: BTreeSet<String>,
+}
+
+/// Ends the sessions of a database that stays open, and goes on until nobody came for a while, or the time is up.
+pub(crate) async fn clear(
+    cx: &StepContext,
+    session: &Session,
+    database: &str,
+    until: Instant,
+) -> Result<Cleared, StepError> {
+    let databases = [database.to_owned()];
+    let mut cleared = Cleared::default();
+    let mut known: Option<BTreeSet<i32>> = None;
+    let mut quiet_since = Instant::now();
+    loop {
+        let found = end_once(session, &databases, Whose::All).await?;
+        let now = Instant::now();
+        let pids = found.iter().map(|session| session.pid);
+        match &mut known {
+            None => {
+                cleared.ended = found.len() as u64;
+                known = Some(pids.collect());
+            }
+            Some(known) => {
+                for came in found.iter().filter(|session| !known.contains(&session.pid)) {
+                    cleared.ended += 1;
+                    cleared.came_back.insert(who(came));
+                }
+                known.extend(pids);
+            }
+        }
+        if !found.is_empty() {
+            quiet_since = now;
+        }
+        if now.duration_since(quiet_since) >= QUIET || now >= until {
+            return Ok(cleared);
+        }
+        pause(cx).await?;
+    }
+}
+
+fn who(session: &SessionFacts) -> String {
+    let user = session.user.as_deref().unwrap_or("nobody");
+    match session.application.as_str() {
+        "" => format!("a client of `{user}`"),
+        application => format!("`{application}` of `{user}`"),
+    }
 }
 
 /// Ends the sessions of databases, again and again, until there is none left. Gives how many there were.
@@ -69,8 +129,11 @@ pub(crate) async fn pause(cx: &StepContext) -> Result<(), StepError> {
 async fn end_once(session: &Session, databases: &[String], whose: Whose) -> Result<Vec<SessionFacts>, StepError> {
     let names: Vec<_> = databases.iter().map(|name| literal(name)).collect();
     let spare = match whose {
-        Whose::All => "",
-        Whose::NotSuperusers => " AND NOT coalesce((SELECT rolsuper FROM pg_roles r WHERE r.oid = usesysid), false)",
+        Whose::All => String::new(),
+        Whose::NotSuperusers => {
+            " AND NOT coalesce((SELECT rolsuper FROM pg_roles r WHERE r.oid = usesysid), false)".to_owned()
+        }
+        Whose::AllBut(pid) => format!(" AND pid <> {pid}"),
     };
     let sql = format!(
         "SELECT jsonb_build_object('pid', pid, 'user', usename, 'application', coalesce(application_name, ''),

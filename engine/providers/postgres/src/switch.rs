@@ -12,12 +12,14 @@ use jm_step::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use crate::common;
 use crate::sessions::{self, Whose};
 
 mod carry;
+mod late;
 mod rename;
 mod told;
 
@@ -36,6 +38,11 @@ pub(crate) struct Input {
     /// The name under which the old database is kept. Default: its own with `_old_` and the end of the run's id.
     #[serde(default)]
     pub(crate) keep_old: Option<String>,
+    /// The outputs of a `postgres.quiesce` with `leave_open`, before which nothing was saved: rows that were written into the
+    /// old database since make the run degraded, for the backup may lack them. Where they are empty, for it never ran,
+    /// nothing is compared.
+    #[serde(default)]
+    pub(crate) since: Option<Map<String, Value>>,
     /// How many seconds sessions may go on coming back before this gives up. Default: 60.
     #[serde(default = "default_wait")]
     #[schemars(range(min = 1, max = 3600))]
@@ -130,11 +137,19 @@ impl StepType for Switch {
         let plan = Plan::make(cx, postgres.reader(), &input).await?;
         cx.save_output(&plan.output).await?;
         let foretold = plan.foretell(postgres.reader()).await?;
+        let before = late::before(&input)?;
         let session = postgres.maintenance(Some(cx.step())).await?;
         for name in plan.names() {
             sessions::refuse_own_database(session.database(), &name, postgres.reader())?;
         }
-        if let Err(error) = plan.carry_out(cx, &session, input.wait_seconds).await {
+        let until = Instant::now() + Duration::from_secs(input.wait_seconds.into());
+        let carried_out = async {
+            if let Some(before) = &before {
+                late::tell(cx, &postgres, &session, &plan, before, until).await?;
+            }
+            plan.carry_out(cx, &session, until).await
+        };
+        if let Err(error) = carried_out.await {
             return Err(plan.put_back(&postgres, error).await);
         }
         tell(cx, postgres.reader(), &plan.output, &foretold).await?;
@@ -265,8 +280,7 @@ impl Plan {
         [self.copy.name.clone()].into_iter().chain(old).collect()
     }
 
-    async fn carry_out(&self, cx: &StepContext, session: &Session, wait_seconds: u32) -> Result<(), StepError> {
-        let until = Instant::now() + Duration::from_secs(wait_seconds.into());
+    async fn carry_out(&self, cx: &StepContext, session: &Session, until: Instant) -> Result<(), StepError> {
         let names = self.names();
         for name in &names {
             sessions::allow_connections(session, name, false).await?;

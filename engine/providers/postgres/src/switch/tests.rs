@@ -35,6 +35,7 @@ fn input(copy: &str) -> Input {
         from: copy.to_owned(),
         to: None,
         keep_old: None,
+        since: None,
         wait_seconds: 30,
     }
 }

@@ -1,0 +1,133 @@
+//! What was written into the old database after its sessions had been ended, and before the switch closed it.
+
+use jm_client_postgres::{Postgres, Session};
+use jm_step::{Connection, StepContext, StepError};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::{Input, Plan};
+use crate::quiesce;
+use crate::sessions::{self, Whose};
+use crate::written::{Since, Watch};
+
+/// What the step that `since` names gave out; `None` where there is nothing to compare with.
+pub(super) fn before(input: &Input) -> Result<Option<quiesce::Output>, StepError> {
+    let Some(since) = input.since.as_ref().filter(|since| !since.is_empty()) else {
+        return Ok(None);
+    };
+    let read = serde_json::from_value(Value::Object(since.clone()));
+    read.map(Some).map_err(|error| {
+        StepError::invalid_input("`since` does not hold the outputs of a `postgres.quiesce`")
+            .hint("write `since: ${{ steps.ID.outputs }}`")
+            .source(error)
+    })
+}
+
+/// Closes the old database and says what was written since it was looked at before. The counters can be read from inside
+/// alone, by a session that was there before the door closed, and they are complete once the others have ended.
+pub(super) async fn tell(
+    cx: &StepContext,
+    postgres: &Postgres,
+    session: &Session,
+    plan: &Plan,
+    before: &quiesce::Output,
+    until: Instant,
+) -> Result<(), StepError> {
+    let (Some(old), Some(kept)) = (&plan.old, &plan.output.old_database) else {
+        return Ok(());
+    };
+    if before.oid != Some(old.oid) || !plan.output.old_allowed_connections {
+        return Ok(());
+    }
+    if !old.allows_connections {
+        // An earlier attempt has closed it, and may not have come as far as looking.
+        sessions::allow_connections(session, &old.name, true).await?;
+    }
+    let watch = Watch::open(postgres.reader(), &old.name, cx.step()).await?;
+    sessions::allow_connections(session, &old.name, false).await?;
+    let names = [old.name.clone()];
+    sessions::end(cx, session, &names, Whose::AllBut(watch.pid()), until).await?;
+    let since = Since::between(before.written.as_ref(), watch.look().await?.as_ref());
+    match since.reason(kept) {
+        Some(reason) => cx.degraded(reason).await,
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jm_client_postgres::test_server::PgServer;
+    use serde_json::json;
+
+    use super::super::Switch;
+    use super::*;
+    use crate::bench::bed;
+    use crate::quiesce::Quiesce;
+
+    /// An old database that was emptied and left open, its restored copy, and what was told of it.
+    async fn emptied(server: &PgServer) -> (String, Input) {
+        let old = server.database("late").await;
+        let from = format!("{old}_jmr_x");
+        let sql = format!("CREATE DATABASE {from} TEMPLATE template0");
+        server.sql("postgres", &[&sql]).await;
+        server
+            .sql(
+                &old,
+                &["CREATE TABLE public.a (i int)", "INSERT INTO public.a VALUES (1)"],
+            )
+            .await;
+        let open = json!({ "leave_open": true });
+        let done = bed(server, &old)
+            .run(&Quiesce, serde_json::from_value(open).expect("input"))
+            .await;
+        let since = serde_json::to_value(done.output.expect("emptied")).expect("json");
+        let input = serde_json::from_value(json!({ "from": from, "since": since })).expect("input");
+        (old, input)
+    }
+
+    #[tokio::test]
+    async fn rows_that_are_written_meanwhile_are_told() {
+        let server = PgServer::shared();
+        let (old, input) = emptied(server).await;
+        // It is still there when the switch comes, and has not handed in what it wrote.
+        let inside = server.open(&old).await.connect_to(&old, None).await.expect("inside");
+        inside
+            .batch("INSERT INTO public.a VALUES (2), (3)")
+            .await
+            .expect("written");
+        inside
+            .batch("UPDATE public.a SET i = 4 WHERE i = 3")
+            .await
+            .expect("written");
+        let done = bed(server, &old).run(&Switch, input).await;
+        let kept = done.output.expect("switched").old_database.expect("kept");
+        let [reason] = &done.told.degraded[..] else {
+            panic!("{:?}", done.told.degraded)
+        };
+        assert!(
+            reason.starts_with("3 rows were written into the old database"),
+            "{reason}"
+        );
+        assert!(reason.contains("3 in `public.a`") && reason.contains(&kept), "{reason}");
+    }
+
+    #[tokio::test]
+    async fn where_nobody_wrote_nothing_is_told() {
+        let server = PgServer::shared();
+        let (old, input) = emptied(server).await;
+        let inside = server.open(&old).await.connect_to(&old, None).await.expect("inside");
+        inside.batch("SELECT count(*) FROM public.a").await.expect("read");
+        // As an attempt leaves it that was killed once it had closed the database.
+        server
+            .sql("postgres", &[&format!("ALTER DATABASE {old} ALLOW_CONNECTIONS false")])
+            .await;
+        let kept = format!("{old}_kept");
+        let saved = json!({
+            "database": old, "oid": 0, "from": input.from, "old_database": kept,
+            "old_oid": before(&input).expect("read").and_then(|before| before.oid), "old_allowed_connections": true,
+        });
+        let done = bed(server, &old).saved(saved).run(&Switch, input).await;
+        assert!(done.output.expect("switched").old_allowed_connections);
+        assert!(done.told.degraded.is_empty(), "{:?}", done.told.degraded);
+    }
+}
