@@ -97,11 +97,13 @@ impl Connection for Backups {
         Err(first.unwrap_or_else(|| StepError::invalid_input("the backups have no location")))
     }
 
-    /// Of each location that answers and was ever written to.
+    /// Of each location that answers. One that nothing was ever written to is not taken for one that does not answer: it
+    /// may be the wrong directory.
     async fn identity(&self) -> Result<Identity, StepError> {
         let mut identity = Identity::default();
         for location in &self.locations {
-            if let Ok(Some(id)) = location.identity().await {
+            if let Ok(id) = location.identity().await {
+                let id = id.unwrap_or_else(|| Identity::unwritten(&location.address()));
                 identity.0.insert(location.name().to_string(), id);
             }
         }

@@ -100,11 +100,7 @@ impl Known<'_> {
         match recorded.differs_from(&wanted.identity) {
             Some((_, known, found)) if !may_be_new => Err(other_system(name, found, known, "this run used")),
             Some(_) => Ok(true),
-            None => Ok(wanted
-                .identity
-                .0
-                .iter()
-                .any(|(location, _)| !recorded.0.contains_key(location))),
+            None => Ok(recorded.learns_from(&wanted.identity)),
         }
     }
 }
@@ -149,8 +145,18 @@ fn other_system(target: &TargetName, found: &str, known: &str, who: &str) -> Ste
         "target `{target}` is another system now: it is `{found}`, and {who} `{known}`"
     ))
     .hint(format!(
-        "if this really is the system to use, say so with `--accept-identity {target}={found}`"
+        "if this really is the system to use, say so with `--accept-identity {}`",
+        as_word(&format!("{target}={found}"))
     ))
+}
+
+/// As one word of a shell.
+fn as_word(text: &str) -> String {
+    if text.contains(|c: char| c.is_whitespace() || "'\"$`\\".contains(c)) {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    } else {
+        text.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -190,6 +196,15 @@ mod tests {
         assert!(
             judge(None, Some("a"), "b", Same, false).is_err_and(|text| text.contains("`a`") && text.contains("`b`"))
         );
+        let unwritten = Identity::unwritten("/other");
+        assert!(judge(None, Some("a"), &unwritten, Same, false).is_err());
+        assert_eq!(judge(None, Some("a"), &unwritten, Same, true), Ok(true));
+        assert_eq!(
+            judge(None, Some(&unwritten), "a", Same, false),
+            Ok(true),
+            "it has got its mark"
+        );
+        assert_eq!(judge(None, Some(&unwritten), &unwritten, Same, false), Ok(false));
         assert_eq!(judge(None, Some("a"), "b", New, false), Ok(true));
         assert_eq!(judge(None, Some("a"), "b", Same, true), Ok(true));
         assert_eq!(judge(None, Some("a"), "a", Known, false), Ok(false));

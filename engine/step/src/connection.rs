@@ -68,19 +68,40 @@ pub trait Connection: Send + Sync + Sized + 'static {
 #[serde(transparent)]
 pub struct Identity(pub BTreeMap<String, String>);
 
+/// How the identity of a location begins to which nothing was ever written.
+const UNWRITTEN: &str = "never written to: ";
+
 impl Identity {
     /// The identity of a target with one location, such as `system 7301…` or a UID.
     pub fn single(id: impl Into<String>) -> Self {
         Self(BTreeMap::from([(String::new(), id.into())]))
     }
 
-    /// The first location at which the two differ: its name, ours, theirs. Locations that only one has do not count.
+    /// What stands for a location that answers and bears no mark yet, for nothing was ever written to it.
+    pub fn unwritten(place: &str) -> String {
+        format!("{UNWRITTEN}{place}")
+    }
+
+    /// Whether others of it are news to us: a location that we do not know, or knew before anything was written to it.
+    pub fn learns_from(&self, other: &Self) -> bool {
+        other.0.iter().any(|(location, theirs)| {
+            let ours = self.0.get(location);
+            ours.is_none_or(|ours| is_unwritten(ours) && ours != theirs)
+        })
+    }
+
+    /// The first location at which the two differ: its name, ours, theirs. Locations that only one has do not count, nor
+    /// does one that was not written to when we saw it: it has got its mark since.
     pub fn differs_from<'a>(&'a self, other: &'a Self) -> Option<(&'a str, &'a str, &'a str)> {
         self.0.iter().find_map(|(location, ours)| {
             let theirs = other.0.get(location)?;
-            (ours != theirs).then_some((location.as_str(), ours.as_str(), theirs.as_str()))
+            (ours != theirs && !is_unwritten(ours)).then_some((location.as_str(), ours.as_str(), theirs.as_str()))
         })
     }
+}
+
+fn is_unwritten(id: &str) -> bool {
+    id.starts_with(UNWRITTEN)
 }
 
 impl fmt::Display for Identity {
