@@ -211,7 +211,7 @@ fn missing_in_backup(wanted: &[RelationName], expected: Option<&Inventory>) -> R
         "the backup holds no rows of critical tables {}",
         missing.join(", ")
     ))
-    .hint("choose an older backup, such as `-i backup=YYYYMMDD`: `jm backup list` tells which there are"))
+    .hint("begin a run with another backup: `jm backup list` shows which there are"))
 }
 
 async fn look(cx: &ReadContext, input: &Input) -> Result<(Output, Vec<Finding>), StepError> {
@@ -262,7 +262,10 @@ fn failed(database: &str, findings: &[Finding]) -> StepError {
         "database `{database}` is not as it should be, {count} found: {}",
         shown.join("; ")
     ))
-    .hint("keep the application stopped; choose another backup (`-i backup=…`), or mend what was found and resume")
+    .hint(
+        "mend what was found, then `jm plan resume`; or, where it was restored, begin a run with another backup: \
+         `jm backup list` shows which there are",
+    )
     .evidence(serde_json::json!({ "database": database, "findings": findings }))
 }
 
