@@ -34,6 +34,11 @@ pub enum Which {
     Name(BackupName),
 }
 
+impl Which {
+    /// How it is written, for people.
+    pub const FORMS: &str = "`latest`, `latest<=2026-11-25T12:00:00Z`, a day (YYYYMMDD, UTC) or the name of a backup";
+}
+
 impl FromStr for Which {
     type Err = StepError;
     fn from_str(text: &str) -> Result<Self, StepError> {
@@ -43,8 +48,11 @@ impl FromStr for Which {
         }
         if let Some(time) = text.strip_prefix("latest<=") {
             return time.trim().parse().map(Self::LatestUntil).map_err(|_| {
-                StepError::invalid_input(format!("`{}` is not a moment", time.escape_debug()))
-                    .hint("write it like `latest<=2024-01-15T14:30:00Z`")
+                StepError::invalid_input(format!(
+                    "`{}` is not a moment with its time and zone, such as `2026-11-25T12:00:00Z`",
+                    time.trim().escape_debug()
+                ))
+                .hint("write it like `latest<=2026-11-25T12:00:00Z`")
             });
         }
         if text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -146,11 +154,15 @@ impl BackupsReader {
         observer: &dyn Observer,
     ) -> Result<Selection, StepError> {
         let catalogue = self.catalogue().await?;
-        let mut notes = Vec::new();
-        let candidates = self.candidates(&catalogue, wanted, &mut notes)?;
+        let Candidates { entries, unverified } = self.candidates(&catalogue, wanted)?;
+        // Their age is only what their names say, and anybody who can write there can choose a name.
+        let notes = unverified
+            .iter()
+            .map(|name| format!("`{name}` has no manifest, and is taken only by its name"))
+            .collect();
         let mut skipped = Vec::new();
         let mut degraded = down(&catalogue);
-        for entry in &candidates {
+        for entry in &entries {
             match self.good_copies(entry, wanted, tools, observer, &mut degraded).await {
                 Ok(copies) => {
                     return Ok(Selection {
@@ -169,24 +181,22 @@ impl BackupsReader {
                 }),
             }
         }
-        Err(nothing(&catalogue, wanted, &skipped))
+        Err(nothing(&catalogue, wanted, &skipped, &unverified))
     }
 
-    fn candidates<'c>(
-        &self,
-        catalogue: &'c Catalogue,
-        wanted: &Wanted,
-        notes: &mut Vec<String>,
-    ) -> Result<Vec<&'c Entry>, StepError> {
+    fn candidates<'c>(&self, catalogue: &'c Catalogue, wanted: &Wanted) -> Result<Candidates<'c>, StepError> {
         if let Which::Name(name) = &wanted.which {
             return match catalogue.find(name) {
                 Some(entry) if entry.kind() != wanted.kind => Err(of_another_kind(name, entry.kind(), wanted.kind)),
-                found => Ok(found.into_iter().collect()),
+                found => Ok(Candidates {
+                    entries: found.into_iter().collect(),
+                    unverified: Vec::new(),
+                }),
             };
         }
         let any_known = catalogue.newest_known().is_some();
         let of = of(catalogue, wanted)?;
-        let mut candidates = Vec::new();
+        let (mut entries, mut unverified) = (Vec::new(), Vec::new());
         for entry in catalogue
             .entries
             .iter()
@@ -198,16 +208,12 @@ impl BackupsReader {
                 continue;
             }
             if any_known && matches!(entry.status, Status::Unverified) {
-                // Its age is only what its name says, and anybody who can write there can choose a name.
-                notes.push(format!(
-                    "`{}` has no manifest, and is taken only by its name",
-                    entry.name
-                ));
+                unverified.push(&entry.name);
                 continue;
             }
-            candidates.push(entry);
+            entries.push(entry);
         }
-        Ok(candidates)
+        Ok(Candidates { entries, unverified })
     }
 
     fn is_asked_for(&self, entry: &Entry, wanted: &Wanted) -> bool {
@@ -318,6 +324,12 @@ impl BackupsReader {
     }
 }
 
+/// What may be chosen, newest first, and what might be were its name enough.
+struct Candidates<'c> {
+    entries: Vec<&'c Entry>,
+    unverified: Vec<&'c BackupName>,
+}
+
 /// What a failure to open means for this backup: where the manifest says that the key is ours, it is not the key.
 pub(crate) fn cannot_open(entry: &Entry, error: OpenError) -> StepError {
     match error {
@@ -339,16 +351,17 @@ pub(crate) fn wrong_key(name: &BackupName, needed: Option<&str>) -> StepError {
 const OTHER_KEY: &str =
     "set `ENCRYPTION_KEY` to the key with which it was made; old keys are needed as long as their backups";
 
-fn nothing(catalogue: &Catalogue, wanted: &Wanted, skipped: &[Skipped]) -> StepError {
+fn nothing(catalogue: &Catalogue, wanted: &Wanted, skipped: &[Skipped], unverified: &[&BackupName]) -> StepError {
     let from = wanted.from.map_or(String::new(), |from| format!(" in {from}"));
-    let mut message = match &wanted.which {
+    let none = match &wanted.which {
         Which::Name(name) => format!("there is no backup `{name}`{from}"),
         which => format!("there is no good backup for `{which}`{from}"),
     };
-    for skipped in skipped {
-        message.push_str("; ");
-        message.push_str(&skipped.why);
-    }
+    let no_good = skipped.iter().map(|skipped| skipped.why.clone());
+    let unproven = unverified
+        .iter()
+        .map(|name| format!("`{name}` is unverified: it has no manifest, and only its name tells its age"));
+    let message: Vec<String> = std::iter::once(none).chain(no_good).chain(unproven).collect();
     let mut near = neighbours(catalogue, wanted);
     // Nobody is sent to what was just found to be no good.
     near.retain(|name| !skipped.iter().any(|skipped| skipped.name == **name));
@@ -358,12 +371,17 @@ fn nothing(catalogue: &Catalogue, wanted: &Wanted, skipped: &[Skipped]) -> StepE
     };
     let hint = if catalogue.entries.iter().any(of_another_key) {
         OTHER_KEY.to_owned()
+    } else if let Some(name) = unverified.first() {
+        format!(
+            "what is unverified is taken only by its name: ask for `{name}`, and with `prove: whole` it is read to its end \
+             before it is chosen"
+        )
     } else if near.is_empty() {
         "no other backup is there: look at the target's directory and bucket".to_owned()
     } else {
         format!("near it are {}; `jm backup list` shows all", near.join(", "))
     };
-    StepError::not_found(message).hint(hint)
+    StepError::not_found(message.join("; ")).hint(hint)
 }
 
 fn neighbours<'c>(catalogue: &'c Catalogue, wanted: &Wanted) -> Vec<&'c BackupName> {

@@ -78,6 +78,24 @@ async fn without_a_manifest_it_is_not_the_latest_where_others_have_one() {
     let chosen = backups.select(&latest(), &tools(), &Silent).await.expect("chosen");
     assert_eq!(chosen.backup.name, known);
     assert!(chosen.notes[0].contains("29990101"), "{:?}", chosen.notes);
+    // Whoever asks for its day is not told that it is not there.
+    let wanted = Wanted::database("29990101".parse().expect("a day"));
+    let error = backups
+        .select(&wanted, &tools(), &Silent)
+        .await
+        .expect_err("not by its day");
+    let name = "journeyman_backup_29990101_000000.sql.gpg";
+    let said = format!("{error}; {}", error.hint_text().expect("a hint"));
+    for words in [
+        &format!("`{name}` is unverified"),
+        &format!("taken only by its name: ask for `{name}`"),
+        "`prove: whole`",
+    ] {
+        assert!(said.contains(words), "no `{words}` in {said}");
+    }
+    let wanted = Wanted::database(name.parse().expect("a name"));
+    let chosen = backups.select(&wanted, &tools(), &Silent).await.expect("by its name");
+    assert_eq!(chosen.backup.name.as_str(), name);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,7 +35,7 @@ pub(crate) struct BackupsAt {
 /// A backup.
 #[derive(Debug, Args)]
 pub(crate) struct BackupNamed {
-    /// Its name or path, or `latest`, `latest<=TIME`, or a day as YYYYMMDD.
+    /// Its name or path, or `latest`, `latest<=2026-11-25T12:00:00Z`, or a day as YYYYMMDD.
     pub(crate) backup: String,
     #[command(flatten)]
     pub(crate) at: BackupsAt,

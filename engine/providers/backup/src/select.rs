@@ -140,10 +140,7 @@ pub(crate) fn check_which(which: &str) -> Result<(), Vec<InputIssue>> {
     let name = which.rsplit('/').next().unwrap_or_default();
     match name.parse::<Which>() {
         Ok(_) => Ok(()),
-        Err(error) => Err(vec![
-            InputIssue::at("/which", error.message())
-                .help("`latest`, `latest<=TIME`, a day (YYYYMMDD) or a backup's name"),
-        ]),
+        Err(error) => Err(vec![InputIssue::at("/which", error.message()).help(Which::FORMS)]),
     }
 }
 

@@ -113,6 +113,12 @@ fn what_a_schema_cannot_say_is_checked() {
     bad(&Create, json!({ "unknown": 1 }));
     bad(&Select, json!({ "which": "20240230" }));
     bad(&Select, json!({ "which": "../x" }));
+    let issues = Select
+        .check(&json!({ "which": "latest<=2026-11-25" }))
+        .expect_err("a day is no moment");
+    let said = format!("{issues:?}");
+    assert!(said.contains("such as `2026-11-25T12:00:00Z`"), "{said}");
+    assert!(said.contains("`latest<=2026-11-25T12:00:00Z`"), "{said}");
     bad(&Restore, json!({ "backup": "../../etc/passwd" }));
     bad(&Verify, json!({ "backup": "x" }));
     assert!(Create.check(&json!({ "label": "", "pin": "30d" })).is_ok());
@@ -372,7 +378,11 @@ async fn a_backup_that_was_chosen_is_not_blamed_for_another_key() {
     assert_eq!(error.kind(), StepErrorKind::Refused, "{error}");
     let manifest = made["name"].as_str().expect("name").to_owned() + ".manifest.json";
     std::fs::remove_file(world.directory().join(manifest)).expect("removed");
-    let error = world.bench.run(&Restore, json!({ "backup": made["backup"] })).await.error();
+    let error = world
+        .bench
+        .run(&Restore, json!({ "backup": made["backup"] }))
+        .await
+        .error();
     assert!(error.message().contains("its manifest is gone"), "{error}");
 }
 

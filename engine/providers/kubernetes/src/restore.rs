@@ -26,7 +26,7 @@ pub struct Restore;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
-    /// The export: `latest`, `latest<=TIME`, a day (YYYYMMDD, UTC) or its name.
+    /// The export: `latest`, `latest<=2026-11-25T12:00:00Z`, a day (YYYYMMDD, UTC) or its name.
     #[serde(default = "latest")]
     export: String,
     /// Only an export of this namespace. Default: the one that the target names, or the only one.
@@ -97,10 +97,7 @@ impl StepType for Restore {
     fn check(&self, input: &Input) -> Result<(), Vec<InputIssue>> {
         let mut issues = check_recreate(&input.recreate);
         if let Err(error) = input.export.parse::<Which>() {
-            issues.push(
-                InputIssue::at("/export", error.message())
-                    .help("`latest`, `latest<=TIME`, a day (YYYYMMDD) or an export's name"),
-            );
+            issues.push(InputIssue::at("/export", error.message()).help(Which::FORMS));
         }
         let nameless = |object: &&String| Filter::named(object).is_none();
         issues.extend(input.objects.iter().filter(nameless).map(|object| {
