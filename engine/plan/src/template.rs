@@ -24,7 +24,7 @@ pub(crate) use engine::parse_code;
 pub(crate) use evaluate::{Found, Lookup, evaluate};
 pub(crate) use pieces::Scalar;
 pub(crate) use references::{Reference, Root, Segment, secret_form};
-pub(crate) use render::as_text;
+pub(crate) use render::{FailedLeaf, as_text};
 pub use render::{RenderError, Rendered, UnknownLeaf};
 pub use scope::{Evaluated, Outputs, Scope, StepScope, StepStatus};
 pub(crate) use scope::{NothingKnown, found};

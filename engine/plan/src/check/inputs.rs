@@ -12,8 +12,8 @@ use crate::document::InputType;
 use crate::error::{PlanError, Problems};
 use crate::shape::{Kinds, Shape, Violation, fit};
 use crate::template::{
-    Evaluated, Expression, InputTemplate, NothingKnown, Part, PartKind, Reference, Rendered, Root, Type, Types,
-    evaluate,
+    Evaluated, Expression, FailedLeaf, InputTemplate, NothingKnown, Part, PartKind, Reference, Rendered, Root, Type,
+    Types, evaluate,
 };
 
 /// Checks all inputs; gives what is known of each, `None` of those that are wrong.
@@ -56,18 +56,14 @@ impl Checker<'_, '_> {
             .with
             .clone()
             .unwrap_or_else(|| InputTemplate::empty(step.place()));
-        let rendered = match template.render_with(&self.work.scope) {
-            Ok(rendered) => rendered,
-            Err(error) => {
-                if !self.never_runs(step) {
-                    problems.push(failed(template.root(), &error));
-                }
-                let written = template.render_with(&NothingKnown);
-                return written.map_or(Known::new(Value::Null), |rendered| rendered.known());
-            }
-        };
+        let (rendered, failed) = template.root().render_around(&self.work.scope);
+        if !self.never_runs(step) {
+            problems.extend(failed.iter().map(cannot_be_evaluated));
+        }
         if let Some(schemas) = &step.schemas {
-            self.against_schema(step, &rendered, &template, Shape::root(&schemas.input), problems);
+            let failed: HashSet<&str> = failed.iter().map(|leaf| leaf.pointer.as_str()).collect();
+            let shape = Shape::root(&schemas.input);
+            self.against_schema(step, &rendered, &failed, &template, shape, problems);
         }
         rendered.known()
     }
@@ -76,6 +72,7 @@ impl Checker<'_, '_> {
         &self,
         step: &Draftee<'_>,
         rendered: &Rendered,
+        failed: &HashSet<&str>,
         template: &InputTemplate,
         shape: Shape<'_>,
         problems: &mut Problems,
@@ -93,7 +90,12 @@ impl Checker<'_, '_> {
                 .iter()
                 .map(|violation| as_error(violation, template.root())),
         );
-        for (pointer, wanted) in &fit.open {
+        // Of what cannot be evaluated nothing more is said.
+        let open = fit
+            .open
+            .iter()
+            .filter(|(pointer, _)| !failed.contains(pointer.as_str()));
+        for (pointer, wanted) in open {
             let error = self.open(step, template.root().at_pointer(pointer), *wanted);
             sound &= error.is_none();
             problems.extend(error);
@@ -249,28 +251,16 @@ fn mismatch(
 
 /// Checks a target's configuration, the environment being unknown.
 pub(crate) fn target(config: &Part, shape: Shape<'_>, problems: &mut Problems) {
-    match config.render(&NothingKnown) {
-        Err(error) => problems.push(failed(config, &error)),
-        Ok(rendered) => {
-            let unknown: HashSet<&str> = rendered.unknown.iter().map(|leaf| leaf.pointer.as_str()).collect();
-            let fit = fit(&rendered.value, shape, &|pointer| unknown.contains(pointer));
-            problems.extend(fit.violations.iter().map(|violation| as_error(violation, config)));
-        }
-    }
+    let (rendered, failed) = config.render_around(&NothingKnown);
+    problems.extend(failed.iter().map(cannot_be_evaluated));
+    let unknown: HashSet<&str> = rendered.unknown.iter().map(|leaf| leaf.pointer.as_str()).collect();
+    let fit = fit(&rendered.value, shape, &|pointer| unknown.contains(pointer));
+    problems.extend(fit.violations.iter().map(|violation| as_error(violation, config)));
 }
 
-fn failed(part: &Part, error: &crate::RenderError) -> PlanError {
-    let mut expressions = Vec::new();
-    part.collect(&mut expressions);
-    let at = expressions
-        .into_iter()
-        .find(|expression| expression.text() == error.expression);
-    let at = at.map_or(part.span, Expression::span);
-    PlanError::at(
-        Code::ExpressionFailed,
-        at,
-        format!("the expression cannot be evaluated: {}", error.message),
-    )
+fn cannot_be_evaluated(leaf: &FailedLeaf) -> PlanError {
+    let message = format!("the expression cannot be evaluated: {}", leaf.error.message);
+    PlanError::at(Code::ExpressionFailed, leaf.at, message)
 }
 
 /// A violation at its place in the file.

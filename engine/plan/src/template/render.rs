@@ -145,29 +145,43 @@ fn remove(value: &mut Value, pointer: &str) {
 impl InputTemplate {
     /// Renders it.
     pub fn render(&self, scope: &Scope) -> Result<Rendered, RenderError> {
-        self.render_with(scope)
-    }
-
-    pub(crate) fn render_with(&self, lookup: &dyn Lookup) -> Result<Rendered, RenderError> {
-        self.root().render(lookup)
+        self.root().render(scope)
     }
 }
 
 impl Part {
     pub(crate) fn render(&self, lookup: &dyn Lookup) -> Result<Rendered, RenderError> {
+        let (rendered, failed) = self.render_around(lookup);
+        failed
+            .into_iter()
+            .next()
+            .map_or(Ok(rendered), |failed| Err(failed.error))
+    }
+
+    /// Renders what can be: an expression that cannot is left unknown, and told.
+    pub(crate) fn render_around(&self, lookup: &dyn Lookup) -> (Rendered, Vec<FailedLeaf>) {
         let mut rendering = Rendering {
             lookup,
             pointer: String::new(),
             unknown: Vec::new(),
             secret_pointers: Vec::new(),
+            failed: Vec::new(),
         };
-        let value = rendering.part(self)?;
-        Ok(Rendered {
+        let value = rendering.part(self);
+        let rendered = Rendered {
             value,
             unknown: rendering.unknown,
             secret_pointers: rendering.secret_pointers,
-        })
+        };
+        (rendered, rendering.failed)
     }
+}
+
+/// An expression that could not be evaluated, and where it stands in the input: a JSON pointer.
+pub(crate) struct FailedLeaf {
+    pub(crate) pointer: String,
+    pub(crate) at: miette::SourceSpan,
+    pub(crate) error: RenderError,
 }
 
 struct Rendering<'a> {
@@ -175,12 +189,13 @@ struct Rendering<'a> {
     pointer: String,
     unknown: Vec<UnknownLeaf>,
     secret_pointers: Vec<String>,
+    failed: Vec<FailedLeaf>,
 }
 
 impl Rendering<'_> {
-    fn part(&mut self, part: &Part) -> Result<Value, RenderError> {
+    fn part(&mut self, part: &Part) -> Value {
         match &part.kind {
-            PartKind::Literal(value) => Ok(value.clone()),
+            PartKind::Literal(value) => value.clone(),
             PartKind::Expression(expression) => self.expression(expression),
             PartKind::Text(pieces) => self.text(pieces),
             PartKind::List(items) => items
@@ -191,15 +206,15 @@ impl Rendering<'_> {
             PartKind::Map(entries) => {
                 let mut map = Map::new();
                 for (key, part) in entries {
-                    map.insert(key.value.clone(), self.below(&key.value, part)?);
+                    map.insert(key.value.clone(), self.below(&key.value, part));
                 }
-                Ok(Value::Object(map))
+                Value::Object(map)
             }
-            PartKind::Broken => Ok(self.leave_unknown(Vec::new())),
+            PartKind::Broken => self.leave_unknown(Vec::new()),
         }
     }
 
-    fn below(&mut self, step: &str, part: &Part) -> Result<Value, RenderError> {
+    fn below(&mut self, step: &str, part: &Part) -> Value {
         let before = self.pointer.len();
         self.pointer.push('/');
         self.pointer.push_str(&step.replace('~', "~0").replace('/', "~1"));
@@ -214,15 +229,27 @@ impl Rendering<'_> {
         Value::Null
     }
 
-    fn expression(&mut self, expression: &Expression) -> Result<Value, RenderError> {
+    fn expression(&mut self, expression: &Expression) -> Value {
         if let Some(value) = self.secret(expression) {
             self.secret_pointers.push(self.pointer.clone());
-            return Ok(value);
+            return value;
         }
-        match evaluate(expression, self.lookup)? {
-            Evaluated::Value(value) => Ok(value),
-            Evaluated::Unknown { waits_for } => Ok(self.leave_unknown(waits_for)),
+        match self.evaluated(expression) {
+            Evaluated::Value(value) => value,
+            Evaluated::Unknown { waits_for } => self.leave_unknown(waits_for),
         }
+    }
+
+    /// What cannot be evaluated is not known, and told.
+    fn evaluated(&mut self, expression: &Expression) -> Evaluated {
+        evaluate(expression, self.lookup).unwrap_or_else(|error| {
+            self.failed.push(FailedLeaf {
+                pointer: self.pointer.clone(),
+                at: expression.span(),
+                error,
+            });
+            Evaluated::Unknown { waits_for: Vec::new() }
+        })
     }
 
     /// The secret that an expression passes on, if it is one: resolved here, outside the engine.
@@ -239,26 +266,26 @@ impl Rendering<'_> {
         }
     }
 
-    fn text(&mut self, pieces: &[TextPiece]) -> Result<Value, RenderError> {
+    fn text(&mut self, pieces: &[TextPiece]) -> Value {
         let mut text = String::new();
         let mut waits: Option<Vec<StepId>> = None;
         for piece in pieces {
             match piece {
                 TextPiece::Literal(literal) => text.push_str(literal),
-                TextPiece::Expression(expression) => match evaluate(expression, self.lookup)? {
+                TextPiece::Expression(expression) => match self.evaluated(expression) {
                     Evaluated::Value(value) => text.push_str(&as_text(&value)),
                     Evaluated::Unknown { waits_for } => waits.get_or_insert_default().extend(waits_for),
                 },
             }
         }
-        Ok(match waits {
+        match waits {
             Some(mut waits_for) => {
                 waits_for.sort();
                 waits_for.dedup();
                 self.leave_unknown(waits_for)
             }
             None => Value::String(text),
-        })
+        }
     }
 }
 

@@ -227,3 +227,15 @@ fn an_if_may_leave_the_braces_out() {
         "nothing"
     );
 }
+
+#[test]
+fn an_expression_that_cannot_be_evaluated_hides_nothing() {
+    let found = findings(
+        "steps:\n  - id: a\n    uses: test.look\n    with:\n      message: 'at ${{ objectives.rpo }}, ${{ 1 / 0 }}'\n      \
+         names: [fine, 5, '${{ objectives.rpo }}']\n      times: often\n      lowd: true\n",
+    );
+    assert_eq!(found.matches("jm::plan::expression_failed").count(), 3, "{found}");
+    for other in ["`lowd`", "plan.yaml:9:", "plan.yaml:8:"] {
+        assert!(found.contains(other), "no `{other}` in {found}");
+    }
+}
