@@ -61,6 +61,38 @@ fn a_wrong_key_is_said_before_anything_is_touched() -> Result<()> {
 }
 
 #[test]
+fn a_wrong_key_at_a_resume_is_called_that() -> Result<()> {
+    let world = World::sandbox()?;
+    world.back_up()?;
+    let data = world.fingerprint()?;
+    world.lose_database()?;
+    ends(world.recover().args(["--until", "restore"]), 5, &[])?;
+    let words = ["the key does not open", "set `ENCRYPTION_KEY` to the key"];
+    let another = ("ENCRYPTION_KEY", "another-key-of-thirty-two-chars!");
+    let said = ends(world.resume().env(another.0, another.1), 4, &words)?;
+    let text = crate::environment::said(&said);
+    ensure!(!text.contains("its checksum is another"), "{text}");
+    ends(&mut world.resume(), 0, &[])?;
+    ensure!(world.fingerprint()? == data, "other data");
+    Ok(())
+}
+
+#[test]
+fn rows_that_are_older_than_they_may_be_are_found_out_before_the_switch() -> Result<()> {
+    let world = World::sandbox()?;
+    world.back_up()?;
+    let data = world.fingerprint()?;
+    world.lose_database()?;
+    let within = |within: &str| format!(r#"freshness=[{{"table":"games","column":"created_at","within":"{within}"}}]"#);
+    // The newest games of the sandbox are hours old.
+    let stale = ["stale `public.games.created_at`", "at most 1m before"];
+    ends(world.recover().args(["-i", &within("1m")]), 4, &stale)?;
+    ends(world.recover().args(["-i", &within("3650d")]), 0, &[])?;
+    ensure!(world.fingerprint()? == data, "other data");
+    Ok(())
+}
+
+#[test]
 fn a_backup_that_is_not_there_is_said_before_anything_is_touched() -> Result<()> {
     let world = World::sandbox()?;
     let served = Served::by(&world)?;
