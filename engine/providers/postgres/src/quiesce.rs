@@ -239,6 +239,7 @@ async fn reopened(session: &Session, before: &Output, error: StepError) -> StepE
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use jm_client_postgres::test_server::PgServer;
@@ -354,11 +355,11 @@ mod tests {
         assert_eq!(preview.predicted, Some(output));
         server.open(&name).await.connect_to(&name, None).await.expect("open");
 
-        static STOP: AtomicBool = AtomicBool::new(false);
+        let stop = Arc::new(AtomicBool::new(false));
         let client = tokio::spawn({
-            let (postgres, name) = (server.open(&name).await, name.clone());
+            let (postgres, name, stop) = (server.open(&name).await, name.clone(), stop.clone());
             async move {
-                while !STOP.load(Ordering::SeqCst) {
+                while !stop.load(Ordering::SeqCst) {
                     if let Ok(session) = postgres.connect_to(&name, None).await {
                         drop(session.batch("SELECT pg_sleep(30)").await);
                     }
@@ -370,7 +371,7 @@ mod tests {
             ..input()
         };
         let done = bed(server, &name).run(&Quiesce, insistent).await;
-        STOP.store(true, Ordering::SeqCst);
+        stop.store(true, Ordering::SeqCst);
         let output = done.output.expect("nobody is waited for any longer");
         assert_eq!(output.came_back.len(), 1, "{output:?}");
         server
