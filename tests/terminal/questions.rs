@@ -151,12 +151,10 @@ fn a_question_that_was_answered_elsewhere_goes_away() -> Result<()> {
     let keys = [(QUESTION, "n")];
     let seen = Recording::with_keys(command, place.path(), &words, SMALL, &[], &keys, Duration::ZERO)?;
     ensure!(seen.code == Some(0), "{}", seen.text());
-    let of_after = seen.views.iter().filter(|view| view.line_of("after").is_some());
-    ensure!(
-        of_after.into_iter().all(|view| !view.shows_words("[yes/no] n")),
-        "{}",
-        seen.text()
-    );
+    // The thread that reads the keys may need a moment to hear of it on a busy machine.
+    let of_after = seen.views.iter().rfind(|view| view.line_of("after").is_some());
+    let of_after = of_after.context("the step after it is seen")?;
+    ensure!(!of_after.shows_words("[yes/no]"), "{}", seen.text());
     is_given_back(place.path())
 }
 
