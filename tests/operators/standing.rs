@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::{Place, json, says};
+use super::{Place, Running, json, says};
 use crate::environment::said;
 
 /// Looks at something that is there or not, and goes on from it.
@@ -78,6 +78,17 @@ fn what_a_newer_run_has_done_is_not_done_again_unless_the_older_one_is_named() -
     Ok(())
 }
 
+/// A run of a plan that is killed as soon as something holds.
+fn killed(place: &Place, plan: &str, holds: impl FnOnce(&mut Running) -> Result<()>) -> Result<()> {
+    let plan = place.write("killed.yaml", plan)?;
+    let flag = format!("flag={}", place.path("flag").display());
+    let mut run = place.start(&["plan", "run", &plan, "--yes", "-i", &flag])?;
+    holds(&mut run)?;
+    run.0.kill()?;
+    run.0.wait()?;
+    Ok(())
+}
+
 /// Goes on with what is under way, once a file is there.
 const SLOW: &str = r#"
 apiVersion: jm/v1
@@ -101,12 +112,7 @@ steps:
 #[test]
 fn time_in_which_nobody_worked_is_nobodys() -> Result<()> {
     let place = Place::new()?;
-    let plan = place.write("slow.yaml", SLOW)?;
-    let flag = format!("flag={}", place.path("flag").display());
-    let mut killed = place.start(&["plan", "run", &plan, "--yes", "-i", &flag])?;
-    killed.until_started(&place.state(), "work")?;
-    killed.0.kill()?;
-    killed.0.wait()?;
+    killed(&place, SLOW, |run| run.until_started(&place.state(), "work"))?;
     std::thread::sleep(std::time::Duration::from_secs(3));
     let interrupted = shown(&place)?;
     ensure!(interrupted["status"] == "interrupted", "{interrupted:#}");
@@ -155,12 +161,9 @@ steps:
 #[test]
 fn a_dry_run_of_a_resume_knows_what_had_been_done() -> Result<()> {
     let place = Place::new()?;
-    let plan = place.write("done.yaml", DONE)?;
-    let flag = format!("flag={}", place.path("flag").display());
-    let mut killed = place.start(&["plan", "run", &plan, "--yes", "-i", &flag])?;
-    killed.until("the effect", || Ok(place.path("flag").exists()))?;
-    killed.0.kill()?;
-    killed.0.wait()?;
+    killed(&place, DONE, |run| {
+        run.until("the effect", || Ok(place.path("flag").exists()))
+    })?;
     let before = place.journal()?;
     let dry = json(&place.jm(&["plan", "resume", "--dry-run", "--format", "json"], 0)?)?;
     let work = step(&dry, "work")?;

@@ -276,9 +276,20 @@ impl<'r> Trial<'r> {
 
     async fn ask(&self, i: usize, input: Value) -> Result<Preview<Value>, StepError> {
         let cx = ReadContext::new(self.parts(i)?);
+        let asked = self.planned[i].step_type.preview(&cx, input);
+        self.patiently(i, "the preview", asked).await
+    }
+
+    /// What a step answers, unless it takes longer than anybody waits for a dry run.
+    async fn patiently<T>(
+        &self,
+        i: usize,
+        what: &str,
+        asked: impl Future<Output = Result<T, StepError>>,
+    ) -> Result<T, StepError> {
         let patience = self.planned[i].timeout.min(Duration::from_mins(2));
-        let asked = tokio::time::timeout(patience, self.planned[i].step_type.preview(&cx, input)).await;
-        asked.unwrap_or_else(|_| Err(StepError::timed_out("the preview got no answer")))
+        let answer = tokio::time::timeout(patience, asked).await;
+        answer.unwrap_or_else(|_| Err(StepError::timed_out(format!("{what} got no answer"))))
     }
 
     fn parts(&self, i: usize) -> Result<ContextParts, StepError> {

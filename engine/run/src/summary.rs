@@ -93,6 +93,15 @@ pub enum SummaryStatus {
 }
 
 impl SummaryStatus {
+    /// How a run stands that nobody carries out at this moment.
+    pub fn at_rest(state: &RunState) -> Self {
+        if state.closed().is_some() || state.stopped().is_some() {
+            Self::AtRest(state.resting_status())
+        } else {
+            Self::Interrupted
+        }
+    }
+
     const RUNNING: &str = "running";
     const INTERRUPTED: &str = "interrupted";
 
@@ -311,13 +320,8 @@ fn of_state(plan: &Plan, state: &RunState, files: &dyn RunFiles, now: Timestamp)
     let final_deed = |(step, entry): (&PlannedStep, &StepEntry)| {
         step.effect == Effect::Irreversible && entry.state == StepState::Succeeded
     };
-    let came_to_rest = state.closed().is_some() || state.stopped().is_some();
     RunSummary {
-        status: if came_to_rest {
-            SummaryStatus::AtRest(status)
-        } else {
-            SummaryStatus::Interrupted
-        },
+        status: SummaryStatus::at_rest(state),
         alive: false,
         resume_with: Words::of(plan, state, loss.as_ref(), now),
         stopped_by: state.stopped().cloned(),

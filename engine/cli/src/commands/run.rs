@@ -8,7 +8,7 @@ pub(super) mod show;
 pub(super) mod watch;
 
 use jm_run::journal::JournalError;
-use jm_run::{OperatorError, RunDir, RunState, StateDir};
+use jm_run::{OperatorError, RunDir, RunState, StateDir, SummaryStatus};
 
 use crate::exit::{CommandError, Exit};
 
@@ -73,10 +73,10 @@ pub(super) fn refused(error: OperatorError) -> CommandError {
 
 /// Where a run stands, in one word.
 pub(super) fn status(run: &RunDir, state: &RunState) -> String {
-    match (state.closed(), state.stopped()) {
-        _ if run.is_alive() => "running".to_owned(),
-        // No end was written: it was killed, or lost its machine.
-        (None, None) => "interrupted".to_owned(),
-        _ => state.resting_status().to_string(),
-    }
+    let status = if run.is_alive() {
+        SummaryStatus::Running
+    } else {
+        SummaryStatus::at_rest(state)
+    };
+    status.as_str().to_owned()
 }

@@ -1,5 +1,7 @@
 //! An earlier version made the newest again, by a copy inside the store.
 
+use aws_sdk_s3::operation::copy_object::CopyObjectOutput;
+use aws_sdk_s3::operation::copy_object::builders::CopyObjectFluentBuilder;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, StorageClass};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -37,6 +39,16 @@ pub struct Copied {
     pub etag: Option<String>,
 }
 
+impl Copied {
+    fn of(output: &CopyObjectOutput) -> Self {
+        let etag = output.copy_object_result().and_then(|result| result.e_tag());
+        Self {
+            version_id: output.version_id().map(str::to_owned),
+            etag: etag.map(str::to_owned),
+        }
+    }
+}
+
 impl S3Bucket {
     /// Copies a version over its own key inside the store, with its metadata, tags and storage class: the content
     /// becomes the newest version, and every other version stays. A version that was brought back from an archive
@@ -71,23 +83,22 @@ impl S3Bucket {
         let key = self.full(key);
         let output = pace
             .send(&doing, || {
-                let (encryption, kms_key) = self.encryption();
-                let call = self.0.once.copy_object().bucket(&self.0.bucket).key(&key);
-                call.copy_source(&source)
+                self.copying(&source, &key)
                     .set_copy_source_if_match(object.etag.clone())
                     .set_storage_class(self.storage_class())
-                    .set_server_side_encryption(encryption)
-                    .set_ssekms_key_id(kms_key)
                     .send()
             })
             .await?;
-        Ok(Copied {
-            version_id: output.version_id().map(str::to_owned),
-            etag: output
-                .copy_object_result()
-                .and_then(|result| result.e_tag())
-                .map(str::to_owned),
-        })
+        Ok(Copied::of(&output))
+    }
+
+    /// A request that copies to a key of this bucket, encrypted as its objects are.
+    fn copying(&self, source: &str, key: &str) -> CopyObjectFluentBuilder {
+        let (encryption, kms_key) = self.encryption();
+        let call = self.0.once.copy_object().bucket(&self.0.bucket).key(key);
+        call.copy_source(source)
+            .set_server_side_encryption(encryption)
+            .set_ssekms_key_id(kms_key)
     }
 
     /// Whether one request copies it.
@@ -100,22 +111,12 @@ impl S3Bucket {
         let (source, key) = (self.source(version), self.full(&version.key));
         let output = pace
             .send(&doing, || {
-                let (encryption, kms_key) = self.encryption();
-                let call = self.0.once.copy_object().bucket(&self.0.bucket).key(&key);
-                call.copy_source(&source)
+                self.copying(&source, &key)
                     .set_storage_class(self.class_of(version))
-                    .set_server_side_encryption(encryption)
-                    .set_ssekms_key_id(kms_key)
                     .send()
             })
             .await?;
-        Ok(Copied {
-            version_id: output.version_id().map(str::to_owned),
-            etag: output
-                .copy_object_result()
-                .and_then(|result| result.e_tag())
-                .map(str::to_owned),
-        })
+        Ok(Copied::of(&output))
     }
 
     pub(crate) async fn copy_parts(&self, pace: &Pace, version: &ObjectVersion) -> Result<Copied, StepError> {

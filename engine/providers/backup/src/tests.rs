@@ -61,6 +61,17 @@ impl World {
         self.bench.clone().key("made").run(&Create, json!({})).await.output()
     }
 
+    /// The same systems for somebody who has another key.
+    async fn with_another_key(&self) -> StepBench {
+        StepBench::new()
+            .environment([("PATH", "/usr/bin:/bin")])
+            .with("database", self.server.open(&self.database).await)
+            .with(
+                "backups",
+                backups(&self.directory(), "another passphrase, just as long").await,
+            )
+    }
+
     async fn databases(&self) -> Option<String> {
         let sql = format!(
             "SELECT count(*) FROM pg_database WHERE datname LIKE '{}%'",
@@ -334,13 +345,7 @@ async fn a_restore_in_place_knows_its_transaction() {
 async fn a_wrong_key_would_fail_and_says_so() {
     let world = World::new().await;
     world.create().await;
-    let bench = StepBench::new()
-        .environment([("PATH", "/usr/bin:/bin")])
-        .with("database", world.server.open(&world.database).await)
-        .with(
-            "backups",
-            backups(&world.directory(), "another passphrase, just as long").await,
-        );
+    let bench = world.with_another_key().await;
     let error = bench.preview(&Select, json!({})).await.expect_err("wrong key");
     assert!(error.message().contains("another one"), "{error}");
     let none = bench
@@ -355,13 +360,7 @@ async fn a_wrong_key_would_fail_and_says_so() {
 async fn a_backup_that_was_chosen_is_not_blamed_for_another_key() {
     let world = World::new().await;
     let made = world.create().await;
-    let bench = StepBench::new()
-        .environment([("PATH", "/usr/bin:/bin")])
-        .with("database", world.server.open(&world.database).await)
-        .with(
-            "backups",
-            backups(&world.directory(), "another passphrase, just as long").await,
-        );
+    let bench = world.with_another_key().await;
     let input = json!({ "backup": made["backup"] });
     for error in [
         bench.run(&Restore, input.clone()).await.error(),

@@ -81,15 +81,18 @@ fn find(state: &StateDir, name: Option<&str>) -> Result<RunDir, CommandError> {
     let mut done: Vec<(String, RunDir)> = Vec::new();
     let mut runs = state.runs().map_err(run_commands::unusable)?.into_iter();
     while let Some(run) = runs.next() {
-        match judge(&run) {
-            Ok(Left::Something | Left::Everything) if overtaken(&run, &done).is_some() => {
-                return Err(already_done(&run, overtaken(&run, &done)));
-            }
-            Ok(Left::Something) => return Ok(run),
-            Ok(Left::Everything) => drop(not_begun.get_or_insert(run)),
-            Ok(Left::Done) => done.extend(work(&run).map(|work| (work, run))),
-            Ok(Left::Nothing) => {}
+        let left = match judge(&run) {
+            Ok(left) => left,
             Err(error) => return Err(or_another(error, &run, runs)),
+        };
+        if matches!(left, Left::Something | Left::Everything) {
+            not_overtaken(&run, &done)?;
+        }
+        match left {
+            Left::Something => return Ok(run),
+            Left::Everything => drop(not_begun.get_or_insert(run)),
+            Left::Done => done.extend(work(&run).map(|work| (work, run))),
+            Left::Nothing => {}
         }
     }
     not_begun.ok_or_else(|| {
@@ -110,23 +113,22 @@ fn work(run: &RunDir) -> Option<String> {
     Some(format!("{} on targets `{}`", opened.run.plan, opened.targets))
 }
 
-/// A newer run that has brought the same to its end.
-fn overtaken<'r>(run: &RunDir, done: &'r [(String, RunDir)]) -> Option<&'r RunDir> {
-    let work = work(run)?;
-    done.iter().find(|(what, _)| *what == work).map(|(_, run)| run)
-}
-
-fn already_done(run: &RunDir, newer: Option<&RunDir>) -> CommandError {
-    let newer = newer.map(|newer| newer.id().short().to_owned()).unwrap_or_default();
-    let what = work(run).unwrap_or_default();
-    CommandError::usage(format!(
-        "there is nothing to resume: run {newer} of {what} was completed after run {} stopped",
-        run.id().short()
+/// Whether no newer run has brought the same to its end.
+fn not_overtaken(run: &RunDir, done: &[(String, RunDir)]) -> Result<(), CommandError> {
+    let Some(what) = work(run).filter(|_| !done.is_empty()) else {
+        return Ok(());
+    };
+    let Some((_, newer)) = done.iter().find(|(work, _)| *work == what) else {
+        return Ok(());
+    };
+    let (newer, run) = (newer.id(), run.id());
+    let (newer, run) = (newer.short(), run.short());
+    Err(CommandError::usage(format!(
+        "there is nothing to resume: run {newer} of {what} was completed after run {run} stopped"
     ))
     .hint(format!(
-        "`jm plan resume {}` goes on with the older one all the same, and may do again what was done since",
-        run.id().short()
-    ))
+        "`jm plan resume {run}` goes on with the older one all the same, and may do again what was done since"
+    )))
 }
 
 /// What is left of a run for a resume.
