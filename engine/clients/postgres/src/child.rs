@@ -26,14 +26,17 @@ struct SecretFolder {
 }
 
 impl SecretFolder {
-    /// An empty one: the supervisor knows of it before a secret is in there.
+    /// An empty one. The supervisor knows of it before it is there: a kill at any moment leaves nothing.
     fn new(supervisor: &Supervisor) -> std::io::Result<Self> {
-        use std::os::unix::fs::PermissionsExt;
-        let private = std::fs::Permissions::from_mode(0o700);
-        let folder = tempfile::Builder::new().prefix("jm-").permissions(private).tempdir()?;
+        use std::os::unix::fs::DirBuilderExt;
+        let made = tempfile::Builder::new().prefix("jm-").make(|folder| {
+            supervisor.watch_folder(folder);
+            let made = std::fs::DirBuilder::new().mode(0o700).create(folder);
+            // A folder of this name that is somebody else's is not ours to remove.
+            made.inspect_err(|_| supervisor.forget_folder(folder))
+        })?;
         // Removed by this value alone, so that it is forgotten only after that.
-        let folder = folder.keep();
-        supervisor.watch_folder(&folder);
+        let folder = made.into_temp_path().keep()?;
         let supervisor = supervisor.clone();
         Ok(Self { folder, supervisor })
     }
