@@ -9,6 +9,7 @@
 )]
 
 mod after;
+mod answers;
 mod backups;
 mod cdn;
 mod clients;

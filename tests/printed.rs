@@ -1,6 +1,6 @@
 //! What commands print: at a terminal no line is broken by it, and what programs read is as its schema says.
 
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -157,10 +157,42 @@ fn what_is_said_of_a_world_fits_on_a_small_terminal() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_dry_run_in_a_pipe_is_laid_out_and_whole() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let long: Vec<String> = (0..60).map(|number| format!("word-{number}")).collect();
+    // What it echoes is known only once the step before it has run: its input is shown.
+    let plan = format!(
+        "apiVersion: jm/v1\nname: long\nsteps:\n  - {{ id: look, uses: command.run, with: {{ argv: [date], effect: read-only }} }}\n  - id: echo\n    uses: command.run\n    with: {{ argv: [echo, '${{{{ steps.look.outputs.stdout }}}}', {}], effect: reversible }}\n",
+        long.join(", ")
+    );
+    let file = folder.path().join("long.yaml");
+    std::fs::write(&file, plan)?;
+    let output = jm(folder.path())
+        .args(["plan", "run", "--dry-run"])
+        .arg(&file)
+        .output()?;
+    ensure!(output.status.success(), "{}", said(&output));
+    let text = String::from_utf8(output.stdout)?;
+    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    fits(&lines)?;
+    let lost: Vec<&String> = long
+        .iter()
+        .filter(|word| !text.contains(&format!("\"{word}\"")))
+        .collect();
+    ensure!(lost.is_empty(), "{lost:?} are lost in\n{text}");
+    Ok(())
+}
+
 /// Prints a command's document, and looks at it through the schema that is published for it.
 fn document(command: &mut Command, schema: &str) -> Result<Value> {
     let output = command.args(["--format", "json"]).output()?;
-    let document: Value = serde_json::from_slice(&output.stdout).with_context(|| said(&output))?;
+    document_in(&output, schema)
+}
+
+/// The one document that a command printed.
+pub(crate) fn document_in(output: &Output, schema: &str) -> Result<Value> {
+    let document: Value = serde_json::from_slice(&output.stdout).with_context(|| said(output))?;
     let text = std::fs::read_to_string(crate::environment::file(&format!("schemas/{schema}.schema.json")))?;
     let mut schema: Value = serde_json::from_str(&text)?;
     // A field that the schema does not know would be one that nobody can rely on.

@@ -1,8 +1,11 @@
 //! The words of the command line. Doc comments are the help texts.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::exit::Exit;
 
 mod backup;
 mod plan;
@@ -31,7 +34,7 @@ pub(crate) use step::{StepCommand, StepListArgs, StepRunArgs, StepShowArgs};
     name = "jm",
     version,
     max_term_width = 100,
-    after_help = "Exit codes: 0 done, 2 wrong use, 3 invalid plan or findings, 4 a step failed, 5 stopped (resume it), 6 waits for a person, 7 state unusable, 8 locked, 9 degraded or an objective missed, 10 refused by a guard."
+    after_help = Exit::table(&Exit::ALL)
 )]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -98,6 +101,14 @@ pub(crate) enum Command {
     Man(ManArgs),
 }
 
+/// Whether a program reads what these words make jm print: one document, also of an error. They may be words that jm does
+/// not understand.
+pub(crate) fn is_for_a_program(words: impl Iterator<Item = OsString>) -> bool {
+    let words: Vec<OsString> = words.take_while(|word| word != "--").collect();
+    let apart = words.windows(2).any(|pair| pair[0] == "--format" && pair[1] == "json");
+    apart || words.iter().any(|word| word == "--format=json")
+}
+
 /// How a result is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
@@ -159,4 +170,24 @@ pub(crate) struct ManArgs {
     /// Write a page for each command into this directory, such as `~/.local/share/man/man1`.
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) write: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn for_a_program(words: &str) -> bool {
+        is_for_a_program(words.split(' ').map(OsString::from))
+    }
+
+    #[test]
+    fn a_program_says_so_in_one_of_two_ways() {
+        assert!(for_a_program("plan run x.yaml --format json"));
+        assert!(for_a_program("run list --format=json -q"));
+        assert!(!for_a_program("plan validate --format sarif"));
+        assert!(
+            !for_a_program("sandbox run -- jm run list --format json"),
+            "another jm's"
+        );
+    }
 }

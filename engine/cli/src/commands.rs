@@ -15,27 +15,25 @@ mod step;
 
 use crate::args::{BackupCommand, Command, LockCommand, PlanCommand, RunCommand, SandboxCommand, StepCommand};
 use crate::exit::{CommandError, Exit};
+use crate::report::failure;
 use crate::ui::Ui;
 
 /// How a command ends: with a code, or with an error that is yet to be said.
 pub(crate) type Outcome = Result<Exit, CommandError>;
 
-/// Carries out a command and says what went wrong.
-pub(crate) fn dispatch(command: Command, ui: &Ui) -> Exit {
-    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| carry_out(command, ui))) {
-        Ok(Ok(exit)) => exit,
-        Ok(Err(error)) => {
-            ui.error(&error);
-            error.exit
-        }
-        Err(_) => {
-            ui.error(
-                &CommandError::new(Exit::Bug, "a bug in jm: it panicked")
-                    .hint("what it did until then is in the journal: `jm run show`, then `jm plan resume`"),
-            );
-            Exit::Bug
-        }
+/// Carries out a command and says what went wrong; to a program on standard output, too.
+pub(crate) fn dispatch(command: Command, program: bool, ui: &Ui) -> Exit {
+    let error = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| carry_out(command, ui))) {
+        Ok(Ok(exit)) => return exit,
+        Ok(Err(error)) => error,
+        Err(_) => CommandError::new(Exit::Bug, "a bug in jm: it panicked")
+            .hint("what it did until then is in the journal: `jm run show`, then `jm plan resume`"),
+    };
+    ui.error(&error);
+    if program {
+        failure::print(&error, ui);
     }
+    error.exit
 }
 
 fn carry_out(command: Command, ui: &Ui) -> Outcome {

@@ -1,9 +1,16 @@
-//! How jm ends: one code for each class of outcome, the same in a dry run, and the errors that lead to them.
+//! How jm ends: one code for each class of outcome, the same in a dry run, and the errors that lead to them. What is said
+//! of the codes anywhere (help, manual pages, error documents, the README's table) is said here.
 
 use std::process::ExitCode;
 
 use jm_run::RunStatus;
 use jm_step::{ErrorSummary, StepError, StepErrorKind};
+
+use crate::report::findings::Checked;
+use crate::report::table;
+
+/// Columns that help fits into.
+const COLUMNS: usize = 80;
 
 /// The exit codes. They are a public interface: CI jobs and runbooks depend on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +42,72 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
+    /// All that jm itself ends with, by their numbers.
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Done,
+        Self::Bug,
+        Self::Usage,
+        Self::Invalid,
+        Self::Failed,
+        Self::Stopped,
+        Self::Waiting,
+        Self::State,
+        Self::Locked,
+        Self::Degraded,
+        Self::Refused,
+    ];
+    /// What a check of files ends with.
+    pub(crate) const OF_A_CHECK: [Self; 4] = [Self::Done, Self::Bug, Self::Usage, Self::Invalid];
+
+    /// These codes with their meanings, as help ends with them.
+    pub(crate) fn table(codes: &[Self]) -> String {
+        let mut lines = vec!["Exit codes:".to_owned()];
+        for exit in codes {
+            lines.extend(table::hang(&format!("  {:<2}  ", exit.code()), exit.meaning(), COLUMNS));
+        }
+        lines.join("\n")
+    }
+
+    /// What it means, for people.
+    pub(crate) fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "done, and as asked",
+            Self::Bug => "a bug in jm",
+            Self::Usage => "wrong use",
+            Self::Invalid => "plan, targets or inputs invalid; findings",
+            Self::Failed => "a step failed, or the run was aborted",
+            Self::Stopped => "stopped, can be resumed",
+            Self::Waiting => "waits for a person",
+            Self::State => "state or journal cannot be used",
+            Self::Locked => "somebody else holds the lock",
+            Self::Degraded => "done, but degraded, or an objective was missed",
+            Self::Refused => "refused by a guard: protected target, wrong cluster or database, data loss not accepted",
+            Self::Command(_) => "as the command ended that jm was asked to run",
+        }
+    }
+
+    /// Its name for programs.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Bug => "bug",
+            Self::Usage => "usage",
+            Self::Invalid => "invalid",
+            Self::Failed => "failed",
+            Self::Stopped => "stopped",
+            Self::Waiting => "waiting",
+            Self::State => "state",
+            Self::Locked => "locked",
+            Self::Degraded => "degraded",
+            Self::Refused => "refused",
+            // What jm runs by itself is another jm.
+            Self::Command(code) => Self::ALL
+                .into_iter()
+                .find(|exit| exit.code() == code)
+                .map_or("command", Self::name),
+        }
+    }
+
     /// The number that the shell sees.
     pub(crate) fn code(self) -> u8 {
         match self {
@@ -83,6 +156,8 @@ pub(crate) struct CommandError {
     pub(crate) hint: Option<String>,
     /// The errors underneath.
     pub(crate) causes: Vec<String>,
+    /// What is wrong with the file that is at fault; said to people already.
+    pub(crate) findings: Option<Box<Checked>>,
 }
 
 impl CommandError {
@@ -93,6 +168,7 @@ impl CommandError {
             message: message.into(),
             hint: None,
             causes: Vec::new(),
+            findings: None,
         }
     }
 
@@ -141,13 +217,46 @@ impl From<ErrorSummary> for CommandError {
             message: error.message,
             hint: error.hint,
             causes: error.causes,
+            findings: None,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+    use crate::args::Arguments;
+
+    #[test]
+    fn help_and_the_readme_say_the_same_of_every_code() {
+        let readme = include_str!("../../../README.md");
+        for (number, exit) in Exit::ALL.into_iter().enumerate() {
+            assert_eq!(usize::from(exit.code()), number);
+            let row = format!("| {number} | {} |", exit.meaning());
+            assert!(readme.contains(&row), "no `{row}` in the README");
+        }
+        let helps: [(&[&str], &[Exit]); 6] = [
+            (&[], &Exit::ALL),
+            (&["plan", "run"], &Exit::ALL),
+            (&["plan", "resume"], &Exit::ALL),
+            (&["drill"], &Exit::ALL),
+            (&["step", "run"], &Exit::ALL),
+            (&["plan", "validate"], &Exit::OF_A_CHECK),
+        ];
+        for (words, codes) in helps {
+            let mut command = Arguments::command();
+            let mut named = &mut command;
+            for word in words {
+                named = named.find_subcommand_mut(word).expect("a command");
+            }
+            let help = named.render_help().to_string();
+            for line in Exit::table(codes).lines() {
+                assert!(help.contains(line), "{words:?}: no `{line}` in\n{help}");
+            }
+        }
+    }
 
     #[test]
     fn end_states_have_the_codes_of_the_table() {

@@ -48,7 +48,7 @@ pub(crate) fn assemble(
         let lookup = |name: &str| environment::lookup(&environment, name);
         let rendered = document
             .render(registry, &run.plan.targets_used(), &environment, &lookup)
-            .map_err(|errors| session::say(&errors, ui))?;
+            .map_err(|errors| session::say(errors, "targets", ui))?;
         rendered
             .secrets
             .iter()

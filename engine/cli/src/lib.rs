@@ -37,22 +37,24 @@ pub fn main() -> ExitCode {
         Some(SANDBOX) => return commands::sandbox::hold(&words.next().unwrap_or_default()).into(),
         _ => {}
     }
+    let program = args::is_for_a_program(std::env::args_os().skip(1));
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(&error, program),
     };
     let ui = Ui::new(&arguments.global);
-    commands::dispatch(arguments.command, &ui).into()
+    commands::dispatch(arguments.command, program, &ui).into()
 }
 
 /// Help and version are answers, everything else is wrong use.
-fn usage(error: &clap::Error) -> ExitCode {
+fn usage(error: &clap::Error, program: bool) -> ExitCode {
     // The terminal may be gone; there is nobody left to tell.
     drop(error.print());
-    let code = if error.use_stderr() {
-        exit::Exit::Usage
-    } else {
-        exit::Exit::Done
-    };
-    code.into()
+    if !error.use_stderr() {
+        return exit::Exit::Done.into();
+    }
+    if program {
+        report::failure::print(&report::failure::of_words(error), &Ui::plain());
+    }
+    exit::Exit::Usage.into()
 }

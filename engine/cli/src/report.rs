@@ -3,6 +3,7 @@
 pub(crate) mod apart;
 pub(crate) mod document;
 pub(crate) mod dry_run;
+pub(crate) mod failure;
 pub(crate) mod findings;
 pub(crate) mod json;
 pub(crate) mod left;

@@ -8,7 +8,7 @@ use jm_step::Registry;
 use crate::args::Bindings;
 use crate::exit::{CommandError, Exit};
 use crate::project;
-use crate::report::findings;
+use crate::report::findings::{self, Checked};
 use crate::ui::Ui;
 
 /// A plan file and its targets file, read and parsed.
@@ -57,7 +57,7 @@ impl Source {
         };
         let from_file = file.iter().map(|(name, text)| Given::File { name, text });
         let pairs = bindings.inputs.iter().map(|pair| Given::Pair(pair));
-        Arguments::parse(&self.document, from_file.chain(pairs)).map_err(|errors| say(&errors, ui))
+        Arguments::parse(&self.document, from_file.chain(pairs)).map_err(|errors| say(errors, "plan", ui))
     }
 
     /// Checks and seals the plan. What is wrong is said before this returns.
@@ -72,25 +72,30 @@ impl Source {
         let compiled = jm_plan::compile(&self.document, registry, arguments, self.targets.as_ref(), mode, now);
         compiled
             .map(|compiled| compiled.plan)
-            .map_err(|errors| say(&errors, ui))
+            .map_err(|errors| say(errors, "plan", ui))
     }
 }
 
 /// Findings about what a run is given, which `jm plan validate` does not look at.
-const GIVEN: [&str; 3] = [
+const GIVEN: [&str; 4] = [
+    "jm::plan::unreadable",
     "jm::plan::missing_argument",
     "jm::plan::missing_variable",
     "jm::plan::malformed_variable",
 ];
 
-/// Says every finding, and gives the error that ends the command.
-pub(crate) fn say(errors: &PlanErrors, ui: &Ui) -> CommandError {
+/// Says every finding about a plan or a targets file, and gives the error that ends the command.
+pub(crate) fn say(errors: PlanErrors, kind: &'static str, ui: &Ui) -> CommandError {
     findings::explain(ui, errors.errors());
-    let error = CommandError::new(Exit::Invalid, errors.to_string());
+    let mut error = CommandError::new(Exit::Invalid, errors.to_string());
     let of_the_files = |found: &jm_plan::PlanError| !GIVEN.contains(&found.code());
     if errors.errors().iter().any(of_the_files) {
-        error.hint("`jm plan validate` checks without running")
-    } else {
-        error
+        error = error.hint("`jm plan validate` checks without running");
     }
+    error.findings = Some(Box::new(Checked {
+        file: errors.name().to_owned(),
+        kind,
+        findings: errors.into_errors(),
+    }));
+    error
 }

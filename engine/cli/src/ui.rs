@@ -1,6 +1,8 @@
 //! What goes to the terminal: data on standard output, talk on standard error. Colour adds; it never carries meaning.
 
 use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::args::{Color, Global};
 use crate::exit::CommandError;
@@ -21,6 +23,8 @@ pub(crate) struct Ui {
     pub(crate) moving: bool,
     /// Whether standard output is a stream of events, and nothing else may be on it.
     pub(crate) streaming: bool,
+    /// Whether the command has given its answer for programs.
+    pub(crate) answered: Arc<AtomicBool>,
 }
 
 /// How a piece of text stands out.
@@ -66,6 +70,7 @@ impl Ui {
             terminal,
             moving: terminal && !dumb && !global.quiet,
             streaming: false,
+            answered: Arc::default(),
         }
     }
 
@@ -78,6 +83,7 @@ impl Ui {
             terminal: false,
             moving: false,
             streaming: false,
+            answered: Arc::default(),
         }
     }
 
@@ -95,6 +101,22 @@ impl Ui {
             return self.insist(line);
         }
         write_line(&mut std::io::stdout().lock(), line.as_ref());
+    }
+
+    /// The answer to a program, which is one document.
+    pub(crate) fn answer(&self, document: impl AsRef<str>) {
+        self.answers();
+        self.out(document);
+    }
+
+    /// From here on the answer comes by itself: from another jm, or line by line.
+    pub(crate) fn answers(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether there is an answer on standard output, or will be.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
     }
 
     /// Talk: a line on standard error, unless `--quiet`.
@@ -188,6 +210,14 @@ impl Ui {
             self.width()
         } else {
             usize::MAX
+        }
+    }
+
+    /// Columns for data that is laid out for people wherever it goes: those of the terminal, or 80.
+    pub(crate) fn sheet(&self) -> usize {
+        match self.page() {
+            usize::MAX => 80,
+            page => page,
         }
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::Format;
+use crate::exit::Exit;
 
 /// `jm plan`.
 #[derive(Debug, Subcommand)]
@@ -27,6 +28,7 @@ pub(crate) enum PlanCommand {
 
 /// `jm plan validate`.
 #[derive(Debug, Args)]
+#[command(after_help = Exit::table(&Exit::OF_A_CHECK))]
 pub(crate) struct ValidateArgs {
     /// Plan or targets files, or directories of them. Left out: `plans`.
     pub(crate) files: Vec<PathBuf>,
@@ -167,6 +169,7 @@ pub(crate) enum DryRunFormat {
 
 /// `jm plan run`.
 #[derive(Debug, Args)]
+#[command(after_help = Exit::table(&Exit::ALL))]
 pub(crate) struct PlanRunArgs {
     /// Plan file, or a dry run that was saved with `--out`.
     pub(crate) plan: PathBuf,
@@ -193,6 +196,7 @@ pub(crate) struct PlanRunArgs {
 
 /// `jm plan resume`.
 #[derive(Debug, Args)]
+#[command(after_help = Exit::table(&Exit::ALL))]
 pub(crate) struct ResumeArgs {
     /// The run, or the beginning or end of its id. Left out: the newest that can be resumed.
     pub(crate) run: Option<String>,

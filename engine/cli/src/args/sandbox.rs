@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Bindings, Format, RunOptions};
+use crate::exit::Exit;
 
 /// `jm drill`.
 #[derive(Debug, Args)]
+#[command(after_help = Exit::table(&Exit::ALL))]
 pub(crate) struct DrillArgs {
     /// Plan file.
     pub(crate) plan: PathBuf,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::{DryRunFormat, Format, RunOptions};
+use crate::exit::Exit;
 
 /// `jm step`.
 #[derive(Debug, Subcommand)]
@@ -38,6 +39,7 @@ pub(crate) struct StepShowArgs {
 
 /// `jm step run`.
 #[derive(Debug, Args)]
+#[command(after_help = Exit::table(&Exit::ALL))]
 pub(crate) struct StepRunArgs {
     /// Step type, such as `postgres.inspect`.
     #[arg(value_name = "TYPE")]

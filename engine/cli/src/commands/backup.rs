@@ -41,7 +41,7 @@ async fn open(at: &BackupsAt, ui: &Ui) -> Result<Opened, CommandError> {
     let lookup = |variable: &str| environment::lookup(&environment, variable);
     let mut rendered = document
         .render(&registry, &BTreeSet::from([name.clone()]), &environment, &lookup)
-        .map_err(|errors| session::say(&errors, ui))?;
+        .map_err(|errors| session::say(errors, "targets", ui))?;
     let target = rendered.targets.pop().ok_or_else(|| {
         let why = rendered.not_configured.get(&name).cloned().unwrap_or_default();
         CommandError::new(Exit::Invalid, format!("target `{name}` is not configured: {why}"))

@@ -82,6 +82,7 @@ fn rehearse(
     interrupted.check()?;
     let words = [words, &loss.inputs(up, &args.bindings.inputs)].concat();
     let code = sandbox::inside(directory, up, &this_program()?, &words, Stdio::inherit())?;
+    ui.answers();
     let ended_well = code == Exit::Done.code() || code == Exit::Degraded.code();
     if let Some(before) = before.filter(|_| ended_well) {
         heading(ui, "what came back");

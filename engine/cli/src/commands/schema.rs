@@ -12,6 +12,7 @@ use crate::commands::plan::saved::Saved;
 use crate::commands::{Outcome, backup, explain, lock, plan, run, sandbox, step};
 use crate::exit::{CommandError, Exit};
 use crate::report::document::{Document, PrintedDryRun, PrintedSummary};
+use crate::report::failure::Failure;
 use crate::report::findings::Findings;
 use crate::report::post_mortem::PostMortem;
 use crate::ui::Ui;
@@ -45,6 +46,7 @@ fn all() -> BTreeMap<String, Value> {
         ("summary".to_owned(), document::<PrintedSummary<'static>>()),
         ("report".to_owned(), jm_step::schema::of::<PostMortem>()),
         ("saved-dry-run".to_owned(), jm_step::schema::of::<Saved>()),
+        ("commands/error".to_owned(), document::<Failure<'static>>()),
         ("commands/plan-list".to_owned(), document::<plan::list::PlanList>()),
         ("commands/plan-show".to_owned(), document::<plan::show::PlanShow>()),
         ("commands/plan-diff".to_owned(), document::<plan::diff::PlanDiff>()),

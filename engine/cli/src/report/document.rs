@@ -28,7 +28,7 @@ impl<T: Serialize> Document<T> {
 
     /// As one document on standard output.
     pub(crate) fn print(&self, ui: &Ui) {
-        ui.out(self.to_string());
+        ui.answer(self.to_string());
     }
 }
 

@@ -31,6 +31,11 @@ pub(crate) fn print(result: &DryRun, plan: &Plan, format: DryRunFormat, plan_fil
     }
 }
 
+/// A line that begins with `head`, laid out for people wherever it goes: somebody reads it in a ticket, too.
+fn put(ui: &Ui, head: &str, text: &str) {
+    ui.out_all(&table::hang(head, text, ui.sheet()));
+}
+
 /// The exit code that the run itself would be refused or fail with.
 pub(crate) fn exit(result: &DryRun) -> Exit {
     match result.verdict {
@@ -82,7 +87,7 @@ fn human(result: &DryRun, ui: &Ui) {
     for refusal in &result.refusals {
         let mut head = format!("{} ", ui.paint(Style::Red, "REFUSED"));
         for line in words::error(ui, refusal) {
-            ui.out_hanging(&head, &line);
+            put(ui, &head, &line);
             head = " ".repeat("REFUSED ".len());
         }
     }
@@ -90,7 +95,7 @@ fn human(result: &DryRun, ui: &Ui) {
         .into_iter()
         .chain(left(result))
         .chain([verdict(result)]);
-    ends.for_each(|line| ui.out_hanging("", &line));
+    ends.for_each(|line| put(ui, "", &line));
 }
 
 /// What a run that stops leaves for a resume: ``stops before `switch`; left for a resume: switch, resume, `finally` ``.
@@ -127,7 +132,7 @@ fn targets(result: &DryRun, ui: &Ui) {
             (_, Some(detail)) => format!("not configured: {detail}"),
             _ => "not read".to_owned(),
         };
-        ui.out_hanging(&format!("  target {:<10} ", target.target.as_str()), &how);
+        put(ui, &format!("  target {:<10} ", target.target.as_str()), &how);
     }
 }
 
@@ -152,26 +157,27 @@ fn of_step(step: &DryStep, column: usize, ui: &Ui) {
     let expected = expected(step)
         .map(|expected| format!(", about {expected}"))
         .unwrap_or_default();
-    ui.out_hanging(
+    put(
+        ui,
         &format!("{word} {:<column$}  ", step.id.as_str()),
         &format!("{may}{said}{irreversible}{expected}"),
     );
     let indent = " ".repeat(11);
     for change in &step.changes {
-        ui.out_hanging(&indent, &table::tame(&one_line(change)));
+        put(ui, &indent, &table::tame(&one_line(change)));
     }
     if step.summary.is_some()
         && let Some(because) = &step.because
     {
-        ui.out_hanging(&indent, &table::tame(because));
+        put(ui, &indent, &table::tame(because));
     }
     if let Some(error) = &step.error {
         for line in words::error(ui, error) {
-            ui.out_hanging(&indent, &line);
+            put(ui, &indent, &line);
         }
     }
     if step.grade == Grade::Unknown && step.status == DryStatus::WillRun {
-        ui.out_hanging(&format!("{indent}with "), &table::tame(&step.input.to_string()));
+        put(ui, &format!("{indent}with "), &table::tame(&step.input.to_string()));
     }
 }
 

@@ -11,6 +11,7 @@ use crate::report::document::Document;
 use crate::ui::Ui;
 
 /// What was found in one file.
+#[derive(Debug)]
 pub(crate) struct Checked {
     /// The file, as it was named.
     pub(crate) file: String,
@@ -144,7 +145,7 @@ struct Finding {
 }
 
 impl Findings {
-    fn of(checked: &[Checked]) -> Self {
+    pub(crate) fn of(checked: &[Checked]) -> Self {
         let (errors, warnings) = totals(checked);
         Self {
             valid: errors == 0,

@@ -23,7 +23,7 @@ pub(in crate::commands) fn report(args: &ReportArgs, ui: &Ui) -> Outcome {
         ReportFormat::Json => report.json(),
     };
     match &args.out {
-        None => ui.out(text.trim_end()),
+        None => ui.answer(text.trim_end()),
         Some(file) => {
             project::write(file, &text)?;
             ui.say(format!("the report of run {} is in {}", directory.id(), file.display()));

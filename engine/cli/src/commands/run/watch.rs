@@ -26,7 +26,10 @@ pub(in crate::commands) fn watch(args: &RunArgs, ui: &Ui) -> Outcome {
     let prior = run.read().map_err(super::unusable)?;
     let mut reporter: Box<dyn Reporter> = match args.format {
         Format::Human => reporter(&launch::plan_of(&run, &prior.records, ui)?, &prior, ui),
-        Format::Json => Box::new(Events::to(Path::new("-"))?),
+        Format::Json => {
+            ui.answers();
+            Box::new(Events::to(Path::new("-"))?)
+        }
     };
     loop {
         // Asked before the last read: whatever was written until then is read below.
