@@ -153,7 +153,7 @@ fn a_run_that_never_began_stands_before_no_other() -> Result<()> {
     says(&place.jm(&["run", "watch"], 4)?, &["is failed"])?;
     says(&place.jm(&["run", "list"], 0)?, &["never began", &empty])?;
     says(&place.jm(&["run", "show", &empty], 7)?, &["the run never began"])?;
-    place.jm(&["run", "abort"], 0)?;
+    place.jm(&["run", "abort", "--reason", "so"], 0)?;
     says(&place.jm(&["plan", "resume", "--yes"], 4)?, &["ABORTED fails"])?;
     Ok(())
 }

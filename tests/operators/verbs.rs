@@ -53,7 +53,7 @@ fn asked() -> Result<Place> {
 /// The same, with the question answered and the step after it failed.
 fn failed() -> Result<Place> {
     let place = asked()?;
-    place.jm(&["run", "approve", "ask"], 0)?;
+    place.jm(&["run", "approve", "ask", "--reason", "so"], 0)?;
     place.jm(&["plan", "resume", "--yes"], 4)?;
     Ok(place)
 }
@@ -80,7 +80,7 @@ fn a_yes_lets_the_run_go_on() -> Result<()> {
     let output = place.jm(&["run", "approve", "ask", "--reason", "looked at the copy"], 0)?;
     says(&output, &["written down", "jm plan resume"])?;
     is_word(&place, "approve", "ask", "looked at the copy")?;
-    let again = place.jm(&["run", "approve", "ask"], 2)?;
+    let again = place.jm(&["run", "approve", "ask", "--reason", "so"], 2)?;
     says(&again, &["`approve` does not fit step `ask`", "jm run show"])?;
     let output = place.jm(&["plan", "resume", "--yes"], 0)?;
     says(&output, &["completed"])?;
@@ -100,7 +100,7 @@ fn a_no_fails_the_step_and_says_who_said_it_and_why() -> Result<()> {
     ensure!(place.starts("work")? == 0 && tidied(&place)? == 1, "it went on");
     // Settled: the next resume asks anew, and a yes counts.
     place.jm(&["plan", "resume", "--yes"], 6)?;
-    place.jm(&["run", "approve", "ask"], 0)?;
+    place.jm(&["run", "approve", "ask", "--reason", "so"], 0)?;
     place.write("flag", "")?;
     place.jm(&["plan", "resume", "--yes"], 0)?;
     Ok(())
@@ -115,7 +115,7 @@ fn a_retry_is_a_new_deed_of_that_step_and_of_what_came_after_it() -> Result<()> 
     place.jm(&["plan", "resume", "--yes", "--until", "after"], 5)?;
     ensure!(place.starts("work")? == 2, "{} times", place.starts("work")?);
     // A step that is finished may be done again, too.
-    place.jm(&["run", "retry", "work"], 0)?;
+    place.jm(&["run", "retry", "work", "--reason", "so"], 0)?;
     place.jm(&["plan", "resume", "--yes"], 0)?;
     ensure!(place.starts("work")? == 3 && place.starts("after")? == 1);
     let keys: Vec<_> = place
@@ -127,6 +127,38 @@ fn a_retry_is_a_new_deed_of_that_step_and_of_what_came_after_it() -> Result<()> 
     ensure!(
         keys[0] != keys[1] && keys[1] != keys[2],
         "one key for two deeds: {keys:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_word_without_a_reason_is_refused_with_the_command_to_type() -> Result<()> {
+    let place = asked()?;
+    let before = place.journal()?.len();
+    let run = place.journal()?[0]["run"]["id"].as_str().unwrap_or_default().to_owned();
+    for (words, command) in [
+        (vec!["approve", "ask"], "jm run approve ask --reason TEXT".to_owned()),
+        (
+            vec!["reject", "ask", "--reason", " "],
+            "jm run reject ask --reason TEXT".to_owned(),
+        ),
+        (
+            vec!["retry", "work", "--run", &run],
+            format!("jm run retry work --run {run} --reason TEXT"),
+        ),
+        (vec!["skip", "work"], "jm run skip work --reason TEXT".to_owned()),
+        (
+            vec!["mark-done", "work"],
+            "jm run mark-done work --reason TEXT".to_owned(),
+        ),
+        (vec!["abort", &run], format!("jm run abort {run} --reason TEXT")),
+    ] {
+        let output = place.jm(&[&["run"], &words[..]].concat(), 2)?;
+        says(&output, &["needs a reason", &command])?;
+    }
+    ensure!(
+        place.journal()?.len() == before,
+        "a word without a reason was written down"
     );
     Ok(())
 }
@@ -170,7 +202,7 @@ fn an_abort_ends_the_run_and_tidies_up() -> Result<()> {
     );
     ensure!(steps.iter().all(|step| step["status"] != "running"), "{shown}");
     ensure!(place.starts("work")? == 0 && tidied(&place)? == 1);
-    let over = place.jm(&["run", "abort"], 2)?;
+    let over = place.jm(&["run", "abort", "--reason", "so"], 2)?;
     says(&over, &["the run is over"])?;
     Ok(())
 }
@@ -181,7 +213,7 @@ fn a_run_that_failed_can_be_ended_too() -> Result<()> {
     let output = place.jm(&["run", "abort", "--reason", "no such disk"], 0)?;
     says(&output, &["jm plan resume", "`finally`"])?;
     is_word(&place, "abort", "", "no such disk")?;
-    says(&place.jm(&["run", "abort"], 2)?, &["aborted already"])?;
+    says(&place.jm(&["run", "abort", "--reason", "so"], 2)?, &["aborted already"])?;
     let dry = json(&place.jm(&["plan", "resume", "--dry-run", "--format", "json"], 0)?)?;
     let steps = dry["steps"].as_array().map(Vec::as_slice).unwrap_or_default();
     let runs = steps.iter().filter(|step| step["status"] == "will-run").count();
@@ -197,9 +229,9 @@ fn a_run_that_failed_can_be_ended_too() -> Result<()> {
 #[test]
 fn a_second_thought_lets_an_ended_run_go_on() -> Result<()> {
     let place = failed()?;
-    place.jm(&["run", "abort"], 0)?;
+    place.jm(&["run", "abort", "--reason", "so"], 0)?;
     place.write("flag", "")?;
-    place.jm(&["run", "retry", "work"], 0)?;
+    place.jm(&["run", "retry", "work", "--reason", "so"], 0)?;
     says(&place.jm(&["plan", "resume", "--yes"], 0)?, &["completed"])?;
     Ok(())
 }
@@ -209,20 +241,26 @@ fn words_that_do_not_fit_are_refused_and_change_nothing() -> Result<()> {
     let place = asked()?;
     let before = place.journal()?;
     for (words, why) in [
-        (vec!["run", "approve", "nowhere"], "no step `nowhere`"),
-        (vec!["run", "approve", "No Name"], "No Name"),
-        (vec!["run", "approve", "work"], "it asks nothing"),
-        (vec!["run", "reject", "look"], "it asks nothing"),
-        (vec!["run", "skip", "ask"], "approve or reject"),
-        (vec!["run", "mark-done", "look"], "succeeded"),
-        (vec!["run", "retry", "after"], "not-started"),
-        (vec!["run", "approve", "ask", "--run", "zzzzzz"], "no run `zzzzzz`"),
+        (vec!["run", "approve", "nowhere", "--reason", "so"], "no step `nowhere`"),
+        (vec!["run", "approve", "No Name", "--reason", "so"], "No Name"),
+        (vec!["run", "approve", "work", "--reason", "so"], "it asks nothing"),
+        (vec!["run", "reject", "look", "--reason", "so"], "it asks nothing"),
+        (vec!["run", "skip", "ask", "--reason", "so"], "approve or reject"),
+        (vec!["run", "mark-done", "look", "--reason", "so"], "succeeded"),
+        (vec!["run", "retry", "after", "--reason", "so"], "not-started"),
+        (
+            vec!["run", "approve", "ask", "--run", "zzzzzz", "--reason", "so"],
+            "no run `zzzzzz`",
+        ),
     ] {
         says(&place.jm(&words, 2)?, &[why, "error:"])?;
     }
     ensure!(place.journal()? == before, "a refused word is in the journal");
     let nobody = Place::new()?;
-    says(&nobody.jm(&["run", "approve", "ask"], 2)?, &["there are no runs"])?;
+    says(
+        &nobody.jm(&["run", "approve", "ask", "--reason", "so"], 2)?,
+        &["there are no runs"],
+    )?;
     Ok(())
 }
 
@@ -295,7 +333,10 @@ fn a_run_that_lives_hears_the_word_at_once() -> Result<()> {
     let listed = json(&place.jm(&["run", "list", "--format", "json"], 0)?)?;
     ensure!(listed["runs"][0]["status"] == "running", "{listed}");
     place.write("flag", "")?;
-    says(&place.jm(&["run", "retry", "pause"], 0)?, &["is alive"])?;
+    says(
+        &place.jm(&["run", "retry", "pause", "--reason", "so"], 0)?,
+        &["is alive"],
+    )?;
     running.until("the second try", || {
         let records = place.journal()?;
         let done = records.iter().filter(|record| record["kind"] == "step-succeeded");
@@ -304,7 +345,7 @@ fn a_run_that_lives_hears_the_word_at_once() -> Result<()> {
     place.write("flag.end", "")?;
     running.ends(0)?;
     is_word(&place, "approve", "ask", "now")?;
-    is_word(&place, "retry", "pause", "")?;
+    is_word(&place, "retry", "pause", "so")?;
     Ok(())
 }
 

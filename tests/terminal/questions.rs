@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::recording::{self, Recording};
 use super::{LARGE, Place, SMALL, events, is_calm};
-use crate::environment::{RECOVER, World, jm, of_kind};
+use crate::environment::{RECOVER, World, jm, journal, of_kind, said};
 
 /// A question beside work that takes longer than somebody takes to answer.
 const ASKS: &str = r#"
@@ -137,7 +137,7 @@ fn a_question_that_was_answered_elsewhere_goes_away() -> Result<()> {
     let plan = ASKS.replace(
         "argv: [sleep, \"2\"]",
         &format!(
-            "shell: \"sleep 1; JM_STATE=$HERE/state '{}' run approve ask\", env: {{ USER: bob, HERE: '${{{{ inputs.here }}}}' }}",
+            "shell: \"sleep 1; JM_STATE=$HERE/state '{}' run approve ask --reason seen\", env: {{ USER: bob, HERE: '${{{{ inputs.here }}}}' }}",
             env!("CARGO_BIN_EXE_jm")
         ),
     );
@@ -156,6 +156,30 @@ fn a_question_that_was_answered_elsewhere_goes_away() -> Result<()> {
     let of_after = of_after.context("the step after it is seen")?;
     ensure!(!of_after.shows_words("[yes/no]"), "{}", seen.text());
     is_given_back(place.path())
+}
+
+#[test]
+fn who_says_a_word_at_a_terminal_is_asked_why() -> Result<()> {
+    let place = Place::of(&ASKS.replace("sleep, \"6\"", "sleep, \"0\""))?;
+    let state = place.path().join("state");
+    let waits = jm(&state)
+        .current_dir(place.path())
+        .args(["plan", "run", "plan.yaml", "--yes"])
+        .output()?;
+    ensure!(waits.status.code() == Some(6), "{}", said(&waits));
+    // Nothing is no reason, and it is asked for again.
+    let keys = [("why?", " \rthe copy was looked at\r")];
+    let (words, patience) = ("run approve ask", Duration::ZERO);
+    let seen = Recording::with_keys(jm(&state), place.path(), words, SMALL, &[], &keys, patience)?;
+    ensure!(seen.code == Some(0), "{}", seen.text());
+    ensure!(seen.text().matches("why?").count() >= 2, "{}", seen.text());
+    let records = journal(&state)?;
+    let word = of_kind(&records, "operator").pop().context("a word")?;
+    ensure!(
+        word["verb"] == "approve" && word["reason"] == "the copy was looked at",
+        "{word}"
+    );
+    Ok(())
 }
 
 /// The recovery without its word on protected targets, which is asked for at the terminal.

@@ -99,3 +99,21 @@ pub(crate) fn yes_or_no(question: &str) -> Option<bool> {
         }
     }
 }
+
+/// Asks for a line of text until there is something on it. `None` where nobody answers any more.
+pub(crate) fn text(question: &str) -> Option<String> {
+    let mut answers = std::io::stdin().lock().lines();
+    loop {
+        let mut to = std::io::stderr().lock();
+        write!(to, "{question} ").and_then(|()| to.flush()).ok()?;
+        drop(to);
+        if let Some(text) = something(&answers.next()?.ok()?) {
+            return Some(text);
+        }
+    }
+}
+
+/// A text that says something.
+pub(crate) fn something(text: &str) -> Option<String> {
+    Some(text.trim()).filter(|text| !text.is_empty()).map(str::to_owned)
+}

@@ -44,12 +44,12 @@ pub fn word_id() -> String {
     ulid::Ulid::new().to_string().to_lowercase()
 }
 
-/// Delivers a person's word, after a look whether it fits.
+/// Delivers a person's word and the reason for it, after a look whether it fits.
 pub fn operator(
     dir: &RunDir,
     verb: OperatorVerb,
     step: Option<StepId>,
-    reason: Option<String>,
+    reason: &str,
     who: String,
 ) -> Result<Delivered, OperatorError> {
     let said = Said {
@@ -57,7 +57,7 @@ pub fn operator(
         who,
         verb,
         step,
-        reason: reason.map(|reason| words(&Secrets::new(), &reason)),
+        reason: Some(words(&Secrets::new(), reason)),
     };
     is_known(dir, said.step.as_ref())?;
     if dir.is_alive() {

@@ -93,7 +93,7 @@ pub(crate) struct StepWordArgs {
     /// The run, or the beginning or end of its id. Left out: the newest.
     #[arg(long, value_name = "RUN")]
     pub(crate) run: Option<String>,
-    /// Why. Goes into the journal.
+    /// Why: it goes into the journal. Left out: asked for at the terminal; without one it is needed.
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
 }
@@ -103,7 +103,7 @@ pub(crate) struct StepWordArgs {
 pub(crate) struct RunWordArgs {
     /// The run, or the beginning or end of its id. Left out: the newest.
     pub(crate) run: Option<String>,
-    /// Why. Goes into the journal.
+    /// Why: it goes into the journal. Left out: asked for at the terminal; without one it is needed.
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
 }

@@ -181,9 +181,13 @@ pub(crate) fn waits(why: &Why) -> String {
 /// The commands by which a person goes on with a step that waits.
 pub(crate) fn verbs(why: &Why, step: &StepId) -> String {
     match why {
-        Why::Approval { .. } => format!("`jm run approve {step}` or `jm run reject {step}`"),
+        Why::Approval { .. } => {
+            format!("`jm run approve {step}` or `jm run reject {step}`, with `--reason`")
+        }
         Why::Paused { .. } | Why::Unclear { .. } => {
-            format!("`jm run retry {step}`, `jm run skip {step}`, `jm run mark-done {step}` or `jm run abort`")
+            format!(
+                "`jm run retry {step}`, `jm run skip {step}`, `jm run mark-done {step}` or `jm run abort`, with `--reason`"
+            )
         }
     }
 }

@@ -55,11 +55,11 @@ async fn a_run_is_kept_for_its_owner_and_taken_up_from_disk() {
         state.path().metadata().expect("there").permissions().mode() & 0o777,
         0o700
     );
-    let wrong = operator(&dir, OperatorVerb::Approve, Some(id("nobody")), None, "ada".to_owned());
+    let wrong = operator(&dir, OperatorVerb::Approve, Some(id("nobody")), "so", "ada".to_owned());
     assert!(matches!(wrong, Err(OperatorError::DoesNotFit(_))), "{wrong:?}");
-    let wrong = operator(&dir, OperatorVerb::Approve, Some(id("say")), None, "ada".to_owned());
+    let wrong = operator(&dir, OperatorVerb::Approve, Some(id("say")), "so", "ada".to_owned());
     assert!(matches!(wrong, Err(OperatorError::DoesNotFit(why)) if why.contains("asks nothing")));
-    let said = operator(&dir, OperatorVerb::Approve, Some(id("ask")), None, "ada".to_owned());
+    let said = operator(&dir, OperatorVerb::Approve, Some(id("ask")), "so", "ada".to_owned());
     assert_eq!(said.expect("taken"), Delivered::ToJournal);
     assert!(!dir.is_alive());
     assert_eq!(go(&run, &dir, &mut Silent).await, RunStatus::Completed);
@@ -81,7 +81,7 @@ async fn a_word_for_a_living_run_goes_through_its_inbox() {
         assert!(dir.is_alive());
         // It waits until it is heard: by another process, so the run has to go on meanwhile.
         let dir = dir.clone();
-        let say = move || operator(&dir, OperatorVerb::Approve, Some(id("ask")), None, "ada".to_owned());
+        let say = move || operator(&dir, OperatorVerb::Approve, Some(id("ask")), "so", "ada".to_owned());
         tokio::task::spawn_blocking(say).await.expect("said").expect("taken")
     };
     let mut silent = Silent;

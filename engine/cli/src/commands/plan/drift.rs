@@ -46,7 +46,9 @@ pub(super) fn say(PlanFile { file, state }: &PlanFile, run: &str, ui: &Ui) {
             };
             ui.say_hanging(
                 &format!("{} ", ui.paint(Style::Yellow, "hint:")),
-                &format!("{more}to go by the file instead: `jm run abort {run}`, then `jm plan run {file}`"),
+                &format!(
+                    "{more}to go by the file instead: `jm run abort {run} --reason TEXT`, then `jm plan run {file}`"
+                ),
             );
         }
     }
