@@ -8,20 +8,22 @@ use tempfile::TempDir;
 use crate::environment::{file, folder, jm, said};
 
 /// Sound variables, of servers that are not there: whatever is told about the others was told without asking one.
-const SOUND: [(&str, &str); 4] = [
+const SOUND: [(&str, &str); 3] = [
     ("DATABASE_URL", "postgresql://jm@127.0.0.1:1/journeyman_prod"),
     ("ENCRYPTION_KEY", "correct horse battery staple"),
     ("BACKUP_DIR", "/nowhere/backups"),
-    ("KUBECONFIG", "/nowhere/kubeconfig"),
 ];
 
 /// Ends the run of a recovery, or its dry run, with these variables on top of the sound ones.
 fn recover(state: &TempDir, variables: &[(&str, &str)], words: &[&str]) -> Result<Output> {
     let mut command = jm(state.path());
     command.args(["plan", "run", "plans/complete-db-loss.yaml", "--confirm", "production"]);
+    let kubeconfig = state.path().join("kubeconfig");
+    std::fs::write(&kubeconfig, "apiVersion: v1\nkind: Config\n")?;
     Ok(command
         .args(words)
         .envs(SOUND)
+        .env("KUBECONFIG", kubeconfig)
         .envs(variables.iter().copied())
         .output()?)
 }
@@ -113,5 +115,130 @@ fn variables_of_the_systems_own_conventions_are_looked_at_too() -> Result<()> {
         let variables = [(variable, value), ("AWS_ENABLED", "true"), ("BACKUP_S3_BUCKET", "b")];
         is_told(&recover(&state, &variables, &[])?, &state, &[word])?;
     }
+    Ok(())
+}
+
+#[test]
+fn files_that_are_not_there_are_told_at_once_before_anything_is_opened() -> Result<()> {
+    let state = folder()?;
+    let bundle = state.path().display().to_string();
+    let missing = [
+        (
+            "DATABASE_URL",
+            "postgresql://jm@127.0.0.1:1/journeyman_prod?sslmode=verify-full",
+        ),
+        ("PGSSLROOTCERT", "/nowhere/ca.pem"),
+        ("KUBECONFIG", "/nowhere/one:/nowhere/two"),
+        ("AWS_ENABLED", "true"),
+        ("BACKUP_S3_BUCKET", "bucket"),
+        ("AWS_CA_BUNDLE", &bundle),
+    ];
+    let expected = [
+        "the file of certificates that `PGSSLROOTCERT` names cannot be read: /nowhere/ca.pem:",
+        "the kubeconfig that `KUBECONFIG` names cannot be read: /nowhere/one:",
+        &format!("the file of certificates that `AWS_CA_BUNDLE` names cannot be read: {bundle}: is a directory"),
+        &line_of("  database:")?,
+        &line_of("  cluster:")?,
+        &line_of("  backups:")?,
+    ];
+    let in_the_url = [(
+        "DATABASE_URL",
+        "postgresql://jm:hunter22@127.0.0.1:1/app?sslmode=verify-ca&sslrootcert=/nowhere/url.pem",
+    )];
+    for words in [&[][..], &["--dry-run"]] {
+        is_told(&recover(&state, &missing, words)?, &state, &expected)?;
+        let output = recover(&state, &in_the_url, words)?;
+        let expected = [
+            "`DATABASE_URL`: the file of certificates cannot be read: /nowhere/url.pem:",
+            &line_of("env.DATABASE_URL")?,
+        ];
+        is_told(&output, &state, &expected)?;
+        ensure!(!said(&output).contains("hunter22"), "{}", said(&output));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_kubeconfig_that_the_plan_brings_may_be_missing() -> Result<()> {
+    let state = folder()?;
+    let write = |name: &str, text: &str| std::fs::write(state.path().join(name), text);
+    write(
+        "targets.yaml",
+        "apiVersion: jm/v1\nkind: Targets\nname: test\ntargets:\n  cluster:\n    provider: kubernetes\n    namespace: app\n    kubeconfig: '${{ env.WRITTEN_LATER }}'\n",
+    )?;
+    let steps = "steps: [{ id: ready, uses: kubernetes.ready }]\n";
+    write(
+        "brought.yaml",
+        &format!("apiVersion: jm/v1\nname: brought\nrepairs: [cluster]\n{steps}"),
+    )?;
+    write("used.yaml", &format!("apiVersion: jm/v1\nname: used\n{steps}"))?;
+    let dry = |plan: &str| {
+        let mut command = jm(state.path());
+        command
+            .current_dir(state.path())
+            .env("WRITTEN_LATER", "/nowhere/kubeconfig");
+        command.args(["plan", "run", plan, "--dry-run"]).output()
+    };
+    let words = [
+        "`WRITTEN_LATER`: the kubeconfig cannot be read: /nowhere/kubeconfig:",
+        "targets.yaml:8",
+    ];
+    is_told(&dry("used.yaml")?, &state, &words)?;
+    let output = dry("brought.yaml")?;
+    ensure!(output.status.code() != Some(3), "{}", said(&output));
+    ensure!(said(&output).contains("the plan repairs it"), "{}", said(&output));
+    Ok(())
+}
+
+#[test]
+fn a_target_with_a_limit_is_acted_on_by_so_many_steps_at_once() -> Result<()> {
+    let state = folder()?;
+    let write = |name: &str, text: String| std::fs::write(state.path().join(name), text);
+    let tell = |id: &str| {
+        format!(
+            "  - {{ id: {id}, uses: notify.webhook, with: {{ status: started, message: hello }}, retry: {{ attempts: 1 }}, on_failure: continue }}\n"
+        )
+    };
+    write(
+        "plan.yaml",
+        format!("apiVersion: jm/v1\nname: tells\nsteps:\n{}{}", tell("one"), tell("two")),
+    )?;
+    // Nobody listens there.
+    let ran = |limit: &str| -> Result<Output> {
+        let targets = format!(
+            "apiVersion: jm/v1\nkind: Targets\nname: test\ntargets:\n  webhook: {{ provider: notify, url: 'http://127.0.0.1:1/'{limit} }}\n"
+        );
+        write("targets.yaml", targets)?;
+        let mut command = jm(state.path());
+        command.current_dir(state.path());
+        Ok(command.args(["plan", "run", "plan.yaml", "--yes"]).output()?)
+    };
+    let order = || -> Result<Vec<String>> {
+        let records = crate::environment::journal(state.path())?;
+        let steps = records
+            .iter()
+            .filter_map(|record| Some(format!("{} {}", record["kind"].as_str()?, record["step"].as_str()?)));
+        Ok(steps
+            .filter(|line| line.starts_with("step-started") || line.starts_with("step-failed"))
+            .collect())
+    };
+    let output = ran(", max_parallel: 1")?;
+    ensure!(output.status.code() == Some(9), "{}", said(&output));
+    let one_by_one = [
+        "step-started one",
+        "step-failed one",
+        "step-started two",
+        "step-failed two",
+    ];
+    ensure!(order()? == one_by_one, "{:?}", order()?);
+    let output = ran("")?;
+    ensure!(output.status.code() == Some(9), "{}", said(&output));
+    ensure!(
+        order()?[..2] == ["step-started one", "step-started two"],
+        "{:?}",
+        order()?
+    );
+    let output = ran(", max_parallel: 0")?;
+    ensure!(output.status.code() == Some(3), "{}", said(&output));
     Ok(())
 }

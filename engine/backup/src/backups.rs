@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use jm_client_s3::{S3, S3Bucket};
-use jm_step::{Connection, Environment, Identity, InputIssue, OpenContext, StepError};
+use jm_step::{Connection, Environment, Identity, InputIssue, NamedFile, OpenContext, StepError};
 
 use crate::archive::{self, Expected, Meter, Unpacked};
 use crate::catalogue::{self, BackupCopy, BackupRef, Catalogue, Entry, Status};
@@ -81,6 +81,13 @@ impl Connection for Backups {
 
     fn check(config: &Config, environment: &Environment) -> Vec<InputIssue> {
         config.check(environment)
+    }
+
+    fn files(config: &Config, environment: &Environment) -> Vec<NamedFile> {
+        config
+            .s3
+            .client()
+            .map_or_else(Vec::new, |s3| S3::files(&s3, environment))
     }
 
     /// One location that answers is enough; [`BackupsReader::down`] tells of the others.

@@ -1,6 +1,6 @@
 //! The environment: read here, and nowhere else.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jm_step::Environment;
 
@@ -75,6 +75,35 @@ fn read_secret(path: &str) -> Result<String, String> {
     Ok(text)
 }
 
+/// Whether one of these files is there, and those that are can be read. The error says which is not, and why.
+pub(crate) fn readable(files: &[PathBuf]) -> Result<(), String> {
+    let mut missing = None;
+    let mut found = false;
+    for file in files {
+        match can_be_read(file) {
+            Ok(()) => found = true,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                missing.get_or_insert_with(|| format!("{}: {error}", file.display()));
+            }
+            Err(error) => return Err(format!("{}: {error}", file.display())),
+        }
+    }
+    missing.filter(|_| !found).map_or(Ok(()), Err)
+}
+
+fn can_be_read(file: &Path) -> std::io::Result<()> {
+    let found = std::fs::metadata(file)?;
+    if found.is_dir() {
+        return Err(std::io::ErrorKind::IsADirectory.into());
+    }
+    // What is no plain file, such as a pipe, can be opened only once.
+    if found.is_file() {
+        std::fs::File::open(file).map(drop)
+    } else {
+        Ok(())
+    }
+}
+
 /// Where runs are kept: `JM_STATE`, else `jm` under the user's state directory.
 pub(crate) fn state_dir() -> Option<PathBuf> {
     let set = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -138,6 +167,25 @@ mod tests {
             lookup(&environment(&[("KEY_FILE", "/nowhere")]), "KEY")
                 .expect_err("missing")
                 .contains("KEY_FILE")
+        );
+    }
+
+    #[test]
+    fn one_of_some_files_is_enough_and_each_that_is_there_has_to_be_readable() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("config");
+        std::fs::write(&file, "").expect("written");
+        let nowhere = PathBuf::from("/nowhere/config");
+        assert_eq!(readable(&[nowhere.clone(), file.clone()]), Ok(()));
+        assert!(
+            readable(&[nowhere])
+                .expect_err("missing")
+                .starts_with("/nowhere/config: ")
+        );
+        assert!(
+            readable(&[file, folder.path().to_path_buf()])
+                .expect_err("a folder")
+                .contains("directory")
         );
     }
 

@@ -1,14 +1,14 @@
 //! From a checked plan to a run that is under way: targets rendered, secrets read, lock taken, signals heard, told about.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use jm_plan::{Arguments, Mode, Plan, TargetsDocument};
+use jm_plan::{Arguments, Around, Mode, Plan, RenderedTargets, TargetsDocument};
 use jm_run::journal::{JournalError, Opened};
 use jm_run::{History, Options, Record, RecordKind, Reporter, Run, RunDir, RunFiles, StateDir, Stop};
 use jm_step::process::Supervisor;
-use jm_step::{Environment, Registry, RunInfo, Secret, Secrets, StepError, StepId};
+use jm_step::{Environment, Registry, RunInfo, Secret, Secrets, StepError, StepId, TargetName};
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, watch};
 
@@ -45,16 +45,15 @@ pub(crate) fn assemble(
     let secrets = Secrets::new();
     let mut run = Run::new(Arc::new(plan), info);
     if let Some(document) = targets {
-        let lookup = |name: &str| environment::lookup(&environment, name);
-        let rendered = document
-            .render(registry, &run.plan.targets_used(), &environment, &lookup)
-            .map_err(|errors| session::say(errors, "targets", ui))?;
+        let (used, repaired) = (run.plan.targets_used(), run.plan.repairs());
+        let rendered = render(document, registry, (&used, repaired), &environment, ui)?;
         rendered
             .secrets
             .iter()
             .for_each(|secret| secrets.register(secret.expose()));
         run.targets = rendered.targets;
         run.not_configured = rendered.not_configured;
+        run.max_parallel = rendered.max_parallel;
         run.targets_digest = rendered.digest;
         document.name().clone_into(&mut run.targets_name);
         run.protected = document.is_protected();
@@ -69,6 +68,25 @@ pub(crate) fn assemble(
     run.by = environment::who();
     env!("CARGO_PKG_VERSION").clone_into(&mut run.version);
     Ok(run)
+}
+
+/// The targets that are used, with what the environment says put in. Those that are repaired may be described by files
+/// that are not there yet.
+pub(crate) fn render(
+    document: &TargetsDocument,
+    registry: &Registry,
+    (used, repaired): (&BTreeSet<TargetName>, &BTreeSet<TargetName>),
+    environment: &Environment,
+    ui: &Ui,
+) -> Result<RenderedTargets, CommandError> {
+    let around = Around {
+        environment,
+        variable: &|name| environment::lookup(environment, name),
+        readable: &environment::readable,
+        repaired,
+    };
+    let rendered = document.render(registry, used, &around);
+    rendered.map_err(|errors| session::say(errors, "targets", ui))
 }
 
 /// A run of which no system is to be read: targets are not rendered, so nothing of the environment is needed.

@@ -49,7 +49,7 @@ pub fn codes() -> impl Iterator<Item = &'static str> {
 
 codes! {
     Unreadable "unreadable" Error
-        "The file cannot be read: it is not UTF-8 text, or may not be opened. What is wrong with the other files is said all the same."
+        "A file cannot be read. A plan or a targets file: it is not UTF-8 text, or may not be opened; what is wrong with the other files is said all the same. A kubeconfig, certificates or a key: the targets file, or a variable that its systems' clients follow, names a file that is not there or may not be opened."
     YamlSyntax "yaml_syntax" Error
         "The file is not YAML 1.2. The label shows where reading stopped; the mistake is there or on the line before. Indentation is made of spaces, never of tabs; a text that begins with `*`, `&`, `!`, `{`, `[`, `@` or a backtick, or that holds `: ` or ` #`, needs quotes."
     YamlDuplicateKey "yaml_duplicate_key" Error

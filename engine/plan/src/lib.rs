@@ -33,7 +33,7 @@ pub use error::{Place, PlanError, PlanErrors};
 pub use parse::parse;
 pub use plan::{Because, CriticalPath, Dependency, Objectives, OnFailure, Plan, PlannedStep, RetryPolicy};
 pub use span::{Source, Spanned};
-pub use targets::{Contact, RenderedTargets, TargetsDocument, parse_targets};
+pub use targets::{Around, Contact, RenderedTargets, TargetsDocument, parse_targets};
 pub use template::{
     Evaluated, Expression, InputTemplate, Outputs, RenderError, Rendered, Scope, StepScope, StepStatus, UnknownLeaf,
 };

@@ -1,5 +1,6 @@
 //! Targets files: names bound to systems, and the only place where the environment is read.
 
+mod blame;
 mod environment;
 mod render;
 
@@ -13,11 +14,11 @@ use crate::parse::{Fields, check_kind};
 use crate::span::{Source, Spanned, source};
 use crate::template::{Names, Part, PartKind};
 use crate::yaml::{self, Kind, Node};
-pub use render::RenderedTargets;
+pub use render::{Around, RenderedTargets};
 pub(crate) use render::{misused, unknown_provider};
 
 /// The fields of a target that are jm's; the others are its provider's.
-const OWN_FIELDS: [&str; 3] = ["provider", "optional", "identity"];
+const OWN_FIELDS: [&str; 4] = ["provider", "optional", "identity", "max_parallel"];
 
 /// A targets file. Made by [`parse_targets`]; what could not be read is absent.
 #[derive(Debug, Clone)]
@@ -47,6 +48,8 @@ pub(crate) struct TargetSpec {
     pub(crate) provider: Spanned<String>,
     pub(crate) optional: bool,
     pub(crate) identity: Option<String>,
+    /// Steps at once on it, where it has a limit of its own.
+    pub(crate) max_parallel: Option<u32>,
     /// Everything else.
     pub(crate) config: std::sync::Arc<Part>,
 }
@@ -178,6 +181,7 @@ fn target<'n>(key: &Spanned<String>, node: &'n Node, file: &mut Fields<'n, '_>, 
     let provider = provider.and_then(|node| fields.as_text(node));
     let optional = fields.boolean("optional").unwrap_or(false);
     let identity = fields.text("identity");
+    let max_parallel = fields.count("max_parallel").map(|limit| limit.value);
     let mut config = Vec::new();
     for (key, node) in fields.entries(node) {
         if !OWN_FIELDS.contains(&key.value.as_str()) {
@@ -189,6 +193,7 @@ fn target<'n>(key: &Spanned<String>, node: &'n Node, file: &mut Fields<'n, '_>, 
         provider: provider?,
         optional,
         identity,
+        max_parallel,
         config: std::sync::Arc::new(Part {
             kind: PartKind::Map(config),
             span: key.span,

@@ -68,6 +68,7 @@ pub(crate) struct Dispatcher<'r> {
     ticks: u32,
     next_tick: Instant,
     until: Option<usize>,
+    per_target: Arc<[Option<usize>]>,
 }
 
 /// What came of deciding.
@@ -93,6 +94,8 @@ impl<'r> Dispatcher<'r> {
         let holds = Arc::new(Holds::new(run, news.clone()));
         let gate = Arc::new(Gate::new(news.clone(), holds.clone()));
         let until = run.options.until.as_ref().and_then(|step| graph.find(step.as_str()));
+        let per_target = graph.targets().iter().map(|name| run.max_parallel.get(name).copied());
+        let per_target = per_target.collect();
         Ok(Self {
             planned: run.plan.all_steps().collect(),
             ledger: Ledger::new(state, journal, reporter),
@@ -115,6 +118,7 @@ impl<'r> Dispatcher<'r> {
             news,
             heard,
             until,
+            per_target,
         })
     }
 
@@ -264,7 +268,6 @@ impl<'r> Dispatcher<'r> {
     }
 
     fn limits(&self) -> Limits {
-        let overall = self.run.plan.max_parallel();
         let since = self.ledger.state().session_at();
         let deadline = self
             .run
@@ -272,8 +275,8 @@ impl<'r> Dispatcher<'r> {
             .deadline()
             .and_then(|deadline| since?.checked_add(deadline).ok());
         Limits {
-            overall,
-            per_target: self.run.options.per_target.unwrap_or(overall),
+            overall: self.run.plan.max_parallel(),
+            per_target: self.per_target.clone(),
             until: self.until,
             deadline,
             person_present: !self.asking.is_empty(),

@@ -34,6 +34,8 @@ pub struct Run {
     pub targets: Vec<Target>,
     /// Optional targets that are not configured, and why: steps that use them are skipped.
     pub not_configured: BTreeMap<TargetName, String>,
+    /// How many steps may act on a target at once, where that is fewer than the plan lets run in all.
+    pub max_parallel: BTreeMap<TargetName, usize>,
     /// The targets' name, such as `production`.
     pub targets_name: String,
     /// Digest of the targets as they were rendered.
@@ -75,8 +77,6 @@ pub struct Options {
     pub accept_data_loss: Option<Duration>,
     /// Identities that are accepted in place of the recorded ones.
     pub accept_identity: BTreeMap<TargetName, String>,
-    /// Steps at once on one target; as many as in all where nothing is said.
-    pub per_target: Option<usize>,
     /// How long a step that ran into its time-out may take to let go before it is dropped.
     pub grace: Duration,
     /// A dry run that reads nothing.
@@ -92,7 +92,6 @@ impl Default for Options {
             confirmed: false,
             accept_data_loss: None,
             accept_identity: BTreeMap::new(),
-            per_target: None,
             grace: Duration::from_secs(5),
             offline: false,
             history: History::default(),
@@ -109,6 +108,7 @@ impl Run {
             info,
             targets: Vec::new(),
             not_configured: BTreeMap::new(),
+            max_parallel: BTreeMap::new(),
             targets_name: String::new(),
             targets_digest: String::new(),
             protected: false,

@@ -1,5 +1,7 @@
 //! What comes next: a pure function of the plan's graph, the state and the moment.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use jm_plan::OnFailure;
 use jm_step::{ErrorSummary, StepError};
@@ -24,8 +26,8 @@ pub enum Stop {
 pub struct Limits {
     /// Steps at once.
     pub overall: usize,
-    /// Steps at once on one target.
-    pub per_target: usize,
+    /// Steps at once on a target, by its number in the graph; none where only `overall` limits it.
+    pub per_target: Arc<[Option<usize>]>,
     /// The step before which the run stops.
     pub until: Option<usize>,
     /// When nothing new starts any more but `finally`.
@@ -278,7 +280,9 @@ impl Deciding<'_> {
     fn has_room(&self, step: usize) -> bool {
         let node = self.frontier.graph().node(step);
         let load = |target: &usize| self.frontier.load(*target) + self.taken.iter().filter(|t| *t == target).count();
-        self.free > 0 && node.targets.iter().all(|target| load(target) < self.limits.per_target)
+        let limit = |target: &usize| self.limits.per_target.get(*target).copied().flatten();
+        let fits = |target: &usize| limit(target).is_none_or(|limit| load(target) < limit);
+        self.free > 0 && node.targets.iter().all(fits)
     }
 
     fn start(&mut self, step: usize) {

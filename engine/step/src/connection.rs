@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
-use crate::{Holding, InputIssue, RunId, Secrets, StepError, StepErrorKind, TargetName, schema};
+use crate::{Holding, InputIssue, NamedFile, RunId, Secrets, StepError, StepErrorKind, TargetName, schema};
 
 /// A client for one kind of system.
 pub trait Connection: Send + Sync + Sized + 'static {
@@ -38,6 +38,12 @@ pub trait Connection: Send + Sync + Sized + 'static {
     /// What a schema cannot say of the configuration: an address that is none, one field that needs another. Pure: the
     /// system is not reached and no file is read. The environment is the one that the connection would open in.
     fn check(_: &Self::Config, _: &Environment) -> Vec<InputIssue> {
+        Vec::new()
+    }
+
+    /// The files that it would read to open: those that somebody names, in the configuration or by a variable that its
+    /// clients follow. Pure, as [`Connection::check`] is: whoever reads files looks whether they can be read.
+    fn files(_: &Self::Config, _: &Environment) -> Vec<NamedFile> {
         Vec::new()
     }
 
@@ -223,6 +229,8 @@ pub trait AnyConnectionType: Send + Sync {
     fn config_schema(&self) -> Value;
     /// See [`Connection::check`]. Of a configuration that does not fit the schema nothing more is said.
     fn check(&self, config: &Value, environment: &Environment) -> Vec<InputIssue>;
+    /// See [`Connection::files`]. A configuration that does not fit names none.
+    fn files(&self, config: &Value, environment: &Environment) -> Vec<NamedFile>;
     /// See [`Connection::SHARED`].
     fn is_shared(&self) -> bool;
     /// See [`Connection::address`]. A configuration that does not fit has none.
@@ -253,6 +261,10 @@ impl<C: Connection> AnyConnectionType for ConnectionType<C> {
     fn check(&self, config: &Value, environment: &Environment) -> Vec<InputIssue> {
         let config = serde_json::from_value::<C::Config>(config.clone());
         config.map_or_else(|_| Vec::new(), |config| C::check(&config, environment))
+    }
+    fn files(&self, config: &Value, environment: &Environment) -> Vec<NamedFile> {
+        let config = serde_json::from_value::<C::Config>(config.clone());
+        config.map_or_else(|_| Vec::new(), |config| C::files(&config, environment))
     }
     fn is_shared(&self) -> bool {
         C::SHARED

@@ -21,6 +21,8 @@ pub mod connection;
 pub use connection::{
     Connection, Connections, Environment, Expect, Identity, IdentityGate, OpenContext, ReaderOf, Target,
 };
+mod named_file;
+pub use named_file::{NamedBy, NamedFile};
 mod hold;
 pub use hold::{Hold, Holding};
 mod message;

@@ -10,8 +10,8 @@ use jm_step::connection::{AnyConnection, AnyConnectionType};
 use jm_step::process::Supervisor;
 use jm_step::{
     Answer, AnyStepType, ArtefactRef, Change, Connection, Connections, ContextParts, Environment, Expect, Identity,
-    IdentityGate, InputIssue, OpenContext, Preview, Probe, ReadContext, RunInfo, Secrets, StepContext, StepError,
-    StepMessage, Target,
+    IdentityGate, InputIssue, NamedFile, OpenContext, Preview, Probe, ReadContext, RunInfo, Secrets, StepContext,
+    StepError, StepMessage, Target,
 };
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -338,6 +338,9 @@ impl<C: Connection> AnyConnectionType for Ready<C> {
         Value::Null
     }
     fn check(&self, _: &Value, _: &Environment) -> Vec<InputIssue> {
+        Vec::new()
+    }
+    fn files(&self, _: &Value, _: &Environment) -> Vec<NamedFile> {
         Vec::new()
     }
     fn is_shared(&self) -> bool {

@@ -20,7 +20,7 @@ use crate::exit::{CommandError, Exit};
 use crate::report::screen::Screen;
 use crate::report::terminal;
 use crate::ui::Ui;
-use crate::{environment, launch, project, session};
+use crate::{environment, launch, project};
 
 /// The backups of a target, opened.
 struct Opened {
@@ -38,10 +38,8 @@ async fn open(at: &BackupsAt, ui: &Ui) -> Result<Opened, CommandError> {
     let name = chosen(&document, at.target.as_deref())?;
     let registry = crate::providers::registry();
     let environment = environment::snapshot();
-    let lookup = |variable: &str| environment::lookup(&environment, variable);
-    let mut rendered = document
-        .render(&registry, &BTreeSet::from([name.clone()]), &environment, &lookup)
-        .map_err(|errors| session::say(errors, "targets", ui))?;
+    let used = (&BTreeSet::from([name.clone()]), &BTreeSet::new());
+    let mut rendered = launch::render(&document, &registry, used, &environment, ui)?;
     let target = rendered.targets.pop().ok_or_else(|| {
         let why = rendered.not_configured.get(&name).cloned().unwrap_or_default();
         CommandError::new(Exit::Invalid, format!("target `{name}` is not configured: {why}"))

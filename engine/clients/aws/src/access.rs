@@ -3,7 +3,7 @@
 use aws_config::{ConfigLoader, Region, SdkConfig};
 use aws_credential_types::Credentials;
 
-use jm_step::{Environment, OpenContext, Secret, StepError};
+use jm_step::{Environment, NamedFile, OpenContext, Secret, StepError};
 
 use crate::transport;
 
@@ -34,6 +34,11 @@ impl Access<'_> {
             Some(address) if !is_address(&address) => Err(not_an_address(self.service)),
             _ => Ok(()),
         }
+    }
+
+    /// The files that the way to a service needs and that the environment names.
+    pub fn files(environment: &Environment) -> Vec<NamedFile> {
+        transport::files(environment)
     }
 
     /// The SDK's configuration. Reads files and the environment as the SDK does, and reaches nothing yet. Keys are

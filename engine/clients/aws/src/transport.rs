@@ -8,7 +8,7 @@ use aws_smithy_http_client::{Builder, Connector};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_types::timeout::TimeoutConfig;
 
-use jm_step::{Environment, StepError};
+use jm_step::{Environment, NamedBy, NamedFile, StepError};
 
 /// How long a service may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -22,8 +22,18 @@ pub(crate) fn timeouts() -> TimeoutConfig {
         .build()
 }
 
+/// Names certificates that are trusted besides the system's.
+const BUNDLE: &str = "AWS_CA_BUNDLE";
+
+/// The file of certificates that the environment names.
+pub(crate) fn files(environment: &Environment) -> Vec<NamedFile> {
+    let bundle = environment.get(BUNDLE).filter(|path| !path.is_empty());
+    let bundle = bundle.map(|path| NamedFile::new("file of certificates", path, NamedBy::Variable(BUNDLE)));
+    bundle.into_iter().collect()
+}
+
 pub(crate) fn http_client(environment: &Environment) -> Result<SharedHttpClient, StepError> {
-    let context = tls_context(environment.get("AWS_CA_BUNDLE"))?;
+    let context = tls_context(environment.get(BUNDLE))?;
     Ok(Builder::new().build_with_connector_fn(move |settings, components| {
         let mut connector = Connector::builder();
         connector.set_connector_settings(settings.cloned());

@@ -5,7 +5,8 @@ use std::ops::Deref;
 use aws_sdk_cloudfront::error::BuildError;
 use aws_sdk_cloudfront::operation::create_invalidation::CreateInvalidationError;
 use aws_sdk_cloudfront::types::{InvalidationBatch, Paths};
-use jm_step::{Connection, Environment, Identity, InputIssue, OpenContext, StepError};
+use jm_client_aws::Access;
+use jm_step::{Connection, Environment, Identity, InputIssue, NamedFile, OpenContext, StepError};
 
 use crate::error::Doing;
 use crate::{Config, Invalidation, Origin, Reader, Snapshot};
@@ -112,6 +113,10 @@ impl Connection for CloudFront {
     fn check(config: &Config, environment: &Environment) -> Vec<InputIssue> {
         let wrong = config.access().check(environment).err();
         wrong.iter().map(|error| InputIssue::of("", error)).collect()
+    }
+
+    fn files(_: &Config, environment: &Environment) -> Vec<NamedFile> {
+        Access::files(environment)
     }
 
     async fn ping(&self) -> Result<(), StepError> {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jm_step::{OpenContext, StepError};
+use jm_step::{Environment, NamedBy, NamedFile, OpenContext, StepError};
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use schemars::JsonSchema;
 use secrecy::ExposeSecret;
@@ -85,6 +85,22 @@ impl Config {
         Ok(())
     }
 
+    /// The kubeconfig that the configuration or `KUBECONFIG` names; of the list in the latter one file is enough.
+    pub(crate) fn named_files(&self, environment: &Environment) -> Vec<NamedFile> {
+        let listed = environment.get("KUBECONFIG").filter(|list| !list.is_empty());
+        let (paths, by) = match (some(&self.kubeconfig), listed) {
+            (Some(path), _) => (vec![PathBuf::from(path)], NamedBy::Field("/kubeconfig")),
+            (None, Some(list)) => (std::env::split_paths(list).collect(), NamedBy::Variable("KUBECONFIG")),
+            (None, None) => return Vec::new(),
+        };
+        vec![NamedFile {
+            what: "kubeconfig",
+            paths,
+            by,
+            comes_with_system: true,
+        }]
+    }
+
     fn files(&self, cx: &OpenContext) -> Result<Vec<PathBuf>, StepError> {
         if let Some(path) = some(&self.kubeconfig) {
             return Ok(vec![PathBuf::from(path)]);
@@ -159,7 +175,7 @@ fn some(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use jm_step::{Environment, RunId, Secrets, StepErrorKind};
+    use jm_step::{RunId, Secrets, StepErrorKind};
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! The connection: a reader, and the few writes that recovery needs.
 
-use jm_step::{Connection, Environment, Identity, InputIssue, OpenContext, StepError, StepErrorKind};
+use jm_step::{Connection, Environment, Identity, InputIssue, NamedFile, OpenContext, StepError, StepErrorKind};
 use kube::Client;
 use kube::api::{Patch, PatchParams};
 use kube::core::DynamicObject;
@@ -50,6 +50,10 @@ impl Connection for Kubernetes {
         let wrong = config.check_namespace().err();
         let invalid = wrong.iter().filter(|error| error.kind() == StepErrorKind::InvalidInput);
         invalid.map(|error| InputIssue::of("/namespace", error)).collect()
+    }
+
+    fn files(config: &Config, environment: &Environment) -> Vec<NamedFile> {
+        config.named_files(environment)
     }
 
     fn address(config: &Config, cx: &OpenContext) -> Option<String> {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jm_step::process::Supervisor;
-use jm_step::{Connection, Environment, Holding, Identity, InputIssue, OpenContext, StepError, StepId};
+use jm_step::{Connection, Environment, Holding, Identity, InputIssue, NamedFile, OpenContext, StepError, StepId};
 
 use crate::session::{Purpose, Session};
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 use crate::{ChildEnvironment, PostgresConfig, Reader, child, hold};
 
 const END_SESSIONS: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
@@ -56,6 +56,11 @@ impl Connection for Postgres {
     fn check(config: &PostgresConfig, environment: &Environment) -> Vec<InputIssue> {
         let wrong = Settings::check(config, environment).err();
         wrong.iter().map(|error| InputIssue::of("/url", error)).collect()
+    }
+
+    /// A text that cannot be read names none; [`Connection::check`] says so.
+    fn files(config: &PostgresConfig, environment: &Environment) -> Vec<NamedFile> {
+        settings::files(config, environment).unwrap_or_default()
     }
 
     fn address(config: &PostgresConfig, cx: &OpenContext) -> Option<String> {

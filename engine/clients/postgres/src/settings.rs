@@ -15,7 +15,9 @@ use crate::passfile::Passfile;
 use crate::tls::{self, Check};
 
 mod hosts;
+mod named;
 pub(crate) use hosts::Host;
+pub(crate) use named::files;
 
 /// libpq waits for ever; a plan has a clock.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

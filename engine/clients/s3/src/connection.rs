@@ -2,7 +2,8 @@
 
 use std::ops::Deref;
 
-use jm_step::{Connection, Environment, Identity, InputIssue, OpenContext, StepError};
+use jm_client_aws::Access;
+use jm_step::{Connection, Environment, Identity, InputIssue, NamedFile, OpenContext, StepError};
 
 use crate::transport::store;
 use crate::{Config, S3Bucket, S3Reader};
@@ -41,6 +42,10 @@ impl Connection for S3 {
         }
         issues.extend(config.check_access(environment).map(|error| InputIssue::of("", &error)));
         issues
+    }
+
+    fn files(_: &Config, environment: &Environment) -> Vec<NamedFile> {
+        Access::files(environment)
     }
 
     /// A bucket's name says which one it is, within its store.

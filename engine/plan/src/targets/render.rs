@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::PathBuf;
 
-use jm_step::{InputIssue, Registry, Secret, Target, TargetName};
+use jm_step::{Registry, Secret, Target, TargetName};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::environment::{Environment, Read, typed};
+use super::blame::{at_fault, unreadable, variables};
+use super::environment::{Environment, typed};
 use super::{TargetSpec, TargetsDocument};
 use crate::code::Code;
 use crate::error::{PlanError, PlanErrors, Problems};
@@ -16,6 +18,27 @@ use crate::shape::{Field, Shape, fit};
 use crate::template::{
     Evaluated, Expression, Part, PartKind, Reference, RenderError, TextPiece, evaluate, secret_form,
 };
+
+/// What the targets are rendered in: this crate reads nothing itself.
+#[derive(Clone, Copy)]
+pub struct Around<'a> {
+    /// The environment that connections follow by conventions of their own.
+    pub environment: &'a jm_step::Environment,
+    /// Gives a variable, or the content of the file that `NAME_FILE` names; its error says why that cannot be read.
+    pub variable: &'a dyn Fn(&str) -> Result<Option<String>, String>,
+    /// Whether one of these files is there, and those that are can be read; its error says which is not, and why.
+    pub readable: &'a dyn Fn(&[PathBuf]) -> Result<(), String>,
+    /// Targets that the plan repairs: what describes them may be written on the way.
+    pub repaired: &'a BTreeSet<TargetName>,
+}
+
+impl fmt::Debug for Around<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Around")
+            .field("repaired", &self.repaired)
+            .finish_non_exhaustive()
+    }
+}
 
 /// Targets that are ready to be opened.
 #[derive(Clone)]
@@ -26,6 +49,8 @@ pub struct RenderedTargets {
     pub secrets: Vec<Secret>,
     /// Optional targets that are not configured, with the reason: steps that use them are skipped.
     pub not_configured: BTreeMap<TargetName, String>,
+    /// How many steps may act on a target at once, where its entry says so.
+    pub max_parallel: BTreeMap<TargetName, usize>,
     /// SHA-256 of the configuration without its secrets, lower-case hex.
     pub digest: String,
 }
@@ -35,21 +60,19 @@ impl fmt::Debug for RenderedTargets {
         f.debug_struct("RenderedTargets")
             .field("targets", &self.targets)
             .field("not_configured", &self.not_configured)
+            .field("max_parallel", &self.max_parallel)
             .field("digest", &self.digest)
             .finish_non_exhaustive()
     }
 }
 
 impl TargetsDocument {
-    /// Renders the targets that are used. `lookup` gives a variable of the environment, or the content of the file that
-    /// `NAME_FILE` names; its error says why that cannot be read. `around` is the environment that connections follow by
-    /// conventions of their own.
+    /// Renders the targets that are used.
     pub fn render(
         &self,
         registry: &Registry,
         used: &BTreeSet<TargetName>,
-        around: &jm_step::Environment,
-        lookup: Read<'_>,
+        around: &Around<'_>,
     ) -> Result<RenderedTargets, PlanErrors> {
         let mut problems = Problems::new(&self.source);
         if self.is_broken() {
@@ -59,19 +82,13 @@ impl TargetsDocument {
             targets: Vec::new(),
             secrets: Vec::new(),
             not_configured: BTreeMap::new(),
+            max_parallel: BTreeMap::new(),
             digest: String::new(),
         };
         let mut digest = Sha256::new();
         for name in used {
             match self.target(name.as_str()) {
-                Some(spec) => one(
-                    spec,
-                    registry,
-                    (around, lookup),
-                    &mut rendered,
-                    &mut digest,
-                    &mut problems,
-                ),
+                Some(spec) => one(spec, registry, around, &mut rendered, &mut digest, &mut problems),
                 None => problems.push(self.unknown(name)),
             }
         }
@@ -98,7 +115,7 @@ impl TargetsDocument {
 fn one(
     spec: &TargetSpec,
     registry: &Registry,
-    (around, lookup): (&jm_step::Environment, Read<'_>),
+    around: &Around<'_>,
     rendered: &mut RenderedTargets,
     digest: &mut Sha256,
     problems: &mut Problems,
@@ -108,7 +125,7 @@ fn one(
     };
     let schema = connection.config_schema();
     let shape = Shape::root(&schema);
-    let environment = Environment::new(lookup);
+    let environment = Environment::new(around.variable);
     let mut rendering = Rendering {
         environment: &environment,
         errors: Vec::new(),
@@ -127,18 +144,26 @@ fn one(
         rendered.not_configured.insert(spec.name.value.clone(), reason);
         return;
     }
-    rendering.check(&config, shape, spec, around);
+    rendering.check(&config, shape, spec, around.environment);
     if rendering.errors.is_empty() {
-        let issues = connection.check(&config, around);
+        let issues = connection.check(&config, around.environment);
         rendering
             .errors
-            .extend(issues.iter().map(|issue| at_fault(issue, spec, around)));
+            .extend(issues.iter().map(|issue| at_fault(issue, spec, around.environment)));
+        let files = connection.files(&config, around.environment);
+        rendering
+            .errors
+            .extend(files.iter().filter_map(|file| unreadable(file, spec, around)));
     }
     digest_of(spec, &config, &rendering.secrets, digest);
     rendered
         .secrets
         .extend(rendering.secrets.iter().map(|(_, secret)| secret.clone()));
     problems.extend(rendering.errors);
+    if let Some(limit) = spec.max_parallel {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        rendered.max_parallel.insert(spec.name.value.clone(), limit);
+    }
     rendered.targets.push(Target {
         name: spec.name.value.clone(),
         connection: connection.clone(),
@@ -191,6 +216,10 @@ fn digest_of(spec: &TargetSpec, config: &Value, secrets: &[(String, Secret)], di
     ] {
         digest.update(part.len().to_be_bytes());
         digest.update(part);
+    }
+    // A file that says nothing of it has the digest that it had before there was such a field.
+    if let Some(limit) = spec.max_parallel {
+        digest.update(limit.to_be_bytes());
     }
 }
 
@@ -379,49 +408,6 @@ impl Rendering<'_> {
                 None => error,
             });
         }
-    }
-}
-
-/// What a provider says of a value, at its place in the file, with the variables that the value came from.
-fn at_fault(issue: &InputIssue, spec: &TargetSpec, around: &jm_step::Environment) -> PlanError {
-    let part = spec.config.at_pointer(&issue.pointer);
-    let at = crate::check::inputs::place(&spec.config, &issue.pointer, false);
-    let error = PlanError::at(Code::InvalidValue, at, issue.message.clone()).maybe_help(issue.help.clone());
-    match variables(part, around) {
-        Some(variables) => error.because_of(&variables),
-        None => error,
-    }
-}
-
-/// The variables that a value is made of, and where each was found; `None` where the file itself says it.
-fn variables(part: &Part, around: &jm_step::Environment) -> Option<String> {
-    let expressions: Vec<&Expression> = match &part.kind {
-        PartKind::Expression(expression) => vec![expression],
-        PartKind::Text(pieces) => pieces
-            .iter()
-            .filter_map(|piece| match piece {
-                TextPiece::Expression(expression) => Some(expression),
-                TextPiece::Literal(_) => None,
-            })
-            .collect(),
-        _ => Vec::new(),
-    };
-    let names: BTreeSet<&str> = expressions
-        .iter()
-        .flat_map(|expression| expression.references())
-        .map(Reference::name)
-        .collect();
-    let shown: Vec<String> = names.into_iter().map(|name| found_in(name, around)).collect();
-    (!shown.is_empty()).then(|| shown.join(", "))
-}
-
-/// A variable and where its value was found.
-fn found_in(name: &str, around: &jm_step::Environment) -> String {
-    let file = format!("{name}_FILE");
-    match (around.get(name), around.get(&file)) {
-        (Some(_), _) => format!("`{name}`"),
-        (None, Some(path)) => format!("`{name}`, from {path} by `{file}`"),
-        (None, None) => format!("`{name}`, which is not set"),
     }
 }
 

@@ -91,8 +91,12 @@ fn the_environment_is_put_in_with_the_types_of_the_fields() {
         .render(
             &page_registry(),
             &page().targets_used(),
-            &jm_step::Environment::default(),
-            &lookup,
+            &crate::Around {
+                environment: &jm_step::Environment::default(),
+                variable: &lookup,
+                readable: &|_| Ok(()),
+                repaired: page().repairs(),
+            },
         )
         .expect("complete");
     let backups = rendered

@@ -253,11 +253,19 @@ fn render(file: &str, names: &[&str], variables: &[(&str, &str)]) -> Result<crat
     let around = variables
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    let around = jm_step::Environment::new(around);
-    document.render(&registry(), &used, &around, &|name| match variables.get(name) {
-        Some(&"unreadable") => Err("permission denied".to_owned()),
-        value => Ok(value.map(|value| (*value).to_owned())),
-    })
+    let around = crate::Around {
+        environment: &jm_step::Environment::new(around),
+        variable: &|name| match variables.get(name) {
+            Some(&"unreadable") => Err("permission denied".to_owned()),
+            value => Ok(value.map(|value| (*value).to_owned())),
+        },
+        readable: &|files| match files.iter().find(|file| file.starts_with("/nowhere")) {
+            Some(file) => Err(format!("{}: it is not there", file.display())),
+            None => Ok(()),
+        },
+        repaired: &BTreeSet::from(["three".parse().expect("a name")]),
+    };
+    document.render(&registry(), &used, &around)
 }
 
 #[test]
@@ -391,6 +399,34 @@ fn text_becomes_what_the_field_takes() {
         assert_eq!(config["members"], serde_json::json!(["a", "b"]));
         assert_eq!(rendered.targets[0].pinned.as_deref(), Some("abc"));
         assert!(!format!("{rendered:?}").contains("x://y"));
+    }
+}
+
+#[test]
+fn a_target_may_have_a_limit_of_its_own() {
+    let rendered = |more: &str| {
+        let file = format!("targets:\n  one: {{ provider: store, url: 'x://y'{more} }}\n");
+        render(&file, &["one"], &[])
+    };
+    let (limited, free) = (
+        rendered(", max_parallel: 2").expect("fine"),
+        rendered("").expect("fine"),
+    );
+    assert_eq!(limited.max_parallel.values().collect::<Vec<_>>(), [&2]);
+    assert!(free.max_parallel.is_empty());
+    assert_ne!(limited.digest, free.digest, "a dry run was of another file");
+    assert!(
+        limited.targets[0].config.get("max_parallel").is_none(),
+        "its provider knows of no limit"
+    );
+    for wrong in ["0", "-1", "many", "1.5"] {
+        let file = format!("targets:\n  one: {{ provider: store, url: x, max_parallel: {wrong} }}\n");
+        let errors = parse_targets("targets.yaml", &targets(&file)).1;
+        let codes: Vec<&str> = errors.iter().map(crate::PlanError::code).collect();
+        assert!(
+            matches!(codes[..], ["jm::plan::invalid_value" | "jm::plan::wrong_type"]),
+            "{wrong}: {codes:?}"
+        );
     }
 }
 

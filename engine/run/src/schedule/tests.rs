@@ -15,7 +15,7 @@ struct Drawn {
     steps: Vec<DrawnStep>,
     finally: usize,
     overall: usize,
-    per_target: usize,
+    per_target: Vec<Option<usize>>,
 }
 
 #[derive(Debug, Clone)]
@@ -29,14 +29,16 @@ fn drawn() -> impl Strategy<Value = Drawn> {
     let step = (
         proptest::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 0..3),
         0u8..4,
-        0usize..3,
+        0usize..4,
     )
         .prop_map(|(needs, on_failure, target)| DrawnStep {
             needs,
             on_failure,
             target,
         });
-    (proptest::collection::vec(step, 1..12), 0usize..3, 1usize..4, 1usize..3).prop_map(
+    // A limit of its own for each target, or none.
+    let per_target = proptest::collection::vec(proptest::option::of(1usize..3), 2);
+    (proptest::collection::vec(step, 1..12), 0usize..3, 1usize..5, per_target).prop_map(
         |(steps, finally, overall, per_target)| Drawn {
             steps,
             finally,
@@ -66,7 +68,11 @@ fn graph(drawn: &Drawn) -> Arc<Graph> {
             1 => OnFailure::Pause,
             _ => OnFailure::Fail,
         };
-        node.targets = if step.target < 2 { vec![step.target] } else { Vec::new() };
+        node.targets = match step.target {
+            0 | 1 => vec![step.target],
+            2 => vec![0, 1],
+            _ => Vec::new(),
+        };
         nodes.push(node);
     }
     for i in 0..drawn.finally {
@@ -149,7 +155,22 @@ impl Play {
             let uses = |i: &&usize| self.graph.node(**i).targets.contains(&target);
             let load = frontier.running().iter().filter(uses).count();
             prop_assert_eq!(load, frontier.load(target));
-            prop_assert!(load <= self.limits.per_target);
+            prop_assert!(self.limits.per_target[target].is_none_or(|limit| load <= limit));
+        }
+        Ok(())
+    }
+
+    /// A step whose turn has come waits only where something leaves no room for it.
+    fn check_idle(&self) -> Result<(), TestCaseError> {
+        let frontier = self.state.frontier();
+        if frontier.is_finally() || !frontier.halting().is_empty() || frontier.running().len() >= self.limits.overall {
+            return Ok(());
+        }
+        for step in frontier.due() {
+            let targets = &self.graph.node(*step).targets;
+            let full =
+                |target: &usize| self.limits.per_target[*target].is_some_and(|limit| frontier.load(*target) >= limit);
+            prop_assert!(targets.iter().any(full), "step {step} waits for nothing");
         }
         Ok(())
     }
@@ -183,6 +204,7 @@ impl Play {
             self.check_limits()?;
         }
         if !noted {
+            self.check_idle()?;
             self.end_one()?;
         }
         Ok(None)
@@ -281,7 +303,7 @@ proptest! {
         let graph = graph(&drawn);
         let limits = Limits {
             overall: drawn.overall,
-            per_target: drawn.per_target,
+            per_target: drawn.per_target.clone().into(),
             until: None,
             deadline: None,
             person_present: false,

@@ -297,6 +297,25 @@ impl Session {
     }
 }
 
+#[tokio::test]
+async fn steps_wait_for_each_other_on_a_target_with_a_limit() {
+    let steps = "  - { id: a, uses: box.use }\n  - { id: b, uses: box.use }\n  - { id: c, uses: test.noop }\n";
+    let order = |limit: Option<usize>| async move {
+        let mut session = boxed("", steps);
+        session.with_box("a", false, None);
+        let limit = limit.map(|limit| ("box".parse().expect("a name"), limit));
+        session.run.max_parallel = limit.into_iter().collect();
+        assert_eq!(session.go().await, RunStatus::Completed);
+        let story = session.story();
+        let at = |words: &str| story.iter().position(|line| line == words).expect(words);
+        (at("step-started b"), at("step-succeeded a"), at("step-started c"))
+    };
+    let (b, a_ended, c) = order(Some(1)).await;
+    assert!(b > a_ended && c < a_ended, "{b} {a_ended} {c}");
+    let (b, a_ended, _) = order(None).await;
+    assert!(b < a_ended, "nothing limits it");
+}
+
 const TWO: &str = "  - { id: a, uses: box.use }\n  - { id: b, uses: box.use, needs: [a] }\n";
 
 #[tokio::test]
