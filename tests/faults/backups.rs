@@ -336,6 +336,13 @@ fn is_told_and_removed(world: &World, ended: &Output, what: &str, name: &str) ->
     ends(world.jm().args(&words).arg("--yes"), 0, &[])?;
     let databases = world.databases()?;
     ensure!(!databases.iter().any(|one| one == name), "{databases:?}");
+    // Whoever asks about the old run is not told that it is there.
+    let run = shown["run"]["id"].as_str().context("a run")?;
+    for words in [["run", "show"], ["run", "report"]] {
+        let told = flat(&world.jm().args(words).arg(run).output()?);
+        let past = ["when the run ended", "where it still is there:"];
+        ensure!(past.iter().all(|words| told.contains(words)), "{told}");
+    }
     Ok(())
 }
 

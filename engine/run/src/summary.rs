@@ -72,7 +72,7 @@ pub struct RunSummary {
     /// What the plan gives out, where it ran to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outputs: Option<Value>,
-    /// What the run leaves behind on the systems.
+    /// What the run left behind on the systems, as it stood when it last worked on them: nobody has looked since.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<Leftover>,
     /// Whether an objective was missed. Exit code 9, where the run was otherwise completed.

@@ -1,6 +1,7 @@
-//! What a run leaves behind, in words: what it is, and the command that removes it.
+//! What a run leaves behind, in words: what it is, and the command that removes it. Whoever reads of it later is told that
+//! it was there then: nobody has looked since, and somebody may have removed it.
 
-use jm_run::{Leftover, RunSummary};
+use jm_run::{Leftover, RunSummary, SummaryStatus};
 
 use super::time;
 use crate::environment;
@@ -17,6 +18,25 @@ pub(crate) fn sentence(left: &Leftover) -> String {
     } else {
         format!("{what} `{name}`{size}, which `{step}` did not finish, may be there")
     }
+}
+
+/// Up to when it is known to be there.
+pub(crate) fn known(run: &RunSummary) -> &'static str {
+    match run.status {
+        SummaryStatus::Running => "so far",
+        status if status.is_resumable() => "when the run stopped",
+        _ => "when the run ended",
+    }
+}
+
+/// What it is, and that it was that then.
+pub(crate) fn past_sentence(left: &Leftover, run: &RunSummary) -> String {
+    format!("{}, {}", sentence(left), known(run))
+}
+
+/// How it is removed, where it is there after all that was done since.
+pub(crate) fn later_removal(left: &Leftover, run: &RunSummary) -> String {
+    format!("where it still is there: {}", removal(left, run))
 }
 
 /// How it is removed, and whether a resume still needs it.

@@ -68,6 +68,15 @@ pub(crate) fn of(plan: &Plan, records: &[Record], directory: &RunDir) -> Result<
     })
 }
 
+/// When a summary is told.
+#[derive(Debug, Clone, Copy)]
+enum Told {
+    /// By the run itself, at its end.
+    AtOnce,
+    /// To somebody who asks: the world has gone on.
+    Later,
+}
+
 impl Summary {
     /// The same of a run that somebody else may carry out just now.
     pub(crate) fn of_now(mut self, directory: &RunDir) -> Self {
@@ -135,7 +144,7 @@ impl Summary {
 
     /// Says it to people at the end of the run: what came of it is data, where the time went is talk.
     pub(crate) fn print(&self, ui: &Ui) {
-        let first = self.first(ui);
+        let first = self.first(Told::AtOnce, ui);
         ui.say("");
         ui.out_all(&first);
         ui.say("");
@@ -145,7 +154,7 @@ impl Summary {
 
     /// Shows it to somebody who asked: all of it is data.
     pub(crate) fn show(&self, ui: &Ui) {
-        let first = self.first(ui);
+        let first = self.first(Told::Later, ui);
         ui.out_all(&first);
         ui.out("");
         let page = ui.page();
@@ -153,7 +162,7 @@ impl Summary {
         self.given_out(ui);
     }
 
-    fn first(&self, ui: &Ui) -> Vec<String> {
+    fn first(&self, told: Told, ui: &Ui) -> Vec<String> {
         let mut first = self.headline(ui);
         first.extend(self.deadline(ui));
         let failed = self.run.steps.iter().filter(|step| step.has_failed());
@@ -164,7 +173,7 @@ impl Summary {
         first.extend(self.not_resumed(ui));
         first.extend(tolerated.into_iter().flat_map(|step| self.failure(step, ui)));
         first.extend(self.degraded(ui));
-        first.extend(self.left(ui));
+        first.extend(self.left(told, ui));
         first.extend(self.promises(ui));
         first
     }
@@ -286,9 +295,12 @@ impl Summary {
     }
 
     /// What stays on the systems, and how it is removed.
-    fn left(&self, ui: &Ui) -> Vec<String> {
+    fn left(&self, told: Told, ui: &Ui) -> Vec<String> {
         let said = self.run.left.iter().map(|one| {
-            let lines = [left::sentence(one), left::removal(one, &self.run)];
+            let lines = match told {
+                Told::AtOnce => [left::sentence(one), left::removal(one, &self.run)],
+                Told::Later => [left::past_sentence(one, &self.run), left::later_removal(one, &self.run)],
+            };
             labelled("left", Style::Bold, &lines, ui)
         });
         said.flatten().collect()

@@ -117,8 +117,11 @@ fn facts(report: &PostMortem) -> Vec<(String, String)> {
         put(&format!("RPO {}", objective(loss)), lost(loss, summary.data_lost));
     }
     for one in &summary.left {
-        let text = format!("{}; {}", left::sentence(one), left::removal(one, summary));
-        put("left behind", text);
+        let (what, removal) = (left::sentence(one), left::later_removal(one, summary));
+        put(
+            &format!("left behind {}", left::known(summary)),
+            format!("{what}; {removal}"),
+        );
     }
     if let Some(step) = &report.point_of_no_return {
         put("point of no return", passed(report, step.as_str()));
