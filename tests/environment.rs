@@ -53,6 +53,12 @@ pub(crate) fn said(output: &Output) -> String {
     )
 }
 
+/// Whether a text has these words, wherever a line was broken between them.
+pub(crate) fn has_words(text: &str, words: &str) -> bool {
+    let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    text.contains(words) || flat(text).contains(&flat(words))
+}
+
 /// Journeyman in one piece: a database, a bucket with a backup in it, an application.
 pub(crate) struct World {
     folder: TempDir,

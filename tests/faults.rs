@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use anyhow::{Result, ensure};
 use jm_sandbox::journeyman::{DATABASE, Fingerprint, REPLICAS};
 
-use crate::environment::{World, said};
+use crate::environment::{World, has_words, said};
 
 mod backups;
 mod disk;
@@ -51,7 +51,7 @@ fn ends(command: &mut Command, code: i32, words: &[&str]) -> Result<Output> {
     let text = said(&output);
     ensure!(output.status.code() == Some(code), "not {code}: {text}");
     for word in words {
-        ensure!(text.contains(word), "`{word}` is not said: {text}");
+        ensure!(has_words(&text, word), "`{word}` is not said: {text}");
     }
     Ok(output)
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::environment::{jm, journal, of_kind, said};
+use crate::environment::{has_words, jm, journal, of_kind, said};
 
 mod damage;
 mod events;
@@ -175,7 +175,7 @@ fn read(from: Option<impl std::io::Read>, to: &mut Vec<u8>) -> Result<()> {
 fn says(output: &Output, words: &[&str]) -> Result<()> {
     let text = said(output);
     for word in words {
-        ensure!(text.contains(word), "`{word}` is not said: {text}");
+        ensure!(has_words(&text, word), "`{word}` is not said: {text}");
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The certificates and the key that opening a connection reads and that somebody names.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jm_step::{Environment, NamedBy, NamedFile, StepError};
 
@@ -29,12 +29,7 @@ pub(crate) fn files(config: &PostgresConfig, environment: &Environment) -> Resul
     // Where no host is named, the default one is on this machine, whatever its socket.
     let hosts = hosts::resolve(get("host").or(Some("localhost")), get("hostaddr"), get("port"))?;
     let roots = trusted.as_ref().and_then(|file| file.paths.first());
-    let mode = sslmode(
-        get("sslmode"),
-        &hosts,
-        roots.map(|path| path.as_path()),
-        get("sslrootcert"),
-    )?;
+    let mode = sslmode(get("sslmode"), &hosts, roots.map(PathBuf::as_path), get("sslrootcert"))?;
     let trusted = trusted.filter(|_| mode.check() != Check::Nothing);
     let own = [named("certificate", "sslcert"), named("key", "sslkey")];
     Ok(trusted.into_iter().chain(own.into_iter().flatten()).collect())
