@@ -5,7 +5,8 @@
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "tests start the binary, and read where its servers are"
+    clippy::disallowed_types,
+    reason = "tests start the binary, read where its servers are, and keep files of their own"
 )]
 
 mod after;

@@ -7,7 +7,8 @@
 #![expect(clippy::print_stdout, reason = "a benchmark's result is what it prints")]
 #![expect(
     clippy::disallowed_methods,
-    reason = "a benchmark starts the programs that it measures, and reads its own settings from the environment"
+    clippy::disallowed_types,
+    reason = "a benchmark starts the programs that it measures, reads its own settings, and keeps files of its own"
 )]
 
 use std::fmt::Write as _;

@@ -2,6 +2,11 @@
 //! manifest. Nothing is on any disk in clear text, nothing has a name before it is whole, and nothing counts before it
 //! was proven.
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "a backup is handed on as the file that it was written to"
+)]
+
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};

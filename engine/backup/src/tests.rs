@@ -1,5 +1,11 @@
 //! The whole pipeline against a real PostgreSQL, a real gpg, and real stores.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "tests make and read files of their own"
+)]
+
 mod belongings;
 mod create;
 mod faults;

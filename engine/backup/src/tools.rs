@@ -1,5 +1,10 @@
 //! PostgreSQL's own programs: found, chosen by version, run, and believed by their exit status.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "client programs are found in the folders of their packages"
+)]
+
 use std::path::PathBuf;
 
 use bytes::Bytes;

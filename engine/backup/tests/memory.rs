@@ -1,6 +1,8 @@
 //! A backup passes through in bounded memory, there and back, whatever its size. In a program of its own, for the kernel
 //! counts the memory of a whole process.
 
+#![expect(clippy::disallowed_methods, reason = "the kernel tells of memory by a file")]
+
 use jm_backup::{Backups, CreateRequest, DumpFormat, Level, Silent, Target, Toolbox, copy_name};
 use jm_client_postgres::test_server::PgServer;
 use jm_step::process::Supervisor;

@@ -1,5 +1,11 @@
 //! The environment: read here, and nowhere else.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a variable may name a file that holds its value"
+)]
+
 use std::path::{Path, PathBuf};
 
 use jm_step::Environment;

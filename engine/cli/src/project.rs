@@ -1,5 +1,11 @@
 //! Files: plans, and the targets files beside them.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "this module reads and writes the files that people name"
+)]
+
 use std::collections::HashSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -69,6 +75,24 @@ pub(crate) fn write(path: &Path, content: &str) -> Result<(), CommandError> {
         drop(std::fs::remove_file(&unfinished));
         cannot(error)
     })
+}
+
+/// Writes a file for others to read, and makes the directories that it is to lie in.
+pub(crate) fn publish(path: &Path, content: &str) -> Result<(), CommandError> {
+    let made = path.parent().map_or(Ok(()), make_directory);
+    let written = made.and_then(|()| std::fs::write(path, content));
+    written.map_err(|error| CommandError::usage(format!("cannot write {}: {error}", path.display())))
+}
+
+/// Makes a directory that somebody names, with those above it.
+pub(crate) fn make_directory(path: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(path)
+}
+
+/// Begins a file that is written bit by bit.
+pub(crate) fn create(path: &Path) -> std::io::Result<Box<dyn std::io::Write + Send>> {
+    let file = std::fs::File::create(path)?;
+    Ok(Box::new(file))
 }
 
 /// The targets file for a plan: the one that is named, else `targets.yaml` beside the plan, where it is there.

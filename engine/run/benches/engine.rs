@@ -7,7 +7,8 @@
 #![expect(clippy::print_stdout, reason = "a benchmark's result is what it prints")]
 #![expect(
     clippy::disallowed_methods,
-    reason = "a benchmark reads its own settings from the environment"
+    clippy::disallowed_types,
+    reason = "a benchmark reads its own settings from the environment, and the journal that it measures"
 )]
 #![expect(clippy::cast_precision_loss, reason = "steps and syncs are few")]
 

@@ -5,6 +5,8 @@
 //! the state is shared between machines whose file system does not carry such locks, the heartbeat is. Runs with states of
 //! their own are kept apart by the systems themselves, where those can do that: see [`jm_step::Connection::hold`].
 
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "leases are files")]
+
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;

@@ -1,5 +1,11 @@
 //! Where runs are kept: one directory for each, with its journal, plan, logs, artefacts and inbox.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "this module owns the directories of runs"
+)]
+
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -167,6 +173,16 @@ impl RunDir {
         let mut logs: Vec<_> = entries.filter_map(|entry| log_of(entry.ok()?.path())).collect();
         logs.sort();
         logs
+    }
+
+    /// Whether an attempt wrote anything to its log.
+    pub fn has_log(&self, step: &StepId, attempt: u32) -> bool {
+        fs::metadata(self.log_path(step, attempt)).is_ok_and(|meta| meta.len() > 0)
+    }
+
+    /// What one of its logs says.
+    pub fn log_text(&self, path: &Path) -> Result<String, JournalError> {
+        fs::read_to_string(path).map_err(JournalError::io("read", path))
     }
 
     /// Keeps a file of the run's directory for people, such as its report: whole, or as it was before.

@@ -1,5 +1,11 @@
 //! Stand-ins for the systems of a plan, on loopback, for drills and tests.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "stand-ins keep what they hold in the directory of their sandbox"
+)]
+
 pub mod cloudfront;
 mod control;
 mod description;

@@ -1,6 +1,12 @@
 //! Child processes: started only here, in a process group of their own, with a cleared environment, ended with their
 //! step, and ended by a [`Supervisor`] when jm itself is gone.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "programs are found as files, and what a child says may go to one"
+)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};

@@ -3,6 +3,8 @@
 //! store is the S3 server that `tests/services/s3` starts. It ends with 1 where a peer is missing, or where jm took more
 //! memory than it may.
 
+#![expect(clippy::disallowed_methods, reason = "a benchmark has a folder of its own")]
+
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};

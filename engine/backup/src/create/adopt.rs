@@ -1,5 +1,10 @@
 //! A copy whose maker died between giving it its name and giving its manifest the name: it is whole, if both say so.
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "a copy that is adopted is read from where it lies"
+)]
+
 use std::fs::File;
 use std::io::Read;
 

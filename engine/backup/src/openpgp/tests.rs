@@ -40,7 +40,10 @@ fn sql(lines: usize) -> Vec<u8> {
         .collect()
 }
 
-#[expect(clippy::disallowed_methods, reason = "tests run the real gpg")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests run the real gpg, with its passphrase in a file"
+)]
 fn gpg(args: &[&str], passphrase: &str, input: &[u8]) -> Vec<u8> {
     let home = tempfile::tempdir().expect("tempdir");
     let pass = home.path().join("pass");

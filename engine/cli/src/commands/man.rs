@@ -5,6 +5,7 @@ use clap::CommandFactory;
 use crate::args::{Arguments, ManArgs};
 use crate::commands::Outcome;
 use crate::exit::{CommandError, Exit};
+use crate::project;
 use crate::ui::Ui;
 
 pub(super) fn man(args: &ManArgs, ui: &Ui) -> Outcome {
@@ -12,7 +13,7 @@ pub(super) fn man(args: &ManArgs, ui: &Ui) -> Outcome {
         let cannot = |error: std::io::Error| {
             CommandError::usage(format!("cannot write to {}", directory.display())).cause(&error)
         };
-        std::fs::create_dir_all(directory).map_err(cannot)?;
+        project::make_directory(directory).map_err(cannot)?;
         clap_mangen::generate_to(Arguments::command(), directory).map_err(cannot)?;
         ui.say(format!(
             "written to {}: `man jm`, `man jm-plan-run`, …",

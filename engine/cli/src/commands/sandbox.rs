@@ -1,5 +1,11 @@
 //! `jm sandbox up|run|down|list`: the stand-ins, held by a process of their own that outlives a jm that is killed.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a sandbox has a directory, which is made and removed here"
+)]
+
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};

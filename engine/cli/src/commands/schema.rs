@@ -11,6 +11,7 @@ use crate::args::SchemaArgs;
 use crate::commands::plan::saved::Saved;
 use crate::commands::{Outcome, backup, explain, lock, plan, run, sandbox, step};
 use crate::exit::{CommandError, Exit};
+use crate::project;
 use crate::report::document::{Document, PrintedDryRun, PrintedSummary};
 use crate::report::failure::Failure;
 use crate::report::findings::Findings;
@@ -107,11 +108,7 @@ fn of_step(step_type: &dyn AnyStepType) -> Value {
 fn write(schemas: &BTreeMap<String, Value>, directory: &Path) -> Outcome {
     for (name, schema) in schemas {
         let file = directory.join(format!("{name}.schema.json"));
-        let written = file
-            .parent()
-            .map_or(Ok(()), std::fs::create_dir_all)
-            .and_then(|()| std::fs::write(&file, text(schema) + "\n"));
-        written.map_err(|error| CommandError::usage(format!("cannot write {}: {error}", file.display())))?;
+        project::publish(&file, &(text(schema) + "\n"))?;
     }
     Ok(Exit::Done)
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use jm_run::{Event, Reporter, RunState};
 
 use crate::exit::CommandError;
+use crate::project;
 
 /// Writes every event as a line. A reader that goes away silences it, and does not stop the run.
 pub(crate) struct Events(Option<Box<dyn Write + Send>>);
@@ -16,9 +17,10 @@ impl Events {
         if path == Path::new("-") {
             return Ok(Self(Some(Box::new(std::io::stdout()))));
         }
-        let file = std::fs::File::create(path)
-            .map_err(|error| CommandError::usage(format!("cannot write events to {}: {error}", path.display())))?;
-        Ok(Self(Some(Box::new(file))))
+        let file = project::create(path);
+        let file =
+            file.map_err(|error| CommandError::usage(format!("cannot write events to {}: {error}", path.display())))?;
+        Ok(Self(Some(file)))
     }
 }
 

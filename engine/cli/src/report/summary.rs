@@ -48,10 +48,7 @@ pub(crate) fn of(plan: &Plan, records: &[Record], directory: &RunDir) -> Result<
     let last = records.last().map(|record| record.at).filter(|_| !directory.is_alive());
     let now = last.unwrap_or_else(jm_step::clock::now);
     let run = jm_run::summarize(plan, records, directory, now).map_err(broken)?;
-    let has_log = |step: &&StepSummary| {
-        let path = directory.log_path(&step.id, step.attempts);
-        path.metadata().is_ok_and(|meta| meta.len() > 0)
-    };
+    let has_log = |step: &&StepSummary| directory.has_log(&step.id, step.attempts);
     let logs = run.steps.iter().filter(has_log).map(|step| step.id.clone());
     Ok(Summary {
         logs: logs.collect(),

@@ -1,5 +1,7 @@
 //! How bytes travel: rustls with ring, the system's roots, proxies from the environment, bounded waits.
 
+#![expect(clippy::disallowed_methods, reason = "`AWS_CA_BUNDLE` names a file of certificates")]
+
 use std::time::Duration;
 
 use aws_smithy_http_client::proxy::ProxyConfig;

@@ -1,5 +1,7 @@
 //! Against small servers that behave badly.
 
+#![expect(clippy::disallowed_methods, reason = "tests make and read files of their own")]
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

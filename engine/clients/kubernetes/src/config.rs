@@ -174,6 +174,7 @@ fn some(text: &str) -> Option<String> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests make and read files of their own")]
 mod tests {
     use jm_step::{RunId, Secrets, StepErrorKind};
 

@@ -1,6 +1,12 @@
 //! How a child program of PostgreSQL's own reaches the server: by variables, and the password by a file that only its
 //! owner can read. Nothing of it stands in arguments.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "client programs take a password from a file"
+)]
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write;

@@ -1,5 +1,7 @@
 //! `~/.pgpass`: passwords by host, port, database and user, read only from a file that nobody else can read.
 
+#![expect(clippy::disallowed_methods, reason = "this is the password file of libpq")]
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 

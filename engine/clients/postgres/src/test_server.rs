@@ -1,6 +1,12 @@
 //! Real PostgreSQL servers for tests: started in a temporary folder on a free port of 127.0.0.1, and ended when the value
 //! is dropped, when a test panics, and when the test program itself is killed.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a server of the tests has a directory with its data and settings"
+)]
+
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;

@@ -1,5 +1,7 @@
 //! Against a real server: what connects, what is refused, what is read, and that nothing is written.
 
+#![expect(clippy::disallowed_methods, reason = "tests make and read files of their own")]
+
 mod inventory;
 mod sessions;
 

@@ -1,5 +1,10 @@
 //! TLS as `sslmode` asks for it: rustls with ring, 1.2 or newer.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "certificates and keys are files, as libpq has them"
+)]
+
 use std::path::Path;
 use std::sync::Arc;
 

@@ -1,5 +1,11 @@
 //! Against real stores: versitygw, and the store of the sandbox, with the same functions.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "tests make and read files of their own"
+)]
+
 use std::collections::BTreeMap;
 
 use futures::{StreamExt, TryStreamExt, stream};

@@ -1,5 +1,7 @@
 //! The step types against a real PostgreSQL: what they change, say beforehand, find again, and refuse.
 
+#![expect(clippy::disallowed_methods, reason = "tests make and read files of their own")]
+
 use std::path::PathBuf;
 
 use jm_backup::Backups;

@@ -1,5 +1,11 @@
 //! The CloudFronts of the tests: the stand-in and ministack, started for a test, ended with it.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a stand-in of the tests writes its log to a file"
+)]
+
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;

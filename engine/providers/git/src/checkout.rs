@@ -1,5 +1,7 @@
 //! `git.checkout`: puts a commit into a working tree of its own.
 
+#![expect(clippy::disallowed_methods, reason = "a checkout is a directory")]
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! Repositories of the tests: a clone with a remote, made by git itself.
 
+#![expect(clippy::disallowed_methods, reason = "a repository of the tests is a directory")]
+
 use std::path::{Path, PathBuf};
 
 use jm_step::testing::{Bench, Told};

@@ -1,5 +1,11 @@
 //! Files on this machine: hashed as they are read, and put in place whole or not at all.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "this module reads and writes the files that objects come from and go to"
+)]
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;

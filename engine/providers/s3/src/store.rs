@@ -1,5 +1,11 @@
 //! The stores of the tests: versitygw, ministack and the sandbox's own, started for a test, ended with it.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a store of the tests keeps its objects in a directory"
+)]
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

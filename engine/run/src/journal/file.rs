@@ -1,6 +1,12 @@
 //! The journal on disk: JSON Lines, one write and one sync for each batch, all by the thread that runs the dispatcher. It
 //! has to wait for them in any case, and handing them to another thread costs more than a quick disk's sync.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "this is the journal on disk"
+)]
+
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;

@@ -1,3 +1,4 @@
+#![expect(clippy::disallowed_methods, reason = "tests make and read files of their own")]
 use super::*;
 
 fn holder(targets: &str, host: &str) -> Holder {

@@ -3,6 +3,11 @@
 //! Two nets, since a kill may fall between a start and its being told: the process groups that jm told of, and, on
 //! Linux, every process whose environment carries the run's mark. Folders with what only children may read go with them.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the supervisor reads the table of processes, and removes what only children may read"
+)]
+
 use std::io::{BufRead, Write};
 use std::path::Path;
 use std::process::{ChildStdin, Stdio};

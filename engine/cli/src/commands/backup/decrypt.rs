@@ -1,6 +1,11 @@
 //! `jm backup decrypt`: what is inside a backup, in clear text: into a file that only its owner can read, or to whoever
 //! reads standard output.
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "standard output is written to as a file, past every buffer of lines"
+)]
+
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
 

@@ -27,8 +27,7 @@ pub(in crate::commands) fn logs(args: &LogsArgs, ui: &Ui) -> Outcome {
         ui.say(format!("{of}run {} wrote nothing", run.id()));
     }
     for (step, attempt, path) in logs {
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| CommandError::state(format!("cannot read {}: {error}", path.display())))?;
+        let text = run.log_text(&path).map_err(super::unusable)?;
         ui.say(ui.paint(Style::Bold, &format!("== {step}, attempt {attempt}")));
         text.lines().for_each(|line| ui.out(line));
     }

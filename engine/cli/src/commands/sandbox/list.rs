@@ -1,5 +1,7 @@
 //! `jm sandbox list`: the sandboxes of this user on this machine. A drill that was killed has left its own behind.
 
+#![expect(clippy::disallowed_methods, reason = "sandboxes are found by their directories")]
+
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 

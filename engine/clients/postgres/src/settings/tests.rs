@@ -1,5 +1,7 @@
 //! Which of several places a setting is taken from.
 
+#![expect(clippy::disallowed_methods, reason = "tests make and read files of their own")]
+
 use super::*;
 
 fn context(variables: &[(&str, &str)]) -> OpenContext {

@@ -1,5 +1,7 @@
 //! With real children.
 
+#![expect(clippy::disallowed_methods, reason = "tests make and read files of their own")]
+
 use std::time::{Duration, Instant};
 
 use jm_step::testing::Bench;

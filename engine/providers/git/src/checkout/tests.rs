@@ -1,5 +1,7 @@
 //! On repositories that git itself made.
 
+#![expect(clippy::disallowed_methods, reason = "tests make and read files of their own")]
+
 use jm_step::{AnyStepType, Grade, StepErrorKind};
 use serde_json::Value;
 

@@ -1,5 +1,7 @@
 //! On a remote and a clone that git itself made.
 
+#![expect(clippy::disallowed_methods, reason = "tests make and read files of their own")]
+
 use jm_step::{Grade, StepErrorKind};
 use serde_json::Value;
 

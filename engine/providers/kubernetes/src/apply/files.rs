@@ -1,5 +1,7 @@
 //! Manifests from files, folders and kustomizations.
 
+#![expect(clippy::disallowed_methods, reason = "this module reads manifests")]
+
 use std::path::{Path, PathBuf};
 
 use jm_client_kubernetes::{documents, strip_bookkeeping};

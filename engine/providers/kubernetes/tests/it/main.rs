@@ -1,6 +1,11 @@
 //! The step types against two servers with the same functions: the sandbox's stand-in, and Kubernetes' own control
 //! plane. What they agree on, the stand-in may be trusted for.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests write what is applied, and keep the folders of their servers"
+)]
+
 mod catalogue;
 mod conformance;
 mod faults;

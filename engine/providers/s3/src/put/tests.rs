@@ -1,5 +1,7 @@
 //! Against real stores.
 
+#![expect(clippy::disallowed_methods, reason = "tests make and read files of their own")]
+
 use jm_client_s3::S3Bucket;
 use jm_step::testing::{Bench, Told};
 use jm_step::{AnyStepType, Grade, StepErrorKind};

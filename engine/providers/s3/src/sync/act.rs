@@ -1,5 +1,11 @@
 //! Carries a plan out: many names at a time, each whole or not at all.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "one side of a sync is a directory"
+)]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

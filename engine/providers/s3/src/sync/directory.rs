@@ -1,5 +1,7 @@
 //! The side of a sync that is a directory: what is in it, and which names may be in it.
 
+#![expect(clippy::disallowed_methods, reason = "one side of a sync is a directory")]
+
 use std::collections::BTreeMap;
 use std::fs::Metadata;
 use std::io;

@@ -1,5 +1,11 @@
 //! Against the stores.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "tests make and read files of their own"
+)]
+
 use std::path::Path;
 
 use jm_client_s3::{Get, Put, S3Bucket};

@@ -1,3 +1,4 @@
+#![expect(clippy::disallowed_methods, reason = "tests make and read files of their own")]
 use jiff::Timestamp;
 use jm_step::{RunId, RunInfo};
 use proptest::prelude::*;
