@@ -10,13 +10,17 @@ use std::io::{Cursor, Read};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use jm_client_postgres::quote::ident;
-use jm_client_postgres::{Belongings, Grant, Postgres, RoleSettings};
+use jm_client_postgres::{About, Belongings, Grant, Postgres, Reader, RoleSettings, Setting, left_out};
 use jm_step::{Connection, StepError, StepErrorKind, StepId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::archive::Meter;
+use crate::backups::BackupsReader;
+use crate::catalogue::Entry;
+use crate::fitness::Fitness;
 use crate::key::Passphrase;
+use crate::manifest::Manifest;
 use crate::openpgp::{decrypt, encrypt};
 
 /// More than a server lets settings have.
@@ -107,6 +111,40 @@ fn unclose(sealed: &str, passphrase: &Passphrase) -> Result<Vec<RoleSettings>, S
     serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))
 }
 
+impl BackupsReader {
+    /// What a copy of a backup would lack because the role that restores may not set it, in words. Where the database is still
+    /// there, that is the matter of what puts the copy in its place.
+    pub async fn would_leave_out(
+        &self,
+        reader: &Reader,
+        entry: &Entry,
+        database: &str,
+        fitness: &Fitness,
+    ) -> Result<Option<String>, StepError> {
+        let content = entry.manifest().and_then(Manifest::database);
+        let Some(kept) = content.and_then(|content| content.belongings.as_ref()) else {
+            return Ok(None);
+        };
+        if reader.find_database(database).await?.is_some() {
+            return Ok(None);
+        }
+        let mut settings = kept.open(self.keys().passphrase()).await?.settings;
+        let is_there = |role: &String| !fitness.missing_roles.contains(role);
+        settings.retain(|of| of.role.as_ref().is_none_or(is_there));
+        let refused = reader.may_not_set(&settings).await?;
+        Ok(left_out(reader.user(), database, &refused))
+    }
+}
+
+/// What a server did not let us give to a copy.
+#[derive(Debug, Default)]
+pub(crate) struct Refused {
+    /// Settings.
+    pub(crate) settings: Vec<Setting>,
+    /// All else, in words.
+    pub(crate) other: Vec<String>,
+}
+
 /// Gives a copy what belonged to the database, as far as the server lets us, and tells what it refused. `without_owners`:
 /// nothing that names a role.
 pub(crate) async fn give(
@@ -115,7 +153,7 @@ pub(crate) async fn give(
     mut wanted: Belongings,
     without_owners: bool,
     step: &StepId,
-) -> Result<Vec<String>, StepError> {
+) -> Result<Refused, StepError> {
     let Some(now) = postgres.reader().belongings(copy).await? else {
         return Err(StepError::failed(format!("the restored copy `{copy}` is gone")));
     };
@@ -127,23 +165,28 @@ pub(crate) async fn give(
         wanted.settings.retain(|of| of.role.is_none());
     }
     let session = postgres.maintenance(Some(step)).await?;
-    let mut refused = Vec::new();
+    let mut refused = Refused::default();
     let missing = missing_roles(&session, &wanted).await?;
     if missing.contains(&wanted.owner) {
-        refused.push(format!("owner `{}`, a role that the server lacks", wanted.owner));
+        refused
+            .other
+            .push(format!("owner `{}`, a role that the server lacks", wanted.owner));
         let of_owner = |grant: &&mut Grant| grant.grantee.as_ref() == Some(&wanted.owner);
         for grant in wanted.grants.iter_mut().filter(of_owner) {
             grant.grantee = Some(now.owner.clone());
         }
         wanted.owner.clone_from(&now.owner);
     }
-    refused.extend(leave_out(&mut wanted, &missing));
+    refused.other.extend(leave_out(&mut wanted, &missing));
     for statement in wanted.statements(copy, &now) {
         match session.batch(&statement.sql).await {
             Ok(()) => {}
-            Err(error) if is_refusal(&error) => refused.push(format!("{} of the database", statement.about)),
+            Err(error) if is_refusal(&error) => match statement.about {
+                About::Setting(setting) => refused.settings.push(setting),
+                about => refused.other.push(format!("{about} of the database")),
+            },
             // The value of a setting may be a secret, and servers repeat it.
-            Err(error) if statement.about == "settings" => {
+            Err(error) if matches!(statement.about, About::Reset | About::Setting(_)) => {
                 return Err(StepError::new(
                     error.kind(),
                     "the connection went while the settings of the copy were set",
@@ -152,8 +195,8 @@ pub(crate) async fn give(
             Err(error) => return Err(error.context(format_args!("the {} of the copy", statement.about))),
         }
     }
-    refused.sort();
-    refused.dedup();
+    refused.other.sort();
+    refused.other.dedup();
     Ok(refused)
 }
 

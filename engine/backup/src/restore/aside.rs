@@ -1,7 +1,7 @@
 //! Restoring into a database beside the one that is meant.
 
 use jm_client_postgres::quote::{ident, literal};
-use jm_client_postgres::{COPY_MARK, DatabaseFacts, Postgres};
+use jm_client_postgres::{COPY_MARK, DatabaseFacts, Postgres, left_out};
 use jm_step::{Connection, RunId, StepError, StepId};
 
 use super::{Restored, Restoring};
@@ -176,11 +176,16 @@ impl Restoring<'_> {
         let comment = wanted.comment.clone();
         let step = &self.request.step;
         let refused = belongings::give(self.postgres, name, wanted, self.without_owners(), step).await?;
-        if !refused.is_empty() {
+        if !refused.other.is_empty() {
             let reason = format!(
                 "the restored copy did not get what the database had: {}",
-                refused.join(", ")
+                refused.other.join(", ")
             );
+            self.observer.degraded(reason).await?;
+        }
+        let user = self.postgres.reader().user();
+        // By the name that the copy is going to have: only then somebody can mend it.
+        if let Some(reason) = left_out(user, &self.request.database, &refused.settings) {
             self.observer.degraded(reason).await?;
         }
         Ok(comment)

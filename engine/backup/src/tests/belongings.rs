@@ -1,7 +1,7 @@
 //! What belongs to a database's name, where the database is gone.
 
 use jm_client_postgres::Belongings;
-use jm_client_postgres::test_server::PgServer;
+use jm_client_postgres::test_server::{PgServer, open_url};
 use jm_step::Connection;
 
 use super::rig::*;
@@ -115,4 +115,49 @@ async fn a_database_that_is_there_is_asked_itself() {
     let restored = rig.aside(&backups, &name).await.expect("restored");
     let copy = belongings(&rig, &restored.database).await;
     assert!(copy.settings.is_empty() && copy.connection_limit == -1, "{copy:?}");
+}
+
+/// The role that restores is no superuser: it names each setting that it may not set, before and after.
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_an_owner_may_not_set_are_told_by_name() {
+    let rig = Rig::new().await;
+    let (database, owner) = (&rig.database, rig.server.role("owner").await);
+    let reader = rig.server.role("reader").await;
+    rig.server
+        .sql(
+            "postgres",
+            &[
+                &format!("ALTER DATABASE {database} OWNER TO {owner}"),
+                &format!("ALTER DATABASE {database} SET work_mem TO '8MB'"),
+                &format!("ALTER DATABASE {database} SET log_min_duration_statement TO '250ms'"),
+                &format!("ALTER ROLE {reader} IN DATABASE {database} SET search_path TO app, public"),
+            ],
+        )
+        .await;
+    let backups = rig.backups().await;
+    let name = rig.create(&backups).await.manifest.name;
+    lose(&rig).await;
+    let postgres = open_url(&rig.server.url_of(&owner, database)).await;
+    let entry = backups.find(&name).await.expect("found");
+    let fits = fitness(postgres.reader(), &entry, Target::Aside).await.expect("fits");
+    let before = backups
+        .would_leave_out(postgres.reader(), &entry, database, &fits)
+        .await
+        .expect("asked")
+        .expect("told");
+    let heard = Heard::default();
+    let restored = backups
+        .restore(&postgres, &rig.restore(&name, Target::Aside), &tools(), &heard)
+        .await
+        .expect("restored");
+    assert!(heard.degraded().contains(&before), "{before}: {:?}", heard.degraded());
+    for words in [
+        format!("`log_min_duration_statement`, `search_path` of role `{reader}`"),
+        format!("`ALTER DATABASE \"{database}\" SET \"log_min_duration_statement\" TO '250ms'`"),
+    ] {
+        assert!(before.contains(&words), "{before}");
+    }
+    let settings = belongings(&rig, &restored.database).await.settings;
+    assert_eq!(settings.len(), 1, "{settings:?}");
+    assert_eq!(settings[0].settings, ["work_mem=8MB"]);
 }

@@ -1,6 +1,8 @@
 //! What belongs to a database's name rather than to its data: owner, grants, settings, connection limit and comment. A
 //! dump does not hold it; a copy that takes a database's place has to be given it.
 
+use std::fmt;
+
 use jm_step::StepError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,16 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::catalogue::{DatabaseFacts, RoleSettings};
 use crate::quote::{ident, literal};
 use crate::session::{ReadSession, Session};
-
-/// Settings whose value is a list of names, each quoted on its own; as in PostgreSQL's own `GUC_LIST_QUOTE`.
-const NAME_LISTS: &[&str] = &[
-    "local_preload_libraries",
-    "search_path",
-    "session_preload_libraries",
-    "shared_preload_libraries",
-    "temp_tablespaces",
-    "unix_socket_directories",
-];
+use crate::setting::{Setting, alter};
 
 /// What the comment of a restored copy begins with, on a line of its own. The lines after it are the comment that the
 /// database had.
@@ -59,10 +52,39 @@ pub struct Grant {
 /// A statement, and what errors say instead of it: the value of a setting may be a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Statement {
-    /// What it is about, such as `owner`.
-    pub about: &'static str,
+    /// What it is about.
+    pub about: About,
     /// The statement.
     pub sql: String,
+}
+
+/// What a statement changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum About {
+    /// Who owns the database.
+    Owner,
+    /// Who may do what.
+    Grants,
+    /// Settings that are taken away before others are set.
+    Reset,
+    /// One setting.
+    Setting(Setting),
+    /// How many sessions it lets in.
+    ConnectionLimit,
+    /// Its comment.
+    Comment,
+}
+
+impl fmt::Display for About {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Owner => "owner",
+            Self::Grants => "grants",
+            Self::Reset | Self::Setting(_) => "settings",
+            Self::ConnectionLimit => "connection limit",
+            Self::Comment => "comment",
+        })
+    }
 }
 
 const GRANTS: &str = "
@@ -101,36 +123,50 @@ impl Belongings {
     pub fn statements(&self, name: &str, now: &Self) -> Vec<Statement> {
         let database = ident(name);
         let mut statements = Vec::new();
-        let mut put = |about: &'static str, sql: String| statements.push(Statement { about, sql });
+        let mut put = |about: About, sql: String| statements.push(Statement { about, sql });
         // The owner first: a change of owner rewrites the grants.
         if now.owner != self.owner {
             let owner = ident(&self.owner);
-            put("owner", format!("ALTER DATABASE {database} OWNER TO {owner}"));
+            put(About::Owner, format!("ALTER DATABASE {database} OWNER TO {owner}"));
         }
         if now.grants != self.grants || now.owner != self.owner {
             for sql in regrant(&database, now, self) {
-                put("grants", sql);
+                put(About::Grants, sql);
             }
         }
         if now.settings != self.settings {
-            let resets = now.settings.iter().map(|of| reset(&database, of));
-            let sets = self.settings.iter().flat_map(|of| settings(&database, of));
-            for sql in resets.chain(sets) {
-                put("settings", sql);
+            for of in &now.settings {
+                put(
+                    About::Reset,
+                    format!("{} RESET ALL", alter(&database, of.role.as_deref())),
+                );
+            }
+            for setting in Setting::all(&self.settings) {
+                let sql = setting.statement(name);
+                put(About::Setting(setting), sql);
             }
         }
         if now.connection_limit != self.connection_limit {
             let limit = self.connection_limit;
             put(
-                "connection limit",
+                About::ConnectionLimit,
                 format!("ALTER DATABASE {database} CONNECTION LIMIT {limit}"),
             );
         }
         if now.comment != self.comment {
             let comment = self.comment.as_deref().map_or_else(|| "NULL".to_owned(), literal);
-            put("comment", format!("COMMENT ON DATABASE {database} IS {comment}"));
+            put(About::Comment, format!("COMMENT ON DATABASE {database} IS {comment}"));
         }
         statements
+    }
+
+    /// Takes settings away.
+    pub fn leave_out(&mut self, settings: &[Setting]) {
+        for of in &mut self.settings {
+            let RoleSettings { role, settings: kept } = of;
+            kept.retain(|kept| !settings.iter().any(|left| left.is(role.as_deref(), kept)));
+        }
+        self.settings.retain(|of| !of.settings.is_empty());
     }
 }
 
@@ -162,62 +198,9 @@ fn grantee(grant: &Grant, of: &Belongings, wanted: &Belongings) -> String {
     }
 }
 
-fn alter(database: &str, role: Option<&String>) -> String {
-    match role {
-        None => format!("ALTER DATABASE {database}"),
-        Some(role) => format!("ALTER ROLE {} IN DATABASE {database}", ident(role)),
-    }
-}
-
-fn reset(database: &str, of: &RoleSettings) -> String {
-    format!("{} RESET ALL", alter(database, of.role.as_ref()))
-}
-
-fn settings(database: &str, of: &RoleSettings) -> Vec<String> {
-    let alter = alter(database, of.role.as_ref());
-    let pairs = of.settings.iter().filter_map(|setting| setting.split_once('='));
-    pairs
-        .map(|(name, value)| format!("{alter} SET {} TO {}", ident(name), setting_value(name, value)))
-        .collect()
-}
-
-fn setting_value(name: &str, value: &str) -> String {
-    if !NAME_LISTS.contains(&name.to_lowercase().as_str()) {
-        return literal(value);
-    }
-    let names: Vec<_> = names(value).iter().map(|name| literal(name)).collect();
-    if names.is_empty() {
-        "''".to_owned()
-    } else {
-        names.join(", ")
-    }
-}
-
-/// The names of a list such as `"$user", public`.
-fn names(list: &str) -> Vec<String> {
-    let mut names = Vec::new();
-    let mut name = String::new();
-    let mut quoted = false;
-    let mut chars = list.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '"' if quoted && chars.next_if_eq(&'"').is_some() => name.push('"'),
-            '"' => quoted = !quoted,
-            ',' if !quoted => names.push(std::mem::take(&mut name)),
-            c if c.is_whitespace() && !quoted => {}
-            c => name.push(c),
-        }
-    }
-    names.push(name);
-    // An empty list is stored as one empty name in quotes.
-    names.retain(|name| !name.is_empty());
-    names
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     #[test]
     fn a_copy_remembers_the_comment_of_the_database() {
@@ -227,21 +210,5 @@ mod tests {
         );
         assert_eq!(comment_for_later("restored by jm from x"), None);
         assert_eq!(comment_for_later("a comment\nof people"), None);
-    }
-
-    #[test]
-    fn lists_of_names_are_quoted_name_by_name() {
-        assert_eq!(setting_value("search_path", "\"$user\", public"), "'$user', 'public'");
-        assert_eq!(setting_value("search_path", "\"\""), "''");
-        assert_eq!(setting_value("work_mem", "64MB"), "'64MB'");
-        assert_eq!(setting_value("app.list", "a, b"), "'a, b'");
-    }
-
-    proptest! {
-        #[test]
-        fn every_list_of_names_reads_back(list in proptest::collection::vec("[^\\x00]{1,8}", 1..5)) {
-            let written: Vec<_> = list.iter().map(|name| ident(name)).collect();
-            prop_assert_eq!(names(&written.join(", ")), list);
-        }
     }
 }

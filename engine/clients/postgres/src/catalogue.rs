@@ -82,19 +82,6 @@ pub struct RoleSettings {
     pub settings: Vec<String>,
 }
 
-/// A session on the server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct SessionFacts {
-    /// The server's number for it.
-    pub pid: i32,
-    /// The role it belongs to.
-    pub user: Option<String>,
-    /// What it calls itself.
-    pub application: String,
-    /// What it does, such as `idle`.
-    pub state: Option<String>,
-}
-
 pub(crate) async fn server(session: &ReadSession) -> Result<ServerFacts, StepError> {
     // The two that may be forbidden are asked only where they are not.
     let sql = "
@@ -163,13 +150,6 @@ pub(crate) async fn table_count(session: &ReadSession) -> Result<u64, StepError>
             AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')";
     let count: i64 = session.query_one(sql, &[]).await?.get(0);
     Ok(count.unsigned_abs())
-}
-
-pub(crate) async fn sessions(session: &ReadSession, database: &str) -> Result<Vec<SessionFacts>, StepError> {
-    let sql = "
-        SELECT jsonb_build_object('pid', pid, 'user', usename, 'application', coalesce(application_name, ''), 'state', state)::text
-        FROM pg_stat_activity WHERE datname = $1 AND backend_type = 'client backend' AND pid <> pg_backend_pid() ORDER BY pid";
-    session.json(sql, &[&database]).await
 }
 
 /// Told only where the folder is proven to be this server's: its control file begins with the system identifier.

@@ -16,6 +16,8 @@ mod postgres;
 pub mod quote;
 mod reader;
 mod session;
+mod sessions;
+mod setting;
 mod settings;
 mod snapshot;
 #[cfg(any(test, feature = "test-server"))]
@@ -26,8 +28,8 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
-pub use belongings::{Belongings, COPY_MARK, Grant, Statement, comment_for_later};
-pub use catalogue::{DatabaseFacts, RoleSettings, ServerFacts, SessionFacts};
+pub use belongings::{About, Belongings, COPY_MARK, Grant, Statement, comment_for_later};
+pub use catalogue::{DatabaseFacts, RoleSettings, ServerFacts};
 pub use child::ChildEnvironment;
 pub use config::PostgresConfig;
 pub use error::is_lost_connection;
@@ -36,5 +38,7 @@ pub use postgres::Postgres;
 pub use quote::RelationName;
 pub use reader::Reader;
 pub use session::{ReadSession, Session, TextValue};
+pub use sessions::{SessionFacts, Whose};
+pub use setting::{Setting, left_out};
 pub use snapshot::ExportedSnapshot;
 pub use tokio_postgres::types::ToSql;

@@ -8,7 +8,8 @@ use crate::session::{Purpose, ReadSession, Session};
 use crate::settings::Settings;
 use crate::snapshot::ExportedSnapshot;
 use crate::{
-    Belongings, CountMode, DatabaseFacts, Inventory, ServerFacts, SessionFacts, catalogue, inventory, snapshot,
+    Belongings, CountMode, DatabaseFacts, Inventory, RoleSettings, ServerFacts, SessionFacts, Setting, Whose,
+    catalogue, inventory, setting, snapshot,
 };
 
 /// Databases that every server has.
@@ -80,9 +81,16 @@ impl Reader {
         Ok(Some(Belongings::new(&facts, grants)))
     }
 
-    /// The sessions in a database, ours left out.
-    pub async fn sessions(&self, database: &str) -> Result<Vec<SessionFacts>, StepError> {
-        catalogue::sessions(&self.maintenance(None).await?, database).await
+    /// The sessions in databases, ours left out.
+    pub async fn sessions(&self, databases: &[String], whose: Whose) -> Result<Vec<SessionFacts>, StepError> {
+        self.maintenance(None).await?.sessions(databases, whose).await
+    }
+
+    /// Those of a database's settings that we, as its owner, may not set.
+    pub async fn may_not_set(&self, settings: &[RoleSettings]) -> Result<Vec<Setting>, StepError> {
+        let session = self.maintenance(None).await?;
+        let server = catalogue::server(&session).await?;
+        setting::may_not_set(&session, &server, settings).await
     }
 
     /// The name of the database with this number, `None` where there is none.

@@ -125,6 +125,20 @@ impl Session {
         self.told(self.client.batch_execute(sql)).await
     }
 
+    /// Runs a statement in a transaction that goes on where the server says no to it: `false` then.
+    pub async fn attempt(&self, sql: &str) -> Result<bool, StepError> {
+        use StepErrorKind as Kind;
+        self.batch("SAVEPOINT attempt").await?;
+        match self.batch(sql).await {
+            Ok(()) => self.batch("RELEASE SAVEPOINT attempt").await.map(|()| true),
+            Err(error) if matches!(error.kind(), Kind::Denied | Kind::InvalidInput | Kind::NotFound) => {
+                self.batch("ROLLBACK TO SAVEPOINT attempt").await?;
+                self.batch("RELEASE SAVEPOINT attempt").await.map(|()| false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Ends a transaction. If the connection goes meanwhile, nobody knows whether it took effect: `ambiguous`.
     pub async fn commit(&self) -> Result<(), StepError> {
         let committed = self.cancelled_when_dropped(self.client.batch_execute("COMMIT")).await;

@@ -163,6 +163,19 @@ impl PgServer {
             .and_then(|row| row.get(0))
     }
 
+    /// Makes a role that is no superuser and may create databases, as jm needs it at least, and gives its name.
+    pub async fn role(&self, prefix: &str) -> String {
+        let name = Self::unique(prefix);
+        let sql = format!("CREATE ROLE {name} LOGIN NOSUPERUSER CREATEDB PASSWORD '{PASSWORD}'");
+        self.sql("postgres", &[&sql]).await;
+        name
+    }
+
+    /// Where a database of it is for such a role.
+    pub fn url_of(&self, role: &str, database: &str) -> String {
+        format!("postgresql://{role}:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
+    }
+
     /// Makes an empty database and gives its name.
     pub async fn database(&self, prefix: &str) -> String {
         let name = Self::unique(prefix);

@@ -1,7 +1,7 @@
 //! `postgres.drop_database`: removes a database, its sessions ended with it.
 
 use jm_client_postgres::quote::ident;
-use jm_client_postgres::{DatabaseFacts, Postgres, Reader};
+use jm_client_postgres::{DatabaseFacts, Postgres, Reader, Whose};
 use jm_step::{
     Change, Connection, Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
 };
@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::common;
+use crate::sessions;
 
 /// Databases that the server itself needs.
 const SERVERS_OWN: &[&str] = &["postgres", "template0", "template1"];
@@ -68,7 +69,8 @@ impl StepType for DropDatabase {
             None => Ok(Preview::verified(format!("database `{name}` does not exist")).predict(done(input, false))),
             Some(facts) => {
                 may_drop(&reader, &facts).await?;
-                let sessions = common::plural(reader.sessions(name).await?.len(), "session");
+                let sessions = sessions::to_end(&reader, std::slice::from_ref(name), Whose::All).await?;
+                let sessions = common::plural(sessions.len(), "session");
                 let summary = format!(
                     "will remove database `{name}`, {} bytes, {sessions}",
                     facts.size_bytes.unwrap_or(0)
@@ -169,6 +171,23 @@ mod tests {
             database: database.to_owned(),
             confirm: confirm.then(|| database.to_owned()),
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_in_use_by_others_is_told_beforehand() {
+        let server = PgServer::shared();
+        let (name, owner) = (server.database("drop").await, server.role("owner").await);
+        let sql = format!("ALTER DATABASE {name} OWNER TO {owner}");
+        server.sql("postgres", &[&sql]).await;
+        let _inside = server.open(&name).await.connect_to(&name, None).await.expect("inside");
+        let input = Input {
+            database: name.clone(),
+            confirm: Some(name.clone()),
+        };
+        let bed = crate::bench::bed_at(&server.url_of(&owner, &name));
+        let error = DropDatabase.preview(&bed.read(), &input).await.expect_err("told");
+        assert_eq!(error.kind(), StepErrorKind::Denied, "{error}");
+        assert!(error.message().contains("superuser `jm`"), "{error}");
     }
 
     #[tokio::test]

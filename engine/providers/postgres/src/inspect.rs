@@ -1,6 +1,6 @@
 //! `postgres.inspect`: does the server answer, does the database exist, does it still serve?
 
-use jm_client_postgres::{DatabaseFacts, Postgres, Reader};
+use jm_client_postgres::{DatabaseFacts, Postgres, Reader, Whose};
 use jm_step::{Effect, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepErrorKind, StepType};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -139,7 +139,8 @@ async fn fill(reader: &Reader, output: &mut Output) -> Result<(), StepError> {
         return Ok(());
     };
     put_facts(output, &facts);
-    output.sessions = reader.sessions(&output.database).await?.len() as u64;
+    let sessions = reader.sessions(std::slice::from_ref(&output.database), Whose::All);
+    output.sessions = sessions.await?.len() as u64;
     output.problem = problem(reader, &facts, &mut output.tables).await?;
     output.serving = output.problem.is_none();
     Ok(())

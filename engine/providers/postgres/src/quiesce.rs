@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jm_client_postgres::{DatabaseFacts, Postgres, Session};
+use jm_client_postgres::{DatabaseFacts, Postgres, Reader, Session, Whose};
 use jm_step::{
     Change, Connection, Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
 };
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::common;
-use crate::sessions::{self, Cleared, Whose};
+use crate::sessions::{self, Cleared};
 use crate::written::{Watch, Written};
 
 /// See the module.
@@ -92,7 +92,7 @@ impl StepType for Quiesce {
                 "database `{name}` does not exist: there is nothing to close"
             )));
         };
-        let sessions = reader.sessions(name).await?.len();
+        let sessions = sessions::to_end(&reader, &[name.to_owned()], whose(input)).await?.len();
         if input.leave_open {
             let summary = format!(
                 "will end {} of database `{name}`, which stays open, and tell who comes back",
@@ -128,6 +128,7 @@ impl StepType for Quiesce {
         let session = postgres.maintenance(Some(cx.step())).await?;
         sessions::refuse_own_database(session.database(), &name, postgres.reader())?;
         if input.leave_open {
+            sessions::to_end(postgres.reader(), std::slice::from_ref(&name), Whose::All).await?;
             let until = Instant::now() + Duration::from_secs(input.wait_seconds.into());
             let Cleared { ended, came_back } = sessions::clear(cx, &session, &name, until).await?;
             tell(cx, &name, ended, &came_back).await;
@@ -136,7 +137,7 @@ impl StepType for Quiesce {
             output.written = Watch::open(postgres.reader(), &name, cx.step()).await?.look().await?;
             return Ok(output);
         }
-        match close(cx, &session, &name, &input).await {
+        match close(cx, &session, postgres.reader(), &name, &input).await {
             Ok(ended) => output.ended = ended,
             Err(error) => return Err(reopened(&session, &output, error).await),
         }
@@ -214,16 +215,31 @@ fn changes(object: &str, before: &DatabaseFacts, superusers: bool) -> Vec<Change
     )]
 }
 
-async fn close(cx: &StepContext, session: &Session, name: &str, input: &Input) -> Result<u64, StepError> {
-    let whose = if input.superusers {
-        sessions::limit_connections(session, name, 0).await?;
+/// Whose sessions are to end.
+fn whose(input: &Input) -> Whose {
+    if input.superusers {
         Whose::NotSuperusers
     } else {
-        sessions::allow_connections(session, name, false).await?;
         Whose::All
-    };
+    }
+}
+
+async fn close(
+    cx: &StepContext,
+    session: &Session,
+    reader: &Reader,
+    name: &str,
+    input: &Input,
+) -> Result<u64, StepError> {
+    let names = [name.to_owned()];
+    sessions::to_end(reader, &names, whose(input)).await?;
+    if input.superusers {
+        sessions::limit_connections(session, name, 0).await?;
+    } else {
+        sessions::allow_connections(session, name, false).await?;
+    }
     let until = Instant::now() + Duration::from_secs(input.wait_seconds.into());
-    sessions::end(cx, session, &[name.to_owned()], whose, until).await
+    sessions::end(cx, session, reader.user(), &names, whose(input), until).await
 }
 
 /// What was not closed for good is not left closed.
@@ -242,11 +258,11 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use jm_client_postgres::test_server::PgServer;
+    use jm_client_postgres::test_server::{PgServer, open_url};
     use jm_step::StepErrorKind;
 
     use super::*;
-    use crate::bench::bed;
+    use crate::bench::{bed, bed_at};
 
     fn input(superusers: bool) -> Input {
         Input {
@@ -291,7 +307,7 @@ mod tests {
             .open("postgres")
             .await
             .reader()
-            .sessions(&name)
+            .sessions(std::slice::from_ref(&name), Whose::All)
             .await
             .expect("asked");
         assert!(left.is_empty(), "{left:?}");
@@ -306,6 +322,99 @@ mod tests {
             .expect("closed");
         assert_eq!(closed.kind(), StepErrorKind::Conflict);
         assert!(closed.hint_text().is_some_and(|hint| hint.contains("unquiesce")));
+    }
+
+    /// A database, and the role that owns it and is no superuser.
+    async fn owned(server: &PgServer) -> (String, String) {
+        let (name, role) = (server.database("quiesce").await, server.role("owner").await);
+        let sql = format!("ALTER DATABASE {name} OWNER TO {role}");
+        server.sql("postgres", &[&sql]).await;
+        (name, role)
+    }
+
+    /// Somebody's session in a database.
+    async fn inside(server: &PgServer, role: &str, name: &str) -> Session {
+        let postgres = open_url(&server.url_of(role, name)).await;
+        postgres.connect_to(name, None).await.expect("inside")
+    }
+
+    #[tokio::test]
+    async fn what_an_owner_may_not_end_is_told_before_anything_is_closed() {
+        let server = PgServer::shared();
+        let (name, owner) = owned(server).await;
+        let reader = server.role("reader").await;
+        let stays = inside(server, &reader, &name).await;
+        let bed = bed_at(&server.url_of(&owner, &name));
+        let leave_open = || Input {
+            leave_open: true,
+            ..input(false)
+        };
+        let mut errors = Vec::new();
+        for given in [input(false), input(true), leave_open()] {
+            errors.push(Quiesce.preview(&bed.read(), &given).await.expect_err("in a dry run"));
+            errors.push(bed.run(&Quiesce, given).await.output.expect_err("in a run"));
+        }
+        for error in errors {
+            assert_eq!(error.kind(), StepErrorKind::Denied, "{error}");
+            assert!(
+                error.message().contains(&format!("1 session of role `{reader}`")),
+                "{error}"
+            );
+            let hint = error.hint_text().expect("a hint");
+            assert!(
+                hint.contains(&format!("GRANT pg_signal_backend TO \"{owner}\"")),
+                "{hint}"
+            );
+        }
+        stays.query("SELECT 1", &[]).await.expect("it lives on");
+        drop(inside(server, &reader, &name).await);
+        let seen = crate::inspect::Inspect
+            .preview(&bed.read(), &crate::inspect::Input::default())
+            .await
+            .expect("seen");
+        assert!(seen.predicted.expect("known").sessions >= 1);
+
+        let grant = format!("GRANT pg_signal_backend TO {owner}");
+        server.sql("postgres", &[&grant]).await;
+        let preview = Quiesce.preview(&bed.read(), &input(false)).await.expect("may now");
+        assert!(preview.summary.contains("1 session"), "{}", preview.summary);
+        assert_eq!(bed.run(&Quiesce, input(false)).await.output.expect("closed").ended, 1);
+        stays.query("SELECT 1", &[]).await.expect_err("it was ended");
+    }
+
+    #[tokio::test]
+    async fn a_superusers_session_is_left_to_superusers() {
+        let server = PgServer::shared();
+        let (name, owner) = owned(server).await;
+        server
+            .sql("postgres", &[&format!("GRANT pg_signal_backend TO {owner}")])
+            .await;
+        let stays = server.open(&name).await.connect_to(&name, None).await.expect("inside");
+        let bed = bed_at(&server.url_of(&owner, &name));
+        let error = Quiesce.preview(&bed.read(), &input(false)).await.expect_err("told");
+        assert!(error.message().contains("1 session of superuser `jm`"), "{error}");
+        assert!(error.hint_text().is_some_and(|hint| hint.contains("only a superuser")));
+        let closed = bed.run(&Quiesce, input(true)).await;
+        assert_eq!(closed.output.expect("superusers may stay").ended, 0);
+        stays.query("SELECT 1", &[]).await.expect("it lives on");
+    }
+
+    #[tokio::test]
+    async fn somebody_who_only_looks_in_stops_nothing() {
+        let server = PgServer::shared();
+        let (name, owner) = owned(server).await;
+        let reader = server.role("reader").await;
+        let leaves = inside(server, &reader, &name).await;
+        let gone = tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            drop(leaves);
+        });
+        let bed = bed_at(&server.url_of(&owner, &name));
+        Quiesce
+            .preview(&bed.read(), &input(false))
+            .await
+            .expect("nobody is left");
+        gone.await.expect("gone");
     }
 
     #[tokio::test]

@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use jm_client_postgres::{DatabaseFacts, Postgres, Reader, Session};
+use jm_client_postgres::{Belongings, DatabaseFacts, Postgres, Reader, Session, Setting, Whose, left_out};
 use jm_step::{
-    Change, Connection, Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError,
-    StepErrorKind, StepType,
+    Connection, Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepErrorKind,
+    StepType,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use crate::common;
-use crate::sessions::{self, Whose};
+use crate::sessions;
 
 mod carry;
 mod late;
@@ -111,18 +111,20 @@ impl StepType for Switch {
         {
             refuse_taken(&reader, aside).await?;
         }
-        let aside = match &old {
-            Some(old) => {
-                let sessions = reader.sessions(&old.name).await?.len();
-                format!(
-                    ", end {} and keep the old database aside",
-                    common::plural(sessions, "session")
-                )
+        let mut summary = format!("will put the restored copy in the place of database `{to}`");
+        let sessions = sessions::to_end(&reader, &[input.from.clone(), to.to_owned()], Whose::All).await?;
+        if old.is_some() {
+            let sessions = common::plural(sessions.len(), "session");
+            summary = format!("{summary}, end {sessions} and keep the old database aside");
+        }
+        let mut belongings = reader.belongings(to).await?;
+        if let Some(belongings) = &mut belongings {
+            let refused = reader.may_not_set(&belongings.settings).await?;
+            belongings.leave_out(&refused);
+            if let Some(reason) = left_out(reader.user(), to, &refused) {
+                summary = format!("{summary}; {reason}");
             }
-            None => String::new(),
-        };
-        let summary = format!("will put the restored copy in the place of database `{to}`{aside}");
-        let belongings = reader.belongings(to).await?;
+        }
         Ok(Preview::computed(summary, told::foretold(to, belongings.as_ref())))
     }
 
@@ -136,7 +138,7 @@ impl StepType for Switch {
         }
         let plan = Plan::make(cx, postgres.reader(), &input).await?;
         cx.save_output(&plan.output).await?;
-        let foretold = plan.foretell(postgres.reader()).await?;
+        let old = plan.old_belongings(postgres.reader()).await?;
         let before = late::before(&input)?;
         let session = postgres.maintenance(Some(cx.step())).await?;
         for name in plan.names() {
@@ -144,15 +146,17 @@ impl StepType for Switch {
         }
         let until = Instant::now() + Duration::from_secs(input.wait_seconds.into());
         let carried_out = async {
+            sessions::to_end(postgres.reader(), &plan.names(), Whose::All).await?;
             if let Some(before) = &before {
                 late::tell(cx, &postgres, &session, &plan, before, until).await?;
             }
-            plan.carry_out(cx, &session, until).await
+            plan.carry_out(cx, &session, postgres.reader().user(), until).await
         };
-        if let Err(error) = carried_out.await {
-            return Err(plan.put_back(&postgres, error).await);
-        }
-        tell(cx, postgres.reader(), &plan.output, &foretold).await?;
+        let refused = match carried_out.await {
+            Ok(refused) => refused,
+            Err(error) => return Err(plan.put_back(&postgres, error).await),
+        };
+        tell(cx, postgres.reader(), &plan.output, old, &refused).await?;
         Ok(plan.output)
     }
 
@@ -173,13 +177,26 @@ impl StepType for Switch {
     }
 }
 
-/// Writes down what the server says that was done. Where the connection goes meanwhile, the next attempt finds by the
-/// numbers that it is done.
-async fn tell(cx: &StepContext, reader: &Reader, output: &Output, foretold: &[Change]) -> Result<(), StepError> {
+/// Writes down what the server says that was done, and what `old` had and it `refused`. Where the connection goes
+/// meanwhile, the next attempt finds by the numbers that it is done.
+async fn tell(
+    cx: &StepContext,
+    reader: &Reader,
+    output: &Output,
+    mut old: Option<Belongings>,
+    refused: &[Setting],
+) -> Result<(), StepError> {
+    if let Some(old) = &mut old {
+        old.leave_out(refused);
+    }
+    let foretold = told::foretold(&output.database, old.as_ref());
     let done = told::read_back(reader, output).await?;
-    let missing = told::missing(foretold, &done);
+    let missing = told::missing(&foretold, &done);
     for change in done {
         cx.changed(change).await;
+    }
+    if let Some(reason) = left_out(reader.user(), &output.database, refused) {
+        cx.degraded(reason).await?;
     }
     if missing.is_empty() {
         return Ok(());
@@ -266,13 +283,12 @@ impl Plan {
         Ok(Self { output, copy, old })
     }
 
-    /// What will change, before anything does.
-    async fn foretell(&self, reader: &Reader) -> Result<Vec<Change>, StepError> {
-        let old = match &self.old {
-            Some(old) => reader.belongings(&old.name).await?,
-            None => None,
-        };
-        Ok(told::foretold(&self.output.database, old.as_ref()))
+    /// What the old database has besides its data, before anything changes.
+    async fn old_belongings(&self, reader: &Reader) -> Result<Option<Belongings>, StepError> {
+        match &self.old {
+            Some(old) => reader.belongings(&old.name).await,
+            None => Ok(None),
+        }
     }
 
     fn names(&self) -> Vec<String> {
@@ -280,13 +296,20 @@ impl Plan {
         [self.copy.name.clone()].into_iter().chain(old).collect()
     }
 
-    async fn carry_out(&self, cx: &StepContext, session: &Session, until: Instant) -> Result<(), StepError> {
+    /// Gives the settings of the old database that `user` may not set.
+    async fn carry_out(
+        &self,
+        cx: &StepContext,
+        session: &Session,
+        user: &str,
+        until: Instant,
+    ) -> Result<Vec<Setting>, StepError> {
         let names = self.names();
         for name in &names {
             sessions::allow_connections(session, name, false).await?;
         }
         loop {
-            let ended = sessions::end(cx, session, &names, Whose::All, until).await?;
+            let ended = sessions::end(cx, session, user, &names, Whose::All, until).await?;
             cx.log(format!(
                 "{} ended",
                 common::plural(usize::try_from(ended).unwrap_or(usize::MAX), "session")
@@ -295,6 +318,7 @@ impl Plan {
             match rename::in_one_transaction(session, self).await {
                 // A session that was let in before the door closed turned up after it was counted.
                 Err(error) if is_in_use(&error) && Instant::now() < until => sessions::pause(cx).await?,
+                Err(error) if is_in_use(&error) => return Err(sessions::in_use(session, user, &names, error).await),
                 other => return other,
             }
         }

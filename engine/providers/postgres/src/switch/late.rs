@@ -1,13 +1,13 @@
 //! What was written into the old database after its sessions had been ended, and before the switch closed it.
 
-use jm_client_postgres::{Postgres, Session};
+use jm_client_postgres::{Postgres, Session, Whose};
 use jm_step::{Connection, StepContext, StepError};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{Input, Plan};
 use crate::quiesce;
-use crate::sessions::{self, Whose};
+use crate::sessions;
 use crate::written::{Since, Watch};
 
 /// What the step that `since` names gave out; `None` where there is nothing to compare with.
@@ -46,7 +46,8 @@ pub(super) async fn tell(
     let watch = Watch::open(postgres.reader(), &old.name, cx.step()).await?;
     sessions::allow_connections(session, &old.name, false).await?;
     let names = [old.name.clone()];
-    sessions::end(cx, session, &names, Whose::AllBut(watch.pid()), until).await?;
+    let user = postgres.reader().user();
+    sessions::end(cx, session, user, &names, Whose::AllBut(watch.pid()), until).await?;
     let since = Since::between(before.written.as_ref(), watch.look().await?.as_ref());
     match since.reason(kept) {
         Some(reason) => cx.degraded(reason).await,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use jm_client_postgres::test_server::{PgOptions, PgServer};
+use jm_client_postgres::test_server::{PgOptions, PgServer, open_url};
 use jm_step::{Grade, RunId};
 
 use super::*;
@@ -271,6 +271,10 @@ async fn a_switch_that_cannot_be_leaves_the_old_database_open() {
     let error = bed(&busy, &held).run(&Switch, short).await.output.expect_err("in use");
     assert_eq!(error.kind(), StepErrorKind::Conflict, "{error}");
     assert!(error.message().contains("prepared transaction"), "{error}");
+    assert!(
+        error.hint_text().is_some_and(|hint| hint.contains("pg_prepared_xacts")),
+        "{error:?}"
+    );
     assert_eq!(who(&busy, &held).await.as_deref(), Some("old"));
     assert_eq!(who(&busy, &held_copy).await.as_deref(), Some("new"));
     // Nor is one that was told to stop.
@@ -361,26 +365,117 @@ async fn a_new_copy_is_switched_though_an_older_one_was_saved() {
     assert_eq!(who(server, &old).await.as_deref(), Some("new"));
 }
 
-#[tokio::test]
-async fn an_owner_who_is_no_superuser_can_switch() {
-    let server = PgServer::shared();
+/// A pair that belongs to a role without superuser, as a database of an application does: with settings of which some only
+/// a superuser may set. The pair, the owner, and another role.
+async fn owned_pair(server: &PgServer) -> (String, String, [String; 2]) {
     let (old, copy) = pair(server).await;
-    let role = PgServer::unique("owner");
+    let roles = [server.role("owner").await, server.role("reader").await];
+    let [owner, reader] = &roles;
     server
         .sql(
             "postgres",
             &[
-                &format!("CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'hunter22'"),
-                &format!("ALTER DATABASE {old} OWNER TO {role}"),
-                &format!("ALTER DATABASE {copy} OWNER TO {role}"),
+                &format!("ALTER DATABASE {old} OWNER TO {owner}"),
+                &format!("ALTER DATABASE {copy} OWNER TO {owner}"),
                 &format!("ALTER DATABASE {old} SET work_mem TO '8MB'"),
+                &format!("ALTER DATABASE {old} SET log_min_duration_statement TO '250ms'"),
+                &format!("ALTER DATABASE {old} SET app.token TO 'hunter23'"),
+                &format!("ALTER ROLE {reader} IN DATABASE {old} SET search_path TO app, public"),
+                &format!("ALTER ROLE {owner} IN DATABASE {old} SET statement_timeout TO '5s'"),
                 &format!("GRANT CONNECT ON DATABASE {old} TO pg_monitor"),
             ],
         )
         .await;
-    let url = format!("postgresql://{role}:hunter22@127.0.0.1:{}/{old}", server.port());
-    bed_at(&url).run(&Switch, input(&copy)).await.output.expect("switched");
+    (old, copy, roles)
+}
+
+#[tokio::test]
+async fn an_owner_who_is_no_superuser_can_switch() {
+    let server = PgServer::shared();
+    let (old, copy, [owner, reader]) = owned_pair(server).await;
+    let member = server.role("member").await;
+    server.sql("postgres", &[&format!("GRANT {member} TO {owner}")]).await;
+    // Sessions that it may end by itself: those of a role that it is a member of.
+    let mut inside = Vec::new();
+    for name in [&old, &copy] {
+        let postgres = open_url(&server.url_of(&member, name)).await;
+        inside.push(postgres.connect_to(name, None).await.expect("inside"));
+    }
+    let bed = bed_at(&server.url_of(&owner, &old));
+    let preview = Switch.preview(&bed.read(), &input(&copy)).await.expect("preview");
+    assert!(preview.summary.contains("end 2 sessions"), "{}", preview.summary);
+    let done = bed.run(&Switch, input(&copy)).await;
+    done.output.expect("switched");
     assert_eq!(who(server, &old).await.as_deref(), Some("new"));
+    assert_eq!(preview.changes, done.told.changes);
+    // What it may not set is named, with the statement that sets it, before and after; no value that may be a secret.
+    let [reason] = &done.told.degraded[..] else {
+        panic!("{:?}", done.told.degraded)
+    };
+    for said in [reason, &preview.summary] {
+        for words in [
+            format!("`log_min_duration_statement`, `app.token`, `search_path` of role `{reader}`"),
+            format!("`ALTER DATABASE \"{old}\" SET \"log_min_duration_statement\" TO '250ms'`"),
+            format!("`ALTER ROLE \"{reader}\" IN DATABASE \"{old}\" SET \"search_path\" TO 'app', 'public'`"),
+        ] {
+            assert!(said.contains(&words), "`{words}` is not in: {said}");
+        }
+        assert!(!said.contains("work_mem") && !said.contains("hunter23"), "{said}");
+    }
+    let facts = facts(server, &old).await.expect("there");
+    let settings: Vec<_> = facts.settings.iter().flat_map(|of| of.settings.clone()).collect();
+    assert_eq!(settings, ["work_mem=8MB", "statement_timeout=5s"]);
+    // A superuser runs it as it stands there.
+    let statement = reason
+        .split('`')
+        .find(|part| part.contains("250ms"))
+        .expect("a statement");
+    server.sql("postgres", &[statement]).await;
+}
+
+#[tokio::test]
+async fn sessions_that_an_owner_may_not_end_are_told_and_not_waited_for() {
+    let server = PgServer::shared();
+    let (old, copy, [owner, reader]) = owned_pair(server).await;
+    for name in [&old, &copy] {
+        let postgres = open_url(&server.url_of(&reader, name)).await;
+        let stays = postgres.connect_to(name, None).await.expect("inside");
+        let bed = bed_at(&server.url_of(&owner, &old));
+        let before = Switch
+            .preview(&bed.read(), &input(&copy))
+            .await
+            .expect_err("in a dry run");
+        let began = Instant::now();
+        let error = bed.run(&Switch, input(&copy)).await.output.expect_err("in a run");
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "waited {:?}",
+            began.elapsed()
+        );
+        for error in [before, error] {
+            assert_eq!(error.kind(), StepErrorKind::Denied, "{error}");
+            assert!(error.message().contains(&reader), "{error}");
+            let hint = error.hint_text().expect("a hint");
+            assert!(
+                hint.contains("GRANT pg_signal_backend TO") && !hint.contains("quiesce"),
+                "{hint}"
+            );
+        }
+        stays.query("SELECT 1", &[]).await.expect("it lives on");
+        drop(inside_as(server, &reader, name).await);
+    }
+    server
+        .sql("postgres", &[&format!("GRANT pg_signal_backend TO {owner}")])
+        .await;
+    let bed = bed_at(&server.url_of(&owner, &old));
+    bed.run(&Switch, input(&copy)).await.output.expect("switched");
+    assert_eq!(who(server, &old).await.as_deref(), Some("new"));
+}
+
+/// Somebody gets into a database: it was not left closed.
+async fn inside_as(server: &PgServer, role: &str, name: &str) -> Session {
+    let postgres = open_url(&server.url_of(role, name)).await;
+    postgres.connect_to(name, None).await.expect("open")
 }
 
 #[test]
