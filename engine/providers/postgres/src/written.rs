@@ -87,13 +87,14 @@ impl Since {
         Self::Rows(more.values().sum(), more)
     }
 
-    /// Why a run is degraded by it. `kept` is the database that has the rows.
-    pub(crate) fn reason(&self, kept: &str) -> Option<String> {
+    /// Why a run is degraded by it. The old database is called `now` until the switch, and `kept` afterwards.
+    pub(crate) fn reason(&self, now: &str, kept: &str) -> Option<String> {
+        let has_them = format!("database `{now}`, which is called `{kept}` once it was switched away");
         match self {
             Self::Nothing => None,
             Self::Unknown(why) => Some(format!(
-                "whether somebody wrote into the old database after its sessions had been ended cannot be told: {why}; it \
-                 is kept as `{kept}`"
+                "whether somebody wrote into the old database after its sessions had been ended cannot be told: {why}; what \
+                 was written would be in {has_them}"
             )),
             Self::Rows(rows, tables) => {
                 let mut named: Vec<_> = tables
@@ -111,7 +112,7 @@ impl Since {
                 };
                 Some(format!(
                     "{rows} written into the old database by somebody who came back after its sessions had been ended: {}; \
-                     a backup taken meanwhile may lack them: look for them in database `{kept}`",
+                     a backup taken meanwhile may lack them: they are in {has_them}",
                     named.join(", ")
                 ))
             }
@@ -137,11 +138,20 @@ mod tests {
         assert_eq!(since(&[("public.a", 3)]), Since::Nothing);
         let more = since(&[("public.a", 5), ("public.new", 1)]);
         assert_eq!(more, Since::Rows(3, written(&[("public.a", 2), ("public.new", 1)])));
-        let reason = more.reason("d").expect("a reason");
+        let reason = more.reason("d", "d_old").expect("a reason");
         assert!(reason.contains("3 rows were written into the old database"), "{reason}");
         assert!(reason.contains("2 in `public.a`, 1 in `public.new`"), "{reason}");
+        assert!(
+            reason.contains("they are in database `d`, which is called `d_old` once"),
+            "{reason}"
+        );
         for unknown in [since(&[("public.a", 1)]), Since::between(None, Some(&before))] {
-            assert!(unknown.reason("d").expect("a reason").contains("cannot be told"));
+            assert!(
+                unknown
+                    .reason("d", "d_old")
+                    .expect("a reason")
+                    .contains("cannot be told")
+            );
         }
     }
 }

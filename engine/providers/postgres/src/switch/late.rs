@@ -24,7 +24,8 @@ pub(super) fn before(input: &Input) -> Result<Option<quiesce::Output>, StepError
 }
 
 /// Closes the old database and says what was written since it was looked at before. The counters can be read from inside
-/// alone, by a session that was there before the door closed, and they are complete once the others have ended.
+/// alone, by a session that was there before the door closed, and they are complete once the others have ended. It is told
+/// before the switch, which may fail or be killed: so in words that are true whether it takes place or not.
 pub(super) async fn tell(
     cx: &StepContext,
     postgres: &Postgres,
@@ -49,7 +50,7 @@ pub(super) async fn tell(
     let user = postgres.reader().user();
     sessions::end(cx, session, user, &names, Whose::AllBut(watch.pid()), until).await?;
     let since = Since::between(before.written.as_ref(), watch.look().await?.as_ref());
-    match since.reason(kept) {
+    match since.reason(&old.name, kept) {
         Some(reason) => cx.degraded(reason).await,
         None => Ok(()),
     }
@@ -57,7 +58,7 @@ pub(super) async fn tell(
 
 #[cfg(test)]
 mod tests {
-    use jm_client_postgres::test_server::PgServer;
+    use jm_client_postgres::test_server::{PgOptions, PgServer};
     use serde_json::json;
 
     use super::super::Switch;
@@ -110,6 +111,31 @@ mod tests {
             "{reason}"
         );
         assert!(reason.contains("3 in `public.a`") && reason.contains(&kept), "{reason}");
+    }
+
+    #[tokio::test]
+    async fn where_the_switch_fails_nobody_is_sent_to_a_database_that_is_not_there() {
+        let server = PgServer::start_with(&PgOptions {
+            settings: vec![("max_prepared_transactions".to_owned(), "2".to_owned())],
+            ..PgOptions::default()
+        });
+        let (old, input) = emptied(&server).await;
+        // One that stays keeps the database in use.
+        let stuck = "BEGIN; INSERT INTO public.a VALUES (3); PREPARE TRANSACTION 'stuck'";
+        server.sql(&old, &["INSERT INTO public.a VALUES (2)", stuck]).await;
+        let input = Input {
+            wait_seconds: 1,
+            ..input
+        };
+        let done = bed(&server, &old).run(&Switch, input).await;
+        done.output.expect_err("in use");
+        let [reason] = &done.told.degraded[..] else {
+            panic!("{:?}", done.told.degraded)
+        };
+        assert!(
+            reason.contains(&format!("they are in database `{old}`, which is called")),
+            "{reason}"
+        );
     }
 
     #[tokio::test]
