@@ -42,6 +42,9 @@ pub struct Inventory {
     pub extensions: BTreeMap<String, Extension>,
     /// Rows of each table. A partitioned one stands for its partitions; those of extensions are left out.
     pub tables: BTreeMap<String, TableRows>,
+    /// Who owns each of them. Empty in what was taken before this was kept.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub owners: BTreeMap<String, String>,
     /// Sequences.
     pub sequences: BTreeMap<String, SequenceState>,
     /// Materialised views, and whether each was ever filled.
@@ -91,7 +94,12 @@ const OWN: &str = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toa
 pub(crate) async fn collect(session: &ReadSession, mode: CountMode) -> Result<Inventory, StepError> {
     let mut inventory = frame(session).await?;
     inventory.extensions = extensions(session).await?;
-    inventory.tables = tables(session, mode).await?;
+    for facts in tables(session).await? {
+        let name = RelationName::new(&facts.schema, &facts.name);
+        let rows = rows(session, mode, &facts, &name).await?;
+        inventory.tables.insert(name.to_string(), rows);
+        inventory.owners.insert(name.to_string(), facts.owner);
+    }
     inventory.sequences = sequences(session).await?;
     inventory.materialized_views = materialized_views(session).await?;
     inventory.invalid_indexes = invalid_indexes(session).await?;
@@ -130,23 +138,19 @@ async fn extensions(session: &ReadSession) -> Result<BTreeMap<String, Extension>
 struct TableFacts {
     schema: String,
     name: String,
+    owner: String,
     partitioned: bool,
     estimate: i64,
 }
 
-async fn tables(session: &ReadSession, mode: CountMode) -> Result<BTreeMap<String, TableRows>, StepError> {
+async fn tables(session: &ReadSession) -> Result<Vec<TableFacts>, StepError> {
     let sql = format!(
-        "SELECT jsonb_build_object('schema', n.nspname, 'name', c.relname, 'partitioned', c.relkind = 'p',
-            'estimate', c.reltuples::bigint)::text
+        "SELECT jsonb_build_object('schema', n.nspname, 'name', c.relname, 'owner', pg_get_userbyid(c.relowner),
+            'partitioned', c.relkind = 'p', 'estimate', c.reltuples::bigint)::text
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't' AND {OWN}"
     );
-    let mut tables = BTreeMap::new();
-    for facts in session.json::<TableFacts>(&sql, &[]).await? {
-        let name = RelationName::new(&facts.schema, &facts.name);
-        tables.insert(name.to_string(), rows(session, mode, &facts, &name).await?);
-    }
-    Ok(tables)
+    session.json(&sql, &[]).await
 }
 
 async fn rows(

@@ -1,9 +1,9 @@
 //! `postgres.verify`: proves that a database holds what it should: critical tables, the numbers of a backup, sound
-//! indexes, constraints, sequences and views. All findings at once.
+//! indexes, constraints, owners, sequences and views. All findings at once.
 
 use std::collections::BTreeMap;
 
-use jm_client_postgres::{CountMode, Inventory, Postgres, RelationName};
+use jm_client_postgres::{CountMode, Inventory, Postgres, ReadSession, RelationName};
 use jm_step::{Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,7 @@ use crate::common;
 mod findings;
 use findings::Finding;
 mod freshness;
+mod indexes;
 
 /// How many findings the message names; the evidence has all.
 const SHOWN: usize = 12;
@@ -22,7 +23,7 @@ const SHOWN: usize = 12;
 pub(crate) struct Verify;
 
 /// What is looked at, and what it is compared with.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Input {
     /// The database. Default: the one that the target names.
@@ -41,9 +42,21 @@ pub(crate) struct Input {
     /// How rows are counted. Estimates need a tolerance. Default: exact.
     #[serde(default)]
     counts: CountMode,
+    /// Whether each table has to belong to whom it belonged in the backup. Where the server lacks a role of the backup, nothing
+    /// is compared: a restore leaves out all owners then, and says so. Default: true.
+    #[serde(default = "yes")]
+    owners: bool,
+    /// Whether every B-tree index is read and compared with its table, by the server's extension `amcheck`, which has to be
+    /// installed in the database. Takes as long as reading all of it. Default: false.
+    #[serde(default)]
+    amcheck: bool,
     /// Tables whose newest row must not be too old.
     #[serde(default)]
     freshness: Vec<Freshness>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// How old the newest row of a table may be.
@@ -123,10 +136,11 @@ impl StepType for Verify {
         {
             return Ok(Preview::declared(will));
         }
-        // As it stands now, which the steps before this one may change.
+        // As it stands now, which the steps before this one may change. A dry run reads no whole index.
         let quick = Input {
             counts: CountMode::Estimated,
-            ..copy_of(input)
+            amcheck: false,
+            ..input.clone()
         };
         let (output, findings) = look(cx, &quick).await?;
         Ok(match findings.len() {
@@ -151,17 +165,6 @@ impl StepType for Verify {
 
     async fn probe(&self, _: &ReadContext, _: &Input) -> Result<Probe<Output>, StepError> {
         Ok(Probe::NotStarted)
-    }
-}
-
-fn copy_of(input: &Input) -> Input {
-    Input {
-        database: input.database.clone(),
-        tables: input.tables.clone(),
-        compare_to: input.compare_to.clone(),
-        tolerance: input.tolerance,
-        counts: input.counts,
-        freshness: input.freshness.clone(),
     }
 }
 
@@ -226,11 +229,28 @@ async fn look(cx: &ReadContext, input: &Input) -> Result<(Output, Vec<Finding>),
     findings.extend(findings::sound(&session, &inventory, expected.as_ref()).await?);
     if let Some(expected) = &expected {
         findings.extend(findings::compared(expected, &inventory, input.tolerance));
+        if input.owners && !lacks_roles(&session, input).await? {
+            findings.extend(findings::owners(expected, &inventory));
+        }
+    }
+    if input.amcheck {
+        findings.extend(indexes::look(&session).await?);
     }
     let moment = expected.as_ref().map(|expected| expected.taken_at.as_str());
     let (newest, stale) = freshness::look(&session, &input.freshness, &inventory, moment).await?;
     findings.extend(stale);
     Ok((output(name, &wanted, &inventory, expected.is_some(), newest), findings))
+}
+
+/// Whether the server lacks a role that the backup names.
+async fn lacks_roles(session: &ReadSession, input: &Input) -> Result<bool, StepError> {
+    let named = input.compare_to.as_ref().and_then(|backup| backup.get("roles"));
+    let named: Vec<&str> = named
+        .and_then(Value::as_array)
+        .map_or_else(Vec::new, |roles| roles.iter().filter_map(Value::as_str).collect());
+    let sql =
+        "SELECT EXISTS (SELECT FROM unnest($1::text[]) r WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = r))";
+    Ok(session.query_one(sql, &[&named]).await?.get(0))
 }
 
 fn output(

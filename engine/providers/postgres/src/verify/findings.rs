@@ -109,6 +109,15 @@ pub(super) fn compared(expected: &Inventory, actual: &Inventory, tolerance: f64)
     findings
 }
 
+/// Tables that belong to somebody else than in the backup: the application that owned them may not be let in.
+pub(super) fn owners(expected: &Inventory, actual: &Inventory) -> Vec<Finding> {
+    let other = |(table, owner): (&String, &String)| {
+        let now = actual.owners.get(table).filter(|now| *now != owner)?;
+        Some(Finding::new("owner", table, owner.as_str(), now.as_str()))
+    };
+    expected.owners.iter().filter_map(other).collect()
+}
+
 fn missing<'n>(
     check: &'static str,
     names: impl Iterator<Item = &'n String>,

@@ -40,8 +40,13 @@ fn input(tables: &[&str], compare_to: Option<Map<String, Value>>) -> Input {
     Input {
         tables,
         compare_to,
-        ..Input::default()
+        ..plain()
     }
+}
+
+/// As it is where nothing is given.
+fn plain() -> Input {
+    serde_json::from_value(json!({})).expect("defaults")
 }
 
 async fn verify(server: &PgServer, name: &str, input: Input) -> Result<Output, ErrorSummary> {
@@ -195,10 +200,7 @@ async fn old_rows_are_stale() {
         column: column.to_owned(),
         within: within.to_owned(),
     };
-    let asked = |freshness| Input {
-        freshness,
-        ..Input::default()
-    };
+    let asked = |freshness| Input { freshness, ..plain() };
     let good = asked(vec![
         fresh("users", "created_at", "1h"),
         fresh("games", "at", "100000d"),
@@ -289,4 +291,83 @@ fn inputs_are_checked_where_they_stand() {
         pointers,
         ["/tables/1", "/freshness/0/table", "/freshness/0/within", "/tolerance"]
     );
+}
+
+#[tokio::test]
+async fn a_table_of_another_owner_is_found_unless_the_restore_left_out_owners() {
+    let server = PgServer::shared();
+    let (original, copy) = (journeyman(server).await, journeyman(server).await);
+    let owner = server.role("owner").await;
+    let give = format!("ALTER TABLE users OWNER TO {owner}");
+    server.sql(&original, &[&give]).await;
+    let mut backup = backup_of(server, &original).await;
+    backup.insert("roles".to_owned(), json!([owner]));
+    let error = verify(server, &copy, input(&[], Some(backup.clone())))
+        .await
+        .expect_err("another owner");
+    assert_eq!(found(&error), pairs(&[("owner", "public.users")]));
+    assert!(
+        error.message.contains(&format!("expected {owner}, found jm")),
+        "{}",
+        error.message
+    );
+    let careless = Input {
+        owners: false,
+        ..input(&[], Some(backup.clone()))
+    };
+    verify(server, &copy, careless).await.expect("not asked");
+    // A role of the backup is not there: so no owner was restored.
+    backup.insert("roles".to_owned(), json!([owner, "nobody_here"]));
+    verify(server, &copy, input(&[], Some(backup.clone())))
+        .await
+        .expect("told by the restore");
+    // A backup from before owners were kept.
+    backup
+        .get_mut("inventory")
+        .and_then(Value::as_object_mut)
+        .expect("an inventory")
+        .remove("owners");
+    backup.remove("roles");
+    verify(server, &copy, input(&[], Some(backup)))
+        .await
+        .expect("not known");
+}
+
+#[tokio::test]
+async fn an_index_that_does_not_fit_its_table_is_found_where_it_is_asked_for() {
+    let server = PgServer::shared();
+    let name = journeyman(server).await;
+    let checked = || Input {
+        amcheck: true,
+        ..input(&[], None)
+    };
+    let error = verify(server, &name, checked()).await.expect_err("no extension");
+    assert!(
+        error.message.contains("does not have the extension `amcheck`"),
+        "{}",
+        error.message
+    );
+    // An index keeps the order of its function; then the function changes its mind.
+    let order = |text: &str| {
+        format!(
+            "CREATE OR REPLACE FUNCTION public.fickle(int4, int4) RETURNS int LANGUAGE sql IMMUTABLE AS
+            $$ SELECT CASE WHEN $1 = $2 THEN 0 WHEN $1 {text} $2 THEN 1 ELSE -1 END $$"
+        )
+    };
+    let class = "CREATE OPERATOR CLASS fickle_ops FOR TYPE int4 USING btree AS OPERATOR 1 < (int4, int4),
+        OPERATOR 2 <= (int4, int4), OPERATOR 3 = (int4, int4), OPERATOR 4 >= (int4, int4), OPERATOR 5 > (int4, int4),
+        FUNCTION 1 public.fickle(int4, int4)";
+    let statements = [
+        "CREATE EXTENSION amcheck",
+        &order(">"),
+        class,
+        "CREATE TABLE numbers AS SELECT n FROM generate_series(1, 1000) n",
+        "CREATE INDEX of_numbers ON numbers (n fickle_ops)",
+    ];
+    server.sql(&name, &statements).await;
+    verify(server, &name, checked()).await.expect("sound");
+    server.sql(&name, &[&order("<")]).await;
+    verify(server, &name, input(&[], None)).await.expect("not asked");
+    let error = verify(server, &name, checked()).await.expect_err("damaged");
+    assert_eq!(found(&error), pairs(&[("index-corrupt", "public.of_numbers")]));
 }
