@@ -3,13 +3,14 @@
 
 use std::process::{Command, Output};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use jm_sandbox::journeyman::{DATABASE, Fingerprint, REPLICAS};
 
 use crate::environment::{World, has_words, said};
 
 mod backups;
 mod disk;
+mod others;
 mod server;
 mod webhook;
 mod writers;
@@ -54,6 +55,23 @@ fn ends(command: &mut Command, code: i32, words: &[&str]) -> Result<Output> {
         ensure!(has_words(&text, word), "`{word}` is not said: {text}");
     }
     Ok(output)
+}
+
+/// From here on the database belongs to a role that is no superuser and may create databases, and jm comes as that role: the
+/// least that a recovery asks for. Gives its name.
+fn as_owner(world: &mut World) -> Result<&'static str> {
+    let (role, password) = ("app", "a-password-of-its-own");
+    world.query(
+        "postgres",
+        &format!("CREATE ROLE {role} LOGIN NOSUPERUSER CREATEDB PASSWORD '{password}'"),
+    )?;
+    world.query("postgres", &format!("ALTER DATABASE {DATABASE} OWNER TO {role}"))?;
+    world.query("postgres", &format!("GRANT pg_read_all_data TO {role}"))?;
+    let url = world.systems.variable("DATABASE_URL");
+    let (_, place) = url.rsplit_once('@').context("a place")?;
+    let url = format!("postgresql://{role}:{password}@{place}");
+    world.systems.environment.insert("DATABASE_URL".to_owned(), url);
+    Ok(role)
 }
 
 /// A sandbox with its backups on the disk alone.

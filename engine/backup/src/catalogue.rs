@@ -14,7 +14,7 @@ use crate::key::{KeyId, KeyRing};
 use crate::location::{Location, LocationName};
 use crate::manifest::{self, Level, Manifest, Reading};
 use crate::name::{BackupName, ContentKind, Format};
-use crate::select::{refused, wrong_key};
+use crate::select::{of_another, refused, wrong_key};
 
 /// Manifests that are read at the same time.
 const AT_ONCE: usize = 16;
@@ -82,6 +82,32 @@ impl Entry {
             StepError::refused(format!("`{}` is not the backup that was chosen: {how}", self.name))
                 .hint("find out who wrote there, and choose again"),
         )
+    }
+
+    /// Refuses the backup of a database that is not the one which is meant: the one that was asked for by its name (`of`), or
+    /// else the one that it goes into. What has no manifest does not tell of which it is.
+    pub fn must_be_of(&self, of: Option<&str>, into: &str) -> Result<(), StepError> {
+        let Some(is) = self
+            .manifest()
+            .and_then(Manifest::inventory)
+            .map(|inventory| &inventory.database)
+        else {
+            return Ok(());
+        };
+        match of {
+            Some(of) if of == is => Ok(()),
+            None if into == is => Ok(()),
+            Some(of) => Err(of_another(&self.name, is, of)),
+            None => Err(of_another(&self.name, is, into)),
+        }
+    }
+
+    /// Of what it is and what it goes into, in words.
+    pub fn of_into(&self, into: &str) -> String {
+        match self.manifest() {
+            Some(manifest) => format!("backup of `{}` into `{into}`", manifest.of()),
+            None => format!("backup of a database that nothing tells into `{into}`"),
+        }
     }
 
     /// The size of its copy in a location.
@@ -160,6 +186,12 @@ pub struct BackupRef {
     /// The database it is of.
     #[serde(default)]
     pub database: Option<String>,
+    /// The database that was asked for by its name, where one was: then it may go into a database of another name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_of: Option<String>,
+    /// Roles that own or may use something in the database.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<String>,
     /// The namespaces it is of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub namespaces: Vec<String>,
@@ -193,6 +225,10 @@ impl BackupRef {
             database: manifest
                 .and_then(Manifest::inventory)
                 .map(|inventory| inventory.database.clone()),
+            asked_of: None,
+            roles: manifest
+                .and_then(Manifest::database)
+                .map_or_else(Vec::new, |database| database.roles.clone()),
             namespaces: manifest
                 .and_then(Manifest::kubernetes)
                 .map_or_else(Vec::new, |index| index.namespaces.clone()),

@@ -39,7 +39,7 @@ pub async fn fitness(reader: &Reader, entry: &Entry, target: Target) -> Result<F
     }
     let Some(database) = entry.manifest().and_then(Manifest::database) else {
         let note = format!(
-            "`{}` has no manifest: extensions, roles and room cannot be checked beforehand",
+            "`{}` has no manifest: extensions, roles and room cannot be checked beforehand, nor of which database it is",
             entry.name
         );
         return Ok(Fitness {

@@ -123,7 +123,8 @@ pub struct Wanted {
     /// Only backups of this database, or of this namespace. Left out, the catalogue must hold those of one, or of
     /// `prefer`.
     pub of: Option<String>,
-    /// Where the catalogue holds backups of several, those of this one.
+    /// Those of this one, where `of` is left out. That of another database is refused then, for it would take the place of
+    /// this one's data; that of another namespace is taken where the catalogue has no other.
     pub prefer: Option<String>,
     /// How far it has to be proven.
     pub prove: Prove,
@@ -165,8 +166,12 @@ impl BackupsReader {
         for entry in &entries {
             match self.good_copies(entry, wanted, tools, observer, &mut degraded).await {
                 Ok(copies) => {
+                    let backup = BackupRef::of(entry, &copies, self.prefix());
                     return Ok(Selection {
-                        backup: BackupRef::of(entry, &copies, self.prefix()),
+                        backup: BackupRef {
+                            asked_of: wanted.of.clone(),
+                            ..backup
+                        },
                         skipped,
                         degraded,
                         notes,
@@ -188,10 +193,16 @@ impl BackupsReader {
         if let Which::Name(name) = &wanted.which {
             return match catalogue.find(name) {
                 Some(entry) if entry.kind() != wanted.kind => Err(of_another_kind(name, entry.kind(), wanted.kind)),
-                found => Ok(Candidates {
-                    entries: found.into_iter().collect(),
-                    unverified: Vec::new(),
-                }),
+                found => {
+                    let meant = wanted.of.as_ref().or(wanted.prefer.as_ref());
+                    if let (Some(entry), Some(meant)) = (found, meant) {
+                        entry.must_be_of(Some(meant), meant)?;
+                    }
+                    Ok(Candidates {
+                        entries: found.into_iter().collect(),
+                        unverified: Vec::new(),
+                    })
+                }
             };
         }
         let any_known = catalogue.newest_known().is_some();
@@ -404,10 +415,16 @@ fn of(catalogue: &Catalogue, wanted: &Wanted) -> Result<Option<String>, StepErro
     let manifests = catalogue.entries.iter().filter_map(Entry::manifest);
     let manifests = manifests.filter(|manifest| manifest.kind() == wanted.kind);
     let several: BTreeSet<String> = manifests.clone().map(Manifest::of).collect();
-    if several.len() < 2 {
-        return Ok(None);
-    }
     let preferred = wanted.prefer.as_ref();
+    if several.len() < 2 {
+        let newest = manifests.clone().next();
+        return match (newest, preferred) {
+            (Some(newest), Some(prefer)) if wanted.kind == ContentKind::Database && !is_of(newest, prefer) => {
+                Err(of_another(&newest.name, &newest.of(), prefer))
+            }
+            _ => Ok(None),
+        };
+    }
     match preferred.filter(|prefer| manifests.clone().any(|manifest| is_of(manifest, prefer))) {
         Some(prefer) => Ok(Some(prefer.clone())),
         None => Err(StepError::invalid_input(format!(
@@ -428,6 +445,17 @@ fn is_of(manifest: &Manifest, of: &str) -> bool {
         Some(index) => index.namespaces.iter().any(|namespace| namespace == of),
         None => manifest.of() == of,
     }
+}
+
+/// The classic mistake: the data of one system restored over that of another.
+pub(crate) fn of_another(name: &BackupName, is: &str, meant: &str) -> StepError {
+    StepError::refused(format!(
+        "`{name}` is a backup of database `{is}`, and `{meant}` is meant: it would take the place of other data"
+    ))
+    .hint(format!(
+        "name a backup of `{meant}`, or another target; where it is really to be that of `{is}`, say so with `of: {is}`, in the \
+         plans that ship with `-i database_name={is}`"
+    ))
 }
 
 pub(crate) fn of_another_kind(name: &BackupName, is: ContentKind, wanted: ContentKind) -> StepError {

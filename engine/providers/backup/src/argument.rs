@@ -40,6 +40,22 @@ impl Backup {
         }
     }
 
+    /// The database that it is of, as what was chosen tells.
+    pub(crate) fn of(&self) -> Option<String> {
+        match self {
+            Self::Name(_) => None,
+            Self::Chosen(backup) => backup.database.clone(),
+        }
+    }
+
+    /// The database that was asked for by its name when it was chosen.
+    pub(crate) fn asked_of(&self) -> Option<&str> {
+        match self {
+            Self::Name(_) => None,
+            Self::Chosen(backup) => backup.asked_of.as_deref(),
+        }
+    }
+
     /// Where copies are to be taken from; anywhere for a name.
     pub(crate) fn locations(&self) -> Vec<LocationName> {
         match self {

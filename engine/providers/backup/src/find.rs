@@ -47,6 +47,8 @@ pub(crate) struct Output {
     backup: BackupRef,
     /// Its name.
     name: String,
+    /// Of what it is, in words, such as "backup of `journeyman_prod`".
+    of: String,
     /// The moment to which it brings back.
     #[schemars(extend("x-jm-recovery-point" = true))]
     recovery_point: String,
@@ -79,12 +81,14 @@ impl StepType for Find {
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
         let (output, degraded) = look(cx, input).await?;
-        let summary = in_one(format!("`{}`, as of {}", output.name, output.recovery_point), degraded);
+        let chosen = format!("`{}`, {}, as of {}", output.name, output.of, output.recovery_point);
+        let summary = in_one(chosen, degraded.iter().chain(&output.notes));
         Ok(Preview::verified(summary).predict(output))
     }
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
         let (output, degraded) = until_cancelled(cx, Box::pin(look(cx, &input))).await?;
+        cx.log(format!("`{}`, {}", output.name, output.of)).await;
         for note in &output.notes {
             cx.log(note.clone()).await;
         }
@@ -123,7 +127,12 @@ async fn look(cx: &ReadContext, input: &Input) -> Result<(Output, Vec<String>), 
     let Selection {
         backup, skipped, notes, ..
     } = selection;
+    let of = match entry.manifest() {
+        Some(manifest) => format!("backup of `{}`", manifest.of()),
+        None => "backup without a manifest, so that nothing tells of what it is".to_owned(),
+    };
     let output = Output {
+        of,
         name: backup.name.to_string(),
         recovery_point: backup.created_at.to_string(),
         age_seconds: cx.now().duration_since(backup.created_at).as_secs(),

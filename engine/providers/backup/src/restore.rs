@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use jm_backup::{
-    AsideState, Backups, BackupsReader, Entry, Owners, RestoreRequest, Target, TransactionState, copy_name, fitness,
+    AsideState, Backups, BackupsReader, Entry, Manifest, Owners, RestoreRequest, Target, TransactionState, copy_name,
+    fitness,
 };
 use jm_client_postgres::{Postgres, Reader};
 use jm_step::{
@@ -57,6 +58,10 @@ pub(crate) struct Input {
     /// The database that is meant. Default: the one that the target names.
     #[serde(default)]
     database: Option<String>,
+    /// The database that the backup is to be of, where that is another one on purpose. Default: what the step that chose the
+    /// backup was asked for, or else the database that is meant; the backup of another one is refused.
+    #[serde(default)]
+    of: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -69,6 +74,9 @@ pub(crate) struct Output {
     bytes: u64,
     /// The backup's name.
     backup: String,
+    /// The database that the backup is of, where that is known.
+    #[serde(default)]
+    of: Option<String>,
     /// The copy, where it was restored beside the database that is meant.
     #[serde(default)]
     #[schemars(extend("x-jm-left-behind" = {
@@ -113,17 +121,25 @@ impl StepType for Restore {
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
         let (backups, postgres) = (cx.read::<Backups>().await?, cx.read::<Postgres>().await?);
-        let entry = input.backup.find(&backups).await?;
-        let fitness = fitness(&postgres, &entry, input.into.into()).await?;
         let database = database(input, &postgres);
-        let mut summary = match input.into {
+        let entry = meant(input, &backups, &database).await?;
+        let fitness = fitness(&postgres, &entry, input.into.into()).await?;
+        let will = match input.into {
             Destination::Aside => format!("restore `{}` into a copy of database `{database}`", entry.name),
             Destination::InPlace => format!("replace the content of database `{database}` by `{}`", entry.name),
         };
+        let mut said = vec![will, entry.of_into(&database)];
         if !fitness.missing_roles.is_empty() {
-            summary.push_str("; the server lacks the roles ");
-            summary.push_str(&fitness.missing_roles.join(", "));
+            said.push(format!(
+                "the server lacks the roles {}",
+                fitness.missing_roles.join(", ")
+            ));
         }
+        if input.into == Destination::Aside && input.owners != Owners::None {
+            said.extend(backups.would_leave_out(&postgres, &entry, &database, &fitness).await?);
+        }
+        said.extend(fitness.notes);
+        let summary = said.join("; ");
         // The server gives the number only when there is something to number.
         let restored = match input.into {
             Destination::Aside => copy_name(&database, &cx.run().id, cx.step()),
@@ -133,17 +149,21 @@ impl StepType for Restore {
         Ok(Preview::computed(summary, changes).foresee(json!({
             "database": restored,
             "backup": entry.name,
+            "of": of(&entry),
             "copy": (input.into == Destination::Aside).then_some(&restored),
         })))
     }
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
         let (backups, postgres) = (cx.connect::<Backups>().await?, cx.connect::<Postgres>().await?);
-        let entry = input.backup.find(&backups).await?;
         let request = request(cx, &input, &backups, postgres.reader())?;
+        let entry = meant(&input, &backups, &request.database).await?;
+        cx.log(format!("`{}`, {}", entry.name, entry.of_into(&request.database)))
+            .await;
         if input.into == Destination::Aside {
             // `finally` and a resume know the copy even where it is not finished.
-            let known = json!({ "database": request.copy, "backup": entry.name, "copy": request.copy });
+            let known =
+                json!({ "database": request.copy, "backup": entry.name, "of": of(&entry), "copy": request.copy });
             cx.save_output(known).await?;
         }
         let tools = toolbox(cx);
@@ -165,6 +185,7 @@ impl StepType for Restore {
             oid: restored.oid,
             bytes: restored.bytes,
             backup: entry.name.to_string(),
+            of: of(&entry),
         })
     }
 
@@ -193,6 +214,7 @@ async fn probe_aside(
             oid: restored.oid,
             bytes: restored.bytes,
             backup: input.backup.name(backups)?.to_string(),
+            of: input.backup.of(),
         }),
     })
 }
@@ -207,7 +229,7 @@ async fn tell_whether_dropped(
     let look = postgres.reader().find_database(&request.copy);
     match tokio::time::timeout(LAST_LOOK, look).await {
         Ok(Ok(None)) => {
-            let known = json!({ "database": request.copy, "backup": entry.name, "copy": null });
+            let known = json!({ "database": request.copy, "backup": entry.name, "of": of(entry), "copy": null });
             cx.save_output(known).await
         }
         _ => Ok(()),
@@ -243,6 +265,7 @@ async fn probe_in_place(
             oid: facts.oid,
             bytes: entry.manifest().map_or(0, |manifest| manifest.bytes.raw),
             backup: entry.name.to_string(),
+            of: of(&entry),
             copy: None,
         }),
         None => Probe::unknown(format!("the restore took effect, and database `{name}` is gone")),
@@ -251,6 +274,19 @@ async fn probe_in_place(
 
 fn database(input: &Input, postgres: &Reader) -> String {
     input.database.clone().unwrap_or_else(|| postgres.database().to_owned())
+}
+
+/// The backup, which has to be of the database that is meant.
+async fn meant(input: &Input, backups: &BackupsReader, database: &str) -> Result<Entry, StepError> {
+    let entry = input.backup.find(backups).await?;
+    let given = input.of.as_deref().filter(|of| !of.is_empty());
+    entry.must_be_of(given.or(input.backup.asked_of()), database)?;
+    Ok(entry)
+}
+
+/// The database that a backup is of.
+fn of(entry: &Entry) -> Option<String> {
+    entry.manifest().map(Manifest::of)
 }
 
 fn request(
@@ -274,7 +310,7 @@ fn request(
 }
 
 fn change(input: &Input, database: &str, entry: &Entry) -> Change {
-    let from = json!({ "backup": entry.name, "created_at": entry.created_at().to_string() });
+    let from = json!({ "backup": entry.name, "of": of(entry), "created_at": entry.created_at().to_string() });
     match input.into {
         Destination::Aside => Change::create(format!("restored copy of database `{database}`"), from),
         Destination::InPlace => Change::update(format!("content of database `{database}`"), json!("as it is"), from),

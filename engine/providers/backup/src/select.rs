@@ -50,7 +50,7 @@ pub(crate) struct Input {
     /// Where copies may come from.
     #[serde(default)]
     from: From,
-    /// The database that it is to be of. Default: the one that the target names, or the only one.
+    /// The database that it is to be of. Default: the one that the target names; the backup of another one is refused.
     #[serde(default)]
     of: Option<String>,
     /// Where it is going to be restored.
@@ -71,6 +71,8 @@ pub(crate) fn latest() -> String {
 pub(crate) struct Output {
     /// The backup, as other steps take it.
     backup: BackupRef,
+    /// Of which database it is and which one it is meant for, such as "backup of `a` into `a`".
+    of_into: String,
     /// The moment to which the data is brought back.
     #[schemars(extend("x-jm-recovery-point" = true))]
     recovery_point: String,
@@ -80,8 +82,17 @@ pub(crate) struct Output {
     skipped: Vec<Skipped>,
     /// Roles of the backup that the server does not have.
     missing_roles: Vec<String>,
-    /// What else explains the choice.
+    /// What could not be found out, and what else explains the choice.
     notes: Vec<String>,
+}
+
+/// A choice.
+struct Chosen {
+    output: Output,
+    /// What makes it a degraded one.
+    degraded: Vec<String>,
+    /// Whether something about it could not be found out.
+    open_questions: bool,
 }
 
 impl StepType for Select {
@@ -103,10 +114,18 @@ impl StepType for Select {
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
         // A dry run reads no whole backup: that may take as long as the recovery, and cost as much.
-        let (output, degraded) = look(cx, input, Prove::Opens, &Silent).await?;
-        let chosen = format!("`{}`, data as of {}", output.backup.name, output.recovery_point);
-        let summary = in_one(chosen, degraded);
+        let Chosen {
+            output,
+            degraded,
+            open_questions,
+        } = look(cx, input, Prove::Opens, &Silent).await?;
+        let chosen = format!(
+            "`{}`, {}, data as of {}",
+            output.backup.name, output.of_into, output.recovery_point
+        );
+        let summary = in_one(chosen, degraded.iter().chain(&output.notes));
         let preview = match input.prove {
+            Prove::Opens if open_questions => Preview::declared(summary),
             Prove::Opens => Preview::verified(summary),
             Prove::Whole => Preview::declared(format!("{summary}; {}", cost(&output.backup))),
         };
@@ -115,7 +134,9 @@ impl StepType for Select {
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
         let told = Told(cx);
-        let (output, degraded) = until_cancelled(cx, Box::pin(look(cx, &input, input.prove, &told))).await?;
+        let Chosen { output, degraded, .. } =
+            until_cancelled(cx, Box::pin(look(cx, &input, input.prove, &told))).await?;
+        cx.log(format!("`{}`, {}", output.backup.name, output.of_into)).await;
         for skipped in &output.skipped {
             cx.log(format!("`{}` is passed over: {}", skipped.name, skipped.why))
                 .await;
@@ -160,9 +181,10 @@ pub(crate) fn reasons(selection: &mut Selection) -> Vec<String> {
     passed_over.chain(std::mem::take(&mut selection.degraded)).collect()
 }
 
-/// A choice and what makes it a degraded one, in one line.
-pub(crate) fn in_one(chosen: String, degraded: Vec<String>) -> String {
-    std::iter::once(chosen).chain(degraded).collect::<Vec<_>>().join("; ")
+/// A choice and what there is to say of it, in one line.
+pub(crate) fn in_one<'a>(chosen: String, said: impl Iterator<Item = &'a String>) -> String {
+    let said = said.cloned();
+    std::iter::once(chosen).chain(said).collect::<Vec<_>>().join("; ")
 }
 
 /// What it takes to prove a backup whole.
@@ -175,21 +197,18 @@ fn cost(backup: &BackupRef) -> String {
     )
 }
 
-/// The choice, and what makes it a degraded one.
-async fn look(
-    cx: &ReadContext,
-    input: &Input,
-    prove: Prove,
-    observer: &dyn Observer,
-) -> Result<(Output, Vec<String>), StepError> {
+async fn look(cx: &ReadContext, input: &Input, prove: Prove, observer: &dyn Observer) -> Result<Chosen, StepError> {
     let backups = cx.read::<Backups>().await?;
     let postgres = cx.read::<Postgres>().await?;
     let wanted = wanted(input, prove, &backups, &postgres)?;
     let mut selection = backups.select(&wanted, &toolbox(cx), observer).await?;
     let entry = backups.find(&selection.backup.name).await?;
     let fitness = fitness(&postgres, &entry, Target::from(input.into)).await?;
-    let degraded = reasons(&mut selection);
-    Ok((output(cx, selection, fitness), degraded))
+    Ok(Chosen {
+        degraded: reasons(&mut selection),
+        open_questions: !fitness.notes.is_empty(),
+        output: output(cx, selection, fitness, entry.of_into(postgres.database())),
+    })
 }
 
 fn wanted(input: &Input, prove: Prove, backups: &BackupsReader, postgres: &Reader) -> Result<Wanted, StepError> {
@@ -203,7 +222,7 @@ fn wanted(input: &Input, prove: Prove, backups: &BackupsReader, postgres: &Reade
     })
 }
 
-fn output(cx: &ReadContext, selection: Selection, fitness: Fitness) -> Output {
+fn output(cx: &ReadContext, selection: Selection, fitness: Fitness, of_into: String) -> Output {
     let created_at = selection.backup.created_at;
     let left_out = fitness
         .left_out
@@ -212,6 +231,7 @@ fn output(cx: &ReadContext, selection: Selection, fitness: Fitness) -> Output {
     let mut notes = selection.notes;
     notes.extend(left_out.chain(fitness.notes));
     Output {
+        of_into,
         recovery_point: created_at.to_string(),
         age_seconds: cx.now().duration_since(created_at).as_secs(),
         backup: selection.backup,

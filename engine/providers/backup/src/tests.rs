@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use jm_backup::Backups;
-use jm_client_postgres::test_server::PgServer;
+use jm_client_postgres::test_server::{PgServer, open_url};
 use jm_step::{
     AnyStepType, Connection, Effect, Environment, Grade, Known, OpenContext, Probe, Repeat, RunId, Secrets,
     StepErrorKind,
@@ -261,6 +261,118 @@ async fn what_is_chosen_is_restored_and_found_again() {
     let again = bench.clone().attempt(2).run(&Restore, input).await.output();
     assert_eq!(again["database"], restored["database"]);
     assert_eq!(world.databases().await.as_deref(), Some("2"), "one copy, however often");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_backup_of_another_database_is_refused() {
+    let world = World::new().await;
+    let made = world.create().await;
+    let of = &world.database;
+    let other = world.server.database("jmp_other").await;
+    let bench = StepBench::new()
+        .environment([("PATH", "/usr/bin:/bin")])
+        .with("database", world.server.open(&other).await)
+        .with("backups", backups(&world.directory(), KEY).await);
+    // By `latest`, by its name, and straight into a restore; in a dry run and in a run.
+    for input in [
+        json!({}),
+        json!({ "which": made["name"] }),
+        json!({ "of": other, "which": made["name"] }),
+    ] {
+        let errors = [
+            bench.preview(&Select, input.clone()).await.expect_err("refused"),
+            bench.run(&Select, input).await.error(),
+        ];
+        for error in errors {
+            assert_eq!(error.kind(), StepErrorKind::Refused, "{error}");
+            let said = format!("is a backup of database `{of}`, and `{other}` is meant");
+            assert!(error.message().contains(&said), "{error}");
+            assert!(
+                error
+                    .hint_text()
+                    .is_some_and(|hint| hint.contains(&format!("`of: {of}`")))
+            );
+        }
+    }
+    for backup in [made["name"].clone(), made["backup"].clone()] {
+        let input = json!({ "backup": backup, "into": "in_place" });
+        let before = bench.preview(&Restore, input.clone()).await.expect_err("refused");
+        for error in [before, bench.run(&Restore, input).await.error()] {
+            assert_eq!(error.kind(), StepErrorKind::Refused, "{error}");
+        }
+    }
+    // Whoever says so may: then the restore needs not be told again.
+    let input = json!({ "of": of });
+    let chosen = bench.run(&Select, input.clone()).await.output();
+    let into = format!("backup of `{of}` into `{other}`");
+    assert_eq!(chosen["of_into"], json!(into));
+    for input in [
+        json!({ "backup": chosen["backup"] }),
+        json!({ "backup": made["name"], "of": of }),
+    ] {
+        let preview = bench.preview(&Restore, input).await.expect("as it was asked");
+        assert!(preview.summary.contains(&into), "{}", preview.summary);
+    }
+    let restored = bench
+        .run(&Restore, json!({ "backup": chosen["backup"] }))
+        .await
+        .output();
+    assert_eq!(restored["of"], json!(of));
+}
+
+/// The backup that a recovery takes before it replaces anything is one of the database by its own name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_safety_backup_is_of_the_database_itself() {
+    let world = World::new().await;
+    let safety = world
+        .bench
+        .run(&Create, json!({ "label": "pre_restore" }))
+        .await
+        .output();
+    let by_name = world
+        .bench
+        .run(&Select, json!({ "which": safety["name"] }))
+        .await
+        .output();
+    assert_eq!(by_name["backup"]["database"], json!(world.database));
+}
+
+/// On a server whose disk cannot be seen, which is every one on another machine.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_found_out_is_said_and_not_called_verified() {
+    let world = World::new().await;
+    let made = world.create().await;
+    let (name, owner) = (&world.database, world.server.role("owner").await);
+    let sql = format!("ALTER DATABASE {name} OWNER TO {owner}");
+    world.server.sql("postgres", &[&sql]).await;
+    let bench = StepBench::new()
+        .environment([("PATH", "/usr/bin:/bin")])
+        .with("database", open_url(&world.server.url_of(&owner, name)).await)
+        .with("backups", backups(&world.directory(), KEY).await);
+    let of_room = "how much room the server's disk has cannot be told from here";
+    let preview = bench.preview(&Select, json!({})).await.expect("preview");
+    assert_eq!(preview.grade, Grade::Declared, "{}", preview.summary);
+    assert!(preview.summary.contains(of_room), "{}", preview.summary);
+    let into = format!("backup of `{name}` into `{name}`");
+    assert!(preview.summary.contains(&into), "{}", preview.summary);
+    let chosen = bench.run(&Select, json!({})).await.output();
+    assert!(chosen["notes"].to_string().contains(of_room), "{}", chosen["notes"]);
+    let input = json!({ "backup": chosen["backup"] });
+    let restore = bench.preview(&Restore, input).await.expect("preview");
+    assert!(restore.summary.contains(of_room), "{}", restore.summary);
+
+    let manifest = format!("{}.manifest.json", made["name"].as_str().expect("name"));
+    std::fs::remove_file(world.directory().join(manifest)).expect("removed");
+    let preview = world.bench.preview(&Select, json!({})).await.expect("preview");
+    assert_eq!(preview.grade, Grade::Declared, "{}", preview.summary);
+    let nothing = "has no manifest: extensions, roles and room cannot be checked beforehand";
+    assert!(preview.summary.contains(nothing), "{}", preview.summary);
+    let preview = world.bench.preview(&Find, json!({})).await.expect("preview");
+    assert!(
+        preview.summary.contains("nothing tells of what it is"),
+        "{}",
+        preview.summary
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

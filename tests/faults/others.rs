@@ -1,0 +1,102 @@
+//! What belongs to others: backups of another database, and sessions of roles that ours may not touch.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use jm_sandbox::journeyman::DATABASE;
+
+use super::{Served, as_owner, ends, recover, without_bucket};
+use crate::environment::{World, said};
+
+/// A recovery of staging whose backups are those of production.
+#[test]
+fn the_backup_of_another_database_is_not_restored_over_this_one() -> Result<()> {
+    let mut world = without_bucket()?;
+    world.back_up()?;
+    let served = Served::by(&world)?;
+    world.query("postgres", "CREATE DATABASE staging")?;
+    world.query("staging", "CREATE TABLE users AS SELECT 'staging' AS name")?;
+    let url = world.systems.variable("DATABASE_URL").replace(DATABASE, "staging");
+    world.systems.environment.insert("DATABASE_URL".to_owned(), url);
+    let meant = format!("is a backup of database `{DATABASE}`, and `staging` is meant");
+    let way_out = format!("-i database_name={DATABASE}");
+    ends(recover(&world).arg("--dry-run"), 10, &["WOULD FAIL", &meant, &way_out])?;
+    ends(&mut recover(&world), 10, &[&meant, &way_out])?;
+    // Whoever means it says so, and reads what comes of it.
+    let asked = ["-i", &format!("database_name={DATABASE}")];
+    let into = format!("backup of `{DATABASE}` into `staging`");
+    ends(recover(&world).args(asked).arg("--dry-run"), 0, &[&into])?;
+    ends(recover(&world).args(asked), 0, &[])?;
+    let rows = |database: &str| -> Result<Vec<String>> {
+        let url = world.systems.variable("DATABASE_URL").replace("staging", database);
+        let output = Command::new("psql")
+            .args(["-XAtd", &url, "-c", "SELECT count(*) FROM users"])
+            .output()?;
+        ensure!(output.status.success(), "{}", said(&output));
+        Ok(String::from_utf8(output.stdout)?.lines().map(str::to_owned).collect())
+    };
+    ensure!(rows("staging")? == rows(DATABASE)?, "other rows");
+    let url = world.systems.variable("DATABASE_URL").replace("staging", DATABASE);
+    world.systems.environment.insert("DATABASE_URL".to_owned(), url);
+    ensure!(world.fingerprint()? == served.0, "production is another");
+    Ok(())
+}
+
+/// A session of a role in the database, which stays until the value is dropped.
+struct Stays(std::process::Child);
+
+impl Stays {
+    fn of(world: &World, role: &str) -> Result<Self> {
+        let password = "another-password";
+        world.query("postgres", &format!("CREATE ROLE {role} LOGIN PASSWORD '{password}'"))?;
+        let url = world.systems.variable("DATABASE_URL");
+        let (_, place) = url.rsplit_once('@').context("a place")?;
+        let url = format!("postgresql://{role}:{password}@{place}");
+        let mut psql = Command::new("psql");
+        world.enter(&mut psql);
+        let child = psql
+            .args(["-XAtqd", &url, "-c", "SELECT pg_sleep(600)"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let stays = Self(child);
+        let sql = format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{role}' AND datname = '{DATABASE}'");
+        for _ in 0..200 {
+            if world.query("postgres", &sql)? == ["1"] {
+                return Ok(stays);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        anyhow::bail!("the session of {role} does not come in")
+    }
+}
+
+impl Drop for Stays {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+#[test]
+fn a_session_that_our_role_may_not_end_is_told_and_the_application_runs_again() -> Result<()> {
+    let mut world = without_bucket()?;
+    world.back_up()?;
+    let _stays = Stays::of(&world, "reader")?;
+    let served = Served::by(&world)?;
+    let admin = world.systems.variable("DATABASE_URL").to_owned();
+    let role = as_owner(&mut world)?;
+    let words = [
+        format!("role `{role}` may not end sessions in database `{DATABASE}`: 1 session of role `reader`"),
+        format!("GRANT pg_signal_backend TO \"{role}\""),
+    ];
+    ends(
+        recover(&world).arg("--dry-run"),
+        4,
+        &["WOULD FAIL", &words[0], &words[1]],
+    )?;
+    ends(&mut recover(&world), 4, &[&words[0], &words[1]])?;
+    world.systems.environment.insert("DATABASE_URL".to_owned(), admin);
+    served.still(&world)
+}
