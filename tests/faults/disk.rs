@@ -183,6 +183,30 @@ fn no_room_on_the_server_would_fail() -> Result<()> {
     served.still(&world)
 }
 
+/// The role is no superuser, and so may not know where the server's disk is: as on a server of another machine.
+#[test]
+fn room_that_cannot_be_told_is_said_in_the_dry_run_and_in_the_run() -> Result<()> {
+    let mut world = without_bucket()?;
+    world.back_up()?;
+    super::as_owner(&mut world)?;
+    let words = "how much room the server's disk has cannot be told from here; about";
+    let dry = ends(recover(&world).args(["--dry-run", "--format", "json"]), 0, &[words])?;
+    let dry: serde_json::Value = serde_json::from_slice(&dry.stdout)?;
+    let find = dry["steps"]
+        .as_array()
+        .and_then(|steps| steps.iter().find(|step| step["id"] == "find"))
+        .context("the step that finds")?;
+    ensure!(find["grade"] == "declared", "{find}");
+    ends(recover(&world).arg("--dry-run"), 0, &[words])?;
+    ends(&mut world.step("backup.select", &[]), 0, &[words])?;
+    ends(
+        world.step("backup.select", &["--format", "json"]).arg("--quiet"),
+        0,
+        &[words],
+    )?;
+    Ok(())
+}
+
 #[test]
 fn no_room_for_the_safety_backup_stops_before_the_restore() -> Result<()> {
     let disk = Disk::of(4096)?;
