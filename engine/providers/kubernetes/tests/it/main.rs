@@ -8,6 +8,7 @@
 
 mod catalogue;
 mod conformance;
+mod definitions;
 mod faults;
 mod kinds;
 mod line;
@@ -108,6 +109,9 @@ on_server! {
     objects::an_export_that_was_chosen_is_not_blamed_for_another_key,
     objects::an_export_keeps_what_a_step_type_promises,
     objects::an_apply_keeps_what_a_step_type_promises,
+    definitions::a_kind_whose_conversion_is_down_is_left_out_and_listed,
+    definitions::a_resource_waits_for_its_definition,
+    definitions::a_definition_that_will_never_be_established_is_named,
 }
 on_server! {
     on_an_older_control_plane, older_control_plane:

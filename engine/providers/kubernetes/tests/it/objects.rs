@@ -21,14 +21,14 @@ mod promises;
 pub(crate) use promises::{an_apply_keeps_what_a_step_type_promises, an_export_keeps_what_a_step_type_promises};
 
 /// A namespace that is filled by hand, and a catalogue beside it.
-struct Scene<'s> {
+pub(crate) struct Scene<'s> {
     place: Place<'s>,
     catalogue: Catalogue,
     client: kube::Client,
 }
 
 impl<'s> Scene<'s> {
-    async fn new(server: &'s Server) -> Self {
+    pub(crate) async fn new(server: &'s Server) -> Self {
         Self {
             place: Place::new(server).await,
             catalogue: Catalogue::new(),
@@ -36,11 +36,11 @@ impl<'s> Scene<'s> {
         }
     }
 
-    fn namespace(&self) -> &str {
+    pub(crate) fn namespace(&self) -> &str {
         &self.place.namespace
     }
 
-    async fn bench(&self) -> StepBench {
+    pub(crate) async fn bench(&self) -> StepBench {
         self.catalogue.bench(self.place.server, self.namespace()).await
     }
 
@@ -48,7 +48,7 @@ impl<'s> Scene<'s> {
         self.catalogue.open().await
     }
 
-    fn api(&self, object: &Value) -> Api<DynamicObject> {
+    pub(crate) fn api(&self, object: &Value) -> Api<DynamicObject> {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let (group, version) = text("/apiVersion")
             .rsplit_once('/')
@@ -77,7 +77,7 @@ impl<'s> Scene<'s> {
     }
 
     /// Writes an object as somebody else would.
-    async fn put(&self, object: &Value) {
+    pub(crate) async fn put(&self, object: &Value) {
         let name = object["metadata"]["name"].as_str().expect("a name");
         let api = self.api(object);
         let wanted: DynamicObject = serde_json::from_value(object.clone()).expect("an object");
@@ -98,7 +98,7 @@ impl<'s> Scene<'s> {
         panic!("{}/{name} is not written: {last:?}", object["kind"]);
     }
 
-    async fn get(&self, object: &Value) -> Option<Value> {
+    pub(crate) async fn get(&self, object: &Value) -> Option<Value> {
         let found = self
             .api(object)
             .get_opt(object["metadata"]["name"].as_str().expect("a name"))
@@ -109,7 +109,7 @@ impl<'s> Scene<'s> {
     }
 
     /// Deletes objects, whatever holds them, and waits until they are gone.
-    async fn wipe(&self, objects: &[Value]) {
+    pub(crate) async fn wipe(&self, objects: &[Value]) {
         for object in objects {
             let (api, name) = (self.api(object), object["metadata"]["name"].as_str().expect("a name"));
             let release = json!({ "metadata": { "finalizers": null } });

@@ -1,0 +1,139 @@
+//! Definitions of kinds that do not serve what they define: not yet, or not at all.
+
+use std::path::Path;
+use std::time::Duration;
+
+use jm_provider_kubernetes::{Apply, Export};
+use jm_step::StepErrorKind;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+
+use crate::objects::Scene;
+use crate::server::Server;
+
+/// A group that no other test has.
+fn group(scene: &Scene<'_>) -> String {
+    format!("{}.example.com", scene.namespace())
+}
+
+/// A definition with such versions, of which the first is the one that is stored.
+fn definition(scene: &Scene<'_>, plural: &str, kind: &str, versions: &[&str]) -> Value {
+    let group = group(scene);
+    let schema = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
+    let versions: Vec<Value> = versions
+        .iter()
+        .enumerate()
+        .map(|(index, name)| json!({ "name": name, "served": true, "storage": index == 0, "schema": { "openAPIV3Schema": schema } }))
+        .collect();
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": { "name": format!("{plural}.{group}") },
+        "spec": { "group": group, "scope": "Namespaced", "names": { "kind": kind, "plural": plural }, "versions": versions },
+    })
+}
+
+fn widget(scene: &Scene<'_>) -> Value {
+    json!({ "apiVersion": format!("{}/v1", group(scene)), "kind": "Widget",
+        "metadata": { "name": "w", "namespace": scene.namespace() }, "size": 7 })
+}
+
+fn write(folder: &Path, name: &str, object: &Value) {
+    std::fs::write(folder.join(name), object.to_string()).expect("written");
+}
+
+pub(crate) async fn a_kind_whose_conversion_is_down_is_left_out_and_listed(server: &Server) {
+    let scene = Scene::new(server).await;
+    let mut converted = definition(&scene, "widgets", "Widget", &["v1", "v2"]);
+    // Nobody listens there. What is stored as v1 is given out as v1, and not as v2, which is preferred.
+    converted["spec"]["conversion"] = json!({ "strategy": "Webhook", "webhook": {
+        "conversionReviewVersions": ["v1"], "clientConfig": { "url": "https://127.0.0.1:1/convert" } } });
+    let config =
+        json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "c", "namespace": scene.namespace() } });
+    for object in [&converted, &widget(&scene), &config] {
+        scene.put(object).await;
+    }
+    let ran = scene
+        .bench()
+        .await
+        .run(&Export, json!({ "cluster_scope": "none" }))
+        .await;
+    assert!(
+        ran.degraded
+            .iter()
+            .any(|reason| reason.contains("Widget") || reason.contains("widget")),
+        "{:?}",
+        ran.degraded
+    );
+    let output = ran.output();
+    let unreadable = output["unreadable"].as_array().expect("a list");
+    assert_eq!(unreadable.len(), 1, "{output:#}");
+    assert!(
+        unreadable[0]["why"]
+            .as_str()
+            .is_some_and(|why| why.contains("conversion")),
+        "{output:#}"
+    );
+    assert!(
+        output["kinds"]["v1 ConfigMap"].as_u64().is_some_and(|count| count >= 1),
+        "the others are kept: {output:#}"
+    );
+
+    // What cannot be converted cannot be deleted either.
+    let plain = json!({ "spec": { "conversion": { "strategy": "None", "webhook": null } } });
+    let name = converted["metadata"]["name"].as_str().expect("a name");
+    let patched = scene
+        .api(&converted)
+        .patch(name, &PatchParams::default(), &Patch::Merge(&plain))
+        .await;
+    patched.expect("patched");
+    scene.wipe(&[widget(&scene), converted.clone()]).await;
+}
+
+pub(crate) async fn a_resource_waits_for_its_definition(server: &Server) {
+    let scene = Scene::new(server).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let widgets = definition(&scene, "widgets", "Widget", &["v1"]);
+    // The file of the resource comes first.
+    write(folder.path(), "a.yaml", &widget(&scene));
+    write(folder.path(), "b.yaml", &widgets);
+    let ran = scene
+        .bench()
+        .await
+        .run(&Apply, json!({ "paths": [folder.path()] }))
+        .await;
+    assert_eq!(ran.output()["counts"]["created"], 2);
+    assert_eq!(scene.get(&widget(&scene)).await.expect("there")["size"], 7);
+    scene.wipe(&[widget(&scene), widgets]).await;
+}
+
+pub(crate) async fn a_definition_that_will_never_be_established_is_named(server: &Server) {
+    let scene = Scene::new(server).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let first = definition(&scene, "gadgets", "Widget", &["v1"]);
+    // Its kind is taken, so that its names are never accepted.
+    let second = definition(&scene, "widgets", "Widget", &["v1"]);
+    scene.put(&first).await;
+    let taken = async || {
+        let found = scene.get(&first).await.expect("there");
+        let conditions = found["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        conditions
+            .iter()
+            .any(|one| one["type"] == "Established" && one["status"] == "True")
+    };
+    while !taken().await {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    write(folder.path(), "a.yaml", &widget(&scene));
+    write(folder.path(), "b.yaml", &second);
+    let input = json!({ "paths": [folder.path()] });
+    let error = scene.bench().await.run(&Apply, input).await.error();
+    let name = second["metadata"]["name"].as_str().expect("a name");
+    assert_eq!(error.kind(), StepErrorKind::Failed, "{error}");
+    assert!(
+        error.message().contains(name) && error.message().contains("not accepted"),
+        "{error}"
+    );
+    assert!(error.summary().hint.is_some_and(|hint| hint.contains(name)), "{error}");
+    assert!(scene.get(&second).await.is_some(), "it is left for whoever looks");
+    scene.wipe(&[second, first]).await;
+}
