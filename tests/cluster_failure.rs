@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::process::Output;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use jm_sandbox::journeyman::{Fingerprint, REPLICAS};
@@ -309,4 +311,91 @@ fn a_new_cluster_is_taken_whether_or_not_it_was_recorded_before_the_kill() -> Re
         "{unrecorded} cuts before the record, {recorded} after it"
     );
     Ok(())
+}
+
+/// A file that is there once the new cluster is.
+fn up(world: &World) -> PathBuf {
+    world.folder().join("up")
+}
+
+/// The new cluster comes up in the place of the old one, which is full of workloads until then.
+fn bring_up(world: &World) -> Result<()> {
+    world.lose_cluster()?;
+    Ok(std::fs::write(up(world), "")?)
+}
+
+/// What tells the plan whether it is there.
+fn provisioned(world: &World) -> String {
+    format!(
+        "provisioned={}",
+        Value::from(vec!["test", "-e", &up(world).display().to_string()])
+    )
+}
+
+#[test]
+fn the_program_that_is_named_brings_the_cluster_up_first() -> Result<()> {
+    let (world, before) = world()?;
+    let asked = world.folder().join("asked");
+    let script = format!(
+        "touch {}; until [ -e {} ]; do sleep 0.1; done",
+        asked.display(),
+        up(&world).display()
+    );
+    let provision = format!("provision={}", Value::from(vec!["sh", "-c", &script]));
+    let mut rebuild = world.jm();
+    rebuild
+        .args(REBUILD)
+        .args(["-i", &provision, "-i", &provisioned(&world)]);
+    let running = std::thread::spawn(move || rebuild.output());
+    while !asked.exists() {
+        ensure!(
+            !running.is_finished(),
+            "the program was not asked: {}",
+            said(&join(running)?)
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    bring_up(&world)?;
+    let output = join(running)?;
+    ensure!(output.status.code() == Some(0), "{}", said(&output));
+    before.check(&world)?;
+
+    // Where it is up already the program is not run again.
+    std::fs::remove_file(&asked)?;
+    let mut again = world.jm();
+    again.args(REBUILD).args(["-i", &provision, "-i", &provisioned(&world)]);
+    let output = again.args(["--until", "foundation"]).output()?;
+    ensure!(output.status.code() == Some(5), "{}", said(&output));
+    ensure!(!asked.exists(), "it was run again");
+    Ok(())
+}
+
+fn join(running: std::thread::JoinHandle<std::io::Result<Output>>) -> Result<Output> {
+    let ended = running.join().map_err(|_| anyhow::anyhow!("the run panicked"))?;
+    Ok(ended?)
+}
+
+#[test]
+fn somebody_who_brings_the_cluster_up_by_hand_is_waited_for() -> Result<()> {
+    let (world, before) = world()?;
+    let resume = |code| -> Result<String> {
+        let output = world.jm().args(RESUME).output()?;
+        ensure!(output.status.code() == Some(code), "{}", said(&output));
+        Ok(said(&output))
+    };
+    let output = world
+        .jm()
+        .args(REBUILD)
+        .args(["-i", "by_hand=true", "-i", &provisioned(&world)])
+        .output()?;
+    let text = said(&output);
+    ensure!(output.status.code() == Some(6), "{text}");
+    for words in ["Bring up a new, empty cluster", "kubectl get nodes", "jm run approve"] {
+        ensure!(text.contains(words), "no `{words}`: {text}");
+    }
+    resume(6)?;
+    bring_up(&world)?;
+    run(&world, &["run", "approve", "provision-by-hand", "--reason", "it is up"])?;
+    resume(0)?;
+    before.check(&world)
 }
