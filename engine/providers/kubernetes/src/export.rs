@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use self::gather::Gather;
+pub(crate) use self::images::Images;
 pub(crate) use self::index::IndexBuilder;
 
 /// The step type `kubernetes.export`.

@@ -1,5 +1,8 @@
 //! `kubernetes.import`: takes plain files of earlier backups (`k8s-backup-`, `secrets-backup-`,
 //! `configmaps-backup-YYYYMMDD.yaml`) into the catalogue, encrypted on the way.
+//!
+//! `kubectl get all` lists no namespace, so that nothing of it could be restored into an empty cluster: a plain one is put
+//! in. It lists the pods, by which the images that ran are known.
 
 #![expect(clippy::disallowed_methods, reason = "what is imported lies in files")]
 
@@ -11,7 +14,8 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jm_backup::{
-    BackupRef, Backups, KubernetesIndex, Level, ObjectWriter, ObjectsRequest, Told, Toolbox, until_cancelled,
+    BackupRef, Backups, KubernetesIndex, Level, ObjectWriter, ObjectsRequest, RecordedImage, Told, Toolbox,
+    until_cancelled,
 };
 use jm_client_kubernetes::{ObjectKey, Wave, documents, is_never_kept, left_out, strip};
 use jm_step::{
@@ -21,7 +25,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::export::IndexBuilder;
+use crate::deploy::Object;
+use crate::export::{Images, IndexBuilder};
 
 /// The step type `kubernetes.import`.
 pub struct Import;
@@ -85,7 +90,7 @@ impl StepType for Import {
         backups.can_store_objects(None).await?;
         let mut changes = Vec::new();
         for (day, files) in days(input)? {
-            changes.push(change(&day, &files, read(&files).await?.len()));
+            changes.push(change(&day, &files, read(&files).await?.objects.len()));
         }
         let summary = format!("import {} files as {} exports", input.files.len(), changes.len());
         Ok(Preview::computed(summary, changes))
@@ -100,9 +105,16 @@ impl StepType for Import {
                 exports.push(backups.reader().reference(&entry));
                 continue;
             }
-            let objects = read(&files).await?;
-            let count = objects.len();
-            let made = until_cancelled(cx, Box::pin(store(cx, &backups, &day, key, objects))).await?;
+            let read = read(&files).await?;
+            let count = read.objects.len();
+            for image in read.images.iter().filter(|image| image.digest.is_none()) {
+                cx.log(format!(
+                    "no pod says which `{}` ran in container `{}` of {}",
+                    image.image, image.container, image.workload
+                ))
+                .await;
+            }
+            let made = until_cancelled(cx, Box::pin(store(cx, &backups, &day, key, read))).await?;
             cx.changed(change(&day, &files, count)).await;
             exports.push(made);
         }
@@ -149,14 +161,24 @@ fn days(input: &Input) -> Result<BTreeMap<String, Vec<String>>, StepError> {
     Ok(days)
 }
 
-/// The objects of the files that are worth keeping, each once: `kubectl get all` and the others overlap.
-async fn read(files: &[String]) -> Result<Vec<(ObjectKey, Value)>, StepError> {
+/// What files hold that is worth keeping.
+struct Read {
+    /// Each object once, in the order of the waves.
+    objects: Vec<(ObjectKey, Value)>,
+    /// The images that ran, as far as the files' pods tell.
+    images: Vec<RecordedImage>,
+}
+
+/// The objects of the files, each once: `kubectl get all` and the others overlap.
+async fn read(files: &[String]) -> Result<Read, StepError> {
     let mut objects = BTreeMap::new();
+    let mut images = Images::default();
     for file in files {
         let text = tokio::fs::read_to_string(file)
             .await
             .map_err(|error| StepError::not_found(format!("`{file}` cannot be read: {error}")).source(error))?;
         for mut object in documents(file, &text)? {
+            images.see(&object);
             let key = ObjectKey::of(&object)?;
             if left_out(&object).is_some() || is_never_kept(key.group(), &key.kind) {
                 continue;
@@ -171,7 +193,25 @@ async fn read(files: &[String]) -> Result<Vec<(ObjectKey, Value)>, StepError> {
                 .hint("see that these are the files: `kubectl get … -o yaml` wrote them"),
         );
     }
-    Ok(objects.into_iter().map(|((_, key), object)| (key, object)).collect())
+    let namespaces: BTreeSet<String> = objects.keys().filter_map(|(_, key)| key.namespace.clone()).collect();
+    // What is in those of Kubernetes itself is refused by whoever restores it.
+    for namespace in namespaces.iter().filter(|namespace| !namespace.starts_with("kube-")) {
+        let Object { key, value } = Object::namespace(namespace)?;
+        objects.entry((Wave::of(&value), key)).or_insert(value);
+    }
+    let kept: BTreeSet<(String, String)> = objects
+        .keys()
+        .map(|(_, key)| {
+            (
+                key.namespace.clone().unwrap_or_default(),
+                format!("{}/{}", key.kind, key.name),
+            )
+        })
+        .collect();
+    Ok(Read {
+        images: images.finish(|namespace, workload| kept.contains(&(namespace.to_owned(), workload.to_owned()))),
+        objects: objects.into_iter().map(|((_, key), object)| (key, object)).collect(),
+    })
 }
 
 async fn store(
@@ -179,8 +219,9 @@ async fn store(
     backups: &Backups,
     day: &str,
     key: String,
-    objects: Vec<(ObjectKey, Value)>,
+    read: Read,
 ) -> Result<BackupRef, StepError> {
+    let Read { objects, images } = read;
     let namespaces: BTreeSet<String> = objects.iter().filter_map(|(key, _)| key.namespace.clone()).collect();
     let namespaces: Vec<String> = namespaces.into_iter().collect();
     let request = ObjectsRequest {
@@ -200,6 +241,7 @@ async fn store(
         let index = KubernetesIndex {
             namespaces,
             kinds: index.finish(),
+            images,
             ..KubernetesIndex::default()
         };
         Ok((writer, index))
@@ -259,8 +301,55 @@ mod tests {
                 &format!("apiVersion: v1\nkind: List\nitems:\n- {config}\n- {root}\n"),
             ),
         ];
-        let objects = read(&files).await.expect("read");
-        assert_eq!(objects.len(), 1);
-        assert_eq!(objects[0].1["metadata"], json!({ "name": "a", "namespace": "app" }));
+        let objects = read(&files).await.expect("read").objects;
+        assert_eq!(objects.len(), 2);
+        // `get all` lists none, and the rest has nowhere to go without it.
+        assert_eq!(objects[0].1["metadata"], json!({ "name": "app" }));
+        assert_eq!(objects[0].1["kind"], "Namespace");
+        assert_eq!(objects[1].1["metadata"], json!({ "name": "a", "namespace": "app" }));
+    }
+
+    #[tokio::test]
+    async fn the_images_that_ran_are_known_by_the_pods() {
+        let digest = format!("sha256:{}", "0a".repeat(32));
+        let spec = json!({ "containers": [{ "name": "main", "image": "web:1" }] });
+        let object = |kind: &str, name: &str, owner: Option<&str>, rest: Value| {
+            let owners: Vec<Value> = owner
+                .into_iter()
+                .map(|uid| json!({ "uid": uid, "controller": true }))
+                .collect();
+            let mut object = json!({ "apiVersion": "apps/v1", "kind": kind,
+                "metadata": { "name": name, "namespace": "app", "uid": name, "ownerReferences": owners } });
+            for (field, value) in rest.as_object().expect("fields") {
+                object[field] = value.clone();
+            }
+            object
+        };
+        let status = json!({ "containerStatuses": [{ "name": "main", "imageID": format!("x.io/web@{digest}") }] });
+        let template = json!({ "spec": { "template": { "spec": spec } } });
+        let mut pod = object(
+            "Pod",
+            "web-1-a",
+            Some("web-1"),
+            json!({ "spec": spec, "status": status }),
+        );
+        pod["apiVersion"] = "v1".into();
+        let items = [
+            pod,
+            object("ReplicaSet", "web-1", Some("web"), template.clone()),
+            object("Deployment", "web", None, template),
+        ];
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("k8s-backup-20240115.yaml");
+        std::fs::write(
+            &path,
+            json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string(),
+        )
+        .unwrap();
+        let found = read(&[path.display().to_string()]).await.expect("read");
+        assert_eq!(found.objects.len(), 2, "namespace and deployment");
+        assert_eq!(found.images.len(), 1);
+        assert_eq!(found.images[0].workload, "Deployment/web");
+        assert_eq!(found.images[0].digest.as_deref(), Some(digest.as_str()));
     }
 }

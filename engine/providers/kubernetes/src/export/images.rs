@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// What is seen of workloads and pods while the objects go by.
 #[derive(Default)]
-pub(super) struct Images {
+pub(crate) struct Images {
     /// The owner of each object that may own pods, by UID: `Kind/name` and the UID of its own owner.
     owners: BTreeMap<String, (String, Option<String>)>,
     /// The images that workloads name: namespace, `Kind/name`, container, image.
@@ -40,7 +40,7 @@ pub(super) fn containers(spec: &Value) -> impl Iterator<Item = &Value> {
 
 impl Images {
     /// Looks at an object as the server gave it, kept or not.
-    pub(super) fn see(&mut self, object: &Value) {
+    pub(crate) fn see(&mut self, object: &Value) {
         let text = |pointer: &str| {
             object
                 .pointer(pointer)
@@ -70,7 +70,7 @@ impl Images {
     }
 
     /// What the workloads that are kept ran. `is_kept` is asked with namespace and `Kind/name`.
-    pub(super) fn finish(self, is_kept: impl Fn(&str, &str) -> bool) -> Vec<RecordedImage> {
+    pub(crate) fn finish(self, is_kept: impl Fn(&str, &str) -> bool) -> Vec<RecordedImage> {
         let mut digests: BTreeMap<(String, String, String), BTreeSet<String>> = BTreeMap::new();
         for ((owner, container, image), found) in self.ran {
             // From the pod's owner up to the workload that people know.
