@@ -183,8 +183,11 @@ impl Draw {
         let (shape, alone) = (self.template("shape", None), self.pod_spec(Some("Never")));
         let scaling = json!({ "scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 2 + self.below(9),
             "metrics": [{ "type": "Resource", "resource": { "name": "cpu", "target": { "type": "Utilization", "averageUtilization": 50 } } }] });
+        let (kept, found) = (self.by_hand("kept"), self.by_hand("found"));
         vec![
             self.object("v1", "PersistentVolumeClaim", "data", true, json!({ "spec": claim })),
+            self.object("v1", "PersistentVolumeClaim", "kept", true, kept),
+            self.object("v1", "PersistentVolumeClaim", "found", true, found),
             deployment,
             self.workload("apps/v1", "StatefulSet", "set", json!({ "replicas": 1, "serviceName": "headless", "volumeClaimTemplates": [{ "metadata": { "name": "data" }, "spec": claim }] })),
             self.workload("apps/v1", "DaemonSet", "each", json!({})),
@@ -199,6 +202,32 @@ impl Draw {
             self.object("policy/v1", "PodDisruptionBudget", "web", true, json!({ "spec": { "minAvailable": 1, "selector": { "matchLabels": { "app": "web" } } } })),
             self.object("storage.k8s.io/v1", "CSIStorageCapacity", "room", true, json!({ "storageClassName": "slow", "capacity": "10Gi" })),
         ]
+    }
+
+    /// A claim of a volume that somebody made by hand: `kept` names its volume, which names it, and `found` takes what fits.
+    fn by_hand(&self, name: &str) -> Value {
+        let mut claim = json!({ "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } },
+            "storageClassName": self.cluster_name(name) } });
+        if name == "kept" {
+            claim["spec"]["volumeName"] = self.cluster_name(name).into();
+        }
+        claim
+    }
+
+    /// The volumes of those claims. No class makes volumes of their classes.
+    fn volumes(&mut self) -> Vec<Value> {
+        let claim =
+            json!({ "kind": "PersistentVolumeClaim", "apiVersion": "v1", "namespace": self.namespace, "name": "kept" });
+        let mut volume = |name: &str, claim: Value| {
+            let name = self.cluster_name(name);
+            let mut spec = json!({ "accessModes": ["ReadWriteOnce"], "capacity": { "storage": "2Gi" }, "storageClassName": name,
+                "persistentVolumeReclaimPolicy": "Retain", "hostPath": { "path": "/srv/data" } });
+            if !claim.is_null() {
+                spec["claimRef"] = claim;
+            }
+            self.object("v1", "PersistentVolume", &name, false, json!({ "spec": spec }))
+        };
+        vec![volume("kept", claim), volume("found", Value::Null)]
     }
 
     fn access(&mut self) -> Vec<Value> {
@@ -260,6 +289,7 @@ impl Draw {
             self.object("networking.k8s.io/v1", "IngressClass", "edge", false, json!({ "spec": { "controller": "example.com/edge" } })),
             self.object("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", &hook, false, json!({ "webhooks": webhook })),
         ];
+        all.extend(self.volumes());
         for object in &mut all {
             // What no test of its own wipes is not to be held.
             if let Some(metadata) = object["metadata"].as_object_mut() {

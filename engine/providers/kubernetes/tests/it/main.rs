@@ -8,6 +8,7 @@
 
 mod catalogue;
 mod conformance;
+mod cuts;
 mod definitions;
 mod faults;
 mod kinds;
@@ -73,6 +74,7 @@ on_both_servers! {
     revisions::a_container_that_is_not_there_is_not_made,
     revisions::a_bad_image_fails_fast_and_what_was_saved_leads_back,
     revisions::a_restart_renews_every_pod_once,
+    revisions::a_tag_is_recorded_by_the_digest_that_its_pods_run,
     revisions::a_deadline_that_an_older_rollout_missed_is_not_held_against_the_next,
     refusals::what_no_node_takes_is_told,
     people::pods_are_listed_as_kubectl_does,
@@ -93,6 +95,7 @@ on_both_servers! {
 on_server! {
     on_the_stand_in_alone, stand_in:
     people::logs_are_read_and_masked,
+    conformance::logs_keep_what_a_step_type_promises,
 }
 on_server! {
     on_a_control_plane_alone, control_plane:
@@ -109,6 +112,13 @@ on_server! {
     objects::an_export_that_was_chosen_is_not_blamed_for_another_key,
     objects::an_export_keeps_what_a_step_type_promises,
     objects::an_apply_keeps_what_a_step_type_promises,
+    objects::a_restore_keeps_what_a_step_type_promises,
+    objects::an_import_keeps_what_a_step_type_promises,
+    objects::waves_come_back_one_after_the_other,
+    objects::a_kustomization_is_built_and_applied,
+    cuts::an_apply_whose_line_breaks_anywhere_is_taken_up_again,
+    cuts::a_line_that_is_mended_soon_is_waited_for,
+    cuts::an_export_whose_line_breaks_anywhere_is_whole_or_none,
     definitions::a_kind_whose_conversion_is_down_is_left_out_and_listed,
     definitions::a_resource_waits_for_its_definition,
     definitions::a_definition_that_will_never_be_established_is_named,

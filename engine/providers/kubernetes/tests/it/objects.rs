@@ -13,12 +13,19 @@ use kube::discovery::ApiResource;
 use serde_json::{Value, json};
 
 use crate::catalogue::Catalogue;
-use crate::kinds::Draw;
 use crate::place::Place;
 use crate::server::Server;
 
+mod back;
+mod kubectl;
 mod promises;
-pub(crate) use promises::{an_apply_keeps_what_a_step_type_promises, an_export_keeps_what_a_step_type_promises};
+mod waves;
+pub(crate) use back::whatever_was_there_comes_back;
+pub(crate) use promises::{
+    a_restore_keeps_what_a_step_type_promises, an_apply_keeps_what_a_step_type_promises,
+    an_export_keeps_what_a_step_type_promises, an_import_keeps_what_a_step_type_promises,
+};
+pub(crate) use waves::{a_kustomization_is_built_and_applied, waves_come_back_one_after_the_other};
 
 /// A namespace that is filled by hand, and a catalogue beside it.
 pub(crate) struct Scene<'s> {
@@ -44,7 +51,7 @@ impl<'s> Scene<'s> {
         self.catalogue.bench(self.place.server, self.namespace()).await
     }
 
-    async fn backups(&self) -> Backups {
+    pub(crate) async fn backups(&self) -> Backups {
         self.catalogue.open().await
     }
 
@@ -136,7 +143,7 @@ impl<'s> Scene<'s> {
     }
 
     /// The objects of the newest export, each under its name.
-    async fn tree(&self) -> BTreeMap<String, Value> {
+    pub(crate) async fn tree(&self) -> BTreeMap<String, Value> {
         let backups = self.backups().await;
         let catalogue = backups.reader().catalogue().await.expect("a catalogue");
         let entry = catalogue.entries.first().expect("an export");
@@ -147,6 +154,11 @@ impl<'s> Scene<'s> {
             tree.insert(ObjectKey::of(&object).expect("a key").to_string(), object);
         }
         tree
+    }
+
+    /// How many exports there are.
+    pub(crate) fn exports(&self) -> usize {
+        self.catalogue.exports()
     }
 
     async fn export(&self, input: Value) -> Value {
@@ -162,96 +174,6 @@ impl<'s> Scene<'s> {
 fn fresh() -> u64 {
     static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
     NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
-}
-
-/// Fills a namespace with objects of all kinds, and gives what has to be deleted by name.
-async fn fill(scene: &Scene<'_>, seed: u64) -> Vec<Value> {
-    let mut draw = Draw::new(seed, scene.namespace());
-    let cluster = draw.cluster();
-    let (webhook, early): (Vec<Value>, Vec<Value>) = cluster
-        .into_iter()
-        .partition(|object| object["kind"] == "ValidatingWebhookConfiguration");
-    let mut objects = early;
-    objects.push(draw.definition());
-    objects.extend(draw.namespaced());
-    objects.push(draw.resource());
-    // Last, for it lets nothing in while nobody serves it.
-    objects.extend(webhook);
-    for object in &objects {
-        scene.put(object).await;
-    }
-    // Shared with other tests.
-    objects.retain(|object| !SHARED.contains(&object["metadata"]["name"].as_str().unwrap_or_default()));
-    objects.reverse();
-    objects
-}
-
-const SHARED: [&str; 4] = ["important", "slow", "csi.example.com", "edge"];
-
-/// Whatever was there comes back: exported, wiped, restored and exported again, the tree is the same; and a second
-/// restore changes nothing.
-async fn comes_back(server: &Server, seed: u64) {
-    let scene = Scene::new(server).await;
-    let objects = fill(&scene, seed).await;
-    // What a controller makes once, and nobody owns.
-    let claim = json!({ "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": { "name": "data-set-0", "namespace": scene.namespace() } });
-    for _ in 0..200 {
-        if scene.get(&claim).await.is_some() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    let exported = scene.export(json!({})).await;
-    assert_eq!(exported["unreadable"], json!([]), "seed {seed}");
-    let before = scene.tree().await;
-    for object in &objects {
-        let key = ObjectKey::of(object).expect("a key").to_string();
-        assert!(before.contains_key(&key), "seed {seed}: {key} is not in the export");
-    }
-    assert!(before.len() >= objects.len(), "{} of {}", before.len(), objects.len());
-    scene.wipe(&objects).await;
-
-    let bench = scene.bench().await;
-    let input = json!({ "images": "written", "wait": false });
-    let ran = bench.run(&Restore, input.clone()).await;
-    let counts = ran.output()["counts"].clone();
-    assert_eq!(
-        counts["created"].as_u64().expect("a count")
-            + counts["updated"].as_u64().expect("a count")
-            + counts["unchanged"].as_u64().expect("a count"),
-        before.len() as u64
-    );
-    scene.export(json!({})).await;
-    let after = scene.tree().await;
-    for (key, object) in &before {
-        assert_eq!(after.get(key), Some(object), "seed {seed}: {key}");
-    }
-    assert_eq!(after.len(), before.len(), "seed {seed}");
-
-    // Nobody serves the webhook, so it lets in nothing that comes after it, not even what is there already.
-    let (webhook, _) = objects.split_first().expect("a webhook");
-    assert_eq!(webhook["kind"], "ValidatingWebhookConfiguration");
-    drop(
-        scene
-            .api(webhook)
-            .delete(
-                webhook["metadata"]["name"].as_str().expect("a name"),
-                &kube::api::DeleteParams::default(),
-            )
-            .await,
-    );
-    let input = json!({ "export": exported["name"], "images": "written", "wait": false, "without": ["ValidatingWebhookConfiguration"] });
-    let again = bench.run(&Restore, input).await;
-    assert_eq!(again.changes, [], "seed {seed}");
-    let counts = again.output()["counts"].clone();
-    assert_eq!(counts["unchanged"], json!(before.len() - 1), "seed {seed}");
-    scene.wipe(&objects).await;
-}
-
-pub(crate) async fn whatever_was_there_comes_back(server: &Server) {
-    for seed in 1..=3 {
-        comes_back(server, seed).await;
-    }
 }
 
 pub(crate) async fn no_value_of_a_secret_is_seen_anywhere(server: &Server) {

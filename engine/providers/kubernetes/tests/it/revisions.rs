@@ -4,6 +4,8 @@ use jm_provider_kubernetes::{Restart, RolloutHistory, RolloutStatus, RolloutUndo
 use jm_step::{AnyStepType, Grade, StepError, StepErrorKind};
 use jm_testkit::Ran;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
 use serde_json::{Value, json};
 
 use crate::place::{Place, create};
@@ -241,4 +243,32 @@ pub(crate) async fn a_deadline_that_an_older_rollout_missed_is_not_held_against_
     run(&place, &RolloutUndo, json!({ "workload": workload, "to_revision": 1 }))
         .await
         .output();
+}
+
+/// What a tag named is written down by what runs: another look at the tag may find another image. Where pods do not say
+/// what they run, nothing is written down.
+pub(crate) async fn a_tag_is_recorded_by_the_digest_that_its_pods_run(server: &Server) {
+    let place = Place::with_web(server, 1).await;
+    let image = "registry.example/web:2";
+    let set = set_image(&place, "deployment/web", image).await.output();
+    let pods = place
+        .api::<Pod>()
+        .list(&ListParams::default())
+        .await
+        .expect("pods")
+        .items;
+    let runs: Vec<String> = pods
+        .into_iter()
+        .filter(|pod| pod.metadata.deletion_timestamp.is_none())
+        .filter_map(|pod| pod.status?.container_statuses)
+        .flatten()
+        .filter(|container| container.image == image)
+        .map(|container| container.image_id)
+        .collect();
+    assert_eq!(runs.len(), 1, "{runs:?}");
+    let reported = runs[0]
+        .rsplit_once("@sha256:")
+        .map(|(_, digits)| format!("sha256:{digits}"));
+    assert_eq!(set["digest"].as_str(), reported.as_deref(), "{runs:?}");
+    assert_eq!(set["image"], image);
 }

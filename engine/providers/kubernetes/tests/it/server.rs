@@ -71,6 +71,35 @@ impl Server {
         client(&self.kubeconfig).await
     }
 
+    /// kubectl of the control plane's version.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "tests find their servers through the environment"
+    )]
+    pub(crate) fn kubectl_path() -> PathBuf {
+        let assets = std::env::var("KUBEBUILDER_ASSETS")
+            .expect("KUBEBUILDER_ASSETS is not set: run these tests with `tests/run -p jm-provider-kubernetes`");
+        Path::new(&assets).join("kubectl")
+    }
+
+    /// What kubectl says.
+    #[expect(clippy::disallowed_methods, reason = "tests look with what people look with")]
+    pub(crate) async fn kubectl(&self, words: &[&str]) -> String {
+        let cache = tempfile::tempdir().expect("a folder");
+        let asked = tokio::process::Command::new(Self::kubectl_path())
+            .arg("--kubeconfig")
+            .arg(&self.kubeconfig)
+            .arg("--cache-dir")
+            .arg(cache.path())
+            .args(words)
+            .output()
+            .await
+            .expect("kubectl can be run");
+        let said = String::from_utf8_lossy(&asked.stderr);
+        assert!(asked.status.success(), "kubectl {words:?}: {said}");
+        String::from_utf8(asked.stdout).expect("text")
+    }
+
     /// How many writes to a namespace took effect, those of its controllers left out.
     pub(crate) fn writes(&self, namespace: &str) -> usize {
         match &self.kind {
@@ -120,7 +149,11 @@ async fn client(kubeconfig: &Path) -> kube::Client {
 async fn start_control_plane(flags: &[&str]) -> PathBuf {
     let services = std::env::var("JM_TEST_SERVICES")
         .expect("JM_TEST_SERVICES is not set: run these tests with `tests/run -p jm-provider-kubernetes`");
-    let folder = fresh_folder(&flags.concat());
+    // Only letters that an env file can hold.
+    let name = flags
+        .concat()
+        .replace(|c: char| !c.is_ascii_alphanumeric() && !"-.".contains(c), "_");
+    let folder = fresh_folder(&name);
     let owner = std::process::id().to_string();
     let started = tokio::process::Command::new(Path::new(&services).join("control-plane"))
         .arg("start")
@@ -158,14 +191,19 @@ fn fresh_folder(name: &str) -> PathBuf {
 
 /// A service account that may look at everything but secrets, and its kubeconfig.
 async fn make_viewer(folder: &Path) {
+    make_account(folder, "viewer", "view").await;
+}
+
+/// A service account with a role in all namespaces, and its kubeconfig.
+async fn make_account(folder: &Path, name: &str, role: &str) -> PathBuf {
     let client = client(&folder.join("kubeconfig")).await;
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "default");
-    let account = serde_json::from_value(json!({ "metadata": { "name": "viewer" } })).expect("an account");
+    let account = serde_json::from_value(json!({ "metadata": { "name": name } })).expect("an account");
     accounts.create(&PostParams::default(), &account).await.expect("made");
-    bind(client.clone()).await;
+    bind(client.clone(), name, role).await;
     let request =
         json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": { "audiences": [] } });
-    let request = http::Request::post("/api/v1/namespaces/default/serviceaccounts/viewer/token")
+    let request = http::Request::post(format!("/api/v1/namespaces/default/serviceaccounts/{name}/token"))
         .header("content-type", "application/json")
         .body(request.to_string().into_bytes());
     let granted: Value = client.request(request.expect("a request")).await.expect("a token");
@@ -173,18 +211,16 @@ async fn make_viewer(folder: &Path) {
     let text = std::fs::read_to_string(folder.join("kubeconfig")).expect("a kubeconfig");
     let (before, after) = text.split_once("token: \"").expect("a token");
     let (_, after) = after.split_once('"').expect("an end");
-    std::fs::write(
-        folder.join("kubeconfig-viewer"),
-        format!("{before}token: \"{token}\"{after}"),
-    )
-    .expect("written");
+    let path = folder.join(format!("kubeconfig-{name}"));
+    std::fs::write(&path, format!("{before}token: \"{token}\"{after}")).expect("written");
+    path
 }
 
-async fn bind(client: kube::Client) {
+async fn bind(client: kube::Client, name: &str, role: &str) {
     let binding = serde_json::from_value(json!({
-        "metadata": { "name": "viewer" },
-        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view" },
-        "subjects": [{ "kind": "ServiceAccount", "name": "viewer", "namespace": "default" }],
+        "metadata": { "name": name },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role },
+        "subjects": [{ "kind": "ServiceAccount", "name": name, "namespace": "default" }],
     }));
     let bindings: Api<k8s_openapi::api::rbac::v1::ClusterRoleBinding> = Api::all(client);
     let made = bindings

@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use jm_provider_kubernetes::{Apply, Export};
+use jm_provider_kubernetes::{Apply, Export, Import, Restore};
 use jm_testkit::StepBench;
-use jm_testkit::conformance::{cancels_promptly, preview_writes_nothing, runs_once};
-use serde_json::json;
+use jm_testkit::conformance::{
+    World, cancels_promptly, preview_writes_nothing, resumes_after_each_checkpoint, runs_once,
+};
+use kube::api::DeleteParams;
+use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
@@ -31,20 +34,75 @@ pub(crate) async fn an_export_keeps_what_a_step_type_promises(server: &Server) {
     cancels_promptly(&Export, make, input, Duration::from_millis(30), Duration::from_secs(5)).await;
 }
 
+pub(crate) async fn an_import_keeps_what_a_step_type_promises(server: &Server) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let scene = Scene::new(server).await;
+    let path = folder.path().join("configmaps-backup-20240115.yaml");
+    std::fs::write(&path, config_map(&scene).to_string()).expect("written");
+    let make = || exporting(server, scene.namespace());
+    let input = json!({ "files": [path] });
+    preview_writes_nothing(&Import, make, input.clone()).await;
+    runs_once(&Import, make, input.clone()).await;
+    cancels_promptly(&Import, make, input, Duration::from_millis(30), Duration::from_secs(5)).await;
+}
+
+fn config_map(scene: &Scene<'_>) -> Value {
+    json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "c", "namespace": scene.namespace() }, "data": { "k": "v" } })
+}
+
+/// A namespace that has lost its one object, of which there is an export.
+struct Lost<'s> {
+    scene: Scene<'s>,
+    bench: StepBench,
+    /// The versions of the object that were seen.
+    written: Mutex<BTreeSet<String>>,
+}
+
+impl World for Lost<'_> {
+    fn bench(&self) -> StepBench {
+        self.bench.clone()
+    }
+    fn effects(&self) -> usize {
+        seen(&self.scene, &self.written)
+    }
+    /// Name, moment and list of results are those of the export of this world.
+    fn incidental(&self) -> &'static [&'static str] {
+        &["/export", "/recovery_point", "/results"]
+    }
+}
+
+fn lost(server: &Server) -> Lost<'_> {
+    let making = async {
+        let scene = Scene::new(server).await;
+        let object = config_map(&scene);
+        scene.put(&object).await;
+        scene.export(json!({ "cluster_scope": "none" })).await;
+        let gone = scene.api(&object).delete("c", &DeleteParams::default()).await;
+        gone.expect("deleted");
+        let bench = scene.bench().await;
+        Lost {
+            scene,
+            bench,
+            written: Mutex::default(),
+        }
+    };
+    block_in_place(|| Handle::current().block_on(making))
+}
+
 /// A namespace of its own for each, and how often the one object in it was written.
 fn applying<'s>(server: &'s Server, written: &'s Mutex<BTreeSet<String>>) -> (StepBench, impl Fn() -> usize + 's) {
     written.lock().unwrap_or_else(PoisonError::into_inner).clear();
     let scene = block_in_place(|| Handle::current().block_on(Scene::new(server)));
     let bench = block_in_place(|| Handle::current().block_on(scene.bench()));
-    let count = move || {
-        let object = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "c", "namespace": scene.namespace() } });
-        let found = block_in_place(|| Handle::current().block_on(scene.get(&object)));
-        let mut written = written.lock().unwrap_or_else(PoisonError::into_inner);
-        // Each write that changes something gives it another version.
-        written.extend(found.and_then(|found| found["metadata"]["resourceVersion"].as_str().map(str::to_owned)));
-        written.len()
-    };
-    (bench, count)
+    (bench, move || seen(&scene, written))
+}
+
+/// In how many versions the one object was seen: each write that changes something gives it another one.
+fn seen(scene: &Scene<'_>, written: &Mutex<BTreeSet<String>>) -> usize {
+    let found = block_in_place(|| Handle::current().block_on(scene.get(&config_map(scene))));
+    let mut written = written.lock().unwrap_or_else(PoisonError::into_inner);
+    written.extend(found.and_then(|found| found["metadata"]["resourceVersion"].as_str().map(str::to_owned)));
+    written.len()
 }
 
 pub(crate) async fn an_apply_keeps_what_a_step_type_promises(server: &Server) {
@@ -61,4 +119,13 @@ pub(crate) async fn an_apply_keeps_what_a_step_type_promises(server: &Server) {
     preview_writes_nothing(&Apply, make, input.clone()).await;
     runs_once(&Apply, make, input.clone()).await;
     cancels_promptly(&Apply, make, input, Duration::from_millis(30), Duration::from_secs(5)).await;
+}
+
+pub(crate) async fn a_restore_keeps_what_a_step_type_promises(server: &Server) {
+    let make = || lost(server);
+    let input = json!({ "kinds": ["ConfigMap"] });
+    preview_writes_nothing(&Restore, make, input.clone()).await;
+    runs_once(&Restore, make, input.clone()).await;
+    resumes_after_each_checkpoint(&Restore, make, input.clone()).await;
+    cancels_promptly(&Restore, make, input, Duration::from_millis(30), Duration::from_secs(5)).await;
 }

@@ -1,0 +1,177 @@
+//! Whatever was there comes back: objects of every kind, generated.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jm_client_kubernetes::ObjectKey;
+use jm_provider_kubernetes::Restore;
+use kube::api::DeleteParams;
+use serde_json::{Value, json};
+
+use super::Scene;
+use super::kubectl::{agrees, kind, read};
+use crate::kinds::Draw;
+use crate::server::Server;
+
+/// Fills a namespace with objects of all kinds, and gives what has to be deleted by name.
+async fn fill(scene: &Scene<'_>, seed: u64) -> Vec<Value> {
+    let mut draw = Draw::new(seed, scene.namespace());
+    let cluster = draw.cluster();
+    let (webhook, early): (Vec<Value>, Vec<Value>) = cluster
+        .into_iter()
+        .partition(|object| object["kind"] == "ValidatingWebhookConfiguration");
+    let mut objects = early;
+    objects.push(draw.definition());
+    objects.extend(draw.namespaced());
+    let resource = draw.resource();
+    objects.push(resource.clone());
+    for object in &objects {
+        scene.put(object).await;
+    }
+    let owner = object("v1", "ConfigMap", scene, "config-0");
+    objects.push(put_owned(scene, "ConfigMap", "owned", &owner, false).await);
+    put_owned(scene, "Secret", "made", &resource, true).await;
+    for (claim, is_bound) in [("kept", true), ("found", true), ("data-set-0", false)] {
+        until_there(scene, claim, is_bound).await;
+    }
+    // Last, for it lets nothing in while nobody serves it.
+    for object in &webhook {
+        scene.put(object).await;
+    }
+    objects.extend(webhook);
+    // Shared with other tests.
+    objects.retain(|object| !SHARED.contains(&object["metadata"]["name"].as_str().unwrap_or_default()));
+    objects.reverse();
+    objects
+}
+
+fn object(version: &str, kind: &str, scene: &Scene<'_>, name: &str) -> Value {
+    json!({ "apiVersion": version, "kind": kind, "metadata": { "name": name, "namespace": scene.namespace() } })
+}
+
+/// An object that belongs to another, and is made by it or only goes with it.
+async fn put_owned(scene: &Scene<'_>, kind: &str, name: &str, owner: &Value, is_made: bool) -> Value {
+    let mut owned = object("v1", kind, scene, name);
+    let owner = scene.get(owner).await.expect("an owner");
+    owned["metadata"]["ownerReferences"] = json!([{ "apiVersion": owner["apiVersion"], "kind": owner["kind"],
+        "name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"], "controller": is_made }]);
+    scene.put(&owned).await;
+    owned
+}
+
+/// Waits for a claim that a controller makes, or finds a volume for.
+async fn until_there(scene: &Scene<'_>, claim: &str, is_bound: bool) {
+    let claim = object("v1", "PersistentVolumeClaim", scene, claim);
+    let mut found = None;
+    for _ in 0..300 {
+        found = scene.get(&claim).await;
+        let there = |found: &Value| !is_bound || found["status"]["phase"] == "Bound";
+        if found.as_ref().is_some_and(there) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{claim} is not there: {found:?}");
+}
+
+const SHARED: [&str; 4] = ["important", "slow", "csi.example.com", "edge"];
+
+/// Whatever was there comes back: exported, wiped, restored and exported again, the tree is the same; and a second
+/// restore changes nothing.
+async fn comes_back(server: &Server, seed: u64) {
+    let scene = Scene::new(server).await;
+    let objects = fill(&scene, seed).await;
+    let exported = scene.export(json!({})).await;
+    assert_eq!(exported["unreadable"], json!([]), "seed {seed}");
+    let before = scene.tree().await;
+    for object in &objects {
+        let key = ObjectKey::of(object).expect("a key").to_string();
+        assert!(before.contains_key(&key), "seed {seed}: {key} is not in the export");
+    }
+    assert!(before.len() >= objects.len(), "{} of {}", before.len(), objects.len());
+    let made = ObjectKey::of(&object("v1", "Secret", &scene, "made")).expect("a key");
+    assert!(
+        !before.contains_key(&made.to_string()),
+        "seed {seed}: its owner makes it anew, in any cluster"
+    );
+    kubectl_agrees(&scene, &before, seed).await;
+    scene.wipe(&objects).await;
+
+    let bench = scene.bench().await;
+    let input = json!({ "images": "written", "wait": false });
+    let ran = bench.run(&Restore, input.clone()).await;
+    let counts = ran.output()["counts"].clone();
+    assert_eq!(
+        counts["created"].as_u64().expect("a count")
+            + counts["updated"].as_u64().expect("a count")
+            + counts["unchanged"].as_u64().expect("a count"),
+        before.len() as u64
+    );
+    // A volume is kept for the claim that has found it.
+    until_there(&scene, "found", true).await;
+    scene.export(json!({})).await;
+    let after = scene.tree().await;
+    for (key, object) in &before {
+        assert_eq!(after.get(key), Some(object), "seed {seed}: {key}");
+    }
+    assert_eq!(after.len(), before.len(), "seed {seed}");
+    kubectl_agrees(&scene, &after, seed).await;
+
+    // Nobody serves the webhook, so it lets in nothing that comes after it, not even what is there already.
+    let (webhook, _) = objects.split_first().expect("a webhook");
+    assert_eq!(webhook["kind"], "ValidatingWebhookConfiguration");
+    drop(
+        scene
+            .api(webhook)
+            .delete(
+                webhook["metadata"]["name"].as_str().expect("a name"),
+                &DeleteParams::default(),
+            )
+            .await,
+    );
+    let input = json!({ "export": exported["name"], "images": "written", "wait": false, "without": ["ValidatingWebhookConfiguration"] });
+    let again = bench.run(&Restore, input).await;
+    assert_eq!(again.changes, [], "seed {seed}");
+    let counts = again.output()["counts"].clone();
+    assert_eq!(counts["unchanged"], json!(before.len() - 1), "seed {seed}");
+    scene.wipe(&objects).await;
+}
+
+pub(crate) async fn whatever_was_there_comes_back(server: &Server) {
+    for seed in 1..=3 {
+        comes_back(server, seed).await;
+    }
+}
+
+/// kubectl reads all that is in the export, as it is there, and nothing more but what comes by itself.
+async fn kubectl_agrees(scene: &Scene<'_>, tree: &BTreeMap<String, Value>, seed: u64) {
+    let kinds = tree.values().map(kind).collect();
+    let read = read(scene.place.server, scene.namespace(), &kinds).await;
+    for (key, object) in tree {
+        let found = read
+            .get(key)
+            .unwrap_or_else(|| panic!("seed {seed}: kubectl reads no {key}"));
+        agrees(object, found, key).unwrap_or_else(|differs| panic!("seed {seed}: {differs}"));
+    }
+    for (key, object) in &read {
+        let here = object["metadata"]["namespace"] == scene.namespace();
+        assert!(
+            !here || tree.contains_key(key) || comes_by_itself(object),
+            "seed {seed}: {key} is not in the export: {object:#}"
+        );
+    }
+}
+
+/// What a controller makes from what is there.
+fn comes_by_itself(object: &Value) -> bool {
+    let owners = object["metadata"]["ownerReferences"].as_array();
+    let is_made = owners.is_some_and(|owners| owners.iter().any(|owner| owner["controller"] == true));
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    is_made
+        || match object["kind"].as_str().unwrap_or_default() {
+            "ConfigMap" => name == "kube-root-ca.crt",
+            // Of services that choose pods.
+            "Endpoints" => ["web", "headless"].contains(&name),
+            _ => false,
+        }
+}
