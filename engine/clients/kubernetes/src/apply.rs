@@ -48,6 +48,13 @@ pub enum ApplyError {
     Failed(StepError),
 }
 
+/// Why one request did not apply an object.
+enum Unapplied {
+    /// The server has too much to do, and has done nothing of it.
+    TurnedAway(StepError),
+    Refused(ApplyError),
+}
+
 /// How an apply is asked for.
 #[derive(Debug, Clone, Copy, Default)]
 struct Ask {
@@ -114,13 +121,17 @@ async fn apply(
     let mut patience = Patience::new();
     loop {
         match once(reader, kind, key, body.clone(), ask).await {
+            Ok(applied) => return Ok(applied),
+            Err(Unapplied::TurnedAway(error)) => patience.turned_away(error).await.map_err(ApplyError::Failed)?,
             // Two writers at one moment, and no field that they do not agree about.
-            Err(ApplyError::Failed(error)) if error.kind() == StepErrorKind::Conflict => {
+            Err(Unapplied::Refused(ApplyError::Failed(error))) if error.kind() == StepErrorKind::Conflict => {
                 let again = StepError::unavailable(error.message());
                 patience.after(again).await.map_err(|_| ApplyError::Failed(error))?;
             }
-            Err(ApplyError::Failed(error)) => patience.after(error).await.map_err(ApplyError::Failed)?,
-            done => return done,
+            Err(Unapplied::Refused(ApplyError::Failed(error))) => {
+                patience.after(error).await.map_err(ApplyError::Failed)?;
+            }
+            Err(Unapplied::Refused(refusal)) => return Err(refusal),
         }
     }
 }
@@ -148,7 +159,7 @@ async fn once(
     key: &ObjectKey,
     body: Vec<u8>,
     ask: Ask,
-) -> Result<Applied, ApplyError> {
+) -> Result<Applied, Unapplied> {
     let doing = format!("cannot apply {key}");
     let path = format!(
         "{}?fieldManager={FIELD_MANAGER}&force={}{}",
@@ -161,8 +172,9 @@ async fn once(
         // JSON is YAML.
         .header(http::header::CONTENT_TYPE, "application/apply-patch+yaml")
         .body(kube::client::Body::from(body));
-    let failed = |error: kube::Error| ApplyError::Failed(step_error(&doing, error));
-    let request = request.map_err(|error| ApplyError::Failed(StepError::failed(doing.clone()).source(error)))?;
+    let lost = |error: StepError| Unapplied::Refused(ApplyError::Failed(error));
+    let failed = |error: kube::Error| lost(step_error(&doing, error));
+    let request = request.map_err(|error| lost(StepError::failed(doing.clone()).source(error)))?;
     let response = reader.client().send(request).await.map_err(failed)?;
     let code = response.status();
     let body = response.into_body().collect_bytes().await.map_err(failed)?;
@@ -177,7 +189,12 @@ async fn once(
         let said = String::from_utf8_lossy(&body);
         Status::failure(&said.chars().take(200).collect::<String>(), "").with_code(code.as_u16())
     });
-    Err(refused(&doing, status.with_code(code.as_u16())))
+    let status = status.with_code(code.as_u16());
+    Err(if code == http::StatusCode::TOO_MANY_REQUESTS {
+        Unapplied::TurnedAway(step_error(&doing, kube::Error::Api(status.boxed())))
+    } else {
+        Unapplied::Refused(refused(&doing, status))
+    })
 }
 
 fn refused(doing: &str, status: Status) -> ApplyError {

@@ -6,7 +6,7 @@ use futures::{StreamExt, stream};
 use jm_step::StepError;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{APIGroupList, APIResourceList};
 
-use crate::error::step_error;
+use crate::error::{is_turned_away, step_error};
 use crate::kind::ResourceKind;
 use crate::patience::Patience;
 use crate::reader::Reader;
@@ -108,23 +108,17 @@ impl Reader {
 
     /// What a path holds, asked again where the server does not answer for a moment.
     pub(crate) async fn get_json<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, StepError> {
+        let doing = format!("cannot read `{path}`");
         let mut patience = Patience::new();
         loop {
-            match self.get_json_once(path).await {
-                Err(error) => patience.after(error).await?,
-                found => return found,
+            let request = http::Request::get(path).body(Vec::new());
+            let request = request.map_err(|error| StepError::failed(doing.clone()).source(error))?;
+            match self.client().request(request).await {
+                Ok(found) => return Ok(found),
+                Err(error) if is_turned_away(&error) => patience.turned_away(step_error(&doing, error)).await?,
+                Err(error) => patience.after(step_error(&doing, error)).await?,
             }
         }
-    }
-
-    async fn get_json_once<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, StepError> {
-        let doing = format!("cannot read `{path}`");
-        let request = http::Request::get(path).body(Vec::new());
-        let request = request.map_err(|error| StepError::failed(doing.clone()).source(error))?;
-        self.client()
-            .request(request)
-            .await
-            .map_err(|error| step_error(&doing, error))
     }
 }
 

@@ -1,17 +1,25 @@
 //! Trying again what may pass by itself: an API server that is busy, restarts or was cut off for a moment.
 
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use jm_step::{StepError, StepErrorKind};
+use tokio::time::Instant;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// With doubling pauses: three seconds in all.
 const ATTEMPTS: u32 = 5;
+/// How long an API server that has too much to do asks to be left alone: what it says in `Retry-After`.
+const LEFT_ALONE: Duration = Duration::from_secs(1);
+/// How long one request is turned away before that is an error.
+const BUSY_AT_MOST: Duration = Duration::from_mins(1);
 
 /// How long something that may be done twice is tried: until it succeeds, fails for good, or has failed too often.
 pub(crate) struct Patience {
     pause: Duration,
     left: u32,
+    /// When it was turned away first.
+    busy_since: Option<Instant>,
 }
 
 impl Patience {
@@ -19,7 +27,21 @@ impl Patience {
         Self {
             pause: FIRST_PAUSE,
             left: ATTEMPTS - 1,
+            busy_since: None,
         }
+    }
+
+    /// Waits after the server turned the request away (429): it is there, has done nothing of it, and says that it will
+    /// take it later. Hands the error back where that goes on for too long.
+    pub(crate) async fn turned_away(&mut self, error: StepError) -> Result<(), StepError> {
+        let since = *self.busy_since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= BUSY_AT_MOST {
+            return Err(error);
+        }
+        // Not all at the same moment again: those that were turned away together come back one by one.
+        let random = RandomState::new().hash_one(0_u8) % 1000;
+        tokio::time::sleep(LEFT_ALONE + Duration::from_millis(random)).await;
+        Ok(())
     }
 
     /// Waits before the next attempt; hands the error back where there is to be none.
@@ -51,5 +73,18 @@ mod tests {
             assert!(patience.after(StepError::unavailable("busy")).await.is_ok());
         }
         assert!(patience.after(StepError::unavailable("busy")).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_turned_away_is_asked_for_a_minute_at_most() {
+        let mut patience = Patience::new();
+        let began = Instant::now();
+        while patience.turned_away(StepError::unavailable("busy")).await.is_ok() {}
+        let took = began.elapsed();
+        assert!(took >= BUSY_AT_MOST && took < BUSY_AT_MOST + 3 * LEFT_ALONE, "{took:?}");
+        assert!(
+            patience.after(StepError::unavailable("cut off")).await.is_ok(),
+            "that is another thing"
+        );
     }
 }

@@ -6,6 +6,7 @@
     reason = "tests write what is applied, and keep the folders of their servers"
 )]
 
+mod busy;
 mod catalogue;
 mod conformance;
 mod cuts;
@@ -122,6 +123,10 @@ on_server! {
     definitions::a_kind_whose_conversion_is_down_is_left_out_and_listed,
     definitions::a_resource_waits_for_its_definition,
     definitions::a_definition_that_will_never_be_established_is_named,
+}
+on_server! {
+    on_a_busy_control_plane, busy_control_plane:
+    busy::what_a_busy_api_server_turns_away_is_asked_again,
 }
 on_server! {
     on_an_older_control_plane, older_control_plane:

@@ -30,6 +30,14 @@ enum Kind {
 static CONTROL_PLANE: OnceCell<PathBuf> = OnceCell::const_new();
 /// Another one, which serves what Kubernetes was three minor versions before.
 static OLDER_CONTROL_PLANE: OnceCell<PathBuf> = OnceCell::const_new();
+/// One that takes few requests at once.
+static BUSY_CONTROL_PLANE: OnceCell<PathBuf> = OnceCell::const_new();
+const FEW: [&str; 4] = [
+    "--api-flag",
+    "--enable-priority-and-fairness=false",
+    "--api-flag",
+    "--max-mutating-requests-inflight=2",
+];
 /// That version.
 const OLDER: &str = "1.33";
 
@@ -56,6 +64,10 @@ impl Server {
     pub(crate) async fn older_control_plane() -> Self {
         let start = || start_control_plane(&["--emulate", OLDER]);
         Self::of_control_plane(OLDER_CONTROL_PLANE.get_or_init(start).await)
+    }
+
+    pub(crate) async fn busy_control_plane() -> Self {
+        Self::of_control_plane(BUSY_CONTROL_PLANE.get_or_init(|| start_control_plane(&FEW)).await)
     }
 
     fn of_control_plane(folder: &Path) -> Self {
@@ -98,6 +110,24 @@ impl Server {
         let said = String::from_utf8_lossy(&asked.stderr);
         assert!(asked.status.success(), "kubectl {words:?}: {said}");
         String::from_utf8(asked.stdout).expect("text")
+    }
+
+    /// The kubeconfig of somebody who may do what an application's owner may.
+    pub(crate) async fn editor(&self) -> PathBuf {
+        let folder = self.kubeconfig.parent().expect("a folder");
+        make_account(folder, "editor", "admin").await
+    }
+
+    /// How many requests of a namespace were turned away because there were too many.
+    pub(crate) fn turned_away(&self, namespace: &str) -> usize {
+        let trail = std::fs::read_to_string(&self.audit).expect("a trail");
+        let entries = trail
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let of_it = entries.filter(|entry| entry.pointer("/objectRef/namespace") == Some(&namespace.into()));
+        of_it
+            .filter(|entry| entry.pointer("/responseStatus/code") == Some(&429.into()))
+            .count()
     }
 
     /// How many writes to a namespace took effect, those of its controllers left out.
