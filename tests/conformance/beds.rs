@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::environment::World;
 
 /// A database that others are copies of.
-const TEMPLATE: &str = "conformance";
+pub(super) const TEMPLATE: &str = "conformance";
 /// A database that a step makes, removes, or puts in the place of another one.
 pub(super) const OTHER: &str = "conformance_jmr_other";
 

@@ -10,7 +10,7 @@ use std::net::TcpListener;
 use serde_json::{Value, json};
 
 use super::Case;
-use super::beds::{Beds, Fresh, OTHER};
+use super::beds::{Beds, Fresh, OTHER, TEMPLATE};
 
 /// A step type that saves nothing on its way.
 fn case(
@@ -97,17 +97,22 @@ fn create_other() -> String {
     format!("CREATE DATABASE {OTHER} TEMPLATE conformance")
 }
 
+/// Each case has a copy of the database under a name of its own, and the backup is of the first one: so it is asked for.
 fn of_backups() -> Vec<Case> {
     let of_backup = |beds: &Beds<'_>| json!({ "backup": beds.backup() });
     vec![
         case("backup.create", nothing, |beds| beds.no_backups()),
         case("backup.find", nothing, |beds| beds.copies().but_for(&["/age_seconds"])),
-        case("backup.select", nothing, |beds| {
-            beds.copies().but_for(&["/age_seconds"])
-        }),
-        saving("backup.restore", of_backup, |beds| {
-            beds.copies().but_for(&["/database", "/copy", "/oid"])
-        }),
+        case(
+            "backup.select",
+            |_| json!({ "of": TEMPLATE }),
+            |beds| beds.copies().but_for(&["/age_seconds", "/of_into"]),
+        ),
+        saving(
+            "backup.restore",
+            |beds| json!({ "backup": beds.backup(), "of": TEMPLATE }),
+            |beds| beds.copies().but_for(&["/database", "/copy", "/oid"]),
+        ),
         case("backup.verify", of_backup, |beds| beds.copies()),
     ]
 }

@@ -123,6 +123,16 @@ async fn settings_that_an_owner_may_not_set_are_told_by_name() {
     let rig = Rig::new().await;
     let (database, owner) = (&rig.database, rig.server.role("owner").await);
     let reader = rig.server.role("reader").await;
+    let owned = [
+        "TABLE users",
+        "TABLE games",
+        "MATERIALIZED VIEW best",
+        "FUNCTION restore_me()",
+    ];
+    for what in owned {
+        let sql = format!("ALTER {what} OWNER TO {owner}");
+        rig.server.sql(database, &[&sql]).await;
+    }
     rig.server
         .sql(
             "postgres",
