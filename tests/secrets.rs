@@ -353,6 +353,78 @@ fn no_secret_is_left_by_a_recovery_that_is_killed() -> Result<()> {
     seen.holds_none_of(&secrets)
 }
 
+/// Prints a secret with quotes and one of several lines as programs do: as JSON, line by line, in lines of base64, and
+/// with a name before it.
+const LEAK_OF_LINES: &str = r#"
+apiVersion: jm/v1
+name: quotes
+inputs:
+  quoted: { type: secret }
+  lines: { type: secret }
+steps:
+  - id: json
+    uses: command.run
+    on_failure: continue
+    with:
+      shell: printf '{"a":"%s"}' "$(printf '%s' "$QUOTED" | sed 's/\\/\\\\/g; s/"/\\"/g')" | tee /dev/stderr
+      env: { QUOTED: "${{ inputs.quoted }}" }
+      effect: read-only
+  - id: lines
+    uses: command.run
+    on_failure: continue
+    with:
+      shell: printf '%s\n' "$LINES" | tee /dev/stderr; exit 3
+      env: { LINES: "${{ inputs.lines }}" }
+      effect: read-only
+  - id: base64
+    uses: command.run
+    on_failure: continue
+    with:
+      shell: |
+        printf '%s' "$LINES" | base64
+        printf 'user:%s' "$QUOTED" | base64 | tee /dev/stderr
+        exit 3
+      env: { QUOTED: "${{ inputs.quoted }}", LINES: "${{ inputs.lines }}" }
+      effect: read-only
+"#;
+
+#[test]
+fn a_secret_with_quotes_or_of_several_lines_does_not_get_out_either() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let at = |name: &str| folder.path().join(name);
+    // What no quoting changes: found however often it was escaped.
+    let (core, first, second) = ("word-canary-0123456789", "c2VjcmV0-canary-one", "c2VjcmV0-canary-two");
+    let quoted = format!(r#"pa"ss\{core}"#);
+    let lines = format!("{first}{}\n  {second}\n", "x".repeat(80));
+    std::fs::write(at("lines"), &lines)?;
+    std::fs::write(at("leak.yaml"), LEAK_OF_LINES)?;
+    let output = crate::environment::jm(&at("state"))
+        .env("QUOTED", &quoted)
+        .args(["plan", "run", "--yes", "-v", "-i", "quoted=env:QUOTED", "-i"])
+        .arg(format!("lines=file:{}", at("lines").display()))
+        .arg("--events")
+        .arg(at("events"))
+        .arg(at("leak.yaml"))
+        .output()?;
+    ensure!(output.status.code() == Some(9), "{}", said(&output));
+    let mut seen = Seen(Vec::new());
+    seen.output("run", &output);
+    seen.text("events", std::fs::read_to_string(at("events"))?);
+    seen.folder(&at("state"))?;
+    ensure!(seen.0.len() > 5, "only {} texts were looked at", seen.0.len());
+    let masked = seen.0.iter().filter(|(_, text)| text.contains("[secret]")).count();
+    ensure!(masked > 3, "what the steps print was seen in {masked} places only");
+    let in_base64 = base64(format!("user:{quoted}").as_bytes());
+    let of_lines = base64(lines.as_bytes());
+    let (basic, line) = (&in_base64[8..in_base64.len() - 4], &of_lines[..76]);
+    for (place, text) in &seen.0 {
+        for part in [core, first, second, basic, line] {
+            ensure!(!text.contains(part), "{place} holds {part}: {text}");
+        }
+    }
+    Ok(())
+}
+
 /// What the canary looks for is found where it is.
 #[test]
 fn the_canary_sings() -> Result<()> {

@@ -39,14 +39,14 @@ pub(crate) async fn store<T: Serialize>(
 
 /// The text of a value, refused where it holds a known secret.
 pub(crate) fn clean(secrets: &Secrets, what: &str, value: &Value) -> Result<String, StepError> {
-    let text = value.to_string();
-    if secrets.occur_in(&text) {
+    // Text by text: as a whole, what a program printed as JSON would stand there escaped twice, and not be found.
+    if secrets.occur_in_json(value) {
         return Err(
             StepError::failed(format!("the {what} holds a secret, and so cannot be kept"))
                 .hint("leave the secret out of it: what is kept can be read in the journal"),
         );
     }
-    Ok(text)
+    Ok(value.to_string())
 }
 
 /// The value of a payload.
