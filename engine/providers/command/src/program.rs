@@ -56,15 +56,18 @@ pub(crate) async fn run(
 /// Waits for the end of the program and, for a moment longer, for the rest of what it printed.
 async fn watch(process: &mut Process, cx: &ReadContext, hearing: impl Future) -> Result<ExitStatus, StepError> {
     let mut hearing = std::pin::pin!(hearing);
-    tokio::select! {
-        ended = end(process, cx) => {
-            drop(tokio::time::timeout(DRAIN, hearing).await);
-            return ended;
+    let ended = {
+        // One wait from beginning to end: begun anew, it would take what a program that is told to stop dies of for an end
+        // of its own.
+        let mut ending = std::pin::pin!(end(process, cx));
+        tokio::select! {
+            ended = &mut ending => ended,
+            // It closed its output, and may go on.
+            _ = &mut hearing => return ending.await,
         }
-        // It closed its output, and may go on.
-        _ = &mut hearing => {}
-    }
-    end(process, cx).await
+    };
+    drop(tokio::time::timeout(DRAIN, hearing).await);
+    ended
 }
 
 fn start(argv: &[String], input: &Input, cx: &ReadContext) -> Result<Process, StepError> {
@@ -129,6 +132,8 @@ async fn hear_errors(stderr: Option<ChildStderr>, log: Option<&StepContext>, wor
 /// Waits for the end; asks for it where the step is told to stop, and insists a little later.
 async fn end(process: &mut Process, cx: &ReadContext) -> Result<ExitStatus, StepError> {
     tokio::select! {
+        biased;
+        // It ended by itself before it was told anything.
         status = process.wait() => return status,
         () = cx.cancelled() => {}
     }

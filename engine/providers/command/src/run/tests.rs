@@ -212,6 +212,28 @@ async fn told_to_stop_it_ends_with_all_its_children() {
     }
 }
 
+/// A program that dies of being told to stop did not fail: nobody knows what it has done by then.
+#[tokio::test]
+async fn told_to_stop_it_is_cancelled_whichever_comes_first_its_end_or_that_of_its_output() {
+    let dir = tempfile::tempdir().expect("a folder");
+    for n in 0..40 {
+        let bench = bench();
+        let (cx, _listener) = bench.step();
+        let began = dir.path().join(n.to_string());
+        let script = "echo yes > \"$BEGAN\"; exec sleep 300";
+        let input = json!({ "shell": script, "env": { "BEGAN": began.display().to_string() } });
+        let running = AnyStepType::run(&Run, &cx, input);
+        let stop = async {
+            while !began.exists() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            bench.cancel();
+        };
+        let (outcome, ()) = tokio::join!(running, stop);
+        assert_eq!(outcome.expect_err("stopped").kind(), StepErrorKind::Cancelled, "{n}");
+    }
+}
+
 #[tokio::test]
 async fn dropped_it_ends_with_all_its_children() {
     let dir = tempfile::tempdir().expect("a folder");
