@@ -16,6 +16,7 @@ use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 
 use crate::{Environment, StepError};
 
+mod strays;
 mod supervisor;
 pub use supervisor::{Supervisor, supervise};
 
@@ -99,6 +100,7 @@ impl Command {
     pub fn spawn(self, supervisor: &Supervisor, environment: &Environment) -> Result<Process, StepError> {
         let program = self.program.clone();
         let located = self.located(environment)?;
+        let mark = ulid::Ulid::new().to_string();
         #[expect(clippy::disallowed_methods, reason = "this is the module that starts children")]
         let mut command = tokio::process::Command::new(located);
         command
@@ -111,6 +113,7 @@ impl Command {
                     .filter_map(|name| environment.get(name).map(|value| (*name, value))),
             )
             .envs(supervisor.mark())
+            .envs(supervisor.mark().map(|_| (strays::MARK, &mark)))
             .envs(&self.env)
             .stdin(self.stdin)
             .process_group(0)
@@ -138,6 +141,7 @@ impl Command {
             program,
             child,
             group,
+            mark,
             supervisor: supervisor.clone(),
         })
     }
@@ -180,11 +184,12 @@ pub struct Process {
     program: PathBuf,
     child: Child,
     group: Option<Pid>,
+    mark: String,
     supervisor: Supervisor,
 }
 
 impl Process {
-    /// Waits for its end. What it left running in its group is ended with it.
+    /// Waits for its end. What it left running is ended with it, also outside of its group.
     pub async fn wait(&mut self) -> Result<ExitStatus, StepError> {
         let status = self.child.wait().await;
         self.end_group();
@@ -212,7 +217,7 @@ impl Process {
         if let Some(group) = self.group.take() {
             // An error says that the group is empty already, which is what is wanted.
             let _ = kill_process_group(group, Signal::KILL);
-            self.supervisor.forget(group);
+            self.supervisor.forget(group, &self.mark);
         }
     }
 }

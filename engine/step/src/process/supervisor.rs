@@ -13,8 +13,9 @@ use std::path::Path;
 use std::process::{ChildStdin, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, getpid, kill_process, kill_process_group, set_child_subreaper};
 
+use super::strays::{Known, carries};
 use crate::StepError;
 
 /// The variable that marks every child of one jm.
@@ -32,6 +33,7 @@ pub struct Supervisor(Option<Arc<Watcher>>);
 struct Watcher {
     mark: String,
     pipe: Mutex<ChildStdin>,
+    known: Known,
 }
 
 impl Supervisor {
@@ -62,9 +64,12 @@ impl Supervisor {
             .stdin
             .take()
             .ok_or_else(|| StepError::failed("the supervisor has no standard input"))?;
+        // Whoever cannot take orphans in goes without: the supervisor still ends them with jm.
+        let _ = set_child_subreaper(Some(getpid()));
         Ok(Self(Some(Arc::new(Watcher {
             mark,
             pipe: Mutex::new(pipe),
+            known: Known::default(),
         }))))
     }
 
@@ -74,10 +79,17 @@ impl Supervisor {
 
     pub(super) fn watch(&self, group: Pid) {
         self.tell('+', group.as_raw_nonzero());
+        if let Some(watcher) = &self.0 {
+            watcher.known.add(group);
+        }
     }
 
-    pub(super) fn forget(&self, group: Pid) {
+    /// A child's group is gone; what has left the group and carries the child's mark goes too.
+    pub(super) fn forget(&self, group: Pid, mark: &str) {
         self.tell('-', group.as_raw_nonzero());
+        if let Some(watcher) = &self.0 {
+            watcher.known.forget(group, mark);
+        }
     }
 
     /// From now on a folder is removed where jm does not live to do it.
@@ -131,7 +143,7 @@ fn end_marked(mark: &str) {
     let entry = format!("{MARK}={mark}");
     let mut quiet = 0;
     while quiet < QUIET_LOOKS {
-        let found = marked(entry.as_bytes());
+        let found = marked(&entry);
         quiet = if found.is_empty() { quiet + 1 } else { 0 };
         for process in &found {
             let _ = kill_process(*process, Signal::KILL);
@@ -140,17 +152,14 @@ fn end_marked(mark: &str) {
     }
 }
 
-fn marked(entry: &[u8]) -> Vec<Pid> {
+fn marked(entry: &str) -> Vec<Pid> {
     let Ok(processes) = std::fs::read_dir("/proc") else {
         return Vec::new();
     };
     processes
         .filter_map(|process| process.ok()?.file_name().to_str()?.parse::<i32>().ok())
-        .filter(|id| {
-            // A zombie's environment is empty, so a process that is dead is not found for ever.
-            std::fs::read(format!("/proc/{id}/environ"))
-                .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|variable| variable == entry))
-        })
         .filter_map(Pid::from_raw)
+        // A zombie's environment is empty, so a process that is dead is not found for ever.
+        .filter(|process| carries(*process, entry))
         .collect()
 }

@@ -95,6 +95,30 @@ async fn a_group_that_is_asked_to_end_may_clean_up() {
     assert!(process.wait().await.expect("ends").success());
 }
 
+/// The supervisor of this test is `cat`, which waits for its pipe to close, and ends nothing.
+#[tokio::test]
+async fn what_leaves_its_group_ends_with_the_child_that_started_it() {
+    let supervisor = Supervisor::start(Path::new("/bin/cat"), "-").expect("started");
+    let innocent = "setsid sleep 300 >/dev/null & echo $!; wait";
+    let mut innocent = shell(innocent).spawn(&supervisor, &environment()).expect("started");
+    let other = numbers(&mut innocent, 1).await;
+    // A daemon, and a daemon's own child in yet another session; their parent ends at once.
+    let script = "setsid sh -c 'setsid sleep 300 & echo $!; echo $$; wait' & sleep 0.3";
+    for wait in [true, false] {
+        let mut process = shell(script).spawn(&supervisor, &environment()).expect("started");
+        let left = numbers(&mut process, 2).await;
+        if wait {
+            process.wait().await.expect("ends");
+        }
+        drop(process);
+        wait_until_gone(&left).await;
+    }
+    assert!(
+        other.iter().all(|process| lives(*process)),
+        "another child's processes are left alone"
+    );
+}
+
 #[tokio::test]
 async fn children_see_only_what_they_are_given() {
     let command = Command::new("env").env("GIVEN", "yes").dir("/");
