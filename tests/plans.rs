@@ -96,6 +96,33 @@ fn a_plan_that_fails_for_its_warnings_alone_is_not_called_fine() -> Result<()> {
     Ok(())
 }
 
+/// What is wrong with the targets file they share is printed once, and counts for each.
+#[test]
+fn plans_that_share_a_warning_are_all_called_what_they_are() -> Result<()> {
+    let folder = folder()?;
+    let at = |name: &str| folder.path().join(name);
+    let plan = |name: &str| {
+        format!(
+            "apiVersion: jm/v1\nname: {name}\ncontacts: [ops]\nsteps: [{{ id: a, uses: command.run, with: {{ argv: [\"true\"], effect: read-only }} }}]\n"
+        )
+    };
+    for name in ["a", "b"] {
+        std::fs::write(at(&format!("{name}.yaml")), plan(name))?;
+    }
+    let targets = "apiVersion: jm/v1\nkind: Targets\nname: here\ntargets: {}\ncontacts: { ops: { name: Operations, reach: '' } }\n";
+    std::fs::write(at("targets.yaml"), targets)?;
+    let path = folder.path().to_str().context("text")?;
+    for (words, code, verdict) in [(&[path][..], 0, "ok  "), (&[path, "--strict"], 3, "FAIL")] {
+        let (ended, text) = validate(words)?;
+        ensure!(ended == Some(code), "exit {ended:?}: {text}");
+        for name in ["a.yaml", "b.yaml"] {
+            let line = format!("{verdict} {}: valid, 1 warning", at(name).display());
+            ensure!(text.lines().any(|one| one == line), "no `{line}` in {text}");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn findings_have_a_form_for_machines() -> Result<()> {
     let (_, github) = validate(&["tests/samples/invalid/cycle.yaml", "--format", "github"])?;

@@ -96,6 +96,7 @@ pub(crate) fn say(errors: PlanErrors, kind: &'static str, ui: &Ui) -> CommandErr
         file: errors.name().to_owned(),
         kind,
         findings: errors.into_errors(),
+        told_before: 0,
     }));
     error
 }

@@ -55,6 +55,11 @@ impl Arguments {
         Err(PlanErrors::new("arguments", errors))
     }
 
+    /// Whether an input was given, a secret one too.
+    pub fn give(&self, name: &str) -> bool {
+        self.values.contains_key(name) || self.secrets.contains_key(name)
+    }
+
     /// The values that came from the journal of a run, as [`crate::Plan::inputs`] gave them.
     pub fn from_journal(document: &Document, inputs: &Map<String, Value>) -> Self {
         let mut arguments = Self::default();

@@ -132,6 +132,8 @@ codes! {
         "A contact in the targets file has no way to be reached, or one that looks like a placeholder. The people named there are printed when a recovery fails; then it is too late to look for a number."
     ReviewOverdue "review_overdue" Warning
         "The plan's last review (`reviewed`) is longer ago than `review_every` allows. Read it against the systems as they are, drill it, and set `reviewed` to the day."
+    ScheduleNotKept "schedule_not_kept" Warning
+        "A `schedule` says when the plan, or its drill, is to run, and jm starts nothing by itself: without something that does, the plan never runs. Let cron, a systemd timer or a CronJob call `jm plan run` at these times."
     SecretInPlan "secret_in_plan" Error
         "The file holds what looks like a secret: a literal in a field marked secret, a URL with a password, an access key, a private key or a token. Plans are read by many and kept in git. Put `${{ env.NAME }}` into the targets file, or declare an input of type `secret`."
     SecretInTargets "secret_in_targets" Warning

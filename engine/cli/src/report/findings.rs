@@ -19,6 +19,8 @@ pub(crate) struct Checked {
     pub(crate) kind: &'static str,
     /// Errors and warnings, in the order of the file.
     pub(crate) findings: Vec<PlanError>,
+    /// Warnings of the targets file that also concern this file, and that were told of another one.
+    pub(crate) told_before: usize,
 }
 
 impl Checked {
@@ -61,13 +63,13 @@ fn human(ui: &Ui, checked: &[Checked], strict: bool) {
         let (errors, warnings) = (file.count(Severity::Error), file.count(Severity::Warning));
         ui.out(format!(
             "{} {}: {}",
-            if errors == 0 && (warnings == 0 || !strict) {
+            if errors == 0 && (warnings + file.told_before == 0 || !strict) {
                 "ok  "
             } else {
                 "FAIL"
             },
             file.file,
-            verdict(errors, warnings)
+            verdict(errors, warnings + file.told_before)
         ));
     }
 }

@@ -50,6 +50,7 @@ pub(crate) fn check(work: &Work<'_>, draft: &Draft, traits: &[Option<Traits>], p
     budgets(work, draft, problems);
     contacts(work, problems);
     review(work, problems);
+    schedules(work, problems);
     repairs(work, problems);
     drill(work, problems);
     undone(work, draft, problems);
@@ -242,6 +243,22 @@ fn review(work: &Work<'_>, problems: &mut Problems) {
         let error = PlanError::at(Code::ReviewOverdue, reviewed.span, message).label("the last review");
         problems
             .push(error.help("read the plan against the systems as they are, drill it, and set `reviewed` to the day"));
+    }
+}
+
+/// A reader takes a schedule for something that happens.
+fn schedules(work: &Work<'_>, problems: &mut Problems) {
+    let plan = &work.document.plan;
+    let drill = plan.drill.as_ref().and_then(|drill| drill.schedule.as_ref());
+    let file = work.document.file();
+    let plans = [("plan", "plan run", plan.schedule.as_ref()), ("drill", "drill", drill)];
+    for (what, verb, schedule) in plans {
+        let Some(schedule) = schedule else { continue };
+        let message = format!("nothing starts the {what} at these times");
+        let error = PlanError::at(Code::ScheduleNotKept, schedule.cron.span, message);
+        problems.push(error.help(format!(
+            "let cron or a timer call `jm {verb} {file}`; jm starts nothing by itself"
+        )));
     }
 }
 

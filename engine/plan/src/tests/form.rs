@@ -309,7 +309,7 @@ fn a_plan_does_something() {
 
 #[test]
 fn schedules_have_five_fields() {
-    assert_snapshot!(findings("schedule: every day\nsteps: [{ id: a, uses: test.look }]\ndrill: { schedule: { cron: '0 3 1 * *', timezone: Europe/Berlin }, inputs: { x: 1 } }\n"), @r#"
+    assert_snapshot!(findings("schedule: every day\nsteps: [{ id: a, uses: test.look }]\ndrill: { inputs: { x: 1 } }\n"), @r#"
     jm::plan::invalid_value
 
       × this is not a schedule
@@ -324,10 +324,10 @@ fn schedules_have_five_fields() {
     jm::plan::unknown_input
 
       × the plan has no input `x`
-       ╭─[plan.yaml:5:78]
+       ╭─[plan.yaml:5:20]
      4 │ steps: [{ id: a, uses: test.look }]
-     5 │ drill: { schedule: { cron: '0 3 1 * *', timezone: Europe/Berlin }, inputs: { x: 1 } }
-       ·                                                                              ─
+     5 │ drill: { inputs: { x: 1 } }
+       ·                    ─
        ╰────
       help: there are none
     "#);

@@ -133,6 +133,20 @@ fn reviews_are_kept_up() {
 }
 
 #[test]
+fn a_schedule_that_nobody_keeps_is_told() {
+    let found = findings(
+        "schedule: '@daily'\ndrill: { schedule: { cron: '0 3 1 * *' } }\nsteps: [{ id: a, uses: test.look }]\n",
+    );
+    for told in [
+        "⚠ nothing starts the plan at these times",
+        "⚠ nothing starts the drill at these times",
+        "`jm drill plan.yaml`",
+    ] {
+        assert!(found.contains(told), "no `{told}` in {found}");
+    }
+}
+
+#[test]
 fn what_an_undo_leaves_is_listed() {
     assert_snapshot!(findings("steps:\n  - { id: stop, uses: test.verify }\n  - { id: copy, uses: test.look, needs: [stop] }\nfinally:\n  - { id: start, uses: test.look, undoes: [stop] }\n"), @r#"
     jm::plan::undo_leaves_dependents

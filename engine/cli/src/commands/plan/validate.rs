@@ -48,6 +48,7 @@ fn unreadable(file: &Path, error: &CommandError) -> Checked {
         file: file.display().to_string(),
         kind: "plan",
         findings: vec![PlanError::unreadable(&error.message)],
+        told_before: 0,
     }
 }
 
@@ -63,6 +64,7 @@ fn check(file: &Path, targets: Option<&Path>, registry: &Registry) -> Result<Che
         file: name,
         kind,
         findings,
+        told_before: 0,
     })
 }
 
@@ -102,9 +104,11 @@ fn say_once(checked: &mut [Checked]) {
         said.extend(file.findings.iter().map(PlanError::to_string));
     }
     for file in checked.iter_mut().filter(|file| file.kind == "plan") {
+        let found = file.findings.len();
         file.findings.retain(|finding| {
             let own = finding.place().is_none_or(|place| place.file == file.file);
             own || said.insert(finding.to_string())
         });
+        file.told_before = found - file.findings.len();
     }
 }
