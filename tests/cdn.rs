@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use crate::environment::{World, jm, journal, of_kind, said};
 
 mod line;
+mod recovery;
 use line::{Cut, Line};
 
 /// No run takes so long.

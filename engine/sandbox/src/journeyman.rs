@@ -4,6 +4,7 @@ mod bucket;
 pub(crate) mod database;
 mod fingerprint;
 mod objects;
+mod site;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +19,9 @@ use kube::{Api, Client};
 pub use self::bucket::{lose_bucket, stored};
 pub use self::database::deploy_database;
 pub use self::fingerprint::{Fingerprint, belongings, fingerprint, is_marked, workloads};
+pub use self::site::{
+    BUILDER, GOOD, GOOD_PAGE, View, break_application, break_site, viewed, wanted_image, write_repository,
+};
 use crate::control::{self, Request};
 use crate::{Description, SandboxError};
 

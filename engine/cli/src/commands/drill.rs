@@ -31,7 +31,7 @@ pub(super) fn drill(args: &DrillArgs, ui: &Ui) -> Outcome {
     // Before there is anything to lose sight of: a drill that is killed says nothing any more.
     ui.say(format!("the sandbox of this drill, should it be killed: {ways}"));
     let up = sandbox::start(&directory, args.kubernetes, loss.database_place(), &interrupted, ui)?;
-    let exit = rehearse(args, (&directory, &up), loss, &words, &interrupted, ui);
+    let exit = rehearse(args, (&directory, &up), &loss, &words, &interrupted, ui);
     // What can be resumed, or looked into, needs the systems and the journal that are in there.
     let goes_on = [Exit::Failed, Exit::Stopped, Exit::Waiting].map(Exit::code);
     let keep = args.keep || matches!(exit, Ok(Exit::Command(code)) if goes_on.contains(&code));
@@ -56,7 +56,7 @@ fn ways_on(directory: &Path, words: &[String]) -> String {
 fn rehearse(
     args: &DrillArgs,
     (directory, up): (&Path, &Description),
-    loss: Loss,
+    loss: &Loss,
     words: &[String],
     interrupted: &Interrupted,
     ui: &Ui,
@@ -70,7 +70,7 @@ fn rehearse(
             interrupted.check()?;
         }
         before = Some(Before::look(up)?);
-        let lost = loss.happen(up)?;
+        let lost = loss.happen(directory, up)?;
         heading(ui, &format!("the loss: {lost}"));
     } else {
         heading(
@@ -80,7 +80,7 @@ fn rehearse(
     }
     heading(ui, &format!("the plan: {}", args.plan.display()));
     interrupted.check()?;
-    let words = [words, &loss.inputs(up, &args.bindings.inputs)].concat();
+    let words = [words, &loss.inputs(directory, up)].concat();
     let code = sandbox::inside(directory, up, &this_program()?, &words, Stdio::inherit())?;
     ui.answers();
     let ended_well = code == Exit::Done.code() || code == Exit::Degraded.code();

@@ -61,7 +61,7 @@ async fn keys(s3: &Client) -> Result<Vec<String>, SandboxError> {
     Ok(keys)
 }
 
-fn failed<E: std::error::Error>(action: &'static str) -> impl FnOnce(E) -> SandboxError {
+pub(super) fn failed<E: std::error::Error>(action: &'static str) -> impl FnOnce(E) -> SandboxError {
     move |error| SandboxError::Furnish {
         action,
         reason: DisplayErrorContext(error).to_string(),

@@ -1,29 +1,52 @@
 //! What a drill breaks: what the plan says it repairs. Before, it is backed up and looked at; after, compared.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use jm_plan::{Mode, TargetsDocument};
-use jm_sandbox::journeyman::Fingerprint;
+use jm_sandbox::journeyman::{Fingerprint, View};
 use jm_sandbox::{DatabasePlace, Description, SandboxError, journeyman};
 use jm_step::TargetName;
 
 use crate::args::DrillArgs;
 use crate::commands::{block_on, sandbox};
+use crate::environment;
 use crate::exit::{CommandError, Exit};
 use crate::session::Source;
 use crate::ui::Ui;
 
 /// The input by which a plan asks where the local backups are.
 const DIRECTORY: &str = "directory";
+/// The folder of the sandbox that holds the application's repository.
+const REPOSITORY: &str = "site";
 
-/// What is lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Which commit of the sandbox's repository is good, and how it is built: by a shell alone.
+const SOURCE: [(&str, &str); 3] = [
+    ("commit", journeyman::GOOD),
+    ("install", r#"["true"]"#),
+    ("build", r#"["sh", "build.sh"]"#),
+];
+
+/// What can be lost in a drill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Lost {
+    Cluster,
+    Database,
+    Bucket,
+    /// The edge serves a broken page.
+    Site,
+    /// The application has an image that cannot be had, and the head of its repository does not build.
+    Application,
+}
+
+/// What is lost, and what the plan has to be told of the sandbox.
+#[derive(Debug, Clone)]
 pub(super) struct Loss {
-    cluster: bool,
-    database: bool,
-    bucket: bool,
-    /// The plan asks for the directory of the backups.
-    directory: bool,
+    lost: BTreeSet<Lost>,
+    /// The plan takes the application's source from a repository.
+    repository: bool,
+    /// The inputs that the plan has and that were not given.
+    free: BTreeSet<String>,
 }
 
 /// What was there before.
@@ -58,40 +81,70 @@ impl Loss {
     pub(super) fn of(args: &DrillArgs, ui: &Ui) -> Result<Self, CommandError> {
         let registry = crate::providers::registry();
         let source = Source::read(&args.plan, args.bindings.targets.as_deref())?;
-        // As for the run: what was not given is missed before anything is started for it.
-        let arguments = source.arguments(&args.bindings, ui)?;
-        let plan = source.compile(&registry, &arguments, Mode::Run, ui)?;
+        let given = source.arguments(&args.bindings, ui)?;
+        let names = source.inputs().iter().map(|input| &input.name.value);
+        let free: BTreeSet<String> = names.filter(|name| !given.give(name)).cloned().collect();
+        let mut bindings = args.bindings.clone();
+        bindings
+            .inputs
+            .extend(SOURCE.iter().filter(|(name, _)| free.contains(*name)).map(pair));
+        // As for the run: what neither the operator nor the drill gives is missed before anything is started for it.
+        let plan = source.compile(&registry, &source.arguments(&bindings, ui)?, Mode::Run, ui)?;
         let providers: BTreeMap<&TargetName, &str> = source.targets.iter().flat_map(TargetsDocument::targets).collect();
         let repairs = |provider: &str| {
             plan.repairs()
                 .iter()
                 .any(|target| providers.get(target) == Some(&provider))
         };
+        let uses = |step_type: &str| plan.all_steps().any(|step| step.uses.as_str() == step_type);
+        let repository = uses("git.checkout");
+        let lost = [
+            (Lost::Cluster, repairs("kubernetes")),
+            (Lost::Database, repairs("postgres")),
+            (Lost::Bucket, repairs("s3")),
+            (Lost::Site, repairs("cloudfront")),
+            (Lost::Application, repository && uses("kubernetes.set_image")),
+        ];
         Ok(Self {
-            cluster: repairs("kubernetes"),
-            database: repairs("postgres"),
-            bucket: repairs("s3"),
-            directory: source.inputs().iter().any(|input| input.name.value == DIRECTORY),
+            lost: lost.into_iter().filter_map(|(lost, is)| is.then_some(lost)).collect(),
+            repository,
+            free,
         })
     }
 
-    /// Is anything lost?
-    pub(super) fn is_any(self) -> bool {
-        self.cluster || self.database || self.bucket
+    fn has(&self, lost: Lost) -> bool {
+        self.lost.contains(&lost)
     }
 
-    /// What the plan is told that in an emergency its default says: where the backups of this sandbox are.
-    pub(super) fn inputs(self, up: &Description, given: &[String]) -> Vec<String> {
-        let is_given = given.iter().any(|pair| pair.starts_with(&format!("{DIRECTORY}=")));
-        if !self.bucket || !self.directory || is_given {
-            return Vec::new();
+    /// Is anything lost?
+    pub(super) fn is_any(&self) -> bool {
+        !self.lost.is_empty()
+    }
+
+    /// What the plan is told that in an emergency its defaults and its operator say: where the backups of this sandbox
+    /// are, where its repository is and how that is built. What the operator of the drill says stands.
+    pub(super) fn inputs(&self, directory: &Path, up: &Description) -> Vec<String> {
+        let below = |name: &str| directory.join(name).display().to_string();
+        let mut told = Vec::new();
+        if self.has(Lost::Bucket) {
+            told.push((DIRECTORY, up.variable("BACKUP_DIR").to_owned()));
         }
-        vec!["-i".to_owned(), format!("{DIRECTORY}={}", up.variable("BACKUP_DIR"))]
+        if self.repository {
+            told.extend(SOURCE.map(|(name, value)| (name, value.to_owned())));
+            told.extend([
+                // An address, for a remote has to have the commit.
+                ("repository", format!("file://{}", below(REPOSITORY))),
+                ("builder", below(journeyman::BUILDER)),
+                ("url", up.variable("CDN_URL").to_owned()),
+            ]);
+        }
+        let asked = told.iter().filter(|(name, _)| self.free.contains(*name));
+        asked.flat_map(|told| ["-i".to_owned(), pair(told)]).collect()
     }
 
     /// Where the database has to live to be lost with the cluster.
-    pub(super) fn database_place(self) -> DatabasePlace {
-        if self.cluster && self.database {
+    pub(super) fn database_place(&self) -> DatabasePlace {
+        if self.has(Lost::Cluster) && self.has(Lost::Database) {
             DatabasePlace::InCluster
         } else {
             DatabasePlace::Beside
@@ -99,22 +152,31 @@ impl Loss {
     }
 
     /// The step types that back up what is about to be lost.
-    pub(super) fn backups(self) -> impl Iterator<Item = &'static str> {
-        let database = (self.database || self.bucket).then_some("backup.create");
-        let cluster = self.cluster.then_some("kubernetes.export");
+    pub(super) fn backups(&self) -> impl Iterator<Item = &'static str> {
+        let database = (self.has(Lost::Database) || self.has(Lost::Bucket)).then_some("backup.create");
+        let cluster = self.has(Lost::Cluster).then_some("kubernetes.export");
         database.into_iter().chain(cluster)
     }
 
     /// Loses it, and says what.
-    pub(super) fn happen(self, up: &Description) -> Result<String, CommandError> {
+    pub(super) fn happen(&self, directory: &Path, up: &Description) -> Result<String, CommandError> {
         let lost = block_on(async {
-            if self.cluster {
+            if self.has(Lost::Cluster) {
                 journeyman::lose_cluster(up).await?;
-            } else if self.database {
+            } else if self.has(Lost::Database) {
                 journeyman::lose_database(up).await?;
             }
-            if self.bucket {
+            if self.has(Lost::Bucket) {
                 journeyman::lose_bucket(up).await?;
+            }
+            if self.repository {
+                journeyman::write_repository(&directory.join(REPOSITORY), &environment::snapshot()).await?;
+            }
+            if self.has(Lost::Site) {
+                journeyman::break_site(up).await?;
+            }
+            if self.has(Lost::Application) {
+                journeyman::break_application(up).await?;
             }
             Ok::<_, SandboxError>(())
         })?;
@@ -123,10 +185,10 @@ impl Loss {
     }
 
     /// What is lost, for people.
-    fn told(self) -> String {
+    fn told(&self) -> String {
         let (database, bucket) = (journeyman::DATABASE, journeyman::BUCKET);
         let mut told = Vec::new();
-        match (self.cluster, self.database) {
+        match (self.has(Lost::Cluster), self.has(Lost::Database)) {
             (true, true) => told.push(format!(
                 "the cluster is gone, and database `{database}` with it; an empty one is in its place"
             )),
@@ -134,24 +196,44 @@ impl Loss {
             (false, true) => told.push(format!("database `{database}` is dropped")),
             (false, false) => {}
         }
-        if self.bucket {
+        if self.has(Lost::Bucket) {
             told.push(format!(
                 "bucket `{bucket}` is gone with every version of everything in it"
+            ));
+        }
+        if self.has(Lost::Site) {
+            told.push("the edge serves a broken page, and goes on serving it from its cache".to_owned());
+        }
+        if self.has(Lost::Application) {
+            told.push("the application was given an image that cannot be had".to_owned());
+        }
+        if self.repository {
+            let good = journeyman::GOOD;
+            told.push(format!(
+                "the head of the repository does not build, `{good}` is the last good commit"
             ));
         }
         told.join("; ")
     }
 
     /// Tells what came back, and what is not as it was.
-    pub(super) fn compare(self, up: &Description, before: &Before, ui: &Ui) -> Result<(), CommandError> {
+    pub(super) fn compare(&self, up: &Description, before: &Before, ui: &Ui) -> Result<(), CommandError> {
         let after = Before::look(up)?;
         let ready = block_on(journeyman::ready_replicas(up))?.map_err(sandbox::failed)?;
         let mut wrong = aspects(before, &after, ui);
-        if self.cluster {
+        if self.has(Lost::Cluster) {
             wrong.extend(objects(before, &after, ui));
         }
-        if self.bucket {
+        if self.has(Lost::Bucket) {
             wrong.extend(stored(before, &after, ui));
+        }
+        if self.has(Lost::Site) {
+            let view = block_on(journeyman::viewed(up, ""))?.map_err(sandbox::failed)?;
+            wrong.extend(site(&view, ui));
+        }
+        if self.has(Lost::Application) {
+            let image = block_on(journeyman::wanted_image(up))?.map_err(sandbox::failed)?;
+            wrong.extend(image_of(&image, &after.images, ui));
         }
         if ready != journeyman::REPLICAS {
             let wanted = journeyman::REPLICAS;
@@ -248,6 +330,28 @@ fn objects(before: &Before, after: &Before, ui: &Ui) -> Vec<String> {
     wrong
 }
 
+/// What viewers get.
+fn site(view: &View, ui: &Ui) -> Option<String> {
+    let good = view.status == 200 && view.body == journeyman::GOOD_PAGE;
+    let verdict = if good { "as the good commit has it" } else { "DIFFERENT" };
+    ui.say(format!("  {:<24} {:>9} page     {verdict}", "site", 1));
+    (!good).then(|| format!("viewers get {} with another page than the good commit's", view.status))
+}
+
+/// The image that the deployment names, which all its pods have to run.
+fn image_of(wanted: &str, running: &BTreeSet<String>, ui: &Ui) -> Option<String> {
+    let digest = wanted.split_once('@').map(|(_, digest)| digest).unwrap_or_default();
+    let good = !digest.is_empty() && running.len() == 1 && running.iter().all(|image| image.ends_with(digest));
+    let verdict = if good { "by digest, in every pod" } else { "DIFFERENT" };
+    ui.say(format!("  {:<24} {:>9} image    {verdict}", "application", 1));
+    (!good).then(|| format!("the application is to run `{wanted}`, and its pods run {running:?}"))
+}
+
+/// An input and its value, as `-i` takes them.
+fn pair<V: std::fmt::Display>((name, value): &(&str, V)) -> String {
+    format!("{name}={value}")
+}
+
 fn verdict(same: bool) -> &'static str {
     if same { "as before" } else { "DIFFERENT" }
 }
@@ -258,11 +362,13 @@ mod tests {
 
     #[test]
     fn a_database_is_lost_with_the_cluster_only_where_the_plan_repairs_both() {
-        let loss = |cluster, database| Loss {
-            cluster,
-            database,
-            bucket: false,
-            directory: false,
+        let loss = |cluster: bool, database: bool| Loss {
+            lost: [(Lost::Cluster, cluster), (Lost::Database, database)]
+                .into_iter()
+                .filter_map(|(lost, is)| is.then_some(lost))
+                .collect(),
+            repository: false,
+            free: BTreeSet::new(),
         };
         assert!(!loss(false, false).is_any());
         assert_eq!(loss(false, true).database_place(), DatabasePlace::Beside);
@@ -270,6 +376,25 @@ mod tests {
         assert_eq!(loss(true, true).database_place(), DatabasePlace::InCluster);
         let backups: Vec<_> = loss(true, true).backups().collect();
         assert_eq!(backups, ["backup.create", "kubernetes.export"]);
+    }
+
+    #[test]
+    fn a_site_and_an_image_that_are_not_what_they_should_be_are_named() {
+        let view = |status, body: &str| View {
+            status,
+            cache: String::new(),
+            body: body.to_owned(),
+        };
+        assert_eq!(site(&view(200, journeyman::GOOD_PAGE), &Ui::plain()), None);
+        assert!(site(&view(200, "old"), &Ui::plain()).is_some());
+        assert!(site(&view(503, journeyman::GOOD_PAGE), &Ui::plain()).is_some());
+        let running = |images: &[&str]| images.iter().map(|&image| image.to_owned()).collect();
+        let good = running(&["docker-pullable://web@sha256:1"]);
+        assert_eq!(image_of("web@sha256:1", &good, &Ui::plain()), None);
+        assert!(image_of("web:1", &good, &Ui::plain()).is_some());
+        assert!(image_of("web@sha256:2", &good, &Ui::plain()).is_some());
+        let mixed = running(&["web@sha256:1", "web@sha256:2"]);
+        assert!(image_of("web@sha256:1", &mixed, &Ui::plain()).is_some());
     }
 
     #[test]

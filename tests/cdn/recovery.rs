@@ -1,0 +1,208 @@
+//! `plans/cdn-recovery.yaml` and `plans/restore-from-git.yaml`: a stale edge becomes fresh from a commit, whatever builds the
+//! site; what was not built is not published; and an application runs the image of a commit again.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use jm_sandbox::journeyman::{self, GOOD_PAGE};
+use serde_json::Value;
+
+use crate::environment::{World, file, folder, jm, journal, of_kind, said};
+
+/// `jm drill` of a plan, in a folder of its own.
+fn drill(plan: &str) -> Result<String> {
+    let folder = folder()?;
+    let mut drill = jm(&folder.path().join("state"));
+    drill.env("TMPDIR", folder.path()).args(["drill", plan, "--sandbox"]);
+    let output = drill.output()?;
+    let text = said(&output);
+    ensure!(output.status.code() == Some(0), "{text}");
+    ensure!(!text.contains("DIFFERENT"), "{text}");
+    Ok(text)
+}
+
+#[test]
+fn the_drill_of_a_stale_site_ends_well() -> Result<()> {
+    let text = drill("plans/cdn-recovery.yaml")?;
+    for expected in [
+        "the edge serves a broken page",
+        "completed cdn-recovery (drill)",
+        "as the good commit has it",
+    ] {
+        ensure!(text.contains(expected), "no `{expected}` in {text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_drill_of_a_bad_head_ends_well() -> Result<()> {
+    let text = drill("plans/restore-from-git.yaml")?;
+    for expected in [
+        "was given an image that cannot be had",
+        "does not build, `v1.0.0` is the last good commit",
+        "completed restore-from-git (drill)",
+        "by digest, in every pod",
+    ] {
+        ensure!(text.contains(expected), "no `{expected}` in {text}");
+    }
+    Ok(())
+}
+
+/// `jm plan run plans/cdn-recovery.yaml` in this world, with all that it needs to be let through.
+fn recover(world: &World, inputs: &[&str]) -> Command {
+    let mut command = world.jm();
+    command.args([
+        "plan",
+        "run",
+        "plans/cdn-recovery.yaml",
+        "--yes",
+        "--confirm",
+        "production",
+    ]);
+    command.args(["-i", &format!("url={}", world.systems.variable("CDN_URL"))]);
+    command.args(inputs.iter().flat_map(|input| ["-i", *input]));
+    command
+}
+
+fn viewed(world: &World, path: &str) -> Result<journeyman::View> {
+    Ok(world.block_on(journeyman::viewed(&world.systems, path))?)
+}
+
+/// A world whose edge serves a broken page from its cache, and the repository of the site.
+fn broken() -> Result<(World, String)> {
+    let world = World::sandbox()?;
+    let repository = world.folder().join("site");
+    let programs = jm_step::Environment::new([("PATH".to_owned(), std::env::var("PATH")?)]);
+    world.block_on(journeyman::write_repository(&repository, &programs))?;
+    world.block_on(journeyman::break_site(&world.systems))?;
+    ensure!(viewed(&world, "")?.body.contains("broken"), "the edge is not stale");
+    Ok((world, repository.display().to_string()))
+}
+
+#[test]
+fn what_does_not_build_is_not_published_and_invalidating_alone_publishes_nothing() -> Result<()> {
+    let (world, repository) = broken()?;
+    let repository = format!("repository={repository}");
+    let head = world.run("git", &["-C", &repository["repository=".len()..], "rev-parse", "HEAD"])?;
+    let of = |commit: &str| format!("commit={}", commit.trim());
+    let built = |commit: &str, build: &str| {
+        let inputs = [&repository, &of(commit), "install=[\"true\"]", build];
+        recover(&world, &inputs).output()
+    };
+    let before = stored(&world)?;
+    for (commit, build, told) in [
+        // The head's build fails; this one ends well and makes nothing.
+        (head.as_str(), r#"build=["sh", "build.sh"]"#, "cannot find module"),
+        (
+            "v1.0.0",
+            r#"build=["mkdir", "dist"]"#,
+            "the build made no index.html in dist",
+        ),
+    ] {
+        let output = built(commit, build)?;
+        let text = said(&output);
+        ensure!(output.status.code() == Some(4) && text.contains(told), "{text}");
+        ensure!(stored(&world)? == before, "something was published");
+        ensure!(
+            of_kind(&journal(&world.state())?, "step-started")
+                .iter()
+                .all(|record| record["step"] != "invalidate"),
+            "something was invalidated"
+        );
+    }
+
+    // The document's first measure: what the bucket has is right, and the edge is not.
+    let page = world.folder().join("index.html");
+    std::fs::write(&page, "<h1>right</h1>")?;
+    let bucket = format!("s3://{}/index.html", journeyman::ASSETS);
+    world.aws(&["s3", "cp", page.to_str().context("text")?, &bucket])?;
+    ensure!(viewed(&world, "")?.body.contains("broken"), "the edge is not stale");
+    let output = recover(&world, &["only=invalidate"]).output()?;
+    ensure!(output.status.code() == Some(0), "{}", said(&output));
+    ensure!(
+        viewed(&world, "")?.body == "<h1>right</h1>",
+        "{:?}",
+        viewed(&world, "")?
+    );
+
+    let output = built("v1.0.0", r#"build=["sh", "build.sh"]"#)?;
+    ensure!(output.status.code() == Some(0), "{}", said(&output));
+    ensure!(viewed(&world, "")?.body == GOOD_PAGE, "{:?}", viewed(&world, "")?);
+    Ok(())
+}
+
+/// Names and cache headers of what is in the bucket of assets.
+fn stored(world: &World) -> Result<Vec<(String, String)>> {
+    let bucket = journeyman::ASSETS;
+    let listed: Value = serde_json::from_str(&world.aws(&["s3api", "list-objects-v2", "--bucket", bucket])?)?;
+    let keys = listed["Contents"].as_array().into_iter().flatten();
+    let keys = keys.filter_map(|one| one["Key"].as_str().map(str::to_owned));
+    keys.map(|key| {
+        let head = world.aws(&["s3api", "head-object", "--bucket", bucket, "--key", &key])?;
+        let head: Value = serde_json::from_str(&head)?;
+        Ok((key, head["CacheControl"].as_str().unwrap_or_default().to_owned()))
+    })
+    .collect()
+}
+
+/// A real site, built by npm as the plan's defaults have it, from a commit of a repository.
+#[test]
+fn a_site_that_npm_builds_comes_back_fresh() -> Result<()> {
+    let (world, _) = broken()?;
+    let repository = world.folder().join("npm");
+    copy(&file("tests/samples/site"), &repository)?;
+    let at = repository.display().to_string();
+    let identity = ["-c", "user.name=Site", "-c", "user.email=site@example.com"];
+    for words in [
+        &["init", "-q"][..],
+        &["add", "."],
+        &["commit", "-qm", "the site"],
+        &["tag", "v1"],
+    ] {
+        world.run("git", &[&["-C", &at], &identity[..], words].concat())?;
+    }
+    let mut command = recover(&world, &[&format!("repository={at}"), "commit=v1"]);
+    // Where this machine's packages come from is this machine's affair.
+    for (name, value) in std::env::vars().filter(|(name, _)| name.to_lowercase().starts_with("npm_config_")) {
+        command.env(name, value);
+    }
+    if let Some(home) = std::env::var_os("HOME") {
+        command.env("npm_config_userconfig", Path::new(&home).join(".npmrc"));
+    }
+    let output = command.output()?;
+    ensure!(output.status.code() == Some(0), "{}", said(&output));
+
+    let page = viewed(&world, "")?;
+    ensure!(page.body.contains("<h1>good</h1>"), "{page:?}");
+    let script = page
+        .body
+        .split("src=\"/")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next());
+    let script = script.context("the page names its script")?;
+    ensure!(script.starts_with("static/app.") && script.ends_with(".js"), "{script}");
+    ensure!(viewed(&world, script)?.status == 200, "the page's script is missing");
+    for (key, cache) in stored(&world)? {
+        let expected = match key.starts_with("static/") {
+            true => "public, max-age=31536000, immutable",
+            false => "public, max-age=0, must-revalidate",
+        };
+        ensure!(cache == expected, "{key}: {cache}");
+    }
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let (path, name) = (entry.path(), entry.file_name());
+        if path.is_dir() {
+            copy(&path, &to.join(name))?;
+        } else {
+            std::fs::copy(&path, to.join(name))?;
+        }
+    }
+    Ok(())
+}
