@@ -281,3 +281,73 @@ fn what_took_so_long_before_is_expected_to_again() -> Result<()> {
     );
     Ok(())
 }
+
+/// By this line people decide whether there is a way back.
+#[test]
+fn a_point_of_no_return_is_passed_only_by_a_step_that_succeeded() -> Result<()> {
+    for (program, told) in [
+        ("true", "`cross`, passed after"),
+        ("false", "`cross`, begun after"),
+        ("never", "`cross`, not reached"),
+    ] {
+        let folder = tempfile::tempdir()?;
+        let plan = folder.path().join("cross.yaml");
+        let text = format!(
+            "apiVersion: jm/v1\nname: cross\nsteps:\n  - id: meant\n    uses: check.assert\n    with: {{ that: {}, message: it is \
+             not meant }}\n  - id: cross\n    uses: command.run\n    needs: [meant]\n    with: {{ argv: [\"{program}\"] }}\n",
+            program != "never"
+        );
+        std::fs::write(&plan, text)?;
+        let state = folder.path().join("state");
+        let ran = jm(&state).args(["plan", "run", "--yes"]).arg(&plan).output()?;
+        let report = jm(&state).args(["run", "report"]).output()?;
+        let report = String::from_utf8(report.stdout)?;
+        ensure!(report.contains(told), "no `{told}` in\n{report}\n{}", said(&ran));
+    }
+    Ok(())
+}
+
+/// A resume acts on the targets that the run had, wherever it is called from.
+#[test]
+fn a_resume_takes_the_targets_of_its_run_and_no_others() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (bare, bound) = (folder.path().join("bare"), folder.path().join("bound"));
+    let plan = "apiVersion: jm/v1\nname: two\nsteps:\n  - { id: a, uses: command.run, with: { argv: [\"true\"], effect: read-only } }\n  \
+                - { id: b, uses: command.run, needs: [a], with: { argv: [\"true\"], effect: read-only } }\n";
+    for place in [&bare, &bound] {
+        std::fs::create_dir(place)?;
+        std::fs::write(place.join("two.yaml"), plan)?;
+    }
+    let targets = |name: &str| format!("apiVersion: jm/v1\nkind: Targets\nname: {name}\ntargets: {{}}\n");
+    std::fs::write(bound.join("targets.yaml"), targets("here"))?;
+    let stop = |place: &Path, state: &Path| -> Result<()> {
+        let mut run = jm(state);
+        run.args(["plan", "run", "--yes", "--until", "b"])
+            .arg(place.join("two.yaml"));
+        let output = run.output()?;
+        ensure!(output.status.code() == Some(5), "{}", said(&output));
+        Ok(())
+    };
+    // From the root of the repository, where `plans/targets.yaml` lies, which is protected.
+    let resume = |state: &Path| jm(state).args(["plan", "resume", "--yes"]).output();
+
+    let state = folder.path().join("state-bare");
+    stop(&bare, &state)?;
+    let output = resume(&state)?;
+    ensure!(output.status.code() == Some(0), "{}", said(&output));
+
+    let state = folder.path().join("state-bound");
+    stop(&bound, &state)?;
+    // Somebody has put other targets there since.
+    std::fs::write(bound.join("targets.yaml"), targets("elsewhere"))?;
+    let output = resume(&state)?;
+    let text = said(&output);
+    ensure!(output.status.code() == Some(10), "{text}");
+    for expected in ["targets `here`", "targets `elsewhere`", "--targets FILE"] {
+        ensure!(text.contains(expected), "no `{expected}` in {text}");
+    }
+    std::fs::write(bound.join("targets.yaml"), targets("here"))?;
+    let output = resume(&state)?;
+    ensure!(output.status.code() == Some(0), "{}", said(&output));
+    Ok(())
+}

@@ -37,6 +37,16 @@ pub(crate) fn stops_again_before_it_switches(world: &World) -> Result<()> {
     let output = world.recover().args(accept).args(["--until", "verify"]).output()?;
     ensure!(output.status.code() == Some(5), "{}", said(&output));
     ensure!(world.ready_replicas()? == 0, "the application is not stopped");
+    // Whoever stops it here is told that the application is down, and both ways on.
+    let text = said(&output).split_whitespace().collect::<Vec<_>>().join(" ");
+    for expected in [
+        "`backend-deployment`",
+        "stands as `quiesce` left it",
+        "`jm run abort`",
+        "`put-back`",
+    ] {
+        ensure!(text.contains(expected), "no `{expected}` in {text}");
+    }
     let records = journal(&world.state())?;
     let restored = of_kind(&records, "step-succeeded")
         .into_iter()

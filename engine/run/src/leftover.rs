@@ -4,15 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jm_plan::{Plan, PlannedStep};
-use jm_step::StepId;
 use jm_step::schema::{LEFT_BEHIND, TAKEN_UP};
+use jm_step::{Action, StepId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::files::RunFiles;
 use crate::payload;
-use crate::state::{RunState, StepState};
+use crate::state::{RunState, StepEntry, StepState};
 
 /// Something that a run leaves behind on a system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -41,6 +41,18 @@ pub struct Removal {
     pub uses: String,
     /// Its input.
     pub with: BTreeMap<String, String>,
+}
+
+/// Something that a step has changed, that a step of `finally` would put back, and that stands as it is while the run does
+/// not go on: an application that is stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NotPutBack {
+    /// The step that changed it.
+    pub step: StepId,
+    /// What it changed, such as ``deployment `backend-deployment` ``.
+    pub objects: Vec<String>,
+    /// The step of `finally` that would put it back.
+    pub by: StepId,
 }
 
 /// What the schema of an output says with [`LEFT_BEHIND`].
@@ -82,6 +94,35 @@ pub(crate) fn of(plan: &Plan, state: &RunState, files: &dyn RunFiles) -> Vec<Lef
     }
     found.retain(|one: &Leftover| !taken.contains(&one.name));
     found
+}
+
+/// What is not put back yet, in the order of the plan. Nothing where `finally` has run, or decided that there is nothing to put
+/// back.
+pub(crate) fn not_put_back(plan: &Plan, state: &RunState, files: &dyn RunFiles) -> Vec<NotPutBack> {
+    let entries = || plan.all_steps().zip(state.steps());
+    let ahead: Vec<&PlannedStep> = entries()
+        .filter(|(step, entry)| step.in_finally && matches!(entry.state, StepState::NotStarted { .. }))
+        .map(|(step, _)| step)
+        .collect();
+    let stands = |(step, entry): (&PlannedStep, &StepEntry)| {
+        let by = ahead.iter().find(|last| last.undoes.contains(&step.id))?;
+        let was_undone = matches!(entry.state, StepState::NotStarted { .. });
+        let changes = entry.changes.iter().filter(|_| !was_undone);
+        let changes = changes
+            .filter_map(|changes| payload::load(files, changes).ok())
+            .flatten();
+        let mut objects: Vec<String> = changes
+            .filter(|change| change.action == Action::Update)
+            .map(|change| change.object)
+            .collect();
+        objects.dedup();
+        (!objects.is_empty()).then(|| NotPutBack {
+            step: step.id.clone(),
+            objects,
+            by: by.id.clone(),
+        })
+    };
+    entries().filter_map(stands).collect()
 }
 
 fn leftover(step: &StepId, mark: Mark, name: String, output: &Value, (finished, goes_on): (bool, bool)) -> Leftover {

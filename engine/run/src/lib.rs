@@ -25,7 +25,7 @@ pub mod journal;
 pub use journal::{OperatorVerb, Payload, Record, RecordKind, RunStatus};
 mod ledger;
 mod leftover;
-pub use leftover::{Leftover, Removal};
+pub use leftover::{Leftover, NotPutBack, Removal};
 pub mod lock;
 pub use lock::TargetLock;
 mod operator;

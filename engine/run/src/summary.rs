@@ -15,7 +15,7 @@ use crate::files::RunFiles;
 use crate::graph::Graph;
 use crate::guard::{self, DataLoss};
 use crate::journal::{Record, RecordKind, RunStatus, StopCause, Why};
-use crate::leftover::{self, Leftover};
+use crate::leftover::{self, Leftover, NotPutBack};
 use crate::payload;
 use crate::state::{IllegalTransition, RunState, StepEntry, StepState};
 
@@ -75,6 +75,9 @@ pub struct RunSummary {
     /// What the run left behind on the systems, as it stood when it last worked on them: nobody has looked since.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<Leftover>,
+    /// What stands changed while the run does not go on, and would be put back at its end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_put_back: Vec<NotPutBack>,
     /// Whether an objective was missed. Exit code 9, where the run was otherwise completed.
     pub objective_missed: bool,
     /// Whether a guard refused a step. Exit code 10.
@@ -341,6 +344,7 @@ fn of_state(plan: &Plan, state: &RunState, files: &dyn RunFiles, now: Timestamp)
         critical_path: critical_path(state),
         outputs: outputs(plan, state, files).filter(|_| is_done),
         left: leftover::of(plan, state, files),
+        not_put_back: leftover::not_put_back(plan, state, files),
         objective_missed: is_done && missed,
         refused: status == RunStatus::Failed && state.steps().iter().any(was_refused),
         rto,

@@ -309,12 +309,25 @@ fn verdict(result: &DryRun) -> String {
         .map(|word| format!("{} {word}", count(word)))
         .collect();
     let verdict = match (result.verdict, &result.until) {
-        (DryVerdict::Ready, None) => "nothing found that would stop it".to_owned(),
-        (DryVerdict::Ready, Some(step)) => format!("nothing found that would stop it before `{step}`"),
+        (DryVerdict::Ready, None) => format!("nothing found that would stop it{}", as_far_as(result)),
+        (DryVerdict::Ready, Some(step)) => {
+            format!("nothing found that would stop it before `{step}`{}", as_far_as(result))
+        }
         (DryVerdict::WouldFail, _) => format!("it WOULD FAIL at {}", failing(result)),
         (DryVerdict::Refused, _) => "a guard REFUSES it".to_owned(),
     };
     format!("{verdict}; {}", counts.join(", "))
+}
+
+/// What nobody can look into while it is down, and that a plan repairs it does not say that it comes up again.
+fn as_far_as(result: &DryRun) -> String {
+    let down = result.targets.iter().filter(|target| target.up == Some(false));
+    let names: Vec<String> = down.map(|target| format!("`{}`", target.target)).collect();
+    match &names[..] {
+        [] => String::new(),
+        [one] => format!(", as far as can be told while {one} is down"),
+        several => format!(", as far as can be told while {} are down", several.join(", ")),
+    }
 }
 
 /// The steps by which it would fail; those that they block are told at their places.

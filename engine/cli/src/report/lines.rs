@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use jm_run::{Event, RecordKind, Reporter, RunState};
 use jm_step::{StepId, Unit};
 
-use crate::report::table::shorten;
+use crate::report::table::{hang, shorten, tame};
 use crate::report::{time, words};
 use crate::ui::Ui;
 
@@ -79,7 +79,14 @@ impl Reporter for Lines {
             Event::Target { target, up, detail } => {
                 let how = if *up { "up" } else { "down" };
                 let detail = detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
-                self.say(&format!("{:<8} {target} is {how}{detail}", "target"));
+                self.ui.say(
+                    hang(
+                        "target   ",
+                        &tame(&format!("{target} is {how}{detail}")),
+                        self.ui.room(),
+                    )
+                    .join("\n"),
+                );
             }
             Event::Notice { text } => self.ui.warn(text),
         }

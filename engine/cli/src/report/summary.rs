@@ -170,6 +170,7 @@ impl Summary {
         first.extend(self.not_resumed(ui));
         first.extend(tolerated.into_iter().flat_map(|step| self.failure(step, ui)));
         first.extend(self.degraded(ui));
+        first.extend(self.not_put_back(ui));
         first.extend(self.left(told, ui));
         first.extend(self.promises(ui));
         first
@@ -291,6 +292,24 @@ impl Summary {
             .collect()
     }
 
+    /// What stands changed for as long as the run does not go on: at three in the morning, that the application is down.
+    fn not_put_back(&self, ui: &Ui) -> Vec<String> {
+        let standing = self.run.not_put_back.iter().filter(|_| self.run.status.is_resumable());
+        let said = standing.map(|one| {
+            let what = format!("{} stands as `{}` left it", one.objects.join(", "), one.step);
+            let (resume, abort) = (
+                environment::again("jm plan resume".to_owned()),
+                environment::again("jm run abort".to_owned()),
+            );
+            let then = format!(
+                "`{resume}` goes on; `{abort}` before it has `{}` put it back instead",
+                one.by
+            );
+            labelled("left", Style::Yellow, &[what, then], ui)
+        });
+        said.flatten().collect()
+    }
+
     /// What stays on the systems, and how it is removed.
     fn left(&self, told: Told, ui: &Ui) -> Vec<String> {
         let said = self.run.left.iter().map(|one| {
@@ -351,7 +370,12 @@ impl Summary {
         };
         vec![
             format!("  {}", step.id),
-            step.status.clone(),
+            // Nothing runs where a person is waited for.
+            if step.waits.is_some() {
+                "waits".to_owned()
+            } else {
+                step.status.clone()
+            },
             took,
             format!("{tries}{note}"),
         ]

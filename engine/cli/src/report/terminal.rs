@@ -11,7 +11,7 @@ use jm_step::{StepId, Unit};
 
 use crate::report::lines::amount;
 use crate::report::screen::Screen;
-use crate::report::table::shorten;
+use crate::report::table::{hang, shorten, tame};
 use crate::report::{time, words};
 use crate::ui::{Style, Ui};
 
@@ -263,10 +263,16 @@ fn until(at: Timestamp) -> Duration {
     Duration::try_from(at.duration_since(jm_step::clock::now())).unwrap_or_default()
 }
 
-/// How fast, and how long it will take at this pace.
+/// A line of the run that is read whole.
+fn whole(word: &str, text: &str, width: usize) -> String {
+    hang(&format!("{word:<8} "), &tame(text), width).join("\n")
+}
+
+/// How fast, and how long it will take at this pace. Nothing once all of it went through: what the step does then, such as
+/// building indexes, moves no bytes.
 fn rate(done: u64, total: Option<u64>, unit: Unit, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs();
-    if unit != Unit::Bytes || seconds == 0 || done == 0 {
+    if unit != Unit::Bytes || seconds == 0 || done == 0 || total == Some(done) {
         return String::new();
     }
     let pace = done / seconds;
@@ -314,12 +320,9 @@ impl Reporter for Terminal {
             Event::Target { target, up, detail } => {
                 let how = if *up { "is up" } else { "is down" };
                 let detail = detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
-                Some(shorten(
-                    &format!("{:<8} {target} {how}{detail}", "target"),
-                    self.width(),
-                ))
+                Some(whole("target", &format!("{target} {how}{detail}"), self.width()))
             }
-            Event::Notice { text } => Some(shorten(&format!("{:<8} {text}", "note"), self.width())),
+            Event::Notice { text } => Some(whole("note", text, self.width())),
         };
         // What only moves is drawn with the next tick.
         if let Some(line) = said {
@@ -346,6 +349,7 @@ mod tests {
     fn rates_need_time_and_bytes() {
         assert_eq!(rate(0, None, Unit::Bytes, Duration::from_secs(5)), "");
         assert_eq!(rate(10, Some(20), Unit::Items, Duration::from_secs(5)), "");
+        assert_eq!(rate(20, Some(20), Unit::Bytes, Duration::from_secs(5)), "");
         assert_eq!(
             rate(5 << 20, Some(15 << 20), Unit::Bytes, Duration::from_secs(5)),
             ", 1.0 MiB/s, 10s left"

@@ -7,7 +7,7 @@ use jm_run::{DataLoss, Record, RecordKind, RunState};
 use jm_step::{Effect, ErrorSummary, StepId};
 use serde_json::Value;
 
-use crate::report::table::{shorten, tame};
+use crate::report::table::{hang, shorten, tame};
 use crate::report::{shown, time};
 use crate::ui::{Style, Ui};
 
@@ -58,14 +58,18 @@ impl Line {
         }
     }
 
-    /// The line in columns, no wider than `width`.
+    /// The line in columns, no wider than `width`. What concerns the run is read whole, on several lines where it is long; a
+    /// step's words stand in its error and in the summary again.
     pub(crate) fn render(&self, ui: &Ui, column: usize, width: usize) -> String {
         let word = format!("{:<WORD$}", self.word);
-        let rest = if self.who.is_empty() {
-            self.text.clone()
-        } else {
-            format!("{:<column$}  {}", self.who, self.text)
-        };
+        if self.who.is_empty() {
+            let text = hang(&format!("{word} "), &tame(&self.text), width).join("\n");
+            return match (self.style, text.strip_prefix(&word)) {
+                (Some(style), Some(rest)) => format!("{}{rest}", ui.paint(style, &word)),
+                _ => text,
+            };
+        }
+        let rest = format!("{:<column$}  {}", self.who, self.text);
         let rest = shorten(&rest, width.saturating_sub(WORD + 1));
         let word = self.style.map_or(word.clone(), |style| ui.paint(style, &word));
         format!("{word} {rest}").trim_end().to_owned()

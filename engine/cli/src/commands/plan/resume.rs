@@ -1,9 +1,9 @@
 //! `jm plan resume`: goes on with a run that stopped, failed, waits or was killed, with the plan that is in its journal.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use jm_plan::{Arguments, Mode};
+use jm_plan::{Arguments, Mode, TargetsDocument};
 use jm_run::journal::{self, FileJournal, Opened, Reading, StopCause};
 use jm_run::{IllegalTransition, RunDir, RunState, RunStatus, StateDir, StepState};
 use jm_step::StepId;
@@ -36,7 +36,7 @@ pub(in crate::commands) fn resume(args: &ResumeArgs, ui: &Ui) -> Outcome {
     let source = Source::of(
         &format!("{} (of run {})", opened.run.plan, directory.id().short()),
         &text,
-        targets(args),
+        targets(args, &opened)?,
     )?;
     let arguments = Arguments::from_journal(&source.document, &launch::all_inputs(&opened, &directory)?);
     let plan = source.compile(&registry, &arguments, Mode::Run, ui)?;
@@ -244,10 +244,31 @@ fn not_whole(error: IllegalTransition) -> CommandError {
     CommandError::state("the journal does not hang together").cause(&error)
 }
 
-/// The targets file: the one that is named, else the one that lies where plans lie.
-fn targets(args: &ResumeArgs) -> Option<PathBuf> {
-    args.targets
-        .clone()
-        .or_else(|| environment::variable("JM_TARGETS").map(PathBuf::from))
-        .or_else(|| project::targets_here(None))
+/// The targets file: the one that is named, else the one that the run would have found, beside its plan; on a machine that
+/// does not have that, the one that lies where plans lie. None where the run had none.
+fn targets(args: &ResumeArgs, opened: &Opened) -> Result<Option<PathBuf>, CommandError> {
+    let named = args.targets.clone();
+    let named = named.or_else(|| environment::variable("JM_TARGETS").map(PathBuf::from));
+    if named.is_some() || opened.targets.is_empty() {
+        return Ok(named);
+    }
+    let beside = opened
+        .file
+        .as_deref()
+        .and_then(|plan| project::targets_for(Path::new(plan), None));
+    let Some(found) = beside.or_else(|| project::targets_here(None)) else {
+        return Ok(None);
+    };
+    let name = TargetsDocument::name(&jm_plan::parse_targets(&found.display().to_string(), &project::read(&found)?).0)
+        .to_owned();
+    if name == opened.targets {
+        return Ok(Some(found));
+    }
+    let message = format!(
+        "the run acts on targets `{}`, and {} has targets `{name}`",
+        opened.targets,
+        found.display()
+    );
+    Err(CommandError::new(Exit::Refused, message)
+        .hint("name the file of the run's targets: `jm plan resume --targets FILE`"))
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use jm_plan::{Arguments, Mode, Plan};
-use jm_run::Run;
 use jm_run::journal::FileJournal;
+use jm_run::{DryVerdict, Run};
 use jm_step::{Effect, Registry, RunId, RunInfo};
 
 use super::saved::Saved;
@@ -69,10 +69,13 @@ fn preview(mut run: Run, args: &PlanRunArgs, telling: &Telling<'_>, ui: &Ui) -> 
     shown::print(&result, &run.plan, telling.format, telling.plan_file.as_ref(), ui);
     if let Some(file) = &args.out {
         Saved::new(&run, &result, args)?.save(file)?;
-        ui.say(format!(
-            "saved in {0}: `jm plan run {0}` runs exactly this",
-            file.display()
-        ));
+        let then = match result.verdict {
+            DryVerdict::Ready => format!("`jm plan run {}` runs exactly this", file.display()),
+            DryVerdict::WouldFail | DryVerdict::Refused => {
+                "it is no plan to run, for it would not go through".to_owned()
+            }
+        };
+        ui.say(format!("saved in {}: {then}", file.display()));
     }
     Ok(shown::exit(&result))
 }
@@ -184,7 +187,19 @@ fn agree(run: &Run, options: &RunOptions) -> Result<(), CommandError> {
             Exit::Refused,
             "the plan does what cannot be taken back, and nobody is there to be asked",
         )
-        .hint("add `--yes`; `--dry-run` shows what it would do"));
+        .hint(format!(
+            "add `{}`; `--dry-run` shows what it would do",
+            words_of_consent(run, options)
+        )));
     }
     Ok(())
+}
+
+/// All that has to be said where nobody is there to be asked: not one after the other, a start each.
+fn words_of_consent(run: &Run, options: &RunOptions) -> String {
+    if run.protected && options.confirm.is_none() {
+        format!("--yes --confirm {}", run.targets_name)
+    } else {
+        "--yes".to_owned()
+    }
 }

@@ -162,15 +162,26 @@ fn lost(loss: &DataLoss, is_final: bool) -> String {
     format!("{kept}, {}", words::lost(loss, is_final))
 }
 
-/// Whether the point of no return was passed, and when.
+/// Whether the point of no return was passed, and when. One that was begun and did not succeed may have been taken back by
+/// the system itself: people decide by this line whether there is a way back.
 fn passed(report: &PostMortem, step: &str) -> String {
     let began = report
         .timeline
         .iter()
         .find(|moment| moment.what == "started" && moment.step.as_ref().is_some_and(|one| one.as_str() == step));
-    match began {
-        Some(began) => format!("`{step}`, passed after {}", took(began.after)),
-        None => format!("`{step}`, not reached"),
+    let Some(began) = began else {
+        return format!("`{step}`, not reached");
+    };
+    let after = took(began.after);
+    let steps = &report.summary.steps;
+    let status = steps
+        .iter()
+        .find(|one| one.id.as_str() == step)
+        .map(|one| one.status.as_str());
+    match status {
+        Some("succeeded") => format!("`{step}`, passed after {after}"),
+        Some("failed") => format!("`{step}`, begun after {after}; it failed, and its error says what became of it"),
+        _ => format!("`{step}`, begun after {after}; it is not known whether it took effect"),
     }
 }
 
