@@ -70,6 +70,9 @@ struct UnderWay {
     phase: Phase,
     since: Instant,
     progress: Option<(u64, Option<u64>, Unit)>,
+    /// How long it took until all of it had gone through: what the step does then, such as building indexes, moves no bytes,
+    /// and the rate stays what it was.
+    through: Option<Duration>,
 }
 
 /// What is under way with a step.
@@ -156,6 +159,7 @@ impl Terminal {
                     line.phase = phase;
                     line.since = since;
                     line.progress = None;
+                    line.through = None;
                 }
             }
             (None, Some((phase, since))) => self.under_way.push(UnderWay {
@@ -163,6 +167,7 @@ impl Terminal {
                 phase,
                 since,
                 progress: None,
+                through: None,
             }),
         }
     }
@@ -233,7 +238,8 @@ impl UnderWay {
         let elapsed = self.since.elapsed();
         let far = match &self.phase {
             Phase::Running => self.progress.map_or_else(String::new, |(done, total, unit)| {
-                format!("{}{}", amount(done, total, unit), rate(done, total, unit, elapsed))
+                let spent = self.through.unwrap_or(elapsed);
+                format!("{}{}", amount(done, total, unit), rate(done, total, unit, spent))
             }),
             Phase::Retry(at) => format!("again in {}", time::ticking(until(*at))),
             Phase::Probing => "asking what became of it".to_owned(),
@@ -268,14 +274,13 @@ fn whole(word: &str, text: &str, width: usize) -> String {
     hang(&format!("{word:<8} "), &tame(text), width).join("\n")
 }
 
-/// How fast, and how long it will take at this pace. Nothing once all of it went through: what the step does then, such as
-/// building indexes, moves no bytes.
-fn rate(done: u64, total: Option<u64>, unit: Unit, elapsed: Duration) -> String {
-    let seconds = elapsed.as_secs();
-    if unit != Unit::Bytes || seconds == 0 || done == 0 || total == Some(done) {
+/// How fast, and how long it will take at this pace. Nothing before the first second, unless all went through in less.
+fn rate(done: u64, total: Option<u64>, unit: Unit, spent: Duration) -> String {
+    if unit != Unit::Bytes || done == 0 || (spent.as_secs() == 0 && total != Some(done)) {
         return String::new();
     }
-    let pace = done / seconds;
+    let millis = u64::try_from(spent.as_millis()).unwrap_or(u64::MAX).max(1);
+    let pace = done.saturating_mul(1000) / millis;
     let left = total
         .filter(|total| *total > done)
         .map(|total| Duration::from_secs((total - done) / pace.max(1)))
@@ -310,6 +315,8 @@ impl Reporter for Terminal {
             } => {
                 if let Some(line) = self.under_way.iter_mut().find(|line| line.step == *step) {
                     line.progress = Some((*done, *total, *unit));
+                    let through = (*total == Some(*done)).then(|| line.since.elapsed());
+                    line.through = line.through.or(through);
                 }
                 return;
             }
@@ -349,7 +356,7 @@ mod tests {
     fn rates_need_time_and_bytes() {
         assert_eq!(rate(0, None, Unit::Bytes, Duration::from_secs(5)), "");
         assert_eq!(rate(10, Some(20), Unit::Items, Duration::from_secs(5)), "");
-        assert_eq!(rate(20, Some(20), Unit::Bytes, Duration::from_secs(5)), "");
+        assert_eq!(rate(20, Some(20), Unit::Bytes, Duration::from_millis(500)), ", 40 B/s");
         assert_eq!(
             rate(5 << 20, Some(15 << 20), Unit::Bytes, Duration::from_secs(5)),
             ", 1.0 MiB/s, 10s left"
