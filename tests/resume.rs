@@ -40,8 +40,7 @@ pub(crate) fn stops_again_before_it_switches(world: &World) -> Result<()> {
     // Whoever stops it here is told that the application is down, and both ways on.
     let text = said(&output).split_whitespace().collect::<Vec<_>>().join(" ");
     for expected in [
-        "`backend-deployment`",
-        "stands as `quiesce` left it",
+        "deployment/backend-deployment stands as `quiesce` left it",
         "`jm run abort`",
         "`put-back`",
     ] {

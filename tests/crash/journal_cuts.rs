@@ -240,9 +240,14 @@ fn a_recovery_that_is_killed_at_any_write_ends_as_if_it_had_not_been() -> Result
     // Here too it is saved first: what is saved, and not written down, must not be saved a second time.
     let scene = Scene::set(world()?, true)?;
     let world = &scene.world;
-    // Stopped before its first step, with a journal whose name is known.
+    // Stopped before its first step, for no cluster answers, with a journal whose name is known.
+    let elsewhere = world.folder().join("kubeconfig-of-nobody");
+    let kubeconfig = std::fs::read_to_string(world.systems.variable("KUBECONFIG"))?;
+    let (before, server) = kubeconfig.split_once("server: ").context("a server")?;
+    let after = server.split_once('\n').map_or("", |(_, after)| after);
+    std::fs::write(&elsewhere, format!("{before}server: https://127.0.0.1:1\n{after}"))?;
     let stopped = || -> Result<Option<PathBuf>> {
-        let output = world.recover().env("KUBECONFIG", "/nowhere/at-all").output()?;
+        let output = world.recover().env("KUBECONFIG", &elsewhere).output()?;
         let records = journal(&world.state())?;
         let stopped = records.last().is_some_and(|record| record["kind"] == "run-stopped");
         ensure!(

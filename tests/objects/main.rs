@@ -7,7 +7,8 @@
 #![expect(clippy::print_stdout, reason = "a benchmark's result is what it prints")]
 #![expect(
     clippy::disallowed_methods,
-    reason = "a benchmark starts the programs that it measures, and finds its servers through the environment"
+    clippy::disallowed_types,
+    reason = "a benchmark starts the programs that it measures, finds its servers through the environment, and keeps what they say"
 )]
 
 mod bare;
