@@ -43,6 +43,18 @@ fn bare(command: &mut Command) {
     }
 }
 
+/// What `jm drill` of a plan said, in a folder of its own. It has to end well, and everything has to be as before.
+pub(crate) fn drilled(plan: &str) -> Result<String> {
+    let folder = folder()?;
+    let mut drill = jm(&folder.path().join("state"));
+    drill.env("TMPDIR", folder.path()).args(["drill", plan, "--sandbox"]);
+    let output = drill.output()?;
+    let text = said(&output);
+    ensure!(output.status.code() == Some(0), "{text}");
+    ensure!(!text.contains("DIFFERENT"), "{text}");
+    Ok(text)
+}
+
 /// What a command said, as text.
 pub(crate) fn said(output: &Output) -> String {
     format!(

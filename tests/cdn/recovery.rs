@@ -8,23 +8,11 @@ use anyhow::{Context, Result, ensure};
 use jm_sandbox::journeyman::{self, GOOD_PAGE};
 use serde_json::Value;
 
-use crate::environment::{World, file, folder, jm, journal, of_kind, said};
-
-/// `jm drill` of a plan, in a folder of its own.
-fn drill(plan: &str) -> Result<String> {
-    let folder = folder()?;
-    let mut drill = jm(&folder.path().join("state"));
-    drill.env("TMPDIR", folder.path()).args(["drill", plan, "--sandbox"]);
-    let output = drill.output()?;
-    let text = said(&output);
-    ensure!(output.status.code() == Some(0), "{text}");
-    ensure!(!text.contains("DIFFERENT"), "{text}");
-    Ok(text)
-}
+use crate::environment::{World, drilled, file, journal, of_kind, said};
 
 #[test]
 fn the_drill_of_a_stale_site_ends_well() -> Result<()> {
-    let text = drill("plans/cdn-recovery.yaml")?;
+    let text = drilled("plans/cdn-recovery.yaml")?;
     for expected in [
         "the edge serves a broken page",
         "completed cdn-recovery (drill)",
@@ -37,7 +25,7 @@ fn the_drill_of_a_stale_site_ends_well() -> Result<()> {
 
 #[test]
 fn the_drill_of_a_bad_head_ends_well() -> Result<()> {
-    let text = drill("plans/restore-from-git.yaml")?;
+    let text = drilled("plans/restore-from-git.yaml")?;
     for expected in [
         "was given an image that cannot be had",
         "does not build, `v1.0.0` is the last good commit",

@@ -89,26 +89,23 @@ fn in_words(question: &GuardQuestion) -> String {
 
 /// Asks before anything is under way, until the answer is a yes or a no. `None` where nobody answers any more.
 pub(crate) fn yes_or_no(question: &str) -> Option<bool> {
-    let mut answers = std::io::stdin().lock().lines();
-    loop {
-        let mut to = std::io::stderr().lock();
-        write!(to, "{question} [yes/no] ").and_then(|()| to.flush()).ok()?;
-        drop(to);
-        if let Some(answer) = typed::meaning(&answers.next()?.ok()?) {
-            return Some(answer);
-        }
-    }
+    ask(&format!("{question} [yes/no]"), typed::meaning)
 }
 
 /// Asks for a line of text until there is something on it. `None` where nobody answers any more.
 pub(crate) fn text(question: &str) -> Option<String> {
+    ask(question, something)
+}
+
+/// Asks until a line means something.
+fn ask<T>(question: &str, meaning: impl Fn(&str) -> Option<T>) -> Option<T> {
     let mut answers = std::io::stdin().lock().lines();
     loop {
         let mut to = std::io::stderr().lock();
         write!(to, "{question} ").and_then(|()| to.flush()).ok()?;
         drop(to);
-        if let Some(text) = something(&answers.next()?.ok()?) {
-            return Some(text);
+        if let Some(answer) = meaning(&answers.next()?.ok()?) {
+            return Some(answer);
         }
     }
 }

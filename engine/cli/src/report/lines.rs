@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use jm_run::{Event, RecordKind, Reporter, RunState};
 use jm_step::{StepId, Unit};
 
-use crate::report::table::{hang, shorten, tame};
+use crate::report::table::shorten;
 use crate::report::{time, words};
 use crate::ui::Ui;
 
@@ -79,14 +79,8 @@ impl Reporter for Lines {
             Event::Target { target, up, detail } => {
                 let how = if *up { "up" } else { "down" };
                 let detail = detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
-                self.ui.say(
-                    hang(
-                        "target   ",
-                        &tame(&format!("{target} is {how}{detail}")),
-                        self.ui.room(),
-                    )
-                    .join("\n"),
-                );
+                let text = format!("{target} is {how}{detail}");
+                self.ui.say(words::whole("target", &text, self.ui.room()));
             }
             Event::Notice { text } => self.ui.warn(text),
         }

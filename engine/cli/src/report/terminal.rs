@@ -11,7 +11,7 @@ use jm_step::{StepId, Unit};
 
 use crate::report::lines::amount;
 use crate::report::screen::Screen;
-use crate::report::table::{hang, shorten, tame};
+use crate::report::table::shorten;
 use crate::report::{time, words};
 use crate::ui::{Style, Ui};
 
@@ -269,11 +269,6 @@ fn until(at: Timestamp) -> Duration {
     Duration::try_from(at.duration_since(jm_step::clock::now())).unwrap_or_default()
 }
 
-/// A line of the run that is read whole.
-fn whole(word: &str, text: &str, width: usize) -> String {
-    hang(&format!("{word:<8} "), &tame(text), width).join("\n")
-}
-
 /// How fast, and how long it will take at this pace. Nothing before the first second, unless all went through in less.
 fn rate(done: u64, total: Option<u64>, unit: Unit, spent: Duration) -> String {
     if unit != Unit::Bytes || done == 0 || (spent.as_secs() == 0 && total != Some(done)) {
@@ -327,9 +322,9 @@ impl Reporter for Terminal {
             Event::Target { target, up, detail } => {
                 let how = if *up { "is up" } else { "is down" };
                 let detail = detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
-                Some(whole("target", &format!("{target} {how}{detail}"), self.width()))
+                Some(words::whole("target", &format!("{target} {how}{detail}"), self.width()))
             }
-            Event::Notice { text } => Some(whole("note", text, self.width())),
+            Event::Notice { text } => Some(words::whole("note", text, self.width())),
         };
         // What only moves is drawn with the next tick.
         if let Some(line) = said {

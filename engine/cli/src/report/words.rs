@@ -63,7 +63,7 @@ impl Line {
     pub(crate) fn render(&self, ui: &Ui, column: usize, width: usize) -> String {
         let word = format!("{:<WORD$}", self.word);
         if self.who.is_empty() {
-            let text = hang(&format!("{word} "), &tame(&self.text), width).join("\n");
+            let text = whole(self.word, &self.text, width);
             return match (self.style, text.strip_prefix(&word)) {
                 (Some(style), Some(rest)) => format!("{}{rest}", ui.paint(style, &word)),
                 _ => text,
@@ -74,6 +74,11 @@ impl Line {
         let word = self.style.map_or(word.clone(), |style| ui.paint(style, &word));
         format!("{word} {rest}").trim_end().to_owned()
     }
+}
+
+/// A line of the run, which is read whole: on several lines where it is long.
+pub(crate) fn whole(word: &str, text: &str, width: usize) -> String {
+    hang(&format!("{word:<WORD$} "), &tame(text), width).join("\n")
 }
 
 /// What a record says to people; nothing where it is only for jm. `state` is the state after it.
