@@ -10,15 +10,17 @@
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process, waitid, waitpid};
 
 /// The variable that marks what one child starts.
 pub(super) const MARK: &str = "JM_CHILD";
-/// What was ended may have left children itself. So often, at most, one looks for more.
-const ROUNDS: usize = 16;
+/// How long one waits for a process that is between two states, and how often one looks whether it has left them.
+const PATIENCE: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(1);
 
-/// The children that jm started itself.
+/// The children that jm has nothing to find out about: it started them itself, or nothing can be found out.
 #[derive(Debug, Default)]
 pub(super) struct Known(Mutex<HashSet<i32>>);
 
@@ -27,25 +29,39 @@ impl Known {
         self.children().insert(child.as_raw_pid());
     }
 
-    /// A child has ended: ends all that it left.
+    /// A child has ended or was told to: ends all that it left.
     pub(super) fn forget(&self, child: Pid, mark: &str) {
+        // What it started comes to jm when it is dead, and not when it is killed.
+        settle(|| lives(child));
         self.children().remove(&child.as_raw_pid());
         let entry = format!("{MARK}={mark}");
-        for _ in 0..ROUNDS {
-            let strays: Vec<Pid> = self
-                .strangers()
-                .into_iter()
-                .filter(|one| carries(*one, &entry))
-                .collect();
-            if strays.is_empty() {
-                return;
+        // What is ended may have left children itself, which are jm's by then.
+        settle(|| self.end_strays(&entry));
+    }
+
+    /// Ends the strays that can be seen, and says whether others may have come to jm by that.
+    fn end_strays(&self, entry: &str) -> bool {
+        let mut others = false;
+        for stranger in self.strangers() {
+            let mark = Mark::of(stranger, entry);
+            if mark == Mark::Another || !lives(stranger) {
+                continue;
             }
-            for stray in strays {
-                // It may end by itself at this very moment. Waited for, it has given its own children to jm.
-                let _ = kill_process(stray, Signal::KILL);
-                let _ = waitpid(Some(stray), WaitOptions::empty());
+            if mark == Mark::Carried {
+                // An error says that it has just ended by itself.
+                let _ = kill_process(stranger, Signal::KILL);
+                settle(|| lives(stranger));
+                let _ = waitpid(Some(stranger), WaitOptions::NOHANG);
+            } else {
+                settle(|| lives(stranger) && Mark::of(stranger, entry) == Mark::Hidden);
             }
+            if lives(stranger) && Mark::of(stranger, entry) == mark {
+                // It cannot be ended, or has no environment at all: nobody waits for it a second time.
+                self.add(stranger);
+            }
+            others = true;
         }
+        others
     }
 
     /// Children of this process that it did not start. Orphans come to its first thread.
@@ -62,11 +78,46 @@ impl Known {
     }
 }
 
+/// Waits while something is so, which takes a moment and is never waited for longer than that.
+fn settle(mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while is_so() && began.elapsed() < PATIENCE {
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Whether a child of this process has not come to its end. It is not reaped: that is its owner's affair.
+fn lives(child: Pid) -> bool {
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    matches!(waitid(WaitId::Pid(child), look), Ok(None))
+}
+
+/// What a process's environment says about where it comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    Carried,
+    Another,
+    /// There is none, as for a moment where a process starts another program, and from where it ends.
+    Hidden,
+}
+
+impl Mark {
+    fn of(process: Pid, entry: &str) -> Self {
+        match std::fs::read(format!("/proc/{}/environ", process.as_raw_pid())) {
+            Ok(environ) if environ.is_empty() => Self::Hidden,
+            Ok(environ)
+                if environ
+                    .split(|byte| *byte == 0)
+                    .any(|variable| variable == entry.as_bytes()) =>
+            {
+                Self::Carried
+            }
+            _ => Self::Another,
+        }
+    }
+}
+
 /// Whether a process was started with this in its environment. That of a zombie is empty.
 pub(super) fn carries(process: Pid, entry: &str) -> bool {
-    std::fs::read(format!("/proc/{}/environ", process.as_raw_pid())).is_ok_and(|environ| {
-        environ
-            .split(|byte| *byte == 0)
-            .any(|variable| variable == entry.as_bytes())
-    })
+    Mark::of(process, entry) == Mark::Carried
 }

@@ -104,13 +104,14 @@ async fn what_leaves_its_group_ends_with_the_child_that_started_it() {
     let other = numbers(&mut innocent, 1).await;
     // A daemon, and a daemon's own child in yet another session; their parent ends at once.
     let script = "setsid sh -c 'setsid sleep 300 & echo $!; echo $$; wait' & sleep 0.3";
-    for wait in [true, false] {
+    for end in ["waited for", "killed", "dropped"] {
         let mut process = shell(script).spawn(&supervisor, &environment()).expect("started");
         let left = numbers(&mut process, 2).await;
-        if wait {
-            process.wait().await.expect("ends");
+        match end {
+            "waited for" => drop(process.wait().await.expect("ends")),
+            "killed" => process.kill().await,
+            _ => drop(process),
         }
-        drop(process);
         wait_until_gone(&left).await;
     }
     assert!(
