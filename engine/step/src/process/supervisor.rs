@@ -66,10 +66,12 @@ impl Supervisor {
             .ok_or_else(|| StepError::failed("the supervisor has no standard input"))?;
         // Whoever cannot take orphans in goes without: the supervisor still ends them with jm.
         let _ = set_child_subreaper(Some(getpid()));
+        let known = Known::default();
+        known.add(Pid::from_child(&child));
         Ok(Self(Some(Arc::new(Watcher {
             mark,
             pipe: Mutex::new(pipe),
-            known: Known::default(),
+            known,
         }))))
     }
 
