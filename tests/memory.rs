@@ -1,5 +1,5 @@
 //! How much memory the binary takes while it makes a backup of a database that cannot be compressed, and restores it beside
-//! the database and in its place: `cargo bench -p jm --bench memory`, or `tests/bench memory`. Everything runs in a sandbox
+//! the database and in its place, from its directory and from its bucket: `cargo bench -p jm --bench memory`, or `tests/bench memory`. Everything runs in a sandbox
 //! of its own; `JM_BENCH_DIR` names the disk. What is measured is the peak of the process itself (`VmHWM`), without that of
 //! PostgreSQL's programs.
 //!
@@ -58,15 +58,19 @@ fn main() -> ExitCode {
 fn measure() -> Result<bool> {
     let sandbox = Sandbox::up()?;
     sandbox.fill()?;
-    let mut kept = sandbox.peak("backup.create", &["step", "run", "backup.create"])?;
+    let create = "backup.create into a directory and a bucket";
+    let mut kept = sandbox.peak(create, &["step", "run", "backup.create"])?;
     let (backup, bytes) = sandbox.backup()?;
     ensure!(bytes >= LEAST, "the backup has {bytes} bytes only");
     println!("the backup has {} MiB", bytes >> 20);
     let plan = sandbox.folder.path().join("plan.yaml").display().to_string();
-    for into in ["aside", "in_place"] {
-        let text = PLAN.replace("BACKUP", &backup).replace("INTO", into);
-        std::fs::write(&plan, text)?;
-        kept &= sandbox.peak(&format!("backup.restore {into}"), &["plan", "run", &plan])?;
+    for from in ["the directory", "the bucket"] {
+        for into in ["aside", "in_place"] {
+            let text = PLAN.replace("BACKUP", &backup).replace("INTO", into);
+            std::fs::write(&plan, text)?;
+            kept &= sandbox.peak(&format!("backup.restore {into} from {from}"), &["plan", "run", &plan])?;
+        }
+        sandbox.lose_directory()?;
     }
     Ok(kept)
 }
@@ -97,11 +101,9 @@ impl Sandbox {
         let exported = said
             .lines()
             .filter_map(|line| line.strip_prefix("export ")?.split_once('='));
-        let mut environment: BTreeMap<String, String> = exported
+        let environment = exported
             .map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned()))
             .collect();
-        // The directory alone: nothing is sent, and nothing is received.
-        environment.insert("AWS_ENABLED".to_owned(), "false".to_owned());
         Ok(Self { folder, environment })
     }
 
@@ -171,6 +173,14 @@ impl Sandbox {
             if kept { "kept" } else { "MISSED" }
         );
         Ok(kept)
+    }
+
+    /// What comes next has to come from the bucket.
+    fn lose_directory(&self) -> Result<()> {
+        for entry in std::fs::read_dir(self.variable("BACKUP_DIR")?)? {
+            std::fs::remove_file(entry?.path())?;
+        }
+        Ok(())
     }
 
     /// The name and the size of the backup that was made.

@@ -17,7 +17,7 @@ use crate::manifest::Level;
 use crate::name::BackupName;
 use crate::observer::{Observer, watched};
 use crate::openpgp::OpenError;
-use crate::select::{cannot_open, damaged, refused, wrong_key};
+use crate::refusals::{cannot_open, damaged, refused, wrong_key};
 use crate::tools::Toolbox;
 
 /// A target of provider `backup`: everything of [`BackupsReader`], and making backups.

@@ -14,7 +14,7 @@ use crate::key::{KeyId, KeyRing};
 use crate::location::{Location, LocationName};
 use crate::manifest::{self, Level, Manifest, Reading};
 use crate::name::{BackupName, ContentKind, Format};
-use crate::select::{of_another, refused, wrong_key};
+use crate::refusals::{of_another, refused, wrong_key};
 
 /// Manifests that are read at the same time.
 const AT_ONCE: usize = 16;

@@ -7,7 +7,7 @@ use crate::catalogue::Entry;
 use crate::content::DatabaseContent;
 use crate::manifest::Manifest;
 use crate::name::ContentKind;
-use crate::select::of_another_kind;
+use crate::refusals::of_another_kind;
 
 /// Where a backup goes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -33,6 +33,7 @@ mod name;
 mod objects;
 mod observer;
 mod openpgp;
+mod refusals;
 mod restore;
 mod script;
 mod select;

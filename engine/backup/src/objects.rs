@@ -28,7 +28,7 @@ use crate::manifest::{Level, Manifest, Seconds};
 use crate::name::{ContentKind, Format, KUBERNETES_STEM};
 use crate::observer::{Observer, watched};
 use crate::openpgp::OpenError;
-use crate::select::of_another_kind;
+use crate::refusals::of_another_kind;
 use crate::tools::Toolbox;
 
 /// What an export begins with.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use jm_plan::{Plan, PlannedStep};
-use jm_step::schema::{RECOVERY_POINT, STILL_SERVED};
-use jm_step::{Answer, StepError, StepId};
+use jm_step::schema::{RECOVERY_POINT, STILL_SERVED, STOPS_WRITING};
+use jm_step::{Answer, Effect, StepError, StepId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ pub struct DataLoss {
     /// The moment to which data is brought back.
     #[schemars(with = "String")]
     pub recovery_point: Timestamp,
-    /// From there to the moment the run was taken up, in seconds.
+    /// From there to the moment from which on nothing was written any more, in seconds.
     pub seconds: u64,
     /// What the plan promises, in seconds.
     pub objective: Option<u64>,
@@ -36,9 +36,11 @@ impl DataLoss {
         Duration::from_secs(self.seconds)
     }
 
-    /// The window for people, in whole minutes: `26h5m`.
+    /// The window for people, from an hour on in whole minutes: `26h5m`.
     pub fn shown(&self) -> String {
-        jm_plan::duration::show(Duration::from_secs(self.seconds / 60 * 60))
+        const HOUR: u64 = 3600;
+        let unit = if self.seconds < HOUR { 1 } else { 60 };
+        jm_plan::duration::show(Duration::from_secs(self.seconds / unit * unit))
     }
 
     /// Whether it is more than the plan promises.
@@ -91,8 +93,13 @@ pub trait Person: Send + Sync {
 
 /// What is lost, as far as the outputs say where the recovery goes back to: the earliest point that any of them names.
 ///
-/// `outputs` gives the output of a step that succeeded; `from` is when the run was taken up.
-pub fn data_loss<'o>(plan: &Plan, outputs: impl Fn(&StepId) -> Option<&'o Value>, from: Timestamp) -> Option<DataLoss> {
+/// `outputs` gives the output of a step that succeeded; `now` counts as long as the old data is written.
+pub(crate) fn data_loss<'o>(
+    plan: &Plan,
+    state: &RunState,
+    outputs: impl Fn(&StepId) -> Option<&'o Value>,
+    now: Timestamp,
+) -> Option<DataLoss> {
     let known: Vec<(&PlannedStep, &Value)> = plan
         .steps()
         .iter()
@@ -106,12 +113,40 @@ pub fn data_loss<'o>(plan: &Plan, outputs: impl Fn(&StepId) -> Option<&'o Value>
     let points = marked(RECOVERY_POINT).filter_map(|value| value.as_str()?.parse::<Timestamp>().ok());
     let recovery_point = points.min()?;
     let served: Vec<bool> = marked(STILL_SERVED).filter_map(Value::as_bool).collect();
+    let still_served = (!served.is_empty()).then(|| served.contains(&true));
+    let until = match still_served {
+        Some(true) => written_until(plan, state).unwrap_or(now),
+        // Nobody knows since when nothing is served: since the run was taken up, at the latest.
+        _ => state.session_at().unwrap_or(now),
+    };
     Some(DataLoss {
         recovery_point,
-        seconds: u64::try_from(from.duration_since(recovery_point).as_secs()).unwrap_or(0),
+        seconds: u64::try_from(until.duration_since(recovery_point).as_secs()).unwrap_or(0),
         objective: plan.objectives().rpo.map(|rpo| rpo.as_secs()),
-        still_served: (!served.is_empty()).then(|| served.contains(&true)),
+        still_served,
     })
+}
+
+/// From when on old data that was served is not written any more: all steps that stop writing have succeeded, or, in a plan
+/// without them, those that cannot be taken back. `None` as long as it may be written.
+fn written_until(plan: &Plan, state: &RunState) -> Option<Timestamp> {
+    let ended = |is_one: &dyn Fn(&PlannedStep) -> bool| -> Vec<Option<Timestamp>> {
+        let steps = plan.steps().iter().filter(|step| is_one(step));
+        let entries = steps.filter_map(|step| state.step(step.id.as_str()));
+        entries
+            .filter(|entry| !matches!(entry.state, StepState::Skipped { .. }))
+            .map(|entry| entry.ended_at.filter(|_| entry.state == StepState::Succeeded))
+            .collect()
+    };
+    let mut moments = ended(&stops_writing);
+    if moments.is_empty() {
+        moments = ended(&|step| step.effect == Effect::Irreversible);
+    }
+    moments.into_iter().collect::<Option<Vec<_>>>()?.into_iter().max()
+}
+
+fn stops_writing(step: &PlannedStep) -> bool {
+    step.step_type.output_schema().get(STOPS_WRITING) == Some(&Value::Bool(true))
 }
 
 fn marked_fields<'v>(step: &PlannedStep, output: &'v Value, mark: &str) -> Vec<&'v Value> {
@@ -149,9 +184,7 @@ pub(crate) fn irreversible_ahead(graph: &Graph, state: &RunState, until: Option<
         let is_over = matches!(state.entry(*i).state, StepState::Succeeded | StepState::Skipped { .. });
         !is_over && beyond.as_ref().is_none_or(|beyond| !beyond.contains(i))
     };
-    let irreversible = graph
-        .main()
-        .filter(|i| graph.node(*i).effect == jm_step::Effect::Irreversible);
+    let irreversible = graph.main().filter(|i| graph.node(*i).effect == Effect::Irreversible);
     irreversible.filter(is_ahead).collect()
 }
 

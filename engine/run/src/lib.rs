@@ -17,7 +17,7 @@ mod gate;
 pub use gate::admits_pinned;
 pub mod graph;
 mod guard;
-pub use guard::{Consent, DataLoss, GuardQuestion, Person, data_loss};
+pub use guard::{Consent, DataLoss, GuardQuestion, Person};
 mod history;
 pub use history::History;
 mod holds;

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use jm_plan::{Plan, PlannedStep, Scope};
+use jm_plan::{OnFailure, Plan, PlannedStep, Scope};
 use jm_step::{Change, Effect, ErrorSummary, RunInfo, StepErrorKind, StepId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use self::words::Words;
 use crate::files::RunFiles;
 use crate::graph::Graph;
 use crate::guard::{self, DataLoss};
@@ -18,6 +19,8 @@ use crate::journal::{Record, RecordKind, RunStatus, StopCause, Why};
 use crate::leftover::{self, Leftover, NotPutBack};
 use crate::payload;
 use crate::state::{IllegalTransition, RunState, StepEntry, StepState};
+
+mod words;
 
 /// What came of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -163,43 +166,6 @@ impl JsonSchema for SummaryStatus {
     }
 }
 
-/// What a guard wants to hear before it lets a resume pass where nobody can be asked.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Words {
-    /// The name of the targets that steps may touch which cannot be taken back.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub confirm: Option<String>,
-    /// So much of the data may be lost, in seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub accept_data_loss: Option<u64>,
-}
-
-impl Words {
-    /// Whether nothing has to be said.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
-    fn of(plan: &Plan, state: &RunState, loss: Option<&DataLoss>, now: Timestamp) -> Self {
-        let graph = state.frontier().graph();
-        let ahead = guard::irreversible_ahead(graph, state, None);
-        if ahead.is_empty() || !state.resting_status().is_resumable() {
-            return Self::default();
-        }
-        let planned: Vec<&PlannedStep> = plan.all_steps().collect();
-        let unasked = ahead.iter().any(|step| !guard::is_asked_before(graph, &planned, *step));
-        let protected = state.opened().filter(|opened| opened.protected && unasked);
-        let lost = loss.filter(|loss| guard::objection(loss, None).is_some());
-        Self {
-            confirm: protected.map(|opened| opened.targets.clone()),
-            accept_data_loss: lost.map(|loss| {
-                let seconds = now.duration_since(loss.recovery_point).as_secs();
-                guard::with_margin(u64::try_from(seconds).unwrap_or_default())
-            }),
-        }
-    }
-}
-
 /// How long a run has taken at a moment: from the command that began it, questions and pauses and all, for what it is to
 /// bring back is down meanwhile. The one clock of everything that is said about RTO.
 pub fn taken(run: &RunInfo, at: Timestamp) -> Duration {
@@ -314,7 +280,8 @@ fn of_state(plan: &Plan, state: &RunState, files: &dyn RunFiles, now: Timestamp)
     let run = opened.map_or_else(|| unknown_run(plan, now), |opened| opened.run.clone());
     let ended_at = state.ended_at();
     let status = state.resting_status();
-    let loss = data_loss(plan, state, files);
+    let over = ended_at.filter(|_| !status.is_resumable());
+    let loss = data_loss(plan, state, files, over.unwrap_or(now));
     let rto = recovery_time(plan, state, &run, now);
     let is_done = matches!(status, RunStatus::Completed | RunStatus::Degraded);
     let missed = rto.is_some_and(|rto| rto.met == Some(false)) || loss.as_ref().is_some_and(DataLoss::is_missed);
@@ -326,7 +293,7 @@ fn of_state(plan: &Plan, state: &RunState, files: &dyn RunFiles, now: Timestamp)
     RunSummary {
         status: SummaryStatus::at_rest(state),
         alive: false,
-        resume_with: Words::of(plan, state, loss.as_ref(), now),
+        resume_with: Words::of(plan, state, loss.as_ref()),
         stopped_by: state.stopped().cloned(),
         aborted_by: state.aborted().map(str::to_owned),
         seconds: seconds(taken(&run, ended_at.unwrap_or(now))),
@@ -435,11 +402,15 @@ fn because(entry: &StepEntry) -> Option<String> {
     }
 }
 
-/// From the command to the end of the last main step; where that is not reached, to now.
+/// From the command to the end of the last main step that something is brought back by; where that is not reached, to now.
+/// A step that may fail, and that none waits for, such as one that tells people, holds nothing up.
 fn recovery_time(plan: &Plan, state: &RunState, run: &RunInfo, now: Timestamp) -> Option<Objective> {
     let objective = plan.objectives().rto?.as_secs();
-    let main = state.frontier().graph().main();
-    let last = main.filter_map(|i| state.entry(i).ended_at).max();
+    let graph = state.frontier().graph();
+    let is_waited_for = |i: &usize| graph.after(*i).iter().any(|after| !graph.node(*after).in_finally);
+    let brings_back = |i: &usize| graph.node(*i).on_failure != OnFailure::Continue || is_waited_for(i);
+    let end = |steps: &mut dyn Iterator<Item = usize>| steps.filter_map(|i| state.entry(i).ended_at).max();
+    let last = end(&mut graph.main().filter(brings_back)).or_else(|| end(&mut graph.main()));
     let until = if state.frontier().unsettled() == 0 {
         last
     } else {
@@ -456,14 +427,14 @@ fn recovery_time(plan: &Plan, state: &RunState, run: &RunInfo, now: Timestamp) -
 }
 
 /// What was lost, as far as outputs in the journal say.
-fn data_loss(plan: &Plan, state: &RunState, files: &dyn RunFiles) -> Option<DataLoss> {
+fn data_loss(plan: &Plan, state: &RunState, files: &dyn RunFiles, now: Timestamp) -> Option<DataLoss> {
     let outputs: BTreeMap<&StepId, Value> = state
         .steps()
         .iter()
         .filter(|entry| entry.state == StepState::Succeeded)
         .filter_map(|entry| Some((&entry.id, payload::load(files, entry.output.as_ref()?).ok()?)))
         .collect();
-    guard::data_loss(plan, |id| outputs.get(id), state.session_at()?)
+    guard::data_loss(plan, state, |id| outputs.get(id), now)
 }
 
 /// The plan's own outputs, as far as they can be rendered.

@@ -11,6 +11,8 @@ pub const RECOVERY_POINT: &str = "x-jm-recovery-point";
 /// Marks a boolean output field that says whether the old data is still served: while it is, losing more of it than the
 /// plan's RPO allows needs a person's yes.
 pub const STILL_SERVED: &str = "x-jm-still-served";
+/// Marks the output of a step after which nobody writes the old data any more: what comes later loses nothing of it.
+pub const STOPS_WRITING: &str = "x-jm-stops-writing";
 
 /// Marks a field of an output, a name or `null`, of something that stays on a system after the run and that somebody has
 /// to remove some day. What the mark says: `what` it is, for people; `remove`, the step type and its field that take the

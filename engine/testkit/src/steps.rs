@@ -16,7 +16,7 @@ mod files;
 pub use files::effects_in;
 use files::{Ambiguous, Checkpoint, Final, Once};
 mod people;
-use people::{Ask, Recover};
+use people::{Ask, Recover, Stop};
 
 /// The provider `test`.
 pub fn provider() -> Provider {
@@ -35,6 +35,7 @@ pub fn provider() -> Provider {
         .step(Ambiguous)
         .step(Ask)
         .step(Recover)
+        .step(Stop)
 }
 
 /// A registry with the provider `test` alone.

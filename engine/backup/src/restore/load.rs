@@ -18,8 +18,8 @@ use crate::flow::{Failure, Flow};
 use crate::manifest::Manifest;
 use crate::name::{ContentKind, Format};
 use crate::openpgp::OpenError;
+use crate::refusals::of_another_kind;
 use crate::script::Rules;
-use crate::select::of_another_kind;
 use crate::tools::{ending, feed, output, tail, write};
 
 /// What psql answers when it is asked for its transaction.

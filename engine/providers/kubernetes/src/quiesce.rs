@@ -31,6 +31,7 @@ pub struct Input {
 
 /// What was stopped, and how it was before.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-jm-stops-writing" = true))]
 pub struct Quiesced {
     /// One entry for each workload, in the order of the input.
     #[serde(default)]

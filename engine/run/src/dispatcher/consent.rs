@@ -126,7 +126,7 @@ impl Dispatcher<'_> {
                 Outputs::Unknown { .. } => None,
             }
         };
-        guard::data_loss(&self.run.plan, output, state.session_at()?)
+        guard::data_loss(&self.run.plan, state, output, jm_step::clock::now())
     }
 
     fn ask_or_refuse(&mut self, step: usize, question: GuardQuestion, objection: StepError) -> Result<bool, RunError> {

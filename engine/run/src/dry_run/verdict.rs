@@ -68,7 +68,7 @@ impl Trial<'_> {
             Outputs::Known(value) => Some(value),
             Outputs::Unknown { .. } => None,
         };
-        guard::data_loss(&self.run.plan, output, jm_step::clock::now())
+        guard::data_loss(&self.run.plan, &self.state, output, jm_step::clock::now())
     }
 
     fn expected(&self, steps: &[DryStep]) -> Option<Expectation> {

@@ -165,10 +165,16 @@ impl RunState {
                 self.steps[i].by_person = true;
                 Some(StepState::Succeeded)
             }
-            _ => Some(StepState::Skipped {
-                because: said.reason.clone().unwrap_or(by),
-                by_person: true,
-            }),
+            _ => {
+                // The plan wanted it done, and a safety backup that was not made is nothing to be silent about.
+                let reason = said.reason.as_deref().unwrap_or("no reason given");
+                let left_out = format!("left out by {}: {reason}", said.who);
+                self.steps[i].degraded.push(left_out);
+                Some(StepState::Skipped {
+                    because: said.reason.clone().unwrap_or(by),
+                    by_person: true,
+                })
+            }
         };
         // A run that was over has something to do again, and one that was to be ended goes on.
         self.closed = None;

@@ -38,13 +38,7 @@ async fn data_that_is_still_served_is_not_lost_without_a_word() {
         RunStatus::Completed,
         "with the loss accepted it goes on"
     );
-    let summary = jm_run::summarize(
-        &session.run.plan,
-        &session.records,
-        &session.files,
-        jm_step::clock::now(),
-    )
-    .expect("legal");
+    let summary = summary(&session);
     assert!(
         summary.objective_missed
             && summary
@@ -341,6 +335,19 @@ async fn a_resume_that_reaches_another_system_is_refused() {
 }
 
 #[tokio::test]
+async fn another_system_that_answers_is_not_called_down() {
+    let mut session = boxed("repairs: [box]\n", TWO);
+    session.with_box("a", false, None);
+    session.run.options.until = Some(crate::id("b"));
+    assert_eq!(session.go().await, RunStatus::Stopped);
+    session.run.options.until = None;
+    session.with_box("other", false, None);
+    session.try_go().await.expect_err("refused");
+    let down = |event: &Event| matches!(event, Event::Target { up: false, .. });
+    assert!(!session.reporter.events().iter().any(down));
+}
+
+#[tokio::test]
 async fn another_system_is_left_to_the_gate_that_comes_first() {
     let steps = "  - { id: take, uses: box.take }\n  - { id: b, uses: box.use, needs: [take] }\n  - { id: c, uses: box.use, needs: [b] }\n";
     let mut session = boxed("repairs: [box]\n", steps);
@@ -436,4 +443,42 @@ async fn a_recovery_that_would_lose_too_much_is_refused_before_it_changes_anythi
             assert_eq!(session.state().consents().len(), 1, "one loss is asked about once");
         }
     }
+}
+
+/// A recovery to this moment that may lose a second, with a step that stops writing, and that takes so long.
+fn stopped(file: &str, takes: u64) -> Session {
+    let plan = recovery(file, 0, true)
+        .replace("rpo: 24h", "rpo: 1s")
+        .replace("needs: [find]", "needs: [stop]");
+    let stop = format!("  - {{ id: stop, uses: test.stop, needs: [find], with: {{ takes: {takes} }} }}\n");
+    Session::new(&(plan + &stop))
+}
+
+fn summary(session: &Session) -> jm_run::RunSummary {
+    let now = jm_step::clock::now();
+    jm_run::summarize(&session.run.plan, &session.records, &session.files, now).expect("legal")
+}
+
+#[tokio::test]
+async fn what_is_written_until_writing_stops_is_lost_and_asked_about_again() {
+    let (_temp, file) = effects();
+    let mut session = stopped(&file, 2100);
+    assert_eq!(session.go().await, RunStatus::Failed);
+    assert_eq!(session.error("switch").kind, StepErrorKind::Refused);
+    assert!(session.error("switch").message.starts_with("2s of data would be lost"));
+    assert!(jm_testkit::effects_in(&file).is_empty());
+}
+
+#[tokio::test]
+async fn nothing_more_is_lost_once_writing_has_stopped() {
+    let (_temp, file) = effects();
+    let mut session = stopped(&file, 0);
+    session.run.options.until = Some("switch".parse().expect("an id"));
+    assert_eq!(session.go().await, RunStatus::Stopped);
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    session.run.options.until = None;
+    assert_eq!(session.go().await, RunStatus::Completed);
+    let summary = summary(&session);
+    assert!(!summary.objective_missed, "{:?}", summary.data_loss);
+    assert_eq!(summary.data_loss.map(|loss| loss.seconds), Some(0));
 }

@@ -117,7 +117,7 @@ finally:
 ";
     for (verb, status, after) in [
         (OperatorVerb::Retry, RunStatus::Completed, "succeeded"),
-        (OperatorVerb::Skip, RunStatus::Completed, "succeeded"),
+        (OperatorVerb::Skip, RunStatus::Degraded, "succeeded"),
         (OperatorVerb::MarkDone, RunStatus::Completed, "succeeded"),
         (OperatorVerb::Abort, RunStatus::Aborted, "not-started"),
     ] {

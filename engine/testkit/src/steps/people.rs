@@ -92,3 +92,42 @@ fn copy(point: &Point) -> Point {
         serving: point.serving,
     }
 }
+
+/// How long it takes.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StopInput {
+    /// In milliseconds.
+    #[serde(default)]
+    takes: u64,
+}
+
+/// Nobody writes any more.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-jm-stops-writing" = true))]
+pub(super) struct Stopped {}
+
+/// `test.stop`: lets nobody write any more.
+pub(super) struct Stop;
+
+impl StepType for Stop {
+    const NAME: &'static str = "test.stop";
+    const SUMMARY: &'static str = "lets nobody write any more";
+    const EFFECT: Effect = Effect::Reversible;
+    const REPEAT: Repeat = Repeat::Safe;
+    type Input = StopInput;
+    type Output = Stopped;
+    fn roles(&self) -> Vec<Role> {
+        Vec::new()
+    }
+    async fn preview(&self, _: &ReadContext, _: &StopInput) -> Result<Preview<Stopped>, StepError> {
+        Ok(Preview::declared("stops"))
+    }
+    async fn run(&self, _: &StepContext, input: StopInput) -> Result<Stopped, StepError> {
+        tokio::time::sleep(std::time::Duration::from_millis(input.takes)).await;
+        Ok(Stopped {})
+    }
+    async fn probe(&self, _: &ReadContext, _: &StopInput) -> Result<Probe<Stopped>, StepError> {
+        Ok(Probe::NotStarted)
+    }
+}
