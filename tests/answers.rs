@@ -184,7 +184,7 @@ fn a_system_that_is_lost_is_told() -> Result<()> {
     let backup = ["plan", "run", "plans/backup-database.yaml", "--yes"];
     for more in [&[][..], &["--dry-run"]] {
         let output = world.jm().args(backup).args(more).args(["--format", "json"]).output()?;
-        ensure!(output.status.code() == Some(4), "{}", said(&output));
+        ensure!(output.status.code() == Some(5), "{}", said(&output));
         let document: Value = serde_json::from_slice(&output.stdout).with_context(|| said(&output))?;
         ensure!(
             document["version"] == 1 && document.to_string().contains("127.0.0.1:1"),

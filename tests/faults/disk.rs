@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use super::{ACCEPT, Served, ends, recover, without_bucket};
-use crate::environment::{World, folder, journal, said};
+use crate::environment::{World, folder, has_words, journal, of_kind, said};
 
 /// Less than any backup takes.
 const MARGIN: u64 = 16 * 1024;
@@ -100,8 +100,8 @@ fn a_full_disk_under_the_state_stops_a_run_that_resumes() -> Result<()> {
     let data = world.fingerprint()?;
     let state = disk.at.join("state").display().to_string();
     world.systems.environment.insert("JM_STATE".to_owned(), state);
-    let mut resumed = 0;
-    for leave in [24, 16, 8].map(|kilobytes| kilobytes * 1024) {
+    let (mut resumed, mut told) = (0, 0);
+    for leave in [40, 24, 16, 8].map(|kilobytes| kilobytes * 1024) {
         disk.fill(leave)?;
         let runs = world.runs()?;
         let output = recover(&world).output()?;
@@ -114,6 +114,17 @@ fn a_full_disk_under_the_state_stops_a_run_that_resumes() -> Result<()> {
         // Whatever was stopped goes on once there is room.
         if world.runs()? > runs && !journal(&world.state())?.is_empty() {
             resumed += 1;
+            let records = journal(&world.state())?;
+            let is_stopped = of_kind(&records, "step-succeeded")
+                .iter()
+                .any(|record| record["step"] == "quiesce");
+            if is_stopped {
+                told += 1;
+                ensure!(
+                    has_words(&text, "stands as `quiesce` left it"),
+                    "with {leave} bytes: {text}"
+                );
+            }
             let output = world.resume().args(ACCEPT).output()?;
             ensure!(output.status.code() == Some(0), "with {leave} bytes: {}", said(&output));
         }
@@ -124,6 +135,7 @@ fn a_full_disk_under_the_state_stops_a_run_that_resumes() -> Result<()> {
         Served::by(&world)?.still(&world)?;
     }
     ensure!(resumed > 0, "no run had begun");
+    ensure!(told > 0, "no run had stopped the application");
     Ok(())
 }
 

@@ -108,6 +108,31 @@ fn a_damaged_run_is_not_passed_over_in_silence() -> Result<()> {
     Ok(())
 }
 
+/// What an older run would do again was done since, and things may have been written since then.
+#[test]
+fn a_damaged_run_sends_nobody_to_one_that_was_overtaken_or_to_other_work() -> Result<()> {
+    let place = Place::new()?;
+    let overtaken = place.fail()?;
+    place.write("flag", "")?;
+    let plan = place.path("fails.yaml").display().to_string();
+    let flag = format!("flag={}", place.path("flag").display());
+    place.jm(&["plan", "run", &plan, "--yes", "-i", &flag], 0)?;
+    std::fs::remove_file(place.path("flag"))?;
+    let other = place.write("other.yaml", &FAILS.replace("name: fails", "name: others"))?;
+    place.jm(&["plan", "run", &other, "--yes", "-i", &flag], 4)?;
+    let newest = place.fail()?;
+    place.damage(&newest)?;
+    let output = place.jm(&["plan", "resume", "--yes"], 7)?;
+    says(&output, &["damaged at line 3", "jm run list"])?;
+    let said = said(&output);
+    ensure!(!said.contains("goes on with the one before"), "{said}");
+    says(
+        &place.jm(&["plan", "resume", &overtaken[overtaken.len() - 6..], "--yes"], 4)?,
+        &["of fails"],
+    )?;
+    Ok(())
+}
+
 #[test]
 fn what_is_whole_of_a_damaged_run_is_shown() -> Result<()> {
     let place = Place::new()?;
@@ -130,14 +155,14 @@ fn a_run_that_could_not_begin_does_not_stand_before_one_that_failed() -> Result<
     let plan = place.write("refused.yaml", REFUSED)?;
     let targets = place.write("nowhere.yaml", NOWHERE)?;
     let refused = ["plan", "run", &plan, "--targets", &targets, "--yes"];
-    place.jm(&refused, 4)?;
+    place.jm(&refused, 5)?;
     // By itself it is what there is to go on with.
     says(
-        &place.jm(&["plan", "resume", "--targets", &targets, "--yes"], 4)?,
-        &["of refused", "cannot begin"],
+        &place.jm(&["plan", "resume", "--targets", &targets, "--yes"], 5)?,
+        &["of refused", "cannot begin", "jm plan resume"],
     )?;
     place.fail()?;
-    place.jm(&refused, 4)?;
+    place.jm(&refused, 5)?;
     place.write("flag", "")?;
     says(&place.jm(&["plan", "resume", "--yes"], 0)?, &["completed fails"])?;
     Ok(())

@@ -28,6 +28,10 @@ fn run(place: &Place, code: i32) -> Result<String> {
     let flag = format!("flag={}", place.path("flag").display());
     place.jm(&["plan", "run", &plan, "--yes", "-i", &flag], code)?;
     let listed = json(&place.jm(&["run", "list", "--format", "json"], 0)?)?;
+    ensure!(
+        listed["runs"][0]["started_at"] == shown(place)?["run"]["started_at"],
+        "one time in two forms: {listed:#}"
+    );
     Ok(listed["runs"][0]["id"].as_str().context("a run")?.to_owned())
 }
 
@@ -202,5 +206,50 @@ fn logs_of_a_step_that_there_is_not_are_not_just_empty() -> Result<()> {
     let output = place.jm(&["run", "logs", "--step", "chekc"], 2)?;
     says(&output, &["has no step `chekc`", "`check`, `after`"])?;
     ensure!(!said(&output).contains("wrote nothing"));
+    Ok(())
+}
+
+/// Nobody is there to be asked: what cannot be taken back is not done for want of a word, at a resume as little as at first.
+#[test]
+fn a_resume_does_what_cannot_be_taken_back_only_by_a_word() -> Result<()> {
+    let place = Place::new()?;
+    let (flag, log) = (place.path("flag"), place.path("log"));
+    let plan = place.write(
+        "final.yaml",
+        r#"
+apiVersion: jm/v1
+name: final
+inputs: { flag: { type: string }, log: { type: string } }
+steps:
+  - id: check
+    uses: command.run
+    with: { argv: [test, -e, "${{ inputs.flag }}"], effect: reversible }
+  - id: meant
+    uses: check.assert
+    needs: [check]
+    with: { that: "${{ inputs.flag != '' }}", message: no flag }
+  - id: delete
+    uses: command.run
+    needs: [meant]
+    with: { shell: 'echo gone >>"$LOG"', env: { LOG: "${{ inputs.log }}" }, effect: irreversible }
+"#,
+    )?;
+    let inputs = [format!("flag={}", flag.display()), format!("log={}", log.display())];
+    place.jm(&["plan", "run", &plan, "--yes", "-i", &inputs[0], "-i", &inputs[1]], 4)?;
+    let resume = shown(&place)?["resume"].as_str().context("a command")?.to_owned();
+    ensure!(resume.ends_with(" --yes"), "{resume}");
+    place.write("flag", "")?;
+    let refused = place.jm(&["plan", "resume"], 10)?;
+    super::says(
+        &refused,
+        &[
+            "cannot be taken back",
+            "add `--yes`",
+            "1 only look, 1 change something, `delete` cannot be taken back",
+        ],
+    )?;
+    ensure!(!log.exists(), "it was done");
+    place.jm(&["plan", "resume", "--yes"], 0)?;
+    ensure!(std::fs::read_to_string(&log)? == "gone\n");
     Ok(())
 }

@@ -25,7 +25,7 @@ pub(crate) enum Exit {
     Invalid,
     /// A step failed, or the run was aborted.
     Failed,
-    /// Stopped, can be resumed.
+    /// Stopped, or could not begin: can be resumed.
     Stopped,
     /// Waits for a person.
     Waiting,
@@ -76,7 +76,7 @@ impl Exit {
             Self::Usage => "wrong use",
             Self::Invalid => "plan, targets or inputs invalid; findings",
             Self::Failed => "a step failed, or the run was aborted",
-            Self::Stopped => "stopped, can be resumed",
+            Self::Stopped => "stopped, or could not begin: can be resumed",
             Self::Waiting => "waits for a person",
             Self::State => "state or journal cannot be used",
             Self::Locked => "somebody else holds the lock",

@@ -69,7 +69,15 @@ pub(super) async fn run(
     let mut reporter = launch::reporter(&run, prior, events, &screen, ui)?;
     let ended = jm_run::run(&run, prior, journal, &mut reporter).await;
     drop(reporter);
-    let status = ended.map_err(failed)?;
+    let status = match ended {
+        Ok(status) => status,
+        Err(error) => {
+            if let RunError::Journal(_) = &error {
+                tell_what_stands(&run, directory, ui);
+            }
+            return Err(failed(error));
+        }
+    };
     let records = directory.read().map_err(run_commands::unusable)?.records;
     let summary = summary::of(&run.plan, &records, directory)?;
     leave_report(&run, &records, directory, &summary, ui);
@@ -79,6 +87,14 @@ pub(super) async fn run(
         summary.print(ui);
     }
     Ok(exit(status, &summary))
+}
+
+/// A run that can write down nothing more ends where it is: what it has changed so far stays like that.
+fn tell_what_stands(run: &Run, directory: &RunDir, ui: &Ui) {
+    let Ok(reading) = directory.read() else { return };
+    if let Ok(summary) = summary::of(&run.plan, &reading.records, directory) {
+        ui.say_all(&summary.not_put_back(ui));
+    }
 }
 
 /// The run is over, and a report that cannot be written does not change how.
@@ -124,21 +140,20 @@ fn failed(error: RunError) -> CommandError {
         }
         RunError::Refused(summary) => (*summary).into(),
         RunError::Preflight { ref problems } => {
-            let exit = if error.is_refusal() {
-                Exit::Refused
-            } else {
-                Exit::Failed
-            };
-            let hints = problems
-                .iter()
-                .filter_map(|problem| problem.error.hint.clone())
-                .collect::<Vec<_>>();
-            let wrapped = CommandError::new(exit, error.to_string());
-            if hints.is_empty() {
-                wrapped
-            } else {
-                wrapped.hint(hints.join("; "))
+            let hints = problems.iter().filter_map(|problem| problem.error.hint.clone());
+            if error.is_refusal() {
+                let hints: Vec<String> = hints.collect();
+                let refused = CommandError::new(Exit::Refused, error.to_string());
+                return if hints.is_empty() {
+                    refused
+                } else {
+                    refused.hint(hints.join("; "))
+                };
             }
+            // No step has failed: the run is as resumable as one that was told to stop.
+            let then = "once that is mended, `jm plan resume` begins".to_owned();
+            let hints: Vec<String> = hints.chain([then]).collect();
+            CommandError::new(Exit::Stopped, error.to_string()).hint(hints.join("; "))
         }
         RunError::Illegal(_) | RunError::OtherPlan { .. } => CommandError::state(error.to_string()).cause(&error),
         RunError::Over(_) => CommandError::usage(error.to_string()),

@@ -1,5 +1,6 @@
 //! `jm plan`.
 
+mod agree;
 pub(super) mod diff;
 mod drift;
 pub(super) mod graph;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jm_step::{Connections, StepError, StepId, TargetName};
+use jm_step::{Connections, ErrorSummary, StepError, StepErrorKind, StepId, TargetName};
 use tokio::task::JoinSet;
 
 use super::Dispatcher;
@@ -114,15 +114,29 @@ impl Dispatcher<'_> {
             .err()
             .map(|error| (error.kind(), presentable(&self.run.secrets, error.summary())));
         let may_be_another = repairs && is_left_to_a_gate(&self.run.plan, self.ledger.state(), &target);
-        if repairs {
-            let detail = error.as_ref().map(|(_, error)| error.message.clone());
-            let up = error.is_none();
-            let target = target.clone();
-            self.ledger.tell(&Event::Target { target, up, detail });
+        let matters = |kind| !repairs || kind == StepErrorKind::Refused && !may_be_another;
+        let is_problem = error.as_ref().is_some_and(|(kind, _)| matters(*kind));
+        if repairs && !is_problem {
+            self.tell_of_repaired(&target, error.as_ref());
         }
-        let (kind, error) = error?;
-        let matters = !repairs || kind == jm_step::StepErrorKind::Refused && !may_be_another;
-        matters.then_some(TargetProblem { target, error })
+        let (_, error) = error?;
+        is_problem.then_some(TargetProblem { target, error })
+    }
+
+    /// What became of the look at a target that the plan repairs. One that answers is not down, whatever it says.
+    fn tell_of_repaired(&mut self, target: &TargetName, error: Option<&(StepErrorKind, ErrorSummary)>) {
+        use StepErrorKind::{NotFound, TimedOut, Unavailable};
+        let event = match error {
+            Some((kind, error)) if !matches!(kind, NotFound | TimedOut | Unavailable) => Event::Notice {
+                text: format!("target `{target}` cannot be used as it is: {}", error.message),
+            },
+            _ => Event::Target {
+                target: target.clone(),
+                up: error.is_none(),
+                detail: error.map(|(_, error)| error.message.clone()),
+            },
+        };
+        self.ledger.tell(&event);
     }
 
     /// Asks once for all steps ahead that cannot be taken back, where somebody is there; else each of them needs a step

@@ -8,7 +8,7 @@ use jm_run::journal::{self, FileJournal, Opened, Reading, StopCause};
 use jm_run::{IllegalTransition, RunDir, RunState, RunStatus, StateDir, StepState};
 use jm_step::StepId;
 
-use super::drift;
+use super::{agree, drift};
 use crate::args::ResumeArgs;
 use crate::commands::carry::Telling;
 use crate::commands::{Outcome, block_on, carry, run as run_commands, sandbox};
@@ -65,6 +65,9 @@ pub(in crate::commands) fn resume(args: &ResumeArgs, ui: &Ui) -> Outcome {
         return Err(CommandError::new(Exit::Bug, "the journal is not open"));
     };
     ui.say(format!("resuming run {} of {}", directory.id(), opened.run.plan));
+    let to_come = agree::to_come(&run, &stands);
+    ui.say_hanging("  to come   ", &agree::deeds(to_come.into_iter()));
+    agree::to_go_on(&run, &stands, &args.options)?;
     super::run::lock(&mut run, &state.locks())?;
     run.supervisor = launch::supervisor()?;
     block_on(carry::run(run, &directory, &reading.records, journal, &telling, ui))?
@@ -172,9 +175,8 @@ fn alive(run: &RunDir) -> CommandError {
 }
 
 /// Which run it was, and the next one that could be meant.
-fn or_another(error: CommandError, run: &RunDir, mut older: impl Iterator<Item = RunDir>) -> CommandError {
-    let other = older.find(|run| matches!(judge(run), Ok(Left::Something)));
-    let other = other.map_or_else(
+fn or_another(error: CommandError, run: &RunDir, older: impl Iterator<Item = RunDir>) -> CommandError {
+    let other = before(run, older).map_or_else(
         || "`jm run list` shows the others".to_owned(),
         |other| format!("`jm plan resume {}` goes on with the one before it", other.id().short()),
     );
@@ -192,6 +194,19 @@ fn or_another(error: CommandError, run: &RunDir, mut older: impl Iterator<Item =
         )
     };
     CommandError { message, ..error }.hint(hint)
+}
+
+/// The newest older run that has something left, of the same work, and that no run after it has brought to its end: what it
+/// would do again may undo what was done since.
+fn before(run: &RunDir, older: impl Iterator<Item = RunDir>) -> Option<RunDir> {
+    let wanted = work(run)?;
+    let mut same = older.filter(|other| work(other).as_ref() == Some(&wanted));
+    same.find_map(|other| match judge(&other) {
+        Ok(Left::Something) => Some(Some(other)),
+        Ok(Left::Nothing | Left::Everything) => None,
+        Ok(Left::Done) | Err(_) => Some(None),
+    })
+    .flatten()
 }
 
 fn read(directory: &RunDir, dry_run: bool) -> Result<(Option<FileJournal>, Reading), CommandError> {

@@ -7,17 +7,18 @@ use std::sync::Arc;
 use jm_plan::{Arguments, Mode, Plan};
 use jm_run::journal::FileJournal;
 use jm_run::{DryVerdict, Run};
-use jm_step::{Effect, Registry, RunId, RunInfo};
+use jm_step::{Registry, RunId, RunInfo};
 
+use super::agree;
 use super::saved::Saved;
-use crate::args::{DryRunFormat, PlanRunArgs, RunOptions};
+use crate::args::{DryRunFormat, PlanRunArgs};
 use crate::commands::carry::Telling;
 use crate::commands::{Outcome, block_on, carry};
-use crate::exit::{CommandError, Exit};
+use crate::exit::CommandError;
 use crate::report::dry_run as shown;
 use crate::session::Source;
 use crate::ui::{Style, Ui};
-use crate::{environment, launch, person, project};
+use crate::{environment, launch, project};
 
 pub(in crate::commands) fn run(args: &PlanRunArgs, ui: &Ui) -> Outcome {
     if !args.dry_run && args.format == DryRunFormat::Markdown {
@@ -83,7 +84,7 @@ fn preview(mut run: Run, args: &PlanRunArgs, telling: &Telling<'_>, ui: &Ui) -> 
 /// Runs a plan that is not in any journal yet.
 pub(in crate::commands) fn start(mut run: Run, telling: &Telling<'_>, ui: &Ui) -> Outcome {
     announce(&run, ui);
-    agree(&run, telling.options)?;
+    agree::to_begin(&run, telling.options)?;
     let state = launch::state()?;
     lock(&mut run, &state.locks())?;
     run.supervisor = launch::supervisor()?;
@@ -132,7 +133,7 @@ fn announce(run: &Run, ui: &Ui) {
             .iter()
             .map(|system| ("", format!("{:<column$}  {}", system.target.as_str(), system.what))),
     );
-    facts.push(("steps", steps(plan)));
+    facts.push(("steps", agree::deeds(plan.all_steps())));
     let promises = [("RTO", plan.objectives().rto), ("RPO", plan.objectives().rpo)];
     let promises: Vec<String> = promises
         .iter()
@@ -148,58 +149,4 @@ fn announce(run: &Run, ui: &Ui) {
         ui.say_hanging(&format!("  {name:<9} "), &fact);
     }
     ui.say("");
-}
-
-/// The steps by what they do to the world: `14: 6 look, 7 change something, `switch` cannot be taken back`.
-fn steps(plan: &Plan) -> String {
-    let of = |effect: Effect| plan.all_steps().filter(move |step| step.effect == effect);
-    let grave: Vec<String> = of(Effect::Irreversible).map(|step| format!("`{}`", step.id)).collect();
-    let mut parts = Vec::new();
-    for (count, what) in [
-        (of(Effect::ReadOnly).count(), "only look"),
-        (of(Effect::Reversible).count(), "change something"),
-    ] {
-        if count > 0 {
-            parts.push(format!("{count} {what}"));
-        }
-    }
-    if !grave.is_empty() {
-        parts.push(format!("{} cannot be taken back", grave.join(", ")));
-    }
-    format!("{}: {}", plan.all_steps().count(), parts.join(", "))
-}
-
-/// Asks whether to begin. Without a terminal, a plan that does what cannot be taken back needs `--yes`.
-fn agree(run: &Run, options: &RunOptions) -> Result<(), CommandError> {
-    let grave = run.plan.all_steps().any(|step| step.effect == Effect::Irreversible);
-    let changes = run.plan.all_steps().any(|step| step.effect != Effect::ReadOnly);
-    if options.yes || !changes {
-        return Ok(());
-    }
-    if person::is_there() {
-        return match person::yes_or_no("begin?") {
-            Some(true) => Ok(()),
-            _ => Err(CommandError::new(Exit::Refused, "not begun").hint("nothing was changed")),
-        };
-    }
-    if grave {
-        return Err(CommandError::new(
-            Exit::Refused,
-            "the plan does what cannot be taken back, and nobody is there to be asked",
-        )
-        .hint(format!(
-            "add `{}`; `--dry-run` shows what it would do",
-            words_of_consent(run, options)
-        )));
-    }
-    Ok(())
-}
-
-/// All that has to be said where nobody is there to be asked: not one after the other, a start each.
-fn words_of_consent(run: &Run, options: &RunOptions) -> String {
-    if run.protected && options.confirm.is_none() {
-        format!("--yes --confirm {}", run.targets_name)
-    } else {
-        "--yes".to_owned()
-    }
 }

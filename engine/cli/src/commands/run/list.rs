@@ -30,8 +30,9 @@ struct ListedRun {
     plan: Option<String>,
     /// Where it stands, such as `completed`, `running`, `interrupted`, `unreadable` or `never began`.
     status: String,
-    /// When it was begun.
-    started_at: Option<String>,
+    /// When it was begun (RFC 3339).
+    #[schemars(with = "Option<String>")]
+    started_at: Option<Timestamp>,
 }
 
 /// A run in one line.
@@ -80,7 +81,7 @@ pub(in crate::commands) fn list(args: &RunListArgs, ui: &Ui) -> Outcome {
 
 impl ListedRun {
     fn of(entry: Entry) -> Self {
-        let (plan, started_at) = entry.told.map(|told| (told.plan, shown(told.started))).unzip();
+        let (plan, started_at) = entry.told.map(|told| (told.plan, told.started)).unzip();
         Self {
             id: entry.id,
             plan,
