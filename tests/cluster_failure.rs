@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::cluster_loss::kubectl;
 use crate::crash::go_on;
 use crate::crash::journal_cuts::{Call, batches, cut, under_way};
-use crate::environment::{RESUME, World, folder, jm, journal, of_kind, said};
+use crate::environment::{RESUME, World, folder, has_words, jm, journal, of_kind, said};
 
 /// The words of the rebuild.
 const REBUILD: [&str; 6] = [
@@ -374,6 +374,40 @@ fn the_program_that_is_named_brings_the_cluster_up_first() -> Result<()> {
 fn join(running: std::thread::JoinHandle<std::io::Result<Output>>) -> Result<Output> {
     let ended = running.join().map_err(|_| anyhow::anyhow!("the run panicked"))?;
     Ok(ended?)
+}
+
+#[test]
+fn a_cluster_that_is_up_and_full_is_rebuilt_only_by_its_name() -> Result<()> {
+    let (world, before) = world()?;
+    let output = world.jm().args(REBUILD).output()?;
+    let text = said(&output);
+    ensure!(output.status.code() == Some(10), "{text}");
+    let uid = kubectl(
+        &world,
+        &["get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}"],
+    )?;
+    let named = format!("cluster={uid}");
+    for words in ["workloads of its own", &format!("--accept-identity {named}")] {
+        ensure!(has_words(&text, words), "no `{words}`: {text}");
+    }
+    let begun = journal(&world.state())?;
+    let begun = of_kind(&begun, "step-started");
+    ensure!(
+        begun.iter().all(|record| record["step"] != "foundation"),
+        "it was rebuilt: {text}"
+    );
+    ensure!(world.objects()? == before.objects, "other objects");
+    let meant = ["--accept-identity", &named, "--until", "foundation"];
+    let output = world.jm().args(REBUILD).args(meant).output()?;
+    ensure!(output.status.code() == Some(5), "{}", said(&output));
+    let records = journal(&world.state())?;
+    let passed = of_kind(&records, "step-succeeded");
+    ensure!(
+        passed.iter().any(|record| record["step"] == "guard"),
+        "{}",
+        said(&output)
+    );
+    Ok(())
 }
 
 #[test]

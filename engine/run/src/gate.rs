@@ -90,11 +90,13 @@ impl Known<'_> {
                 "the targets file pins",
             ));
         }
+        if wanted.expect == Expect::Named && !accepted && wanted.pinned.is_none() {
+            return Err(StepError::refused(format!(
+                "nobody has named the system of target `{name}`"
+            )));
+        }
         let Some(recorded) = self.recorded.get(name) else {
-            return match wanted.expect {
-                Expect::Known => Err(StepError::refused(format!("this run knows no target `{name}` yet"))),
-                Expect::Same | Expect::New => Ok(true),
-            };
+            return Ok(true);
         };
         let may_be_new = accepted || (wanted.expect == Expect::New && self.repairs.contains(name));
         match recorded.differs_from(&wanted.identity) {
@@ -145,7 +147,8 @@ fn other_system(target: &TargetName, found: &str, known: &str, who: &str) -> Ste
         "target `{target}` is another system now: it is `{found}`, and {who} `{known}`"
     ))
     .hint(format!(
-        "if this really is the system to use, say so with `--accept-identity {}`",
+        "look at the address that the targets file and the environment give for `{target}`; if this really is the system to \
+         use, say so with `--accept-identity {}`",
         as_word(&format!("{target}={found}"))
     ))
 }
@@ -190,7 +193,7 @@ mod tests {
 
     #[test]
     fn only_the_system_that_is_known_is_admitted() {
-        use Expect::{Known, New, Same};
+        use Expect::{Named, New, Same};
         assert_eq!(judge(None, None, "a", Same, false), Ok(true));
         assert_eq!(judge(None, Some("a"), "a", Same, false), Ok(false));
         assert!(
@@ -207,9 +210,13 @@ mod tests {
         assert_eq!(judge(None, Some(&unwritten), &unwritten, Same, false), Ok(false));
         assert_eq!(judge(None, Some("a"), "b", New, false), Ok(true));
         assert_eq!(judge(None, Some("a"), "b", Same, true), Ok(true));
-        assert_eq!(judge(None, Some("a"), "a", Known, false), Ok(false));
-        assert!(judge(None, Some("a"), "b", Known, false).is_err());
-        assert!(judge(None, None, "a", Known, false).is_err(), "seen for the first time");
+        assert!(
+            judge(None, Some("a"), "a", Named, false).is_err(),
+            "recorded by the run itself"
+        );
+        assert_eq!(judge(None, None, "a", Named, true), Ok(true));
+        assert_eq!(judge(Some("a"), Some("a"), "a", Named, false), Ok(false));
+        assert!(judge(Some("a"), None, "b", Named, false).is_err());
         assert_eq!(judge(Some("a"), None, "a", Same, false), Ok(true));
         assert!(judge(Some("a"), None, "b", Same, false).is_err());
         assert!(judge(Some("a"), None, "b", New, false).is_err());

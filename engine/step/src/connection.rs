@@ -131,8 +131,8 @@ pub enum Expect {
     Same,
     /// A system that the plan has just brought back: its identity may be new, and is held to from here on.
     New,
-    /// A system that the run has recorded already. One that it sees for the first time is refused, and not recorded.
-    Known,
+    /// A system that a person has named, in the targets file or for this run. Every other one is refused.
+    Named,
 }
 
 /// The environment as jm found it. Only the command line reads the real one.
@@ -387,10 +387,9 @@ impl Connections {
         opened.map_err(|error| error.context(format_args!("target `{}`", target.name)))
     }
 
-    /// Whether the system behind a target is the one that the run has recorded for it. Nothing is recorded, and nothing is
-    /// kept open.
-    pub(crate) async fn is_known(&self, name: &TargetName) -> Result<bool, StepError> {
-        match self.connect(self.slot(name)?, Expect::Known).await {
+    /// Whether the system behind a target is one that a person has named. Nothing is kept open.
+    pub(crate) async fn is_named(&self, name: &TargetName) -> Result<bool, StepError> {
+        match self.connect(self.slot(name)?, Expect::Named).await {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == StepErrorKind::Refused => Ok(false),
             Err(error) => Err(error),

@@ -120,10 +120,10 @@ impl ReadContext {
         self.client::<C>().await.map(ReaderOf::new)
     }
 
-    /// Whether the run knows the system that is behind the one target of `C`'s provider now: it is the one that was
-    /// recorded. `false` for another one, and where none was recorded yet.
-    pub async fn knows<C: Connection>(&self) -> Result<bool, StepError> {
-        self.0.connections.is_known(self.binding::<C>(None)?).await
+    /// Whether a person has named the system that is behind the one target of `C`'s provider now: its identity is pinned by
+    /// the targets file, or was accepted for this run.
+    pub async fn is_named<C: Connection>(&self) -> Result<bool, StepError> {
+        self.0.connections.is_named(self.binding::<C>(None)?).await
     }
 
     /// The name of the target that plays a role.

@@ -49,8 +49,8 @@ enum Expected {
     /// The one that the run knows.
     #[default]
     Same,
-    /// The one that the run knows, or one that the plan has brought up in its place, which has no workloads of its own
-    /// yet. From then on that one is held to.
+    /// One that the plan has brought up, which has no workloads of its own yet, or one that a person has named, in the
+    /// targets file (`identity`) or with `--accept-identity`. From then on that one is held to.
     New,
 }
 
@@ -76,6 +76,9 @@ fn come_with_it() -> Vec<String> {
 /// What it is.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Output {
+    /// Which cluster answered: the UID of its namespace `kube-system`.
+    #[serde(default)]
+    cluster: String,
     /// Version of the API server, such as `v1.36.2`.
     version: String,
     /// Nodes.
@@ -135,10 +138,8 @@ impl StepType for Ready {
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
         if input.expect == Expected::New && wait::unless_cancelled(cx, is_new(cx, &input)).await? {
-            cx.log(
-                "a cluster that this run does not know, and without workloads: taken for the one that was brought up",
-            )
-            .await;
+            cx.log("it has no workloads of its own: taken for the one that was brought up")
+                .await;
             cx.reopen::<Kubernetes>(Expect::New).await?;
         }
         let cluster = cx.read::<Kubernetes>().await?;
@@ -150,20 +151,27 @@ impl StepType for Ready {
     }
 }
 
-/// Whether the cluster is one that the run does not know, and may be taken for a new one.
+/// Whether the cluster may be taken for a new one; `false` for one that a person has named. That the run has seen it before
+/// proves nothing: it may have been up, and full, when the run began.
 async fn is_new(cx: &ReadContext, input: &Input) -> Result<bool, StepError> {
-    if cx.knows::<Kubernetes>().await? {
+    if cx.is_named::<Kubernetes>().await? {
         return Ok(false);
     }
-    match cx.look::<Kubernetes>().await?.count_workloads(&input.system_namespaces).await? {
-        0 => Ok(true),
-        count => Err(StepError::refused(format!(
-            "this is not the cluster that the run knows, and it has {count} workloads of its own, so it is no new one"
-        ))
-        .hint(
-            "check that KUBECONFIG and the target's `context` name the new cluster; what comes with one goes into `system_namespaces`",
-        )),
+    let cluster = cx.look::<Kubernetes>().await?;
+    let count = cluster.count_workloads(&input.system_namespaces).await?;
+    if count == 0 {
+        return Ok(true);
     }
+    let target = cx
+        .target(crate::CLUSTER.name)
+        .map_or_else(String::new, ToString::to_string);
+    let hint = format!(
+        "check that KUBECONFIG and the target's `context` name the new cluster; what comes with one goes into \
+         `system_namespaces`; if this one is meant all the same: `--accept-identity {target}={}`",
+        cluster.cluster_uid().await?
+    );
+    let refusal = format!("the cluster has {count} workloads of its own, so it is no new one");
+    Err(StepError::refused(refusal).hint(hint))
 }
 
 async fn look(cluster: &Reader, input: &Input) -> Result<Output, StepError> {
@@ -174,6 +182,7 @@ async fn look(cluster: &Reader, input: &Input) -> Result<Output, StepError> {
     }
     if lacks.is_empty() {
         Ok(Output {
+            cluster: cluster.cluster_uid().await?,
             version: found.version,
             nodes: found.nodes,
             ready_nodes: found.ready_nodes,

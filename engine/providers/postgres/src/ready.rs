@@ -66,8 +66,7 @@ impl StepType for Ready {
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
         if input.expect == Expected::New && is_new(cx).await? {
-            cx.log("a server that this run does not know, and without tables: taken for the one that was started")
-                .await;
+            cx.log("it has no tables: taken for the one that was started").await;
             cx.reopen::<Postgres>(Expect::New).await?;
         }
         let reader = cx.read::<Postgres>().await?;
@@ -79,12 +78,8 @@ impl StepType for Ready {
     }
 }
 
-/// Whether the server is one that the run does not know, and may be taken for a new one. One that has tables and is seen
-/// for the first time is left to what holds targets to their systems.
+/// Whether the server may be taken for a new one. One that has tables is left to what holds targets to their systems.
 async fn is_new(cx: &ReadContext) -> Result<bool, StepError> {
-    if cx.knows::<Postgres>().await? {
-        return Ok(false);
-    }
     let found = cx.look::<Postgres>().await?;
     is_empty(&found).await
 }
