@@ -19,6 +19,7 @@ mod cluster_loss;
 mod configuration;
 mod conformance;
 mod crash;
+mod data_center;
 mod drill;
 mod dry_run;
 mod editor;

@@ -18,7 +18,7 @@ pub use render::{Around, RenderedTargets};
 pub(crate) use render::{misused, unknown_provider};
 
 /// The fields of a target that are jm's; the others are its provider's.
-const OWN_FIELDS: [&str; 4] = ["provider", "optional", "identity", "max_parallel"];
+const OWN_FIELDS: [&str; 5] = ["provider", "optional", "by_name", "identity", "max_parallel"];
 
 /// A targets file. Made by [`parse_targets`]; what could not be read is absent.
 #[derive(Debug, Clone)]
@@ -47,6 +47,8 @@ pub(crate) struct TargetSpec {
     pub(crate) name: Spanned<TargetName>,
     pub(crate) provider: Spanned<String>,
     pub(crate) optional: bool,
+    /// Only steps that name it use it.
+    pub(crate) by_name: bool,
     pub(crate) identity: Option<String>,
     /// Steps at once on it, where it has a limit of its own.
     pub(crate) max_parallel: Option<u32>,
@@ -94,6 +96,11 @@ impl TargetsDocument {
 
     pub(crate) fn is_broken(&self) -> bool {
         self.found.iter().any(is_error)
+    }
+
+    /// Whether only steps that name a target use it.
+    pub(crate) fn is_by_name(&self, name: &TargetName) -> bool {
+        self.target(name.as_str()).is_some_and(|target| target.by_name)
     }
 
     pub(crate) fn target(&self, name: &str) -> Option<&TargetSpec> {
@@ -180,6 +187,7 @@ fn target<'n>(key: &Spanned<String>, node: &'n Node, file: &mut Fields<'n, '_>, 
     let provider = fields.required("provider", "the kind of system, such as `postgres`");
     let provider = provider.and_then(|node| fields.as_text(node));
     let optional = fields.boolean("optional").unwrap_or(false);
+    let by_name = fields.boolean("by_name").unwrap_or(false);
     let identity = fields.text("identity");
     let max_parallel = fields.count("max_parallel").map(|limit| limit.value);
     let mut config = Vec::new();
@@ -192,6 +200,7 @@ fn target<'n>(key: &Spanned<String>, node: &'n Node, file: &mut Fields<'n, '_>, 
         name: name?,
         provider: provider?,
         optional,
+        by_name,
         identity,
         max_parallel,
         config: std::sync::Arc::new(Part {

@@ -141,10 +141,10 @@ impl Binder<'_, '_, '_> {
         .help(suggestion(target.value.as_str(), known, "the targets are"))
     }
 
-    /// The one target of a role's provider.
+    /// The one target of a role's provider, where a step names none.
     fn only(&mut self, role: &Role, roles: &[Role]) -> Option<TargetName> {
         let targets = self.work.targets?;
-        let candidates = of_provider(targets, role.provider);
+        let candidates = unnamed(targets, role.provider);
         let at = self
             .step
             .spec
@@ -153,7 +153,7 @@ impl Binder<'_, '_, '_> {
             .map_or_else(|| self.step.place(), |uses| uses.span);
         let uses = self.step.spec.uses.as_ref().map_or("", |uses| uses.value.as_str());
         match candidates.as_slice() {
-            [only] => return Some((*only).clone()),
+            [only] if !targets.is_by_name(only) => return Some((*only).clone()),
             [] if targets.is_broken() => {}
             [] => {
                 let message = format!(
@@ -167,8 +167,10 @@ impl Binder<'_, '_, '_> {
             }
             several => {
                 let names: Vec<String> = several.iter().map(|name| format!("`{name}`")).collect();
-                let (last, before) = names.split_last()?;
-                let message = format!("`{uses}` can use {} or {last}", before.join(", "));
+                let message = match names.split_last()? {
+                    (only, []) => format!("`{uses}` can use {only}, which is used only where it is named"),
+                    (last, before) => format!("`{uses}` can use {} or {last}", before.join(", ")),
+                };
                 let first = several.first()?;
                 let help = if roles.len() == 1 {
                     format!("say which: `target: {first}`")
@@ -181,6 +183,13 @@ impl Binder<'_, '_, '_> {
         }
         None
     }
+}
+
+/// What a role may get by its provider alone. Where that is nothing, what could be named is.
+fn unnamed<'t>(targets: &'t TargetsDocument, provider: &str) -> Vec<&'t TargetName> {
+    let all = of_provider(targets, provider);
+    let open: Vec<&TargetName> = all.iter().copied().filter(|name| !targets.is_by_name(name)).collect();
+    if open.is_empty() { all } else { open }
 }
 
 fn of_provider<'t>(targets: &'t TargetsDocument, provider: &str) -> Vec<&'t TargetName> {

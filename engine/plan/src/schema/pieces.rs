@@ -152,6 +152,7 @@ pub(super) fn with_own_fields(mut config: Value) -> Value {
     {
         fields["provider"] = json!({ "description": "The kind of system." });
         fields["optional"] = json!({ "description": "Where it is not configured, steps that use it are skipped.", "type": "boolean", "default": false });
+        fields["by_name"] = json!({ "description": "Only steps that name it use it: a second system of its provider, which steps that name none must not take for the first.", "type": "boolean", "default": false });
         fields["identity"] = text("Which system this must be; another one is refused.");
         fields["max_parallel"] = json!({ "description": "How many steps of a run act on it at once, at most. Left out: as many as the plan lets run in all.", "type": "integer", "minimum": 1 });
     }

@@ -49,6 +49,34 @@ fn of_two_targets_the_step_says_which() {
 }
 
 #[test]
+fn a_target_that_is_used_by_name_is_taken_for_no_other() {
+    let here = "targets:\n  here: { provider: store, url: '${{ env.URL }}' }\n";
+    let there = "  there: { provider: store, by_name: true, url: '${{ env.URL }}' }\n";
+    let bound = |step: &str, file: &str| {
+        let text = plan(&format!(
+            "steps: [{{ id: a, uses: test.write, {step} with: {{ path: x }} }}]\n"
+        ));
+        let compiled = compiled_with(&text, Some(&targets(file)), Mode::Validate, &registry());
+        compiled.expect("valid").plan.step("a").expect("there").bindings["store"].to_string()
+    };
+    assert_eq!(bound("", &format!("{here}{there}")), "here");
+    assert_eq!(bound("target: there,", &format!("{here}{there}")), "there");
+    assert_snapshot!(findings_with(WRITE, &format!("targets:\n{there}")), @r#"
+    jm::plan::ambiguous_target
+
+      × `test.write` can use `there`, which is used only where it is named
+       ╭─[plan.yaml:3:24]
+     2 │ name: test
+     3 │ steps: [{ id: a, uses: test.write, with: { path: x } }]
+       ·                        ──────────
+       ╰────
+      help: say which: `target: there`
+    "#);
+    let third = "  third: { provider: store, url: '${{ env.URL }}' }\n";
+    assert!(findings_with(WRITE, &format!("{here}{third}{there}")).contains("can use `here` or `third`\n"));
+}
+
+#[test]
 fn a_step_with_several_roles_names_them() {
     let file = format!("{TWO}  place: {{ provider: place, name: x }}\n");
     assert_snapshot!(findings_with("steps: [{ id: a, uses: test.copy, with: { path: x } }]\n", &file), @r#"

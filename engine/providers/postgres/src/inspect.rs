@@ -33,6 +33,9 @@ pub(crate) struct Output {
     pub(crate) serving: bool,
     /// Why it does not serve, in words.
     pub(crate) problem: Option<String>,
+    /// Which server answered: its system identifier; `null` where it gives none.
+    #[serde(default)]
+    pub(crate) server: Option<String>,
     /// The server's version, such as `15.14`.
     pub(crate) server_version: Option<String>,
     /// Whether the server is a standby.
@@ -132,6 +135,7 @@ fn unless_down(error: StepError, output: Output) -> Result<Output, StepError> {
 async fn fill(reader: &Reader, output: &mut Output) -> Result<(), StepError> {
     let server = reader.server().await?;
     output.reachable = true;
+    output.server = server.system_identifier;
     output.server_version = Some(server.version);
     output.standby = server.in_recovery;
     let Some(facts) = reader.find_database(&output.database).await? else {

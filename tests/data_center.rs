@@ -1,0 +1,240 @@
+//! `plans/data-center-failover.yaml` and `plans/data-center-fail-back.yaml` between two regions that run: two sandboxes,
+//! each with a database server, a cluster and an application of its own.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use jm_sandbox::journeyman::{DATABASE, NAMESPACE};
+use serde_json::Value;
+
+use crate::cluster_loss::kubectl;
+use crate::environment::{RESUME, World, has_words, journal_of, of_kind, said};
+
+const FAILOVER: &str = "data-center-failover";
+const FAIL_BACK: &str = "data-center-fail-back";
+/// Where the edges take the content from after the failover.
+const ASSETS: &str = "assets-standby.s3.eu-west-1.amazonaws.com";
+/// How many pods the second region is told to run: not as many as it is found with.
+const REPLICAS: i32 = 3;
+
+/// The first region, which has the backups and the CDN, and a second one with an application and no database.
+struct Regions {
+    first: World,
+    second: World,
+}
+
+impl Regions {
+    fn up() -> Result<Self> {
+        let first = World::sandbox()?;
+        first.back_up()?;
+        let second = World::sandbox()?;
+        second.lose_database()?;
+        Ok(Self { first, second })
+    }
+
+    /// A command that knows both regions.
+    fn jm(&self, words: &[&str]) -> Result<Command> {
+        let context = kubectl(&self.second, &["config", "current-context"])?;
+        let mut command = self.first.jm();
+        command
+            .args(words)
+            .env("STANDBY_DATABASE_URL", self.second.systems.variable("DATABASE_URL"))
+            .env("STANDBY_KUBECONFIG", self.second.systems.variable("KUBECONFIG"))
+            .env("STANDBY_KUBE_CONTEXT", context.trim());
+        Ok(command)
+    }
+
+    /// Runs a plan of both regions, and says how it ended.
+    fn start(&self, plan: &str, inputs: &[&str], code: i32) -> Result<String> {
+        let path = format!("plans/{plan}.yaml");
+        let mut command = self.jm(&["plan", "run", &path, "--yes", "--confirm", "production"])?;
+        command.args(inputs.iter().flat_map(|input| ["-i", *input]));
+        ended(&mut command, code)
+    }
+
+    /// Answers the question that the newest run stands at, and lets it go on.
+    fn approve(&self, code: i32) -> Result<String> {
+        let words = ["run", "approve", "approve", "--reason", "the first region is lost"];
+        ended(&mut self.jm(&words)?, 0)?;
+        ended(&mut self.jm(&RESUME)?, code)
+    }
+
+    /// The steps of a plan's newest run that were begun.
+    fn begun(&self, plan: &str) -> Result<Vec<String>> {
+        let records = journal_of(&self.first.state(), plan)?;
+        let started = of_kind(&records, "step-started");
+        let steps = started.iter().filter_map(|record| record["step"].as_str());
+        Ok(steps.map(str::to_owned).collect())
+    }
+
+    /// Where the edges take their content from.
+    fn origin(&self) -> Result<String> {
+        let id = self.first.systems.variable("CLOUDFRONT_DISTRIBUTION_ID");
+        let config = self.first.aws(&["cloudfront", "get-distribution-config", "--id", id])?;
+        let config: Value = serde_json::from_str(&config)?;
+        let origin = &config["DistributionConfig"]["Origins"]["Items"][0]["DomainName"];
+        Ok(origin.as_str().context("an origin")?.to_owned())
+    }
+}
+
+fn ended(command: &mut Command, code: i32) -> Result<String> {
+    let output = command.output()?;
+    ensure!(output.status.code() == Some(code), "{command:?}: {}", said(&output));
+    Ok(said(&output))
+}
+
+/// How many pods the application is declared with.
+fn declared(world: &World) -> Result<i64> {
+    let words = [
+        "get",
+        "deployment",
+        "backend-deployment",
+        "-n",
+        NAMESPACE,
+        "-o",
+        "jsonpath={.spec.replicas}",
+    ];
+    let count = kubectl(world, &words)?;
+    Ok(count.trim().parse()?)
+}
+
+fn lets_in(world: &World) -> Result<bool> {
+    let query = format!("SELECT datallowconn FROM pg_database WHERE datname = '{DATABASE}'");
+    Ok(world.query("postgres", &query)? == ["t"])
+}
+
+#[test]
+fn the_second_region_takes_over_and_gives_back_what_was_written_there() -> Result<()> {
+    let regions = Regions::up()?;
+    let (data, count, origin) = (
+        regions.first.fingerprint()?,
+        declared(&regions.first)?,
+        regions.origin()?,
+    );
+    let replicas = format!("replicas={REPLICAS}");
+    let domain = format!("assets_domain={ASSETS}");
+
+    let text = regions.start(FAILOVER, &[&replicas, &domain], 6)?;
+    ensure!(has_words(&text, "the cluster answers, the database serves"), "{text}");
+    // Nobody has agreed yet: the first region serves as before.
+    ensure!(
+        declared(&regions.first)? == count && lets_in(&regions.first)?,
+        "fenced too early"
+    );
+    regions.approve(0)?;
+    ensure!(
+        declared(&regions.first)? == 0,
+        "the first region's application still runs"
+    );
+    ensure!(
+        !lets_in(&regions.first)?,
+        "the first region's database still lets sessions in"
+    );
+    ensure!(regions.second.fingerprint()? == data, "other data in the second region");
+    ensure!(regions.second.ready_replicas()? == REPLICAS, "other replicas");
+    ensure!(
+        regions.origin()? == ASSETS,
+        "the edges go elsewhere: {}",
+        regions.origin()?
+    );
+
+    // What is written there from now on is nowhere else.
+    regions
+        .second
+        .query(DATABASE, "UPDATE users SET email = 'moved-' || id || '@example.com'")?;
+    let data = regions.second.fingerprint()?;
+    regions.start(FAIL_BACK, &[&format!("assets_domain={origin}")], 6)?;
+    regions.approve(0)?;
+    ensure!(
+        regions.first.fingerprint()? == data,
+        "what the second region wrote did not come back"
+    );
+    ensure!(lets_in(&regions.first)?, "the first region's database is closed");
+    ensure!(declared(&regions.first)? == count, "{} pods", declared(&regions.first)?);
+    ensure!(declared(&regions.second)? == 0, "both regions run");
+    ensure!(
+        regions.origin()? == origin,
+        "the edges go elsewhere: {}",
+        regions.origin()?
+    );
+    Ok(())
+}
+
+#[test]
+fn a_failover_that_fails_lets_the_first_region_serve_on() -> Result<()> {
+    let regions = Regions::up()?;
+    let (data, count) = (regions.first.fingerprint()?, declared(&regions.first)?);
+    // The restored copy lacks a table that is looked for.
+    let text = regions.start(FAILOVER, &[r#"critical_tables=["users", "never_there"]"#], 6)?;
+    ensure!(has_words(&text, "the cluster answers, the database serves"), "{text}");
+    let text = regions.approve(4)?;
+    ensure!(text.contains("never_there"), "{text}");
+    ensure!(
+        regions.begun(FAILOVER)?.iter().any(|step| step == "fence-database"),
+        "nothing was fenced"
+    );
+    ensure!(lets_in(&regions.first)?, "the first region's database stayed closed");
+    ensure!(regions.first.fingerprint()? == data, "other data in the first region");
+    ensure!(declared(&regions.first)? == count, "{} pods", declared(&regions.first)?);
+    Ok(())
+}
+
+#[test]
+fn a_first_region_that_is_gone_is_no_obstacle() -> Result<()> {
+    let mut regions = Regions::up()?;
+    let data = regions.first.fingerprint()?;
+    // Nothing listens there any more; backups and CDN live elsewhere.
+    let nowhere = format!("postgresql://jm@127.0.0.1:1/{DATABASE}");
+    let config = regions.first.folder().join("gone.kubeconfig");
+    let written = std::fs::read_to_string(regions.first.systems.variable("KUBECONFIG"))?;
+    let server = written.lines().find(|line| line.trim_start().starts_with("server:"));
+    let server = server
+        .and_then(|line| line.split_once("server:"))
+        .context("a server")?
+        .1
+        .trim();
+    std::fs::write(&config, written.replace(server, "https://127.0.0.1:1"))?;
+    let environment = &mut regions.first.systems.environment;
+    environment.insert("DATABASE_URL".to_owned(), nowhere);
+    environment.insert("KUBECONFIG".to_owned(), config.display().to_string());
+
+    let replicas = format!("replicas={REPLICAS}");
+    let text = regions.start(FAILOVER, &[&replicas], 6)?;
+    ensure!(
+        has_words(&text, "the cluster does not answer, the database does not serve"),
+        "{text}"
+    );
+    // Nobody could fence it: whoever brings it up again has to know that.
+    let text = regions.approve(9)?;
+    ensure!(
+        has_words(&text, "degraded") && text.contains("primary-cluster"),
+        "{text}"
+    );
+    ensure!(regions.second.fingerprint()? == data, "other data in the second region");
+    ensure!(regions.second.ready_replicas()? == REPLICAS, "other replicas");
+    let begun = regions.begun(FAILOVER)?;
+    ensure!(!begun.iter().any(|step| step.starts_with("fence")), "{begun:?}");
+    Ok(())
+}
+
+#[test]
+fn one_region_under_two_names_is_left_alone() -> Result<()> {
+    let regions = Regions::up()?;
+    for copied in ["STANDBY_DATABASE_URL", "STANDBY_KUBECONFIG"] {
+        let from = copied.trim_start_matches("STANDBY_");
+        let mut command = regions.jm(&[
+            "plan",
+            "run",
+            "plans/data-center-failover.yaml",
+            "--yes",
+            "--confirm",
+            "production",
+        ])?;
+        command.env(copied, regions.first.systems.variable(from));
+        let text = ended(&mut command, 4)?;
+        ensure!(text.contains("is the first one's") && text.contains(copied), "{text}");
+        ensure!(!regions.begun(FAILOVER)?.iter().any(|step| step == "approve"), "{text}");
+    }
+    ensure!(lets_in(&regions.first)?);
+    Ok(())
+}
