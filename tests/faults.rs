@@ -9,8 +9,10 @@ use jm_sandbox::journeyman::{DATABASE, Fingerprint, REPLICAS};
 use crate::environment::{World, has_words, said};
 
 mod backups;
+mod damage;
 mod disk;
 mod others;
+mod replaced;
 mod server;
 mod webhook;
 mod writers;

@@ -20,6 +20,7 @@ use crate::sessions;
 
 mod carry;
 mod late;
+mod meant;
 mod rename;
 mod told;
 
@@ -40,9 +41,13 @@ pub(crate) struct Input {
     pub(crate) keep_old: Option<String>,
     /// The outputs of a `postgres.quiesce` with `leave_open`, before which nothing was saved: rows that were written into the
     /// old database since make the run degraded, for the backup may lack them. Where they are empty, for it never ran,
-    /// nothing is compared.
+    /// nothing is compared. Another database that bears the name by now than the one that it met is not switched away.
     #[serde(default)]
     pub(crate) since: Option<Map<String, Value>>,
+    /// The outputs of a `postgres.inspect`: another database that bears the name by now than the one that it saw, or one
+    /// where it saw none, is not switched away. `since` counts where both have met one.
+    #[serde(default)]
+    pub(crate) seen: Option<Map<String, Value>>,
     /// How many seconds sessions may go on coming back before this gives up. Default: 60.
     #[serde(default = "default_wait")]
     #[schemars(range(min = 1, max = 3600))]
@@ -103,7 +108,11 @@ impl StepType for Switch {
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
         let reader = cx.read::<Postgres>().await?;
         let to = common::chosen(input.to.as_ref(), &reader);
+        if let Some(done) = switched(&reader, cx.saved_output()?).await? {
+            return Ok(Preview::verified("an earlier attempt has switched already").predict(done));
+        }
         let old = reader.find_database(to).await?;
+        meant::refuse_another(input, to, old.as_ref())?;
         may_switch(&reader, old.as_ref()).await?;
         sessions::refuse_own_database(reader.maintenance(None).await?.database(), to, &reader)?;
         if old.is_some()
@@ -139,7 +148,7 @@ impl StepType for Switch {
         let plan = Plan::make(cx, postgres.reader(), &input).await?;
         cx.save_output(&plan.output).await?;
         let old = plan.old_belongings(postgres.reader()).await?;
-        let before = late::before(&input)?;
+        let before = meant::since(&input)?;
         let session = postgres.maintenance(Some(cx.step())).await?;
         for name in plan.names() {
             sessions::refuse_own_database(session.database(), &name, postgres.reader())?;
@@ -263,6 +272,7 @@ impl Plan {
                 input.from
             )));
         }
+        meant::refuse_another(input, to, old.as_ref())?;
         may_switch(reader, old.as_ref()).await?;
         let aside = input
             .keep_old

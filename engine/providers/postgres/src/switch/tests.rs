@@ -10,6 +10,7 @@ use super::*;
 use crate::bench::{Bed, bed, bed_at};
 
 mod faults;
+mod meant;
 
 /// An old database that says `old` and a restored copy that says `new`.
 async fn pair(server: &PgServer) -> (String, String) {
@@ -38,6 +39,7 @@ fn input(copy: &str) -> Input {
         to: None,
         keep_old: None,
         since: None,
+        seen: None,
         wait_seconds: 30,
     }
 }
