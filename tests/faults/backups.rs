@@ -358,3 +358,35 @@ fn the_database_that_a_switch_keeps_aside_is_named_and_can_be_removed() -> Resul
     ensure!(size, "{}", said(&ended));
     is_told_and_removed(&world, &ended, "old database", old)
 }
+
+#[test]
+fn a_location_that_is_not_enabled_is_not_one_without_copies() -> Result<()> {
+    let world = without_bucket()?;
+    world.back_up()?;
+    let served = Served::by(&world)?;
+    let from = ["-i", "from=s3"];
+    let words = ["the target's `s3` is not enabled", "`AWS_ENABLED=true`"];
+    let dry_run = ends(
+        recover(&world).args(from).arg("--dry-run"),
+        4,
+        &["WOULD FAIL", words[0], words[1]],
+    )?;
+    let run = ends(recover(&world).args(from), 4, &words)?;
+    for output in [dry_run, run] {
+        ensure!(!said(&output).contains("no copy in s3"), "{}", said(&output));
+    }
+    let began = began(&world)?;
+    ensure!(!began.iter().any(|step| step == "quiesce"), "{began:?}");
+    served.still(&world)
+}
+
+#[test]
+fn a_directory_that_is_not_named_is_not_one_without_copies() -> Result<()> {
+    let mut world = World::sandbox()?;
+    world.systems.environment.insert("BACKUP_DIR".to_owned(), String::new());
+    world.back_up()?;
+    let words = ["the target has no `directory`", "`BACKUP_DIR`"];
+    ends(recover(&world).args(["-i", "from=local"]), 4, &words)?;
+    ends(recover(&world).args(["-i", "from=s3"]), 0, &[])?;
+    Ok(())
+}

@@ -17,7 +17,7 @@ use crate::manifest::Level;
 use crate::name::BackupName;
 use crate::observer::{Observer, watched};
 use crate::openpgp::OpenError;
-use crate::refusals::{cannot_open, damaged, refused, wrong_key};
+use crate::refusals::{cannot_open, damaged, no_location, refused, wrong_key};
 use crate::tools::Toolbox;
 
 /// A target of provider `backup`: everything of [`BackupsReader`], and making backups.
@@ -253,14 +253,12 @@ impl BackupsReader {
         Ok((copy, expected))
     }
 
+    /// A location, where the target has it.
     pub(crate) fn location(&self, name: LocationName) -> Result<&Location, StepError> {
         self.locations
             .iter()
             .find(|location| location.name() == name)
-            .ok_or_else(|| {
-                StepError::invalid_input(format!("the backups have no location {name}"))
-                    .hint("see the target's configuration")
-            })
+            .ok_or_else(|| no_location(name))
     }
 
     pub(crate) fn locations(&self) -> &[Location] {

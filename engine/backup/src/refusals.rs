@@ -3,6 +3,7 @@
 use jm_step::StepError;
 
 use crate::catalogue::Entry;
+use crate::location::LocationName;
 use crate::name::{BackupName, ContentKind};
 use crate::openpgp::OpenError;
 
@@ -59,4 +60,19 @@ pub(crate) fn refused(name: &BackupName, why: &str) -> StepError {
 pub(crate) fn damaged(name: &BackupName, how: &str) -> StepError {
     StepError::failed(format!("`{name}` cannot be used: {how}"))
         .hint("use another copy or another backup: `jm backup list` shows them")
+}
+
+/// A location that the targets file does not give the backups. What is in it is not gone: it is not looked at.
+pub(crate) fn no_location(name: LocationName) -> StepError {
+    let (message, hint) = match name {
+        LocationName::S3 => (
+            "backups cannot be taken from `s3`: the target's `s3` is not enabled",
+            "set `AWS_ENABLED=true` and `BACKUP_S3_BUCKET`, or let copies come from `any` location",
+        ),
+        LocationName::Local => (
+            "backups cannot be taken from `local`: the target has no `directory`",
+            "set `BACKUP_DIR`, or let copies come from `any` location",
+        ),
+    };
+    StepError::invalid_input(message).hint(hint)
 }

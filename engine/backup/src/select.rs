@@ -155,6 +155,9 @@ impl BackupsReader {
         tools: &Toolbox,
         observer: &dyn Observer,
     ) -> Result<Selection, StepError> {
+        if let Some(from) = wanted.from {
+            self.location(from)?;
+        }
         let catalogue = self.catalogue().await?;
         let Candidates { entries, unverified } = self.candidates(&catalogue, wanted)?;
         // Their age is only what their names say, and anybody who can write there can choose a name.
