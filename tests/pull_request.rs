@@ -1,5 +1,6 @@
 //! `examples/pull-request`: its scripts as a runner runs them, against a double of the comments that a pull request has.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -9,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::environment::{JM, file, jm, said};
+use crate::environment::{JM, World, file, jm, said};
 
 const MARK: &str = "<!-- jm dry run -->";
 /// What a comment may hold.
@@ -145,6 +146,11 @@ impl Comments {
 
 /// Runs a script as a runner does.
 fn run(script: &str, folder: &Path, api: &str) -> Result<Output> {
+    run_with(script, folder, api, &BTreeMap::new())
+}
+
+/// The same with secrets and variables of the repository.
+fn run_with(script: &str, folder: &Path, api: &str, more: &BTreeMap<String, String>) -> Result<Output> {
     let mut bash = Command::new("bash");
     let path = std::env::var("PATH")?;
     let bin = Path::new(JM).parent().context("a folder")?.display();
@@ -167,6 +173,7 @@ fn run(script: &str, folder: &Path, api: &str) -> Result<Output> {
             ("KUBECONFIG", "kubeconfig"),
             ("KUBECONFIG_TEXT", ""),
         ])
+        .envs(more)
         .output()?;
     Ok(output)
 }
@@ -247,8 +254,8 @@ struct Clone {
 }
 
 impl Clone {
-    /// With the plans `same` and `changed`, their targets, and a targets file that no plan uses by itself.
-    fn new() -> Result<Self> {
+    /// With nothing in it yet but its folder of plans.
+    fn empty() -> Result<Self> {
         let comments = Comments::default();
         let clone = Self {
             folder: tempfile::tempdir()?,
@@ -256,14 +263,25 @@ impl Clone {
             comments,
         };
         std::fs::create_dir(clone.folder.path().join("plans"))?;
+        Ok(clone)
+    }
+
+    /// With the plans `same` and `changed`, their targets, and a targets file that no plan uses by itself.
+    fn new() -> Result<Self> {
+        let clone = Self::empty()?;
         clone.plan("same", "one")?;
         clone.plan("changed", "one")?;
         clone.targets("targets", "one")?;
         clone.targets("standby", "one")?;
-        clone.git("init --quiet --initial-branch main .")?;
-        clone.commit("one")?;
-        clone.git("update-ref refs/remotes/origin/main HEAD")?;
+        clone.is_base()?;
         Ok(clone)
+    }
+
+    /// As it is now it is what the pull request is compared with.
+    fn is_base(&self) -> Result<()> {
+        self.git("init --quiet --initial-branch main .")?;
+        self.commit("one")?;
+        self.git("update-ref refs/remotes/origin/main HEAD")
     }
 
     fn write(&self, name: &str, text: &str) -> Result<()> {
@@ -292,19 +310,24 @@ impl Clone {
         self.git(&format!("commit --quiet --message {message}"))
     }
 
-    /// The comment that the workflow makes, which is all of its summary, too.
+    /// The comment that the workflow makes where nothing would fail.
     fn comment(&self) -> Result<String> {
-        good(
-            &script("What the changed plans would do")?,
-            self.folder.path(),
-            &self.api,
-        )?;
+        self.comment_of_job(true, &BTreeMap::new())
+    }
+
+    /// The comment that the workflow makes, which is all of its summary, too. It is made whether the job goes well or not.
+    fn comment_of_job(&self, goes_well: bool, more: &BTreeMap<String, String>) -> Result<String> {
+        let script_of_job = script("What the changed plans would do")?;
+        let output = run_with(&script_of_job, self.folder.path(), &self.api, more)?;
+        ensure!(output.status.success() == goes_well, "{}", said(&output));
         good(&script("Comment")?, self.folder.path(), &self.api)?;
         let mut ours = self.comments.ours();
         ensure!(ours.len() == 1, "{ours:?}");
-        let summary = std::fs::read_to_string(self.folder.path().join("summary.md"))?;
-        ensure!(summary == std::fs::read_to_string(self.folder.path().join("comment.md"))?);
-        Ok(ours.remove(0))
+        let comment = std::fs::read_to_string(self.folder.path().join("comment.md"))?;
+        ensure!(std::fs::read_to_string(self.folder.path().join("summary.md"))?.ends_with(&comment));
+        let ours = ours.remove(0);
+        ensure!(ours == comment || ours.contains("**Cut here:**"), "{ours}");
+        Ok(comment)
     }
 }
 
@@ -330,6 +353,83 @@ fn targets_that_changed_show_every_plan_that_runs_with_them() -> Result<()> {
     for plan in ["changed", "same"] {
         let shown = comment.matches(&format!("## `{plan}`")).count();
         ensure!(shown == 1, "`{plan}` is shown {shown} times: {comment}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_plan_that_needs_inputs_is_named_and_one_that_would_fail_comes_first() -> Result<()> {
+    let clone = Clone::new()?;
+    let step =
+        "steps:\n  - { id: hold, uses: check.assert, with: { that: true, message: \"${{ inputs.commit }}\" } }\n";
+    let asks = format!("apiVersion: jm/v1\nname: asks\ninputs: {{ commit: {{ type: string }} }}\n{step}");
+    clone.write("asks.yaml", &asks)?;
+    clone.commit("two")?;
+    let comment = clone.comment()?;
+    for words in ["`plans/asks.yaml`", "needs inputs", "--dry-run -i commit=…`"] {
+        ensure!(comment.contains(words), "no `{words}` in {comment}");
+    }
+    // Beside one of the other ending, which would fail.
+    let fails = "apiVersion: jm/v1\nname: fails\nsteps:\n  - { id: hold, uses: check.assert, with: { that: false, message: no } }\n";
+    clone.write("fails.yml", fails)?;
+    clone.targets("targets", "two")?;
+    clone.commit("three")?;
+    let comment = clone.comment_of_job(false, &BTreeMap::new())?;
+    let first = "- **would fail today:** `plans/fails.yml` (exit code 4)\n";
+    ensure!(comment.starts_with(&format!("{MARK}\n\n{first}\n")), "{comment}");
+    for words in ["## `fails`", "WOULD FAIL", "## `same`", "-i commit=…"] {
+        ensure!(comment.contains(words), "no `{words}` in {comment}");
+    }
+    Ok(())
+}
+
+/// The plans that ship, of which somebody changes a line of the targets.
+#[test]
+fn the_plans_that_ship_are_all_in_the_comment() -> Result<()> {
+    let world = World::sandbox()?;
+    world.back_up()?;
+    let clone = Clone::empty()?;
+    for entry in std::fs::read_dir(file("plans"))?.collect::<Result<Vec<_>, _>>()? {
+        clone.write(
+            &entry.file_name().to_string_lossy(),
+            &std::fs::read_to_string(entry.path())?,
+        )?;
+    }
+    let names: Vec<String> = std::fs::read_dir(file("plans"))?
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter_map(|name| name.strip_suffix(".yaml").map(str::to_owned))
+        .filter(|name| name != "targets")
+        .collect();
+    ensure!(names.len() > 5, "{names:?}");
+    clone.is_base()?;
+    let targets = std::fs::read_to_string(file("plans/targets.yaml"))?;
+    clone.write("targets.yaml", &targets.replace("default(30)", "default(31)"))?;
+    clone.commit("two")?;
+    let mut variables = world.systems.environment.clone();
+    let kubeconfig = std::fs::read_to_string(world.systems.variable("KUBECONFIG"))?;
+    variables.insert("KUBECONFIG_TEXT".to_owned(), kubeconfig);
+    variables.insert("KUBECONFIG".to_owned(), "kubeconfig".to_owned());
+
+    // No export was made, and nobody told of a second region.
+    let comment = clone.comment_of_job(false, &variables)?;
+    let would_fail = |comment: &str, name: &str| {
+        comment
+            .lines()
+            .any(|line| line.starts_with("- **would fail today:**") && line.contains(&format!("/{name}.yaml`")))
+    };
+    for name in &names {
+        let shown = comment.contains(&format!("## `{name}`")) || comment.contains(&format!("## `plans/{name}.yaml`"));
+        ensure!(shown, "`{name}` is not shown: {comment}");
+    }
+    for name in ["cluster-failure", "data-center-failover"] {
+        ensure!(would_fail(&comment, name), "`{name}` would fail: {comment}");
+    }
+    for name in ["complete-db-loss", "backup-database", "restore-from-git"] {
+        ensure!(!would_fail(&comment, name), "`{name}` would not fail: {comment}");
+    }
+    for words in ["STANDBY_DATABASE_URL", "--dry-run -i commit=…`"] {
+        ensure!(comment.contains(words), "no `{words}` in {comment}");
     }
     Ok(())
 }
