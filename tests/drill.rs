@@ -305,3 +305,52 @@ fn what_a_drill_was_not_given_is_missed_before_anything_starts() -> Result<()> {
     );
     is_gone(folder.path())
 }
+
+#[test]
+fn a_sandbox_in_a_place_of_its_own_is_listed_until_it_is_gone() -> Result<()> {
+    let folder = folder()?;
+    let place = folder.path().join("places/box");
+    let named = place.display().to_string();
+    // Whoever works in a sandbox has the state and the home of that one.
+    let jm = |words: &[&str], state: &str| -> Result<String> {
+        let mut command = within(&folder, jm(&folder.path().join(state)));
+        Ok(said(&command.args(words).output()?))
+    };
+    let none = |state: &str| -> Result<()> {
+        let listed = jm(&["sandbox", "list"], state)?;
+        ensure!(listed.contains("there are no sandboxes"), "{listed}");
+        Ok(())
+    };
+    none("one")?;
+    let up = jm(&["sandbox", "up", "--directory", &named], "one")?;
+    ensure!(up.contains("is up in"), "{up}");
+    // Twice is once.
+    jm(&["sandbox", "up", "--directory", &named], "one")?;
+    let listed = jm(&["sandbox", "list"], "another")?;
+    ensure!(
+        listed.matches(&named).count() == 1 && listed.contains("up "),
+        "{listed}"
+    );
+    for words in [&["plan", "resume"][..], &["sandbox", "down"]] {
+        let lost = jm(words, "another")?;
+        ensure!(lost.contains(&named), "{words:?}: {lost}");
+    }
+    let down = jm(&["sandbox", "down", "--directory", &named], "another")?;
+    ensure!(down.contains("is gone"), "{down}");
+    none("one")?;
+    is_gone(folder.path())?;
+
+    // One that somebody removed by hand is not listed, and its entry is dropped.
+    jm(&["sandbox", "up", "--directory", &named], "one")?;
+    let link = |entry: &std::fs::DirEntry| entry.path().is_symlink();
+    let links = || -> Result<usize> { Ok(std::fs::read_dir(folder.path())?.flatten().filter(link).count()) };
+    ensure!(links()? == 1, "it is kept in mind {} times", links()?);
+    let aside = folder.path().join("aside");
+    std::fs::rename(&place, &aside)?;
+    none("one")?;
+    ensure!(links()? == 0, "it is kept in mind");
+    std::fs::rename(&aside, &place)?;
+    let down = jm(&["sandbox", "down", "--directory", &named], "one")?;
+    ensure!(down.contains("is gone"), "{down}");
+    Ok(())
+}

@@ -23,6 +23,7 @@ use crate::ui::Ui;
 use crate::{SANDBOX, SUPERVISE, environment, signals};
 
 pub(super) mod list;
+mod places;
 
 /// How long the servers of a sandbox may take to start.
 const START_LIMIT: Duration = Duration::from_mins(2);
@@ -81,11 +82,9 @@ pub(super) fn down(args: &SandboxDownArgs, ui: &Ui) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// Where a sandbox lives that nobody named a place for. Its servers may run as another user, who has to be able to get
-/// there: so not below a home.
+/// Where a sandbox lives: at the place that was named, if one was.
 pub(super) fn directory(named: Option<&Path>) -> PathBuf {
-    let temporary = || std::env::temp_dir().join(format!("{}{}", list::PREFIX, environment::user()));
-    let path = named.map_or_else(temporary, Path::to_path_buf);
+    let path = named.map_or_else(places::unnamed, Path::to_path_buf);
     std::path::absolute(&path).unwrap_or(path)
 }
 
@@ -110,6 +109,7 @@ pub(super) fn start(
     ui: &Ui,
 ) -> Result<Description, CommandError> {
     if let Some(sandbox) = find(directory)? {
+        remember(directory, ui);
         return Ok(sandbox);
     }
     let began = Instant::now();
@@ -119,6 +119,7 @@ pub(super) fn start(
         KubernetesKind::Real => jm_sandbox::KubernetesKind::Real,
     };
     Options { kubernetes, database }.save(directory).map_err(failed)?;
+    remember(directory, ui);
     let mut holder = spawn_holder(directory)?;
     loop {
         if let Some(sandbox) = find(directory)? {
@@ -130,7 +131,7 @@ pub(super) fn start(
         }
         if let Err(stopped) = interrupted.check() {
             dismiss(&mut holder);
-            std::fs::remove_dir_all(directory).map_err(|error| cannot_remove(directory, &error))?;
+            remove(directory)?;
             return Err(stopped);
         }
         if holder.try_wait().is_ok_and(|status| status.is_some()) || began.elapsed() > START_LIMIT {
@@ -273,11 +274,26 @@ pub(super) fn end(directory: &Path) -> Result<(), CommandError> {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
-    std::fs::remove_dir_all(directory).map_err(|error| cannot_remove(directory, &error))
+    remove(directory)
 }
 
-fn cannot_remove(directory: &Path, error: &std::io::Error) -> CommandError {
-    CommandError::new(Exit::Failed, format!("cannot remove {}", directory.display())).cause(error)
+/// Removes a sandbox's data.
+fn remove(directory: &Path) -> Result<(), CommandError> {
+    std::fs::remove_dir_all(directory).map_err(|error| {
+        CommandError::new(Exit::Failed, format!("cannot remove {}", directory.display())).cause(&error)
+    })?;
+    places::forget(directory);
+    Ok(())
+}
+
+/// Lets `jm sandbox list` show it.
+fn remember(directory: &Path, ui: &Ui) {
+    if let Err(error) = places::remember(directory) {
+        ui.warn(format!(
+            "`jm sandbox list` does not show the sandbox in {}: {error}",
+            directory.display()
+        ));
+    }
 }
 
 /// Tells a process to end, if it is still there.

@@ -1,9 +1,6 @@
 //! `jm sandbox list`: the sandboxes of this user on this machine. A drill that was killed has left its own behind.
 
-#![expect(clippy::disallowed_methods, reason = "sandboxes are found by their directories")]
-
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use jm_sandbox::Description;
@@ -11,15 +8,13 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::args::{Format, SandboxListArgs};
+use crate::commands::sandbox::places;
 use crate::exit::Exit;
 use crate::report::document::Document;
 use crate::report::table;
 use crate::ui::Ui;
 
-/// What the directories of sandboxes begin with for which nobody named a place.
-pub(super) const PREFIX: &str = "jm-sandbox-";
-
-/// A sandbox in the folder for temporary files.
+/// A sandbox, wherever it is.
 pub(in crate::commands) struct Found {
     /// Where it lives.
     pub(in crate::commands) directory: PathBuf,
@@ -61,23 +56,11 @@ impl ShownSandbox {
 
 /// All of this user, by the names of their directories.
 pub(in crate::commands) fn all() -> Vec<Found> {
-    let entries = std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
-    let mut directories: Vec<PathBuf> = entries
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX))
-        .map(|entry| entry.path())
-        .filter(|path| is_ours(path) && path.join("options.json").exists())
-        .collect();
-    directories.sort();
     let found = |directory: PathBuf| Found {
         up: super::find(&directory).ok().flatten(),
         directory,
     };
-    directories.into_iter().map(found).collect()
-}
-
-fn is_ours(path: &Path) -> bool {
-    let found = std::fs::symlink_metadata(path);
-    found.is_ok_and(|found| found.is_dir() && found.uid() == rustix::process::geteuid().as_raw())
+    places::all().into_iter().map(found).collect()
 }
 
 pub(in crate::commands) fn list(args: &SandboxListArgs, ui: &Ui) -> Exit {
