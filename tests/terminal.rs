@@ -353,3 +353,64 @@ fn a_line_of_a_plan_is_shown_whole_where_no_terminal_would_break_it() -> Result<
     ensure!(words.next().is_some(), "the help is not on one line:\n{text}");
     Ok(())
 }
+
+/// Lines that are longer than any terminal, of which the ends are wrong too.
+const LONG: &str = r#"
+apiVersion: jm/v1
+name: long
+title: Lines that go on and on
+inputs:
+  greeting: { type: string, enum: [hello, good morning, good afternoon, good evening], default: "good night", description: "Said at the beginning, ü, and at the end, and whenever somebody comes in" }
+steps:
+  - { id: look, uses: command.run, with: { argv: [echo, "a message of many words that goes on and on and on, ${{ inputs.greeting }}"], efect: read-only } }
+  - { id: again, uses: command.runn, needs: [look, nowhere], with: { argv: [echo, "a message of many words that goes on and on"] }, on_failure: carry-on }
+  - id: short
+    uses: check.assert
+    with: { that: true }
+"#;
+
+/// The same with several places that belong together, far to the right.
+const CYCLE: &str = r#"
+apiVersion: jm/v1
+name: long
+steps:
+  - { id: one, uses: check.assert, with: { that: true, message: "a message of many words that goes on and on and on and" }, needs: [two] }
+  - { id: two, uses: check.assert, with: { that: true, message: "a message of many words that goes on and on and on and" }, needs: [a-step-with-a-long-name] }
+  - { id: a-step-with-a-long-name, uses: check.assert, with: { that: true, message: "words" }, needs: [one], needs: [one] }
+"#;
+
+#[test]
+fn findings_break_no_line_of_the_terminal() -> Result<()> {
+    for size in [SMALL, LARGE] {
+        let place = Place::of(CYCLE)?;
+        let command = jm(&place.path().join("state"));
+        let seen = Recording::of(command, place.path(), "plan validate plan.yaml", size, &[])?;
+        seen.wraps_nowhere()?;
+        for words in ["`one` waits for `two`", "first here", "again"] {
+            ensure!(seen.text().contains(words), "no `{words}` in {}", seen.text());
+        }
+        let place = Place::of(LONG)?;
+        let command = || jm(&place.path().join("state"));
+        let seen = Recording::of(command(), place.path(), "plan validate plan.yaml", size, &[])?;
+        seen.wraps_nowhere()?;
+        ensure!(seen.code == Some(3), "{}", seen.text());
+        // What is pointed at is in sight, at the place that it has in the file.
+        for words in [
+            "efect",
+            "command.runn",
+            "nowhere",
+            "carry-on",
+            "good night",
+            "plan.yaml:8:136",
+        ] {
+            ensure!(seen.text().contains(words), "no `{words}` in {}", seen.text());
+        }
+        for plan in ["complete-db-loss", "cluster-failure", "s3-loss"] {
+            let words = format!("plan validate plans/{plan}.yaml");
+            let seen = Recording::of(command(), &crate::environment::file(""), &words, size, &[])?;
+            seen.wraps_nowhere()?;
+            ensure!(seen.code == Some(0), "{}", seen.text());
+        }
+    }
+    Ok(())
+}

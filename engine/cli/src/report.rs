@@ -8,6 +8,7 @@ pub(crate) mod findings;
 pub(crate) mod json;
 pub(crate) mod left;
 pub(crate) mod lines;
+pub(crate) mod narrow;
 pub(crate) mod post_mortem;
 pub(crate) mod screen;
 pub(crate) mod shown;

@@ -1,13 +1,14 @@
 //! Findings of a check: for people with the lines of the file, for programs, for code scanning, for pull requests.
 
 use jm_plan::{Place, PlanError};
-use miette::{GraphicalReportHandler, GraphicalTheme, Severity};
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, Severity};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::args::FindingsFormat;
 use crate::report::document::Document;
+use crate::report::narrow;
 use crate::ui::Ui;
 
 /// What was found in one file.
@@ -93,12 +94,12 @@ fn graphical(ui: &Ui, finding: &PlanError) -> String {
     let handler = GraphicalReportHandler::new_themed(theme)
         .with_width(ui.room().max(60))
         .with_links(false);
-    let mut text = String::new();
-    match handler.render_report(&mut text, finding) {
-        Ok(()) => text,
-        // The renderer only fails where a place lies outside of the text: say it without the picture.
-        Err(_) => format!("{}: {}", finding.code(), finding.message()),
-    }
+    let render = |finding: &dyn Diagnostic| {
+        let mut text = String::new();
+        handler.render_report(&mut text, finding).ok().map(|()| text)
+    };
+    // The renderer only fails where a place lies outside of the text: say it without the picture.
+    narrow::picture(finding, ui.room(), render).unwrap_or_else(|| format!("{}: {}", finding.code(), finding.message()))
 }
 
 fn severity(finding: &PlanError) -> &'static str {

@@ -182,7 +182,7 @@ pub(crate) fn tame(text: &str) -> String {
 }
 
 /// Columns that a text takes: letters of some scripts take two, and colours none.
-fn length(text: &str) -> usize {
+pub(crate) fn length(text: &str) -> usize {
     let mut parts = text.split("\u{1b}[");
     let first = parts.next().map_or(0, UnicodeWidthStr::width);
     let coloured = parts.map(|part| part.split_once('m').map_or(part, |(_, rest)| rest).width());
