@@ -90,9 +90,14 @@ fn what_is_looked_up_fits_on_a_small_terminal() -> Result<()> {
     ensure!(codes.len() > 30, "{codes:?}");
     commands.extend(codes.iter().map(|code| command(&format!("explain {code}"))));
     let lines = at_a_terminal(&jm, &commands)?;
-    // Each of them said something, and none of it was cut.
+    // Each of them said something, and none of it was cut but lines of a file around what is pointed at.
     ensure!(lines.len() > 3 * commands.len(), "{lines:#?}");
-    let cut: Vec<&String> = lines.iter().filter(|line| line.ends_with('…')).collect();
+    let number = |line: &str| {
+        line.split_once('│')
+            .is_some_and(|(number, _)| number.trim().parse::<u32>().is_ok())
+    };
+    let cut = lines.iter().filter(|line| line.ends_with('…') && !number(line));
+    let cut: Vec<&String> = cut.collect();
     ensure!(cut.is_empty(), "this was cut: {cut:#?}");
     fits(&lines)
 }
@@ -261,5 +266,57 @@ fn what_programs_read_is_as_its_schema_says() -> Result<()> {
     ensure!(of(&["backup", "show", "latest"], "commands/backup-show")?["manifest"].is_object());
     ensure!(of(&["backup", "verify", "latest"], "commands/backup-verify")?["copies"][0]["good"] == true);
     of(&["lock", "show"], "commands/lock-show")?;
+    Ok(())
+}
+
+/// A run of a lost database, as the README shows it: the lines up to the one that moves at the bottom.
+fn picture() -> Result<Vec<String>> {
+    let readme = std::fs::read_to_string(crate::environment::file("README.md"))?;
+    let (_, after) = readme
+        .split_once("this is what a run looks like")
+        .context("a picture")?;
+    let block = after.split("```").nth(1).context("a block")?;
+    Ok(block
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .map(str::to_owned)
+        .collect())
+}
+
+#[test]
+fn the_picture_in_the_readme_is_what_a_run_prints() -> Result<()> {
+    let world = World::sandbox()?;
+    world.back_up()?;
+    world.lose_database()?;
+    let output = world.recover().arg("--drill").output()?;
+    ensure!(output.status.code() == Some(0), "{}", said(&output));
+    let printed = String::from_utf8(output.stderr)? + &String::from_utf8(output.stdout)?;
+    let printed: Vec<Vec<&str>> = printed.lines().map(|line| line.split_whitespace().collect()).collect();
+    let picture = picture()?;
+    let (bottom, lines) = picture.split_last().context("lines")?;
+    let mut ended = 0;
+    for line in lines {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        // What differs from run to run: ids, addresses, times, bytes.
+        let same = match words[0] {
+            "run" => 1,
+            "backups" | "cluster" | "database" => 3,
+            "done" | "running" => 2,
+            _ => words.len(),
+        };
+        ended += usize::from(["done", "skipped"].contains(&words[0]));
+        let word = if words[0] == "running" { "started" } else { words[0] };
+        let is_printed = printed
+            .iter()
+            .any(|of| of.first() == Some(&word) && of.get(1..same) == words.get(1..same));
+        ensure!(is_printed, "no run prints `{line}`: {printed:#?}");
+    }
+    let count = lines
+        .iter()
+        .find_map(|line| line.trim().strip_prefix("steps "))
+        .context("a count")?;
+    let all = count.trim().split(':').next().context("a count")?;
+    let expected = format!("{ended} of {all} steps");
+    ensure!(bottom.contains(&expected), "not `{expected}`: {bottom}");
     Ok(())
 }
