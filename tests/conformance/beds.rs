@@ -231,6 +231,31 @@ impl<'w> Beds<'w> {
         Fresh::seen_by(self.bench(), move || path.exists().to_string())
     }
 
+    /// A clone with a commit, `v1`, that its remote has; and a folder that is not there.
+    pub(super) fn clone_of_remote(&self, folder: &str) -> Fresh<'w> {
+        let (remote, clone) = (self.file("remote"), self.file("clone"));
+        for made in [&remote, &clone] {
+            // They may be there from the world before.
+            drop(std::fs::remove_dir_all(made));
+        }
+        let git = |at: &Path, words: &[&str]| {
+            let at = at.display().to_string();
+            let who = ["-c", "user.name=ada", "-c", "user.email=ada@example.com", "-C", &at];
+            self.world.run("git", &[&who[..], words].concat()).expect("git does it")
+        };
+        let place = |path: &Path| path.display().to_string();
+        git(self.world.folder(), &["init", "--quiet", &place(&remote)]);
+        std::fs::write(remote.join("file"), "content").expect("written");
+        git(&remote, &["add", "file"]);
+        git(&remote, &["commit", "--quiet", "--message", "first"]);
+        git(&remote, &["tag", "v1"]);
+        git(
+            self.world.folder(),
+            &["clone", "--quiet", &place(&remote), &place(&clone)],
+        );
+        self.path(folder)
+    }
+
     /// Somebody who is told: each key counts once, as receivers are to take it.
     pub(super) fn receiver(&self) -> Fresh<'w> {
         let url = self.world.systems.variable("WEBHOOK_URL");

@@ -165,6 +165,19 @@ fn of_programs_and_people() -> Vec<Case> {
             |_| json!({ "that": true, "message": "it is not" }),
             |beds| beds.nothing(),
         ),
+        saving(
+            "git.checkout",
+            |beds| json!({ "repository": beds.file("clone"), "commit": "v1", "into": beds.file("tree") }),
+            |beds| {
+                let world = beds.clone_of_remote("tree");
+                world.but_for(&["/commit", "/branch", "/committed_at"])
+            },
+        ),
+        case(
+            "git.verify",
+            |beds| json!({ "repository": beds.file("clone"), "commit": "v1" }),
+            |beds| beds.clone_of_remote("tree"),
+        ),
     ]
 }
 

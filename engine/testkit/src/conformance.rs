@@ -100,6 +100,24 @@ pub async fn resumes_after_each_checkpoint<W: World>(step: &dyn AnyStepType, mak
     }
 }
 
+/// The step saves nothing on its way, so that there is nowhere to cut it: the counterpart of
+/// [`resumes_after_each_checkpoint`].
+///
+/// # Panics
+/// Where it saves something, or fails.
+pub async fn saves_nothing<W: World>(step: &dyn AnyStepType, make: impl Fn() -> W, input: Value) {
+    // Kept to the end: with it goes what the step talks to.
+    let world = make();
+    let ran = world.bench().run(step, input).await;
+    assert_eq!(
+        ran.saves(),
+        0,
+        "`{}` saves something: it can be cut there, and has to resume",
+        step.name()
+    );
+    done(step, ran);
+}
+
 /// What the engine does with an attempt whose end is not known.
 async fn take_up(step: &dyn AnyStepType, world: &impl World, first: &Ran, input: Value) -> (Value, u32) {
     let with_checkpoint = handed_on(world, first);

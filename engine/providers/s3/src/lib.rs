@@ -6,6 +6,8 @@ use jm_step::Provider;
 mod bucket;
 mod file;
 mod get;
+#[cfg(test)]
+mod promises;
 mod put;
 mod restore_versions;
 mod same;

@@ -1,11 +1,13 @@
 //! On the stand-in and on ministack.
 
-use jm_step::{Grade, StepErrorKind};
-use jm_testkit::conformance::World as _;
+use std::time::Duration;
+
+use jm_step::{AnyStepType, Grade, StepErrorKind};
+use jm_testkit::conformance::{World as _, cancels_promptly, preview_writes_nothing, runs_once, saves_nothing};
 
 use super::*;
 use crate::list::List;
-use crate::world::{ALIAS, ORIGIN, World, quick, worlds};
+use crate::world::{ALIAS, ORIGIN, World, quick, stand_ins, worlds};
 
 #[tokio::test]
 async fn a_distribution_that_is_as_expected_is_told_of() {
@@ -116,4 +118,18 @@ fn a_disabled_distribution_is_not_as_expected() {
     assert_eq!(faults(&found, &input), ["is disabled"]);
     input.enabled = false;
     assert!(faults(&found, &input).is_empty());
+}
+
+#[tokio::test]
+async fn those_that_look_keep_what_a_step_type_promises() {
+    let cases: [(&dyn AnyStepType, serde_json::Value); 2] = [(&Look, json!({ "alias": ALIAS })), (&List, json!({}))];
+    for (step, input) in cases {
+        // Each world has a distribution by another name.
+        let make = stand_ins(4, quick()).await;
+        preview_writes_nothing(step, &make, input.clone()).await;
+        runs_once(step, &make, input.clone()).await;
+        saves_nothing(step, &make, input.clone()).await;
+        let (moment, patience) = (Duration::from_millis(1), Duration::from_secs(3));
+        cancels_promptly(step, &make, input, moment, patience).await;
+    }
 }

@@ -8,7 +8,7 @@ use jm_provider_kubernetes::{
 use jm_step::AnyStepType;
 use jm_testkit::StepBench;
 use jm_testkit::conformance::{
-    World, cancels_promptly, preview_writes_nothing, resumes_after_each_checkpoint, runs_once,
+    World, cancels_promptly, preview_writes_nothing, resumes_after_each_checkpoint, runs_once, saves_nothing,
 };
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
@@ -116,6 +116,8 @@ pub(crate) async fn each_save_can_be_gone_on_from(server: &Server) {
         ];
         if saving.contains(&step.name()) {
             resumes_after_each_checkpoint(step, || fresh(server, web), input).await;
+        } else {
+            saves_nothing(step, || fresh(server, web), input).await;
         }
     }
 }
@@ -133,6 +135,7 @@ pub(crate) async fn logs_keep_what_a_step_type_promises(server: &Server) {
     let make = || fresh(server, Web::Runs);
     preview_writes_nothing(&Logs, make, input()).await;
     runs_once(&Logs, make, input()).await;
+    saves_nothing(&Logs, make, input()).await;
     let (after, patience) = (Duration::from_millis(30), Duration::from_secs(2));
     cancels_promptly(&Logs, make, input(), after, patience).await;
 }

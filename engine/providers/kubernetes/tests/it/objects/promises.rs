@@ -7,7 +7,7 @@ use std::time::Duration;
 use jm_provider_kubernetes::{Apply, Export, Import, Restore};
 use jm_testkit::StepBench;
 use jm_testkit::conformance::{
-    World, cancels_promptly, preview_writes_nothing, resumes_after_each_checkpoint, runs_once,
+    World, cancels_promptly, preview_writes_nothing, resumes_after_each_checkpoint, runs_once, saves_nothing,
 };
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
@@ -31,6 +31,7 @@ pub(crate) async fn an_export_keeps_what_a_step_type_promises(server: &Server) {
     let input = json!({ "cluster_scope": "none", "label": "promised" });
     preview_writes_nothing(&Export, make, input.clone()).await;
     runs_once(&Export, make, input.clone()).await;
+    saves_nothing(&Export, make, input.clone()).await;
     cancels_promptly(&Export, make, input, Duration::from_millis(30), Duration::from_secs(5)).await;
 }
 
@@ -43,6 +44,7 @@ pub(crate) async fn an_import_keeps_what_a_step_type_promises(server: &Server) {
     let input = json!({ "files": [path] });
     preview_writes_nothing(&Import, make, input.clone()).await;
     runs_once(&Import, make, input.clone()).await;
+    saves_nothing(&Import, make, input.clone()).await;
     cancels_promptly(&Import, make, input, Duration::from_millis(30), Duration::from_secs(5)).await;
 }
 
@@ -118,6 +120,7 @@ pub(crate) async fn an_apply_keeps_what_a_step_type_promises(server: &Server) {
     let input = json!({ "paths": [path] });
     preview_writes_nothing(&Apply, make, input.clone()).await;
     runs_once(&Apply, make, input.clone()).await;
+    saves_nothing(&Apply, make, input.clone()).await;
     cancels_promptly(&Apply, make, input, Duration::from_millis(30), Duration::from_secs(5)).await;
 }
 
