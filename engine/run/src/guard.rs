@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use jm_plan::{Plan, PlannedStep};
-use jm_step::schema::{RECOVERY_POINT, STILL_SERVED, STOPS_WRITING};
+use jm_step::schema::{RECOVERY_POINT, STILL_SERVED, STOPS_WRITING, WRITTEN_UNTIL};
 use jm_step::{Answer, Effect, StepError, StepId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -110,14 +110,17 @@ pub(crate) fn data_loss<'o>(
             .iter()
             .flat_map(move |(step, output)| marked_fields(step, output, mark))
     };
-    let points = marked(RECOVERY_POINT).filter_map(|value| value.as_str()?.parse::<Timestamp>().ok());
-    let recovery_point = points.min()?;
+    let moments = |mark| marked(mark).filter_map(|value| value.as_str()?.parse::<Timestamp>().ok());
+    let recovery_point = moments(RECOVERY_POINT).min()?;
     let served: Vec<bool> = marked(STILL_SERVED).filter_map(Value::as_bool).collect();
     let still_served = (!served.is_empty()).then(|| served.contains(&true));
     let until = match still_served {
-        Some(true) => written_until(plan, state).unwrap_or(now),
-        // Nobody knows since when nothing is served: since the run was taken up, at the latest.
-        _ => state.session_at().unwrap_or(now),
+        Some(true) => written_until(plan, state)
+            .max(moments(WRITTEN_UNTIL).max())
+            .unwrap_or(now),
+        // Nobody knows since when nothing is served: since that was seen, at the latest.
+        Some(false) => all_ended(plan, state, |step| !names_marked(step, STILL_SERVED).is_empty()).unwrap_or(now),
+        None => state.session_at().unwrap_or(now),
     };
     Some(DataLoss {
         recovery_point,
@@ -130,19 +133,33 @@ pub(crate) fn data_loss<'o>(
 /// From when on old data that was served is not written any more: all steps that stop writing have succeeded, or, in a plan
 /// without them, those that cannot be taken back. `None` as long as it may be written.
 fn written_until(plan: &Plan, state: &RunState) -> Option<Timestamp> {
-    let ended = |is_one: &dyn Fn(&PlannedStep) -> bool| -> Vec<Option<Timestamp>> {
-        let steps = plan.steps().iter().filter(|step| is_one(step));
-        let entries = steps.filter_map(|step| state.step(step.id.as_str()));
-        entries
-            .filter(|entry| !matches!(entry.state, StepState::Skipped { .. }))
-            .map(|entry| entry.ended_at.filter(|_| entry.state == StepState::Succeeded))
-            .collect()
-    };
-    let mut moments = ended(&stops_writing);
-    if moments.is_empty() {
-        moments = ended(&|step| step.effect == Effect::Irreversible);
+    if plan
+        .steps()
+        .iter()
+        .any(|step| stops_writing(step) && !is_skipped(state, step))
+    {
+        all_ended(plan, state, stops_writing)
+    } else {
+        all_ended(plan, state, |step| step.effect == Effect::Irreversible)
     }
-    moments.into_iter().collect::<Option<Vec<_>>>()?.into_iter().max()
+}
+
+/// When the last of these steps succeeded, those that were skipped left out; `None` as long as one has not.
+fn all_ended(plan: &Plan, state: &RunState, is_one: impl Fn(&PlannedStep) -> bool) -> Option<Timestamp> {
+    let steps = plan
+        .steps()
+        .iter()
+        .filter(|step| is_one(step) && !is_skipped(state, step));
+    let ended = steps.map(|step| {
+        let entry = state.step(step.id.as_str())?;
+        entry.ended_at.filter(|_| entry.state == StepState::Succeeded)
+    });
+    ended.collect::<Option<Vec<_>>>()?.into_iter().max()
+}
+
+fn is_skipped(state: &RunState, step: &PlannedStep) -> bool {
+    let entry = state.step(step.id.as_str());
+    entry.is_some_and(|entry| matches!(entry.state, StepState::Skipped { .. }))
 }
 
 fn stops_writing(step: &PlannedStep) -> bool {

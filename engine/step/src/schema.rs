@@ -13,6 +13,8 @@ pub const RECOVERY_POINT: &str = "x-jm-recovery-point";
 pub const STILL_SERVED: &str = "x-jm-still-served";
 /// Marks the output of a step after which nobody writes the old data any more: what comes later loses nothing of it.
 pub const STOPS_WRITING: &str = "x-jm-stops-writing";
+/// Marks an output field, a moment (RFC 3339) or `null`, until which somebody wrote all the same.
+pub const WRITTEN_UNTIL: &str = "x-jm-written-until";
 
 /// Marks a field of an output, a name or `null`, of something that stays on a system after the run and that somebody has
 /// to remove some day. What the mark says: `what` it is, for people; `remove`, the step type and its field that take the

@@ -76,6 +76,10 @@ pub(crate) struct Output {
     pub(crate) old_bytes: Option<u64>,
     /// Whether the old database let sessions in before: what it goes back to if the switch fails.
     pub(crate) old_allowed_connections: bool,
+    /// When the old database was closed, where rows were written into it until then that no backup has (RFC 3339).
+    #[serde(default)]
+    #[schemars(extend("x-jm-written-until" = true))]
+    pub(crate) written_until: Option<String>,
 }
 
 impl StepType for Switch {
@@ -145,7 +149,7 @@ impl StepType for Switch {
             cx.log("an earlier attempt has switched already").await;
             return Ok(done);
         }
-        let plan = Plan::make(cx, postgres.reader(), &input).await?;
+        let mut plan = Plan::make(cx, postgres.reader(), &input).await?;
         cx.save_output(&plan.output).await?;
         let old = plan.old_belongings(postgres.reader()).await?;
         let before = meant::since(&input)?;
@@ -157,7 +161,10 @@ impl StepType for Switch {
         let carried_out = async {
             sessions::to_end(postgres.reader(), &plan.names(), Whose::All).await?;
             if let Some(before) = &before {
-                late::tell(cx, &postgres, &session, &plan, before, until).await?;
+                plan.output.written_until = late::tell(cx, &postgres, &session, &plan, before, until).await?;
+            }
+            if plan.output.written_until.is_some() {
+                cx.save_output(&plan.output).await?;
             }
             plan.carry_out(cx, &session, postgres.reader().user(), until).await
         };
@@ -289,6 +296,7 @@ impl Plan {
             old_oid: old.as_ref().map(|old| old.oid),
             old_bytes: old.as_ref().and_then(|old| old.size_bytes),
             old_allowed_connections: was_open(cx, old.as_ref())?,
+            written_until: None,
         };
         Ok(Self { output, copy, old })
     }

@@ -446,8 +446,8 @@ async fn a_recovery_that_would_lose_too_much_is_refused_before_it_changes_anythi
 }
 
 /// A recovery to this moment that may lose a second, with a step that stops writing, and that takes so long.
-fn stopped(file: &str, takes: u64) -> Session {
-    let plan = recovery(file, 0, true)
+fn stopped(file: &str, takes: u64, serving: bool) -> Session {
+    let plan = recovery(file, 0, serving)
         .replace("rpo: 24h", "rpo: 1s")
         .replace("needs: [find]", "needs: [stop]");
     let stop = format!("  - {{ id: stop, uses: test.stop, needs: [find], with: {{ takes: {takes} }} }}\n");
@@ -462,7 +462,7 @@ fn summary(session: &Session) -> jm_run::RunSummary {
 #[tokio::test]
 async fn what_is_written_until_writing_stops_is_lost_and_asked_about_again() {
     let (_temp, file) = effects();
-    let mut session = stopped(&file, 2100);
+    let mut session = stopped(&file, 2100, true);
     assert_eq!(session.go().await, RunStatus::Failed);
     assert_eq!(session.error("switch").kind, StepErrorKind::Refused);
     assert!(session.error("switch").message.starts_with("2s of data would be lost"));
@@ -470,9 +470,21 @@ async fn what_is_written_until_writing_stops_is_lost_and_asked_about_again() {
 }
 
 #[tokio::test]
+async fn of_a_database_that_is_gone_nothing_more_is_lost() {
+    let (_temp, file) = effects();
+    let mut session = stopped(&file, 0, false);
+    session.run.options.until = Some(crate::id("switch"));
+    assert_eq!(session.go().await, RunStatus::Stopped);
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    session.run.options.until = None;
+    assert_eq!(session.go().await, RunStatus::Completed);
+    assert_eq!(summary(&session).data_loss.map(|loss| loss.seconds), Some(0));
+}
+
+#[tokio::test]
 async fn nothing_more_is_lost_once_writing_has_stopped() {
     let (_temp, file) = effects();
-    let mut session = stopped(&file, 0);
+    let mut session = stopped(&file, 0, true);
     session.run.options.until = Some("switch".parse().expect("an id"));
     assert_eq!(session.go().await, RunStatus::Stopped);
     tokio::time::sleep(Duration::from_millis(1500)).await;

@@ -11,7 +11,8 @@ use crate::written::{Since, Watch};
 
 /// Closes the old database and says what was written since it was looked at before. The counters can be read from inside
 /// alone, by a session that was there before the door closed, and they are complete once the others have ended. It is told
-/// before the switch, which may fail or be killed: so in words that are true whether it takes place or not.
+/// before the switch, which may fail or be killed: so in words that are true whether it takes place or not. Gives the moment
+/// up to which somebody may have written, where somebody did.
 pub(super) async fn tell(
     cx: &StepContext,
     postgres: &Postgres,
@@ -19,12 +20,12 @@ pub(super) async fn tell(
     plan: &Plan,
     before: &quiesce::Output,
     until: Instant,
-) -> Result<(), StepError> {
+) -> Result<Option<String>, StepError> {
     let (Some(old), Some(kept)) = (&plan.old, &plan.output.old_database) else {
-        return Ok(());
+        return Ok(None);
     };
     if !plan.output.old_allowed_connections {
-        return Ok(());
+        return Ok(None);
     }
     if !old.allows_connections {
         // An earlier attempt has closed it, and may not have come as far as looking.
@@ -36,10 +37,11 @@ pub(super) async fn tell(
     let user = postgres.reader().user();
     sessions::end(cx, session, user, &names, Whose::AllBut(watch.pid()), until).await?;
     let since = Since::between(before.written.as_ref(), watch.look().await?.as_ref());
-    match since.reason(&old.name, kept) {
-        Some(reason) => cx.degraded(reason).await,
-        None => Ok(()),
-    }
+    let Some(reason) = since.reason(&old.name, kept) else {
+        return Ok(None);
+    };
+    cx.degraded(reason).await?;
+    Ok(Some(cx.now().to_string()))
 }
 
 #[cfg(test)]
@@ -87,7 +89,9 @@ mod tests {
             .await
             .expect("written");
         let done = bed(server, &old).run(&Switch, input).await;
-        let kept = done.output.expect("switched").old_database.expect("kept");
+        let output = done.output.expect("switched");
+        assert!(output.written_until.is_some());
+        let kept = output.old_database.expect("kept");
         let [reason] = &done.told.degraded[..] else {
             panic!("{:?}", done.told.degraded)
         };

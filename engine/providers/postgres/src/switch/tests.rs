@@ -360,6 +360,7 @@ async fn a_new_copy_is_switched_though_an_older_one_was_saved() {
         old_oid: None,
         old_bytes: None,
         old_allowed_connections: true,
+        written_until: None,
     };
     let saved = serde_json::to_value(saved).expect("json");
     let output = resume(bed_of(&run), saved, &copy).await;

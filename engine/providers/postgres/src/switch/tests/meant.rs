@@ -153,7 +153,7 @@ async fn what_was_met_is_switched_and_stays_so() {
 }
 
 #[tokio::test]
-async fn of_a_server_that_was_down_nothing_is_known_and_of_another_database_nothing_follows() {
+async fn what_was_not_seen_for_a_server_that_was_down_is_not_switched_away() {
     let server = PgServer::shared();
     let (old, copy) = pair(server).await;
     let (other, _) = pair(server).await;
@@ -171,5 +171,12 @@ async fn of_a_server_that_was_down_nothing_is_known_and_of_another_database_noth
         seen: down.as_object().cloned(),
         ..input(&copy)
     };
-    bed_now.run(&Switch, down).await.output.expect("switched");
+    let unseen = || Input {
+        seen: down.seen.clone(),
+        ..input(&copy)
+    };
+    refused(server, &old, unseen, "did not answer when the steps before looked").await;
+    // Where nothing bears the name, nothing is lost.
+    server.sql("postgres", &[&format!("DROP DATABASE {old}")]).await;
+    bed_now.run(&Switch, unseen()).await.output.expect("switched");
 }
