@@ -164,6 +164,7 @@ fn the_second_region_takes_over_and_gives_back_what_was_written_there() -> Resul
 fn a_failover_that_fails_lets_the_first_region_serve_on() -> Result<()> {
     let regions = Regions::up()?;
     let (data, count) = (regions.first.fingerprint()?, declared(&regions.first)?);
+    let second = declared(&regions.second)?;
     // The restored copy lacks a table that is looked for.
     let text = regions.start(FAILOVER, &[r#"critical_tables=["users", "never_there"]"#], 6)?;
     ensure!(has_words(&text, "the cluster answers, the database serves"), "{text}");
@@ -176,6 +177,51 @@ fn a_failover_that_fails_lets_the_first_region_serve_on() -> Result<()> {
     ensure!(lets_in(&regions.first)?, "the first region's database stayed closed");
     ensure!(regions.first.fingerprint()? == data, "other data in the first region");
     ensure!(declared(&regions.first)? == count, "{} pods", declared(&regions.first)?);
+    ensure!(
+        declared(&regions.second)? == second,
+        "the second region's application stays stopped"
+    );
+    Ok(())
+}
+
+/// Somebody whom no plan names writes into the second region while it is dumped: it is found out, and nothing is switched.
+#[test]
+fn what_is_written_while_the_second_region_is_dumped_is_not_left_behind() -> Result<()> {
+    let regions = Regions::up()?;
+    regions.start(FAILOVER, &[], 6)?;
+    regions.approve(0)?;
+    regions.start(FAIL_BACK, &[], 6)?;
+    let url = regions.second.systems.variable("DATABASE_URL").to_owned();
+    let over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let writer = std::thread::spawn({
+        let over = std::sync::Arc::clone(&over);
+        move || {
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                let update = "UPDATE users SET email = 'late-' || id || '@example.com' WHERE id = 1";
+                drop(Command::new("psql").args(["-XAtqd", &url, "-c", update]).output());
+            }
+        }
+    });
+    let refused = regions.approve(4);
+    over.store(true, std::sync::atomic::Ordering::Relaxed);
+    drop(writer.join());
+    let text = refused?;
+    ensure!(
+        has_words(&text, "while it was dumped, and the dump lacks that"),
+        "{text}"
+    );
+    ensure!(lets_in(&regions.second)?, "the second region's database stayed closed");
+    ensure!(
+        declared(&regions.second)? > 0,
+        "the second region's application stays stopped"
+    );
+    // Nobody writes any more: it is dumped anew, and all of it comes along.
+    let data = regions.second.fingerprint()?;
+    ended(&mut regions.jm(&RESUME)?, 0)?;
+    ensure!(
+        regions.first.fingerprint()? == data,
+        "what was written late did not come along"
+    );
     Ok(())
 }
 
