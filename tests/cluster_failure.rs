@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use jm_sandbox::journeyman::{Fingerprint, NAMESPACE, REPLICAS};
 use serde_json::Value;
 
-use crate::cluster_loss::kubectl;
+use crate::cluster_loss::{identity, kubectl};
 use crate::crash::go_on;
 use crate::crash::journal_cuts::{Call, batches, cut, under_way};
 use crate::environment::{RESUME, World, folder, has_words, jm, journal, of_kind, said};
@@ -382,11 +382,7 @@ fn a_cluster_that_is_up_and_full_is_rebuilt_only_by_its_name() -> Result<()> {
     let output = world.jm().args(REBUILD).output()?;
     let text = said(&output);
     ensure!(output.status.code() == Some(10), "{text}");
-    let uid = kubectl(
-        &world,
-        &["get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}"],
-    )?;
-    let named = format!("cluster={uid}");
+    let named = format!("cluster={}", identity(&world)?);
     for words in ["workloads of its own", &format!("--accept-identity {named}")] {
         ensure!(has_words(&text, words), "no `{words}`: {text}");
     }

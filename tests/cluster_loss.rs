@@ -17,7 +17,7 @@ pub(crate) fn kubectl(world: &World, words: &[&str]) -> Result<String> {
 }
 
 /// Who a cluster is, by the UID that jm knows it by.
-fn identity(world: &World) -> Result<String> {
+pub(crate) fn identity(world: &World) -> Result<String> {
     kubectl(
         world,
         &["get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}"],

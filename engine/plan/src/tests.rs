@@ -8,6 +8,7 @@ mod inputs;
 mod page;
 mod policy;
 mod references;
+mod rendering;
 mod secrets;
 mod targets;
 mod yaml;

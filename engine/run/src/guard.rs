@@ -197,10 +197,8 @@ pub(crate) fn irreversible_ahead(graph: &Graph, state: &RunState, until: Option<
     }
     let stops = |until: &usize| matches!(state.entry(*until).state, StepState::NotStarted { .. });
     let beyond = until.filter(stops).map(|until| graph.beyond(until));
-    let is_ahead = |i: &usize| {
-        let is_over = matches!(state.entry(*i).state, StepState::Succeeded | StepState::Skipped { .. });
-        !is_over && beyond.as_ref().is_none_or(|beyond| !beyond.contains(i))
-    };
+    let is_ahead =
+        |i: &usize| !state.entry(*i).state.is_passed() && beyond.as_ref().is_none_or(|beyond| !beyond.contains(i));
     let irreversible = graph.main().filter(|i| graph.node(*i).effect == Effect::Irreversible);
     irreversible.filter(is_ahead).collect()
 }

@@ -100,6 +100,11 @@ impl StepState {
             Self::Succeeded | Self::Failed { .. } | Self::Skipped { .. } | Self::Blocked { .. }
         )
     }
+
+    /// Whether there is nothing left to do of it.
+    pub fn is_passed(&self) -> bool {
+        matches!(self, Self::Succeeded | Self::Skipped { .. })
+    }
 }
 
 /// A step's history in this run.

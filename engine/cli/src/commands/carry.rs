@@ -140,20 +140,20 @@ fn failed(error: RunError) -> CommandError {
         }
         RunError::Refused(summary) => (*summary).into(),
         RunError::Preflight { ref problems } => {
-            let hints = problems.iter().filter_map(|problem| problem.error.hint.clone());
-            if error.is_refusal() {
-                let hints: Vec<String> = hints.collect();
-                let refused = CommandError::new(Exit::Refused, error.to_string());
-                return if hints.is_empty() {
-                    refused
-                } else {
-                    refused.hint(hints.join("; "))
-                };
+            // Where none is refused no step has failed: the run is as resumable as one that was told to stop.
+            let (exit, then) = if error.is_refusal() {
+                (Exit::Refused, None)
+            } else {
+                (Exit::Stopped, Some("once that is mended, `jm plan resume` begins"))
+            };
+            let hints = problems.iter().filter_map(|problem| problem.error.hint.as_deref());
+            let hints: Vec<&str> = hints.chain(then).collect();
+            let wrapped = CommandError::new(exit, error.to_string());
+            if hints.is_empty() {
+                wrapped
+            } else {
+                wrapped.hint(hints.join("; "))
             }
-            // No step has failed: the run is as resumable as one that was told to stop.
-            let then = "once that is mended, `jm plan resume` begins".to_owned();
-            let hints: Vec<String> = hints.chain([then]).collect();
-            CommandError::new(Exit::Stopped, error.to_string()).hint(hints.join("; "))
         }
         RunError::Illegal(_) | RunError::OtherPlan { .. } => CommandError::state(error.to_string()).cause(&error),
         RunError::Over(_) => CommandError::usage(error.to_string()),

@@ -1,9 +1,9 @@
 //! A bench for the tests here: one step on one real server.
 
-use jm_client_postgres::Postgres;
 use jm_client_postgres::test_server::PgServer;
+use jm_client_postgres::{DatabaseFacts, Postgres};
 use jm_step::testing::{Bench, Told};
-use jm_step::{ReadContext, RunId, StepError, StepType};
+use jm_step::{Connection as _, ReadContext, RunId, StepError, StepType};
 use serde_json::{Value, json};
 
 /// A step's surroundings: a target, and what earlier attempts saved.
@@ -70,4 +70,15 @@ impl Bed {
             told: listener.told(cx).await,
         }
     }
+}
+
+/// What the server says of a database, where it is there.
+pub(crate) async fn facts(server: &PgServer, name: &str) -> Option<DatabaseFacts> {
+    server
+        .open("postgres")
+        .await
+        .reader()
+        .find_database(name)
+        .await
+        .expect("asked")
 }

@@ -152,7 +152,7 @@ mod tests {
     use jm_step::StepErrorKind;
 
     use super::*;
-    use crate::bench::bed;
+    use crate::bench::{bed, facts};
 
     fn input(database: String) -> Input {
         let (encoding, locale) = (Some("LATIN1".to_owned()), Some("C".to_owned()));
@@ -175,14 +175,7 @@ mod tests {
         let done = bed(server, "postgres").run(&CreateDatabase, input(name.clone())).await;
         let output = done.output.expect("made");
         assert_eq!(preview.changes, done.told.changes);
-        let facts = server
-            .open("postgres")
-            .await
-            .reader()
-            .find_database(&name)
-            .await
-            .expect("asked")
-            .expect("there");
+        let facts = facts(server, &name).await.expect("there");
         assert_eq!((facts.encoding.as_str(), facts.collation.as_str()), ("LATIN1", "C"));
         assert_eq!((facts.owner.as_str(), facts.oid), ("pg_monitor", output.oid));
         let again = bed(server, "postgres").run(&CreateDatabase, input(name.clone())).await;

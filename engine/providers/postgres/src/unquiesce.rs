@@ -190,7 +190,7 @@ mod tests {
     use jm_client_postgres::test_server::PgServer;
 
     use super::*;
-    use crate::bench::bed;
+    use crate::bench::{bed, facts};
     use crate::quiesce::Quiesce;
 
     async fn closed(server: &PgServer, limit: i32) -> (String, Map<String, Value>) {
@@ -228,14 +228,7 @@ mod tests {
         let done = bed(server, &name).run(&Unquiesce, input()).await;
         assert!(done.output.expect("opened").opened);
         assert_eq!((preview.changes.len(), &preview.changes), (2, &done.told.changes));
-        let facts = server
-            .open(&name)
-            .await
-            .reader()
-            .find_database(&name)
-            .await
-            .expect("asked")
-            .expect("there");
+        let facts = facts(server, &name).await.expect("there");
         assert_eq!((facts.allows_connections, facts.connection_limit), (true, 9));
         assert!(
             !bed(server, &name)

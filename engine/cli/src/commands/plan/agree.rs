@@ -1,7 +1,7 @@
 //! The question before a run begins or goes on, and what has to be said where nobody is there to be asked.
 
 use jm_plan::PlannedStep;
-use jm_run::{Run, RunState, StepState};
+use jm_run::{Run, RunState};
 use jm_step::Effect;
 
 use crate::args::RunOptions;
@@ -14,19 +14,19 @@ pub(super) fn to_begin(run: &Run, options: &RunOptions) -> Result<(), CommandErr
     agree(run, &steps, "begin?", options)
 }
 
-/// Asks whether to go on with what is yet to come. A drill asks nothing.
-pub(super) fn to_go_on(run: &Run, state: &RunState, options: &RunOptions) -> Result<(), CommandError> {
+/// Asks whether to go on with what is [yet to come](to_come). A drill asks nothing.
+pub(super) fn to_go_on(run: &Run, to_come: &[&PlannedStep], options: &RunOptions) -> Result<(), CommandError> {
     if run.info.drill {
         return Ok(());
     }
-    agree(run, &to_come(run, state), "go on?", options)
+    agree(run, to_come, "go on?", options)
 }
 
 /// The steps that a resume has yet to do: of a run that a person ended, those of `finally`.
 pub(super) fn to_come<'r>(run: &'r Run, state: &RunState) -> Vec<&'r PlannedStep> {
     let is_over = |step: &&PlannedStep| {
         let entry = state.step(step.id.as_str());
-        entry.is_some_and(|entry| matches!(entry.state, StepState::Succeeded | StepState::Skipped { .. }))
+        entry.is_some_and(|entry| entry.state.is_passed())
     };
     let finally = run.plan.finally().iter();
     let main = run.plan.steps().iter().filter(|step| !is_over(step));

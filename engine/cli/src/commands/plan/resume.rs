@@ -66,8 +66,8 @@ pub(in crate::commands) fn resume(args: &ResumeArgs, ui: &Ui) -> Outcome {
     };
     ui.say(format!("resuming run {} of {}", directory.id(), opened.run.plan));
     let to_come = agree::to_come(&run, &stands);
-    ui.say_hanging("  to come   ", &agree::deeds(to_come.into_iter()));
-    agree::to_go_on(&run, &stands, &args.options)?;
+    ui.say_hanging("  to come   ", &agree::deeds(to_come.iter().copied()));
+    agree::to_go_on(&run, &to_come, &args.options)?;
     super::run::lock(&mut run, &state.locks())?;
     run.supervisor = launch::supervisor()?;
     block_on(carry::run(run, &directory, &reading.records, journal, &telling, ui))?
@@ -200,13 +200,10 @@ fn or_another(error: CommandError, run: &RunDir, older: impl Iterator<Item = Run
 /// would do again may undo what was done since.
 fn before(run: &RunDir, older: impl Iterator<Item = RunDir>) -> Option<RunDir> {
     let wanted = work(run)?;
-    let mut same = older.filter(|other| work(other).as_ref() == Some(&wanted));
-    same.find_map(|other| match judge(&other) {
-        Ok(Left::Something) => Some(Some(other)),
-        Ok(Left::Nothing | Left::Everything) => None,
-        Ok(Left::Done) | Err(_) => Some(None),
-    })
-    .flatten()
+    let same = older.filter(|other| work(other).as_ref() == Some(&wanted));
+    let mut judged = same.map(|other| (judge(&other), other));
+    let (left, other) = judged.find(|(left, _)| !matches!(left, Ok(Left::Nothing | Left::Everything)))?;
+    matches!(left, Ok(Left::Something)).then_some(other)
 }
 
 fn read(directory: &RunDir, dry_run: bool) -> Result<(Option<FileJournal>, Reading), CommandError> {

@@ -7,7 +7,7 @@ use jm_client_postgres::test_server::{PgServer, open_url};
 use jm_step::StepErrorKind;
 
 use super::*;
-use crate::bench::{bed, bed_at};
+use crate::bench::{bed, bed_at, facts};
 
 fn input(superusers: bool) -> Input {
     Input {
@@ -173,14 +173,7 @@ async fn superusers_can_be_let_in() {
         .query("SELECT 1", &[])
         .await
         .expect("a superuser's session goes on");
-    let facts = server
-        .open(&name)
-        .await
-        .reader()
-        .find_database(&name)
-        .await
-        .expect("asked")
-        .expect("there");
+    let facts = facts(server, &name).await.expect("there");
     assert_eq!((facts.connection_limit, facts.allows_connections), (0, true));
 }
 

@@ -7,7 +7,7 @@ use jm_client_postgres::test_server::{PgOptions, PgServer, open_url};
 use jm_step::{Grade, RunId};
 
 use super::*;
-use crate::bench::{Bed, bed, bed_at};
+use crate::bench::{Bed, bed, bed_at, facts};
 
 mod faults;
 mod meant;
@@ -46,16 +46,6 @@ fn input(copy: &str) -> Input {
 
 async fn who(server: &PgServer, database: &str) -> Option<String> {
     server.text(database, "SELECT is_it FROM public.who").await
-}
-
-async fn facts(server: &PgServer, name: &str) -> Option<DatabaseFacts> {
-    server
-        .open("postgres")
-        .await
-        .reader()
-        .find_database(name)
-        .await
-        .expect("asked")
 }
 
 /// What a resume does: asks the probe, and runs again with what was saved where that is needed.

@@ -167,12 +167,8 @@ async fn what_was_not_seen_for_a_server_that_was_down_is_not_switched_away() {
     let nowhere = bed_at("postgresql://u@127.0.0.1:1/d");
     let looked = nowhere.run(&Inspect, crate::inspect::Input::default()).await;
     let down = serde_json::to_value(looked.output.expect("an answer")).expect("json");
-    let down = Input {
-        seen: down.as_object().cloned(),
-        ..input(&copy)
-    };
     let unseen = || Input {
-        seen: down.seen.clone(),
+        seen: down.as_object().cloned(),
         ..input(&copy)
     };
     refused(server, &old, unseen, "did not answer when the steps before looked").await;
