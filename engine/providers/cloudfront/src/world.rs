@@ -78,7 +78,22 @@ impl World {
             .await
             .expect("it starts");
         let endpoint = server.endpoint();
-        Self::at("stand-in", endpoint, Some(server), None, dir).await
+        let world = Self::at("stand-in", endpoint, Some(server), None, dir).await;
+        // What is being deployed becomes another by itself, between two looks of a test.
+        if pace.deploys_after < Duration::from_secs(1) {
+            world.deployed().await;
+        }
+        world
+    }
+
+    async fn deployed(&self) {
+        for _ in 0..200 {
+            if self.connection.snapshot().await.expect("a snapshot").distribution.deployed {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{}: the distribution is not deployed", self.name);
     }
 
     pub(crate) async fn ministack() -> Self {
