@@ -1,10 +1,12 @@
 //! What is wrong with a plan, a targets file or the arguments: each with its place, a stable code and what to do next.
 
 use std::fmt;
+use std::ops::Range;
 
 use miette::{Diagnostic, LabeledSpan, Severity, SourceCode, SourceSpan};
 
 use crate::code::Code;
+use crate::mask;
 use crate::span::{Source, line_and_column};
 
 /// As many findings about one file are kept.
@@ -114,6 +116,22 @@ impl PlanError {
         self
     }
 
+    /// Whether it is of this kind.
+    pub(crate) fn is(&self, code: Code) -> bool {
+        self.0.code == code
+    }
+
+    /// What it points at, in bytes, and the file that it is in.
+    pub(crate) fn spans(&self) -> Option<(&Source, impl Iterator<Item = Range<usize>>)> {
+        let range = |label: &LabeledSpan| label.offset()..label.offset() + label.len();
+        Some((self.0.source.as_ref()?, self.0.labels.iter().map(range)))
+    }
+
+    /// The file that its places are in.
+    pub(crate) fn source_mut(&mut self) -> Option<&mut Source> {
+        self.0.source.as_mut()
+    }
+
     /// The code, such as `jm::plan::unknown_step`.
     pub fn code(&self) -> &'static str {
         self.0.code.name()
@@ -212,6 +230,7 @@ pub struct PlanErrors {
 impl PlanErrors {
     pub(crate) fn new(name: impl Into<String>, mut errors: Vec<PlanError>) -> Self {
         sort(&mut errors);
+        mask::secrets(&mut errors);
         Self {
             name: name.into(),
             errors,

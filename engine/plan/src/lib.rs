@@ -11,6 +11,7 @@ mod document;
 mod error;
 mod graph;
 mod input;
+mod mask;
 mod parse;
 mod plan;
 mod shape;

@@ -352,7 +352,7 @@ fn declarations_are_checked() {
       8 │   e: { type: duration, default: 5m, min: 10m }
       9 │   f: { type: boolean, max: 3 }
         ·                            ─
-     10 │   g: { type: secret, default: hunter2 }
+     10 │   g: { type: secret, default: ******* }
         ╰────
       help: a number for numbers and for lengths of text and lists; a duration, time or date
             for those
@@ -361,7 +361,7 @@ fn declarations_are_checked() {
       × a secret stands in the plan
         ╭─[plan.yaml:10:31]
       9 │   f: { type: boolean, max: 3 }
-     10 │   g: { type: secret, default: hunter2 }
+     10 │   g: { type: secret, default: ******* }
         ·                               ───────
      11 │   h: { description: no type }
         ╰────
@@ -370,7 +370,7 @@ fn declarations_are_checked() {
 
       × an input needs `type`
         ╭─[plan.yaml:11:8]
-     10 │   g: { type: secret, default: hunter2 }
+     10 │   g: { type: secret, default: ******* }
      11 │   h: { description: no type }
         ·        ───────────
      12 │ steps: [{ id: a, uses: test.look }]

@@ -82,7 +82,7 @@ fn secrets_are_not_written_down() {
       × an AWS access key stands in the file
        ╭─[plan.yaml:3:7]
      2 │ name: test
-     3 │ # was AKIAIOSFODNN7EXAMPLX
+     3 │ # was ********************
        ·       ────────────────────
      4 │ steps:
        ╰────
@@ -93,7 +93,7 @@ fn secrets_are_not_written_down() {
       × a URL with a password stands in the file
        ╭─[plan.yaml:5:64]
      4 │ steps:
-     5 │   - { id: a, uses: test.look, with: { message: 'postgres://app:hunter2@db/app', password: hunter3 } }
+     5 │   - { id: a, uses: test.look, with: { message: 'postgres://app:*******@db/app', password: ******* } }
        ·                                                                ───────
        ╰────
       help: plans and targets files are read by many: take it from the environment, and
@@ -103,7 +103,7 @@ fn secrets_are_not_written_down() {
       × a secret stands in the plan
        ╭─[plan.yaml:5:91]
      4 │ steps:
-     5 │   - { id: a, uses: test.look, with: { message: 'postgres://app:hunter2@db/app', password: hunter3 } }
+     5 │   - { id: a, uses: test.look, with: { message: 'postgres://app:*******@db/app', password: ******* } }
        ·                                                                                           ───┬───
        ·                                                                                              ╰── this field holds secrets
        ╰────
@@ -178,7 +178,7 @@ fn a_targets_file_takes_secrets_from_the_environment() {
      6 │   two: { provider: store, url: 'https://${{ env.USER }}@host' }
      7 │   three: { provider: store, url: '${{ env.URL | lower }}' }
        ·                                       ───────────────
-     8 │   four: { provider: store, url: 'https://a:hunter2@host' }
+     8 │   four: { provider: store, url: 'https://a:*******@host' }
        ╰────
       help: write `${{ env.NAME }}` or `${{ env.NAME | default('') }}`, and nothing else in
             the value
@@ -187,7 +187,7 @@ fn a_targets_file_takes_secrets_from_the_environment() {
       × a URL with a password stands in the file
        ╭─[targets.yaml:8:44]
      7 │   three: { provider: store, url: '${{ env.URL | lower }}' }
-     8 │   four: { provider: store, url: 'https://a:hunter2@host' }
+     8 │   four: { provider: store, url: 'https://a:*******@host' }
        ·                                            ───────
      9 │   five: { provider: store, url: "${{ env.URL | default('https://host') }}" }
        ╰────
