@@ -181,7 +181,7 @@ fn a_newest_backup_that_is_damaged_everywhere_names_the_one_before_it() -> Resul
     let world = World::sandbox()?;
     let (newest, older) = damaged_in_both_places(&world)?;
     let served = Served::by(&world)?;
-    let line = format!("`jm plan run PLAN -i backup={older}`");
+    let line = format!("begin the plan anew with `-i backup={older}`");
     let output = ends(
         &mut recover(&world),
         4,

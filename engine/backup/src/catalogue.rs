@@ -9,7 +9,7 @@ use jm_step::StepError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::content::KubernetesIndex;
+use crate::content::{DatabaseContent, KubernetesIndex};
 use crate::key::{KeyId, KeyRing};
 use crate::location::{Location, LocationName};
 use crate::manifest::{self, Level, Manifest, Reading};
@@ -133,6 +133,12 @@ impl Entry {
     pub fn kind(&self) -> ContentKind {
         self.manifest()
             .map_or_else(|| self.name.format().kind(), Manifest::kind)
+    }
+
+    /// The version of the `pg_dump` that made it; 0 where nothing says it.
+    pub(crate) fn made_by_major(&self) -> u32 {
+        let database = self.manifest().and_then(Manifest::database);
+        database.map_or(0, DatabaseContent::made_by_major)
     }
 }
 

@@ -44,6 +44,14 @@ pub struct DatabaseContent {
     pub ctype: Option<String>,
 }
 
+impl DatabaseContent {
+    /// The version of the `pg_dump` that made it; 0 where it is no number.
+    pub(crate) fn made_by_major(&self) -> u32 {
+        let digits = self.client_version.split(|c: char| !c.is_ascii_digit()).next();
+        digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
+    }
+}
+
 /// What is known of exported objects.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct KubernetesContent {

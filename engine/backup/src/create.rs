@@ -156,6 +156,15 @@ impl Backups {
     }
 }
 
+/// Where a backup could be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Usable {
+    /// The locations that would take it: one at least.
+    pub locations: Vec<LocationName>,
+    /// Why it would not be in the others.
+    pub degraded: Vec<String>,
+}
+
 impl BackupsReader {
     /// Whether a backup could be made, and in which locations; reads only.
     pub async fn can_create(
@@ -163,7 +172,7 @@ impl BackupsReader {
         postgres: &Reader,
         request: &CreateRequest,
         tools: &Toolbox,
-    ) -> Result<Vec<LocationName>, StepError> {
+    ) -> Result<Usable, StepError> {
         self.keys().passphrase().fit_to_write()?;
         self.refuse_label(request.label.as_deref())?;
         let server = postgres.server().await?.major();
@@ -174,20 +183,24 @@ impl BackupsReader {
     }
 
     /// The locations that have room for so many bytes; reads only.
-    pub(crate) async fn usable(&self, needed: u64) -> Result<Vec<LocationName>, StepError> {
-        let mut usable = Vec::new();
+    pub(crate) async fn usable(&self, needed: u64) -> Result<Usable, StepError> {
+        let mut locations = Vec::new();
         let mut failures = Vec::new();
         for location in self.locations() {
             match location.ping().await.and_then(|()| refuse_full(location, needed)) {
-                Ok(()) => usable.push(location.name()),
+                Ok(()) => locations.push(location.name()),
                 Err(error) => failures.push((location.name(), error)),
             }
         }
-        if usable.is_empty() {
-            Err(filing::first(failures))
-        } else {
-            Ok(usable)
+        if locations.is_empty() {
+            return Err(filing::first(failures));
         }
+        let reason =
+            |(location, error): (LocationName, StepError)| format!("the backup would not be in {location}: {error}");
+        Ok(Usable {
+            locations,
+            degraded: failures.into_iter().map(reason).collect(),
+        })
     }
 
     pub(crate) fn refuse_label(&self, label: Option<&str>) -> Result<(), StepError> {

@@ -1,4 +1,5 @@
-//! Whether a backup can be restored on a server, asked before anything is touched: versions, room, extensions, roles.
+//! Whether a backup can be restored on a server, asked before anything is touched: programs, versions, room, extensions,
+//! roles.
 
 use jm_client_postgres::{Inventory, Reader, ServerFacts};
 use jm_step::StepError;
@@ -6,8 +7,9 @@ use jm_step::StepError;
 use crate::catalogue::Entry;
 use crate::content::DatabaseContent;
 use crate::manifest::Manifest;
-use crate::name::ContentKind;
+use crate::name::{ContentKind, Format};
 use crate::refusals::of_another_kind;
+use crate::tools::Toolbox;
 
 /// Where a backup goes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -31,13 +33,18 @@ pub struct Fitness {
 }
 
 /// Refuses what cannot be, and tells the rest.
-pub async fn fitness(reader: &Reader, entry: &Entry, target: Target) -> Result<Fitness, StepError> {
+pub async fn fitness(reader: &Reader, entry: &Entry, target: Target, tools: &Toolbox) -> Result<Fitness, StepError> {
     let server = reader.server().await?;
     may_restore(&server, target)?;
     if entry.kind() != ContentKind::Database {
         return Err(of_another_kind(&entry.name, entry.kind(), ContentKind::Database));
     }
-    let Some(database) = entry.manifest().and_then(Manifest::database) else {
+    let database = entry.manifest().and_then(Manifest::database);
+    if let Some(database) = database {
+        new_enough(&server, &database.inventory)?;
+    }
+    programs(entry, server.major(), tools).await?;
+    let Some(database) = database else {
         let note = format!(
             "`{}` has no manifest: extensions, roles and room cannot be checked beforehand, nor of which database it is",
             entry.name
@@ -47,7 +54,6 @@ pub async fn fitness(reader: &Reader, entry: &Entry, target: Target) -> Result<F
             ..Fitness::default()
         });
     };
-    new_enough(&server, &database.inventory)?;
     let mut fitness = Fitness::default();
     fitness.notes.extend(room(reader, database).await?);
     extensions(reader, database).await?;
@@ -68,6 +74,16 @@ fn may_restore(server: &ServerFacts, target: Target) -> Result<(), StepError> {
             StepError::denied("the role may not create databases, which a restore aside needs")
                 .hint("grant CREATEDB, or restore `into: in_place`"),
         );
+    }
+    Ok(())
+}
+
+/// Those that a restore runs. What a file without a manifest holds is known only once it is opened: its name says it.
+async fn programs(entry: &Entry, server: u32, tools: &Toolbox) -> Result<(), StepError> {
+    tools.tool("psql", 0, server).await?;
+    let format = entry.manifest().map_or(entry.name.format(), |manifest| manifest.dump);
+    if format == Format::Custom {
+        tools.tool("pg_restore", entry.made_by_major(), server).await?;
     }
     Ok(())
 }

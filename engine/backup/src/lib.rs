@@ -47,7 +47,7 @@ pub use config::{Config, S3Config};
 pub use content::{
     Content, DatabaseContent, IndexedKind, IndexedObject, KubernetesContent, KubernetesIndex, RecordedImage, Unreadable,
 };
-pub use create::{CreateRequest, Created, check_label, parse_pin};
+pub use create::{CreateRequest, Created, Usable, check_label, parse_pin};
 pub use fitness::{Fitness, Target, fitness};
 pub use key::{KeyId, Passphrase};
 pub use listing::Row;

@@ -20,7 +20,7 @@ use crate::backups::{Backups, BackupsReader, explain};
 use crate::catalogue::{Catalogue, Entry};
 use crate::content::{Content, KubernetesContent, KubernetesIndex};
 use crate::create::filing::{self, Filing};
-use crate::create::{Created, pipeline};
+use crate::create::{Created, Usable, pipeline};
 use crate::flow::{CHUNK, Failure, Flow, FlowSender, flow};
 use crate::key::{KeyId, KeyRing};
 use crate::location::LocationName;
@@ -213,7 +213,7 @@ impl ObjectReader {
 
 impl BackupsReader {
     /// Whether an export could be filed, and in which locations; reads only.
-    pub async fn can_store_objects(&self, label: Option<&str>) -> Result<Vec<LocationName>, StepError> {
+    pub async fn can_store_objects(&self, label: Option<&str>) -> Result<Usable, StepError> {
         self.keys().passphrase().fit_to_write()?;
         self.refuse_label(label)?;
         self.usable(needed(&self.catalogue().await?)).await

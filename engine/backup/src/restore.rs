@@ -98,7 +98,7 @@ impl BackupsReader {
         if let Some(chosen) = &request.sha256 {
             entry.must_be(chosen)?;
         }
-        let fitness = fitness(postgres.reader(), &entry, request.target).await?;
+        let fitness = fitness(postgres.reader(), &entry, request.target, tools).await?;
         for note in &fitness.notes {
             observer.log(note.clone()).await;
         }
@@ -156,8 +156,9 @@ impl Restoring<'_> {
         };
         let BackupRef { name, created_at, .. } = next.backup;
         error.hint(format!(
-            "the next older backup that opens is `{name}`, with data as of {created_at}: begin anew with \
-             `jm plan run PLAN -i backup={name}`; with `-i prove=whole` it is read to its end before anything is stopped"
+            "a resume takes the same backup again; the next older one that opens is `{name}`, with data as of \
+             {created_at}: begin the plan anew with `-i backup={name}`; with `-i prove=whole` it is read to its end before \
+             anything is stopped"
         ))
     }
 

@@ -155,15 +155,19 @@ fn distance(version: u32, server: u32) -> u32 {
     }
 }
 
+/// A failure, and nothing that is not found yet: no step of a plan brings it.
 fn missing(program: &str, at_least: u32, newest: Option<u32>) -> StepError {
-    let hint = format!("install the client programs of PostgreSQL {at_least} or newer");
-    match newest {
-        None => StepError::not_found(format!("program `{program}` is not there")),
-        Some(newest) => StepError::failed(format!(
-            "program `{program}` is of version {newest}, and version {at_least} or newer is needed"
-        )),
-    }
-    .hint(hint)
+    let package = match at_least {
+        0 => "the client programs of PostgreSQL".to_owned(),
+        _ => format!("the client programs of PostgreSQL {at_least} or newer"),
+    };
+    StepError::failed(match newest {
+        None => format!("program `{program}` is not on this machine"),
+        Some(newest) => {
+            format!("program `{program}` is of version {newest}, and version {at_least} or newer is needed")
+        }
+    })
+    .hint(format!("install {package}, such as the package `postgresql-client`"))
 }
 
 /// Writes a flow to a program's input. `false` where the program did not want all of it: its exit status says why.
@@ -257,7 +261,20 @@ pub(crate) fn ending(status: std::process::ExitStatus) -> String {
 
 #[cfg(test)]
 mod tests {
+    use jm_step::StepErrorKind;
+
     use super::*;
+
+    #[test]
+    fn a_program_that_is_missing_is_a_failure_and_says_what_to_install() {
+        for (newest, told) in [(None, "not on this machine"), (Some(13), "of version 13")] {
+            let error = missing("pg_dump", 15, newest);
+            assert_eq!(error.kind(), StepErrorKind::Failed);
+            assert!(error.message().contains(told), "{error}");
+            let hint = error.hint_text().expect("a hint");
+            assert!(hint.contains("PostgreSQL 15 or newer"), "{hint}");
+        }
+    }
 
     #[test]
     fn the_servers_own_version_is_best_then_newer_then_older() {

@@ -321,6 +321,7 @@ impl<'r> Trial<'r> {
             self.announced.push((i, preview.changes.clone()));
         }
         step.summary = Some(preview.summary);
+        step.degraded = preview.degraded;
         step.changes = preview.changes;
         step.grade = match preview.grade {
             Grade::Verified if self.is_changed_before(i) => Grade::Computed,
@@ -392,6 +393,7 @@ fn blank(planned: &PlannedStep, run: &Run) -> DryStep {
         because: None,
         summary: None,
         changes: Vec::new(),
+        degraded: Vec::new(),
         input: Value::Object(Map::new()),
         predicted_input: false,
         waits_for: Vec::new(),

@@ -105,6 +105,8 @@ pub struct Preview<O> {
     pub predicted: Option<O>,
     /// The fields of its output that are known already, where not all are.
     pub foreseen: Option<Value>,
+    /// Why a run would end degraded by it: as what a step says of itself while it runs.
+    pub degraded: Vec<String>,
 }
 
 impl<O> Preview<O> {
@@ -116,6 +118,7 @@ impl<O> Preview<O> {
             changes: Vec::new(),
             predicted: None,
             foreseen: None,
+            degraded: Vec::new(),
         }
     }
 
@@ -127,6 +130,7 @@ impl<O> Preview<O> {
             changes,
             predicted: None,
             foreseen: None,
+            degraded: Vec::new(),
         }
     }
 
@@ -138,6 +142,7 @@ impl<O> Preview<O> {
             changes: Vec::new(),
             predicted: None,
             foreseen: None,
+            degraded: Vec::new(),
         }
     }
 
@@ -159,6 +164,12 @@ impl<O> Preview<O> {
         self
     }
 
+    /// Adds why a run would end degraded by it.
+    pub fn degraded(mut self, reasons: impl IntoIterator<Item = String>) -> Self {
+        self.degraded.extend(reasons);
+        self
+    }
+
     /// The same with another form of the output.
     pub fn map<P, E>(self, f: impl FnOnce(O) -> Result<P, E>) -> Result<Preview<P>, E> {
         let predicted = self.predicted.map(f).transpose()?;
@@ -168,6 +179,7 @@ impl<O> Preview<O> {
             changes: self.changes,
             predicted,
             foreseen: self.foreseen,
+            degraded: self.degraded,
         })
     }
 }

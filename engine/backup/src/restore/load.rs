@@ -15,7 +15,6 @@ use super::Restoring;
 use super::list;
 use crate::archive::{archive_major, read_script, sniff};
 use crate::flow::{Failure, Flow};
-use crate::manifest::Manifest;
 use crate::name::{ContentKind, Format};
 use crate::openpgp::OpenError;
 use crate::refusals::of_another_kind;
@@ -71,7 +70,7 @@ impl Restoring<'_> {
     }
 
     async fn convert(&self, mut dump: Flow) -> Result<Flow, Failure> {
-        let at_least = archive_major(&mut dump).await?.max(self.made_by_major());
+        let at_least = archive_major(&mut dump).await?.max(self.entry.made_by_major());
         let tool = self.tools.tool("pg_restore", at_least, self.server_major).await?;
         let mut args = vec!["--file=-".to_owned()];
         if self.without_owners() {
@@ -109,15 +108,6 @@ impl Restoring<'_> {
             let said = said.await.unwrap_or_default();
             Err(OpenError::Damaged(format!("`pg_restore` cannot read it ({}): {said}", ending(status))).into())
         }))
-    }
-
-    /// The version of the `pg_dump` that made it.
-    fn made_by_major(&self) -> u32 {
-        let version = self.entry.manifest().and_then(Manifest::database);
-        let version = version.map(|database| database.client_version.as_str());
-        version
-            .and_then(|version| version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok())
-            .unwrap_or(0)
     }
 
     /// Starts psql in a database, with meta-commands turned off where it can.

@@ -149,7 +149,9 @@ async fn settings_that_an_owner_may_not_set_are_told_by_name() {
     lose(&rig).await;
     let postgres = open_url(&rig.server.url_of(&owner, database)).await;
     let entry = backups.find(&name).await.expect("found");
-    let fits = fitness(postgres.reader(), &entry, Target::Aside).await.expect("fits");
+    let fits = fitness(postgres.reader(), &entry, Target::Aside, &tools())
+        .await
+        .expect("fits");
     let before = backups
         .would_leave_out(postgres.reader(), &entry, database, &fits)
         .await

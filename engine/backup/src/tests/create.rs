@@ -206,8 +206,9 @@ async fn a_look_beforehand_says_what_would_happen() {
     let rig = Rig::new().await;
     let backups = rig.backups().await;
     let reader = rig.postgres.reader();
-    let locations = backups.can_create(reader, &rig.request(), &tools()).await.expect("can");
-    assert_eq!(locations, [LocationName::Local]);
+    let usable = backups.can_create(reader, &rig.request(), &tools()).await.expect("can");
+    assert_eq!(usable.locations, [LocationName::Local]);
+    assert_eq!(usable.degraded, [""; 0]);
     assert!(!rig.directory().exists(), "a look writes nothing");
     let gone = CreateRequest {
         database: "not_there".to_owned(),

@@ -229,12 +229,19 @@ async fn what_does_not_fit_the_server_is_refused_beforehand() {
             status: Status::Known(Box::new(manifest)),
         }
     };
-    let look = async |entry: Entry| fitness(rig.postgres.reader(), &entry, Target::Aside).await;
+    let look = async |entry: Entry| fitness(rig.postgres.reader(), &entry, Target::Aside, &tools()).await;
     assert_eq!(look(entry(&|_| ())).await.expect("fits").missing_roles, [""; 0]);
     let newer = look(entry(&|m| database(m).inventory.server_version_num = 990_000))
         .await
         .expect_err("newer");
     assert_eq!(newer.kind(), StepErrorKind::Refused);
+    let program = look(entry(&|m| database(m).client_version = "99.1".to_owned()))
+        .await
+        .expect_err("an older `pg_restore`");
+    assert!(
+        program.message().contains("`pg_restore`") && program.message().contains("version 99 or newer"),
+        "{program}"
+    );
     let room = look(entry(&|m| database(m).inventory.size_bytes = u64::MAX / 20))
         .await
         .expect_err("room");

@@ -166,6 +166,10 @@ fn of_step(step: &DryStep, column: usize, ui: &Ui) {
     for change in &step.changes {
         put(ui, &indent, &table::tame(&one_line(change)));
     }
+    for reason in &step.degraded {
+        let head = format!("{indent}{} ", ui.paint(Style::Yellow, "degraded:"));
+        put(ui, &head, &table::tame(reason));
+    }
     if step.summary.is_some()
         && let Some(because) = &step.because
     {
@@ -309,9 +313,16 @@ fn verdict(result: &DryRun) -> String {
         .map(|word| format!("{} {word}", count(word)))
         .collect();
     let verdict = match (result.verdict, &result.until) {
-        (DryVerdict::Ready, None) => format!("nothing found that would stop it{}", as_far_as(result)),
-        (DryVerdict::Ready, Some(step)) => {
-            format!("nothing found that would stop it before `{step}`{}", as_far_as(result))
+        (DryVerdict::Ready, until) => {
+            let until = until
+                .as_ref()
+                .map(|step| format!(" before `{step}`"))
+                .unwrap_or_default();
+            format!(
+                "nothing found that would stop it{until}{}{}",
+                as_far_as(result),
+                degraded(result)
+            )
         }
         (DryVerdict::WouldFail, _) => format!("it WOULD FAIL at {}", failing(result)),
         (DryVerdict::Refused, _) => "a guard REFUSES it".to_owned(),
@@ -328,6 +339,19 @@ fn as_far_as(result: &DryRun) -> String {
         [one] => format!(", as far as can be told while {one} is down"),
         several => format!(", as far as can be told while {} are down", several.join(", ")),
     }
+}
+
+/// It would come to its end, and not to the one that is hoped for.
+fn degraded(result: &DryRun) -> String {
+    let steps = result.steps.iter().chain(&result.finally);
+    let names: Vec<String> = steps
+        .filter(|step| !step.degraded.is_empty())
+        .map(|step| format!("`{}`", step.id))
+        .collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    format!(", but it WOULD END DEGRADED by {}", names.join(", "))
 }
 
 /// The steps by which it would fail; those that they block are told at their places.

@@ -230,6 +230,7 @@ fn moment(record: &Record, state: &RunState, began: Timestamp) -> Option<Moment>
 fn plain(kind: &RecordKind) -> Option<(&'static str, String)> {
     Some(match kind {
         RecordKind::RunOpened(opened) => ("opened", format!("by {} with jm {}", opened.by, opened.jm)),
+        RecordKind::TargetOpened { target, identity } if identity.0.is_empty() => ("target", format!("`{target}`")),
         RecordKind::TargetOpened { target, identity } => ("target", format!("`{target}` is {identity}")),
         RecordKind::StepStarted { attempt: 1, .. } => ("started", String::new()),
         RecordKind::StepStarted { attempt, .. } => ("started", format!("attempt {attempt}")),

@@ -368,6 +368,9 @@ impl Summary {
         };
         let note = match &step.because {
             Some(because) => because.clone(),
+            None if cut_off && self.standing == Standing::Damaged => {
+                "what became of it cannot be read any more".to_owned()
+            }
             None if cut_off => "cut off: a resume asks what became of it".to_owned(),
             None => bar(step.seconds, longest),
         };

@@ -103,10 +103,11 @@ impl StepType for Create {
         let postgres = cx.read::<Postgres>().await?;
         let backups = cx.read::<Backups>().await?;
         let request = request(cx, input, postgres.database());
-        let locations = backups.can_create(&postgres, &request, &toolbox(cx)).await?;
-        let names: Vec<String> = locations.iter().map(ToString::to_string).collect();
+        let usable = backups.can_create(&postgres, &request, &toolbox(cx)).await?;
+        let names: Vec<String> = usable.locations.iter().map(ToString::to_string).collect();
         let summary = format!("back database `{}` up to {}", request.database, names.join(" and "));
-        Ok(Preview::computed(summary, vec![change(&request, &backups, &names)]))
+        let changes = vec![change(&request, &backups, &names)];
+        Ok(Preview::computed(summary, changes).degraded(usable.degraded))
     }
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {

@@ -123,18 +123,16 @@ impl StepType for Restore {
         let (backups, postgres) = (cx.read::<Backups>().await?, cx.read::<Postgres>().await?);
         let database = database(input, &postgres);
         let entry = meant(input, &backups, &database).await?;
-        let fitness = fitness(&postgres, &entry, input.into.into()).await?;
+        let fitness = fitness(&postgres, &entry, input.into.into(), &toolbox(cx)).await?;
         let will = match input.into {
             Destination::Aside => format!("restore `{}` into a copy of database `{database}`", entry.name),
             Destination::InPlace => format!("replace the content of database `{database}` by `{}`", entry.name),
         };
         let mut said = vec![will, entry.of_into(&database)];
-        if !fitness.missing_roles.is_empty() {
-            said.push(format!(
-                "the server lacks the roles {}",
-                fitness.missing_roles.join(", ")
-            ));
-        }
+        let roles = (!fitness.missing_roles.is_empty()).then(|| {
+            let roles = fitness.missing_roles.join(", ");
+            format!("owners and grants would be left out, for the server lacks the roles {roles}")
+        });
         if input.into == Destination::Aside && input.owners != Owners::None {
             said.extend(backups.would_leave_out(&postgres, &entry, &database, &fitness).await?);
         }
@@ -146,7 +144,8 @@ impl StepType for Restore {
             Destination::InPlace => database.clone(),
         };
         let changes = vec![change(input, &database, &entry)];
-        Ok(Preview::computed(summary, changes).foresee(json!({
+        let preview = Preview::computed(summary, changes).degraded(roles);
+        Ok(preview.foresee(json!({
             "database": restored,
             "backup": entry.name,
             "of": of(&entry),

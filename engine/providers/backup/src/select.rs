@@ -123,13 +123,13 @@ impl StepType for Select {
             "`{}`, {}, data as of {}",
             output.backup.name, output.of_into, output.recovery_point
         );
-        let summary = in_one(chosen, degraded.iter().chain(&output.notes));
+        let summary = in_one(chosen, output.notes.iter());
         let preview = match input.prove {
             Prove::Opens if open_questions => Preview::declared(summary),
             Prove::Opens => Preview::verified(summary),
             Prove::Whole => Preview::declared(format!("{summary}; {}", cost(&output.backup))),
         };
-        Ok(preview.predict(output))
+        Ok(preview.predict(output).degraded(degraded))
     }
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
@@ -203,7 +203,7 @@ async fn look(cx: &ReadContext, input: &Input, prove: Prove, observer: &dyn Obse
     let wanted = wanted(input, prove, &backups, &postgres)?;
     let mut selection = backups.select(&wanted, &toolbox(cx), observer).await?;
     let entry = backups.find(&selection.backup.name).await?;
-    let fitness = fitness(&postgres, &entry, Target::from(input.into)).await?;
+    let fitness = fitness(&postgres, &entry, Target::from(input.into), &toolbox(cx)).await?;
     Ok(Chosen {
         degraded: reasons(&mut selection),
         open_questions: !fitness.notes.is_empty(),

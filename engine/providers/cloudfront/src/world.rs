@@ -88,7 +88,14 @@ impl World {
 
     async fn deployed(&self) {
         for _ in 0..200 {
-            if self.connection.snapshot().await.expect("a snapshot").distribution.deployed {
+            if self
+                .connection
+                .snapshot()
+                .await
+                .expect("a snapshot")
+                .distribution
+                .deployed
+            {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;

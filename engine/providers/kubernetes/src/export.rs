@@ -128,14 +128,15 @@ impl StepType for Export {
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
         let cluster = cx.read::<Kubernetes>().await?;
         let backups = cx.read::<Backups>().await?;
-        let locations = backups.can_store_objects(label(input)).await?;
-        let names: Vec<String> = locations.iter().map(ToString::to_string).collect();
+        let usable = backups.can_store_objects(label(input)).await?;
+        let names: Vec<String> = usable.locations.iter().map(ToString::to_string).collect();
         let unreadable = Gather::new(&cluster, input).await?.try_all().await?;
-        let mut summary = format!("export {} to {}", described(input, &cluster), names.join(" and "));
-        for kind in unreadable {
-            summary = format!("{summary}; {} cannot be read: {}", kind.kind, kind.why);
-        }
-        Ok(Preview::computed(summary, vec![change(input, &cluster, &names)]))
+        let summary = format!("export {} to {}", described(input, &cluster), names.join(" and "));
+        let left_out = unreadable
+            .into_iter()
+            .map(|kind| format!("{} cannot be read: {}", kind.kind, kind.why));
+        let changes = vec![change(input, &cluster, &names)];
+        Ok(Preview::computed(summary, changes).degraded(left_out.chain(usable.degraded)))
     }
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {

@@ -99,9 +99,9 @@ impl StepType for Quiesce {
                 "will end {} of database `{name}`, which stays open, and tell who comes back",
                 common::plural(sessions, "session")
             );
+            // How much is written until the sessions are ended, nobody knows yet.
             let known = Output {
                 ended: sessions as u64,
-                written: Watch::open(&reader, name, cx.step()).await?.look().await?,
                 ..recorded(cx, &facts)?
             };
             return Ok(Preview::declared(summary).predict(known));
@@ -135,7 +135,10 @@ impl StepType for Quiesce {
             tell(cx, &name, ended, &came_back).await;
             output.ended = ended;
             output.came_back = came_back;
-            output.written = Watch::open(postgres.reader(), &name, cx.step()).await?.look().await?;
+            output.written = Watch::open(postgres.reader(), &name, Some(cx.step()))
+                .await?
+                .look()
+                .await?;
             return Ok(output);
         }
         match close(cx, &session, postgres.reader(), &name, &input).await {

@@ -130,15 +130,19 @@ impl StepType for Switch {
             let sessions = common::plural(sessions.len(), "session");
             summary = format!("{summary}, end {sessions} and keep the old database aside");
         }
+        let mut degraded: Vec<String> = match (&old, meant::since(input)?) {
+            (Some(old), Some(before)) => late::so_far(&reader, old, &before).await?,
+            _ => None,
+        }
+        .into_iter()
+        .collect();
         let mut belongings = reader.belongings(to).await?;
         if let Some(belongings) = &mut belongings {
             let refused = reader.may_not_set(&belongings.settings).await?;
             belongings.leave_out(&refused);
-            if let Some(reason) = left_out(reader.user(), to, &refused) {
-                summary = format!("{summary}; {reason}");
-            }
+            degraded.extend(left_out(reader.user(), to, &refused));
         }
-        Ok(Preview::computed(summary, told::foretold(to, belongings.as_ref())))
+        Ok(Preview::computed(summary, told::foretold(to, belongings.as_ref())).degraded(degraded))
     }
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {

@@ -23,9 +23,9 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    pub(crate) async fn open(reader: &Reader, database: &str, step: &StepId) -> Result<Self, StepError> {
+    pub(crate) async fn open(reader: &Reader, database: &str, step: Option<&StepId>) -> Result<Self, StepError> {
         Ok(Self {
-            session: reader.connect_to(database, Some(step)).await?,
+            session: reader.connect_to(database, step).await?,
             is_late: reader.server().await?.major() < COUNTS_AT_ONCE,
         })
     }
@@ -50,6 +50,26 @@ impl Watch {
         let named = |(schema, name, rows)| (RelationName::new(schema, name).to_string(), rows);
         Ok(Some(tables.into_iter().map(named).collect()))
     }
+}
+
+fn were(rows: u64) -> String {
+    match rows {
+        1 => "1 row was".to_owned(),
+        rows => format!("{rows} rows were"),
+    }
+}
+
+fn in_tables(tables: &Written) -> String {
+    let mut named: Vec<_> = tables
+        .iter()
+        .map(|(table, rows)| format!("{rows} in `{table}`"))
+        .collect();
+    if named.len() > SHOWN {
+        let more = named.len() - SHOWN;
+        named.truncate(SHOWN);
+        named.push(format!("the others in {more} more"));
+    }
+    named.join(", ")
 }
 
 /// What was written between two looks.
@@ -96,26 +116,28 @@ impl Since {
                 "whether somebody wrote into the old database after its sessions had been ended cannot be told: {why}; what \
                  was written would be in {has_them}"
             )),
-            Self::Rows(rows, tables) => {
-                let mut named: Vec<_> = tables
-                    .iter()
-                    .map(|(table, rows)| format!("{rows} in `{table}`"))
-                    .collect();
-                if named.len() > SHOWN {
-                    let more = named.len() - SHOWN;
-                    named.truncate(SHOWN);
-                    named.push(format!("the others in {more} more"));
-                }
-                let rows = match rows {
-                    1 => "1 row was".to_owned(),
-                    rows => format!("{rows} rows were"),
-                };
-                Some(format!(
-                    "{rows} written into the old database by somebody who came back after its sessions had been ended: {}; \
-                     a backup taken meanwhile may lack them: they are in {has_them}",
-                    named.join(", ")
-                ))
-            }
+            Self::Rows(rows, tables) => Some(format!(
+                "{} written into the old database by somebody who came back after its sessions had been ended: {}; \
+                 a backup taken meanwhile may lack them: they are in {has_them}",
+                were(*rows),
+                in_tables(tables)
+            )),
+        }
+    }
+
+    /// What a dry run says of it, before the old database is closed: more may follow.
+    pub(crate) fn so_far(&self) -> Option<String> {
+        match self {
+            Self::Nothing => None,
+            Self::Unknown(why) => Some(format!(
+                "whether somebody wrote into the old database since its sessions were ended cannot be told: {why}"
+            )),
+            Self::Rows(rows, tables) => Some(format!(
+                "{} written into the old database since its sessions were ended ({}): they would stay in the one that is \
+                 kept aside",
+                were(*rows),
+                in_tables(tables)
+            )),
         }
     }
 }

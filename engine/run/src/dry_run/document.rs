@@ -128,6 +128,9 @@ pub struct DryStep {
     pub summary: Option<String>,
     /// What it would change.
     pub changes: Vec<Change>,
+    /// Why the run would end degraded by it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub degraded: Vec<String>,
     /// Its input: secrets masked, unknown parts as `(known after x)`.
     pub input: Value,
     /// Whether parts of the input are the predicted outputs of other steps.

@@ -92,6 +92,11 @@ fn row(step: &DryStep) -> String {
             .iter()
             .map(|change| format!("`{}`", one_line(change).replace('`', "'"))),
     );
+    said.extend(
+        step.degraded
+            .iter()
+            .map(|reason| format!("**degraded**: {}", escape(reason))),
+    );
     said.extend(step.error.iter().map(|error| escape(&error.message)));
     said.extend(
         step.error

@@ -141,7 +141,7 @@ fn plan(report: &PostMortem) -> String {
 
 fn identified(identity: &Identity) -> String {
     if identity.0.is_empty() {
-        return "new, nothing was written to it before".to_owned();
+        return "nothing about it tells which one it is".to_owned();
     }
     format!("`{identity}`")
 }

@@ -1,6 +1,6 @@
 //! What was written into the old database after its sessions had been ended, and before the switch closed it.
 
-use jm_client_postgres::{Postgres, Session, Whose};
+use jm_client_postgres::{DatabaseFacts, Postgres, Reader, Session, Whose};
 use jm_step::{Connection, StepContext, StepError};
 use tokio::time::Instant;
 
@@ -31,7 +31,7 @@ pub(super) async fn tell(
         // An earlier attempt has closed it, and may not have come as far as looking.
         sessions::allow_connections(session, &old.name, true).await?;
     }
-    let watch = Watch::open(postgres.reader(), &old.name, cx.step()).await?;
+    let watch = Watch::open(postgres.reader(), &old.name, Some(cx.step())).await?;
     sessions::allow_connections(session, &old.name, false).await?;
     let names = [old.name.clone()];
     let user = postgres.reader().user();
@@ -44,9 +44,25 @@ pub(super) async fn tell(
     Ok(Some(cx.now().to_string()))
 }
 
+/// What was written so far, for a dry run; `None` where it was nothing, or where nobody can get in to write or to look.
+pub(super) async fn so_far(
+    reader: &Reader,
+    old: &DatabaseFacts,
+    before: &quiesce::Output,
+) -> Result<Option<String>, StepError> {
+    if !old.allows_connections || before.written.is_none() {
+        return Ok(None);
+    }
+    let watch = Watch::open(reader, &old.name, None).await?;
+    Ok(Since::between(before.written.as_ref(), watch.look().await?.as_ref()).so_far())
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use jm_client_postgres::test_server::{PgOptions, PgServer};
+    use jm_step::StepType as _;
     use serde_json::json;
 
     use super::super::{Input, Switch, meant};
@@ -78,6 +94,12 @@ mod tests {
     async fn rows_that_are_written_meanwhile_are_told() {
         let server = PgServer::shared();
         let (old, input) = emptied(server).await;
+        let foretold = async || {
+            let bed = bed(server, &old);
+            let preview = Switch.preview(&bed.read(), &input).await.expect("a preview");
+            preview.degraded.join("; ")
+        };
+        assert_eq!(foretold().await, "", "nothing was written so far");
         // It is still there when the switch comes, and has not handed in what it wrote.
         let inside = server.open(&old).await.connect_to(&old, None).await.expect("inside");
         inside
@@ -88,6 +110,19 @@ mod tests {
             .batch("UPDATE public.a SET i = 4 WHERE i = 3")
             .await
             .expect("written");
+        // A server hands on what an idle session wrote after a second.
+        let mut said = foretold().await;
+        for _ in 0..50 {
+            if said.contains("3 rows were written") {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            said = foretold().await;
+        }
+        assert!(
+            said.contains("3 rows were written into the old database since") && said.contains("3 in `public.a`"),
+            "{said}"
+        );
         let done = bed(server, &old).run(&Switch, input).await;
         let output = done.output.expect("switched");
         assert!(output.written_until.is_some());
