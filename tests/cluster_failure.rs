@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use jm_sandbox::journeyman::{Fingerprint, NAMESPACE, REPLICAS};
 use serde_json::Value;
 
+use crate::backup_kubernetes::BACK_UP;
 use crate::cluster_loss::{identity, kubectl};
 use crate::crash::go_on;
 use crate::crash::journal_cuts::{Call, batches, cut, under_way};
@@ -41,8 +42,7 @@ struct Before {
 fn world() -> Result<(World, Before)> {
     let world = World::sandbox_with(&["--database", "in-cluster"], |_| Ok(()))?;
     world.back_up()?;
-    let exported = world.step("kubernetes.export", &[]).output()?;
-    ensure!(exported.status.code() == Some(0), "{}", said(&exported));
+    run(&world, &BACK_UP)?;
     let before = Before {
         data: world.fingerprint()?,
         objects: world.objects()?,
@@ -431,26 +431,58 @@ fn somebody_who_brings_the_cluster_up_by_hand_is_waited_for() -> Result<()> {
     before.check(&world)
 }
 
-#[test]
-fn the_files_of_the_procedures_page_rebuild_an_empty_cluster() -> Result<()> {
-    let world = World::sandbox_with(&["--database", "in-cluster"], |_| Ok(()))?;
-    world.back_up()?;
-    let (data, objects, images) = (world.fingerprint()?, world.objects()?, world.images()?);
+/// Imports what `kubectl get` writes of these kinds, and of secrets and configuration, as the procedures page has it.
+fn import(world: &World, kinds: &str) -> Result<()> {
     let day = jm_step::clock::now().strftime("%Y%m%d").to_string();
     let mut import = world.jm();
     import.args(["backup", "import", "--yes"]);
     for (kinds, stem) in [
-        ("all", "k8s-backup"),
+        (kinds, "k8s-backup"),
         ("secrets", "secrets-backup"),
         ("configmaps", "configmaps-backup"),
     ] {
-        let written = kubectl(&world, &["get", kinds, "-n", NAMESPACE, "-o", "yaml"])?;
+        let written = kubectl(world, &["get", kinds, "-n", NAMESPACE, "-o", "yaml"])?;
         let path = world.folder().join(format!("{stem}-{day}.yaml"));
         std::fs::write(&path, written)?;
         import.arg(path);
     }
     let imported = import.output()?;
     ensure!(imported.status.code() == Some(0), "{}", said(&imported));
+    Ok(())
+}
+
+#[test]
+fn files_that_do_not_tell_which_images_ran_need_a_word() -> Result<()> {
+    let world = World::sandbox_with(&["--database", "in-cluster"], |_| Ok(()))?;
+    world.back_up()?;
+    // Without the pods nobody knows what ran.
+    import(&world, "deployments,statefulsets,services,persistentvolumeclaims")?;
+    let data = world.fingerprint()?;
+    world.lose_cluster()?;
+    let refused = world.jm().args(REBUILD).output()?;
+    let told = said(&refused);
+    ensure!(refused.status.code() == Some(10), "{told}");
+    for words in ["which image ran is not recorded", "`images: recorded-or-written`"] {
+        ensure!(has_words(&told, words), "no `{words}`: {told}");
+    }
+    // No workload came up, so the cluster is still a new one to the next run.
+    let output = world
+        .jm()
+        .args(REBUILD)
+        .args(["-i", "images=recorded-or-written"])
+        .output()?;
+    ensure!(output.status.code() == Some(0), "{}", said(&output));
+    ensure!(world.fingerprint()? == data, "other data");
+    ensure!(world.ready_replicas()? == REPLICAS, "other replicas");
+    Ok(())
+}
+
+#[test]
+fn the_files_of_the_procedures_page_rebuild_an_empty_cluster() -> Result<()> {
+    let world = World::sandbox_with(&["--database", "in-cluster"], |_| Ok(()))?;
+    world.back_up()?;
+    let (data, objects, images) = (world.fingerprint()?, world.objects()?, world.images()?);
+    import(&world, "all")?;
     world.lose_cluster()?;
     run(&world, &REBUILD)?;
     ensure!(world.fingerprint()? == data, "other data");

@@ -11,6 +11,7 @@
 
 mod after;
 mod answers;
+mod backup_kubernetes;
 mod backups;
 mod cdn;
 mod clients;

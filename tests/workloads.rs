@@ -1,11 +1,14 @@
 //! A deployment that goes back, and a service that has failed: the plans on the sandbox's API server and on a real control
 //! plane, their dry runs against what they then do, and what people are shown.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use anyhow::{Context, Result, ensure};
 use jm_sandbox::journeyman::REPLICAS;
 use serde_json::Value;
 
-use crate::environment::{World, journal, of_kind, said};
+use crate::environment::{World, has_words, journal, of_kind, said};
 
 const BACKEND: &str = "deployment/backend-deployment";
 const GOOD: &str = "ghcr.io/your-org/journeyman-backend:1.0.0";
@@ -162,6 +165,112 @@ fn a_service_that_fails_is_mended_in_the_sandbox() -> Result<()> {
 #[test]
 fn a_service_that_fails_is_mended_on_a_control_plane() -> Result<()> {
     is_mended(&World::real()?)
+}
+
+/// The question for the table of a well-known tool for migrations.
+const MIGRATIONS: &str = "migrations=SELECT migration_time AS applied_at FROM public.knex_migrations";
+const ROLLBACK: &str = "plans/rollback-deployment.yaml";
+const WARNING: &str = "migrations were applied to the database (1, the newest at";
+
+impl World {
+    /// Rolls back from a bad image, with other variables than the world's. Its exit code, and what it printed.
+    fn roll_back_with(&self, change: impl FnOnce(&mut std::process::Command)) -> Result<(Option<i32>, String)> {
+        self.deploy("ghcr.io/your-org/journeyman-backend:bad")?;
+        let mut command = self.jm();
+        command.args(["plan", "run", ROLLBACK, "--yes", "-i", MIGRATIONS]);
+        change(&mut command);
+        let output = command.output()?;
+        ensure!(self.image()? == GOOD, "it did not go back: {}", said(&output));
+        Ok((output.status.code(), said(&output)))
+    }
+}
+
+fn warns_of_migrations(world: &World) -> Result<()> {
+    let database = jm_sandbox::journeyman::DATABASE;
+    let query = |sql: &str| world.query(database, sql);
+    query("CREATE TABLE public.knex_migrations (name text, migration_time timestamptz)")?;
+    query("INSERT INTO public.knex_migrations VALUES ('first', now() - interval '1 day')")?;
+    // None since then.
+    world.deploy("ghcr.io/your-org/journeyman-backend:bad")?;
+    let (records, text) = world.dry_and_real(ROLLBACK, &[MIGRATIONS], 0, &["undo"])?;
+    ensure!(
+        has_succeeded(&records, "schema-fits") && world.image()? == GOOD,
+        "{text}"
+    );
+
+    // One since then: told before, in the dry run too, and the deployment goes back all the same.
+    query("INSERT INTO public.knex_migrations VALUES ('second', now())")?;
+    world.deploy("ghcr.io/your-org/journeyman-backend:bad")?;
+    let dry = world
+        .jm()
+        .args(["plan", "run", ROLLBACK, "--dry-run", "-i", MIGRATIONS])
+        .output()?;
+    ensure!(has_words(&said(&dry), WARNING), "{}", said(&dry));
+    let (records, text) = world.dry_and_real(ROLLBACK, &[MIGRATIONS], 9, &["undo"])?;
+    ensure!(has_words(&text, WARNING), "{text}");
+    ensure!(has_succeeded(&records, "status") && world.image()? == GOOD, "{text}");
+    // Who does not ask is not warned.
+    world.deploy("ghcr.io/your-org/journeyman-backend:bad")?;
+    let (_, text) = world.dry_and_real(ROLLBACK, &[], 0, &["undo"])?;
+    ensure!(!has_words(&text, "migrations were applied"), "{text}");
+
+    // That it cannot be asked holds nothing up, and is told.
+    let away = format!("postgresql://nobody@127.0.0.1:1/{database}");
+    let (code, text) = world.roll_back_with(|command| _ = command.env("DATABASE_URL", &away))?;
+    ensure!(
+        code == Some(9) && has_words(&text, "It is not known whether migrations were applied"),
+        "{text}"
+    );
+    let (code, text) = world.roll_back_with(|command| _ = command.env_remove("DATABASE_URL"))?;
+    ensure!(code == Some(0), "{text}");
+    Ok(())
+}
+
+#[test]
+fn a_rollback_past_a_migration_warns_in_the_sandbox() -> Result<()> {
+    warns_of_migrations(&World::sandbox()?)
+}
+
+#[test]
+fn a_rollback_past_a_migration_warns_on_a_control_plane() -> Result<()> {
+    warns_of_migrations(&World::real()?)
+}
+
+/// The command that follows a log in a world, and the first line that it tells while it still runs.
+fn following(world: &World, seconds: u32) -> Result<(std::process::Child, String)> {
+    let mut command = world.step(
+        "kubernetes.logs",
+        &["-w", &format!("workload={BACKEND}"), "-w", "follow=true"],
+    );
+    command.args(["-w", &format!("follow_seconds={seconds}")]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let told = child.stderr.take().context("what it tells")?;
+    let mut lines = BufReader::new(told).lines();
+    let line = lines.find_map(|line| line.ok().filter(|line| line.contains("runs for")));
+    ensure!(child.try_wait()?.is_none(), "it told nothing before its end");
+    // The rest is read, so that it does not wait for a reader.
+    std::thread::spawn(move || lines.count());
+    Ok((child, line.context("no line of the log")?))
+}
+
+#[test]
+fn logs_are_followed_while_they_come() -> Result<()> {
+    let world = World::sandbox()?;
+    let (child, line) = following(&world, 5)?;
+    ensure!(line.contains("backend-deployment-"), "{line}");
+    let output = child.wait_with_output()?;
+    ensure!(output.status.code() == Some(0), "{}", said(&output));
+    ensure!(
+        String::from_utf8_lossy(&output.stdout).contains("runs for"),
+        "{}",
+        said(&output)
+    );
+
+    // Told to stop, it stops.
+    let (child, _) = following(&world, 600)?;
+    world.run("kill", &["-INT", &child.id().to_string()])?;
+    ensure!(child.wait_with_output()?.status.code() == Some(5));
+    Ok(())
 }
 
 #[test]

@@ -24,6 +24,8 @@ KUBERNETES_PROGRAMS=(etcd kube-apiserver kube-controller-manager kube-scheduler 
 go_sums=$(cat "$SERVICES"/controlplane/go.{mod,sum} "$SERVICES"/etcd/go.{mod,sum} | sha256sum)
 KUBERNETES_DIR=$TOOLS/kubernetes-$KUBERNETES_VERSION-${go_sums:0:12}
 VERSITYGW=$TOOLS/versitygw-$VERSITYGW_VERSION/versitygw
+# Debian's package of Docker's distribution, unpacked and not installed: it would start a registry for the whole machine.
+REGISTRY=$TOOLS/docker-registry/usr/bin/docker-registry
 KWOK=$TOOLS/kwok-$KWOK_VERSION/kwok
 MINISTACK=$TOOLS/ministack-$MINISTACK_VERSION/bin/ministack
 AWSCLI=$TOOLS/awscli-$AWSCLI_VERSION/bin/aws

@@ -28,8 +28,8 @@
 //!   Only the last 10,000 changes can be watched from; a watch from before them is answered with 410.
 //! - ReplicaSets and pods without an owner are not adopted. A deployment that is scaled in the middle of a rollout
 //!   is not scaled in proportion: it comes to the same end on another way.
-//! - Containers do not run: probes, commands and mounts are not looked at, logs are one line, and pods are ready
-//!   after a fixed time (see [`Settings`]). An image with `bad` in its name cannot be pulled, one with `crash` ends
+//! - Containers do not run: probes, commands and mounts are not looked at, logs are one line (and one more for each second
+//!   that they are followed), and pods are ready after a fixed time (see [`Settings`]). An image with `bad` in its name cannot be pulled, one with `crash` ends
 //!   again and again, one with `slow` takes five seconds, one with `fail` makes a Job's pod fail.
 //! - There is one node, always ready, without room that could run out; taints and affinities are not looked at.
 //! - Claims are bound at once, without a PersistentVolume object behind them.

@@ -50,7 +50,7 @@ pub enum ApplyError {
 
 /// Why one request did not apply an object.
 enum Unapplied {
-    /// The server has too much to do, and has done nothing of it.
+    /// The server had too much to do for longer than one waits, and has done nothing of it.
     TurnedAway(StepError),
     Refused(ApplyError),
 }
@@ -122,7 +122,7 @@ async fn apply(
     loop {
         match once(reader, kind, key, body.clone(), ask).await {
             Ok(applied) => return Ok(applied),
-            Err(Unapplied::TurnedAway(error)) => patience.turned_away(error).await.map_err(ApplyError::Failed)?,
+            Err(Unapplied::TurnedAway(error)) => return Err(ApplyError::Failed(error)),
             // Two writers at one moment, and no field that they do not agree about.
             Err(Unapplied::Refused(ApplyError::Failed(error))) if error.kind() == StepErrorKind::Conflict => {
                 let again = StepError::unavailable(error.message());

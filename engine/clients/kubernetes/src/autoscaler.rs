@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::workload_ref::WorkloadRef;
 
+/// The annotation that keeps, on a quiesced workload, the bounds that its autoscaler had, as JSON: it tells a person who has
+/// no journal, and what brings the workload back where the autoscaler is gone.
+pub const BOUNDS_MARK: &str = "jm.dev/autoscaler-before-quiesce";
+
 /// The bounds of the autoscaler of a workload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Autoscaler {
@@ -18,6 +22,16 @@ pub struct Autoscaler {
 }
 
 impl Autoscaler {
+    /// The bounds as the mark keeps them.
+    pub(crate) fn marked(mark: &str) -> Option<Self> {
+        serde_json::from_str(mark).ok()
+    }
+
+    /// The mark that keeps the bounds.
+    pub(crate) fn mark(&self) -> String {
+        serde_json::json!(self).to_string()
+    }
+
     /// The autoscaler, if it is the one of this workload.
     pub(crate) fn of(workload: &WorkloadRef, hpa: &HorizontalPodAutoscaler) -> Option<Self> {
         let spec = &hpa.spec;

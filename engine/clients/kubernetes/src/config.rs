@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 /// How long the API server may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a reply may take. Watches are not used, so nothing legitimate takes longer.
+/// How long a reply may take. Watches are not used; a log that is followed and says nothing for as long is asked for anew.
 const READ_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A cluster and a namespace in it.

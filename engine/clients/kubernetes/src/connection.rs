@@ -1,15 +1,17 @@
 //! The connection: a reader, and the few writes that recovery needs.
 
 use jm_step::{Connection, Environment, Identity, InputIssue, NamedFile, OpenContext, StepError, StepErrorKind};
-use kube::Client;
 use kube::api::{Patch, PatchParams};
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
+use crate::autoscaler::{Autoscaler, BOUNDS_MARK};
 use crate::config::Config;
 use crate::cron_job::{CronJob, SUSPEND_MARK};
 use crate::error::step_error;
+use crate::patience::Patience;
 use crate::reader::Reader;
+use crate::steady;
 use crate::workload::{MARK, Workload};
 use crate::workload_ref::WorkloadRef;
 
@@ -29,9 +31,7 @@ impl Connection for Kubernetes {
     type Reader = Reader;
 
     async fn open(config: Config, cx: &OpenContext) -> Result<Self, StepError> {
-        let settings = config.client_config(cx).await?;
-        let client =
-            Client::try_from(settings).map_err(|error| step_error("cannot make a client for the cluster", error))?;
+        let client = steady::client(&config, cx).await?;
         Ok(Self {
             reader: Reader::new(client, config.namespace),
         })
@@ -78,25 +78,32 @@ impl std::ops::Deref for Kubernetes {
 }
 
 impl Kubernetes {
-    /// Scales a workload to nothing and marks it, in one write, with the count to come back to. Where somebody has
-    /// changed the workload since it was read, nothing is written, and the error is a conflict: the count may not be
-    /// the right one any more.
-    pub async fn quiesce(&self, seen: &Workload, count: Option<u32>) -> Result<Workload, StepError> {
+    /// Scales a workload to nothing and marks it, in one write, with the count to come back to and the bounds of its
+    /// autoscaler. Where somebody has changed the workload since it was read, nothing is written, and the error is a
+    /// conflict: the count may not be the right one any more.
+    pub async fn quiesce(
+        &self,
+        seen: &Workload,
+        count: Option<u32>,
+        autoscaler: Option<&Autoscaler>,
+    ) -> Result<Workload, StepError> {
         let workload = &seen.workload;
-        let annotations = count
-            .map(|count| json!({ MARK: count.to_string() }))
-            .unwrap_or_else(|| json!({}));
+        let mut marks = json!({ BOUNDS_MARK: autoscaler.map(Autoscaler::mark) });
+        if let Some(count) = count {
+            marks[MARK] = count.to_string().into();
+        }
         let patch = json!({
-            "metadata": { "annotations": annotations, "resourceVersion": seen.version },
+            "metadata": { "annotations": marks, "resourceVersion": seen.version },
             "spec": { "replicas": 0 },
         });
         self.patch(&format!("cannot scale {workload} to 0"), workload, &patch)
             .await
     }
 
-    /// Scales a workload and takes the mark off, in one write.
+    /// Scales a workload and takes the marks off, in one write.
     pub async fn resume(&self, workload: &WorkloadRef, replicas: u32) -> Result<Workload, StepError> {
-        let patch = json!({ "metadata": { "annotations": { MARK: null } }, "spec": { "replicas": replicas } });
+        let unmarked = json!({ MARK: null, BOUNDS_MARK: null });
+        let patch = json!({ "metadata": { "annotations": unmarked }, "spec": { "replicas": replicas } });
         self.patch(&format!("cannot scale {workload} to {replicas}"), workload, &patch)
             .await
     }
@@ -134,14 +141,27 @@ impl Kubernetes {
         Ok(Workload::read(workload, &patched))
     }
 
+    /// A patch that holds to no version says the same however often it is sent, so it is sent again where the server fails,
+    /// or others write in the same moment.
     async fn merge(&self, doing: &str, workload: &WorkloadRef, patch: &Value) -> Result<DynamicObject, StepError> {
-        let patched = self
-            .reader
-            .objects(workload)
-            .patch(&workload.name, &parameters(), &Patch::Merge(patch))
-            .await;
-        patched.map_err(|error| step_error(doing, error))
+        let objects = self.reader.objects(workload);
+        let holds_to_a_version = patch.pointer("/metadata/resourceVersion").is_some();
+        let mut patience = Patience::new();
+        loop {
+            let patched = objects
+                .patch(&workload.name, &parameters(), &Patch::Merge(patch))
+                .await
+                .map_err(|error| step_error(doing, error));
+            match patched {
+                Err(error) if !holds_to_a_version && may_pass(&error) && patience.once_more().await => {}
+                patched => return patched,
+            }
+        }
     }
+}
+
+fn may_pass(error: &StepError) -> bool {
+    matches!(error.kind(), StepErrorKind::Conflict | StepErrorKind::Unavailable)
 }
 
 /// How patches are sent.

@@ -10,12 +10,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
+use crate::autoscaler::BOUNDS_MARK;
 use crate::cron_job::SUSPEND_MARK;
 use crate::pod_line::PodLine;
 use crate::workload::{MARK, REVISION, Workload};
 
 /// Annotations that are shown.
-const KNOWN: &[&str] = &[MARK, SUSPEND_MARK, REVISION, "kubernetes.io/change-cause"];
+const KNOWN: &[&str] = &[MARK, BOUNDS_MARK, SUSPEND_MARK, REVISION, "kubernetes.io/change-cause"];
 /// Where values begin.
 const COLUMN: usize = 14;
 

@@ -6,7 +6,7 @@ use futures::{StreamExt, stream};
 use jm_step::StepError;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{APIGroupList, APIResourceList};
 
-use crate::error::{is_turned_away, step_error};
+use crate::error::step_error;
 use crate::kind::ResourceKind;
 use crate::patience::Patience;
 use crate::reader::Reader;
@@ -106,7 +106,7 @@ impl Reader {
         Ok(versions)
     }
 
-    /// What a path holds, asked again where the server does not answer for a moment.
+    /// What a path holds, asked again where the answer breaks off.
     pub(crate) async fn get_json<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, StepError> {
         let doing = format!("cannot read `{path}`");
         let mut patience = Patience::new();
@@ -115,7 +115,7 @@ impl Reader {
             let request = request.map_err(|error| StepError::failed(doing.clone()).source(error))?;
             match self.client().request(request).await {
                 Ok(found) => return Ok(found),
-                Err(error) if is_turned_away(&error) => patience.turned_away(step_error(&doing, error)).await?,
+                Err(error @ kube::Error::Api(_)) => return Err(step_error(&doing, error)),
                 Err(error) => patience.after(step_error(&doing, error)).await?,
             }
         }

@@ -18,11 +18,6 @@ pub fn step_error(doing: &str, error: Error) -> StepError {
     }
 }
 
-/// Whether the API server took nothing of the request, because it has too many.
-pub(crate) fn is_turned_away(error: &Error) -> bool {
-    matches!(error, Error::Api(status) if status.code == 429)
-}
-
 fn api_error(doing: &str, status: &kube::core::Status) -> StepError {
     let said = if status.message.is_empty() {
         status.reason.as_str()

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jm_step::{StepError, StepErrorKind};
 use serde_json::Value;
 
-use crate::error::{is_turned_away, step_error};
+use crate::error::step_error;
 use crate::kind::{ObjectKey, ResourceKind};
 use crate::patience::Patience;
 use crate::reader::Reader;
@@ -140,10 +140,7 @@ impl Pages<'_> {
             match self.reader.client().request::<Value>(request).await {
                 Ok(page) => return Ok(page),
                 Err(kube::Error::Api(status)) if status.code == 410 => return Err(Asked::Gone),
-                Err(error) if is_turned_away(&error) => {
-                    let error = step_error(&doing, error);
-                    patience.turned_away(error).await.map_err(Asked::Failed)?;
-                }
+                Err(error @ kube::Error::Api(_)) => return Err(Asked::Failed(step_error(&doing, error))),
                 Err(error) => {
                     let error = step_error(&doing, error);
                     patience.after(error).await.map_err(Asked::Failed)?;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// With doubling pauses: three seconds in all.
 const ATTEMPTS: u32 = 5;
-/// How long an API server that has too much to do asks to be left alone: what it says in `Retry-After`.
+/// How long an API server that has too much to do is left alone where it does not say for how long (`Retry-After`).
 const LEFT_ALONE: Duration = Duration::from_secs(1);
 /// How long one request is turned away before that is an error.
 const BUSY_AT_MOST: Duration = Duration::from_mins(1);
@@ -31,28 +31,38 @@ impl Patience {
         }
     }
 
-    /// Waits after the server turned the request away (429): it is there, has done nothing of it, and says that it will
-    /// take it later. Hands the error back where that goes on for too long.
-    pub(crate) async fn turned_away(&mut self, error: StepError) -> Result<(), StepError> {
+    /// Waits after the server turned the request away (429), for as long as it asked: it is there, has done nothing of it,
+    /// and says that it will take it later. `false` where that has gone on for too long, or would.
+    pub(crate) async fn turned_away(&mut self, asked: Option<Duration>) -> bool {
         let since = *self.busy_since.get_or_insert_with(Instant::now);
-        if since.elapsed() >= BUSY_AT_MOST {
-            return Err(error);
+        let pause = asked.unwrap_or(LEFT_ALONE);
+        if since.elapsed() + pause > BUSY_AT_MOST {
+            return false;
         }
         // Not all at the same moment again: those that were turned away together come back one by one.
         let random = RandomState::new().hash_one(0_u8) % 1000;
-        tokio::time::sleep(LEFT_ALONE + Duration::from_millis(random)).await;
-        Ok(())
+        tokio::time::sleep(pause + Duration::from_millis(random)).await;
+        true
     }
 
-    /// Waits before the next attempt; hands the error back where there is to be none.
-    pub(crate) async fn after(&mut self, error: StepError) -> Result<(), StepError> {
-        if !is_passing(&error) || self.left == 0 {
-            return Err(error);
+    /// Waits before the next attempt at what has failed; `false` where there is to be none.
+    pub(crate) async fn once_more(&mut self) -> bool {
+        if self.left == 0 {
+            return false;
         }
         self.left -= 1;
         tokio::time::sleep(self.pause).await;
         self.pause *= 2;
-        Ok(())
+        true
+    }
+
+    /// The same after an error, which is handed back where it will not pass, or there is to be no other attempt.
+    pub(crate) async fn after(&mut self, error: StepError) -> Result<(), StepError> {
+        if is_passing(&error) && self.once_more().await {
+            Ok(())
+        } else {
+            Err(error)
+        }
     }
 }
 
@@ -79,12 +89,17 @@ mod tests {
     async fn what_is_turned_away_is_asked_for_a_minute_at_most() {
         let mut patience = Patience::new();
         let began = Instant::now();
-        while patience.turned_away(StepError::unavailable("busy")).await.is_ok() {}
+        while patience.turned_away(None).await {}
         let took = began.elapsed();
-        assert!(took >= BUSY_AT_MOST && took < BUSY_AT_MOST + 3 * LEFT_ALONE, "{took:?}");
+        let (near, over) = (took + 2 * LEFT_ALONE, BUSY_AT_MOST + 2 * LEFT_ALONE);
+        assert!(near >= BUSY_AT_MOST && took < over, "{took:?}");
         assert!(
             patience.after(StepError::unavailable("cut off")).await.is_ok(),
             "that is another thing"
+        );
+        assert!(
+            !Patience::new().turned_away(Some(BUSY_AT_MOST * 2)).await,
+            "nobody waits for that"
         );
     }
 }

@@ -19,8 +19,11 @@ use crate::pod::PodState;
 use crate::workload::Workload;
 use crate::workload_ref::{Kind, WorkloadRef};
 
+mod follow;
+pub use follow::Following;
 mod people;
 pub use people::LogRequest;
+mod pull;
 mod rollout;
 pub(crate) use rollout::RESTARTED;
 pub use rollout::{ContainerImage, Template};

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
+use crate::autoscaler::{Autoscaler, BOUNDS_MARK};
 use crate::workload_ref::{Kind, WorkloadRef};
 
 /// The annotation that keeps the count of replicas of a quiesced workload on the object itself: it outlives the loss of
@@ -43,6 +44,8 @@ pub struct Workload {
     pub paused: bool,
     /// The count that the mark keeps, where there is one.
     pub mark: Option<u32>,
+    /// The bounds of its autoscaler that the mark keeps, where there is one.
+    pub bounds: Option<Autoscaler>,
     /// The label selector of its pods, in the form of a query.
     pub selector: String,
     /// The revision of the newest template, where the controller has numbered it.
@@ -125,6 +128,9 @@ impl Workload {
             mark: annotations
                 .and_then(|marks| marks.get(MARK))
                 .and_then(|mark| mark.parse().ok()),
+            bounds: annotations
+                .and_then(|marks| marks.get(BOUNDS_MARK))
+                .and_then(|mark| Autoscaler::marked(mark)),
             selector: selector(&object.data),
             revision: annotations.and_then(|marks| marks.get(REVISION)).cloned(),
             failure: failure(&object.data, changed),
@@ -294,10 +300,12 @@ mod tests {
     #[test]
     fn the_mark_and_a_failure_are_read() {
         let found = workload(json!({
-            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web", "annotations": { (MARK): "7" } }, "spec": { "replicas": 0 },
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web", "annotations": { (MARK): "7", (BOUNDS_MARK): "{\"name\":\"web\",\"min\":4,\"max\":30}" } }, "spec": { "replicas": 0 },
             "status": { "conditions": [{ "type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota" }] }
         }));
         assert_eq!((found.replicas, found.mark), (0, Some(7)));
+        let bounds = found.bounds.expect("its bounds");
+        assert_eq!((bounds.name.as_str(), bounds.min, bounds.max), ("web", 4, 30));
         assert_eq!(
             found.failure,
             Some(("FailedCreate".to_owned(), "exceeded quota".to_owned()))

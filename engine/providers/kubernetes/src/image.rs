@@ -1,122 +1,81 @@
-//! References to images: `[REGISTRY[:PORT]/]NAME[:TAG][@sha256:DIGEST]`.
+//! The image that is meant by what an input says: by its digest, which a registry is asked for where only a tag is named.
 
-/// A reference, taken apart.
+use jm_client_kubernetes::{Reader, WorkloadRef};
+use jm_client_registry::{ImageRef, Login, Registry};
+use jm_step::{ReadContext, Secrets, StepError, StepErrorKind};
+
+/// An image, and its digest where it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ImageRef<'t> {
-    /// The tag, where it has one.
-    pub(crate) tag: Option<&'t str>,
-    /// The digest, where it has one, as `sha256:…`.
-    pub(crate) digest: Option<&'t str>,
+pub(crate) struct Meant {
+    /// As a workload is to name it.
+    pub(crate) image: String,
+    /// As `sha256:…`.
+    pub(crate) digest: Option<String>,
 }
 
-impl<'t> ImageRef<'t> {
-    /// Takes a reference apart; what is wrong with it, where it is none.
-    pub(crate) fn parse(text: &'t str) -> Result<Self, String> {
-        let (rest, digest) = match text.split_once('@') {
-            Some((rest, digest)) => (rest, Some(digest)),
-            None => (text, None),
+impl Meant {
+    /// What is meant without asking anybody: the digest of the reference, where it has one.
+    pub(crate) fn as_written(text: &str) -> Self {
+        let reference = ImageRef::parse(text).ok();
+        Self {
+            image: text.to_owned(),
+            digest: reference.and_then(|image| image.digest).map(str::to_owned),
+        }
+    }
+
+    /// What is meant by a reference: where it names a tag, the image that the tag names now. Asked with this login, else
+    /// with that of the workload's own pull secrets.
+    pub(crate) async fn now(
+        cx: &ReadContext,
+        cluster: &Reader,
+        (workload, login): (&WorkloadRef, Option<&Login>),
+        text: &str,
+    ) -> Result<Self, StepError> {
+        let reference = ImageRef::parse(text).map_err(StepError::invalid_input)?;
+        if reference.digest.is_some() {
+            return Ok(Self::as_written(text));
+        }
+        let found = match login {
+            Some(login) => Some(login.clone()),
+            None => pull_login(cluster, workload, &reference, cx.secrets()).await?,
         };
-        if let Some(digest) = digest.filter(|digest| !is_digest(digest)) {
-            return Err(format!(
-                "`{digest}` is no digest: write `sha256:` and 64 hexadecimal digits"
-            ));
-        }
-        // A colon before the last slash is that of a port.
-        let name_at = rest.rfind('/').map_or(0, |at| at + 1);
-        let (name, tag) = match rest[name_at..].split_once(':') {
-            Some((name, tag)) => (&rest[..name_at + name.len()], Some(tag)),
-            None => (rest, None),
-        };
-        if let Some(tag) = tag.filter(|tag| !is_tag(tag)) {
-            return Err(format!("`{tag}` is no tag"));
-        }
-        let mut parts: Vec<&str> = name.split('/').collect();
-        if parts.len() > 1 && is_host(parts[0]) {
-            parts.remove(0);
-        }
-        match parts.into_iter().find(|part| !is_part(part)) {
-            Some(part) => Err(format!(
-                "`{part}` is no part of an image's name: those are in lower case"
-            )),
-            None => Ok(Self { tag, digest }),
-        }
+        let registry = Registry::new(cx.environment())?;
+        let digest = registry.digest(&reference, found.as_ref()).await.map_err(what_to_do)?;
+        Ok(Self {
+            image: reference.pinned(&digest),
+            digest: Some(digest),
+        })
     }
 }
 
-/// The digest in what a pod reports as the image that it runs, such as `docker-pullable://name@sha256:…`.
-pub(crate) fn reported_digest(image_id: &str) -> Option<&str> {
-    let digest = image_id.rsplit('@').next()?;
-    is_digest(digest).then_some(digest)
-}
-
-fn is_digest(text: &str) -> bool {
-    let hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
-    text.strip_prefix("sha256:")
-        .is_some_and(|digits| digits.len() == 64 && digits.bytes().all(hex))
-}
-
-fn is_tag(text: &str) -> bool {
-    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    text.len() <= 128 && text.starts_with(word) && text.chars().all(|c| word(c) || c == '.' || c == '-')
-}
-
-/// A first part is a registry where it could not be a name: it has a dot or a port, or is this machine.
-fn is_host(text: &str) -> bool {
-    let host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
-    (text.contains(['.', ':']) || text == "localhost") && text.chars().all(host)
-}
-
-fn is_part(text: &str) -> bool {
-    let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    text.starts_with(edge) && text.ends_with(edge) && text.chars().all(|c| edge(c) || matches!(c, '.' | '_' | '-'))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn references_are_taken_apart() {
-        let digest = format!("sha256:{}", "0a".repeat(32));
-        let pinned = format!("ghcr.io/your-org/back_end@{digest}");
-        let both = format!("localhost:5000/a:1.0@{digest}");
-        for (text, tag, pin) in [
-            ("nginx", None, None),
-            ("nginx:latest", Some("latest"), None),
-            ("localhost:5000/team/web:1.2-rc.1", Some("1.2-rc.1"), None),
-            ("127.0.0.1:5000/web", None, None),
-            (pinned.as_str(), None, Some(digest.as_str())),
-            (both.as_str(), Some("1.0"), Some(digest.as_str())),
-        ] {
-            let found = ImageRef::parse(text).expect(text);
-            assert_eq!((found.tag, found.digest), (tag, pin), "{text}");
-        }
-        for text in [
-            "",
-            "Web",
-            "web:",
-            "web:a b",
-            "web@sha256:12",
-            "a//b",
-            "-a",
-            "web@latest",
-            "https://x/y",
-        ] {
-            assert!(ImageRef::parse(text).is_err(), "{text}");
-        }
+/// The login that the nodes would pull the image with.
+async fn pull_login(
+    cluster: &Reader,
+    workload: &WorkloadRef,
+    image: &ImageRef<'_>,
+    secrets: &Secrets,
+) -> Result<Option<Login>, StepError> {
+    let configurations = cluster.pull_secrets(workload).await?;
+    let login = configurations.iter().find_map(|one| Login::find(one, image));
+    if let Some(login) = &login {
+        secrets.register(login.password.expose());
     }
+    Ok(login)
+}
 
-    #[test]
-    fn what_pods_report_is_read() {
-        let digest = format!("sha256:{}", "0a".repeat(32));
-        for text in [
-            digest.clone(),
-            format!("docker-pullable://x/y@{digest}"),
-            format!("x/y@{digest}"),
-        ] {
-            assert_eq!(reported_digest(&text), Some(digest.as_str()));
+/// Where the registry does not tell, a person still can.
+fn what_to_do(error: StepError) -> StepError {
+    let ways =
+        "name the digest (`NAME@sha256:…`), or deploy whatever the tag names when it is pulled, with `allow_tag: true`";
+    let hint = match (error.kind(), error.hint_text()) {
+        (StepErrorKind::NotFound, _) => {
+            "see which tags the registry has, or name the digest (`NAME@sha256:…`)".to_owned()
         }
-        assert_eq!(reported_digest(""), None);
-        assert_eq!(reported_digest("docker://sha256:12"), None);
-    }
+        (StepErrorKind::Denied, _) => {
+            format!("give a `login`, or an imagePullSecret to the workload, that may pull it; {ways}")
+        }
+        (_, Some(hint)) => format!("{hint}; {ways}"),
+        (_, None) => ways.to_owned(),
+    };
+    error.hint(hint)
 }

@@ -1,6 +1,7 @@
 //! Step types on Kubernetes.
 
 mod evidence;
+mod follow;
 mod image;
 mod kinds;
 mod recorded;

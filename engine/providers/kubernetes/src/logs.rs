@@ -1,4 +1,5 @@
-//! `kubernetes.logs`: the last lines of the logs of a workload's pods or of one pod, without what looks like a secret.
+//! `kubernetes.logs`: the last lines of the logs of a workload's pods or of one pod, and those that follow where that is
+//! asked for, without what looks like a secret.
 
 use std::time::Duration;
 
@@ -11,13 +12,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::described::one_of;
+use crate::follow;
 use crate::redact::{last_lines, redact};
 use crate::wait;
 
 /// The most bytes that are taken of one log.
-const MOST_OF_ONE: usize = 64 * 1024;
+pub(crate) const MOST_OF_ONE: usize = 64 * 1024;
 /// The most logs that are read.
 const MOST_LOGS: usize = 50;
+/// How long reading what is there may take.
+const READING: Duration = Duration::from_mins(2);
+/// The longest that logs are followed.
+const LONGEST: u32 = 12 * 60 * 60;
 
 /// The step type `kubernetes.logs`.
 pub struct Logs;
@@ -45,10 +51,22 @@ pub struct Input {
     /// No lines that are older than so many seconds.
     #[serde(default)]
     since_seconds: Option<u64>,
+    /// Whether to go on and tell each line as it comes, until the pods are over or the time is: those pods that are there
+    /// when it begins, through restarts of their containers.
+    #[serde(default)]
+    follow: bool,
+    /// How many seconds to follow, up to twelve hours.
+    #[serde(default = "hour")]
+    #[schemars(range(min = 1, max = 43200))]
+    follow_seconds: u32,
 }
 
 fn hundred() -> u32 {
     100
+}
+
+fn hour() -> u32 {
+    3600
 }
 
 /// The logs.
@@ -71,10 +89,10 @@ pub(crate) struct Log {
 
 impl StepType for Logs {
     const NAME: &'static str = "kubernetes.logs";
-    const SUMMARY: &'static str = "reads the last lines of the logs of pods as `kubectl logs` does";
+    const SUMMARY: &'static str = "reads the last lines of the logs of pods, or follows them, as `kubectl logs` does";
     const EFFECT: Effect = Effect::ReadOnly;
     const REPEAT: Repeat = Repeat::Safe;
-    const TIMEOUT: Duration = Duration::from_mins(2);
+    const TIMEOUT: Duration = Duration::from_hours(13); // reading is bounded by itself
     type Input = Input;
     type Output = Output;
 
@@ -88,6 +106,19 @@ impl StepType for Logs {
         if !(1..=5000).contains(&input.lines) {
             issues.push(InputIssue::at("/lines", "from 1 to 5000 lines"));
         }
+        if !(1..=LONGEST).contains(&input.follow_seconds) {
+            issues.push(InputIssue::at(
+                "/follow_seconds",
+                format!("from 1 to {LONGEST} seconds"),
+            ));
+        }
+        if input.follow && input.previous {
+            let issue = InputIssue::at(
+                "/previous",
+                "the run of a container before this one is over, and says nothing more",
+            );
+            issues.push(issue.help("leave out `follow`"));
+        }
         if issues.is_empty() { Ok(()) } else { Err(issues) }
     }
 
@@ -97,14 +128,23 @@ impl StepType for Logs {
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
         let pods = pods(&*cx.read::<Kubernetes>().await?, input).await?;
-        Ok(Preview::verified(format!("reads the logs of {} pods", pods.len())))
+        let does = if input.follow { "follows" } else { "reads" };
+        Ok(Preview::verified(format!("{does} the logs of {} pods", pods.len())))
     }
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
         let cluster = cx.read::<Kubernetes>().await?;
+        let pods = wait::unless_cancelled(cx, pods(&cluster, &input)).await?;
+        let request = input.request();
+        if input.follow {
+            let most = Duration::from_secs(input.follow_seconds.into());
+            let logs = follow::follow(cx, &cluster, &pods, &request, most).await?;
+            return Ok(Output { logs });
+        }
         let reading = async {
-            let pods = pods(&cluster, &input).await?;
-            read(&cluster, &pods, &input.request(), cx.secrets()).await
+            let reading = read(&cluster, &pods, &request, cx.secrets());
+            let late = |_| StepError::timed_out("the logs could not be read within two minutes");
+            tokio::time::timeout(READING, reading).await.map_err(late)?
         };
         let logs = wait::unless_cancelled(cx, reading).await?;
         Ok(Output { logs })
@@ -143,28 +183,42 @@ pub(crate) async fn read(
     wanted: &LogRequest,
     secrets: &Secrets,
 ) -> Result<Vec<Log>, StepError> {
+    let mut logs = empty(cluster, pods, wanted).await?;
+    for log in &mut logs {
+        let text = match cluster.log(&log.pod, &log.request(wanted)).await {
+            Ok(text) => text,
+            Err(error) if error.kind() == StepErrorKind::InvalidInput => format!("({})", error.message()),
+            Err(error) => return Err(error),
+        };
+        log.text = redact(secrets, &last_lines(&text, MOST_OF_ONE));
+    }
+    Ok(logs)
+}
+
+/// The logs of the containers of pods, of which nothing is read yet.
+pub(crate) async fn empty(cluster: &Reader, pods: &[String], wanted: &LogRequest) -> Result<Vec<Log>, StepError> {
     let mut logs = Vec::new();
     for pod in pods {
         let containers = match &wanted.container {
             Some(container) => vec![container.clone()],
             None => cluster.containers(pod).await?,
         };
-        for container in containers.into_iter().take(MOST_LOGS.saturating_sub(logs.len())) {
-            let of_it = LogRequest {
-                container: Some(container.clone()),
-                ..wanted.clone()
-            };
-            let text = match cluster.log(pod, &of_it).await {
-                Ok(text) => text,
-                Err(error) if error.kind() == StepErrorKind::InvalidInput => format!("({})", error.message()),
-                Err(error) => return Err(error),
-            };
-            logs.push(Log {
-                pod: pod.clone(),
-                container,
-                text: redact(secrets, &last_lines(&text, MOST_OF_ONE)),
-            });
+        logs.extend(containers.into_iter().map(|container| Log {
+            pod: pod.clone(),
+            container,
+            text: String::new(),
+        }));
+    }
+    logs.truncate(MOST_LOGS);
+    Ok(logs)
+}
+
+impl Log {
+    /// What is wanted, of this container.
+    pub(crate) fn request(&self, wanted: &LogRequest) -> LogRequest {
+        LogRequest {
+            container: Some(self.container.clone()),
+            ..wanted.clone()
         }
     }
-    Ok(logs)
 }

@@ -47,7 +47,7 @@ pub struct QuiescedWorkload {
     /// CronJob.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<u32>,
-    /// The bounds of its autoscaler. A count of zero switches an autoscaler off until the workload is scaled up again.
+    /// The bounds of its autoscaler, which are marked on the workload too. A count of zero switches an autoscaler off until the workload is scaled up again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autoscaler: Option<Autoscaler>,
     /// Of a CronJob: whether it was suspended already.
@@ -142,7 +142,7 @@ impl StepType for Quiesce {
 async fn stop(cx: &StepContext, cluster: &Kubernetes, found: &[(Writer, QuiescedWorkload)]) -> Result<(), StepError> {
     for (writer, before) in found {
         if let Some(change) = writer.stopping() {
-            writer.stop(cluster, before.replicas).await?;
+            writer.stop(cluster, before).await?;
             cx.changed(change).await;
         }
     }
@@ -162,7 +162,8 @@ async fn look(
         match &writer {
             Writer::Scaled(state) => {
                 before.replicas = count_before(state, earlier);
-                before.autoscaler = cluster.autoscaler(workload).await?;
+                let now = cluster.autoscaler(workload).await?;
+                before.autoscaler = now.or_else(|| bounds_before(state, earlier));
             }
             Writer::Scheduled(job) => before.suspended = Some(suspended_before(job, earlier)),
         }
@@ -197,6 +198,16 @@ fn count_before(state: &Workload, earlier: Option<&Quiesced>) -> Option<u32> {
     }
     let saved = earlier.and_then(|earlier| earlier.of(&state.workload));
     state.mark.or_else(|| saved.and_then(|before| before.replicas))
+}
+
+/// The bounds of an autoscaler that is not there any more, of a workload that is stopped already.
+fn bounds_before(state: &Workload, earlier: Option<&Quiesced>) -> Option<Autoscaler> {
+    if state.replicas > 0 {
+        return None;
+    }
+    let saved = earlier.and_then(|earlier| earlier.of(&state.workload));
+    let saved = saved.and_then(|before| before.autoscaler.clone());
+    state.bounds.clone().or(saved)
 }
 
 /// Whether a CronJob rested before: it did where it rests now and nothing says that this was jm's doing.
@@ -241,6 +252,7 @@ pub(crate) mod tests {
             observed: true,
             paused: false,
             mark,
+            bounds: None,
             selector: String::new(),
             revision: None,
             changed: None,

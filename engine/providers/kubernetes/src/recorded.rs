@@ -2,6 +2,7 @@
 
 use jm_backup::RecordedImage;
 use jm_client_kubernetes::ObjectKey;
+use jm_client_registry::ImageRef;
 use jm_step::StepError;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -87,16 +88,15 @@ pub(crate) fn pin(key: &ObjectKey, object: &mut Value, records: &[RecordedImage]
                 continue;
             }
             if let Some(digest) = recorded(key, name, image, records) {
-                container["image"] = format!("{}@{digest}", without_tag(image)).into();
+                container["image"] = pinned(image, digest).into();
             }
         }
     }
 }
 
-/// An image's repository: a colon before the last slash is that of a port.
-fn without_tag(image: &str) -> &str {
-    let name = image.rfind('/').map_or(0, |slash| slash + 1);
-    image[name..].find(':').map_or(image, |colon| &image[..name + colon])
+/// The image by its digest. What is no reference, which no cluster would have taken, stays as it is.
+fn pinned(image: &str, digest: &str) -> String {
+    ImageRef::parse(image).map_or_else(|_| image.to_owned(), |reference| reference.pinned(digest))
 }
 
 #[cfg(test)]

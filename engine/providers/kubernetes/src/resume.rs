@@ -168,6 +168,7 @@ async fn target(
             let least = autoscaler
                 .as_ref()
                 .or(before.autoscaler.as_ref())
+                .or(state.bounds.as_ref())
                 .map_or(0, |it| it.min);
             let count = count(before, state, least, input)?;
             after.replicas = Some(count);

@@ -18,6 +18,9 @@ pub struct RolloutHistory;
 pub struct Input {
     /// Which Deployment, StatefulSet or DaemonSet.
     workload: WorkloadRef,
+    /// The revision that is asked about: what there is to know of it is in the output. Without it: the one before.
+    #[serde(default)]
+    revision: Option<u64>,
 }
 
 /// The revisions.
@@ -28,6 +31,9 @@ pub struct Output {
     /// The number of the one before it, to which an undo goes back; absent where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     previous: Option<u64>,
+    /// The revision that was asked about; absent where it is not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    asked: Option<Line>,
     /// All that are kept, oldest first.
     revisions: Vec<Line>,
 }
@@ -105,9 +111,15 @@ async fn look(cluster: &Reader, input: &Input) -> Result<Output, StepError> {
             input.workload
         )));
     };
+    let previous = previous(&revisions);
+    let asked = match input.revision {
+        Some(number) => revisions.iter().find(|one| one.number == number),
+        None => previous,
+    };
     Ok(Output {
         current: current.number,
-        previous: previous(&revisions).map(|one| one.number),
+        previous: previous.map(|one| one.number),
+        asked: asked.map(Line::from),
         revisions: revisions.iter().map(Line::from).collect(),
     })
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use jm_client_kubernetes::{ContainerImage, Kubernetes, Template, WorkloadRef};
+use jm_client_kubernetes::{ContainerImage, Kubernetes, Reader, Template, WorkloadRef};
+use jm_client_registry::{ImageRef, Login, reported_digest};
 use jm_step::{
     Change, Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepErrorKind,
     StepType,
@@ -11,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::image::{self, ImageRef};
+use crate::image::Meant;
 use crate::kinds;
 use crate::wait::{self, Until};
 
@@ -29,11 +30,15 @@ pub struct Input {
     workload: WorkloadRef,
     /// Which of its containers.
     container: String,
-    /// The image, by its digest: `ghcr.io/your-org/backend@sha256:…`.
+    /// The image: by its digest, `ghcr.io/your-org/backend@sha256:…`; or by a tag, `ghcr.io/your-org/backend:1.4.2`, whose
+    /// digest its registry is then asked for, so that it is deployed by that. `latest` needs `allow_tag`.
     image: String,
-    /// Whether a tag will do, whose image may be another one tomorrow.
+    /// Whether the tag is deployed as it is written, without asking the registry: its image may be another one tomorrow.
     #[serde(default)]
     allow_tag: bool,
+    /// A login of the registry. Without one: that of the workload's imagePullSecrets or of its service account's, if any.
+    #[serde(default)]
+    login: Option<Login>,
     /// Whether to wait until it is rolled out.
     #[serde(default = "yes")]
     wait: bool,
@@ -48,9 +53,9 @@ fn yes() -> bool {
 pub struct Output {
     /// The image of before.
     previous: String,
-    /// The image of now.
+    /// The image of now, as the workload names it: by its digest, unless `allow_tag` was set.
     image: String,
-    /// Its digest: that of the reference, else the one that its pods report. Absent where nobody says it.
+    /// Its digest: that of the reference or of the registry, else the one that its pods report. Absent where nobody says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     digest: Option<String>,
 }
@@ -77,14 +82,16 @@ impl StepType for SetImage {
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
-        let template = cx.read::<Kubernetes>().await?.template(&input.workload).await?;
+        let cluster = cx.read::<Kubernetes>().await?;
+        let template = cluster.template(&input.workload).await?;
         let container = container(&template, input)?;
-        Ok(match change(container, input) {
-            None => Preview::verified(format!("{} runs {} already", input.workload, input.image)),
+        let meant = meant(cx, &cluster, input).await?;
+        Ok(match change(container, input, &meant) {
+            None => Preview::verified(format!("{} runs {} already", input.workload, meant.image)),
             Some(change) => {
                 let summary = format!(
                     "let container `{}` of {} run {}",
-                    container.name, input.workload, input.image
+                    container.name, input.workload, meant.image
                 );
                 Preview::computed(summary, vec![change])
             }
@@ -93,25 +100,29 @@ impl StepType for SetImage {
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
         let cluster = cx.connect::<Kubernetes>().await?;
+        let saved = cx.saved_output::<Output>()?;
         let mut tries = 0;
+        let mut known = None;
         let mut output = loop {
             tries += 1;
             let template = wait::unless_cancelled(cx, cluster.template(&input.workload)).await?;
             let container = container(&template, &input)?;
-            let output = match cx.saved_output::<Output>()? {
-                Some(saved) => saved,
-                None => output(container, &input),
+            let meant = match known.take() {
+                Some(meant) => meant,
+                None => wait::unless_cancelled(cx, meant(cx, &cluster, &input)).await?,
             };
+            let output = saved.clone().unwrap_or_else(|| output(container, &meant));
+            // On disk before the change: a tag may name another image when the run is resumed.
             cx.save_output(&output).await?;
-            let Some(change) = change(container, &input) else {
+            let Some(change) = change(container, &input, &meant) else {
                 break output;
             };
-            match cluster.set_image(&template.state, container, &input.image).await {
+            match cluster.set_image(&template.state, container, &meant.image).await {
                 Ok(()) => {
                     cx.changed(change).await;
                     break output;
                 }
-                Err(error) if error.kind() == StepErrorKind::Conflict && tries < TRIES => {}
+                Err(error) if error.kind() == StepErrorKind::Conflict && tries < TRIES => known = Some(meant),
                 Err(error) => return Err(error),
             }
         };
@@ -129,7 +140,7 @@ impl StepType for SetImage {
         };
         let cluster = cx.read::<Kubernetes>().await?;
         let template = cluster.template(&input.workload).await?;
-        if change(container(&template, input)?, input).is_some() {
+        if change(container(&template, input)?, input, &saved.meant()).is_some() {
             return Ok(Probe::NotStarted);
         }
         if input.wait && !template.state.is_rolled_out() {
@@ -141,22 +152,39 @@ impl StepType for SetImage {
     }
 }
 
+/// The image that is meant: the one that was written down before, else what the input means now.
+async fn meant(cx: &ReadContext, cluster: &Reader, input: &Input) -> Result<Meant, StepError> {
+    if let Some(saved) = cx.saved_output::<Output>()? {
+        return Ok(saved.meant());
+    }
+    if input.allow_tag {
+        return Ok(Meant::as_written(&input.image));
+    }
+    Meant::now(cx, cluster, (&input.workload, input.login.as_ref()), &input.image).await
+}
+
+impl Output {
+    fn meant(&self) -> Meant {
+        Meant {
+            image: self.image.clone(),
+            digest: self.digest.clone(),
+        }
+    }
+}
+
 /// What is wrong with the image's name.
 fn image_issue(input: &Input) -> Option<InputIssue> {
     let image = match ImageRef::parse(&input.image) {
         Ok(image) => image,
         Err(why) => return Some(InputIssue::at("/image", why).help("write it as `registry/name@sha256:…`")),
     };
-    if image.digest.is_some() || input.allow_tag {
+    let is_latest = matches!(image.tag, None | Some("latest"));
+    if image.digest.is_some() || input.allow_tag || !is_latest {
         return None;
     }
-    let what = match image.tag {
-        None | Some("latest") => "`latest` is whatever was pushed last",
-        Some(_) => "a tag may be moved to another image",
-    };
     Some(
-        InputIssue::at("/image", format!("it names no digest: {what}"))
-            .help("name the digest that was recorded, or set `allow_tag: true`"),
+        InputIssue::at("/image", "it names no version: `latest` is whatever was pushed last")
+            .help("name the digest that was recorded, or a tag; or set `allow_tag: true`"),
     )
 }
 
@@ -169,29 +197,28 @@ fn container<'t>(template: &'t Template, input: &Input) -> Result<&'t ContainerI
     })
 }
 
-fn change(container: &ContainerImage, input: &Input) -> Option<Change> {
-    (container.image != input.image).then(|| {
+fn change(container: &ContainerImage, input: &Input, meant: &Meant) -> Option<Change> {
+    (container.image != meant.image).then(|| {
         Change::update(
             input.workload.to_string(),
             json!({ "container": container.name, "image": container.image }),
-            json!({ "container": container.name, "image": input.image }),
+            json!({ "container": container.name, "image": meant.image }),
         )
     })
 }
 
-fn output(container: &ContainerImage, input: &Input) -> Output {
-    let reference = ImageRef::parse(&input.image).ok();
+fn output(container: &ContainerImage, meant: &Meant) -> Output {
     Output {
         previous: container.image.clone(),
-        image: input.image.clone(),
-        digest: reference.and_then(|image| image.digest).map(str::to_owned),
+        image: meant.image.clone(),
+        digest: meant.digest.clone(),
     }
 }
 
 fn digests(running: &[String]) -> Vec<String> {
     let mut found: Vec<String> = running
         .iter()
-        .filter_map(|image| image::reported_digest(image))
+        .filter_map(|image| reported_digest(image))
         .map(str::to_owned)
         .collect();
     found.dedup();
@@ -220,13 +247,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_digest_will_do_unless_it_is_said_otherwise() {
+    fn what_names_no_version_will_not_do_unless_it_is_said_otherwise() {
         let issues = |image: &str, allow_tag: bool| {
             let input = Input {
                 workload: "deployment/web".parse().expect("a name"),
                 container: "main".to_owned(),
                 image: image.to_owned(),
                 allow_tag,
+                login: None,
                 wait: true,
             };
             SetImage.check(&input).err().map(|issues| issues[0].message.clone())
@@ -235,7 +263,8 @@ mod tests {
         assert_eq!(issues(&pinned, false), None);
         assert!(issues("x/web", false).is_some_and(|said| said.contains("latest")));
         assert!(issues("x/web:latest", false).is_some_and(|said| said.contains("latest")));
-        assert!(issues("x/web:1", false).is_some_and(|said| said.contains("moved")));
+        assert_eq!(issues("x/web:1", false), None, "its registry is asked");
+        assert_eq!(issues("x/web", true), None);
         assert_eq!(issues("x/web:1", true), None);
         assert!(issues("x/Web:1", true).is_some(), "never what is no reference");
     }

@@ -5,6 +5,7 @@ use jm_client_kubernetes::{CronJob, Kind, Kubernetes, Reader, Workload, Workload
 use jm_step::{Change, InputIssue, ReadContext, StepError};
 use serde_json::{Value, json};
 
+use crate::quiesce::QuiescedWorkload;
 use crate::wait;
 
 /// A writer as it is.
@@ -105,9 +106,12 @@ impl Writer {
     }
 
     /// Stops it, and marks on it what to come back to.
-    pub(crate) async fn stop(&self, cluster: &Kubernetes, replicas: Option<u32>) -> Result<(), StepError> {
+    pub(crate) async fn stop(&self, cluster: &Kubernetes, before: &QuiescedWorkload) -> Result<(), StepError> {
         match self {
-            Self::Scaled(state) => cluster.quiesce(state, replicas).await.map(drop),
+            Self::Scaled(state) => {
+                let stopped = cluster.quiesce(state, before.replicas, before.autoscaler.as_ref());
+                stopped.await.map(drop)
+            }
             Self::Scheduled(job) => cluster.suspend(job).await,
         }
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use jm_plan::{Mode, TargetsDocument};
 use jm_sandbox::journeyman::{Fingerprint, View};
 use jm_sandbox::{DatabasePlace, Description, SandboxError, journeyman};
-use jm_step::TargetName;
+use jm_step::{Effect, TargetName};
 
 use crate::args::DrillArgs;
 use crate::commands::{block_on, sandbox};
@@ -91,10 +91,14 @@ impl Loss {
         // As for the run: what neither the operator nor the drill gives is missed before anything is started for it.
         let plan = source.compile(&registry, &source.arguments(&bindings, ui)?, Mode::Run, ui)?;
         let providers: BTreeMap<&TargetName, &str> = source.targets.iter().flat_map(TargetsDocument::targets).collect();
+        // What it only looks at may be down when it is run; a drill that broke that would prove nothing.
+        let changes = |target: &TargetName| {
+            let mut changing = plan.all_steps().filter(|step| step.effect != Effect::ReadOnly);
+            changing.any(|step| step.bindings.values().any(|used| used == target))
+        };
         let repairs = |provider: &str| {
-            plan.repairs()
-                .iter()
-                .any(|target| providers.get(target) == Some(&provider))
+            let mut repaired = plan.repairs().iter();
+            repaired.any(|target| providers.get(target) == Some(&provider) && changes(target))
         };
         let uses = |step_type: &str| plan.all_steps().any(|step| step.uses.as_str() == step_type);
         let repository = uses("git.checkout");

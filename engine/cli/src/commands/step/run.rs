@@ -16,6 +16,11 @@ use crate::ui::Ui;
 use crate::{launch, project};
 
 pub(in crate::commands) fn run(args: &StepRunArgs, ui: &Ui) -> Outcome {
+    // Who runs one step by hand wants to see what it says meanwhile, such as the lines of a log that it follows.
+    let ui = &Ui {
+        verbose: ui.verbose.max(1),
+        ..ui.clone()
+    };
     let registry = crate::providers::registry();
     let step_type = registry
         .get(&args.step_type)

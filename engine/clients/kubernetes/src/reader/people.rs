@@ -136,7 +136,7 @@ impl Reader {
         Ok(about)
     }
 
-    async fn pod(&self, name: &str) -> Result<Pod, StepError> {
+    pub(super) async fn pod(&self, name: &str) -> Result<Pod, StepError> {
         let doing = format!("cannot read pod `{name}` in namespace `{}`", self.namespace);
         self.pod_api().get(name).await.map_err(|e| step_error(&doing, e))
     }

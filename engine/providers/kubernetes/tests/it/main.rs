@@ -12,18 +12,22 @@ mod conformance;
 mod cuts;
 mod definitions;
 mod faults;
+mod images;
 mod kinds;
 mod line;
 mod objects;
 mod people;
 mod place;
 mod probes;
+mod proxy;
 mod quiesce;
 mod refusals;
+mod registry;
 mod resume;
 mod revisions;
 mod rollouts;
 mod server;
+mod wire;
 mod writers;
 
 /// Makes a test on a server of each function.
@@ -67,6 +71,7 @@ on_both_servers! {
     writers::its_running_jobs_are_waited_for,
     writers::a_resume_by_itself_announces_what_it_does,
     writers::what_an_autoscaler_had_come_to_comes_back,
+    writers::bounds_are_marked_for_who_has_no_journal,
     writers::bounds_that_were_raised_meanwhile_count,
     revisions::a_deployment_goes_there_and_back,
     revisions::a_stateful_set_goes_there_and_back,
@@ -78,12 +83,22 @@ on_both_servers! {
     revisions::a_tag_is_recorded_by_the_digest_that_its_pods_run,
     revisions::a_deadline_that_an_older_rollout_missed_is_not_held_against_the_next,
     refusals::what_no_node_takes_is_told,
+    images::a_tag_is_deployed_by_the_digest_that_it_names,
+    images::another_run_takes_what_the_tag_names_by_then,
+    images::a_registry_is_asked_with_the_login_that_its_nodes_have,
+    images::a_token_is_fetched_where_the_registry_sends_for_one,
+    images::a_registry_that_cannot_be_asked_leaves_a_way_open,
     people::pods_are_listed_as_kubectl_does,
     people::what_is_described_helps_and_tells_no_secret,
     faults::a_viewer_may_look_and_not_stop,
     faults::an_api_server_that_comes_back_is_waited_for,
     faults::a_stalled_api_server_does_not_hold_up_a_stop,
     faults::an_api_server_that_is_away_is_unavailable,
+    wire::whatever_fails_once_is_lived_through,
+    wire::a_server_that_has_too_much_to_do_is_left_alone_as_long_as_it_asks,
+    wire::a_list_whose_place_is_forgotten_is_begun_anew,
+    wire::a_token_that_runs_out_is_read_anew,
+    wire::a_program_that_tells_tokens_is_asked_again,
     probes::quiesce_is_told_at_every_point,
     probes::resume_and_scale_are_told_at_every_point,
     conformance::previews_write_nothing_and_say_what_runs_do,
@@ -96,6 +111,8 @@ on_both_servers! {
 on_server! {
     on_the_stand_in_alone, stand_in:
     people::logs_are_read_and_masked,
+    people::logs_are_followed_over_a_cut_until_the_pod_is_gone,
+    people::following_ends_when_its_time_is_up_or_it_is_told_to_stop,
     conformance::logs_keep_what_a_step_type_promises,
 }
 on_server! {

@@ -1,10 +1,15 @@
 //! `kubernetes.pods`, `.logs` and `.describe`.
 
+use std::time::{Duration, Instant};
+
 use jm_provider_kubernetes::{Describe, Logs, Pods};
 use jm_step::{Secrets, StepErrorKind};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
-use crate::place::Place;
+use crate::line::{Line, State};
+use crate::place::{Place, bench};
 use crate::server::Server;
 
 pub(crate) async fn pods_are_listed_as_kubectl_does(server: &Server) {
@@ -137,4 +142,78 @@ pub(crate) async fn logs_are_read_and_masked(server: &Server) {
             .is_some_and(|text| text.contains("waiting to start")),
         "{output}"
     );
+}
+
+/// The stand-in's container says how many seconds it runs, one line for each.
+fn seconds(lines: &[String]) -> Vec<u64> {
+    let told = lines
+        .iter()
+        .filter_map(|line| line.strip_prefix("main runs for ")?.strip_suffix(" s"));
+    told.map(|second| second.parse().expect("a number")).collect()
+}
+
+pub(crate) async fn logs_are_followed_over_a_cut_until_the_pod_is_gone(server: &Server) {
+    let place = Place::with_web(server, 1).await;
+    let pod = place.pods("web").await.remove(0);
+    let line = Line::to(&server.kubeconfig).await;
+    let bench = bench(&line.kubeconfig, &place.namespace).await;
+    let happens = async {
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        line.set(State::Cut);
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        line.set(State::Up);
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        let gone = place.api::<Pod>().delete(&pod, &DeleteParams::default()).await;
+        gone.expect("deleted");
+    };
+    let following = bench.run(&Logs, json!({ "pod": pod, "follow": true, "follow_seconds": 60 }));
+    let began = Instant::now();
+    let (ran, ()) = tokio::join!(following, happens);
+    assert!(began.elapsed() < Duration::from_secs(40), "it ends with the pod");
+    assert!(ran.log[0].starts_with("main started at"), "{:?}", ran.log);
+    let told = seconds(&ran.log);
+    let whole: Vec<u64> = (told[0]..=told[told.len() - 1]).collect();
+    assert_eq!(told, whole, "no line twice, and none left out");
+    assert!(told.len() >= 7, "the cut is spanned: {told:?}");
+    let kept = ran.log.join("\n");
+    let output = ran.output();
+    assert_eq!(
+        output["logs"][0]["text"].as_str().map(str::trim_end),
+        Some(kept.as_str())
+    );
+}
+
+pub(crate) async fn following_ends_when_its_time_is_up_or_it_is_told_to_stop(server: &Server) {
+    let place = Place::with_web(server, 2).await;
+    let input = |seconds: u64| json!({ "workload": "deployment/web", "follow": true, "follow_seconds": seconds });
+    let secrets = Secrets::new();
+    secrets.register("runs for");
+    let bench = place.bench().await.secrets(secrets);
+    let began = Instant::now();
+    let ran = bench.run(&Logs, input(3)).await;
+    assert!((3..6).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    for pod in place.pods("web").await {
+        let of_pod = ran
+            .log
+            .iter()
+            .filter(|line| line.starts_with(&format!("{pod} main: main ")));
+        assert!(of_pod.count() >= 3, "{:?}", ran.log);
+    }
+    assert!(
+        ran.log
+            .iter()
+            .any(|line| line.contains("main [secret] 1 s") || line.contains("[secret]"))
+    );
+    assert_eq!(ran.output()["logs"].as_array().map(Vec::len), Some(2));
+
+    let bench = place.bench().await;
+    let cancel = bench.cancellation();
+    let stop = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        cancel.cancel();
+    };
+    let began = Instant::now();
+    let (ran, ()) = tokio::join!(bench.run(&Logs, input(600)), stop);
+    assert_eq!(ran.error().kind(), StepErrorKind::Cancelled);
+    assert!(began.elapsed() < Duration::from_secs(4));
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use jm_client_kubernetes::{Kubernetes, MARK};
+use jm_client_kubernetes::{BOUNDS_MARK, Kubernetes, MARK};
 use jm_provider_kubernetes::Quiesce;
 use jm_step::{Connection, Environment, OpenContext, RunId, Secrets};
 use jm_testkit::StepBench;
@@ -107,6 +107,13 @@ impl<'s> Place<'s> {
         let found = self.api::<Deployment>().get(name).await.expect("it is there");
         let mark = found.metadata.annotations.and_then(|marks| marks.get(MARK).cloned());
         (found.spec.replicas.unwrap_or(1), mark)
+    }
+
+    /// The bounds of its autoscaler that are marked on a deployment.
+    pub(crate) async fn bounds(&self, name: &str) -> Option<Value> {
+        let found = self.api::<Deployment>().get(name).await.expect("it is there");
+        let mark = found.metadata.annotations?.get(BOUNDS_MARK)?.clone();
+        Some(serde_json::from_str(&mark).expect("JSON"))
     }
 
     /// The pods of a deployment.

@@ -181,6 +181,10 @@ pub(crate) async fn what_an_autoscaler_had_come_to_comes_back(server: &Server) {
         quiesced["workloads"][0]["autoscaler"],
         json!({ "name": "web", "min": 4, "max": 30 })
     );
+    assert_eq!(
+        place.bounds("web").await,
+        Some(json!({ "name": "web", "min": 4, "max": 30 }))
+    );
     let output = place
         .bench()
         .await
@@ -189,8 +193,35 @@ pub(crate) async fn what_an_autoscaler_had_come_to_comes_back(server: &Server) {
         .output();
     assert_eq!(output["workloads"][0]["replicas"], 17);
     assert_eq!(place.count("web").await, (17, None));
+    assert_eq!(place.bounds("web").await, None, "the mark is off");
     let hpa = place.api::<HorizontalPodAutoscaler>().get("web").await.expect("there");
     assert_eq!((hpa.spec.min_replicas, hpa.spec.max_replicas), (Some(4), 30));
+}
+
+/// The autoscaler is gone, and so is the journal: what is marked on the workload still tells.
+pub(crate) async fn bounds_are_marked_for_who_has_no_journal(server: &Server) {
+    let place = Place::with_web(server, 2).await;
+    place.autoscale("web", 3, 9).await;
+    place.quiesce("web").await;
+    let api = place.api::<HorizontalPodAutoscaler>();
+    api.delete("web", &kube::api::DeleteParams::default())
+        .await
+        .expect("deleted");
+    let again = place.quiesce("web").await;
+    let bounds = json!({ "name": "web", "min": 3, "max": 9 });
+    assert_eq!(again["workloads"][0]["autoscaler"], bounds);
+    let nobody_knows = json!({ "workloads": [{ "workload": "deployment/web" }] });
+    let output = place
+        .bench()
+        .await
+        .run(&Resume, json!({ "quiesced": nobody_knows }))
+        .await
+        .output();
+    assert_eq!(
+        output["workloads"][0]["replicas"], 3,
+        "not below what the autoscaler kept"
+    );
+    assert_eq!(place.bounds("web").await, None);
 }
 
 pub(crate) async fn bounds_that_were_raised_meanwhile_count(server: &Server) {
