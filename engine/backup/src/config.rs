@@ -63,9 +63,9 @@ pub struct S3Config {
     /// The session token, where the credentials are temporary.
     #[serde(default)]
     pub session_token: Option<Secret>,
-    /// `when_required` for stores that refuse newer checksums.
+    /// What of AWS's newer protocol the store has.
     #[serde(default)]
-    pub checksums: jm_client_s3::Checksums,
+    pub compatibility: jm_client_s3::Compatibility,
     /// The storage class of new objects, such as `STANDARD_IA`.
     #[serde(default)]
     pub storage_class: Option<String>,
@@ -134,7 +134,7 @@ impl S3Config {
             access_key_id: self.access_key_id.clone(),
             secret_access_key: self.secret_access_key.clone(),
             session_token: self.session_token.clone(),
-            checksums: self.checksums,
+            compatibility: self.compatibility,
             storage_class: self.storage_class.clone(),
             encryption: self.encryption.clone(),
         })

@@ -10,6 +10,7 @@ use aws_sdk_s3::types::{
 use jm_step::{OpenContext, StepError};
 
 use crate::settings::failed;
+use crate::transport::summed;
 use crate::{Config, Pace, S3Reader};
 
 /// A bucket, or the part of it under a prefix, with everything that [`S3Reader`] has. Cheap to clone.
@@ -89,6 +90,7 @@ impl S3Bucket {
         let versioning = VersioningConfiguration::builder().status(status).build();
         let call = self.0.client.put_bucket_versioning().bucket(&self.0.bucket);
         let call = call.versioning_configuration(versioning);
+        let call = call.customize().mutate_request(summed(self.0.compatibility));
         let outcome = call.send().await;
         outcome.map(drop).map_err(|error| failed(&doing, "versioning", &error))
     }

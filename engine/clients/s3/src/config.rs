@@ -7,15 +7,33 @@ use jm_step::{Environment, Secret, StepError};
 
 use crate::transport::access;
 
-/// When checksums are sent that not every store understands.
+/// What of AWS's newer protocol a store has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Checksums {
-    /// CRC-64/NVME of every part and of the whole object, which the store checks and keeps.
+#[serde(rename_all = "kebab-case")]
+pub enum Compatibility {
+    /// All of it, as AWS: CRC-64/NVME of every part and of the whole object, which the store checks and keeps, and writes
+    /// on the condition that nothing is there.
     #[default]
-    WhenSupported,
-    /// Only `Content-MD5`, which every store checks: for those that refuse newer checksums.
-    WhenRequired,
+    Full,
+    /// It refuses newer checksums, or computes others: requests carry `Content-MD5`, which every store checks.
+    NoChecksums,
+    /// It refuses or ignores conditions of writes: what is there is looked at just before. Between the look and the write
+    /// another writer may come.
+    NoConditionalWrites,
+    /// It has neither.
+    Basic,
+}
+
+impl Compatibility {
+    /// Whether parts and objects carry CRC-64/NVME.
+    pub(crate) fn has_checksums(self) -> bool {
+        matches!(self, Self::Full | Self::NoConditionalWrites)
+    }
+
+    /// Whether a write may say that nothing has to be there.
+    pub(crate) fn has_conditional_writes(self) -> bool {
+        matches!(self, Self::Full | Self::NoChecksums)
+    }
 }
 
 /// How the store encrypts what it keeps.
@@ -59,9 +77,9 @@ pub struct Config {
     /// The session token that belongs to `access_key_id`, where the credentials are temporary.
     #[serde(default)]
     pub session_token: Option<Secret>,
-    /// When checksums are sent that not every store understands.
+    /// What of AWS's newer protocol the store has.
     #[serde(default)]
-    pub checksums: Checksums,
+    pub compatibility: Compatibility,
     /// The storage class of new objects, such as `STANDARD_IA`. Default: the bucket's own.
     #[serde(default)]
     pub storage_class: Option<String>,
@@ -111,11 +129,11 @@ mod tests {
     #[test]
     fn a_config_is_read_strictly_and_does_not_show_its_secret() {
         let config: Config = serde_json::from_value(serde_json::json!({
-            "bucket": "b", "checksums": "when_required", "access_key_id": "id", "secret_access_key": "hunter22",
+            "bucket": "b", "compatibility": "no-checksums", "access_key_id": "id", "secret_access_key": "hunter22",
             "encryption": { "kms-key": "alias/backups" },
         }))
         .expect("fits");
-        assert_eq!(config.checksums, Checksums::WhenRequired);
+        assert_eq!(config.compatibility, Compatibility::NoChecksums);
         assert_eq!(config.encryption, Some(Encryption::KmsKey("alias/backups".to_owned())));
         assert!(!format!("{config:?}").contains("hunter22"));
         serde_json::from_value::<Config>(serde_json::json!({ "bucket": "b", "reigon": "x" })).expect_err("misspelt");

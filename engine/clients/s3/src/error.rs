@@ -103,6 +103,12 @@ pub(crate) fn asks_to_slow_down<E: ProvideErrorMetadata>(error: &Failure<E>) -> 
     matches!(status, Some(429 | 503)) || code.is_some_and(jm_client_aws::too_much)
 }
 
+/// Whether the store says that other bytes came than were sent.
+pub(crate) fn is_damaged<E: ProvideErrorMetadata>(error: &Failure<E>) -> bool {
+    let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
+    code.and_then(damaged).is_some()
+}
+
 /// Whether the same request may do later.
 pub(crate) fn asks_to_come_back(code: &str) -> bool {
     damaged(code)
@@ -200,7 +206,7 @@ fn in_the_way(code: &str) -> Option<Told> {
         "NotImplemented" => (
             Failed,
             "the store does not understand the request",
-            "set `checksums: when_required` for a store that lacks newer checksums",
+            "say what the store lacks by `compatibility` in the targets file: `no-checksums`, `no-conditional-writes`, or `basic` for both",
         ),
         _ => return None,
     };

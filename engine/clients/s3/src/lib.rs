@@ -4,7 +4,7 @@
 //! ever held whole: bodies go out in parts of bounded size and come in as streams that survive a broken connection.
 
 mod config;
-pub use config::{Checksums, Config, Encryption};
+pub use config::{Compatibility, Config, Encryption};
 mod error;
 mod transport;
 pub use error::unwrap_step_error;

@@ -13,8 +13,9 @@ use tokio::task::JoinSet;
 
 use jm_step::{StepError, StepErrorKind};
 
+use crate::pace::undamaged;
 use crate::put::{FIRST_PART, MOST_PARTS, part_size, read_part};
-use crate::transport::{patient, with_crc};
+use crate::transport::patient;
 use crate::{Checksum, Hasher, ObjectInfo, Put, S3Bucket, Uploaded, checksum};
 
 /// So much may be on its way at once; a larger part goes alone.
@@ -43,7 +44,7 @@ impl S3Bucket {
 
     async fn start(&self, key: &str, put: &Put) -> Result<Upload, StepError> {
         let doing = self.on_object("write", key, "s3:PutObject");
-        let crc = with_crc(self.0.checksums);
+        let crc = self.0.compatibility.has_checksums();
         let (encryption, kms_key) = self.encryption();
         let call = self
             .0
@@ -180,7 +181,7 @@ impl Upload {
     async fn complete(&self, put: &Put) -> Result<Uploaded, StepError> {
         let crc = self.crc.value();
         let (bucket, key) = (&self.pending.bucket, &self.pending.key);
-        let with_crc = with_crc(bucket.0.checksums);
+        let with_crc = bucket.0.compatibility.has_checksums();
         let shared = &bucket.0;
         let parts = CompletedMultipartUpload::builder()
             .set_parts(Some(self.parts.clone()))
@@ -271,23 +272,19 @@ async fn send_part(
     let doing = bucket.on_object("write", key, "s3:PutObject");
     let number = i32::try_from(number).unwrap_or(i32::MAX);
     let (crc, md5) = bucket.sums(&checksum::crc64(&part), &part);
-    let call = bucket
-        .0
-        .client
-        .upload_part()
-        .bucket(&bucket.0.bucket)
-        .key(bucket.full(key));
-    let output = call
-        .upload_id(id)
-        .part_number(number)
-        .set_checksum_crc64_nvme(crc.clone())
-        .set_content_md5(md5)
-        .body(ByteStream::from(part))
-        .customize()
-        .config_override(patient())
-        .send()
-        .await
-        .map_err(|error| doing.failed(&error))?;
+    let shared = &bucket.0;
+    let call = || {
+        let call = shared.client.upload_part().bucket(&shared.bucket).key(bucket.full(key));
+        call.upload_id(id)
+            .part_number(number)
+            .set_checksum_crc64_nvme(crc.clone())
+            .set_content_md5(md5.clone())
+            .body(ByteStream::from(part.clone()))
+            .customize()
+            .config_override(patient())
+            .send()
+    };
+    let output = undamaged(&doing, call).await?;
     Ok(CompletedPart::builder()
         .part_number(number)
         .set_e_tag(output.e_tag().map(str::to_owned))

@@ -10,11 +10,13 @@ use rand::Rng;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use crate::error::{Doing, asks_to_slow_down};
+use crate::error::{Doing, asks_to_slow_down, is_damaged};
 use crate::transport::Failure;
 
 /// So often is a request sent that the store cannot take now.
 const TRIES: u32 = 9;
+/// So often are bytes sent that arrive as others.
+const UNDAMAGED: u32 = 3;
 /// The longest wait before the second try; each further one may be twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// No wait is longer than this.
@@ -159,6 +161,21 @@ impl Pace {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Sends bytes, and again where the store says that other bytes came than were sent.
+pub(crate) async fn undamaged<T, E, F>(doing: &Doing, call: impl Fn() -> F) -> Result<T, StepError>
+where
+    E: Error + ProvideErrorMetadata + Send + Sync + 'static,
+    F: Future<Output = Result<T, Failure<E>>>,
+{
+    for _ in 1..UNDAMAGED {
+        match call().await {
+            Err(error) if is_damaged(&error) => {}
+            outcome => return outcome.map_err(|error| doing.failed(&error)),
+        }
+    }
+    call().await.map_err(|error| doing.failed(&error))
 }
 
 /// Anything up to twice the wait before, so that those who were refused together do not come back together.

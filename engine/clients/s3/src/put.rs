@@ -12,7 +12,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use jm_step::StepError;
 
 use crate::error::unwrap_step_error;
-use crate::transport::{patient, with_crc};
+use crate::pace::undamaged;
+use crate::transport::patient;
 use crate::{Checksum, Encryption, Pace, S3Bucket, checksum};
 
 const MIB: u64 = 1024 * 1024;
@@ -46,7 +47,7 @@ pub struct Uploaded {
     pub etag: Option<String>,
     /// Its version, where the bucket keeps versions.
     pub version_id: Option<String>,
-    /// CRC-64/NVME over the whole object; the store has checked the same, unless checksums are `when_required`.
+    /// CRC-64/NVME over the whole object; the store has checked the same, unless its `compatibility` lacks them.
     pub checksum: Checksum,
     /// How many parts it was sent in; 1 for a single request.
     pub parts: u32,
@@ -65,7 +66,7 @@ impl S3Bucket {
         mut body: impl AsyncRead + Send + Unpin,
         put: Put,
     ) -> Result<Uploaded, StepError> {
-        if put.if_absent && !with_crc(self.0.checksums) {
+        if put.if_absent && !self.0.compatibility.has_conditional_writes() {
             Box::pin(self.refuse_existing(key)).await?;
         }
         let size = part_size(1, put.bytes);
@@ -89,7 +90,7 @@ impl S3Bucket {
         if content.len() as u64 > FIRST_PART {
             return Err(StepError::failed(format!("{doing}: it is not small")));
         }
-        if put.if_absent && !with_crc(self.0.checksums) {
+        if put.if_absent && !self.0.compatibility.has_conditional_writes() {
             Box::pin(self.refuse_existing(key)).await?;
         }
         let crc = checksum::crc64(&content);
@@ -105,14 +106,11 @@ impl S3Bucket {
     async fn put_whole(&self, key: &str, content: Bytes, put: &Put) -> Result<Uploaded, StepError> {
         let doing = self.on_object("write", key, "s3:PutObject");
         let crc = checksum::crc64(&content);
-        let call = self.0.client.put_object();
-        let output = self
-            .whole(call, key, &content, &crc, put)
-            .customize()
-            .config_override(patient())
-            .send()
-            .await
-            .map_err(|error| doing.failed(&error))?;
+        let call = || {
+            let call = self.whole(self.0.client.put_object(), key, &content, &crc, put);
+            call.customize().config_override(patient()).send()
+        };
+        let output = undamaged(&doing, call).await?;
         Ok(uploaded_whole(&output, content.len(), &crc))
     }
 
@@ -142,7 +140,7 @@ impl S3Bucket {
 
     /// The checksum headers of a request: CRC-64 for stores that know it, MD5 for the others.
     pub(crate) fn sums(&self, crc: &str, content: &[u8]) -> (Option<String>, Option<String>) {
-        if with_crc(self.0.checksums) {
+        if self.0.compatibility.has_checksums() {
             (Some(crc.to_owned()), None)
         } else {
             (None, Some(checksum::md5(content)))
@@ -161,9 +159,8 @@ impl S3Bucket {
         }
     }
 
-    /// Stores that lack newer checksums tend to lack conditional writes too.
     pub(crate) fn if_none_match(&self, put: &Put) -> Option<String> {
-        (put.if_absent && with_crc(self.0.checksums)).then(|| "*".to_owned())
+        (put.if_absent && self.0.compatibility.has_conditional_writes()).then(|| "*".to_owned())
     }
 
     async fn refuse_existing(&self, key: &str) -> Result<(), StepError> {

@@ -15,7 +15,7 @@ use jm_step::{OpenContext, StepError};
 use crate::config::Config;
 use crate::error::Doing;
 use crate::transport::{self, Failure};
-use crate::{Checksums, Encryption, ObjectInfo};
+use crate::{Compatibility, Encryption, ObjectInfo};
 
 /// A bucket without a single method that writes. Cheap to clone.
 #[derive(Clone)]
@@ -30,7 +30,7 @@ pub(crate) struct Shared {
     pub(crate) bucket: String,
     /// Empty, or ends with a slash.
     pub(crate) folder: String,
-    pub(crate) checksums: Checksums,
+    pub(crate) compatibility: Compatibility,
     pub(crate) storage_class: Option<String>,
     pub(crate) encryption: Option<Encryption>,
 }
@@ -92,7 +92,7 @@ impl S3Reader {
             store: transport::store(config, cx),
             bucket: bucket.to_owned(),
             folder: config.folder(),
-            checksums: config.checksums,
+            compatibility: config.compatibility,
             storage_class: given(config.storage_class.as_ref()).map(str::to_owned),
             encryption: config.encryption.clone(),
         })))

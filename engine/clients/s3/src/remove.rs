@@ -1,16 +1,15 @@
-//! Versions removed for good, a thousand at a time.
+//! Objects and versions removed, a thousand at a time.
 
 use std::collections::HashMap;
 
-use aws_sdk_s3::config::http::HttpRequest;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use jm_step::StepError;
 
 use crate::error::asks_to_come_back;
-use crate::transport::with_crc;
-use crate::{NULL_VERSION, Pace, S3Bucket, checksum};
+use crate::transport::summed;
+use crate::{NULL_VERSION, Pace, S3Bucket};
 
-/// As many as one request takes.
+/// As many keys or versions as one request removes.
 const BATCH: usize = 1000;
 /// So often are those asked for again that the store had no time for.
 const ROUNDS: u32 = 5;
@@ -27,13 +26,40 @@ pub struct VersionOf {
 /// What could not be removed, and why.
 pub type NotRemoved = Vec<(VersionOf, StepError)>;
 
+/// What a request removes: one version for good, or, without one, the object as it is now.
+#[derive(Debug, Clone)]
+struct Removed {
+    key: String,
+    version_id: Option<String>,
+}
+
+/// How a removal is called where it fails, and what it needs.
+struct Words {
+    /// Of one key.
+    one: &'static str,
+    /// Of many.
+    many: &'static str,
+    permission: &'static str,
+}
+
+const MARKERS: Words = Words {
+    one: "remove the marker of",
+    many: "remove markers from",
+    permission: "s3:DeleteObjectVersion",
+};
+const OBJECTS: Words = Words {
+    one: "delete",
+    many: "delete objects in",
+    permission: "s3:DeleteObject",
+};
+
 impl S3Bucket {
     /// Removes markers, by their version ids, so that what lies under them is the newest again. One that is gone already
     /// is as good as removed. A `null` marker is looked at once more just before: what was written meanwhile has the
     /// same id, and stays.
     pub async fn remove_markers(&self, pace: &Pace, markers: Vec<VersionOf>) -> Result<NotRemoved, StepError> {
         let mut not_removed = Vec::new();
-        let mut batch = Vec::with_capacity(markers.len());
+        let mut removed = Vec::with_capacity(markers.len());
         for marker in markers {
             let written =
                 marker.version_id == NULL_VERSION && self.head(&marker.key, Some(NULL_VERSION)).await?.is_some();
@@ -43,30 +69,74 @@ impl S3Bucket {
                     .hint("nothing of it was lost; look at what is there now, then try again");
                 not_removed.push((marker, written));
             } else {
-                batch.push(marker);
+                removed.push(Removed {
+                    key: marker.key,
+                    version_id: Some(marker.version_id),
+                });
             }
         }
-        let (single, many): (Vec<_>, Vec<_>) = batch.into_iter().partition(|marker| !fits_xml(&marker.key));
-        for marker in single {
-            if let Err(error) = self.delete(&marker.key, Some(&marker.version_id)).await {
-                not_removed.push((marker, error));
-            }
-        }
-        for batch in many.chunks(BATCH) {
-            not_removed.extend(self.remove_batch(pace, batch.to_vec()).await?);
-        }
+        let refused = self.remove(pace, removed, &MARKERS).await?;
+        not_removed.extend(refused.into_iter().map(|(removed, error)| {
+            let version = VersionOf {
+                key: removed.key,
+                version_id: removed.version_id.unwrap_or_default(),
+            };
+            (version, error)
+        }));
         Ok(not_removed)
     }
 
-    async fn remove_batch(&self, pace: &Pace, mut batch: Vec<VersionOf>) -> Result<NotRemoved, StepError> {
+    /// Deletes many objects as [`Self::delete`] does without a version: a bucket that keeps versions marks them as
+    /// deleted. Gives those that could not be, and why; one that is not there is as good as deleted.
+    pub async fn delete_many(&self, pace: &Pace, keys: Vec<String>) -> Result<Vec<(String, StepError)>, StepError> {
+        let removed = keys.into_iter().map(|key| Removed { key, version_id: None });
+        let refused = self.remove(pace, removed.collect(), &OBJECTS).await?;
+        Ok(refused
+            .into_iter()
+            .map(|(removed, error)| (removed.key, error))
+            .collect())
+    }
+
+    async fn remove(
+        &self,
+        pace: &Pace,
+        removed: Vec<Removed>,
+        words: &Words,
+    ) -> Result<Vec<(Removed, StepError)>, StepError> {
+        let mut refused = Vec::new();
+        let (many, single): (Vec<_>, Vec<_>) = removed.into_iter().partition(|one| fits_xml(&one.key));
+        for one in single {
+            if let Err(error) = self.remove_one(pace, &one, words).await {
+                refused.push((one, error));
+            }
+        }
+        for batch in many.chunks(BATCH) {
+            refused.extend(self.remove_batch(pace, batch.to_vec(), words).await?);
+        }
+        Ok(refused)
+    }
+
+    async fn remove_one(&self, pace: &Pace, one: &Removed, words: &Words) -> Result<(), StepError> {
+        let doing = self.on_object(words.one, &one.key, words.permission);
+        let full = self.full(&one.key);
+        let call = || {
+            let call = self.0.once.delete_object().bucket(&self.0.bucket).key(&full);
+            call.set_version_id(one.version_id.clone()).send()
+        };
+        pace.send(&doing, call).await.map(drop)
+    }
+
+    async fn remove_batch(
+        &self,
+        pace: &Pace,
+        mut batch: Vec<Removed>,
+        words: &Words,
+    ) -> Result<Vec<(Removed, StepError)>, StepError> {
         let mut not_removed = Vec::new();
         for round in 1..=ROUNDS {
-            let refused = self.send_batch(pace, &batch).await?;
-            if refused.is_empty() {
-                break;
-            }
+            let refused = self.send_batch(pace, &batch, words).await?;
             let mut again = Vec::new();
-            for (version, code, message) in refused {
+            for (one, code, message) in refused {
                 if code == "NoSuchVersion" || code == "NoSuchKey" {
                     continue;
                 }
@@ -74,10 +144,10 @@ impl S3Bucket {
                     pace.slow_down();
                 }
                 if asks_to_come_back(&code) && round < ROUNDS {
-                    again.push(version);
+                    again.push(one);
                 } else {
-                    let doing = self.on_object("remove the marker of", &version.key, "s3:DeleteObjectVersion");
-                    not_removed.push((version, doing.refused(&code, &message)));
+                    let doing = self.on_object(words.one, &one.key, words.permission);
+                    not_removed.push((one, doing.refused(&code, &message)));
                 }
             }
             if again.is_empty() {
@@ -93,15 +163,16 @@ impl S3Bucket {
     async fn send_batch(
         &self,
         pace: &Pace,
-        batch: &[VersionOf],
-    ) -> Result<Vec<(VersionOf, String, String)>, StepError> {
-        let doing = self.on_bucket("remove markers from", "s3:DeleteObjectVersion");
+        batch: &[Removed],
+        words: &Words,
+    ) -> Result<Vec<(Removed, String, String)>, StepError> {
+        let doing = self.on_bucket(words.many, words.permission);
         let failed = |error| StepError::failed(format!("{doing}: the request could not be made")).source(error);
         let objects: Vec<_> = batch
             .iter()
-            .map(|version| {
-                let object = ObjectIdentifier::builder().key(self.full(&version.key));
-                object.version_id(&version.version_id).build()
+            .map(|one| {
+                let object = ObjectIdentifier::builder().key(self.full(&one.key));
+                object.set_version_id(one.version_id.clone()).build()
             })
             .collect::<Result<_, _>>()
             .map_err(failed)?;
@@ -110,55 +181,38 @@ impl S3Bucket {
             .quiet(true)
             .build()
             .map_err(failed)?;
-        let md5 = !with_crc(self.0.checksums);
         let output = pace
             .send(&doing, || {
                 let call = self.0.once.delete_objects().bucket(&self.0.bucket);
                 call.delete(delete.clone())
                     .customize()
-                    .mutate_request(move |request| {
-                        if md5 {
-                            with_md5(request);
-                        }
-                    })
+                    .mutate_request(summed(self.0.compatibility))
                     .send()
             })
             .await?;
         if output.errors().is_empty() {
             return Ok(Vec::new());
         }
-        let asked: HashMap<(String, &str), &VersionOf> = batch
+        let asked: HashMap<(String, &str), &Removed> = batch
             .iter()
-            .map(|version| ((self.full(&version.key), version.version_id.as_str()), version))
+            .map(|one| {
+                let version = one.version_id.as_deref().unwrap_or(NULL_VERSION);
+                ((self.full(&one.key), version), one)
+            })
             .collect();
         Ok(output
             .errors()
             .iter()
             .filter_map(|error| {
                 let key = error.key().unwrap_or_default().to_owned();
-                let version = asked.get(&(key, error.version_id().unwrap_or(NULL_VERSION)))?;
+                // Of an object that is asked for without one, some stores say an empty version.
+                let version = error.version_id().filter(|version| !version.is_empty());
+                let one = asked.get(&(key, version.unwrap_or(NULL_VERSION)))?;
                 let said = |text: Option<&str>| text.unwrap_or_default().to_owned();
-                Some(((*version).clone(), said(error.code()), said(error.message())))
+                Some(((*one).clone(), said(error.code()), said(error.message())))
             })
             .collect())
     }
-}
-
-/// The sum that every store checks, in the place of the one that the SDK sends.
-fn with_md5(request: &mut HttpRequest) {
-    let Some(sum) = request.body().bytes().map(checksum::md5) else {
-        return;
-    };
-    let newer: Vec<String> = request
-        .headers()
-        .iter()
-        .map(|(name, _)| name.to_owned())
-        .filter(|name| name.starts_with("x-amz-checksum-") || name == "x-amz-sdk-checksum-algorithm")
-        .collect();
-    for name in newer {
-        request.headers_mut().remove(name);
-    }
-    request.headers_mut().insert("content-md5", sum);
 }
 
 /// Whether XML 1.0 can say a key: a request with another one would be refused as a whole.

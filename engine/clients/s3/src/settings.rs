@@ -18,7 +18,7 @@ use jm_step::StepError;
 
 use crate::error::Doing;
 use crate::reader::status;
-use crate::transport::Failure;
+use crate::transport::{Failure, summed};
 use crate::{Encryption, LifecycleRule, S3Bucket, S3Reader};
 
 /// How a bucket encrypts what is written without a word about it.
@@ -248,7 +248,12 @@ impl S3Bucket {
         let configuration = ServerSideEncryptionConfiguration::builder().rules(rule).build();
         let configuration = configuration.map_err(|error| incomplete(&doing, error))?;
         let call = self.0.client.put_bucket_encryption().bucket(&self.0.bucket);
-        let outcome = call.server_side_encryption_configuration(configuration).send().await;
+        let outcome = call
+            .server_side_encryption_configuration(configuration)
+            .customize()
+            .mutate_request(summed(self.0.compatibility))
+            .send()
+            .await;
         outcome.map(drop).map_err(|error| failed(&doing, "encryption", &error))
     }
 
@@ -262,7 +267,12 @@ impl S3Bucket {
             .restrict_public_buckets(wanted.restrict_public_buckets)
             .build();
         let call = self.0.client.put_public_access_block().bucket(&self.0.bucket);
-        let outcome = call.public_access_block_configuration(configuration).send().await;
+        let outcome = call
+            .public_access_block_configuration(configuration)
+            .customize()
+            .mutate_request(summed(self.0.compatibility))
+            .send()
+            .await;
         outcome
             .map(drop)
             .map_err(|error| failed(&doing, "public_access", &error))
@@ -281,7 +291,12 @@ impl S3Bucket {
         let controls = OwnershipControls::builder().rules(rule).build();
         let controls = controls.map_err(|error| incomplete(&doing, error))?;
         let call = self.0.client.put_bucket_ownership_controls().bucket(&self.0.bucket);
-        let outcome = call.ownership_controls(controls).send().await;
+        let outcome = call
+            .ownership_controls(controls)
+            .customize()
+            .mutate_request(summed(self.0.compatibility))
+            .send()
+            .await;
         outcome.map(drop).map_err(|error| failed(&doing, "ownership", &error))
     }
 
@@ -294,7 +309,11 @@ impl S3Bucket {
             .map_err(|error| incomplete(&doing, error))?;
         let call = self.0.client.put_bucket_lifecycle_configuration();
         let call = call.bucket(&self.0.bucket).lifecycle_configuration(configuration);
-        let outcome = call.send().await;
+        let outcome = call
+            .customize()
+            .mutate_request(summed(self.0.compatibility))
+            .send()
+            .await;
         outcome.map(drop).map_err(|error| failed(&doing, "lifecycle", &error))
     }
 
@@ -309,7 +328,12 @@ impl S3Bucket {
         let tagging = Tagging::builder().set_tag_set(Some(tags)).build();
         let tagging = tagging.map_err(|error| incomplete(&doing, error))?;
         let call = self.0.client.put_bucket_tagging().bucket(&self.0.bucket);
-        let outcome = call.tagging(tagging).send().await;
+        let outcome = call
+            .tagging(tagging)
+            .customize()
+            .mutate_request(summed(self.0.compatibility))
+            .send()
+            .await;
         outcome.map(drop).map_err(|error| failed(&doing, "tags", &error))
     }
 
@@ -317,7 +341,12 @@ impl S3Bucket {
     pub async fn set_policy(&self, wanted: &Value) -> Result<(), StepError> {
         let doing = self.on_bucket("set the policy of", "s3:PutBucketPolicy");
         let call = self.0.client.put_bucket_policy().bucket(&self.0.bucket);
-        let outcome = call.policy(wanted.to_string()).send().await;
+        let outcome = call
+            .policy(wanted.to_string())
+            .customize()
+            .mutate_request(summed(self.0.compatibility))
+            .send()
+            .await;
         outcome.map(drop).map_err(|error| failed(&doing, "policy", &error))
     }
 }

@@ -12,10 +12,11 @@ use futures::{StreamExt, TryStreamExt, stream};
 use jm_step::{Connection, OpenContext, StepErrorKind};
 use tokio::io::AsyncReadExt;
 
-use crate::{Checksums, Get, Put, S3, S3Bucket, VersioningStatus, unwrap_step_error};
+use crate::{Compatibility, Get, Put, S3, S3Bucket, VersioningStatus, unwrap_step_error};
 
 mod copies;
 mod faults;
+mod refusals;
 mod stores;
 use stores::{Store, stores};
 
@@ -82,8 +83,8 @@ async fn read_empty(bucket: &S3Bucket) -> usize {
 async fn a_large_object_goes_in_parts_and_comes_back_whole_or_in_pieces() {
     let content = noise(20 * MIB + 17);
     for store in stores().await {
-        for (checksums, checked) in [(Checksums::WhenSupported, true), (Checksums::WhenRequired, false)] {
-            let bucket = store.open("large", |config| config.checksums = checksums).await;
+        for (compatibility, checked) in [(Compatibility::Full, true), (Compatibility::NoChecksums, false)] {
+            let bucket = store.open("large", |config| config.compatibility = compatibility).await;
             bucket.create_bucket().await.expect("a bucket");
             let uploaded = bucket.put("b", &content[..], Put::default()).await.expect("written");
             assert_eq!(
@@ -308,8 +309,14 @@ async fn versions_are_kept_read_and_deleted() {
 #[tokio::test]
 async fn writing_only_where_nothing_is_does_so() {
     for store in stores().await {
-        for checksums in [Checksums::WhenSupported, Checksums::WhenRequired] {
-            let bucket = store.open("absent", |config| config.checksums = checksums).await;
+        for compatibility in [
+            Compatibility::Full,
+            Compatibility::NoConditionalWrites,
+            Compatibility::Basic,
+        ] {
+            let bucket = store
+                .open("absent", |config| config.compatibility = compatibility)
+                .await;
             bucket.create_bucket().await.expect("a bucket");
             bucket.delete("i", None).await.expect("deleted");
             let put = Put {

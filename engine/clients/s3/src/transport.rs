@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use aws_config::Region;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::config::http::{HttpRequest, HttpResponse};
 use aws_sdk_s3::config::{
     RequestChecksumCalculation, ResponseChecksumValidation, retry::RetryConfig, timeout::TimeoutConfig,
 };
 use jm_client_aws::Access;
 use jm_step::{OpenContext, StepError};
 
-use crate::config::{Checksums, Config};
+use crate::checksum;
+use crate::config::{Compatibility, Config};
 
 /// How long the store may take to start its answer where a part is sent first, or put together with ten thousand
 /// others: 8 MiB beside two others at 1 Mbit/s.
@@ -62,9 +63,30 @@ pub(crate) fn without_tries(client: &Client) -> Client {
     Client::from_conf(once.build())
 }
 
-/// Whether parts and objects carry CRC-64/NVME.
-pub(crate) fn with_crc(checksums: Checksums) -> bool {
-    checksums == Checksums::WhenSupported
+/// What is done to requests that have to carry a sum over their body: for a store that lacks newer ones, the sum that
+/// every store checks takes the place of the one that the SDK sends.
+pub(crate) fn summed(compatibility: Compatibility) -> impl Fn(&mut HttpRequest) + Send + Sync + 'static {
+    move |request| {
+        if !compatibility.has_checksums() {
+            with_md5(request);
+        }
+    }
+}
+
+fn with_md5(request: &mut HttpRequest) {
+    let Some(sum) = request.body().bytes().map(checksum::md5) else {
+        return;
+    };
+    let newer: Vec<String> = request
+        .headers()
+        .iter()
+        .map(|(name, _)| name.to_owned())
+        .filter(|name| name.starts_with("x-amz-checksum-") || name == "x-amz-sdk-checksum-algorithm")
+        .collect();
+    for name in newer {
+        request.headers_mut().remove(name);
+    }
+    request.headers_mut().insert("content-md5", sum);
 }
 
 /// For calls that send much.

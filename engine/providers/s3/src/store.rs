@@ -17,6 +17,7 @@ use jm_step::testing::Bench;
 use jm_step::{Connection, Environment, OpenContext, RunId, Secrets};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 const ACCESS_KEY: &str = "jm-test";
@@ -130,13 +131,29 @@ impl Store {
 
     /// The connection to a bucket that may not exist, as steps get it.
     pub(crate) async fn connection(&self, name: &str) -> S3 {
-        let cx = OpenContext {
-            secrets: Secrets::new(),
-            environment: Environment::default(),
-            run: RunId::generate(),
-        };
-        let config: Config = serde_json::from_value(self.config(name, SECRET_KEY)).expect("a configuration");
-        S3::open(config, &cx).await.expect("a client")
+        opened(self.config(name, SECRET_KEY)).await
+    }
+
+    /// The same over a line on which every request is refused whose first line has all of these words.
+    pub(crate) async fn refusing(&self, name: &str, words: &'static [&'static str]) -> S3 {
+        let mut config = self.config(name, SECRET_KEY);
+        config["endpoint"] = json!(refusing(&self.endpoint, words).await);
+        opened(config).await
+    }
+
+    /// Lets an object be that much older, where the store keeps objects as files: versitygw takes a file's time for that
+    /// of the object.
+    pub(crate) fn age(&self, bucket: &str, key: &str, by: Duration) {
+        let path = self.dir.path().join("data").join(bucket).join(key);
+        let file = std::fs::File::options()
+            .write(true)
+            .open(&path)
+            .expect("the object's file");
+        let modified = file
+            .metadata()
+            .and_then(|metadata| metadata.modified())
+            .expect("its time");
+        file.set_modified(modified - by).expect("set");
     }
 
     /// The client of AWS, asked something about this store.
@@ -187,12 +204,62 @@ impl Store {
 
     fn config(&self, bucket: &str, secret: &str) -> Value {
         // Ministack computes another CRC-64 over an upload in parts, and refuses the right one.
-        let newer = self.name != "ministack";
+        let lacks = self.name == "ministack";
         json!({
             "bucket": bucket, "endpoint": self.endpoint, "region": "us-east-1",
             "access_key_id": ACCESS_KEY, "secret_access_key": secret,
-            "checksums": if newer { "when_supported" } else { "when_required" },
+            "compatibility": if lacks { "no-checksums" } else { "full" },
         })
+    }
+}
+
+async fn opened(config: Value) -> S3 {
+    let cx = OpenContext {
+        secrets: Secrets::new(),
+        environment: Environment::default(),
+        run: RunId::generate(),
+    };
+    let config: Config = serde_json::from_value(config).expect("a configuration");
+    S3::open(config, &cx).await.expect("a client")
+}
+
+/// A line to a store; its own address.
+async fn refusing(endpoint: &str, words: &'static [&'static str]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let store = endpoint.trim_start_matches("http://").to_owned();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let Ok(server) = TcpStream::connect(&store).await else {
+                return;
+            };
+            tokio::spawn(pass_or_refuse(client, server, words));
+        }
+    });
+    format!("http://{address}")
+}
+
+async fn pass_or_refuse(mut client: TcpStream, mut server: TcpStream, words: &[&str]) {
+    const REFUSED: &str = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>";
+    let (mut up, mut down) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
+    loop {
+        tokio::select! {
+            read = client.read(&mut up) => {
+                let Ok(count @ 1..) = read else { return };
+                let said = String::from_utf8_lossy(&up[..count]);
+                let first = said.lines().next().unwrap_or_default();
+                if first.ends_with("HTTP/1.1") && words.iter().all(|word| first.contains(word)) {
+                    let head = format!("HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-length: {}", REFUSED.len());
+                    drop(client.write_all(format!("{head}\r\n\r\n{REFUSED}").as_bytes()).await);
+                    return;
+                }
+                if server.write_all(&up[..count]).await.is_err() { return }
+            }
+            read = server.read(&mut down) => {
+                let Ok(count @ 1..) = read else { return };
+                if client.write_all(&down[..count]).await.is_err() { return }
+            }
+        }
     }
 }
 

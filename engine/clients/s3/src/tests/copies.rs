@@ -129,7 +129,7 @@ async fn removed_markers_uncover_what_lies_under_them() {
 }
 
 /// A store that answers each request by its first line and its number, from 0.
-async fn scripted(
+pub(super) async fn scripted(
     asked: Arc<Mutex<Vec<String>>>,
     answer: impl Fn(&str, usize) -> (&'static str, String) + Send + Sync + 'static,
 ) -> SocketAddr {
@@ -152,7 +152,7 @@ async fn scripted(
     address
 }
 
-fn error(code: &str, message: &str) -> String {
+pub(super) fn error(code: &str, message: &str) -> String {
     format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>")
 }
 

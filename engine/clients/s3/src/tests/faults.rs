@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::Store;
 use super::noise;
-use crate::Put;
+use crate::{Compatibility, Get, Pace, Put, VersionOf};
 
 /// A stream that fails.
 pub(super) struct Breaks(pub(super) Option<io::Error>);
@@ -80,6 +80,61 @@ async fn pass(mut client: TcpStream, to: SocketAddr, after: usize, cuts: Arc<Ato
         () = back => {}
         () = there => {}
     }
+}
+
+/// An older store: refuses every request with a header that it does not know, as older stores do.
+pub(super) async fn older(to: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let Ok(server) = TcpStream::connect(to).await else {
+                return;
+            };
+            tokio::spawn(pass_what_is_old(client, server));
+        }
+    });
+    address
+}
+
+async fn pass_what_is_old(mut client: TcpStream, mut server: TcpStream) {
+    const BODY: &str = "<Error><Code>NotImplemented</Code><Message>A header you provided implies functionality that is not implemented</Message></Error>";
+    let (mut up, mut down) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
+    loop {
+        tokio::select! {
+            read = client.read(&mut up) => {
+                let Ok(count @ 1..) = read else { return };
+                if is_new(&up[..count]) {
+                    let head = format!("HTTP/1.1 501 Not Implemented\r\nconnection: close\r\ncontent-length: {}", BODY.len());
+                    drop(client.write_all(format!("{head}\r\n\r\n{BODY}").as_bytes()).await);
+                    return;
+                }
+                if server.write_all(&up[..count]).await.is_err() { return }
+            }
+            read = server.read(&mut down) => {
+                let Ok(count @ 1..) = read else { return };
+                if client.write_all(&down[..count]).await.is_err() { return }
+            }
+        }
+    }
+}
+
+/// Whether these bytes are the head of a request that an older store does not understand.
+fn is_new(said: &[u8]) -> bool {
+    let said = String::from_utf8_lossy(said).to_lowercase();
+    let head = said.split("\r\n\r\n").next().unwrap_or_default();
+    let mut lines = head.lines();
+    let is_head = lines.next().is_some_and(|line| line.ends_with("http/1.1"));
+    let newer = [
+        "x-amz-checksum-",
+        "x-amz-sdk-checksum-algorithm",
+        "x-amz-trailer",
+        "if-none-match",
+    ];
+    // What a reader asks to be told is ignored by whoever does not know it.
+    let newer =
+        |line: &str| newer.iter().any(|name| line.starts_with(name)) && !line.starts_with("x-amz-checksum-mode");
+    is_head && lines.any(newer)
 }
 
 /// Takes an upload in parts and says 200 at its end, with an error inside.
@@ -161,4 +216,80 @@ async fn an_error_inside_a_200_is_an_error() {
     let asked = asked.lock().expect("no panic").join("\n");
     assert!(asked.contains("HEAD /b/k"), "whether it was taken after all: {asked}");
     assert!(asked.contains("DELETE /b/k"), "the upload is ended: {asked}");
+}
+
+#[tokio::test]
+async fn an_older_store_is_used_as_what_it_is() {
+    for store in super::stores().await {
+        let old = Store::at(store.name, older(store.address()).await);
+        let put = Put {
+            if_absent: true,
+            ..Put::default()
+        };
+        for compatibility in [
+            Compatibility::Full,
+            Compatibility::NoChecksums,
+            Compatibility::NoConditionalWrites,
+        ] {
+            store.open("old", |_| {}).await.create_bucket().await.expect("a bucket");
+            let bucket = old.open("old", |config| config.compatibility = compatibility).await;
+            let error = bucket
+                .put_bytes("a", "one", put.clone())
+                .await
+                .expect_err("it is too new");
+            assert_eq!(error.kind(), StepErrorKind::Failed, "{}", store.name);
+            assert!(
+                error.hint_text().is_some_and(|hint| hint.contains("`basic`")),
+                "{error}"
+            );
+        }
+        let bucket = old
+            .open("old", |config| config.compatibility = Compatibility::Basic)
+            .await;
+        bucket.set_versioning(true).await.expect("set");
+        bucket.put_bytes("a", "one", put.clone()).await.expect("written");
+        let error = bucket
+            .put_bytes("a", "two", put.clone())
+            .await
+            .expect_err("it is there");
+        assert_eq!(error.kind(), StepErrorKind::Conflict, "{}", store.name);
+        let large = noise(20 * 1024 * 1024);
+        bucket.put("large", &large[..], put.clone()).await.expect("written");
+        assert!(
+            super::read(&bucket, "large", Get::default()).await == large,
+            "{}",
+            store.name
+        );
+        let pace = Pace::new(4, 4);
+        let small = bucket
+            .put_small(&pace, "small", "x".into(), &put)
+            .await
+            .expect("written");
+        assert_eq!(small.parts, 1);
+        let keys = ["a", "large", "small", "never"].map(str::to_owned).to_vec();
+        let refused = bucket.delete_many(&pace, keys).await.expect("an answer");
+        assert!(refused.is_empty(), "{} {refused:?}", store.name);
+        assert!(bucket.head("a", None).await.expect("an answer").is_none());
+        let markers = bucket.versions_page("", None, 100).await.expect("a page").entries;
+        let markers = markers.into_iter().filter(|entry| entry.marker && entry.key == "a");
+        let markers = markers
+            .map(|entry| VersionOf {
+                key: entry.key,
+                version_id: entry.version_id,
+            })
+            .collect();
+        assert!(
+            bucket
+                .remove_markers(&pace, markers)
+                .await
+                .expect("an answer")
+                .is_empty()
+        );
+        assert_eq!(
+            super::read(&bucket, "a", Get::default()).await,
+            b"one",
+            "{}",
+            store.name
+        );
+    }
 }

@@ -55,21 +55,7 @@ impl Worker {
             outcome.copied(&copy, archived, done);
         }
         drop(done);
-        let mut hidden = stream::iter(part.hide)
-            .map(|key| {
-                let worker = self.clone();
-                async move {
-                    let done = worker.bucket.delete(&key, None).await;
-                    (key, done)
-                }
-            })
-            .buffer_unordered(at_once.min(32));
-        while let Some((key, done)) = hidden.next().await {
-            if let Err(error) = done {
-                outcome.counts.hidden -= 1;
-                outcome.fail(key, error);
-            }
-        }
+        self.hide(part.hide, &mut outcome).await?;
         Ok(outcome)
     }
 
@@ -87,6 +73,18 @@ impl Worker {
                 last = Some(marker.key.clone());
                 outcome.fail(marker.key, error);
             }
+        }
+        Ok(())
+    }
+
+    /// Marks keys as deleted.
+    async fn hide(&self, keys: Vec<String>, outcome: &mut Outcome) -> Result<(), StepError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        for (key, error) in self.bucket.delete_many(&self.pace, keys).await? {
+            outcome.counts.hidden -= 1;
+            outcome.fail(key, error);
         }
         Ok(())
     }
