@@ -28,7 +28,7 @@ struct Case {
 
 /// Step types whose provider asks this of them itself, on a control plane, at an edge and on a store: the file that does,
 /// and what stands for the step type in its calls.
-const ELSEWHERE: [(&str, &str, Asked); 24] = [
+const ELSEWHERE: [(&str, &str, Asked); 27] = [
     ("kubernetes.apply", OBJECTS, Asked::By("&Apply")),
     ("kubernetes.describe", KUBERNETES, Asked::InTable("&Describe")),
     ("kubernetes.export", OBJECTS, Asked::By("&Export")),
@@ -67,8 +67,19 @@ const ELSEWHERE: [(&str, &str, Asked); 24] = [
     ),
     ("s3.bucket", STORES, Asked::InTable("&Bucket")),
     ("s3.copy", STORES, Asked::InTable("&Copy")),
+    ("s3.record_release", STORES, Asked::InTable("&RecordRelease")),
+    (
+        "s3.remove_old_assets",
+        "engine/providers/s3/src/remove_old_assets/tests.rs",
+        Asked::By("&RemoveOldAssets"),
+    ),
     ("s3.restore_versions", STORES, Asked::InTable("&RestoreVersions")),
     ("s3.sync", STORES, Asked::InTable("&SyncStep")),
+    (
+        "s3.verify_release",
+        "engine/providers/s3/src/verify_release/tests.rs",
+        Asked::By("&VerifyRelease"),
+    ),
 ];
 const KUBERNETES: &str = "engine/providers/kubernetes/tests/it/conformance.rs";
 const OBJECTS: &str = "engine/providers/kubernetes/tests/it/objects/promises.rs";

@@ -9,11 +9,15 @@ mod get;
 #[cfg(test)]
 mod promises;
 mod put;
+mod record_release;
+mod release;
+mod remove_old_assets;
 mod restore_versions;
 mod same;
 #[cfg(test)]
 mod store;
 mod sync;
+mod verify_release;
 mod versioning;
 mod versions;
 
@@ -23,9 +27,12 @@ pub fn provider() -> Provider {
         .step(bucket::Bucket)
         .step(get::Download)
         .step(put::Upload)
+        .step(record_release::RecordRelease)
+        .step(remove_old_assets::RemoveOldAssets)
         .step(restore_versions::RestoreVersions)
         .step(sync::Copy)
         .step(sync::SyncStep)
+        .step(verify_release::VerifyRelease)
         .step(versioning::Versioning)
         .step(versions::Versions)
 }

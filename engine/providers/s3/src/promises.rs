@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
 use crate::bucket::Bucket;
+use crate::record_release::RecordRelease;
 use crate::restore_versions::RestoreVersions;
 use crate::store::{Store, sandbox};
 use crate::sync::{Copy, SyncStep};
@@ -32,6 +33,7 @@ struct Fresh {
     bench: StepBench,
     bucket: S3,
     seen: RefCell<(String, usize)>,
+    incidental: &'static [&'static str],
 }
 
 impl World for Fresh {
@@ -45,6 +47,9 @@ impl World for Fresh {
             *seen = (now, seen.1 + 1);
         }
         seen.1
+    }
+    fn incidental(&self) -> &'static [&'static str] {
+        self.incidental
     }
 }
 
@@ -75,7 +80,7 @@ enum Before {
     Deleted,
 }
 
-fn fresh(before: Before) -> Fresh {
+fn fresh(before: Before, incidental: &'static [&'static str]) -> Fresh {
     wait(async {
         let store = sandbox().await;
         let other = store.bucket(OTHER).await;
@@ -103,18 +108,28 @@ fn fresh(before: Before) -> Fresh {
             bench,
             bucket,
             seen,
+            incidental,
         }
     })
 }
 
-/// Each step type with an input, and how the bucket is when it begins.
-fn cases(files: &TempDir) -> [(&'static dyn AnyStepType, Value, Before); 4] {
+/// Each step type with an input, how the bucket is when it begins, and what its output tells otherwise each time.
+type Case = (&'static dyn AnyStepType, Value, Before, &'static [&'static str]);
+
+fn cases(files: &TempDir) -> [Case; 5] {
     let wanted = json!({ "versioning": "enabled", "tags": { "purpose": "backups" } });
+    let directory = json!({ "directory": files.path() });
     [
-        (&Bucket, wanted, Before::Missing),
-        (&Copy, json!({}), Before::Empty),
-        (&RestoreVersions, json!({ "page": 2 }), Before::Deleted),
-        (&SyncStep, json!({ "directory": files.path() }), Before::Empty),
+        (&Bucket, wanted, Before::Missing, &[]),
+        (&Copy, json!({}), Before::Empty, &[]),
+        (
+            &RecordRelease,
+            directory.clone(),
+            Before::Empty,
+            &["/release", "/recorded_at"],
+        ),
+        (&RestoreVersions, json!({ "page": 2 }), Before::Deleted, &[]),
+        (&SyncStep, directory, Before::Empty, &[]),
     ]
 }
 
@@ -124,8 +139,8 @@ async fn each_keeps_what_a_step_type_promises() {
     for name in ["one", "two"] {
         std::fs::write(files.path().join(name), name).expect("written");
     }
-    for (step, input, before) in cases(&files) {
-        let make = || fresh(before);
+    for (step, input, before, incidental) in cases(&files) {
+        let make = || fresh(before, incidental);
         preview_writes_nothing(step, make, input.clone()).await;
         runs_once(step, make, input.clone()).await;
         resumes_after_each_checkpoint(step, make, input.clone()).await;

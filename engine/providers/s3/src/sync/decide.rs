@@ -103,7 +103,7 @@ pub(super) async fn decide(from: &Side, to: &Side, rules: &Rules) -> Result<Plan
         to,
         rules: &rules.headers,
     };
-    let compared: Vec<(String, Found, Option<Verdict>)> = stream::iter(source)
+    let mut compared = stream::iter(source)
         .map(|(name, found)| {
             let (comparer, there) = (&comparer, destination.get(&name));
             async move {
@@ -114,12 +114,12 @@ pub(super) async fn decide(from: &Side, to: &Side, rules: &Rules) -> Result<Plan
                 Ok::<_, StepError>((name, found, verdict))
             }
         })
-        .buffered(AT_ONCE)
-        .try_collect()
-        .await?;
-    for (name, found, verdict) in compared {
+        .buffered(AT_ONCE);
+    // What is the same on both sides is counted, and held no longer.
+    while let Some((name, found, verdict)) = compared.try_next().await? {
         plan.take(name, found, verdict, rules);
     }
+    drop(compared);
     plan.left_out = left_out;
     if rules.existing == Existing::Fail && !plan.kept.is_empty() {
         return Err(in_the_way(to, &plan.kept));

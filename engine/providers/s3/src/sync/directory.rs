@@ -37,8 +37,8 @@ fn sha256() -> String {
 
 /// A file of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct FileFound {
-    pub(super) path: PathBuf,
+pub(crate) struct FileFound {
+    pub(crate) path: PathBuf,
     pub(super) bytes: u64,
     pub(super) modified: Option<SystemTime>,
     /// What its manifest says that its SHA-256 is.
@@ -56,19 +56,19 @@ pub(crate) struct LeftOut {
 
 /// What there is to look at, and how.
 #[derive(Debug, Clone)]
-pub(super) struct Directory {
-    pub(super) root: PathBuf,
-    pub(super) names: Names,
-    pub(super) follow_links: bool,
-    pub(super) manifests: Option<Manifests>,
+pub(crate) struct Directory {
+    pub(crate) root: PathBuf,
+    pub(crate) names: Names,
+    pub(crate) follow_links: bool,
+    pub(crate) manifests: Option<Manifests>,
 }
 
 /// The files of a directory by their names, with slashes.
-pub(super) type Files = BTreeMap<String, FileFound>;
+pub(crate) type Files = BTreeMap<String, FileFound>;
 
 impl Directory {
     /// All files, and what was left out. One that cannot be read is an error: what is not known must not count as missing.
-    pub(super) async fn list(&self) -> Result<(Files, Vec<LeftOut>), StepError> {
+    pub(crate) async fn list(&self) -> Result<(Files, Vec<LeftOut>), StepError> {
         let directory = self.clone();
         let listed = tokio::task::spawn_blocking(move || {
             let mut found = Listing::default();

@@ -96,3 +96,37 @@ async fn what_is_damaged_in_the_store_is_not_put_in_place() {
         "nothing is left"
     );
 }
+
+#[tokio::test]
+async fn after_a_listing_that_broke_off_no_file_is_deleted() {
+    use futures::StreamExt;
+
+    let store = sandbox().await;
+    let bucket = store.bucket("halves").await;
+    // The last one is on the second page.
+    let names = (0..1000).map(|number| format!("a{number:04}"));
+    futures::stream::iter(names.chain(["z".to_owned()]))
+        .for_each_concurrent(32, |key| {
+            let bucket = bucket.clone();
+            async move {
+                bucket
+                    .put_bytes(&key, "x", Put::default())
+                    .await
+                    .map(drop)
+                    .expect("written");
+            }
+        })
+        .await;
+    let folder = folder(&store, "halves");
+    write(&folder, "z", "x");
+    let words = &["GET ", "list-type=2", "continuation-token"];
+    let broken = StepBench::new().with("bucket", store.refusing("halves", words).await);
+    let input = json!({ "directory": folder, "to": "directory", "delete": { "at_most": 5000 } });
+    let error = broken.run(&SyncStep, input.clone()).await.error();
+    assert_eq!(error.kind(), StepErrorKind::Denied, "{error}");
+    let left = || std::fs::read_dir(&folder).expect("a folder").count();
+    assert_eq!((left(), folder.join("z").exists()), (1, true), "something was done");
+    // The line alone is to blame.
+    let output = self::bench(&store, "halves").await.run(&SyncStep, input).await.output();
+    assert_eq!((&output["created"], left()), (&json!(1000), 1001));
+}

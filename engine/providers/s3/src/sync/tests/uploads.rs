@@ -323,3 +323,18 @@ async fn a_name_that_fails_does_not_stop_the_others() {
         "after a failure nothing is deleted"
     );
 }
+
+#[tokio::test]
+async fn after_a_listing_that_is_refused_nothing_is_written_or_deleted() {
+    let store = sandbox().await;
+    let bucket = store.bucket("unlisted").await;
+    bucket.put_bytes("surplus", "x", Put::default()).await.expect("written");
+    let folder = folder(&store, "unlisted");
+    write(&folder, "new", "x");
+    let line = store.refusing("unlisted", &["GET ", "list-type=2"]).await;
+    let bench = StepBench::new().with("bucket", line);
+    let input = json!({ "directory": folder, "delete": { "at_most": 5 } });
+    let error = bench.run(&SyncStep, input).await.error();
+    assert_eq!(error.kind(), StepErrorKind::Denied, "{error}");
+    assert_eq!(keys(&bucket).await, ["surplus"]);
+}
