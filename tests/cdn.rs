@@ -14,8 +14,10 @@ use tempfile::TempDir;
 
 use crate::environment::{World, jm, journal, of_kind, said};
 
+mod edge;
 mod line;
 mod recovery;
+mod releases;
 use line::{Cut, Line};
 
 /// No run takes so long.
@@ -178,9 +180,13 @@ fn a_dry_run_of_an_invalidation_asks_for_none() -> Result<()> {
 
 /// What a viewer gets: `x-cache` and the body.
 fn view(url: &str) -> Result<(String, String)> {
-    let host = url.trim_start_matches("http://").trim_end_matches('/');
+    let url = url.trim_start_matches("http://");
+    let (host, path) = url.split_once('/').unwrap_or((url, ""));
     let mut stream = TcpStream::connect(host)?;
-    write!(stream, "GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "GET /{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n"
+    )?;
     let mut reply = String::new();
     stream.read_to_string(&mut reply)?;
     let (head, body) = reply.split_once("\r\n\r\n").context("a head")?;

