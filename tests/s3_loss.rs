@@ -141,6 +141,50 @@ fn a_bucket_that_is_gone_is_made_anew_and_filled_on_a_separately_started_server(
     a_bucket_that_is_gone(&world, &["-i", "protect=false"])
 }
 
+/// A bucket that is gone comes back from the one that the store copies it to, also where this machine has nothing; what is
+/// there with other content is left for a person.
+#[test]
+fn a_bucket_that_is_gone_is_filled_from_its_replica() -> Result<()> {
+    const REPLICA: &str = "journeyman-replica";
+    let world = with_backups(World::sandbox()?)?;
+    let before = world.stored()?;
+    world.aws(&["s3api", "create-bucket", "--bucket", REPLICA])?;
+    world.aws(&["s3", "sync", &format!("s3://{BUCKET}"), &format!("s3://{REPLICA}")])?;
+    world.lose_bucket()?;
+    let local = std::path::PathBuf::from(world.systems.variable("BACKUP_DIR"));
+    std::fs::rename(&local, world.folder().join("elsewhere"))?;
+    std::fs::create_dir(&local)?;
+
+    // Without a replica there is nowhere to take it from.
+    let output = bring_back(&world, &[]).output()?;
+    ensure!(output.status.code() == Some(4), "{}", said(&output));
+    ensure!(outputs(&world, "from-replica")?["status"] == "skipped", "it had none");
+    ensure!(world.stored()?.is_empty(), "{:?}", world.stored()?);
+
+    let with_replica = |words: &[&str]| {
+        let mut command = bring_back(&world, words);
+        command.env("BACKUP_REPLICA_S3_BUCKET", REPLICA).output()
+    };
+    let output = with_replica(&[])?;
+    ensure!(output.status.code() == Some(0), "{}", said(&output));
+    ensure!(
+        outputs(&world, "from-replica")?["status"] == "succeeded",
+        "it was not used"
+    );
+    ensure!(world.stored()? == before, "not as before: {:?}", world.stored()?);
+
+    let key = before.keys().next().context("an object")?;
+    let other = world.folder().join("other");
+    std::fs::write(&other, "written since")?;
+    let other = other.to_str().context("text")?;
+    world.aws(&["s3api", "put-object", "--bucket", BUCKET, "--key", key, "--body", other])?;
+    let found = world.stored()?;
+    let output = with_replica(&["-i", "catalogue=false"])?;
+    ensure!(output.status.code() == Some(9), "{}", said(&output));
+    ensure!(world.stored()? == found, "what was written since was overwritten");
+    Ok(())
+}
+
 #[test]
 fn the_drill_of_a_lost_bucket_ends_well() -> Result<()> {
     let text = drilled("plans/s3-loss.yaml")?;
