@@ -14,10 +14,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
+
+#[path = "measured.rs"]
+#[expect(dead_code, reason = "what the binary says is of no interest here")]
+mod measured;
+use measured::{Measured, measured};
 
 const JM: &str = env!("CARGO_BIN_EXE_jm");
 /// The most that the binary may take, in bytes.
@@ -141,34 +145,16 @@ impl Sandbox {
 
     /// Runs the binary, and says how much it took at most and whether that keeps the goal.
     fn peak(&self, what: &str, words: &[&str]) -> Result<bool> {
-        let began = Instant::now();
-        let log = std::fs::File::create(self.folder.path().join("log"))?;
-        let mut child = self
-            .command(JM)
+        let mut command = self.command(JM);
+        command
             .args(words)
-            .args(["--targets", "plans/targets.yaml", "--yes", "--confirm", "production"])
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()?;
-        let status = Path::new("/proc").join(child.id().to_string()).join("status");
-        let mut peak = 0;
-        let ended = loop {
-            // The peak only grows: the last look before the end is the one that counts.
-            peak = peak.max(high_water(&status).unwrap_or(0));
-            if let Some(ended) = child.try_wait()? {
-                break ended;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        };
-        let said = std::fs::read_to_string(self.folder.path().join("log"))?;
-        ensure!(ended.success(), "{what}: {said}");
-        ensure!(peak > 0, "nothing was measured");
+            .args(["--targets", "plans/targets.yaml", "--yes", "--confirm", "production"]);
+        let Measured { took, peak, .. } = measured(&mut command, self.folder.path()).context(what.to_owned())?;
         let kept = peak < MOST;
         println!(
             "{what}: {} MiB at most in {:.1} s (goal: under {} MiB, {})",
             peak >> 20,
-            began.elapsed().as_secs_f64(),
+            took.as_secs_f64(),
             MOST >> 20,
             if kept { "kept" } else { "MISSED" }
         );
@@ -203,12 +189,4 @@ impl Drop for Sandbox {
         // A sandbox that does not end here is left for whoever looks at its folder.
         drop(down.arg(self.folder.path().join("sandbox")).output());
     }
-}
-
-/// The most memory that a process has had, in bytes.
-fn high_water(status: &Path) -> Option<u64> {
-    let text = std::fs::read_to_string(status).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kilobytes << 10)
 }

@@ -13,6 +13,8 @@
 
 mod bare;
 mod delay;
+#[path = "../measured.rs"]
+mod measured;
 mod plane;
 mod program;
 

@@ -1,18 +1,16 @@
 //! The programs that are measured.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use crate::measured::measured;
 use crate::plane::Plane;
 
 const JM: &str = env!("CARGO_BIN_EXE_jm");
-/// Between two looks at the memory of a process.
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// What a run of the binary came to.
 pub(crate) struct Ran {
@@ -46,7 +44,6 @@ impl Jm {
 
     /// Runs a step by itself.
     pub(crate) fn run(&self, step: &str, input: &Value) -> Result<Ran> {
-        let (out, err) = (self.folder.join("out"), self.folder.join("err"));
         let mut command = Command::new(JM);
         command
             .current_dir(&self.folder)
@@ -59,30 +56,16 @@ impl Jm {
             .arg(&self.targets)
             .env("HOME", &self.folder)
             .env("JM_STATE", self.folder.join("state"))
-            .env("ENCRYPTION_KEY", "a passphrase for nothing but this benchmark")
-            .stdin(Stdio::null())
-            .stdout(File::create(&out)?)
-            .stderr(File::create(&err)?);
-        let began = Instant::now();
-        let mut child = command.spawn()?;
-        let status = Path::new("/proc").join(child.id().to_string()).join("status");
-        let mut peak = 0;
-        let ended = loop {
-            // The peak only grows: the last look before the end is the one that counts.
-            peak = peak.max(high_water(&status).unwrap_or(0));
-            if let Some(ended) = child.try_wait()? {
-                break ended;
-            }
-            std::thread::sleep(PAUSE);
-        };
-        let took = began.elapsed();
-        let (said, told) = (std::fs::read_to_string(out)?, std::fs::read_to_string(err)?);
-        ensure!(ended.success(), "{step}: {said}{told}");
-        ensure!(peak > 0, "nothing was measured");
-        let mut result: Value = serde_json::from_str(&said).with_context(|| said.clone())?;
+            .env("ENCRYPTION_KEY", "a passphrase for nothing but this benchmark");
+        let ran = measured(&mut command, &self.folder)?;
+        let mut result: Value = serde_json::from_str(&ran.said).with_context(|| ran.said.clone())?;
         let output = result["outputs"]["output"].take();
         ensure!(output.is_object(), "{step} gave out nothing: {result:#}");
-        Ok(Ran { took, peak, output })
+        Ok(Ran {
+            took: ran.took,
+            peak: ran.peak,
+            output,
+        })
     }
 }
 
@@ -103,12 +86,4 @@ pub(crate) fn kubectl(plane: &Plane, kubeconfig: &Path, file: &Path) -> Result<D
         String::from_utf8_lossy(&ran.stderr)
     );
     Ok(took)
-}
-
-/// The most memory that a process has had, in bytes.
-fn high_water(status: &Path) -> Option<u64> {
-    let text = std::fs::read_to_string(status).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kilobytes << 10)
 }

@@ -1,0 +1,190 @@
+//! Files that go to the bucket and come back.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+
+use crate::server::{Server, peer};
+use crate::{Amounts, at_most, median, ratio};
+
+/// How many times as long as the quickest peer jm may take.
+const BESIDE_PEERS: f64 = 1.0;
+/// So many files lie in a folder.
+const IN_A_FOLDER: usize = 500;
+
+/// Small files to an empty bucket, and once more when there is nothing to do.
+pub(crate) async fn small(server: &Server, amounts: Amounts) -> Result<bool> {
+    let site = server.folder().join("site");
+    let bytes = write_small(&site, amounts.files)?;
+    println!(
+        "{} files of 1 to 5 KB ({} MiB) to the bucket, medians of {}:",
+        amounts.files,
+        bytes >> 20,
+        amounts.rounds
+    );
+    let (s5cmd, rclone) = (peer("JM_TEST_S5CMD", "s5cmd"), peer("JM_TEST_RCLONE", "rclone"));
+    let mut took: [Vec<Duration>; 5] = Default::default();
+    for round in 0..amounts.rounds {
+        let bucket = format!("jm-{round}");
+        server.bucket(&bucket, false).await?;
+        let input = json!({ "directory": site });
+        for (index, field) in [(0, "created"), (1, "unchanged")] {
+            let (ran, output) = server.jm("s3.sync", &bucket, &input)?;
+            ensure!(output[field] == amounts.files, "{output:#}");
+            took[index].push(ran.took);
+        }
+        if let Some(s5cmd) = &s5cmd {
+            let bucket = format!("s5cmd-{round}");
+            server.bucket(&bucket, false).await?;
+            for index in [2, 3] {
+                let mut command = s5cmd_at(server, s5cmd);
+                command
+                    .arg("sync")
+                    .arg(format!("{}/", site.display()))
+                    .arg(format!("s3://{bucket}/"));
+                took[index].push(server.run(&mut command)?.took);
+            }
+        }
+        if let Some(rclone) = &rclone {
+            let bucket = format!("rclone-{round}");
+            server.bucket(&bucket, false).await?;
+            let mut command = rclone_at(server, rclone);
+            command
+                .args(["--transfers", "32", "sync"])
+                .arg(&site)
+                .arg(format!(":s3:{bucket}"));
+            took[4].push(server.run(&mut command)?.took);
+        }
+    }
+    let [first, again, s5cmd_first, s5cmd_again, rclone_first] = took.map(median);
+    println!(
+        "  jm {first:.2?}, s5cmd {s5cmd_first:.2?}, rclone {rclone_first:.2?}; nothing to do: jm {again:.2?}, s5cmd {s5cmd_again:.2?}"
+    );
+    if s5cmd.is_none() || rclone.is_none() {
+        return Ok(false);
+    }
+    let quickest = s5cmd_first.min(rclone_first);
+    let met = at_most("jm beside the quicker of both", ratio(first, quickest), BESIDE_PEERS);
+    Ok(at_most(
+        "jm beside s5cmd, with nothing to do",
+        ratio(again, s5cmd_again),
+        BESIDE_PEERS,
+    ) && met)
+}
+
+/// One large file there and back.
+pub(crate) async fn large(server: &Server, amounts: Amounts) -> Result<bool> {
+    let file = server.folder().join("large");
+    write_large(&file, amounts.large)?;
+    println!(
+        "{} MiB to the bucket and back, medians of {}:",
+        amounts.large >> 20,
+        amounts.rounds
+    );
+    server.bucket("large", false).await?;
+    let s5cmd = peer("JM_TEST_S5CMD", "s5cmd");
+    let mut took: [Vec<Duration>; 4] = Default::default();
+    for round in 0..amounts.rounds {
+        let back = |who: &str| server.folder().join(format!("back-{who}"));
+        let key = format!("jm-{round}");
+        took[0].push(
+            server
+                .jm("s3.put", "large", &json!({ "file": file, "key": key }))?
+                .0
+                .took,
+        );
+        let input = json!({ "key": key, "file": back("jm") });
+        took[1].push(server.jm("s3.get", "large", &input)?.0.took);
+        is_same(&file, &back("jm"))?;
+        if let Some(s5cmd) = &s5cmd {
+            let object = format!("s3://large/s5cmd-{round}");
+            let mut up = s5cmd_at(server, s5cmd);
+            took[2].push(server.run(up.arg("cp").arg(&file).arg(&object))?.took);
+            let mut down = s5cmd_at(server, s5cmd);
+            took[3].push(server.run(down.arg("cp").arg(&object).arg(back("s5cmd")))?.took);
+            is_same(&file, &back("s5cmd"))?;
+        }
+    }
+    let [up, down, s5cmd_up, s5cmd_down] = took.map(median);
+    println!("  there: jm {up:.2?}, s5cmd {s5cmd_up:.2?}; back: jm {down:.2?}, s5cmd {s5cmd_down:.2?}");
+    if s5cmd.is_none() {
+        return Ok(false);
+    }
+    let met = at_most("jm beside s5cmd, to the bucket", ratio(up, s5cmd_up), BESIDE_PEERS);
+    Ok(at_most(
+        "jm beside s5cmd, from the bucket",
+        ratio(down, s5cmd_down),
+        BESIDE_PEERS,
+    ) && met)
+}
+
+fn s5cmd_at(server: &Server, program: &Path) -> Command {
+    let mut command = server.program(program);
+    command.args(["--endpoint-url", server.endpoint()]);
+    command
+}
+
+fn rclone_at(server: &Server, program: &Path) -> Command {
+    let mut command = server.program(program);
+    command
+        .args([
+            "--config",
+            "",
+            "--s3-provider",
+            "Other",
+            "--s3-env-auth",
+            "--s3-endpoint",
+        ])
+        .args([server.endpoint(), "--checkers", "32"]);
+    command
+}
+
+/// Files of 1 to 5 KB in folders; says how many bytes they have together.
+fn write_small(site: &Path, files: usize) -> Result<usize> {
+    let mut all = 0;
+    for index in 0..files {
+        let folder = site.join(format!("folder-{:03}", index / IN_A_FOLDER));
+        if index % IN_A_FOLDER == 0 {
+            std::fs::create_dir_all(&folder)?;
+        }
+        let bytes = 1024 + index.wrapping_mul(7919) % 4096;
+        std::fs::write(folder.join(format!("file-{index:06}")), noise(index as u64, bytes))?;
+        all += bytes;
+    }
+    Ok(all)
+}
+
+fn write_large(path: &Path, bytes: u64) -> Result<()> {
+    let mut file = std::io::BufWriter::new(std::fs::File::create(path)?);
+    let mut left = usize::try_from(bytes)?;
+    let mut seed = 0;
+    while left > 0 {
+        let piece = noise(seed, left.min(1 << 20));
+        file.write_all(&piece)?;
+        left -= piece.len();
+        seed += 1;
+    }
+    Ok(file.flush()?)
+}
+
+/// Bytes of which no two stretches are the same.
+pub(crate) fn noise(seed: u64, bytes: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(2).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    (0..bytes.div_ceil(8)).flat_map(|_| next()).take(bytes).collect()
+}
+
+fn is_same(one: &Path, other: &Path) -> Result<()> {
+    let ended = Command::new("cmp").arg("-s").arg(one).arg(other).status()?;
+    ensure!(ended.success(), "`{}` came back otherwise", other.display());
+    Ok(std::fs::remove_file(other)?)
+}
