@@ -199,7 +199,12 @@ async fn one_that_is_left_open_is_emptied_and_tells_who_comes_back() {
     assert!(done.told.changes.is_empty(), "it is as it was: {:?}", done.told.changes);
     assert_eq!((output.ended, output.came_back.len()), (1, 0));
     assert_eq!(output.written.as_ref().and_then(|rows| rows.get("public.a")), Some(&2));
-    assert_eq!(preview.predicted, Some(output));
+    // What is written until then, a dry run cannot know.
+    let foretold = Output {
+        written: None,
+        ..output
+    };
+    assert_eq!(preview.predicted, Some(foretold));
     server.open(&name).await.connect_to(&name, None).await.expect("open");
 
     let stop = Arc::new(AtomicBool::new(false));

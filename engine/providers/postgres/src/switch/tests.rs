@@ -405,7 +405,7 @@ async fn an_owner_who_is_no_superuser_can_switch() {
     let [reason] = &done.told.degraded[..] else {
         panic!("{:?}", done.told.degraded)
     };
-    for said in [reason, &preview.summary] {
+    for said in [reason, &preview.degraded.join("; ")] {
         for words in [
             format!("`log_min_duration_statement`, `app.token`, `search_path` of role `{reader}`"),
             format!("`ALTER DATABASE \"{old}\" SET \"log_min_duration_statement\" TO '250ms'`"),
