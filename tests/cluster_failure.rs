@@ -7,14 +7,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use jm_sandbox::journeyman::{Fingerprint, NAMESPACE, REPLICAS};
+use jm_sandbox::journeyman::{Fingerprint, REPLICAS};
 use serde_json::Value;
 
 use crate::backup_kubernetes::BACK_UP;
-use crate::cluster_loss::{identity, kubectl};
+use crate::cluster_loss::identity;
 use crate::crash::go_on;
 use crate::crash::journal_cuts::{Call, batches, cut, under_way};
 use crate::environment::{RESUME, World, folder, has_words, jm, journal, of_kind, said};
+
+mod imports;
 
 /// The words of the rebuild.
 const REBUILD: [&str; 6] = [
@@ -429,76 +431,4 @@ fn somebody_who_brings_the_cluster_up_by_hand_is_waited_for() -> Result<()> {
     run(&world, &["run", "approve", "provision-by-hand", "--reason", "it is up"])?;
     resume(0)?;
     before.check(&world)
-}
-
-/// Imports what `kubectl get` writes of these kinds, and of secrets and configuration, as the procedures page has it.
-fn import(world: &World, kinds: &str) -> Result<()> {
-    let day = jm_step::clock::now().strftime("%Y%m%d").to_string();
-    let mut import = world.jm();
-    import.args(["backup", "import", "--yes"]);
-    for (kinds, stem) in [
-        (kinds, "k8s-backup"),
-        ("secrets", "secrets-backup"),
-        ("configmaps", "configmaps-backup"),
-    ] {
-        let written = kubectl(world, &["get", kinds, "-n", NAMESPACE, "-o", "yaml"])?;
-        let path = world.folder().join(format!("{stem}-{day}.yaml"));
-        std::fs::write(&path, written)?;
-        import.arg(path);
-    }
-    let imported = import.output()?;
-    ensure!(imported.status.code() == Some(0), "{}", said(&imported));
-    Ok(())
-}
-
-#[test]
-fn files_that_do_not_tell_which_images_ran_need_a_word() -> Result<()> {
-    let world = World::sandbox_with(&["--database", "in-cluster"], |_| Ok(()))?;
-    world.back_up()?;
-    // Without the pods nobody knows what ran.
-    import(&world, "deployments,statefulsets,services,persistentvolumeclaims")?;
-    let data = world.fingerprint()?;
-    world.lose_cluster()?;
-    let refused = world.jm().args(REBUILD).output()?;
-    let told = said(&refused);
-    ensure!(refused.status.code() == Some(10), "{told}");
-    for words in ["which image ran is not recorded", "`images: recorded-or-written`"] {
-        ensure!(has_words(&told, words), "no `{words}`: {told}");
-    }
-    // No workload came up, so the cluster is still a new one to the next run.
-    let output = world
-        .jm()
-        .args(REBUILD)
-        .args(["-i", "images=recorded-or-written"])
-        .output()?;
-    ensure!(output.status.code() == Some(0), "{}", said(&output));
-    ensure!(world.fingerprint()? == data, "other data");
-    ensure!(world.ready_replicas()? == REPLICAS, "other replicas");
-    Ok(())
-}
-
-#[test]
-fn the_files_of_the_procedures_page_rebuild_an_empty_cluster() -> Result<()> {
-    let world = World::sandbox_with(&["--database", "in-cluster"], |_| Ok(()))?;
-    world.back_up()?;
-    let (data, objects, images) = (world.fingerprint()?, world.objects()?, world.images()?);
-    import(&world, "all")?;
-    world.lose_cluster()?;
-    run(&world, &REBUILD)?;
-    ensure!(world.fingerprint()? == data, "other data");
-    ensure!(world.images()? == images, "other images: {:?}", world.images()?);
-    ensure!(world.ready_replicas()? == REPLICAS, "other replicas");
-    // `get all` is not all: what the files hold is there as it was.
-    let back = world.objects()?;
-    let kinds: BTreeSet<_> = back.keys().filter_map(|object| object.split(' ').next()).collect();
-    for kind in ["ConfigMap", "Secret", "Service", "Deployment", "StatefulSet"] {
-        ensure!(kinds.contains(kind), "no {kind}: {kinds:?}");
-        let of_kind = |all: &BTreeMap<String, String>| {
-            let own = all.iter().filter(|(object, _)| object.split(' ').next() == Some(kind));
-            own.map(|(object, digest)| (object.clone(), digest.clone()))
-                .collect::<BTreeMap<_, _>>()
-        };
-        ensure!(of_kind(&back) == of_kind(&objects), "other objects of kind {kind}");
-    }
-    Ok(())
 }

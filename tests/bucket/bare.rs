@@ -9,8 +9,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use futures::stream::{BoxStream, try_unfold};
 use futures::{StreamExt, TryStreamExt, stream};
-
-use crate::files::noise;
+use jm_testkit::noise;
 
 /// Keys under this were deleted, keys under the other overwritten.
 pub(crate) const DELETED: &str = "deleted/";

@@ -6,10 +6,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use jm_testkit::noise;
 use serde_json::json;
 
+use crate::Amounts;
+use crate::beside::{at_most, median, ratio};
 use crate::server::{Server, peer};
-use crate::{Amounts, at_most, median, ratio};
 
 /// How many times as long as the quickest peer jm may take.
 const BESIDE_PEERS: f64 = 1.0;
@@ -169,18 +171,6 @@ fn write_large(path: &Path, bytes: u64) -> Result<()> {
         seed += 1;
     }
     Ok(file.flush()?)
-}
-
-/// Bytes of which no two stretches are the same.
-pub(crate) fn noise(seed: u64, bytes: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(2).wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    (0..bytes.div_ceil(8)).flat_map(|_| next()).take(bytes).collect()
 }
 
 fn is_same(one: &Path, other: &Path) -> Result<()> {

@@ -12,6 +12,8 @@
 )]
 
 mod bare;
+#[path = "../beside.rs"]
+mod beside;
 mod files;
 #[path = "../measured.rs"]
 mod measured;
@@ -19,7 +21,6 @@ mod restore;
 mod server;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
@@ -74,29 +75,4 @@ async fn measure() -> Result<bool> {
     met &= files::large(&server, amounts).await?;
     met &= restore::measure(&server, amounts).await?;
     Ok(met)
-}
-
-fn median(mut all: Vec<Duration>) -> Duration {
-    all.sort();
-    all.get(all.len() / 2).copied().unwrap_or_default()
-}
-
-fn ratio(one: Duration, other: Duration) -> f64 {
-    one.as_secs_f64() / other.as_secs_f64()
-}
-
-fn verdict(met: bool) -> &'static str {
-    if met { "met" } else { "MISSED" }
-}
-
-fn at_most(what: &str, figure: f64, goal: f64) -> bool {
-    let met = figure <= goal;
-    println!("  {what}: {figure:.2} times (goal: at most {goal}, {})", verdict(met));
-    met
-}
-
-fn at_least(what: &str, figure: f64, goal: f64) -> bool {
-    let met = figure >= goal;
-    println!("  {what}: {figure:.2} times (goal: at least {goal}, {})", verdict(met));
-    met
 }

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
+use crate::Amounts;
 use crate::bare::{Bare, DELETED, OVERWRITTEN, key};
+use crate::beside::{at_least, in_memory, rate};
 use crate::server::{Server, peer};
-use crate::{Amounts, at_least, verdict};
 
 /// What share of a bare client's rate jm has to reach.
 const BESIDE_BARE: f64 = 0.8;
@@ -54,14 +55,8 @@ pub(crate) async fn measure(server: &Server, amounts: Amounts) -> Result<bool> {
     );
     let mut met = at_least("jm beside a bare client", rate / bare, BESIDE_BARE);
     met &= looped.is_some_and(|looped| at_least("jm beside the loop", rate / looped, BESIDE_LOOP));
-    let kept = ran.peak <= MEMORY;
-    println!(
-        "  jm's memory: {} MiB at most (goal: {} MiB, {})",
-        ran.peak >> 20,
-        MEMORY >> 20,
-        verdict(kept)
-    );
-    Ok(met && kept)
+    met &= in_memory("jm's memory", ran.peak, MEMORY);
+    Ok(met)
 }
 
 /// The rate of the bare client: a tenth of the keys with each number of requests at once, then the rest with the best.
@@ -119,8 +114,4 @@ fn aws_loop(server: &Server, bucket: &str) -> Result<Option<f64>> {
         ask(&["delete-object", "--key", &key, "--version-id", marker])?;
     }
     Ok(Some(rate(LOOP, began.elapsed())))
-}
-
-fn rate(keys: usize, took: Duration) -> f64 {
-    f64::from(u32::try_from(keys).unwrap_or(u32::MAX)) / took.as_secs_f64()
 }

@@ -5,47 +5,34 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use serde_json::Value;
 
+use crate::beside::{self, JM, Service};
 use crate::measured::{Measured, measured};
-
-const JM: &str = env!("CARGO_BIN_EXE_jm");
 
 /// A versitygw that ends with this process.
 pub(crate) struct Server {
+    // Stopped before its folder is removed.
+    _service: Service,
     folder: tempfile::TempDir,
-    script: PathBuf,
     environment: BTreeMap<String, String>,
 }
 
 impl Server {
     pub(crate) fn start() -> Result<Self> {
-        let services = std::env::var("JM_TEST_SERVICES").context("run it by `tests/bench bucket`")?;
-        let script = Path::new(&services).join("s3");
-        let folder = match std::env::var("JM_BENCH_DIR") {
-            Ok(disk) => tempfile::tempdir_in(disk),
-            Err(_) => tempfile::tempdir(),
-        }?;
-        let place = folder.path().join("s3");
-        let owner = std::process::id().to_string();
-        let started = Command::new(&script)
-            .arg("start")
-            .arg(&place)
-            .args(["versitygw", "--owner", &owner])
-            .output()?;
-        let said = String::from_utf8_lossy(&started.stderr);
-        ensure!(started.status.success(), "no server: {said}");
-        let told = std::fs::read_to_string(place.join("env"))?;
+        let folder = beside::folder()?;
+        let service = Service::start("s3", folder.path().join("s3"), &["versitygw"])?;
+        let told = service.told()?;
         let environment = told.lines().filter_map(|line| line.split_once('='));
         Ok(Self {
             environment: environment
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .collect(),
-            script,
+            _service: service,
             folder,
         })
     }
@@ -123,30 +110,7 @@ impl Server {
             "apiVersion: jm/v1\nkind: Targets\nname: bench\ntargets:\n  bucket: {{ provider: s3, bucket: {bucket} }}\n"
         );
         std::fs::write(&targets, text)?;
-        let mut command = self.program(JM);
-        command
-            .args(["step", "run", step, "--yes", "--format", "json", "--targets"])
-            .arg(&targets);
-        for (field, value) in input.as_object().into_iter().flatten() {
-            command.arg("--with").arg(format!("{field}={value}"));
-        }
-        let ran = self.run(&mut command)?;
-        let mut result: Value = serde_json::from_str(&ran.said).with_context(|| ran.said.clone())?;
-        let output = result["outputs"]["output"].take();
-        ensure!(output.is_object(), "{step} gave out nothing: {result:#}");
-        Ok((ran, output))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // What does not stop now ends with this process.
-        drop(
-            Command::new(&self.script)
-                .arg("stop")
-                .arg(self.folder().join("s3"))
-                .output(),
-        );
+        beside::step(self.program(JM), self.folder(), &targets, step, input)
     }
 }
 

@@ -12,6 +12,8 @@
 )]
 
 mod bare;
+#[path = "../beside.rs"]
+mod beside;
 mod delay;
 #[path = "../measured.rs"]
 mod measured;
@@ -26,6 +28,7 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use bare::Bare;
+use beside::{at_least, at_most, in_memory, median, rate, ratio};
 use plane::Plane;
 use program::{Jm, kubectl};
 
@@ -179,21 +182,14 @@ async fn secrets(plane: &Plane) -> Result<bool> {
     ensure!(after == before, "other Secrets came back than were there");
     println!(
         "{SECRETS} Secrets: exported {:.0}/s (a bare client lists {:.0}/s), restored {:.0}/s (a bare client applies {:.0}/s)",
-        rate(exported.took),
-        rate(reading),
-        rate(restored.took),
-        rate(writing)
+        rate(SECRETS, exported.took),
+        rate(SECRETS, reading),
+        rate(SECRETS, restored.took),
+        rate(SECRETS, writing)
     );
     let mut met = true;
     for (what, ran) in [("export", exported), ("restore", restored)] {
-        let kept = ran.peak <= MEMORY;
-        println!(
-            "  jm's memory in the {what}: {} MiB at most (goal: {} MiB, {})",
-            ran.peak >> 20,
-            MEMORY >> 20,
-            verdict(kept)
-        );
-        met &= kept;
+        met &= in_memory(&format!("jm's memory in the {what}"), ran.peak, MEMORY);
     }
     Ok(met)
 }
@@ -207,33 +203,4 @@ fn secret(namespace: &str, index: usize) -> Value {
         "metadata": { "name": format!("s-{index}"), "namespace": namespace },
         "data": { "value": value },
     })
-}
-
-fn median(mut all: Vec<Duration>) -> Duration {
-    all.sort();
-    all.get(all.len() / 2).copied().unwrap_or_default()
-}
-
-fn ratio(one: Duration, other: Duration) -> f64 {
-    one.as_secs_f64() / other.as_secs_f64()
-}
-
-fn rate(took: Duration) -> f64 {
-    f64::from(u32::try_from(SECRETS).unwrap_or(u32::MAX)) / took.as_secs_f64()
-}
-
-fn verdict(met: bool) -> &'static str {
-    if met { "met" } else { "MISSED" }
-}
-
-fn at_most(what: &str, figure: f64, goal: f64) -> bool {
-    let met = figure <= goal;
-    println!("  {what}: {figure:.2} times (goal: at most {goal}, {})", verdict(met));
-    met
-}
-
-fn at_least(what: &str, figure: f64, goal: f64) -> bool {
-    let met = figure >= goal;
-    println!("  {what}: {figure:.1} times (goal: at least {goal}, {})", verdict(met));
-    met
 }

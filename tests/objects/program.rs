@@ -4,13 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::Value;
 
-use crate::measured::measured;
+use crate::beside::{self, JM};
 use crate::plane::Plane;
-
-const JM: &str = env!("CARGO_BIN_EXE_jm");
 
 /// What a run of the binary came to.
 pub(crate) struct Ran {
@@ -45,22 +43,8 @@ impl Jm {
     /// Runs a step by itself.
     pub(crate) fn run(&self, step: &str, input: &Value) -> Result<Ran> {
         let mut command = Command::new(JM);
-        command
-            .current_dir(&self.folder)
-            .args(["step", "run", step, "--yes", "--format", "json"]);
-        for (field, value) in input.as_object().into_iter().flatten() {
-            command.arg("--with").arg(format!("{field}={value}"));
-        }
-        command
-            .arg("--targets")
-            .arg(&self.targets)
-            .env("HOME", &self.folder)
-            .env("JM_STATE", self.folder.join("state"))
-            .env("ENCRYPTION_KEY", "a passphrase for nothing but this benchmark");
-        let ran = measured(&mut command, &self.folder)?;
-        let mut result: Value = serde_json::from_str(&ran.said).with_context(|| ran.said.clone())?;
-        let output = result["outputs"]["output"].take();
-        ensure!(output.is_object(), "{step} gave out nothing: {result:#}");
+        command.env("ENCRYPTION_KEY", "a passphrase for nothing but this benchmark");
+        let (ran, output) = beside::step(command, &self.folder, &self.targets, step, input)?;
         Ok(Ran {
             took: ran.took,
             peak: ran.peak,

@@ -184,21 +184,16 @@ impl BackupsReader {
 
     /// The locations that have room for so many bytes; reads only.
     pub(crate) async fn usable(&self, needed: u64) -> Result<Usable, StepError> {
-        let mut locations = Vec::new();
-        let mut failures = Vec::new();
+        let mut looked_at = Vec::new();
         for location in self.locations() {
-            match location.ping().await.and_then(|()| refuse_full(location, needed)) {
-                Ok(()) => locations.push(location.name()),
-                Err(error) => failures.push((location.name(), error)),
-            }
+            let look = location.ping().await.and_then(|()| refuse_full(location, needed));
+            looked_at.push((location.clone(), look));
         }
-        if locations.is_empty() {
-            return Err(filing::first(failures));
-        }
+        let (usable, failures) = filing::those_that_will_do(looked_at)?;
         let reason =
             |(location, error): (LocationName, StepError)| format!("the backup would not be in {location}: {error}");
         Ok(Usable {
-            locations,
+            locations: usable.iter().map(Location::name).collect(),
             degraded: failures.into_iter().map(reason).collect(),
         })
     }

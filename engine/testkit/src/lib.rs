@@ -1,5 +1,5 @@
-//! For tests: step types that do little and count it, contexts without servers, conformance checks for step types, and
-//! a reporter that remembers.
+//! For tests: step types that do little and count it, contexts without servers, conformance checks for step types, a
+//! reporter that remembers, a line that refuses, and content that cannot be compressed.
 
 #![expect(
     clippy::disallowed_methods,
@@ -10,6 +10,9 @@
 pub mod bench;
 pub use bench::{Ran, StepBench};
 pub mod conformance;
+pub mod line;
+mod noise;
+pub use noise::noise;
 mod plan;
 pub use plan::{compile, info};
 mod reporter;

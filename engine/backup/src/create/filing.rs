@@ -56,18 +56,11 @@ pub(crate) fn free_name(
 impl Filing<'_> {
     /// The locations that have room for so many bytes.
     pub(crate) async fn usable_locations(&self, needed: u64) -> Result<(Vec<Location>, Failures), StepError> {
-        let mut usable = Vec::new();
-        let mut failures = Vec::new();
+        let mut tried = Vec::new();
         for location in self.backups.locations() {
-            match self.prepare(location, needed).await {
-                Ok(()) => usable.push(location.clone()),
-                Err(error) => failures.push((location.name(), error)),
-            }
+            tried.push((location.clone(), self.prepare(location, needed).await));
         }
-        if usable.is_empty() {
-            return Err(first(failures));
-        }
-        Ok((usable, failures))
+        those_that_will_do(tried)
     }
 
     async fn prepare(&self, location: &Location, needed: u64) -> Result<(), StepError> {
@@ -214,6 +207,24 @@ fn not_read_back(failure: Failure) -> StepError {
         Failure::Step(error) => error,
         Failure::Content(error) => StepError::failed(format!("what was written does not read back: {error}"))
             .hint("check the disk; the backup does not count and was removed"),
+    }
+}
+
+/// The locations of which it went well, and why the others will not do; an error where none will.
+pub(super) fn those_that_will_do(
+    tried: Vec<(Location, Result<(), StepError>)>,
+) -> Result<(Vec<Location>, Failures), StepError> {
+    let (mut usable, mut failures) = (Vec::new(), Vec::new());
+    for (location, outcome) in tried {
+        match outcome {
+            Ok(()) => usable.push(location),
+            Err(error) => failures.push((location.name(), error)),
+        }
+    }
+    if usable.is_empty() {
+        Err(first(failures))
+    } else {
+        Ok((usable, failures))
     }
 }
 

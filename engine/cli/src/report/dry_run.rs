@@ -343,22 +343,26 @@ fn as_far_as(result: &DryRun) -> String {
 
 /// It would come to its end, and not to the one that is hoped for.
 fn degraded(result: &DryRun) -> String {
-    let steps = result.steps.iter().chain(&result.finally);
-    let names: Vec<String> = steps
-        .filter(|step| !step.degraded.is_empty())
-        .map(|step| format!("`{}`", step.id))
-        .collect();
-    if names.is_empty() {
-        return String::new();
+    match names(result, |step| !step.degraded.is_empty()) {
+        names if names.is_empty() => names,
+        names => format!(", but it WOULD END DEGRADED by {names}"),
     }
-    format!(", but it WOULD END DEGRADED by {}", names.join(", "))
 }
 
 /// The steps by which it would fail; those that they block are told at their places.
 fn failing(result: &DryRun) -> String {
-    let fails = |step: &&DryStep| step.grade == Grade::WouldFail && step.status == DryStatus::WillRun;
-    let steps = result.steps.iter().chain(&result.finally).filter(fails);
-    let names: Vec<String> = steps.map(|step| format!("`{}`", step.id)).collect();
+    names(result, |step| {
+        step.grade == Grade::WouldFail && step.status == DryStatus::WillRun
+    })
+}
+
+/// The steps of which this is so.
+fn names(result: &DryRun, is_so: impl Fn(&DryStep) -> bool) -> String {
+    let steps = result.steps.iter().chain(&result.finally);
+    let names: Vec<String> = steps
+        .filter(|step| is_so(step))
+        .map(|step| format!("`{}`", step.id))
+        .collect();
     names.join(", ")
 }
 

@@ -24,16 +24,7 @@ const MIB: usize = 1024 * 1024;
 
 /// Bytes without a pattern that a mistake could fit.
 fn noise(length: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(length);
-    bytes
+    jm_testkit::noise(0, length)
 }
 
 async fn read(bucket: &S3Bucket, key: &str, get: Get) -> Vec<u8> {

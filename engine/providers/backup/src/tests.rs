@@ -76,6 +76,12 @@ impl World {
             )
     }
 
+    /// How many users a database holds.
+    async fn users(&self, database: &str) -> Option<String> {
+        let sql = "SELECT count(*) FROM public.users";
+        self.server.text(database, sql).await
+    }
+
     async fn databases(&self) -> Option<String> {
         let sql = format!(
             "SELECT count(*) FROM pg_database WHERE datname LIKE '{}%'",

@@ -11,7 +11,7 @@ use jm_step::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::file;
@@ -97,9 +97,8 @@ impl StepType for RecordRelease {
             manifest.bytes(),
             bucket.url(&input.releases)
         );
-        let known = json!({ "commit": manifest.commit, "objects": manifest.objects.len(), "bytes": manifest.bytes() });
         let change = input.change(&bucket, &manifest);
-        Ok(Preview::computed(summary, vec![change]).foresee(known))
+        Ok(Preview::computed(summary, vec![change]).foresee(facts(&manifest)))
     }
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
@@ -200,9 +199,11 @@ impl Input {
     }
 
     fn change(&self, bucket: &S3Reader, manifest: &Manifest) -> Change {
-        Change::create(
-            format!("release in `{}`", bucket.url(&self.releases)),
-            json!({ "commit": manifest.commit, "objects": manifest.objects.len(), "bytes": manifest.bytes() }),
-        )
+        Change::create(format!("release in `{}`", bucket.url(&self.releases)), facts(manifest))
     }
+}
+
+/// What is known of a release before it is written down.
+fn facts(manifest: &Manifest) -> Value {
+    json!({ "commit": manifest.commit, "objects": manifest.objects.len(), "bytes": manifest.bytes() })
 }

@@ -15,9 +15,9 @@ use jm_sandbox::s3::{Credentials, S3Server};
 use jm_step::process::{Command, Process, Supervisor};
 use jm_step::testing::Bench;
 use jm_step::{Connection, Environment, OpenContext, RunId, Secrets};
+use jm_testkit::line::{Refusal, refusing};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 const ACCESS_KEY: &str = "jm-test";
@@ -137,7 +137,17 @@ impl Store {
     /// The same over a line on which every request is refused whose first line has all of these words.
     pub(crate) async fn refusing(&self, name: &str, words: &'static [&'static str]) -> S3 {
         let mut config = self.config(name, SECRET_KEY);
-        config["endpoint"] = json!(refusing(&self.endpoint, words).await);
+        let refusal = Refusal {
+            is_meant: move |head: &str| {
+                let first = head.lines().next().unwrap_or_default();
+                words.iter().all(|word| first.contains(word))
+            },
+            status: "403 Forbidden",
+            body: "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>",
+        };
+        let store = self.endpoint.trim_start_matches("http://");
+        let line = refusing(store.parse().expect("an address"), refusal).await;
+        config["endpoint"] = json!(format!("http://{line}"));
         opened(config).await
     }
 
@@ -221,46 +231,6 @@ async fn opened(config: Value) -> S3 {
     };
     let config: Config = serde_json::from_value(config).expect("a configuration");
     S3::open(config, &cx).await.expect("a client")
-}
-
-/// A line to a store; its own address.
-async fn refusing(endpoint: &str, words: &'static [&'static str]) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let store = endpoint.trim_start_matches("http://").to_owned();
-    tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            let Ok(server) = TcpStream::connect(&store).await else {
-                return;
-            };
-            tokio::spawn(pass_or_refuse(client, server, words));
-        }
-    });
-    format!("http://{address}")
-}
-
-async fn pass_or_refuse(mut client: TcpStream, mut server: TcpStream, words: &[&str]) {
-    const REFUSED: &str = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>";
-    let (mut up, mut down) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
-    loop {
-        tokio::select! {
-            read = client.read(&mut up) => {
-                let Ok(count @ 1..) = read else { return };
-                let said = String::from_utf8_lossy(&up[..count]);
-                let first = said.lines().next().unwrap_or_default();
-                if first.ends_with("HTTP/1.1") && words.iter().all(|word| first.contains(word)) {
-                    let head = format!("HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-length: {}", REFUSED.len());
-                    drop(client.write_all(format!("{head}\r\n\r\n{REFUSED}").as_bytes()).await);
-                    return;
-                }
-                if server.write_all(&up[..count]).await.is_err() { return }
-            }
-            read = server.read(&mut down) => {
-                let Ok(count @ 1..) = read else { return };
-                if client.write_all(&down[..count]).await.is_err() { return }
-            }
-        }
-    }
 }
 
 async fn free() -> SocketAddr {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use jm_step::StepErrorKind;
+use jm_testkit::line::{Refusal, refusing};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -84,47 +85,16 @@ async fn pass(mut client: TcpStream, to: SocketAddr, after: usize, cuts: Arc<Ato
 
 /// An older store: refuses every request with a header that it does not know, as older stores do.
 pub(super) async fn older(to: SocketAddr) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            let Ok(server) = TcpStream::connect(to).await else {
-                return;
-            };
-            tokio::spawn(pass_what_is_old(client, server));
-        }
-    });
-    address
+    let refusal = Refusal {
+        is_meant: is_new,
+        status: "501 Not Implemented",
+        body: "<Error><Code>NotImplemented</Code><Message>A header you provided implies functionality that is not implemented</Message></Error>",
+    };
+    refusing(to, refusal).await
 }
 
-async fn pass_what_is_old(mut client: TcpStream, mut server: TcpStream) {
-    const BODY: &str = "<Error><Code>NotImplemented</Code><Message>A header you provided implies functionality that is not implemented</Message></Error>";
-    let (mut up, mut down) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
-    loop {
-        tokio::select! {
-            read = client.read(&mut up) => {
-                let Ok(count @ 1..) = read else { return };
-                if is_new(&up[..count]) {
-                    let head = format!("HTTP/1.1 501 Not Implemented\r\nconnection: close\r\ncontent-length: {}", BODY.len());
-                    drop(client.write_all(format!("{head}\r\n\r\n{BODY}").as_bytes()).await);
-                    return;
-                }
-                if server.write_all(&up[..count]).await.is_err() { return }
-            }
-            read = server.read(&mut down) => {
-                let Ok(count @ 1..) = read else { return };
-                if client.write_all(&down[..count]).await.is_err() { return }
-            }
-        }
-    }
-}
-
-/// Whether these bytes are the head of a request that an older store does not understand.
-fn is_new(said: &[u8]) -> bool {
-    let said = String::from_utf8_lossy(said).to_lowercase();
-    let head = said.split("\r\n\r\n").next().unwrap_or_default();
-    let mut lines = head.lines();
-    let is_head = lines.next().is_some_and(|line| line.ends_with("http/1.1"));
+/// Whether this is the head of a request that an older store does not understand.
+fn is_new(head: &str) -> bool {
     let newer = [
         "x-amz-checksum-",
         "x-amz-sdk-checksum-algorithm",
@@ -134,7 +104,7 @@ fn is_new(said: &[u8]) -> bool {
     // What a reader asks to be told is ignored by whoever does not know it.
     let newer =
         |line: &str| newer.iter().any(|name| line.starts_with(name)) && !line.starts_with("x-amz-checksum-mode");
-    is_head && lines.any(newer)
+    head.to_lowercase().lines().skip(1).any(newer)
 }
 
 /// Takes an upload in parts and says 200 at its end, with an error inside.

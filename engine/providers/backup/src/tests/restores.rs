@@ -43,13 +43,7 @@ async fn what_is_chosen_is_restored_and_found_again() {
     for field in ["database", "backup"] {
         assert_eq!(foreseen[field], restored[field], "{field}");
     }
-    let rows = world
-        .server
-        .text(
-            restored["database"].as_str().expect("name"),
-            "SELECT count(*) FROM public.users",
-        )
-        .await;
+    let rows = world.users(restored["database"].as_str().expect("name")).await;
     assert_eq!(rows.as_deref(), Some("500"));
     assert_eq!(
         bench.probe(&Restore, input.clone()).await.expect("probe"),
@@ -197,14 +191,7 @@ async fn a_restore_in_place_knows_its_transaction() {
     let ran = bench.run(&Restore, input.clone()).await;
     let checkpoint = ran.checkpoints[0].clone();
     let output = ran.output();
-    assert_eq!(
-        world
-            .server
-            .text(&world.database, "SELECT count(*) FROM public.users")
-            .await
-            .as_deref(),
-        Some("500")
-    );
+    assert_eq!(world.users(&world.database).await.as_deref(), Some("500"));
     let verdict = bench
         .clone()
         .checkpoint(checkpoint)
@@ -225,12 +212,5 @@ async fn a_restore_in_place_knows_its_transaction() {
             }
         }
     }
-    assert_eq!(
-        world
-            .server
-            .text(&world.database, "SELECT count(*) FROM public.users")
-            .await
-            .as_deref(),
-        Some("0")
-    );
+    assert_eq!(world.users(&world.database).await.as_deref(), Some("0"));
 }

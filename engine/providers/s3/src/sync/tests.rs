@@ -10,7 +10,7 @@ use std::path::Path;
 
 use jm_client_s3::{Get, Put, S3Bucket};
 use jm_step::{Action, Grade, StepErrorKind};
-use jm_testkit::StepBench;
+use jm_testkit::{StepBench, noise};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 
@@ -60,18 +60,6 @@ fn told(content: &[u8]) -> Put {
         metadata: [("sha256".to_owned(), sha256)].into(),
         ..Put::default()
     }
-}
-
-/// So many bytes of which no two stretches are the same.
-fn noise(bytes: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(2).wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    (0..bytes.div_ceil(8)).flat_map(|_| next()).take(bytes).collect()
 }
 
 #[test]

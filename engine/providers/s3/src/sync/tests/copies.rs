@@ -12,7 +12,7 @@ async fn both(from: (&Store, &str), to: (&Store, &str)) -> StepBench {
 async fn copied(from: &Store, to: &Store) {
     let what = format!("{} to {}", from.name, to.name);
     let source = from.bucket("copy-from").await;
-    let large = noise(9 * 1024 * 1024, 5);
+    let large = noise(5, 9 * 1024 * 1024);
     let put = |content: &[u8]| {
         let mut put = Put {
             content_type: Some("text/plain".to_owned()),

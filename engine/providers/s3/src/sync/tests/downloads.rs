@@ -6,7 +6,7 @@ use super::*;
 async fn a_directory_becomes_as_the_bucket_is() {
     for store in all_stores().await {
         let bucket = store.bucket("down").await;
-        let large = noise(9 * 1024 * 1024, 4);
+        let large = noise(4, 9 * 1024 * 1024);
         for (key, content) in [
             ("in/a", &b"a"[..]),
             ("in/deep/er/ä b+", b"odd"),

@@ -9,7 +9,7 @@ fn site(folder: &Path) {
     write(folder, "index.html", PAGE);
     write(folder, "static/app.0a1b.js", "js");
     write(folder, "static/ä ö+&.css", "css");
-    write(folder, "deep/er/data.bin", noise(9 * 1024 * 1024, 1));
+    write(folder, "deep/er/data.bin", noise(1, 9 * 1024 * 1024));
     write(folder, "empty", "");
 }
 
@@ -218,7 +218,7 @@ async fn only_what_a_manifest_speaks_for_goes_up() {
             use sha2::Digest;
             json!({ "sha256": hex::encode(sha2::Sha256::digest(of)) }).to_string()
         };
-        let good = noise(2 * 1024 * 1024, 2);
+        let good = noise(2, 2 * 1024 * 1024);
         write(&folder, "good.gpg", &good);
         write(&folder, "good.gpg.manifest.json", manifest(&good));
         write(&folder, "damaged.gpg", "rotten");
@@ -281,7 +281,7 @@ async fn told_to_stop_it_stops() {
     let store = sandbox().await;
     store.bucket("stop").await;
     let folder = folder(&store, "stop");
-    write(&folder, "large", noise(64 * 1024 * 1024, 3));
+    write(&folder, "large", noise(3, 64 * 1024 * 1024));
     let bench = bench(&store, "stop").await;
     let (cancel, input) = (bench.cancellation(), json!({ "directory": folder }));
     let stop = async {
