@@ -26,10 +26,22 @@ fn what_is_published_is_written_down_and_stays_while_it_is_young() -> Result<()>
         "install=[\"true\"]",
         r#"build=["sh", "build.sh"]"#,
     ];
-    let output = recover(&world, &inputs).output()?;
+    let before = stored(&world)?;
+    let output = recover(&world, &inputs).args(["--until", "release"]).output()?;
+    ensure!(output.status.code() == Some(5), "{}", said(&output));
+    let keys = |stored: Vec<(String, String)>| stored.into_iter().map(|(key, _)| key);
+    let is_manifest = |key: &String| key.starts_with(".jm/releases/");
+    let first: Vec<String> = keys(stored(&world)?).collect();
+    ensure!(
+        first.iter().filter(|key| is_manifest(key)).count() == 1 && first.len() == before.len() + 1,
+        "not only the manifest came: {first:?}"
+    );
+    let output = world
+        .jm()
+        .args(["plan", "resume", "--yes", "--confirm", "production"])
+        .output()?;
     ensure!(output.status.code() == Some(0), "{}", said(&output));
-    let keys: Vec<String> = stored(&world)?.into_iter().map(|(key, _)| key).collect();
-    let (written, site): (Vec<_>, Vec<_>) = keys.into_iter().partition(|key| key.starts_with(".jm/releases/"));
+    let (written, site): (Vec<_>, Vec<_>) = keys(stored(&world)?).partition(is_manifest);
     let [written] = &written[..] else {
         anyhow::bail!("not one manifest: {written:?}");
     };
@@ -180,6 +192,21 @@ impl Gateway {
         Ok(())
     }
 
+    /// While `look` looks, the first page is another than the newest release says, of the same size.
+    fn an_older_page_is_live(&self, look: impl FnOnce() -> Result<()>) -> Result<()> {
+        let place = format!("s3://{BUCKET}/index.html");
+        let newest = self.aws(&["s3", "cp", &place, "-"])?;
+        let file = self.folder.path().join("page");
+        let put = |page: &str| {
+            std::fs::write(&file, page)?;
+            self.aws(&["s3", "cp", file.to_str().context("text")?, &place])
+        };
+        put(&newest.replace('d', "a"))?;
+        look()?;
+        put(&newest)?;
+        Ok(())
+    }
+
     /// The keys that start so, in their order.
     fn listed(&self, prefix: &str) -> Result<Vec<String>> {
         let listed = self.aws(&["s3api", "list-objects-v2", "--bucket", BUCKET, "--prefix", prefix])?;
@@ -254,6 +281,18 @@ fn what_no_release_of_the_last_days_names_gets_a_marker_and_nothing_else_is_touc
         ensure!(text.contains(expected), "no `{expected}` in {text}");
     }
     ensure!(scripts()? == before, "something was deleted");
+
+    gateway.an_older_page_is_live(|| {
+        let output = with_days(&[&LET_THROUGH[..], &["-i", "sample=1"]].concat())?;
+        let text = said(&output);
+        ensure!(output.status.code() == Some(4), "{text}");
+        ensure!(
+            text.contains("is not the one that is live") || text.contains("is not whole"),
+            "{text}"
+        );
+        ensure!(scripts()? == before, "something was deleted");
+        Ok(())
+    })?;
 
     let output = with_days(&LET_THROUGH)?;
     ensure!(output.status.code() == Some(0), "{}", said(&output));

@@ -1,7 +1,5 @@
 //! Objects and versions removed, a thousand at a time.
 
-use std::collections::HashMap;
-
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use jm_step::StepError;
 
@@ -27,7 +25,7 @@ pub struct VersionOf {
 pub type NotRemoved = Vec<(VersionOf, StepError)>;
 
 /// What a request removes: one version for good, or, without one, the object as it is now.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 struct Removed {
     key: String,
     version_id: Option<String>,
@@ -136,7 +134,14 @@ impl S3Bucket {
         for round in 1..=ROUNDS {
             let refused = self.send_batch(pace, &batch, words).await?;
             let mut again = Vec::new();
-            for (one, code, message) in refused {
+            for one in refused.unclear {
+                if let Err(error) = self.remove_one(pace, &one, words).await
+                    && self.is_there(&one).await?
+                {
+                    not_removed.push((one, error));
+                }
+            }
+            for (one, code, message) in refused.told {
                 if code == "NoSuchVersion" || code == "NoSuchKey" {
                     continue;
                 }
@@ -159,13 +164,27 @@ impl S3Bucket {
         Ok(not_removed)
     }
 
-    /// Those that the store did not remove, with code and message.
-    async fn send_batch(
-        &self,
-        pace: &Pace,
-        batch: &[Removed],
-        words: &Words,
-    ) -> Result<Vec<(Removed, String, String)>, StepError> {
+    /// By a listing, for versitygw calls the id of a version that is gone an invalid argument.
+    async fn is_there(&self, one: &Removed) -> Result<bool, StepError> {
+        let Some(id) = &one.version_id else {
+            return Ok(self.head(&one.key, None).await?.is_some());
+        };
+        let mut after = None;
+        loop {
+            let page = self.versions_page(&one.key, after.as_ref(), 1000).await?;
+            // The versions of the key itself come before those of longer ones.
+            let of_key = page.entries.iter().filter(|version| version.key == one.key);
+            if of_key.clone().any(|version| version.version_id == *id) {
+                return Ok(true);
+            }
+            after = page.next.filter(|_| of_key.count() == page.entries.len());
+            if after.is_none() {
+                return Ok(false);
+            }
+        }
+    }
+
+    async fn send_batch(&self, pace: &Pace, batch: &[Removed], words: &Words) -> Result<Refused, StepError> {
         let doing = self.on_bucket(words.many, words.permission);
         let failed = |error| StepError::failed(format!("{doing}: the request could not be made")).source(error);
         let objects: Vec<_> = batch
@@ -190,28 +209,51 @@ impl S3Bucket {
                     .send()
             })
             .await?;
-        if output.errors().is_empty() {
-            return Ok(Vec::new());
+        let keys = batch.iter().map(|one| self.full(&one.key)).collect::<Vec<_>>();
+        let mut refused = Refused::default();
+        for error in output.errors() {
+            let said = |text: Option<&str>| text.unwrap_or_default().to_owned();
+            let (code, message) = (said(error.code()), said(error.message()));
+            match meant(batch, &keys, error.key().unwrap_or_default(), error.version_id()) {
+                Meant::One(one) => refused.told.push((one.clone(), code, message)),
+                Meant::Some(some) => refused.unclear.extend(some.into_iter().cloned()),
+                // An answer that nobody can place is no answer: whatever it is about may still be there.
+                Meant::Nothing => return Err(doing.refused(&code, &message)),
+            }
         }
-        let asked: HashMap<(String, &str), &Removed> = batch
-            .iter()
-            .map(|one| {
-                let version = one.version_id.as_deref().unwrap_or(NULL_VERSION);
-                ((self.full(&one.key), version), one)
-            })
-            .collect();
-        Ok(output
-            .errors()
-            .iter()
-            .filter_map(|error| {
-                let key = error.key().unwrap_or_default().to_owned();
-                // Of an object that is asked for without one, some stores say an empty version.
-                let version = error.version_id().filter(|version| !version.is_empty());
-                let one = asked.get(&(key, version.unwrap_or(NULL_VERSION)))?;
-                let said = |text: Option<&str>| text.unwrap_or_default().to_owned();
-                Some(((*one).clone(), said(error.code()), said(error.message())))
-            })
-            .collect())
+        Ok(refused)
+    }
+}
+
+/// What the store did not remove of a batch.
+#[derive(Default)]
+struct Refused {
+    /// With code and message.
+    told: Vec<(Removed, String, String)>,
+    /// It may be about these, of which each is to be asked for by itself.
+    unclear: Vec<Removed>,
+}
+
+/// What an error of a batch is about.
+#[derive(Debug, PartialEq)]
+enum Meant<'a> {
+    One(&'a Removed),
+    /// It names their key, and no version that was asked for.
+    Some(Vec<&'a Removed>),
+    Nothing,
+}
+
+/// Which of a batch an error is about; `keys` are their full keys. Of an object that is asked for without a version, some
+/// stores say an empty one; of a version that is gone, versitygw says none.
+fn meant<'a>(batch: &'a [Removed], keys: &[String], key: &str, version: Option<&str>) -> Meant<'a> {
+    let of_key = batch.iter().zip(keys).filter(|(_, full)| *full == key);
+    let of_key: Vec<&Removed> = of_key.map(|(one, _)| one).collect();
+    let version = version.filter(|version| !version.is_empty()).unwrap_or(NULL_VERSION);
+    let asked = |one: &Removed| one.version_id.as_deref().unwrap_or(NULL_VERSION) == version;
+    match of_key.iter().find(|one| asked(one)) {
+        Some(one) => Meant::One(one),
+        None if of_key.is_empty() => Meant::Nothing,
+        None => Meant::Some(of_key),
     }
 }
 
@@ -224,6 +266,35 @@ fn fits_xml(key: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_means_its_version_or_all_versions_of_its_key() {
+        let of = |key: &str, version: Option<&str>| Removed {
+            key: key.to_owned(),
+            version_id: version.map(str::to_owned),
+        };
+        let batch = [
+            of("a", Some("1")),
+            of("a", Some("2")),
+            of("b", None),
+            of("c", Some("null")),
+        ];
+        let keys: Vec<String> = batch.iter().map(|one| format!("www/{}", one.key)).collect();
+        let [a1, a2, b, c] = &batch;
+        for (key, version, expected) in [
+            ("www/a", Some("2"), Meant::One(a2)),
+            ("www/a", Some("3"), Meant::Some(vec![a1, a2])),
+            ("www/a", None, Meant::Some(vec![a1, a2])),
+            ("www/b", None, Meant::One(b)),
+            ("www/b", Some(""), Meant::One(b)),
+            ("www/b", Some("1"), Meant::Some(vec![b])),
+            ("www/c", Some("null"), Meant::One(c)),
+            ("a", Some("1"), Meant::Nothing),
+            ("", None, Meant::Nothing),
+        ] {
+            assert_eq!(meant(&batch, &keys, key, version), expected, "{key} {version:?}");
+        }
+    }
 
     #[test]
     fn keys_that_xml_cannot_say_go_alone() {

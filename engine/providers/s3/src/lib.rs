@@ -20,6 +20,7 @@ mod sync;
 mod verify_release;
 mod versioning;
 mod versions;
+mod whole;
 
 /// The connection [`S3`] and its step types.
 pub fn provider() -> Provider {

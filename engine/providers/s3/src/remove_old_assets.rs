@@ -22,7 +22,7 @@ use survey::Survey;
 use crate::release;
 use crate::sync::Names;
 
-/// Deletes what no release of the last days names.
+/// Deletes what no release of the last days names, where the newest one is the one that is live.
 pub(crate) struct RemoveOldAssets;
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -93,7 +93,7 @@ pub(crate) struct Output {
     names: Vec<String>,
     /// Whether the bucket keeps versions, so that what was deleted can be brought back.
     versions_kept: bool,
-    /// All that were to be deleted, one JSON object a line.
+    /// All that were to be deleted when it began, one JSON object a line.
     list: Option<ArtefactRef>,
 }
 
@@ -151,7 +151,10 @@ impl StepType for RemoveOldAssets {
     async fn probe(&self, cx: &ReadContext, _: &Input) -> Result<Probe<Output>, StepError> {
         Ok(match cx.checkpoint::<Progress>()? {
             None => Probe::NotStarted,
-            Some(progress) => Probe::partial(format!("{} assets were about to be deleted", progress.removed)),
+            Some(progress) => Probe::partial(format!(
+                "{} assets are deleted, and it may be more",
+                progress.deleted.count
+            )),
         })
     }
 }

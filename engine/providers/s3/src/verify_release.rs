@@ -1,12 +1,10 @@
 //! `s3.verify_release`: proves that a release is in the bucket as it was written down.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
-use jm_client_s3::{Get, S3, S3Reader};
+use jm_client_s3::{S3, S3Reader};
 use jm_step::{Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,14 +14,10 @@ use sha2::{Digest, Sha256};
 use crate::file;
 use crate::release::{self, Asset, Release};
 use crate::sync::Names;
+use crate::whole::{self, Differences};
 
 /// Proves that a release is in the bucket as it was written down.
 pub(crate) struct VerifyRelease;
-
-/// So many objects are read at a time.
-const AT_ONCE: usize = 16;
-/// So many names stand as examples in an error.
-const SHOWN: usize = 20;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -123,9 +117,9 @@ impl StepType for VerifyRelease {
         let chosen = input.chosen(&assets, cx.idempotency_key());
         let bytes = chosen.iter().map(|asset| asset.bytes).sum();
         let done = AtomicU64::new(0);
-        let other = file::with_progress(cx, &done, bytes, other_content(&bucket, &chosen, &done)).await?;
-        if !other.is_empty() {
-            return Err(not_whole(&bucket, &release, &[], &other));
+        let found = file::with_progress(cx, &done, bytes, whole::by_content(&bucket, &chosen, &done)).await?;
+        if !found.is_none() {
+            return Err(not_whole(&bucket, &release, &found));
         }
         Ok(Output {
             release: release.key,
@@ -177,65 +171,23 @@ impl Input {
 
 /// Whether all are there with their sizes, by a listing.
 async fn are_listed(bucket: &S3Reader, release: &Release, assets: &[Asset]) -> Result<(), StepError> {
-    let mut wanted: HashMap<&str, u64> = assets.iter().map(|asset| (asset.key.as_str(), asset.bytes)).collect();
-    let mut other = Vec::new();
-    let mut listed = bucket.list(shared_start(assets));
-    while let Some(object) = listed.try_next().await? {
-        match wanted.remove(object.key.as_str()) {
-            Some(bytes) if bytes != object.bytes => other.push(object.key),
-            _ => {}
-        }
+    let found = whole::by_listing(bucket, assets).await?;
+    if found.is_none() {
+        Ok(())
+    } else {
+        Err(not_whole(bucket, release, &found))
     }
-    if wanted.is_empty() && other.is_empty() {
-        return Ok(());
-    }
-    let mut missing: Vec<String> = wanted.into_keys().map(str::to_owned).collect();
-    missing.sort();
-    Err(not_whole(bucket, release, &missing, &other))
 }
 
-/// What all keys start with.
-fn shared_start(assets: &[Asset]) -> &str {
-    let Some((first, rest)) = assets.split_first() else {
-        return "";
-    };
-    rest.iter().fold(first.key.as_str(), |start, asset| {
-        let same = start.char_indices().zip(asset.key.chars());
-        let end = same.take_while(|((_, one), other)| one == other).last();
-        &start[..end.map_or(0, |((at, one), _)| at + one.len_utf8())]
-    })
-}
-
-/// The keys of those that have other content than was written down.
-async fn other_content(bucket: &S3Reader, chosen: &[&Asset], done: &AtomicU64) -> Result<Vec<String>, StepError> {
-    let work: Vec<_> = chosen
-        .iter()
-        .map(|asset| async move {
-            let stream = bucket.get(&asset.key, Get::default()).await?;
-            let sums = file::sums_of_object(stream).await?;
-            done.fetch_add(sums.bytes(), Ordering::Relaxed);
-            let same = sums.sha256().eq_ignore_ascii_case(&asset.sha256);
-            Ok::<_, StepError>((!same).then(|| asset.key.clone()))
-        })
-        .collect();
-    let other: Vec<Option<String>> = stream::iter(work).buffered(AT_ONCE).try_collect().await?;
-    Ok(other.into_iter().flatten().collect())
-}
-
-fn not_whole(bucket: &S3Reader, release: &Release, missing: &[String], other: &[String]) -> StepError {
-    let first = missing.first().or(other.first()).map(String::as_str);
-    let first_of = |keys: &[String]| keys.iter().take(SHOWN).cloned().collect::<Vec<_>>();
+fn not_whole(bucket: &S3Reader, release: &Release, found: &Differences) -> StepError {
     StepError::failed(format!(
-        "the release `{}` is not whole: {} of its objects are missing and {} have other content, the first `{}`",
-        bucket.url(&release.key),
-        missing.len(),
-        other.len(),
-        first.unwrap_or_default()
+        "the release `{}` is not whole: of its objects, {found}",
+        bucket.url(&release.key)
     ))
     .hint(
         "publish it again (`plans/cdn-recovery.yaml` with its commit), or bring versions back (`s3.restore_versions`)",
     )
-    .evidence(json!({ "missing": first_of(missing), "other_content": first_of(other) }))
+    .evidence(found.evidence())
 }
 
 #[cfg(test)]

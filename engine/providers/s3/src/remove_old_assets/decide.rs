@@ -76,15 +76,17 @@ impl Collector {
         }
     }
 
-    /// `None` where there is no release.
-    pub(super) fn ages(mut self, now: Timestamp, days: u32, at_least: usize) -> Option<Ages> {
+    /// What stays by the time of the release that is `live`, and at least by the days and the number; `None` where there
+    /// is no release.
+    pub(super) fn ages(mut self, now: Timestamp, days: u32, at_least: usize, live: Timestamp) -> Option<Ages> {
         self.times.sort_by(|one, other| other.cmp(one));
         let cutoff = now
             .saturating_sub(SignedDuration::from_hours(24 * i64::from(days)))
             .ok()?;
         // The one before the first of these days was live when they began.
-        let live = self.times.iter().take_while(|at| **at >= cutoff).count() + 1;
-        let kept = live.max(at_least).min(self.times.len());
+        let of_these_days = self.times.iter().take_while(|at| **at >= cutoff).count() + 1;
+        let since_live = self.times.iter().take_while(|at| **at >= live).count();
+        let kept = of_these_days.max(since_live).max(at_least).min(self.times.len());
         Some(Ages {
             cutoff,
             kept_since: *self.times.get(kept.checked_sub(1)?)?,
@@ -148,11 +150,18 @@ mod tests {
     }
 
     fn ages(releases: &[(i64, &[&str])], days: u32, at_least: usize) -> Ages {
+        ages_since(releases, days, at_least, 0)
+    }
+
+    /// Where the release of that day is live.
+    fn ages_since(releases: &[(i64, &[&str])], days: u32, at_least: usize, live: i64) -> Ages {
         let mut collector = Collector::default();
         for (at, keys) in releases {
             collector.take(release(*at, keys));
         }
-        collector.ages(day(0), days, at_least).expect("there are releases")
+        collector
+            .ages(day(0), days, at_least, day(live))
+            .expect("there are releases")
     }
 
     fn fate(ages: &Ages, key: &str, written: i64) -> Fate {
@@ -212,10 +221,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_live_stays_where_a_store_says_that_others_were_written_later() {
+        let releases: &[(i64, &[&str])] = &[(-400, &["a"]), (-300, &["b"]), (-200, &["c"])];
+        let ages = ages_since(releases, 30, 1, -300);
+        assert_eq!((ages.kept, fate(&ages, "b", -301)), (2, Fate::Named));
+        assert_eq!(fate(&ages, "a", -401), Fate::Old);
+    }
+
+    #[test]
     fn days_that_no_release_covers_are_told_apart() {
         assert!(!ages(&[(-10, &["a"])], 30, 1).are_covered());
         assert!(ages(&[(-31, &["a"])], 30, 1).are_covered());
-        assert!(Collector::default().ages(day(0), 30, 1).is_none());
+        assert!(Collector::default().ages(day(0), 30, 1, day(0)).is_none());
     }
 
     #[test]

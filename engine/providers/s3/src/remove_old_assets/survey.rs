@@ -1,5 +1,7 @@
 //! Looks at the bucket, its releases and its assets, before anything is deleted. Whatever cannot be looked at is an error.
 
+use std::sync::atomic::AtomicU64;
+
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use jm_client_s3::{ObjectSummary, S3Reader, VersioningStatus};
@@ -8,7 +10,8 @@ use serde_json::json;
 
 use super::decide::{Ages, Collector, Counts, Fate};
 use super::{Input, Output, Unrecorded, place};
-use crate::release;
+use crate::release::{self, Asset, Release};
+use crate::whole;
 
 /// So many names stand as examples in a change and in an output.
 pub(super) const SHOWN: usize = 20;
@@ -28,10 +31,13 @@ impl Survey {
     pub(super) async fn take(bucket: &S3Reader, input: &Input, now: Timestamp) -> Result<Self, StepError> {
         let versions_kept = versions_kept(bucket, input).await?;
         let manifests = release::list(bucket, &input.releases).await?;
+        let live = manifests.last().ok_or_else(|| no_release(bucket, input))?;
+        let live = release::load(bucket, live).await?;
+        is_live(bucket, input, &live).await?;
         let mut collector = Collector::default();
         release::load_all(bucket, &manifests, |release| collector.take(release)).await?;
         let ages = collector
-            .ages(now, input.days, input.at_least)
+            .ages(now, input.days, input.at_least, live.at)
             .ok_or_else(|| no_release(bucket, input))?;
         let mut survey = Self {
             doomed: Vec::new(),
@@ -161,6 +167,37 @@ impl Survey {
             list: None,
         }
     }
+}
+
+/// Viewers get the pages that are in the bucket, whatever was written down: an older site may have been put back, and a
+/// release may not have been published to its end. All pages are compared, for one alone names the assets that it needs.
+async fn is_live(bucket: &S3Reader, input: &Input, newest: &Release) -> Result<(), StepError> {
+    let names = input.names();
+    let pages = newest.manifest.objects.iter();
+    let pages: Vec<Asset> = pages.filter(|page| !input.means(&names, &page.key)).cloned().collect();
+    let manifest = bucket.url(&newest.key);
+    if pages.is_empty() {
+        return Err(StepError::refused(format!(
+            "the newest release `{manifest}` names nothing but assets, so that nobody can see whether it is the one that is live"
+        ))
+        .hint("see whether `include` means assets alone, and write whole releases down (`s3.record_release`)"));
+    }
+    let mut found = whole::by_listing(bucket, &pages).await?;
+    if found.is_none() {
+        found = whole::by_content(bucket, &pages.iter().collect::<Vec<_>>(), &AtomicU64::new(0)).await?;
+    }
+    if found.is_none() {
+        return Ok(());
+    }
+    Err(StepError::refused(format!(
+        "the newest release `{manifest}` is not the one that is live: of its {} pages, {found}",
+        pages.len()
+    ))
+    .hint(
+        "an older site was put back, or a release was not published to its end: publish the one that is meant \
+         (`plans/cdn-recovery.yaml` with its commit), then try again",
+    )
+    .evidence(found.evidence()))
 }
 
 /// Whether the bucket keeps what is deleted; an error where it does not and nobody has said that it need not.

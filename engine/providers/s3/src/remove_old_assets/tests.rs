@@ -11,6 +11,7 @@ use jm_testkit::conformance::{
     World, cancels_promptly, preview_writes_nothing, resumes_after_each_checkpoint, runs_once,
 };
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
@@ -62,7 +63,7 @@ async fn record(bucket: &S3Bucket, days: u32, keys: &[&str]) -> String {
     let objects = keys.iter().map(|key| Asset {
         key: (*key).to_owned(),
         bytes: key.len() as u64,
-        sha256: String::new(),
+        sha256: hex::encode(Sha256::digest(key)),
     });
     let manifest = Manifest::new(at, None, objects.collect());
     let text = serde_json::to_vec(&manifest).expect("JSON");
@@ -163,7 +164,7 @@ async fn on_every_store_the_same_is_old() {
         let bucket = store.bucket("ages").await;
         bucket.set_versioning(true).await.expect("set");
         put(&bucket, "static/before.js").await;
-        for key in ["static/old.js", "static/live.js"] {
+        for key in ["static/old.js", "static/live.js", "index.html"] {
             put(&bucket, key).await;
         }
         // Times are told in whole seconds.
@@ -172,7 +173,7 @@ async fn on_every_store_the_same_is_old() {
         tokio::time::sleep(Duration::from_millis(1100)).await;
         put(&bucket, "static/stray.js").await;
         tokio::time::sleep(Duration::from_millis(1100)).await;
-        record(&bucket, 0, &["static/live.js"]).await;
+        record(&bucket, 0, &["static/live.js", "index.html"]).await;
         let survey = async |days: i64, more: Value| {
             let now = jm_step::clock::now() + SignedDuration::from_hours(24 * days);
             let survey = Survey::take(&bucket, &parsed(more), now).await.expect("a survey");
@@ -220,10 +221,13 @@ async fn where_too_little_is_known_nothing_is_deleted() {
         refused("dark", json!({}), StepErrorKind::Refused, "keeps no versions").await;
         bucket.set_versioning(true).await.expect("set");
 
-        record(&bucket, 0, &["elsewhere/a.js"]).await;
+        record(&bucket, 0, &["static/b.js"]).await;
+        refused("dark", json!({}), StepErrorKind::Refused, "names nothing but assets").await;
+        put(&bucket, "index.html").await;
+        record(&bucket, 0, &["index.html"]).await;
         let all = json!({ "unrecorded": "remove" });
         refused("dark", all, StepErrorKind::Refused, "no asset in").await;
-        record(&bucket, 0, &["static/b.js"]).await;
+        record(&bucket, 0, &["static/b.js", "index.html"]).await;
         let few = json!({ "unrecorded": "remove", "at_most": 0 });
         refused("dark", few, StepErrorKind::Refused, "no more than 0 may be").await;
         for text in [
@@ -268,16 +272,94 @@ async fn a_release_that_comes_meanwhile_stops_it() {
     let store = sandbox().await;
     let bucket = store.bucket("meanwhile").await;
     bucket.set_versioning(true).await.expect("set");
-    put(&bucket, "static/a.js").await;
-    record(&bucket, 1, &["static/a.js"]).await;
+    put(&bucket, "index.html").await;
+    record(&bucket, 1, &["index.html"]).await;
     let input = parsed(json!({}));
     let survey = Survey::take(&bucket, &input, jm_step::clock::now())
         .await
         .expect("a survey");
     survey.still_holds(&bucket, &input).await.expect("nothing came");
-    record(&bucket, 0, &["static/a.js"]).await;
+    record(&bucket, 0, &["index.html"]).await;
     let error = survey.still_holds(&bucket, &input).await.expect_err("one came");
     assert_eq!(error.kind(), StepErrorKind::Conflict, "{error}");
+}
+
+#[tokio::test]
+async fn where_another_page_is_live_than_was_written_down_last_nothing_is_deleted() {
+    for store in all_stores().await {
+        let bucket = store.bucket("back").await;
+        bucket.set_versioning(true).await.expect("set");
+        for key in ["static/old.js", "static/new.js", "index.html", "help.html"] {
+            put(&bucket, key).await;
+        }
+        record(&bucket, 0, &["static/old.js", "index.html", "help.html"]).await;
+        // Times are told in whole seconds.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        record(&bucket, 0, &["static/new.js", "index.html", "help.html"]).await;
+        let take = async || {
+            let later = jm_step::clock::now() + SignedDuration::from_hours(24 * 40);
+            let survey = Survey::take(&bucket, &parsed(json!({})), later).await;
+            survey.map(|survey| survey.doomed.into_iter().map(|object| object.key).collect::<Vec<_>>())
+        };
+        assert_eq!(take().await.expect("a survey"), ["static/old.js"], "{}", store.name);
+
+        let refused = async |words: &str| {
+            let error = take().await.expect_err("refused");
+            assert_eq!(error.kind(), StepErrorKind::Refused, "{} {error}", store.name);
+            assert!(error.message().contains(words), "{} {error}", store.name);
+        };
+        // Somebody puts a page of an older site back, of the same size or of another.
+        for older in ["HELP.HTML", "an older page"] {
+            bucket
+                .put_bytes("help.html", older.to_owned(), Put::default())
+                .await
+                .expect("written");
+            refused("0 are missing and 1 have other content, the first `help.html`").await;
+        }
+        bucket.delete("help.html", None).await.expect("deleted");
+        refused("1 are missing and 0 have other content, the first `help.html`").await;
+        put(&bucket, "help.html").await;
+        assert_eq!(take().await.expect("a survey"), ["static/old.js"], "{}", store.name);
+    }
+}
+
+/// A checkpoint of an attempt that died while it deleted `batch`.
+fn died(now: Timestamp, deleted: u64, batch: &[&str]) -> Value {
+    let batch: Vec<_> = batch.iter().map(|key| json!([key, key.len()])).collect();
+    json!({
+        "now": now, "batch": batch, "list": { "name": "old-assets.jsonl", "sha256": "", "bytes": 0 },
+        "deleted": { "count": deleted, "bytes": 10 * deleted, "names": ["static/first.js"] },
+    })
+}
+
+#[tokio::test]
+async fn what_a_release_has_saved_since_an_attempt_that_died_is_not_counted_as_deleted() {
+    let store = versitygw().await;
+    let bucket = site(&store, "saved").await;
+    for key in ["static/a.js", "static/saved.js"] {
+        put(&bucket, key).await;
+        store.age("saved", key, DAY * 100);
+    }
+    // It names what the attempt was about to delete; `gone.js` it has deleted, and `a.js` it has not.
+    record(&bucket, 0, &["static/saved.js", "static/c.js", "index.html"]).await;
+    let checkpoint = died(
+        jm_step::clock::now(),
+        7,
+        &["static/gone.js", "static/saved.js", "static/a.js"],
+    );
+    let bench = bench(&store, "saved").await.checkpoint(checkpoint);
+    let output = bench.run(&RemoveOldAssets, input(json!({}))).await.output();
+    let bytes = 70 + "static/gone.js".len() + "static/a.js".len();
+    assert_eq!(
+        (&output["removed"], &output["bytes"]),
+        (&json!(9), &json!(bytes)),
+        "{output}"
+    );
+    assert_eq!(
+        output["names"],
+        json!(["static/first.js", "static/gone.js", "static/a.js"])
+    );
+    assert!(keys(&bucket).await.contains(&"static/saved.js".to_owned()));
 }
 
 #[tokio::test]

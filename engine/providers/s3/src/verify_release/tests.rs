@@ -124,23 +124,3 @@ async fn it_only_looks() {
     let (after, patience) = (Duration::from_millis(5), Duration::from_secs(5));
     cancels_promptly(&VerifyRelease, make, json!({}), after, patience).await;
 }
-
-#[test]
-fn what_keys_share_is_listed_and_no_more() {
-    let asset = |key: &str| Asset {
-        key: key.to_owned(),
-        bytes: 0,
-        sha256: String::new(),
-    };
-    for (keys, expected) in [
-        (&["a/b", "a/c"][..], "a/"),
-        (&["a", "b"], ""),
-        (&["ä1", "ä2"], "ä"),
-        (&["a"], "a"),
-        (&["a", "ab"], "a"),
-        (&[], ""),
-    ] {
-        let assets: Vec<Asset> = keys.iter().map(|key| asset(key)).collect();
-        assert_eq!(shared_start(&assets), expected);
-    }
-}
