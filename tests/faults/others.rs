@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use jm_sandbox::journeyman::DATABASE;
 
-use super::{Served, as_owner, ends, recover, without_bucket};
+use super::{ACCEPT, Served, as_owner, ends, recover, without_bucket};
 use crate::environment::{World, said};
 
 /// A recovery of staging whose backups are those of production.
@@ -99,4 +99,68 @@ fn a_session_that_our_role_may_not_end_is_told_and_the_application_runs_again() 
     ends(&mut recover(&world), 4, &[&words[0], &words[1]])?;
     world.systems.environment.insert("DATABASE_URL".to_owned(), admin);
     served.still(&world)
+}
+
+/// An application that has taken all places is no lost database: nobody but a superuser could look into it.
+#[test]
+fn a_database_with_no_place_left_is_not_taken_for_a_lost_one_and_its_owner_recovers_it() -> Result<()> {
+    let mut world = without_bucket()?;
+    world.back_up()?;
+    let stays = Stays::of(&world, "reader")?;
+    let served = Served::by(&world)?;
+    let admin = world.systems.variable("DATABASE_URL").to_owned();
+    let role = as_owner(&mut world)?;
+    let limit = |limit: i32| format!("ALTER DATABASE {DATABASE} CONNECTION LIMIT {limit}");
+    world.query("postgres", &limit(1))?;
+    ends(recover(&world).arg("--dry-run"), 4, &["WOULD FAIL", "SQLSTATE 53300"])?;
+    ends(&mut recover(&world), 4, &["SQLSTATE 53300", "raise `max_connections`"])?;
+    world.query("postgres", &limit(-1))?;
+    served.still(&world)?;
+
+    // A session that sleeps does not see that its client is gone.
+    drop(stays);
+    let owner = world
+        .systems
+        .environment
+        .insert("DATABASE_URL".to_owned(), admin)
+        .context("a URL")?;
+    let end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'reader'";
+    world.query("postgres", end)?;
+    world.systems.environment.insert("DATABASE_URL".to_owned(), owner);
+    ends(&mut recover(&world), 0, &["completed"])?;
+    let databases = world.databases()?;
+    ensure!(
+        databases.len() == 2 && databases.iter().any(|name| name.contains("_old_")),
+        "the old database was not kept: {databases:?}"
+    );
+    let owned_by = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()";
+    ensure!(world.query(DATABASE, owned_by)? == [role], "another owns it now");
+    Ok(())
+}
+
+/// Whether sessions are let into the old database.
+fn is_open(world: &World) -> Result<bool> {
+    let sql = format!("SELECT datallowconn FROM pg_database WHERE datname = '{DATABASE}'");
+    Ok(world.query("postgres", &sql)? == ["t"])
+}
+
+#[test]
+fn a_database_that_somebody_closed_stays_closed_where_the_switch_fails() -> Result<()> {
+    let world = World::sandbox()?;
+    world.back_up()?;
+    world.query(
+        "postgres",
+        &format!("ALTER DATABASE {DATABASE} ALLOW_CONNECTIONS false"),
+    )?;
+    ends(recover(&world).args(["--until", "analyze"]), 5, &[])?;
+    // The copy goes away under the run.
+    let databases = world.databases()?;
+    let copy = databases.iter().find(|name| name.contains("_jmr_")).context("a copy")?;
+    world.query("postgres", &format!("ALTER DATABASE {copy} RENAME TO hidden"))?;
+    ends(world.resume().args(ACCEPT), 4, &["switch"])?;
+    ensure!(!is_open(&world)?, "jm opened what somebody had closed");
+    world.query("postgres", &format!("ALTER DATABASE hidden RENAME TO {copy}"))?;
+    ends(world.resume().args(ACCEPT), 0, &[])?;
+    ensure!(is_open(&world)?, "the restored database is closed");
+    Ok(())
 }

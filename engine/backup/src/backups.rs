@@ -17,7 +17,7 @@ use crate::manifest::Level;
 use crate::name::BackupName;
 use crate::observer::{Observer, watched};
 use crate::openpgp::OpenError;
-use crate::refusals::{cannot_open, damaged, no_location, refused, wrong_key};
+use crate::refusals::{cannot_open, damaged, no_location, refused, unread, wrong_key};
 use crate::tools::Toolbox;
 
 /// A target of provider `backup`: everything of [`BackupsReader`], and making backups.
@@ -183,10 +183,19 @@ impl BackupsReader {
         BackupRef::of(entry, &entry.copies, &self.prefix)
     }
 
-    /// The backup that this deed made, where it came so far.
+    /// The backup that this deed made, where it came so far. As long as a manifest cannot be read that may tell of it,
+    /// nobody knows.
     pub async fn made_by(&self, idempotency_key: &str) -> Result<Option<Entry>, StepError> {
         let made = |entry: &Entry| entry.manifest().is_some_and(|m| m.idempotency_key == idempotency_key);
-        Ok(self.catalogue().await?.entries.into_iter().find(made))
+        let entries = self.catalogue().await?.entries;
+        let unread_one = entries.iter().find_map(|entry| match &entry.status {
+            Status::Unread(kind, why) if kind.is_transient() => Some(unread(&entry.name, *kind, why)),
+            _ => None,
+        });
+        match (entries.into_iter().find(made), unread_one) {
+            (None, Some(error)) => Err(error),
+            (found, _) => Ok(found),
+        }
     }
 
     /// Proves the copy of a backup in one location up to a level, and tells its size and SHA-256.
@@ -248,6 +257,7 @@ impl BackupsReader {
             Status::Unverified => Expected::nothing(entry.bytes_at(at)),
             Status::OtherKey(key) => return Err(wrong_key(&entry.name, Some(&key.id))),
             Status::Refused(why) => return Err(refused(&entry.name, why)),
+            Status::Unread(kind, why) => return Err(unread(&entry.name, *kind, why)),
         };
         let copy = self.location(at)?.read(entry.name.as_str()).await?;
         Ok((copy, expected))

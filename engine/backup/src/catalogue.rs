@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use jm_client_postgres::Inventory;
-use jm_step::StepError;
+use jm_step::{StepError, StepErrorKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ use crate::key::{KeyId, KeyRing};
 use crate::location::{Location, LocationName};
 use crate::manifest::{self, Level, Manifest, Reading};
 use crate::name::{BackupName, ContentKind, Format};
-use crate::refusals::{of_another, refused, wrong_key};
+use crate::refusals::{of_another, refused, unread, wrong_key};
 
 /// Manifests that are read at the same time.
 const AT_ONCE: usize = 16;
@@ -31,6 +31,8 @@ pub enum Status {
     OtherKey(KeyId),
     /// Its manifest is not to be believed, for this reason.
     Refused(String),
+    /// Its manifest could not be read, for this reason: what it says is not known for now.
+    Unread(StepErrorKind, String),
 }
 
 /// One copy of a backup.
@@ -75,6 +77,7 @@ impl Entry {
             Status::Known(manifest) if manifest.sha256 == chosen => return Ok(()),
             Status::OtherKey(key) => return Err(wrong_key(&self.name, Some(&key.id))),
             Status::Refused(why) => return Err(refused(&self.name, why)),
+            Status::Unread(kind, why) => return Err(unread(&self.name, *kind, why)),
             Status::Known(_) => "its checksum is another",
             Status::Unverified => "its manifest is gone, which told its checksum",
         };
@@ -315,7 +318,7 @@ async fn status(
     let mut status = Status::Unverified;
     for location in locations.iter().filter(|location| at.contains(&location.name())) {
         status = match location.small(&name.manifest()).await {
-            Err(error) => Status::Refused(format!("its manifest cannot be read: {error}")),
+            Err(error) => Status::Unread(error.kind(), error.to_string()),
             Ok(text) => match manifest::read(name, &text, keys)? {
                 Reading::Authentic(manifest) => return Ok(Status::Known(manifest)),
                 Reading::OtherKey(key) => Status::OtherKey(key),

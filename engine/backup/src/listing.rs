@@ -94,6 +94,7 @@ fn standing(entry: &Entry) -> (String, Option<String>) {
         Status::Unverified => ("unverified".to_owned(), None),
         Status::OtherKey(key) => ("other key".to_owned(), Some(format!("it needs key `{}`", key.id))),
         Status::Refused(why) => ("refused".to_owned(), Some(why.clone())),
+        Status::Unread(_, why) => ("unread".to_owned(), Some(format!("its manifest cannot be read: {why}"))),
     }
 }
 

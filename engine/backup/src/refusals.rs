@@ -1,6 +1,6 @@
 //! Why a backup is not taken, in the words that people see.
 
-use jm_step::StepError;
+use jm_step::{StepError, StepErrorKind};
 
 use crate::catalogue::Entry;
 use crate::location::LocationName;
@@ -54,6 +54,12 @@ pub(crate) fn of_another_kind(name: &BackupName, is: ContentKind, wanted: Conten
 pub(crate) fn refused(name: &BackupName, why: &str) -> StepError {
     StepError::refused(format!("the manifest of `{name}` is not believed: {why}"))
         .hint("use another backup, and find out who wrote there")
+}
+
+/// A manifest that could not be read. Of which kind that is, says whether another attempt can help.
+pub(crate) fn unread(name: &BackupName, kind: StepErrorKind, why: &str) -> StepError {
+    StepError::new(kind, format!("the manifest of `{name}` cannot be read: {why}"))
+        .hint("see that it can be read where it lies, then try again; or choose another backup by its name")
 }
 
 /// A copy that is not what was written.

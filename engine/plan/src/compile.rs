@@ -17,6 +17,7 @@ use crate::code::Code;
 use crate::document::{Document, StepSpec};
 use crate::error::{PlanError, PlanErrors, Problems, is_error, sort};
 use crate::graph::Draft;
+use crate::mask;
 use crate::plan::Plan;
 use crate::targets::TargetsDocument;
 pub(crate) use scope::CompileScope;
@@ -57,6 +58,7 @@ pub fn compile(
     problems.extend(document.found.iter().cloned());
     problems.extend(targets.into_iter().flat_map(TargetsDocument::found).cloned());
     if document.torn {
+        problems.extend(check::secrets::written(&document.source));
         return Err(PlanErrors::new(document.file(), problems.into_found()));
     }
     let work = Work::new(document, registry, arguments, targets, mode, now, &mut problems);
@@ -74,7 +76,10 @@ pub fn compile(
         return Err(PlanErrors::new(document.file(), found));
     }
     match seal::seal(&work, &draft, bindings, traits) {
-        Some(plan) => Ok(Compiled { plan, warnings: found }),
+        Some(plan) => {
+            mask::secrets(&mut found);
+            Ok(Compiled { plan, warnings: found })
+        }
         None => Err(PlanErrors::new(document.file(), found)),
     }
 }

@@ -121,6 +121,11 @@ impl PlanError {
         self.0.code == code
     }
 
+    /// Whether it points at a secret.
+    pub(crate) fn is_secret(&self) -> bool {
+        self.is(Code::SecretInPlan) || self.is(Code::SecretInTargets)
+    }
+
     /// What it points at, in bytes, and the file that it is in.
     pub(crate) fn spans(&self) -> Option<(&Source, impl Iterator<Item = Range<usize>>)> {
         let range = |label: &LabeledSpan| label.offset()..label.offset() + label.len();
@@ -292,6 +297,8 @@ impl Diagnostic for PlanErrors {
 pub(crate) struct Problems {
     source: Source,
     found: Vec<PlanError>,
+    /// Whether there were more than are kept.
+    cut: bool,
 }
 
 impl Problems {
@@ -299,6 +306,7 @@ impl Problems {
         Self {
             source: source.clone(),
             found: Vec::new(),
+            cut: false,
         }
     }
 
@@ -310,10 +318,12 @@ impl Problems {
         self.found.len()
     }
 
+    /// A secret is always kept: the pictures of all other findings are shown without it.
     pub(crate) fn push(&mut self, error: PlanError) {
-        if self.found.len() < MOST {
+        if self.found.len() < MOST || error.is_secret() {
             self.found.push(error.in_source(&self.source));
-        } else if self.found.len() == MOST {
+        } else if !self.cut {
+            self.cut = true;
             let message = format!("more than {MOST} findings: the others are not shown");
             self.found.push(PlanError::nowhere(Code::TooMany, message));
         }
@@ -323,12 +333,15 @@ impl Problems {
         errors.into_iter().for_each(|error| self.push(error));
     }
 
-    /// Forgets what is said about the part of a file that could not be read: from `torn` on, and what is missing.
+    /// Forgets what is said about the part of a file that could not be read: from `torn` on, and what is missing. A secret
+    /// is one there, too.
     pub(crate) fn forget_after(&mut self, torn: usize, yaml: usize) {
         let mut number = 0;
         self.found.retain(|error| {
             number += 1;
-            number <= yaml || (!error.is_missing() && error.offset().is_some_and(|offset| offset < torn))
+            number <= yaml
+                || error.is_secret()
+                || (!error.is_missing() && error.offset().is_some_and(|offset| offset < torn))
         });
     }
 

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use crate::code::Code;
 use crate::error::PlanError;
 use crate::span::{self, Source};
 
@@ -15,7 +14,7 @@ pub(crate) fn secrets(found: &mut [PlanError]) {
     let mut secrets: HashMap<String, Vec<Range<usize>>> = HashMap::new();
     for (source, spans) in found
         .iter()
-        .filter(|error| error.is(Code::SecretInPlan))
+        .filter(|error| error.is_secret())
         .filter_map(PlanError::spans)
     {
         secrets.entry(source.name().to_owned()).or_default().extend(spans);

@@ -308,7 +308,7 @@ impl<'r> Trial<'r> {
             bindings: Arc::new(self.planned[i].bindings.clone()),
             connections: self.connections.clone(),
             checkpoint: load(&entry.checkpoint)?,
-            saved_output: load(&entry.output)?,
+            saved_output: if entry.is_undone() { None } else { load(&entry.output)? },
             announced: self.announced_to(i),
             cancel: CancellationToken::new(),
             secrets: self.run.secrets.clone(),

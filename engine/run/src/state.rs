@@ -169,6 +169,11 @@ impl StepEntry {
         }
     }
 
+    /// Whether a step of `finally` took back what it had done, so that it begins anew.
+    pub(crate) fn is_undone(&self) -> bool {
+        matches!(self.state, StepState::NotStarted { undone: true })
+    }
+
     /// Why it failed for good, also where a step of `finally` took back since what it had done.
     pub fn failure(&self) -> Option<&ErrorSummary> {
         match &self.state {

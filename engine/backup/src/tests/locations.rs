@@ -2,7 +2,8 @@
 
 use jm_sandbox::s3::{Credentials, S3Server};
 use jm_step::process::{Command, Process, Supervisor};
-use jm_step::{Connection, Environment, OpenContext, RunId, Secrets};
+use jm_step::{Connection, Environment, OpenContext, RunId, Secrets, StepErrorKind};
+use jm_testkit::line::{Refusal, refusing};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -199,6 +200,61 @@ async fn one_location_that_fails_makes_it_degraded() {
         chosen.degraded
     );
     drop(store.folder);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_that_cannot_be_read_for_now_is_no_reason_for_an_older_backup() {
+    let rig = Rig::new().await;
+    let store = Store::sandbox().await;
+    let mut s3 = store.bucket("backups").await;
+    // A file where the directory should be: the bucket has the only copies.
+    std::fs::write(rig.directory(), "in the way").expect("write");
+    let backups = rig.backups_with(json!({ "s3": s3 })).await;
+    let (older, newer) = (rig.create(&backups).await, rig.create(&backups).await);
+    let meant = newer.manifest.name.manifest();
+    let refusal = Refusal {
+        is_meant: move |head: &str| {
+            head.starts_with("GET") && head.lines().next().is_some_and(|line| line.contains(&meant))
+        },
+        status: "503 Service Unavailable",
+        body: "<Error><Code>ServiceUnavailable</Code><Message>Please try again.</Message></Error>",
+    };
+    let server = store
+        .endpoint
+        .trim_start_matches("http://")
+        .parse()
+        .expect("an address");
+    s3["endpoint"] = json!(format!("http://{}", refusing(server, refusal).await));
+    let cut = rig.backups_with(json!({ "s3": s3 })).await;
+
+    let latest = Wanted::database(Which::Latest);
+    let errors = [
+        cut.select(&latest, &tools(), &Silent)
+            .await
+            .expect_err("nobody knows which is the newest"),
+        cut.made_by("another deed").await.expect_err("nobody knows who made it"),
+    ];
+    for error in errors {
+        assert_eq!(error.kind(), StepErrorKind::Unavailable, "{error}");
+        let words = format!("the manifest of `{}` cannot be read", newer.manifest.name);
+        assert!(error.message().contains(&words), "{error}");
+    }
+    let catalogue = cut.catalogue().await.expect("a catalogue");
+    let entry = catalogue.find(&newer.manifest.name).expect("an entry");
+    let error = entry
+        .must_be(&newer.manifest.sha256)
+        .expect_err("it cannot be compared");
+    assert_eq!(error.kind(), StepErrorKind::Unavailable, "{error}");
+
+    // What is known is known, and a backup that somebody names is what he gets.
+    let key = &older.manifest.idempotency_key;
+    assert!(cut.made_by(key).await.expect("known").is_some());
+    let named = Wanted::database(Which::Name(older.manifest.name.clone()));
+    let chosen = cut.select(&named, &tools(), &Silent).await.expect("chosen");
+    assert_eq!(chosen.backup.name, older.manifest.name);
+    // The line alone was to blame.
+    let chosen = backups.select(&latest, &tools(), &Silent).await.expect("chosen");
+    assert_eq!(chosen.backup.name, newer.manifest.name);
 }
 
 #[tokio::test(flavor = "multi_thread")]

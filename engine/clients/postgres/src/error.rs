@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 
 use jm_step::{Secrets, StepError, StepErrorKind};
+use serde_json::json;
 use tokio_postgres::error::{DbError, SqlState};
 
 /// Turns an error of the driver into one of a step. `doing` comes before it: `cannot connect to …`.
@@ -12,12 +13,26 @@ pub(crate) fn from_driver(error: &tokio_postgres::Error, doing: &str, secrets: &
         Some(said) => from_server(said),
         None => from_wire(error),
     };
-    let step_error = StepError::new(kind, secrets.mask(&format!("{doing}: {message}")).into_owned());
+    let mut step_error = StepError::new(kind, secrets.mask(&format!("{doing}: {message}")).into_owned());
+    if let Some(code) = error.code() {
+        step_error = step_error.evidence(json!({ SQLSTATE: code.code() }));
+    }
     match hint {
         Some(hint) => step_error.hint(hint),
         None => step_error,
     }
 }
+
+/// Whether it is the server itself that says no: then it is there.
+pub fn is_said_by_server(error: &StepError) -> bool {
+    error
+        .summary()
+        .evidence
+        .is_some_and(|seen| seen.get(SQLSTATE).is_some())
+}
+
+/// Under which name an error's evidence has the server's code.
+const SQLSTATE: &str = "sqlstate";
 
 /// Whether the connection went, as opposed to the server saying no.
 pub fn is_lost_connection(error: &tokio_postgres::Error) -> bool {

@@ -32,7 +32,7 @@ pub use belongings::{About, Belongings, COPY_MARK, Grant, Statement, comment_for
 pub use catalogue::{DatabaseFacts, RoleSettings, ServerFacts};
 pub use child::ChildEnvironment;
 pub use config::PostgresConfig;
-pub use error::is_lost_connection;
+pub use error::{is_lost_connection, is_said_by_server};
 pub use inventory::{CountMode, Extension, Inventory, SequenceState, TableRows};
 pub use postgres::Postgres;
 pub use quote::RelationName;

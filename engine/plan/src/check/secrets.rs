@@ -182,7 +182,7 @@ static PATTERNS: LazyLock<Vec<Look>> = LazyLock::new(|| {
 const PLACEHOLDERS: [&str; 8] = ["password", "passwd", "pass", "secret", "xxx", "xxxx", "changeme", "***"];
 
 /// Whatever in a file looks like a secret, comments too.
-fn written(source: &Source) -> Vec<PlanError> {
+pub(crate) fn written(source: &Source) -> Vec<PlanError> {
     let text = source.inner();
     let mut found = Vec::new();
     let mut start = 0;

@@ -112,6 +112,39 @@ fn secrets_are_not_written_down() {
 }
 
 #[test]
+fn a_secret_is_not_shown_where_the_file_is_torn_after_it() {
+    let torn = findings("description: postgres://app:hunter2@db/app\nsteps: [{ id: a, uses: [\n");
+    assert!(
+        !torn.contains("hunter2") && torn.contains("postgres://app:*******@db/app"),
+        "{torn}"
+    );
+}
+
+#[test]
+fn a_secret_is_not_shown_where_there_are_more_findings_than_are_kept() {
+    let unknown: String = (0..60).map(|number| format!("      unknown{number}: 1\n")).collect();
+    let step = |number: i32| format!("  - id: s{number}\n    uses: test.look\n    with:\n{unknown}");
+    let steps: String = (0..10).map(step).collect();
+    let text = format!("steps:\n{steps}      password: hunter3\n");
+    let many = findings(&text);
+    assert!(many.contains("more than 500 findings"), "{many}");
+    assert!(
+        !many.contains("hunter3") && many.contains("password: *******"),
+        "{many}"
+    );
+}
+
+#[test]
+fn a_warning_shows_no_secret_either() {
+    let targets = "targets:\n  one: { provider: store, url: hunter2 }\n";
+    let said = findings_with("steps: [{ id: a, uses: test.look }]\n", targets);
+    assert!(
+        !said.contains("hunter2") && said.contains("secret_in_targets"),
+        "{said}"
+    );
+}
+
+#[test]
 fn what_may_be_a_secret_need_not_be_one() {
     assert_eq!(
         with("env: { PGHOST: localhost, TOKEN: '${{ inputs.token }}' }"),
@@ -155,7 +188,7 @@ fn a_targets_file_takes_secrets_from_the_environment() {
       ⚠ a secret stands in the targets file
        ╭─[targets.yaml:5:32]
      4 │ targets:
-     5 │   one: { provider: store, url: hunter2 }
+     5 │   one: { provider: store, url: ******* }
        ·                                ───────
      6 │   two: { provider: store, url: 'https://${{ env.USER }}@host' }
        ╰────
@@ -164,7 +197,7 @@ fn a_targets_file_takes_secrets_from_the_environment() {
 
       × a secret is the whole value of its field, and nothing is done with it
        ╭─[targets.yaml:6:45]
-     5 │   one: { provider: store, url: hunter2 }
+     5 │   one: { provider: store, url: ******* }
      6 │   two: { provider: store, url: 'https://${{ env.USER }}@host' }
        ·                                             ────────
      7 │   three: { provider: store, url: '${{ env.URL | lower }}' }

@@ -1,6 +1,6 @@
 //! `postgres.inspect`: does the server answer, does the database exist, does it still serve?
 
-use jm_client_postgres::{DatabaseFacts, Postgres, Reader, Whose};
+use jm_client_postgres::{DatabaseFacts, Postgres, Reader, Whose, is_said_by_server};
 use jm_step::{Effect, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepErrorKind, StepType};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -95,7 +95,8 @@ fn sentence(output: &Output) -> String {
     }
 }
 
-/// A server that is down is an answer; one that will not have us is an error.
+/// A server that is down is an answer. One that answers and will not have us, for now or at all, is an error: a database
+/// that is thought lost is replaced, and nothing of it is saved before.
 async fn look(cx: &ReadContext, input: &Input) -> Result<Output, StepError> {
     let named = input.database.clone().unwrap_or_default();
     let reader = match cx.read::<Postgres>().await {
@@ -117,13 +118,14 @@ async fn look(cx: &ReadContext, input: &Input) -> Result<Output, StepError> {
     };
     match fill(&reader, &mut output).await {
         Ok(()) => Ok(output),
+        Err(error) if output.reachable => Err(error),
         Err(error) => unless_down(error, output),
     }
 }
 
 fn unless_down(error: StepError, output: Output) -> Result<Output, StepError> {
     match error.kind() {
-        StepErrorKind::Unavailable | StepErrorKind::TimedOut => Ok(Output {
+        StepErrorKind::Unavailable | StepErrorKind::TimedOut if !is_said_by_server(&error) => Ok(Output {
             serving: false,
             problem: Some(error.message().to_owned()),
             ..output
@@ -159,7 +161,8 @@ fn put_facts(output: &mut Output, facts: &DatabaseFacts) {
     output.connection_limit = Some(facts.connection_limit);
 }
 
-/// What keeps the database from serving. A database whose files are damaged is found out by going in.
+/// What keeps the database from serving. A database whose files are damaged is found out by going in; that there is no
+/// place left in it, or no answer for now, tells nothing of the kind.
 async fn problem(reader: &Reader, facts: &DatabaseFacts, tables: &mut u64) -> Result<Option<String>, StepError> {
     if !facts.allows_connections {
         return Ok(Some("it lets no sessions in".to_owned()));
@@ -170,7 +173,8 @@ async fn problem(reader: &Reader, facts: &DatabaseFacts, tables: &mut u64) -> Re
             *tables = count;
             Ok(None)
         }
-        Err(error) if error.kind() == StepErrorKind::Denied => Err(error),
+        Err(error) if matches!(error.kind(), StepErrorKind::Denied | StepErrorKind::Conflict) => Err(error),
+        Err(error) if error.kind().is_transient() => Err(error),
         Err(error) => Ok(Some(error.message().to_owned())),
     }
 }
@@ -225,6 +229,34 @@ mod tests {
         assert!(lost.reachable && !lost.exists && !lost.serving);
         let down = inspect(&bed_at("postgresql://u@127.0.0.1:1/d")).await;
         assert!(!down.reachable && !down.serving && down.problem.is_some());
+    }
+
+    #[tokio::test]
+    async fn what_has_no_place_left_is_not_called_lost() {
+        let server = PgServer::shared();
+        let name = server.database("crowded").await;
+        let role = format!("r_{name}");
+        server.sql(&name, &["CREATE TABLE users (id int)"]).await;
+        let create = format!("CREATE ROLE {role} LOGIN PASSWORD 'x'");
+        server.sql("postgres", &[&create]).await;
+        let bed = || bed_at(&format!("postgresql://{role}:x@127.0.0.1:{}/{name}", server.port()));
+        assert!(inspect(&bed()).await.serving, "there is a place");
+
+        let application = bed().read().read::<Postgres>().await.expect("a reader");
+        let _session = application.connect_to(&name, None).await.expect("a session");
+        // Superusers are let in whatever the limit is, and so they never saw this.
+        for limited in ["DATABASE", "ROLE"] {
+            let what = if limited == "ROLE" { &role } else { &name };
+            let limit = |limit: i32| format!("ALTER {limited} {what} CONNECTION LIMIT {limit}");
+            server.sql("postgres", &[&limit(1)]).await;
+            let previewed = Inspect.preview(&bed().read(), &Input::default()).await;
+            let ran = bed().run(&Inspect, Input::default()).await.output;
+            for error in [previewed.expect_err("nobody knows"), ran.expect_err("nobody knows")] {
+                assert_eq!(error.kind(), StepErrorKind::Unavailable, "{limited}: {error}");
+                assert!(error.message().contains("53300"), "{limited}: {error}");
+            }
+            server.sql("postgres", &[&limit(-1)]).await;
+        }
     }
 
     #[tokio::test]

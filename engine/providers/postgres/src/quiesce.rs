@@ -102,6 +102,8 @@ impl StepType for Quiesce {
             // How much is written until the sessions are ended, nobody knows yet.
             let known = Output {
                 ended: sessions as u64,
+                came_back: BTreeSet::new(),
+                written: None,
                 ..recorded(cx, &facts)?
             };
             return Ok(Preview::declared(summary).predict(known));

@@ -7,7 +7,8 @@ use std::time::Duration;
 use jm_client_postgres::{ReadSession, Reader, RelationName};
 use jm_step::{StepError, StepId};
 
-/// Rows inserted, updated and deleted since the server began to count, for each table that has any.
+/// Rows inserted, updated and deleted since the server began to count, for each table: also where it was none, so that
+/// counters that begin anew are told from a table that is gone.
 pub(crate) type Written = BTreeMap<String, u64>;
 
 /// Before this version the counters are brought to those who ask by a process of its own, which may be half a second late.
@@ -45,7 +46,7 @@ impl Watch {
             return Ok(None);
         }
         let sql = "SELECT jsonb_build_array(schemaname, relname, n_tup_ins + n_tup_upd + n_tup_del)::text
-            FROM pg_stat_user_tables WHERE n_tup_ins + n_tup_upd + n_tup_del > 0";
+            FROM pg_stat_user_tables";
         let tables: Vec<(String, String, u64)> = self.session.json(sql, &[]).await?;
         let named = |(schema, name, rows)| (RelationName::new(schema, name).to_string(), rows);
         Ok(Some(tables.into_iter().map(named).collect()))
@@ -167,7 +168,11 @@ mod tests {
             reason.contains("they are in database `d`, which is called `d_old` once"),
             "{reason}"
         );
-        for unknown in [since(&[("public.a", 1)]), Since::between(None, Some(&before))] {
+        for unknown in [
+            since(&[("public.a", 1)]),
+            since(&[("public.a", 0)]),
+            Since::between(None, Some(&before)),
+        ] {
             assert!(
                 unknown
                     .reason("d", "d_old")

@@ -118,7 +118,6 @@ impl Dispatcher<'_> {
                 .map(|saved| payload::load(&*self.run.files, saved))
                 .transpose()
         };
-        let is_undone = matches!(entry.state, StepState::NotStarted { undone: true });
         Ok(ContextParts {
             run: Arc::new(self.run.info.clone()),
             step: entry.id.clone(),
@@ -127,7 +126,7 @@ impl Dispatcher<'_> {
             bindings: Arc::new(self.planned[step].bindings.clone()),
             connections: self.connections.clone(),
             checkpoint: load(&entry.checkpoint)?,
-            saved_output: if is_undone { None } else { load(&entry.output)? },
+            saved_output: if entry.is_undone() { None } else { load(&entry.output)? },
             announced: Arc::default(),
             cancel: CancellationToken::new(),
             secrets: self.run.secrets.clone(),

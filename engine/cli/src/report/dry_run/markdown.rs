@@ -87,11 +87,7 @@ fn row(step: &DryStep) -> String {
         .chain(&step.because)
         .map(|text| escape(text))
         .collect();
-    said.extend(
-        step.changes
-            .iter()
-            .map(|change| format!("`{}`", one_line(change).replace('`', "'"))),
-    );
+    said.extend(step.changes.iter().map(|change| as_code(&one_line(change))));
     said.extend(
         step.degraded
             .iter()
@@ -109,15 +105,39 @@ fn row(step: &DryStep) -> String {
 
 /// Text of the world in a table of ours: it can end neither the cell nor the comment.
 fn escape(text: &str) -> String {
-    text.replace('|', "\\|").replace('<', "&lt;").replace('\n', " ")
+    text.replace('|', "\\|").replace('<', "&lt;").replace(['\n', '\r'], " ")
+}
+
+/// The same between backticks, where GitHub takes all but the end of a cell as it stands.
+fn as_code(text: &str) -> String {
+    let text = text.replace('`', "'").replace('|', "\\|").replace(['\n', '\r'], " ");
+    format!("`{text}`")
 }
 
 #[cfg(test)]
 mod tests {
+    use jm_step::Change;
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn text_of_the_world_cannot_leave_its_cell() {
         assert_eq!(escape("a|b\n<img>"), "a\\|b &lt;img>");
+        let step: DryStep = serde_json::from_value(json!({
+            "id": "dump", "name": null, "uses": "command.run", "needs": [], "effect": "reversible", "because": null,
+            "input": {}, "predicted_input": false, "waits_for": [], "status": "will-run", "grade": "computed", "summary": "runs a|b", "degraded": ["c|d"],
+            "changes": [
+                Change::update("script of `x`", "pg_dump | gzip", "pg_dump\r\n| zstd"),
+                Change::create("f\ng", "h|i"),
+            ],
+            "error": { "kind": "failed", "message": "no|pipe", "hint": "j|k" },
+        }))
+        .expect("a step");
+        let row = row(&step);
+        assert!(!row.contains(['\n', '\r']), "{row}");
+        let cells = row.replace("\\|", "").matches('|').count();
+        assert_eq!(cells, 4, "three cells: {row}");
+        assert!(row.contains(r#"`~ script of 'x'  "pg_dump \| gzip" -> "#), "{row}");
     }
 }
