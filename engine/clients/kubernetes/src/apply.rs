@@ -190,14 +190,14 @@ async fn once(
         Status::failure(&said.chars().take(200).collect::<String>(), "").with_code(code.as_u16())
     });
     let status = status.with_code(code.as_u16());
-    Err(if code == http::StatusCode::TOO_MANY_REQUESTS {
-        Unapplied::TurnedAway(step_error(&doing, kube::Error::Api(status.boxed())))
-    } else {
-        Unapplied::Refused(refused(&doing, status))
+    let refusal = refused(key, status);
+    Err(match refusal {
+        ApplyError::Failed(error) if code == http::StatusCode::TOO_MANY_REQUESTS => Unapplied::TurnedAway(error),
+        refusal => Unapplied::Refused(refusal),
     })
 }
 
-fn refused(doing: &str, status: Status) -> ApplyError {
+fn refused(key: &ObjectKey, status: Status) -> ApplyError {
     let causes: &[StatusCause] = status.details.as_ref().map_or(&[], |details| &details.causes);
     if status.code == 409 {
         let mut conflicts: Vec<FieldConflict> = causes.iter().filter_map(field_conflict).collect();
@@ -206,11 +206,42 @@ fn refused(doing: &str, status: Status) -> ApplyError {
             return ApplyError::Conflict(conflicts);
         }
     }
-    if status.code == 422 && (causes.iter().any(|cause| is_immutable(&cause.message)) || is_immutable(&status.message))
-    {
+    let is_immutable = causes.iter().any(|cause| is_immutable(&cause.message)) || is_immutable(&status.message);
+    let status = if key.is_secret() { discreet(status) } else { status };
+    if status.code == 422 && is_immutable {
         return ApplyError::Immutable(status.message);
     }
-    ApplyError::Failed(step_error(doing, kube::Error::Api(status.boxed())))
+    ApplyError::Failed(step_error(
+        &format!("cannot apply {key}"),
+        kube::Error::Api(status.boxed()),
+    ))
+}
+
+/// What is said of a Secret, by its reason and fields alone: the server's own words, and those of whoever admits objects,
+/// may hold its values.
+fn discreet(status: Status) -> Status {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let mut fields: Vec<String> = causes
+        .filter(|cause| !cause.field.is_empty())
+        .map(|cause| format!("`{}`", cause.field))
+        .collect();
+    fields.dedup();
+    let reason = if status.reason.is_empty() {
+        status.code.to_string()
+    } else {
+        status.reason.clone()
+    };
+    let of = if fields.is_empty() {
+        String::new()
+    } else {
+        format!(" of {}", fields.join(", "))
+    };
+    let message = format!("the API server refuses it ({reason}{of}); its words are left out, for they may hold values");
+    Status {
+        message,
+        details: None,
+        ..status
+    }
 }
 
 /// `conflict with "kubectl" using apps/v1`, of the field `.spec.replicas`.
@@ -233,6 +264,11 @@ fn is_immutable(message: &str) -> bool {
         "is forbidden after creation",
         "pod updates may not change fields",
         "may not change once set",
+        // Of a StorageClass.
+        "updates to parameters are forbidden",
+        "updates to provisioner are forbidden",
+        // Of a PriorityClass.
+        "may not be changed in an update",
     ]
     .iter()
     .any(|words| message.contains(words))
@@ -250,6 +286,25 @@ mod tests {
         serde_json::from_value(status).expect("a status")
     }
 
+    fn key(kind: &str) -> ObjectKey {
+        let object = json!({ "apiVersion": "v1", "kind": kind, "metadata": { "name": "x" } });
+        ObjectKey::of(&object).expect("a key")
+    }
+
+    #[test]
+    fn what_the_server_says_of_a_secret_is_not_passed_on() {
+        for words in [".data.password: expected string, got 4711", "field is immutable: 4711"] {
+            let mut said = status(422, words, "data[password]");
+            said.message = words.to_owned();
+            let text = match refused(&key("Secret"), said) {
+                ApplyError::Failed(error) => error.message().to_owned(),
+                ApplyError::Immutable(why) => why,
+                ApplyError::Conflict(_) => panic!("no conflict"),
+            };
+            assert!(text.contains("data[password]") && !text.contains("4711"), "{text}");
+        }
+    }
+
     #[test]
     fn what_yaml_refuses_is_escaped_and_means_the_same() {
         let object = json!({ "a": "x\u{7f}y\u{2028}ä" });
@@ -261,7 +316,7 @@ mod tests {
     #[test]
     fn a_conflict_names_field_and_manager() {
         let refusal = refused(
-            "x",
+            &key("ConfigMap"),
             status(409, "conflict with \"kubectl\" using apps/v1", ".spec.replicas"),
         );
         let ApplyError::Conflict(conflicts) = refusal else {
@@ -269,7 +324,7 @@ mod tests {
         };
         assert_eq!(conflicts[0].to_string(), "`.spec.replicas` is kept by `kubectl`");
         let refusal = refused(
-            "x",
+            &key("ConfigMap"),
             status(409, "conflict with \"hpa\" with subresource \"scale\" using v1", ".x"),
         );
         assert!(matches!(refusal, ApplyError::Conflict(all) if all[0].manager == "hpa"));
@@ -281,14 +336,19 @@ mod tests {
             "Invalid value: field is immutable",
             "field is immutable when `immutable` is set",
             "cannot change roleRef",
+            "updates to parameters are forbidden.",
+            "may not be changed in an update.",
         ] {
             assert!(
-                matches!(refused("x", status(422, words, "spec")), ApplyError::Immutable(_)),
+                matches!(
+                    refused(&key("ConfigMap"), status(422, words, "spec")),
+                    ApplyError::Immutable(_)
+                ),
                 "{words}"
             );
         }
         assert!(matches!(
-            refused("x", status(422, "Required value", "spec")),
+            refused(&key("ConfigMap"), status(422, "Required value", "spec")),
             ApplyError::Failed(_)
         ));
     }

@@ -119,6 +119,11 @@ impl ObjectKey {
         })
     }
 
+    /// Whether it is a Secret, of whose values nothing is told.
+    pub fn is_secret(&self) -> bool {
+        self.group().is_empty() && self.kind == "Secret"
+    }
+
     /// The API group; empty for the core one.
     pub fn group(&self) -> &str {
         self.api_version.split_once('/').map_or("", |(group, _)| group)

@@ -46,7 +46,8 @@ impl Owners {
     }
 }
 
-fn controller(of: &ObjectMeta) -> Option<&OwnerReference> {
+/// What makes an object, if anything does.
+pub(crate) fn controller(of: &ObjectMeta) -> Option<&OwnerReference> {
     let owners = of.owner_references.as_ref()?;
     owners.iter().find(|owner| owner.controller == Some(true))
 }

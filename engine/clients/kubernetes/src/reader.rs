@@ -3,8 +3,9 @@
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::{CronJob as CronJobObject, Job};
-use k8s_openapi::api::core::v1::{Event, Namespace, Node, Pod};
+use k8s_openapi::api::core::v1::{Event, Namespace, Node, Pod, ReplicationController};
 use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::ListParams;
 use kube::core::DynamicObject;
 use kube::{Api, Client};
@@ -14,7 +15,7 @@ use jm_step::{StepError, StepErrorKind};
 use crate::autoscaler::Autoscaler;
 use crate::cron_job::CronJob;
 use crate::error::step_error;
-use crate::owners::Owners;
+use crate::owners::{Owners, controller};
 use crate::pod::PodState;
 use crate::workload::Workload;
 use crate::workload_ref::{Kind, WorkloadRef};
@@ -209,12 +210,17 @@ impl Reader {
         }
     }
 
-    /// How many workloads there are outside of the namespaces that Kubernetes keeps for itself, and of those named here.
+    /// How many workloads there are outside of the namespaces that Kubernetes keeps for itself, and of those named here:
+    /// all that runs something, but for what another one of them makes.
     pub async fn count_workloads(&self, besides: &[String]) -> Result<usize, StepError> {
         Ok(self.count_of::<Deployment>(besides).await?
             + self.count_of::<StatefulSet>(besides).await?
             + self.count_of::<DaemonSet>(besides).await?
-            + self.count_of::<CronJobObject>(besides).await?)
+            + self.count_of::<CronJobObject>(besides).await?
+            + self.count_of::<Job>(besides).await?
+            + self.count_of::<ReplicaSet>(besides).await?
+            + self.count_of::<ReplicationController>(besides).await?
+            + self.count_of::<Pod>(besides).await?)
     }
 
     async fn count_of<K>(&self, besides: &[String]) -> Result<usize, StepError>
@@ -224,13 +230,18 @@ impl Reader {
         let doing = format!("cannot list the cluster's {}", K::plural(&()));
         let found = Api::<K>::all(self.client.clone())
             .list_metadata(&ListParams::default())
-            .await
-            .map_err(|e| step_error(&doing, e))?;
+            .await;
+        let found = match found.map_err(|e| step_error(&doing, e)) {
+            Ok(found) => found,
+            // An API server that does not serve the kind has none of it.
+            Err(error) if error.kind() == StepErrorKind::NotFound => return Ok(0),
+            Err(error) => return Err(error),
+        };
         let is_own = |name: &str| !name.starts_with("kube-") && !besides.iter().any(|other| other == name);
-        let own = found
-            .items
-            .iter()
-            .filter(|object| object.metadata.namespace.as_deref().is_some_and(is_own));
+        let own = found.items.iter().filter(|object| {
+            let metadata = &object.metadata;
+            metadata.namespace.as_deref().is_some_and(is_own) && !is_counted_by_its_maker(metadata)
+        });
         Ok(own.count())
     }
 
@@ -264,6 +275,14 @@ impl Reader {
     pub(crate) fn objects(&self, workload: &WorkloadRef) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), &self.namespace, &workload.kind.resource())
     }
+}
+
+/// Whether a workload that is counted itself makes it, or a node, which runs nothing of anybody's.
+fn is_counted_by_its_maker(metadata: &ObjectMeta) -> bool {
+    controller(metadata).is_some_and(|maker| {
+        let group = maker.api_version.split_once('/').map_or("", |(group, _)| group);
+        ["", "apps", "batch"].contains(&group)
+    })
 }
 
 fn is_ready(node: &Node) -> bool {

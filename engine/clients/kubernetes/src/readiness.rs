@@ -1,6 +1,10 @@
 //! Whether an object is as far as others need it.
 
+use kube::core::DynamicObject;
 use serde_json::Value;
+
+use crate::workload::Workload;
+use crate::workload_ref::{Kind, WorkloadRef};
 
 /// How far an object is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,9 +27,10 @@ pub fn readiness(object: &Value) -> Readiness {
         ("", "PersistentVolumeClaim") if object["status"]["phase"] == "Lost" => {
             Readiness::Failed("its volume is lost".to_owned())
         }
-        ("apps", "Deployment") => replicas(object, &["updatedReplicas", "readyReplicas", "availableReplicas"]),
-        ("apps", "StatefulSet" | "ReplicaSet") | ("", "ReplicationController") => replicas(object, &["readyReplicas"]),
-        ("apps", "DaemonSet") => daemon_set(object),
+        ("apps", "Deployment") => workload(Kind::Deployment, object),
+        ("apps", "StatefulSet") => workload(Kind::StatefulSet, object),
+        ("apps", "DaemonSet") => workload(Kind::DaemonSet, object),
+        ("apps", "ReplicaSet") | ("", "ReplicationController") => replicas(object),
         ("apiregistration.k8s.io", "APIService") => condition(object, "Available"),
         _ => Readiness::Ready,
     }
@@ -91,40 +96,37 @@ fn is_observed(object: &Value) -> bool {
     number(object, "/status/observedGeneration") >= number(object, "/metadata/generation")
 }
 
-fn replicas(object: &Value, counts: &[&str]) -> Readiness {
-    let wanted = object.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1);
-    if object["spec"]["paused"] == true {
+/// As `kubectl rollout status` sees it: every replica runs the newest template and is available, and no old one is left.
+fn workload(kind: Kind, object: &Value) -> Readiness {
+    let Ok(read) = serde_json::from_value::<DynamicObject>(object.clone()) else {
+        return Readiness::Failed("it is no workload that can be read".to_owned());
+    };
+    let name = read.metadata.name.clone().unwrap_or_default();
+    let state = Workload::read(&WorkloadRef { kind, name }, &read);
+    // It makes nothing new until somebody lets it.
+    if state.paused || state.is_rolled_out() {
         return Readiness::Ready;
     }
-    let late = conditions(object)
-        .find(|one| one["type"] == "Progressing" && one["reason"] == "ProgressDeadlineExceeded" && is_observed(object));
-    if let Some(late) = late {
-        return Readiness::Failed(late["message"].as_str().unwrap_or("it does not get on").to_owned());
-    }
-    if !is_observed(object) {
+    if !state.observed {
         return Readiness::Waiting("its controller has not seen it yet".to_owned());
     }
-    let least = counts
-        .iter()
-        .map(|field| number(object, &format!("/status/{field}")))
-        .min()
-        .unwrap_or(0);
-    if least >= wanted {
-        Readiness::Ready
-    } else {
-        Readiness::Waiting(format!("{least} of {wanted} replicas are ready"))
+    match &state.failure {
+        Some((reason, message)) if reason == "ProgressDeadlineExceeded" => Readiness::Failed(message.clone()),
+        _ => Readiness::Waiting(state.progress()),
     }
 }
 
-fn daemon_set(object: &Value) -> Readiness {
-    let (wanted, ready) = (
-        number(object, "/status/desiredNumberScheduled"),
-        number(object, "/status/numberReady"),
-    );
-    if is_observed(object) && ready >= wanted {
+/// What has no rollouts: its pods are there and ready.
+fn replicas(object: &Value) -> Readiness {
+    let wanted = object.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1);
+    if !is_observed(object) {
+        return Readiness::Waiting("its controller has not seen it yet".to_owned());
+    }
+    let ready = number(object, "/status/readyReplicas");
+    if ready >= wanted {
         Readiness::Ready
     } else {
-        Readiness::Waiting(format!("{ready} of {wanted} pods are ready"))
+        Readiness::Waiting(format!("{ready} of {wanted} replicas are ready"))
     }
 }
 
@@ -147,15 +149,45 @@ mod tests {
         assert!(why.contains("kubernetes") && why.contains("example.com/hold"), "{why}");
     }
 
+    fn deployment(status: &Value) -> Readiness {
+        readiness(
+            &json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web", "generation": 2 },
+            "spec": { "replicas": 2 }, "status": status }),
+        )
+    }
+
     #[test]
     fn a_deployment_is_ready_when_its_controller_has_seen_it_and_all_are_there() {
-        let deployment = |seen: u64, ready: u64| {
-            json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "generation": 2 },
-                "spec": { "replicas": 2 }, "status": { "observedGeneration": seen, "updatedReplicas": ready,
-                "readyReplicas": ready, "availableReplicas": ready } })
+        let of = |seen: u64, ready: u64| {
+            deployment(
+                &json!({ "observedGeneration": seen, "replicas": 2, "updatedReplicas": ready,
+                "readyReplicas": ready, "availableReplicas": ready }),
+            )
         };
-        assert!(matches!(readiness(&deployment(1, 2)), Readiness::Waiting(_)));
-        assert!(matches!(readiness(&deployment(2, 1)), Readiness::Waiting(_)));
-        assert_eq!(readiness(&deployment(2, 2)), Readiness::Ready);
+        assert!(matches!(of(1, 2), Readiness::Waiting(_)));
+        assert!(matches!(of(2, 1), Readiness::Waiting(_)));
+        assert_eq!(of(2, 2), Readiness::Ready);
+    }
+
+    #[test]
+    fn old_pods_that_still_serve_make_nothing_ready() {
+        // Of the new template one pod hangs, and the two old ones are kept.
+        let hangs = json!({ "observedGeneration": 2, "replicas": 3, "updatedReplicas": 1, "readyReplicas": 2,
+            "availableReplicas": 2 });
+        let Readiness::Waiting(why) = deployment(&hangs) else {
+            panic!("ready")
+        };
+        assert!(why.contains("1 of 2") && why.contains("newest template"), "{why}");
+        let left = json!({ "observedGeneration": 2, "replicas": 3, "updatedReplicas": 2, "readyReplicas": 3,
+            "availableReplicas": 3 });
+        assert!(matches!(deployment(&left), Readiness::Waiting(_)), "an old one is left");
+        let set = json!({ "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": { "name": "db", "generation": 2 },
+            "spec": { "replicas": 2 }, "status": { "observedGeneration": 2, "replicas": 2, "updatedReplicas": 0,
+                "readyReplicas": 2, "availableReplicas": 2 } });
+        assert!(matches!(readiness(&set), Readiness::Waiting(_)));
+        let agents = json!({ "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": { "name": "a", "generation": 2 },
+            "spec": {}, "status": { "observedGeneration": 2, "desiredNumberScheduled": 2, "currentNumberScheduled": 2,
+                "updatedNumberScheduled": 1, "numberReady": 2, "numberAvailable": 2 } });
+        assert!(matches!(readiness(&agents), Readiness::Waiting(_)));
     }
 }

@@ -154,6 +154,27 @@ impl Workload {
         self.is_rolled_out() || (self.paused && self.is_ready())
     }
 
+    /// How far it is, for people.
+    pub(crate) fn progress(&self) -> String {
+        let Self {
+            replicas,
+            ready,
+            available,
+            updated,
+            to_update,
+            current,
+            ..
+        } = self;
+        let mut parts = vec![
+            format!("{updated} of {to_update} replicas are of the newest template"),
+            format!("{} of {replicas} are ready", (*ready).min(*available)),
+        ];
+        if let Some(more) = current.checked_sub(*replicas).filter(|more| *more > 0) {
+            parts.push(format!("{more} too many are left"));
+        }
+        parts.join(", ")
+    }
+
     /// Whether it wants nothing and its controller has seen to it. Pods that are still ending do not count here.
     pub fn is_stopped(&self) -> bool {
         self.observed && self.replicas == 0 && self.current == 0

@@ -240,12 +240,15 @@ fn pin(object: &mut Object, input: &Input, namespace: &str) -> Vec<String> {
 /// Objects that were read from files.
 struct Manifests {
     objects: Vec<Object>,
+    /// Those of waves that were not asked for.
+    besides: Vec<Object>,
     waves: BTreeMap<Wave, u64>,
 }
 
 impl Manifests {
     async fn read(cx: &ReadContext, input: &Input, namespace: &str) -> Result<Self, StepError> {
         let mut objects = Vec::new();
+        let mut besides = Vec::new();
         let mut waves = BTreeMap::new();
         let mut missing = Vec::new();
         for value in files::read(cx, input).await? {
@@ -255,6 +258,8 @@ impl Manifests {
                 *waves.entry(wave).or_default() += 1;
                 missing.extend(pin(&mut object, input, namespace));
                 objects.push(object);
+            } else {
+                besides.push(object);
             }
         }
         if objects.is_empty() {
@@ -262,7 +267,11 @@ impl Manifests {
                 .hint("name files or folders with `*.yaml`, `*.yml` or `*.json`"));
         }
         recorded::refuse(&missing)?;
-        Ok(Self { objects, waves })
+        Ok(Self {
+            objects,
+            besides,
+            waves,
+        })
     }
 
     fn count(&self) -> u64 {
@@ -276,6 +285,10 @@ const CHUNK: usize = 1024;
 impl Source for Manifests {
     fn waves(&self) -> &BTreeMap<Wave, u64> {
         &self.waves
+    }
+
+    fn besides(&self) -> &[Object] {
+        &self.besides
     }
 
     async fn open(&self, wave: Wave) -> Result<impl Chunks, StepError> {

@@ -65,6 +65,10 @@ pub(crate) struct Policy {
 pub(crate) trait Source {
     /// The waves that there are objects for, and how many of each.
     fn waves(&self) -> &BTreeMap<Wave, u64>;
+    /// Objects that are to be there as well and are not applied this time: they stay of the set.
+    fn besides(&self) -> &[Object] {
+        &[]
+    }
     /// Begins to read the objects of a wave.
     fn open(&self, wave: Wave) -> impl Future<Output = Result<impl Chunks, StepError>> + Send;
 }
@@ -113,6 +117,16 @@ impl Counts {
     }
 }
 
+/// An object, whatever the version of its API: group, kind, namespace and name.
+type Named = (String, String, Option<String>, String);
+
+fn named(key: &ObjectKey) -> Named {
+    let ObjectKey {
+        kind, namespace, name, ..
+    } = key;
+    (key.group().to_owned(), kind.clone(), namespace.clone(), name.clone())
+}
+
 /// What was done, or would be.
 pub(crate) struct Done {
     pub(crate) counts: Counts,
@@ -138,8 +152,8 @@ pub(crate) struct Deploy<'d> {
     priors: Priors,
     keepers: BTreeMap<Keeper, (usize, String)>,
     done: Done,
-    /// Every object that was among them, by group, kind, namespace and name.
-    named: BTreeSet<(String, String, Option<String>, String)>,
+    /// Every object that was among them.
+    named: BTreeSet<Named>,
     /// Namespaces and kinds that a preview has seen being made: what is in them cannot be asked about yet.
     announced: BTreeSet<String>,
 }
@@ -230,7 +244,7 @@ impl<'d> Deploy<'d> {
             self.priors = Priors::default();
             self.close(*wave, made).await?;
         }
-        self.prune().await
+        self.prune(source.besides()).await
     }
 
     /// Before the next wave: what it needs is ready, and what kinds there are is known anew.
@@ -283,13 +297,7 @@ impl<'d> Deploy<'d> {
             keeper,
             changes,
         } = result;
-        let named = (
-            key.group().to_owned(),
-            key.kind.clone(),
-            key.namespace.clone(),
-            key.name.clone(),
-        );
-        self.named.insert(named);
+        self.named.insert(named(&key));
         if let (Some(keeper), true) = (keeper, outcome.changes_something()) {
             let entry = self.keepers.entry(keeper).or_insert_with(|| (0, key.to_string()));
             entry.0 += 1;

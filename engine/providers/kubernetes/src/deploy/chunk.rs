@@ -80,11 +80,7 @@ impl Deploy<'_> {
                     continue;
                 }
             };
-            if kind.namespaced {
-                object.place_in(self.reader.namespace());
-            } else {
-                object.place_nowhere();
-            }
+            object.place(&kind, self.reader.namespace());
             self.hear_of(object.key.namespace.as_deref());
             if let Some(set) = &self.policy.applyset {
                 set.label(&mut object.value);

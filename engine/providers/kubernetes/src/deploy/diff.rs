@@ -1,11 +1,13 @@
 //! What is different between an object as it is and as it comes out: by field, and never with the value of a secret.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
+use hmac::{Hmac, Mac};
 use jm_client_kubernetes::{ObjectKey, ResourceKind, strip};
 use jm_step::Change;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 
 /// The longest value that is shown, in bytes.
 const LONGEST: usize = 200;
@@ -50,7 +52,7 @@ pub(super) fn update(kind: &ResourceKind, key: &ObjectKey, before: &Value, after
 /// An object that comes into being. Its manifest says the rest; of a Secret the keys are told.
 pub(super) fn create(key: &ObjectKey, object: &Value) -> Change {
     let mut after = json!({ "apiVersion": key.api_version });
-    if is_secret(key) {
+    if key.is_secret() {
         let mut secret = object.clone();
         mask(key, &mut secret);
         after["data"] = secret["data"].take();
@@ -58,13 +60,9 @@ pub(super) fn create(key: &ObjectKey, object: &Value) -> Change {
     Change::create(key.to_string(), after)
 }
 
-fn is_secret(key: &ObjectKey) -> bool {
-    key.api_version == "v1" && key.kind == "Secret"
-}
-
 /// Puts a hash in the place of each value of a Secret.
 fn mask(key: &ObjectKey, object: &mut Value) {
-    if !is_secret(key) {
+    if !key.is_secret() {
         return;
     }
     // As the server does: what is given as text is data.
@@ -91,15 +89,18 @@ fn decoded(value: &Value) -> Vec<u8> {
         .unwrap_or_else(|_| text.as_bytes().to_vec())
 }
 
-/// A hash by which a value can be seen to have changed, and that is too short to confirm a guess of it.
+/// What the hashes of this process are keyed with. Nobody knows it, so none of them confirms a guess of a value.
+static KEY: LazyLock<[u8; 32]> = LazyLock::new(rand::random);
+
+/// A hash by which a value can be seen to have changed, within one command: another one gives it another hash.
 fn secret_hash(key: &ObjectKey, name: &str, value: &[u8]) -> String {
-    let mut hash = Sha256::new();
+    let mut hash = Hmac::<Sha256>::new_from_slice(&*KEY).expect("a key may be of any length");
     for part in [key.to_string().as_bytes(), name.as_bytes(), value] {
-        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(&(part.len() as u64).to_le_bytes());
         hash.update(part);
     }
-    let hash = hash.finalize();
-    format!("hash {:02x}{:02x}{:02x}", hash[0], hash[1], hash[2])
+    let hash = hash.finalize().into_bytes();
+    format!("hash {:02x}{:02x}{:02x}{:02x}", hash[0], hash[1], hash[2], hash[3])
 }
 
 fn flatten(path: String, value: &Value, into: &mut BTreeMap<String, Value>) {
@@ -115,9 +116,7 @@ fn flatten(path: String, value: &Value, into: &mut BTreeMap<String, Value>) {
             }
         }
         Value::Array(items) if items.iter().any(Value::is_object) => {
-            for (index, item) in items.iter().enumerate() {
-                // Containers, ports and the like are known by name.
-                let name = item["name"].as_str().map_or_else(|| index.to_string(), str::to_owned);
+            for (name, item) in labels(items).into_iter().zip(items) {
                 flatten(format!("{path}[{name}]"), item, into);
             }
         }
@@ -125,6 +124,24 @@ fn flatten(path: String, value: &Value, into: &mut BTreeMap<String, Value>) {
             into.insert(path, value.clone());
         }
     }
+}
+
+/// What the items of a list are called, no two of them the same: containers, ports and the like are known by name.
+fn labels(items: &[Value]) -> Vec<String> {
+    let names: Vec<String> = items
+        .iter()
+        .enumerate()
+        .map(|(index, item)| item["name"].as_str().map_or_else(|| index.to_string(), str::to_owned))
+        .collect();
+    let is_repeated = |name: &String| names.iter().filter(|other| *other == name).count() > 1;
+    let label = |(index, name): (usize, &String)| {
+        if is_repeated(name) {
+            format!("{name}#{index}")
+        } else {
+            name.clone()
+        }
+    };
+    names.iter().enumerate().map(label).collect()
 }
 
 fn shown(value: &Value) -> Value {
@@ -173,6 +190,42 @@ mod tests {
             created.contains("password") && !created.contains("c2VjcmV0"),
             "{created}"
         );
+    }
+
+    #[test]
+    fn items_of_one_name_are_told_apart() {
+        let env = |first: &str| {
+            json!({ "apiVersion": "v1", "kind": "X", "metadata": { "name": "x" },
+            "spec": [{ "name": "LEVEL", "value": first }, { "name": "LEVEL", "value": "high" }, { "name": "B" }] })
+        };
+        let (kind, _, _) = secret(&json!({}));
+        let key = ObjectKey::of(&env("a")).expect("a key");
+        let change = update(&kind, &key, &env("a"), &env("b")).expect("a change");
+        let text = serde_json::to_string(&change).expect("json");
+        assert!(
+            text.contains("spec[LEVEL#0].value") && !text.contains("LEVEL#1"),
+            "{text}"
+        );
+        assert_eq!(update(&kind, &key, &env("a"), &env("a")), None);
+    }
+
+    #[test]
+    fn a_hash_confirms_no_guess() {
+        let (_, key, _) = secret(&json!({}));
+        let unkeyed = {
+            use sha2::Digest;
+            let mut hash = Sha256::new();
+            for part in [key.to_string().as_bytes(), b"password", b"guess"] {
+                hash.update((part.len() as u64).to_le_bytes());
+                hash.update(part);
+            }
+            let hash = hash.finalize();
+            format!("hash {:02x}{:02x}{:02x}", hash[0], hash[1], hash[2])
+        };
+        let told = secret_hash(&key, "password", b"guess");
+        assert!(!told.starts_with(&unkeyed), "whoever guesses can compute {told}");
+        assert_eq!(told, secret_hash(&key, "password", b"guess"));
+        assert_ne!(told, secret_hash(&key, "password", b"other"));
     }
 
     #[test]

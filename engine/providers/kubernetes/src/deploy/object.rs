@@ -1,6 +1,8 @@
 //! An object that is to be applied.
 
-use jm_client_kubernetes::{ObjectKey, Wave};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jm_client_kubernetes::{ObjectKey, ResourceKind, Wave};
 use jm_step::StepError;
 use serde_json::{Value, json};
 
@@ -25,6 +27,9 @@ impl Object {
                     .hint("leave it out: jm writes into no namespace that begins with `kube-`"),
             );
         }
+        if key.is_secret() {
+            check_secret(&key, &value)?;
+        }
         Ok(Self { key, value })
     }
 
@@ -37,8 +42,16 @@ impl Object {
         Wave::of(&self.value)
     }
 
-    /// Puts it into a namespace where it says none.
-    pub(crate) fn place_in(&mut self, namespace: &str) {
+    /// Gives it the namespace that its kind needs, this one where it says none.
+    pub(super) fn place(&mut self, kind: &ResourceKind, namespace: &str) {
+        if kind.namespaced {
+            self.place_in(namespace);
+        } else {
+            self.place_nowhere();
+        }
+    }
+
+    fn place_in(&mut self, namespace: &str) {
         if self.key.namespace.is_none() {
             self.key.namespace = Some(namespace.to_owned());
             self.value["metadata"]["namespace"] = namespace.into();
@@ -46,7 +59,7 @@ impl Object {
     }
 
     /// Takes a namespace away that its kind does not have.
-    pub(crate) fn place_nowhere(&mut self) {
+    fn place_nowhere(&mut self) {
         if self.key.namespace.take().is_some()
             && let Some(metadata) = self.value.get_mut("metadata").and_then(Value::as_object_mut)
         {
@@ -55,9 +68,59 @@ impl Object {
     }
 }
 
+/// The values of a Secret are text: of another one the API server would say what it is.
+fn check_secret(key: &ObjectKey, value: &Value) -> Result<(), StepError> {
+    for map in ["data", "stringData"] {
+        let values = value.get(map).and_then(Value::as_object);
+        for (name, value) in values.into_iter().flatten() {
+            let wrong = match value {
+                Value::Null => continue,
+                Value::String(text) if map == "stringData" || is_base64(text) => continue,
+                Value::String(_) => "no base64",
+                _ => "no text",
+            };
+            let advice = match map {
+                "data" => "encode it with base64, or give it as text in `stringData`",
+                _ => "put it into quotes",
+            };
+            return Err(StepError::invalid_input(format!("`{map}.{name}` of {key} is {wrong}")).hint(advice));
+        }
+    }
+    Ok(())
+}
+
+/// As the API server reads it: lines may be broken.
+fn is_base64(text: &str) -> bool {
+    let joined: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
+    STANDARD.decode(joined).is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_of_a_secret_that_is_no_text_is_refused_and_not_told() {
+        let secret = |map: &str, value: Value| {
+            let object = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "x" }, map: { "password": value } });
+            Object::new(object)
+        };
+        for (map, value) in [
+            ("stringData", json!(4711)),
+            ("data", json!(4711)),
+            ("data", json!(["4711"])),
+            ("data", json!("4711 in clear")),
+        ] {
+            let error = secret(map, value).expect_err("refused");
+            let said = format!("{error} {:?}", error.hint_text());
+            assert!(
+                said.contains(&format!("{map}.password")) && !said.contains("4711"),
+                "{said}"
+            );
+        }
+        assert!(secret("data", json!("NDcxMQ==")).is_ok() && secret("data", json!("NDcx\nMQ==\n")).is_ok());
+        assert!(secret("stringData", json!("4711")).is_ok() && secret("data", Value::Null).is_ok());
+    }
 
     #[test]
     fn nothing_of_kubernetes_itself_is_touched() {

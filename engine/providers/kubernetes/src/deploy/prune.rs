@@ -11,7 +11,7 @@ use jm_step::{Change, StepError};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::Deploy;
+use super::{Deploy, Object, named};
 
 const PART_OF: &str = "applyset.kubernetes.io/part-of";
 const ID: &str = "applyset.kubernetes.io/id";
@@ -81,11 +81,15 @@ impl ApplySet {
 }
 
 impl Deploy<'_> {
-    /// Writes down which kinds the set holds, and deletes its members that were not among the objects.
-    pub(super) async fn prune(&mut self) -> Result<(), StepError> {
+    /// Writes down which kinds the set holds, and deletes its members that were not among the objects, nor are to be there
+    /// besides.
+    pub(super) async fn prune(&mut self, besides: &[Object]) -> Result<(), StepError> {
         let Some(set) = self.policy.applyset.clone() else {
             return Ok(());
         };
+        for object in besides {
+            self.spare(object.clone());
+        }
         let now: BTreeSet<String> = self
             .named
             .iter()
@@ -125,6 +129,14 @@ impl Deploy<'_> {
         }
     }
 
+    /// Counts an object among the set that is not applied this time. Of a kind that is not there yet there is nothing to
+    /// spare.
+    fn spare(&mut self, mut object: Object) {
+        let Ok(kind) = self.kind_of(&object.key) else { return };
+        object.place(&kind, self.reader.namespace());
+        self.named.insert(named(&object.key));
+    }
+
     fn kinds_of(&self, wanted: &BTreeSet<String>) -> Vec<ResourceKind> {
         let kinds = self.discovery.preferred();
         let wanted = kinds.filter(|kind| wanted.contains(&group_kind(&kind.kind, &kind.group)));
@@ -141,13 +153,7 @@ impl Deploy<'_> {
         while let Some(objects) = pages.next().await? {
             for object in objects {
                 let key = ObjectKey::of(&object)?;
-                let named = (
-                    key.group().to_owned(),
-                    key.kind.clone(),
-                    key.namespace.clone(),
-                    key.name.clone(),
-                );
-                if self.named.contains(&named) {
+                if self.named.contains(&named(&key)) {
                     continue;
                 }
                 if let Some(writer) = self.writer {

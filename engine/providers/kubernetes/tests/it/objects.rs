@@ -156,6 +156,25 @@ impl<'s> Scene<'s> {
         tree
     }
 
+    /// The versions of objects, once no controller writes to them any more.
+    async fn versions(&self, objects: &[Value]) -> BTreeMap<String, Value> {
+        let mut last = BTreeMap::new();
+        for _ in 0..60 {
+            let mut seen = BTreeMap::new();
+            for object in objects {
+                let found = self.get(object).await.expect("there");
+                let key = ObjectKey::of(object).expect("a key").to_string();
+                seen.insert(key, found["metadata"]["resourceVersion"].clone());
+            }
+            if seen == last {
+                return seen;
+            }
+            last = seen;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        panic!("somebody goes on writing: {last:?}");
+    }
+
     /// How many exports there are.
     pub(crate) fn exports(&self) -> usize {
         self.catalogue.exports()
@@ -313,6 +332,20 @@ pub(crate) async fn what_is_not_of_the_set_any_more_goes_only_when_asked(server:
     assert_eq!(ran.output()["counts"]["pruned"], 1);
     assert!(scene.get(&config("b")).await.is_none());
     assert!(scene.get(&config("a")).await.is_some() && scene.get(&config("foreign")).await.is_some());
+
+    // What still stands in the manifests stays, also where its wave was not asked for.
+    let account = json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "x" } });
+    std::fs::write(file("account"), account.to_string()).expect("written");
+    bench.run(&Apply, input(true)).await.output();
+    let mut only = input(true);
+    only["waves"] = json!(["accounts"]);
+    let ran = bench.run(&Apply, only).await.output();
+    assert_eq!(ran["counts"]["pruned"], 0, "{ran:#}");
+    assert!(scene.get(&config("a")).await.is_some(), "it still is of the set");
+    // The set remembers kinds of other waves, so that what of them is no longer written is found later.
+    std::fs::remove_file(file("a")).expect("removed");
+    assert_eq!(bench.run(&Apply, input(true)).await.output()["counts"]["pruned"], 1);
+    assert!(scene.get(&config("a")).await.is_none());
 }
 
 pub(crate) async fn the_image_that_ran_comes_back(server: &Server) {

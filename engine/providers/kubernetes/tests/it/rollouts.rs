@@ -9,9 +9,11 @@ use jm_step::{
     AnyStepType, Connections, ContextParts, Environment, Expect, Grade, Identity, IdentityGate, OpenContext, Registry,
     Secrets, StepContext, StepError, StepErrorKind, Target, TargetName,
 };
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
-use crate::place::{Place, bench};
+use crate::place::{Place, bench, create};
 use crate::server::Server;
 
 pub(crate) async fn scale_goes_up_and_down(server: &Server) {
@@ -138,6 +140,26 @@ async fn only_an_empty_cluster_is_taken_for_a_new_one() {
     let error = ready_elsewhere(&server, "same").await.expect_err("another cluster");
     assert_eq!(error.kind(), StepErrorKind::Refused);
     ready_elsewhere(&server, "new").await.expect("it is empty");
+    // Whatever runs is somebody's, also where nothing keeps it running.
+    let place = Place::new(&server).await;
+    let template = json!({ "spec": { "restartPolicy": "Never", "containers": [{ "name": "main", "image": "registry.example/x:1" }] } });
+    create(
+        &place.api::<Job>(),
+        json!({ "metadata": { "name": "once" }, "spec": { "template": template } }),
+    )
+    .await;
+    let error = ready_elsewhere(&server, "new").await.expect_err("a Job is somebody's");
+    assert!(error.message().contains("1 workloads of its own"), "{error}");
+
+    let server = Server::stand_in().await;
+    let place = Place::new(&server).await;
+    let mut pod = template;
+    pod["metadata"] = json!({ "name": "alone" });
+    create(&place.api::<Pod>(), pod).await;
+    let error = ready_elsewhere(&server, "new").await.expect_err("a pod is somebody's");
+    assert!(error.message().contains("1 workloads of its own"), "{error}");
+
+    let server = Server::stand_in().await;
     let place = Place::with_web(&server, 1).await;
     drop(place);
     let error = ready_elsewhere(&server, "new").await.expect_err("it is somebody's");

@@ -90,6 +90,8 @@ pub(crate) async fn waves_come_back_one_after_the_other(server: &Server) {
             );
         }
     }
+    let objects: Vec<Value> = all.iter().map(|(_, object)| object.clone()).collect();
+    let versions = scene.versions(&objects).await;
     let again = scene.bench().await;
     let input = json!({ "export": exported["name"], "images": "written" });
     assert_eq!(
@@ -97,6 +99,7 @@ pub(crate) async fn waves_come_back_one_after_the_other(server: &Server) {
         [],
         "nothing is left to restore"
     );
+    assert_eq!(scene.versions(&objects).await, versions, "nothing was written");
 
     // A wave of which nothing is there is an error, unless it is said that it may be so.
     let input = |allow: bool| json!({ "export": exported["name"], "waves": ["webhooks"], "allow_empty": allow });
