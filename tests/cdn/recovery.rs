@@ -40,6 +40,60 @@ fn the_drill_of_a_bad_head_ends_well() -> Result<()> {
     Ok(())
 }
 
+/// What is deployed is what was built last, and no image that this machine or the registry has under the same tag from
+/// before.
+#[test]
+fn an_image_is_built_and_pushed_anew_whatever_its_tag_named_before() -> Result<()> {
+    const IMAGE: &str = "ghcr.io/your-org/journeyman-backend";
+    let (world, repository) = broken()?;
+    let builder = world.folder().join(journeyman::BUILDER).display().to_string();
+    let commit = world.run("git", &["-C", &repository, "rev-parse", journeyman::GOOD])?;
+    let tag = format!("{IMAGE}:recovery-{}", commit.trim());
+    let restore = |build: &str| {
+        let inputs = [
+            format!("repository=file://{repository}"),
+            format!("commit={}", journeyman::GOOD),
+            "install=[\"true\"]".to_owned(),
+            format!("build=[\"sh\", \"-c\", \"{build}\"]"),
+            format!("builder={builder}"),
+        ];
+        let mut command = world.jm();
+        command.args([
+            "plan",
+            "run",
+            "plans/restore-from-git.yaml",
+            "--yes",
+            "--confirm",
+            "production",
+        ]);
+        command.args(inputs.iter().flat_map(|input| ["-i", input]));
+        let output = command.output()?;
+        ensure!(output.status.code() == Some(0), "{}", said(&output));
+        Ok::<_, anyhow::Error>(world.block_on(journeyman::wanted_image(&world.systems))?)
+    };
+    let wrong = restore("echo wrong > app.js")?;
+    ensure!(wrong.starts_with(&format!("{IMAGE}@sha256:")), "{wrong}");
+    let right = restore("sh build.sh")?;
+    ensure!(right != wrong, "the image of the run before was deployed");
+    world.run(&builder, &["manifest", "inspect", &right])?;
+
+    // A machine that has the image from another repository, and has not pushed it to this one.
+    std::fs::remove_dir_all(world.folder().join("images/digests"))?;
+    world.run(&builder, &["tag", &tag, "mirror.example.com/journeyman:1"])?;
+    world.run(&builder, &["push", "mirror.example.com/journeyman:1"])?;
+    ensure!(
+        restore("sh build.sh")? == right,
+        "another repository's image was deployed"
+    );
+
+    // A machine that has nothing, where the registry has the tag.
+    std::fs::remove_dir_all(world.folder().join("images"))?;
+    let third = restore("echo third > app.js")?;
+    ensure!(third != right && third != wrong, "{third}");
+    world.run(&builder, &["manifest", "inspect", &third])?;
+    Ok(())
+}
+
 /// `jm plan run plans/cdn-recovery.yaml` in this world, with all that it needs to be let through.
 pub(super) fn recover(world: &World, inputs: &[&str]) -> Command {
     recover_by(world, world.systems.variable("CDN_URL"), inputs)

@@ -8,8 +8,9 @@ use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::operation::list_object_versions::ListObjectVersionsOutput;
 use aws_sdk_s3::types::{DeleteMarkerEntry, EncodingType, ObjectVersion as Listed};
+use aws_smithy_types::DateTime;
 use aws_smithy_xml::decode::Document;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
@@ -32,7 +33,8 @@ pub struct ObjectVersion {
     pub marker: bool,
     /// Whether the store says that it is the newest.
     pub latest: bool,
-    /// When it was written. Stores tell it by the second.
+    /// When it was written, as far as that can be told. Stores tell it by the second, and ids that are ULIDs by the
+    /// millisecond.
     pub last_modified: Option<Timestamp>,
     /// Its size.
     pub bytes: u64,
@@ -106,6 +108,8 @@ impl S3Reader {
                 let after = page.next.as_ref().and_then(|mark| self.relative(mark));
                 in_order(&mut page.entries, after_key.as_deref(), after.as_deref());
             }
+            let newer = after.and_then(|mark| mark.version_id.as_deref());
+            undate_replaced(&mut page.entries, newer.and_then(given));
             page
         });
         page.ok_or_else(|| {
@@ -173,13 +177,43 @@ fn newest_first(versions: &[ObjectVersion]) -> bool {
     versions.windows(2).all(falls)
 }
 
-/// When a version was written, in milliseconds, and what tells two of the same moment apart. Versitygw dates a version by
-/// when it was overwritten; but its ids are ULIDs, which sort by when they were given.
-fn written(version: &ObjectVersion) -> (u64, Option<Ulid>) {
-    let id = Ulid::from_string(&version.version_id).ok();
-    let told = || version.last_modified.map_or(0, Timestamp::as_millisecond);
-    let millis = id.map_or_else(|| u64::try_from(told()).unwrap_or_default(), |id| id.timestamp_ms());
-    (millis, id)
+/// When a version was written, and what tells two of the same moment apart.
+fn written(version: &ObjectVersion) -> (Option<Timestamp>, Option<Ulid>) {
+    (version.last_modified, Ulid::from_string(&version.version_id).ok())
+}
+
+/// When a version was written, by its id and by what the store tells. Versitygw dates a version by when it was overwritten;
+/// but its ids are ULIDs, which hold when they were given. An id that only looks like one holds any moment, most of them in
+/// a future that no store has seen.
+fn dated(version_id: &str, told: Option<&DateTime>) -> Option<Timestamp> {
+    let told = told.and_then(timestamp)?;
+    let plausible = |given: &Timestamp| *given <= told + SignedDuration::from_mins(1);
+    Some(given(version_id).filter(plausible).unwrap_or(told))
+}
+
+/// When an id was given that is a ULID.
+fn given(version_id: &str) -> Option<Timestamp> {
+    let millis = Ulid::from_string(version_id).ok()?.timestamp_ms();
+    Timestamp::from_millisecond(i64::try_from(millis).ok()?).ok()
+}
+
+/// Nobody can tell when a version with the id `null` was written of which the store only says when it was overwritten: it
+/// has the time of the version that took its place, or a later one. `newer` is when that of the first of these was written.
+fn undate_replaced(entries: &mut [ObjectVersion], newer: Option<Timestamp>) {
+    let mut newer = newer;
+    for entry in entries {
+        let replaced_at = newer.filter(|_| entry.version_id == NULL_VERSION && !entry.latest);
+        // Stores tell times by the second.
+        let as_late = |newer: Timestamp| {
+            entry
+                .last_modified
+                .is_some_and(|told| told.as_second() >= newer.as_second())
+        };
+        if replaced_at.is_some_and(as_late) {
+            entry.last_modified = None;
+        }
+        newer = given(&entry.version_id);
+    }
 }
 
 fn of_version(version: &Listed, encoding: Option<&EncodingType>) -> Option<ObjectVersion> {
@@ -188,7 +222,7 @@ fn of_version(version: &Listed, encoding: Option<&EncodingType>) -> Option<Objec
         version_id: version.version_id().unwrap_or(NULL_VERSION).to_owned(),
         marker: false,
         latest: version.is_latest() == Some(true),
-        last_modified: version.last_modified().and_then(timestamp),
+        last_modified: dated(version.version_id().unwrap_or_default(), version.last_modified()),
         bytes: unsigned(version.size()),
         etag: version.e_tag().map(str::to_owned),
         storage_class: version.storage_class().map(|class| class.as_str().to_owned()),
@@ -201,7 +235,7 @@ fn of_marker(marker: &DeleteMarkerEntry, encoding: Option<&EncodingType>) -> Opt
         version_id: marker.version_id().unwrap_or(NULL_VERSION).to_owned(),
         marker: true,
         latest: marker.is_latest() == Some(true),
-        last_modified: marker.last_modified().and_then(timestamp),
+        last_modified: dated(marker.version_id().unwrap_or_default(), marker.last_modified()),
         bytes: 0,
         etag: None,
         storage_class: None,
@@ -309,29 +343,76 @@ mod tests {
         assert_eq!(told[0].key, "b", "the key of the page before goes on");
         in_order(&mut told, None, Some("a"));
         assert_eq!(told[0].key, "b", "the key of the next page comes last");
-        // As versitygw tells it: versions by when they were overwritten, in whole seconds, and then the markers.
-        let dated = |version_id: &str, second| ObjectVersion {
+        // As versitygw tells it: its versions, of which the oldest come first, and then the markers.
+        let of = |version_id: &str, told| ObjectVersion {
             version_id: version_id.to_owned(),
-            ..entry("c", false, second, false)
+            last_modified: dated(version_id, Some(&DateTime::from_secs(told))),
+            ..entry("c", false, 0, false)
         };
         let told = [
-            dated("01M8BHKGMT9NFY7YMPYDQWR3GA", 7),
-            dated("01M8BHKGMZCS8QW9AXB2TC0GG1", 7),
-            dated("01M8BHKGN6V60JQ3KE5AEYMY6G", 8),
+            of("01M8BHKGMT9NFY7YMPYDQWR3GA", OVERWRITTEN),
+            of("01M8BHKGMZCS8QW9AXB2TC0GG1", OVERWRITTEN),
+            of("01M8BHKGN6V60JQ3KE5AEYMY6G", OVERWRITTEN + 1),
         ];
         let mut ordered = told.clone();
         in_order(&mut ordered, None, None);
         let [oldest, middle, newest] = told;
         assert_eq!(
             ordered,
-            [newest, middle.clone(), oldest.clone()],
+            [newest, middle, oldest],
             "ids that are ULIDs tell more than times"
         );
-        let mut plausible = [oldest, middle];
-        let before = plausible.clone();
-        in_order(&mut plausible, None, None);
-        assert_eq!(plausible, before, "what may be in order stays as it was told");
     }
+
+    #[test]
+    fn a_version_is_dated_by_when_it_was_written() {
+        let told = DateTime::from_secs(OVERWRITTEN);
+        let of = |id: &str| dated(id, Some(&told)).expect("a time");
+        let id = "01M8BHKGMT9NFY7YMPYDQWR3GA";
+        let given = Ulid::from_string(id).expect("one").timestamp_ms();
+        assert_eq!(of(id).as_millisecond(), i64::try_from(given).expect("a time"));
+        let overwritten = Timestamp::from_second(OVERWRITTEN).expect("a time");
+        for other in ["null", "3HL4kqtJvjVBH40Nrjfkd", "7ZZZZZZZZZZZZZZZZZZZZZZZZZ"] {
+            assert_eq!(of(other), overwritten, "{other}");
+        }
+        assert_eq!(dated(id, None), None);
+    }
+
+    #[test]
+    fn a_null_version_that_is_dated_by_its_successor_has_no_time() {
+        let id = "01M8BHKGMT9NFY7YMPYDQWR3GA";
+        let ulid = given(id).expect("a time");
+        let entry = |version_id: &str, latest, seconds_later: i64| ObjectVersion {
+            key: "k".to_owned(),
+            version_id: version_id.to_owned(),
+            marker: false,
+            latest,
+            last_modified: Timestamp::from_second(ulid.as_second() + seconds_later).ok(),
+            bytes: 0,
+            etag: None,
+            storage_class: None,
+        };
+        let times = |mut entries: Vec<ObjectVersion>, newer| {
+            undate_replaced(&mut entries, newer);
+            entries
+                .iter()
+                .map(|entry| entry.last_modified.is_some())
+                .collect::<Vec<_>>()
+        };
+        let null = |seconds_later| entry("null", false, seconds_later);
+        assert_eq!(times(vec![entry(id, true, 0), null(0)], None), [true, false]);
+        assert_eq!(times(vec![entry(id, true, 0), null(-1)], None), [true, true]);
+        assert_eq!(times(vec![null(1), entry(id, false, 0)], Some(ulid)), [false, true]);
+        assert_eq!(
+            times(vec![entry("null", true, 5), entry(id, false, 0)], None),
+            [true, true]
+        );
+        let other = entry("3HL4kqtJvjVBH40Nrjfkd", true, 0);
+        assert_eq!(times(vec![other, null(0)], None), [true, true]);
+    }
+
+    /// Some time after the ULIDs here were given.
+    const OVERWRITTEN: i64 = 1_796_000_000;
 
     #[test]
     fn keys_are_decoded_only_where_the_store_encoded_them() {

@@ -1,8 +1,9 @@
 //! `s3.restore_versions`: brings a prefix back to how it was at a time, or undeletes what is in it.
 //!
 //! A moment is restored by the times that the store lists. Those of S3 are when a version was written, in whole seconds
-//! (of an upload in parts: when it was begun). Versitygw dates an old version by when it was overwritten: there an
-//! undelete is right, and a moment is not.
+//! (of an upload in parts: when it was begun). Versitygw dates an old version by when it was overwritten, and the client
+//! goes by its ids, which are ULIDs; what was overwritten under the id `null` there has no time at all, and a key whose
+//! moment hangs on it is refused.
 
 use std::time::Duration;
 
@@ -282,8 +283,8 @@ impl Foreseen {
             examples(&mut foreseen.undelete, part.markers.iter().map(|marker| &marker.key));
             examples(&mut foreseen.copy_back, part.copies.iter().map(|copy| &copy.target.key));
             examples(&mut foreseen.hide, part.hide.iter());
-            for (key, reason) in part.refused {
-                let reason = reason.to_owned();
+            for (key, refusal) in part.refused {
+                let reason = refusal.reason().to_owned();
                 run::keep_first(&mut foreseen.failures, Failure { key, reason });
             }
         }

@@ -1,12 +1,16 @@
 #!/bin/sh
-# Stands in for `docker` where a drill builds an image: takes the same words, and keeps beside itself what a registry would.
+# Stands in for `docker` where a drill builds an image: takes the same words, and keeps beside itself what the machine has
+# and, apart from that, what a registry would.
 # An image's digest is that of the files that it was built from.
 set -eu
-images=$(dirname "$0")/images
-mkdir -p "$images"
+place=$(dirname "$0")
+# A file for each tag, and one for each image's `RepoDigests`; a file for each tag or digest that was pushed.
+mkdir -p "$place/images/tags" "$place/images/digests" "$place/registry"
 
-entry() { printf '%s/%s' "$images" "$(printf '%s' "$1" | tr '/:' '__')"; }
-no_such() { echo "no such image: $1" >&2; exit 1; }
+flat() { printf '%s' "$1" | tr '/:@' '___'; }
+tagged() { printf '%s/images/tags/%s' "$place" "$(flat "$1")"; }
+pushed() { printf '%s/registry/%s' "$place" "$(flat "$1")"; }
+image_of() { cat "$(tagged "$1")" 2>/dev/null || { echo "no such image: $1" >&2; exit 1; }; }
 
 case "$1 ${2:-}" in
   'build '*)
@@ -20,17 +24,26 @@ case "$1 ${2:-}" in
       esac
     done
     sum=$(cd "$1" && find . -name .git -prune -o -type f -print | LC_ALL=C sort | xargs -d '\n' sha256sum | sha256sum)
-    printf '%s@sha256:%s\n' "${tag%:*}" "${sum%% *}" >"$(entry "$tag").built"
+    printf '%s\n' "${sum%% *}" >"$(tagged "$tag")"
     ;;
-  'push '*) cp "$(entry "$2").built" "$(entry "$2")" 2>/dev/null || no_such "$2" ;;
-  'manifest inspect') [ -f "$(entry "$3")" ] || no_such "$3" ;;
+  'tag '*) image_of "$2" >"$(tagged "$3")" ;;
+  'push '*)
+    sum=$(image_of "$2")
+    name=${2%:*}@sha256:$sum
+    digests=$place/images/digests/$sum
+    echo "$sum" >"$(pushed "$2")"
+    echo "$sum" >"$(pushed "$name")"
+    grep -qxF "$name" "$digests" 2>/dev/null || echo "$name" >>"$digests"
+    ;;
+  'manifest inspect') [ -f "$(pushed "$3")" ] || { echo "no such manifest: $3" >&2; exit 1; } ;;
   'image inspect')
-    shift 2
-    if [ "$1" = --format ]; then
-      cat "$(entry "$3")" 2>/dev/null || no_such "$3"
-    else
-      [ -f "$(entry "$1").built" ] || no_such "$1"
-    fi
+    [ "$3" = --format ] || { echo "this stand-in prints nothing but what --format asks for" >&2; exit 125; }
+    sum=$(image_of "$5")
+    digests=$place/images/digests/$sum
+    case $4 in
+      '{{range .RepoDigests}}{{println .}}{{end}}') [ ! -f "$digests" ] || cat "$digests"; echo ;;
+      *) echo "this stand-in does not know the format $4" >&2; exit 125 ;;
+    esac
     ;;
   *) echo "this stand-in does not know $1" >&2; exit 125 ;;
 esac

@@ -25,7 +25,7 @@ pub(super) struct Worker {
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     pub(super) counts: Counts,
-    pub(super) failures: Vec<(Failure, Option<StepError>)>,
+    pub(super) failures: Vec<(Failure, StepError)>,
 }
 
 impl Worker {
@@ -35,9 +35,9 @@ impl Worker {
             counts: part.planned.clone(),
             failures: Vec::new(),
         };
-        for (key, reason) in part.refused {
-            let reason = reason.to_owned();
-            outcome.failures.push((Failure { key, reason }, None));
+        for (key, refusal) in part.refused {
+            let (reason, error) = (refusal.reason().to_owned(), refusal.error(&key));
+            outcome.failures.push((Failure { key, reason }, error));
         }
         self.undelete(part.markers, &mut outcome).await?;
         let copies = part.copies.into_iter().map(|copy| (copy, false));
@@ -140,7 +140,7 @@ impl Outcome {
     fn fail(&mut self, key: String, error: StepError) {
         self.counts.failed += 1;
         let reason = error.message().to_owned();
-        self.failures.push((Failure { key, reason }, Some(error)));
+        self.failures.push((Failure { key, reason }, error));
     }
 
     fn copied(&mut self, copy: &CopyBack, archived: bool, done: Result<Done, StepError>) {

@@ -17,7 +17,7 @@ impl Wish {
     fn reaches(self, version: &ObjectVersion) -> bool {
         match self {
             Self::Undelete => !version.marker,
-            // A version without a time is older than anything that can be told.
+            // One without a time may be the one, and nobody can say.
             Self::AsOf(at) => version.last_modified.is_none_or(|time| time <= at),
         }
     }
@@ -46,6 +46,8 @@ pub(super) enum Verdict {
     CreatedSince { loses_null: bool },
     /// There are markers only: no content is left.
     NothingLeft,
+    /// Nobody can tell what it was: the version that may be wanted has no time.
+    Untold,
 }
 
 /// A key, and what is done with it.
@@ -158,6 +160,9 @@ impl Group {
                 },
             };
         };
+        if matches!(wish, Wish::AsOf(_)) && target.last_modified.is_none() {
+            return Verdict::Untold;
+        }
         if target.version_id == self.latest.version_id {
             return match (target.marker, self.content_below) {
                 (false, _) => Verdict::AsItWas,

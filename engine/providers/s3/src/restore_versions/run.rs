@@ -193,13 +193,7 @@ impl Restore<'_> {
             counts.came_from_archive(&outcome.counts);
         }
         for (failure, error) in outcome.failures {
-            let refused = || {
-                StepError::conflict(format!("`{}`: {}", failure.key, failure.reason))
-                    .hint("set versioning on again with `s3.bucket`, then try again")
-            };
-            if self.error.is_none() {
-                self.error = Some(error.unwrap_or_else(refused));
-            }
+            self.error.get_or_insert(error);
             keep_first(&mut self.progress.failures, failure.clone());
             if self.failures.len() < KEPT {
                 self.failures.push(failure);

@@ -44,7 +44,7 @@ pub(super) struct Part {
     pub(super) archived: Vec<CopyBack>,
     pub(super) hide: Vec<String>,
     /// Keys that must not be touched, and why.
-    pub(super) refused: Vec<(String, &'static str)>,
+    pub(super) refused: Vec<(String, Refusal)>,
     /// What comes of it if all goes well.
     pub(super) planned: Counts,
 }
@@ -157,6 +157,10 @@ impl Part {
             Verdict::AsItWas => counts.as_it_was += 1,
             Verdict::StaysDeleted => counts.stay_deleted += 1,
             Verdict::NothingLeft => counts.nothing_left += 1,
+            Verdict::Untold => {
+                counts.failed += 1;
+                self.refused.push((decided.key.clone(), Refusal::Untold));
+            }
             Verdict::Undelete { markers, target: _ } => {
                 counts.undeleted += 1;
                 counts.markers_removed += markers.len() as u64;
@@ -164,7 +168,7 @@ impl Part {
             }
             Verdict::CopyBack { loses_null: true, .. } if rules.nulls_are_lost => {
                 counts.failed += 1;
-                self.refused.push((decided.key.clone(), LOSES));
+                self.refused.push((decided.key.clone(), Refusal::LosesNull));
             }
             Verdict::CopyBack { target, latest, .. } if target.in_archive() => {
                 counts.archived += 1;
@@ -181,7 +185,7 @@ impl Part {
             Verdict::CreatedSince { .. } if !rules.hide => counts.created_since += 1,
             Verdict::CreatedSince { loses_null: true } if rules.nulls_are_lost => {
                 counts.failed += 1;
-                self.refused.push((decided.key.clone(), LOSES));
+                self.refused.push((decided.key.clone(), Refusal::LosesNull));
             }
             Verdict::CreatedSince { .. } => {
                 counts.hidden += 1;
@@ -192,5 +196,37 @@ impl Part {
     }
 }
 
-const LOSES: &str = "the bucket keeps no new versions now, so the content that it has under the id `null` would be lost: \
-                     let it keep versions first";
+/// Why a key is not touched.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Refusal {
+    /// What it has under the id `null` would be lost.
+    LosesNull,
+    /// Nobody can tell what it was.
+    Untold,
+}
+
+impl Refusal {
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::LosesNull => {
+                "the bucket keeps no new versions now, so the content that it has under the id `null` would be lost: let \
+                 it keep versions first"
+            }
+            Self::Untold => {
+                "the store tells when its version with the id `null` was overwritten and not when it was written, so \
+                 nobody can say whether it was there at that moment"
+            }
+        }
+    }
+
+    /// The error for a key.
+    pub(super) fn error(self, key: &str) -> StepError {
+        let hint = match self {
+            Self::LosesNull => "set versioning on again with `s3.bucket`, then try again",
+            Self::Untold => {
+                "look at its versions with `s3.versions`, and bring the right one back with `s3.get` and `s3.put`"
+            }
+        };
+        StepError::conflict(format!("`{key}`: {}", self.reason())).hint(hint)
+    }
+}

@@ -85,9 +85,13 @@ pub(super) async fn expected(bucket: &S3Bucket, all: &[ObjectVersion], input: &V
         let wanted = match at {
             Some(at) => versions
                 .iter()
-                .find(|version| version.last_modified.expect("a time") <= at),
+                .find(|version| version.last_modified.is_none_or(|time| time <= at)),
             None => versions.iter().find(|version| !version.marker),
         };
+        if at.is_some() && wanted.is_some_and(|version| version.last_modified.is_none()) {
+            expected.refused += 1;
+            continue;
+        }
         let wanted = wanted.filter(|version| !version.marker);
         let loses = |keep: Option<&str>| {
             let nulls = versions
