@@ -86,6 +86,8 @@ impl S3Bucket {
                 self.copying(&source, &key)
                     .set_copy_source_if_match(object.etag.clone())
                     .set_storage_class(self.storage_class())
+                    .customize()
+                    .config_override(patient())
                     .send()
             })
             .await?;
@@ -111,8 +113,11 @@ impl S3Bucket {
         let (source, key) = (self.source(version), self.full(&version.key));
         let output = pace
             .send(&doing, || {
+                // A store may answer only once gigabytes are copied.
                 self.copying(&source, &key)
                     .set_storage_class(self.class_of(version))
+                    .customize()
+                    .config_override(patient())
                     .send()
             })
             .await?;

@@ -189,7 +189,8 @@ impl Input {
     /// What of the object is still to come after so many bytes.
     fn rest(&self, info: &ObjectInfo, have: u64) -> Get {
         Get {
-            version_id: info.version_id.clone(),
+            // The store does not name the version that a bucket had before it kept any; who asks for that one does.
+            version_id: self.version_id.clone().or_else(|| info.version_id.clone()),
             offset: self.offset + have,
             length: self.length.map(|_| self.size(info) - have),
             etag: info.etag.clone(),

@@ -185,6 +185,30 @@ async fn an_old_version_can_be_brought() {
 }
 
 #[tokio::test]
+async fn what_was_there_before_versions_were_kept_can_be_brought() {
+    for store in stores().await {
+        let bucket = store.bucket("before").await;
+        for (key, versions) in [("a", false), ("gone", false), ("a", true), ("gone", true)] {
+            if versions {
+                bucket.set_versioning(true).await.expect("set");
+            }
+            bucket
+                .put_bytes(key, if versions { "two" } else { "one" }, jm_client_s3::Put::default())
+                .await
+                .expect("written");
+        }
+        bucket.delete("gone", None).await.expect("marked");
+        for key in ["a", "gone"] {
+            let file = store.files().join(key);
+            let input = json!({ "key": key, "file": file, "version_id": "null" });
+            run(&store.bench("before"), &input).await.0.expect("brought");
+            let content = std::fs::read_to_string(&file).expect("a file");
+            assert_eq!(content, "one", "{} {key}", store.name);
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_there_and_what_cannot_be_written_is_said() {
     for store in stores().await {
         filled(&store, "missing", "content").await;
