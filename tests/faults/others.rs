@@ -126,6 +126,8 @@ fn a_database_with_no_place_left_is_not_taken_for_a_lost_one_and_its_owner_recov
         .context("a URL")?;
     let end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'reader'";
     world.query("postgres", end)?;
+    // What the backup holds belongs to the application's role, and comes back as that role's.
+    world.query("postgres", &format!("GRANT journeyman TO {role}"))?;
     world.systems.environment.insert("DATABASE_URL".to_owned(), owner);
     ends(&mut recover(&world), 0, &["completed"])?;
     let databases = world.databases()?;
