@@ -17,7 +17,7 @@ use crate::manifest::Level;
 use crate::name::BackupName;
 use crate::observer::{Observer, watched};
 use crate::openpgp::OpenError;
-use crate::refusals::{cannot_open, damaged, no_location, refused, unread, wrong_key};
+use crate::refusals::{cannot_open, damaged, no_location};
 use crate::tools::Toolbox;
 
 /// A target of provider `backup`: everything of [`BackupsReader`], and making backups.
@@ -188,11 +188,9 @@ impl BackupsReader {
     pub async fn made_by(&self, idempotency_key: &str) -> Result<Option<Entry>, StepError> {
         let made = |entry: &Entry| entry.manifest().is_some_and(|m| m.idempotency_key == idempotency_key);
         let entries = self.catalogue().await?.entries;
-        let unread_one = entries.iter().find_map(|entry| match &entry.status {
-            Status::Unread(kind, why) if kind.is_transient() => Some(unread(&entry.name, *kind, why)),
-            _ => None,
-        });
-        match (entries.into_iter().find(made), unread_one) {
+        let for_now = |error: &StepError| error.kind().is_transient();
+        let unread = entries.iter().find_map(|entry| entry.believed().err().filter(for_now));
+        match (entries.into_iter().find(made), unread) {
             (None, Some(error)) => Err(error),
             (found, _) => Ok(found),
         }
@@ -252,12 +250,9 @@ impl BackupsReader {
     }
 
     async fn open_copy(&self, entry: &Entry, at: LocationName) -> Result<(Flow, Expected), StepError> {
-        let expected = match &entry.status {
-            Status::Known(manifest) => Expected::by(manifest),
-            Status::Unverified => Expected::nothing(entry.bytes_at(at)),
-            Status::OtherKey(key) => return Err(wrong_key(&entry.name, Some(&key.id))),
-            Status::Refused(why) => return Err(refused(&entry.name, why)),
-            Status::Unread(kind, why) => return Err(unread(&entry.name, *kind, why)),
+        let expected = match entry.believed()? {
+            Some(manifest) => Expected::by(manifest),
+            None => Expected::nothing(entry.bytes_at(at)),
         };
         let copy = self.location(at)?.read(entry.name.as_str()).await?;
         Ok((copy, expected))

@@ -70,16 +70,24 @@ impl Entry {
         }
     }
 
+    /// Its manifest, `None` where it has none; an error where there is one that cannot be believed, or read.
+    pub(crate) fn believed(&self) -> Result<Option<&Manifest>, StepError> {
+        match &self.status {
+            Status::Known(manifest) => Ok(Some(manifest)),
+            Status::Unverified => Ok(None),
+            Status::OtherKey(key) => Err(wrong_key(&self.name, Some(&key.id))),
+            Status::Refused(why) => Err(refused(&self.name, why)),
+            Status::Unread(kind, why) => Err(unread(&self.name, *kind, why)),
+        }
+    }
+
     /// Refuses what is not the file that was chosen before, by the SHA-256 of that. Where the manifest of what is there
     /// cannot be believed, that is what is said: nothing is known of the file then.
     pub fn must_be(&self, chosen: &str) -> Result<(), StepError> {
-        let how = match &self.status {
-            Status::Known(manifest) if manifest.sha256 == chosen => return Ok(()),
-            Status::OtherKey(key) => return Err(wrong_key(&self.name, Some(&key.id))),
-            Status::Refused(why) => return Err(refused(&self.name, why)),
-            Status::Unread(kind, why) => return Err(unread(&self.name, *kind, why)),
-            Status::Known(_) => "its checksum is another",
-            Status::Unverified => "its manifest is gone, which told its checksum",
+        let how = match self.believed()? {
+            Some(manifest) if manifest.sha256 == chosen => return Ok(()),
+            Some(_) => "its checksum is another",
+            None => "its manifest is gone, which told its checksum",
         };
         Err(
             StepError::refused(format!("`{}` is not the backup that was chosen: {how}", self.name))

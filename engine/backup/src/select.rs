@@ -16,7 +16,7 @@ use crate::manifest::{Level, Manifest};
 use crate::name::{BackupName, ContentKind, day};
 use crate::observer::{Observer, Silent};
 use crate::openpgp::{HEAD, opens};
-use crate::refusals::{OTHER_KEY, cannot_open, damaged, of_another, of_another_kind, refused, unread, wrong_key};
+use crate::refusals::{OTHER_KEY, cannot_open, damaged, of_another, of_another_kind};
 use crate::tools::Toolbox;
 
 /// Backups with such a label may hold the very damage that is to be mended.
@@ -253,12 +253,7 @@ impl BackupsReader {
         observer: &dyn Observer,
         degraded: &mut Vec<String>,
     ) -> Result<Vec<BackupCopy>, StepError> {
-        match &entry.status {
-            Status::OtherKey(key) => return Err(wrong_key(&entry.name, Some(&key.id))),
-            Status::Refused(why) => return Err(refused(&entry.name, why)),
-            Status::Unread(kind, why) => return Err(unread(&entry.name, *kind, why)),
-            Status::Known(_) | Status::Unverified => {}
-        }
+        entry.believed()?;
         let here = |copy: &&BackupCopy| wanted.from.is_none_or(|from| copy.location == from);
         let mut good = Vec::new();
         let mut last = StepError::not_found(match wanted.from {

@@ -210,7 +210,10 @@ async fn a_manifest_that_cannot_be_read_for_now_is_no_reason_for_an_older_backup
     // A file where the directory should be: the bucket has the only copies.
     std::fs::write(rig.directory(), "in the way").expect("write");
     let backups = rig.backups_with(json!({ "s3": s3 })).await;
-    let (older, newer) = (rig.create(&backups).await, rig.create(&backups).await);
+    let older = rig.create(&backups).await;
+    // Without its manifest a backup is as old as its name says, in whole seconds.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let newer = rig.create(&backups).await;
     let meant = newer.manifest.name.manifest();
     let refusal = Refusal {
         is_meant: move |head: &str| {

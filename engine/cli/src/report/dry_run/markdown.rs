@@ -105,13 +105,17 @@ fn row(step: &DryStep) -> String {
 
 /// Text of the world in a table of ours: it can end neither the cell nor the comment.
 fn escape(text: &str) -> String {
-    text.replace('|', "\\|").replace('<', "&lt;").replace(['\n', '\r'], " ")
+    in_cell(text).replace('<', "&lt;")
 }
 
 /// The same between backticks, where GitHub takes all but the end of a cell as it stands.
 fn as_code(text: &str) -> String {
-    let text = text.replace('`', "'").replace('|', "\\|").replace(['\n', '\r'], " ");
-    format!("`{text}`")
+    format!("`{}`", in_cell(text).replace('`', "'"))
+}
+
+/// What would end a cell does not.
+fn in_cell(text: &str) -> String {
+    text.replace('|', "\\|").replace(['\n', '\r'], " ")
 }
 
 #[cfg(test)]
