@@ -57,6 +57,11 @@ impl KeptBelongings {
         })
     }
 
+    /// Who owned the database.
+    pub(crate) fn owner(&self) -> &str {
+        &self.plain.owner
+    }
+
     /// Puts them together again.
     pub(crate) async fn open(&self, passphrase: &Passphrase) -> Result<Belongings, StepError> {
         let mut all = self.plain.clone();

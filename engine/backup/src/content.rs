@@ -31,6 +31,9 @@ pub struct DatabaseContent {
     pub parameters: Vec<String>,
     /// Roles that own or may use something in it.
     pub roles: Vec<String>,
+    /// Those of them that own something which is in the dump. Backups made before this was kept have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owners: Vec<String>,
     /// What the database held in the same snapshot.
     pub inventory: Inventory,
     /// What belongs to the database's name and is in no dump. Backups made before this was kept have none.

@@ -284,6 +284,7 @@ impl Making<'_> {
                 client_version: self.tool.version.text.clone(),
                 parameters: pipeline::content_parameters(self.request),
                 roles: source::roles(self.postgres.reader(), &self.request.database).await?,
+                owners: source::owners(self.postgres.reader(), &self.request.database).await?,
                 inventory,
                 belongings,
                 system_identifier: self.server.system_identifier.clone(),

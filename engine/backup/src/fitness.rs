@@ -1,15 +1,31 @@
 //! Whether a backup can be restored on a server, asked before anything is touched: programs, versions, room, extensions,
 //! roles.
 
+use std::collections::BTreeMap;
+
 use jm_client_postgres::{Inventory, Reader, ServerFacts};
 use jm_step::StepError;
 
+use crate::belongings::KeptBelongings;
 use crate::catalogue::Entry;
 use crate::content::DatabaseContent;
 use crate::manifest::Manifest;
 use crate::name::{ContentKind, Format};
 use crate::refusals::of_another_kind;
 use crate::tools::Toolbox;
+
+/// What becomes of owners and grants.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Owners {
+    /// As in the backup; where the server lacks a role, all belongs to the role that restores, and the run is degraded.
+    #[default]
+    Auto,
+    /// As in the backup; a role that the server lacks is an error.
+    Keep,
+    /// All belongs to the role that restores, and nothing is granted.
+    None,
+}
 
 /// Where a backup goes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -19,6 +35,17 @@ pub enum Target {
     Aside,
     /// The database that is meant.
     InPlace,
+}
+
+/// What a restore is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Meant<'a> {
+    /// The database that is meant.
+    pub database: &'a str,
+    /// Where the backup goes.
+    pub target: Target,
+    /// What becomes of owners and grants.
+    pub owners: Owners,
 }
 
 /// What is not as it was, and does not stop a restore.
@@ -33,9 +60,9 @@ pub struct Fitness {
 }
 
 /// Refuses what cannot be, and tells the rest.
-pub async fn fitness(reader: &Reader, entry: &Entry, target: Target, tools: &Toolbox) -> Result<Fitness, StepError> {
+pub async fn fitness(reader: &Reader, entry: &Entry, meant: Meant<'_>, tools: &Toolbox) -> Result<Fitness, StepError> {
     let server = reader.server().await?;
-    may_restore(&server, target)?;
+    may_restore(&server, meant.target)?;
     if entry.kind() != ContentKind::Database {
         return Err(of_another_kind(&entry.name, entry.kind(), ContentKind::Database));
     }
@@ -56,10 +83,78 @@ pub async fn fitness(reader: &Reader, entry: &Entry, target: Target, tools: &Too
     };
     let mut fitness = Fitness::default();
     fitness.notes.extend(room(reader, database).await?);
-    extensions(reader, database).await?;
-    fitness.left_out = single(reader, database, target).await?;
+    extensions(reader, &server, database).await?;
+    fitness.left_out = single(reader, database, meant).await?;
     fitness.missing_roles = missing_roles(reader, database).await?;
+    if !fitness.without_owners(meant.owners) {
+        lacking(&fitness.missing_roles)?;
+        let replaced = reader.find_database(meant.database).await?;
+        let replaced = replaced.as_ref().map(|replaced| replaced.owner.as_str());
+        may_give(reader, database, replaced.filter(|_| meant.target == Target::Aside)).await?;
+        if !server.superuser {
+            fitness.notes.extend(of_others(reader, entry, database, replaced));
+        }
+    }
     Ok(fitness)
+}
+
+impl Fitness {
+    /// Whether owners and grants are left out.
+    pub(crate) fn without_owners(&self, owners: Owners) -> bool {
+        match owners {
+            Owners::None => true,
+            Owners::Keep => false,
+            Owners::Auto => !self.missing_roles.is_empty(),
+        }
+    }
+}
+
+fn lacking(missing: &[String]) -> Result<(), StepError> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(StepError::failed(format!(
+        "the server lacks roles that the backup has: {}",
+        missing.join(", ")
+    ))
+    .hint("create them, or restore with `owners: none`"))
+}
+
+/// Only who has an owner's rights can give it what is its own. The copy is also to belong to the owner of the database that
+/// it replaces.
+async fn may_give(reader: &Reader, database: &DatabaseContent, replaced: Option<&str>) -> Result<(), StepError> {
+    let mut owners = database.owners.clone();
+    owners.extend(replaced.map(str::to_owned));
+    let strangers = reader.strangers(&owners).await?;
+    if strangers.roles.is_empty() {
+        return Ok(());
+    }
+    Err(StepError::denied(format!(
+        "role `{}` cannot give what the backup holds to its owners, for it has not the rights of {}",
+        reader.user(),
+        strangers.roles.join(", ")
+    ))
+    .hint(format!(
+        "as a superuser: {}; or restore with `owners: none`",
+        strangers.remedy
+    )))
+}
+
+/// Who is neither a superuser nor an owner of the copy may own something in a schema only where that is granted, and a
+/// backup brings grants after owners.
+fn of_others(reader: &Reader, entry: &Entry, database: &DatabaseContent, replaced: Option<&str>) -> Option<String> {
+    let kept = database.belongings.as_ref().map(KeptBelongings::owner);
+    let of_copy = replaced.or(kept);
+    let is_other = |owner: &&str| *owner != reader.user() && Some(*owner) != of_copy;
+    let others: Vec<&str> = database.owners.iter().map(String::as_str).filter(is_other).collect();
+    (!others.is_empty()).then(|| {
+        format!(
+            "`{}` holds things of {}: whether they may own something in its schemas, which the server asks of a role that \
+             is no superuser, is seen only while it is restored",
+            entry.name,
+            others.join(", ")
+        )
+    })
 }
 
 fn may_restore(server: &ServerFacts, target: Target) -> Result<(), StepError> {
@@ -115,31 +210,47 @@ async fn room(reader: &Reader, database: &DatabaseContent) -> Result<Option<Stri
     }
 }
 
-async fn extensions(reader: &Reader, database: &DatabaseContent) -> Result<(), StepError> {
+async fn extensions(reader: &Reader, server: &ServerFacts, database: &DatabaseContent) -> Result<(), StepError> {
     let session = reader.maintenance(None).await?;
-    let rows = session
-        .query("SELECT name::text FROM pg_available_extensions", &[])
-        .await?;
-    let available: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    let missing: Vec<&str> = database
-        .inventory
-        .extensions
-        .keys()
-        .filter(|name| !available.contains(name))
-        .map(String::as_str)
-        .collect();
-    if missing.is_empty() {
+    // Since PostgreSQL 13 there are some that who owns a database may create in it. A dump names no version: it gets the
+    // default one.
+    let trusted = if server.major() >= 13 { "v.trusted" } else { "false" };
+    let sql = format!(
+        "SELECT e.name::text, NOT $1 AND coalesce(v.superuser AND NOT {trusted}, false) FROM pg_available_extensions e
+        LEFT JOIN pg_available_extension_versions v ON v.name = e.name AND v.version = e.default_version"
+    );
+    let rows = session.query(&sql, &[&server.superuser]).await?;
+    let available: BTreeMap<String, bool> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    // Every database has it from the beginning.
+    let needed = database.inventory.extensions.keys().filter(|name| *name != "plpgsql");
+    let (mut missing, mut denied) = (Vec::new(), Vec::new());
+    for name in needed {
+        match available.get(name) {
+            None => missing.push(name.as_str()),
+            Some(true) => denied.push(name.as_str()),
+            Some(false) => {}
+        }
+    }
+    if !missing.is_empty() {
+        let missing = missing.join(", ");
+        return Err(
+            StepError::failed(format!("the server lacks extensions that the backup has: {missing}"))
+                .hint("install their packages on the server"),
+        );
+    }
+    if denied.is_empty() {
         return Ok(());
     }
-    Err(StepError::failed(format!(
-        "the server lacks extensions that the backup has: {}",
-        missing.join(", ")
+    Err(StepError::denied(format!(
+        "role `{}` may not create extensions that the backup has: {}",
+        reader.user(),
+        denied.join(", ")
     ))
-    .hint("install their packages on the server"))
+    .hint("only a superuser may: let the target's `url` name one"))
 }
 
 /// `pg_cron` can be created in one database of a server only, and its jobs must not run twice.
-async fn single(reader: &Reader, database: &DatabaseContent, target: Target) -> Result<Vec<String>, StepError> {
+async fn single(reader: &Reader, database: &DatabaseContent, meant: Meant<'_>) -> Result<Vec<String>, StepError> {
     if !database.inventory.extensions.contains_key("pg_cron") {
         return Ok(Vec::new());
     }
@@ -148,7 +259,7 @@ async fn single(reader: &Reader, database: &DatabaseContent, target: Target) -> 
         .query_one("SELECT current_setting('cron.database_name', true)", &[])
         .await?;
     let home: Option<String> = row.get(0);
-    let at_home = target == Target::InPlace && home.as_deref() == Some(reader.database());
+    let at_home = meant.target == Target::InPlace && home.as_deref() == Some(meant.database);
     Ok(if at_home {
         Vec::new()
     } else {

@@ -48,7 +48,7 @@ pub use content::{
     Content, DatabaseContent, IndexedKind, IndexedObject, KubernetesContent, KubernetesIndex, RecordedImage, Unreadable,
 };
 pub use create::{CreateRequest, Created, Usable, check_label, parse_pin};
-pub use fitness::{Fitness, Target, fitness};
+pub use fitness::{Fitness, Meant, Owners, Target, fitness};
 pub use key::{KeyId, Passphrase};
 pub use listing::Row;
 pub use location::LocationName;
@@ -57,7 +57,7 @@ pub use name::{BackupName, ContentKind, DumpFormat, Format};
 pub use objects::{ObjectReader, ObjectWriter, ObjectsRequest};
 pub use observer::{Committing, Observer, Silent, Told, until_cancelled};
 pub use openpgp::OpenError;
-pub use restore::{AsideState, Owners, RestoreRequest, Restored, TransactionState, copy_name};
+pub use restore::{AsideState, RestoreRequest, Restored, TransactionState, copy_name};
 pub use select::{Prove, Selection, Skipped, Wanted, Which};
 pub use tools::Toolbox;
 

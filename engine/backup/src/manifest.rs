@@ -236,6 +236,7 @@ pub(crate) mod tests {
                 client_version: "15.14".to_owned(),
                 parameters: vec!["--format=custom".to_owned()],
                 roles: vec!["jm".to_owned()],
+                owners: Vec::new(),
                 inventory: serde_json::from_value(inventory).expect("inventory"),
                 belongings: None,
                 system_identifier: None,

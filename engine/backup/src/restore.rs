@@ -19,26 +19,13 @@ pub use in_place::TransactionState;
 
 use crate::backups::{BackupsReader, explain};
 use crate::catalogue::{BackupCopy, BackupRef, Entry};
-use crate::fitness::{Fitness, Target, fitness};
+use crate::fitness::{Fitness, Meant, Owners, Target, fitness};
 use crate::flow::Failure;
 use crate::location::LocationName;
 use crate::name::BackupName;
 use crate::observer::Observer;
 use crate::openpgp::OpenError;
 use crate::tools::Toolbox;
-
-/// What becomes of owners and grants.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Owners {
-    /// As in the backup; where the server lacks a role, all belongs to the role that restores, and the run is degraded.
-    #[default]
-    Auto,
-    /// As in the backup; a role that the server lacks is an error.
-    Keep,
-    /// All belongs to the role that restores, and nothing is granted.
-    None,
-}
 
 /// What is to be restored, and how.
 #[derive(Debug, Clone)]
@@ -61,6 +48,16 @@ pub struct RestoreRequest {
     pub step: StepId,
     /// The deed.
     pub idempotency_key: String,
+}
+
+impl RestoreRequest {
+    fn meant(&self) -> Meant<'_> {
+        Meant {
+            database: &self.database,
+            target: self.target,
+            owners: self.owners,
+        }
+    }
 }
 
 /// What was restored.
@@ -98,7 +95,7 @@ impl BackupsReader {
         if let Some(chosen) = &request.sha256 {
             entry.must_be(chosen)?;
         }
-        let fitness = fitness(postgres.reader(), &entry, request.target, tools).await?;
+        let fitness = fitness(postgres.reader(), &entry, request.meant(), tools).await?;
         for note in &fitness.notes {
             observer.log(note.clone()).await;
         }
@@ -119,7 +116,6 @@ impl BackupsReader {
             fitness,
             server_major,
         };
-        restoring.owners_or_refuse()?;
         Box::pin(restoring.any_copy()).await
     }
 }
@@ -169,25 +165,8 @@ impl Restoring<'_> {
         }
     }
 
-    /// Whether owners and grants are left out.
     fn without_owners(&self) -> bool {
-        match self.request.owners {
-            Owners::None => true,
-            Owners::Keep => false,
-            Owners::Auto => !self.fitness.missing_roles.is_empty(),
-        }
-    }
-
-    fn owners_or_refuse(&self) -> Result<(), StepError> {
-        let missing = &self.fitness.missing_roles;
-        if missing.is_empty() || self.without_owners() {
-            return Ok(());
-        }
-        Err(StepError::failed(format!(
-            "the server lacks roles that the backup has: {}",
-            missing.join(", ")
-        ))
-        .hint("create them, or restore with `owners: none`"))
+        self.fitness.without_owners(self.request.owners)
     }
 
     async fn tell_what_is_missing(&self) -> Result<(), StepError> {

@@ -57,6 +57,32 @@ pub(crate) async fn roles(reader: &Reader, database: &str) -> Result<Vec<String>
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
+/// Roles that own something in a database which a dump says the owner of: not what belongs to an extension, which comes
+/// with it, nor tables of a session.
+pub(crate) async fn owners(reader: &Reader, database: &str) -> Result<Vec<String>, StepError> {
+    let session = reader.connect_to(database, None).await?;
+    // The role that the server was made by is in no `pg_shdepend`.
+    let sql = "
+        WITH owned (class, object, owner) AS (
+            SELECT classid, objid, refobjid FROM pg_shdepend
+            WHERE refclassid = 'pg_authid'::regclass AND deptype = 'o'
+                AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+                AND classid NOT IN ('pg_extension'::regclass, 'pg_user_mapping'::regclass)
+            UNION SELECT 'pg_class'::regclass, oid, relowner FROM pg_class WHERE oid >= 16384 AND relkind <> 't'
+            UNION SELECT 'pg_proc'::regclass, oid, proowner FROM pg_proc WHERE oid >= 16384
+            UNION SELECT 'pg_namespace'::regclass, oid, nspowner FROM pg_namespace
+                WHERE oid >= 16384 AND nspname !~ '^pg_(toast_)?temp_')
+        SELECT DISTINCT r.rolname::text FROM owned o JOIN pg_roles r ON r.oid = o.owner
+        WHERE r.rolname !~ '^pg_'
+            AND NOT EXISTS (SELECT FROM pg_depend e
+                WHERE e.classid = o.class AND e.objid = o.object AND e.deptype = 'e')
+            AND NOT EXISTS (SELECT FROM pg_class c
+                WHERE o.class = 'pg_class'::regclass AND c.oid = o.object AND c.relpersistence = 't')
+        ORDER BY 1";
+    let rows = session.query(sql, &[]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
 /// Who holds tables of a database so that not even reading them is possible: pid, role, application, kind of statement.
 pub(crate) async fn lock_holders(reader: &Reader, database: &str) -> Result<Vec<String>, StepError> {
     let session = reader.connect_to(database, None).await?;

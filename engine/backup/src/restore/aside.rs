@@ -6,7 +6,7 @@ use jm_step::{Connection, RunId, StepError, StepId};
 
 use super::{Restored, Restoring};
 use crate::archive::{Meter, Unpacked};
-use crate::belongings;
+use crate::belongings::{self, KeptBelongings};
 use crate::catalogue::BackupCopy;
 use crate::flow::Failure;
 use crate::manifest::{Manifest, sha256};
@@ -105,19 +105,39 @@ impl Restoring<'_> {
 
     async fn create(&self, name: &str) -> Result<(), StepError> {
         let old = self.postgres.reader().find_database(&self.request.database).await?;
+        let owner = self.owner(old.as_ref()).await?;
         let session = self.postgres.maintenance(Some(&self.request.step)).await?;
+        let options = self.options(old.as_ref(), owner.as_deref());
         let made = session
-            .batch(&format!(
-                "CREATE DATABASE {}{}",
-                ident(name),
-                self.options(old.as_ref())
-            ))
+            .batch(&format!("CREATE DATABASE {}{options}", ident(name)))
             .await;
         made.map_err(|error| error.context(format_args!("making a database for the restored copy")))
     }
 
+    /// Who is to own the copy from the beginning, where it is another than the role that restores: only who owns a database
+    /// may own what is in its schema `public`.
+    async fn owner(&self, old: Option<&DatabaseFacts>) -> Result<Option<String>, StepError> {
+        if self.without_owners() {
+            return Ok(None);
+        }
+        if let Some(old) = old {
+            return Ok(Some(old.owner.clone()));
+        }
+        let kept = self.kept().map(|kept| kept.owner().to_owned());
+        let wanted: Vec<String> = kept.into_iter().collect();
+        // One that we cannot act as is told when the copy gets what the database had.
+        let strangers = self.postgres.reader().strangers(&wanted).await?;
+        Ok(wanted.into_iter().find(|owner| !strangers.roles.contains(owner)))
+    }
+
+    /// What belonged to the backed-up database, where the backup has kept it.
+    fn kept(&self) -> Option<&KeptBelongings> {
+        let content = self.entry.manifest().and_then(Manifest::database)?;
+        content.belongings.as_ref()
+    }
+
     /// As the backed-up database was, or else the one that is there, or else as the server likes.
-    fn options(&self, old: Option<&DatabaseFacts>) -> String {
+    fn options(&self, old: Option<&DatabaseFacts>, owner: Option<&str>) -> String {
         let mut options = " TEMPLATE template0".to_owned();
         let made = self.entry.manifest().and_then(Manifest::database);
         let ours = made.map(|made| {
@@ -134,7 +154,7 @@ impl Restoring<'_> {
                 options.push_str(&[" ", name, " ", &literal(value)].concat());
             }
         }
-        if let Some(owner) = old.map(|old| &old.owner).filter(|_| !self.without_owners()) {
+        if let Some(owner) = owner {
             options.push_str(&[" OWNER ", &ident(owner)].concat());
         }
         options
@@ -158,18 +178,13 @@ impl Restoring<'_> {
     /// Gives the copy what the lost database had besides its data; tells the comment that it had. Where the database is
     /// still there, the copy gets that when it takes its place.
     async fn bring_back(&self, name: &str) -> Result<Option<String>, StepError> {
-        let kept = self
-            .entry
-            .manifest()
-            .and_then(Manifest::database)
-            .and_then(|database| database.belongings.as_ref());
         let is_there = self
             .postgres
             .reader()
             .find_database(&self.request.database)
             .await?
             .is_some();
-        let Some(kept) = kept.filter(|_| !is_there) else {
+        let Some(kept) = self.kept().filter(|_| !is_there) else {
             return Ok(None);
         };
         let wanted = kept.open(self.backups.keys().passphrase()).await?;

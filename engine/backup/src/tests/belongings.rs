@@ -2,7 +2,7 @@
 
 use jm_client_postgres::Belongings;
 use jm_client_postgres::test_server::{PgServer, open_url};
-use jm_step::Connection;
+use jm_step::{Connection, StepErrorKind};
 
 use super::rig::*;
 use crate::*;
@@ -117,12 +117,8 @@ async fn a_database_that_is_there_is_asked_itself() {
     assert!(copy.settings.is_empty() && copy.connection_limit == -1, "{copy:?}");
 }
 
-/// The role that restores is no superuser: it names each setting that it may not set, before and after.
-#[tokio::test(flavor = "multi_thread")]
-async fn settings_that_an_owner_may_not_set_are_told_by_name() {
-    let rig = Rig::new().await;
-    let (database, owner) = (&rig.database, rig.server.role("owner").await);
-    let reader = rig.server.role("reader").await;
+/// Gives the database and all that is in it to a role.
+async fn own_all(rig: &Rig, owner: &str) {
     let owned = [
         "TABLE users",
         "TABLE games",
@@ -131,13 +127,23 @@ async fn settings_that_an_owner_may_not_set_are_told_by_name() {
     ];
     for what in owned {
         let sql = format!("ALTER {what} OWNER TO {owner}");
-        rig.server.sql(database, &[&sql]).await;
+        rig.server.sql(&rig.database, &[&sql]).await;
     }
+    let sql = format!("ALTER DATABASE {} OWNER TO {owner}", rig.database);
+    rig.server.sql("postgres", &[&sql]).await;
+}
+
+/// The role that restores is no superuser: it names each setting that it may not set, before and after.
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_an_owner_may_not_set_are_told_by_name() {
+    let rig = Rig::new().await;
+    let (database, owner) = (&rig.database, rig.server.role("owner").await);
+    let reader = rig.server.role("reader").await;
+    own_all(&rig, &owner).await;
     rig.server
         .sql(
             "postgres",
             &[
-                &format!("ALTER DATABASE {database} OWNER TO {owner}"),
                 &format!("ALTER DATABASE {database} SET work_mem TO '8MB'"),
                 &format!("ALTER DATABASE {database} SET log_min_duration_statement TO '250ms'"),
                 &format!("ALTER ROLE {reader} IN DATABASE {database} SET search_path TO app, public"),
@@ -149,7 +155,7 @@ async fn settings_that_an_owner_may_not_set_are_told_by_name() {
     lose(&rig).await;
     let postgres = open_url(&rig.server.url_of(&owner, database)).await;
     let entry = backups.find(&name).await.expect("found");
-    let fits = fitness(postgres.reader(), &entry, Target::Aside, &tools())
+    let fits = fitness(postgres.reader(), &entry, rig.meant(Owners::Auto), &tools())
         .await
         .expect("fits");
     let before = backups
@@ -172,4 +178,53 @@ async fn settings_that_an_owner_may_not_set_are_told_by_name() {
     let settings = belongings(&rig, &restored.database).await.settings;
     assert_eq!(settings.len(), 1, "{settings:?}");
     assert_eq!(settings[0].settings, ["work_mem=8MB"]);
+}
+
+/// The role that restores is no superuser, and what it restores is another's.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_another_roles_comes_back_as_its_own_through_a_member() {
+    let rig = Rig::new().await;
+    let owner = rig.server.role("owner").await;
+    let member = rig.server.role("member").await;
+    own_all(&rig, &owner).await;
+    let backups = rig.backups().await;
+    let created = rig.create(&backups).await;
+    let name = created.manifest.name.clone();
+    let content = created.manifest.database().expect("a database");
+    assert_eq!(content.owners, [owner.as_str()]);
+    let postgres = open_url(&rig.server.url_of(&member, "postgres")).await;
+    let request = rig.restore(&name, Target::Aside);
+    let entry = backups.find(&name).await.expect("found");
+    let fits = async |owners| fitness(postgres.reader(), &entry, rig.meant(owners), &tools()).await;
+
+    for lost in [false, true] {
+        if lost {
+            lose(&rig).await;
+        }
+        let beforehand = fits(Owners::Auto).await.expect_err("a stranger");
+        let restored = backups.restore(&postgres, &request, &tools(), &Silent).await;
+        for error in [beforehand, restored.expect_err("a stranger")] {
+            assert_eq!(error.kind(), StepErrorKind::Denied);
+            let hint = error.summary().hint.expect("a way out");
+            assert!(hint.contains(&format!("GRANT \"{owner}\" TO \"{member}\"")), "{hint}");
+        }
+        fits(Owners::None).await.expect("all is its own");
+    }
+    rig.assert_no_copy().await;
+
+    let grant = format!("GRANT {owner} TO {member}");
+    rig.server.sql("postgres", &[&grant]).await;
+    assert_eq!(fits(Owners::Auto).await.expect("fits").notes.len(), 1, "the room alone");
+    let heard = Heard::default();
+    let restored = backups
+        .restore(&postgres, &request, &tools(), &heard)
+        .await
+        .expect("restored");
+    assert_eq!(heard.degraded(), [""; 0]);
+    let owners = "SELECT string_agg(DISTINCT pg_get_userbyid(relowner), ' ') FROM pg_class WHERE oid >= 16384";
+    assert_eq!(
+        rig.server.text(&restored.database, owners).await.as_deref(),
+        Some(owner.as_str())
+    );
+    assert_eq!(belongings(&rig, &restored.database).await.owner, owner);
 }

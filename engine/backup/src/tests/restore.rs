@@ -229,7 +229,7 @@ async fn what_does_not_fit_the_server_is_refused_beforehand() {
             status: Status::Known(Box::new(manifest)),
         }
     };
-    let look = async |entry: Entry| fitness(rig.postgres.reader(), &entry, Target::Aside, &tools()).await;
+    let look = async |entry: Entry| fitness(rig.postgres.reader(), &entry, rig.meant(Owners::Auto), &tools()).await;
     assert_eq!(look(entry(&|_| ())).await.expect("fits").missing_roles, [""; 0]);
     let newer = look(entry(&|m| database(m).inventory.server_version_num = 990_000))
         .await

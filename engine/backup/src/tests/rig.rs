@@ -97,6 +97,15 @@ impl Rig {
         }
     }
 
+    /// A restore beside its database.
+    pub(super) fn meant(&self, owners: Owners) -> Meant<'_> {
+        Meant {
+            database: &self.database,
+            target: Target::Aside,
+            owners,
+        }
+    }
+
     pub(super) async fn create(&self, backups: &Backups) -> Created {
         let created = backups.create(&self.postgres, &self.request(), &tools(), &Silent).await;
         created.unwrap_or_else(|error| panic!("{:?}", error.summary()))

@@ -8,8 +8,8 @@ use crate::session::{Purpose, ReadSession, Session};
 use crate::settings::Settings;
 use crate::snapshot::ExportedSnapshot;
 use crate::{
-    Belongings, CountMode, DatabaseFacts, Inventory, RoleSettings, ServerFacts, SessionFacts, Setting, Whose,
-    catalogue, inventory, setting, snapshot,
+    Belongings, CountMode, DatabaseFacts, Inventory, RoleSettings, ServerFacts, SessionFacts, Setting, Strangers,
+    Whose, catalogue, inventory, membership, setting, snapshot,
 };
 
 /// Databases that every server has.
@@ -132,6 +132,13 @@ impl Reader {
     /// Holds one picture of a database that `pg_dump --snapshot` and [`Reader::inventory`] can both look at.
     pub async fn export_snapshot(&self, database: &str, step: Option<&StepId>) -> Result<ExportedSnapshot, StepError> {
         snapshot::export(self.connect_to(database, step).await?).await
+    }
+
+    /// Those of the roles whose rights we lack, so that we can neither give them something nor change what is theirs.
+    pub async fn strangers(&self, roles: &[String]) -> Result<Strangers, StepError> {
+        let session = self.maintenance(None).await?;
+        let server = catalogue::server(&session).await?;
+        membership::strangers(&session, &server, self.user(), roles).await
     }
 
     /// The bytes that are free where the server keeps its data, where that can be told: the server has to be on this

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use jm_backup::{
-    AsideState, Backups, BackupsReader, Entry, Manifest, Owners, RestoreRequest, Target, TransactionState, copy_name,
-    fitness,
+    AsideState, Backups, BackupsReader, Entry, Manifest, Meant, Owners, RestoreRequest, Target, TransactionState,
+    copy_name, fitness,
 };
 use jm_client_postgres::{Postgres, Reader};
 use jm_step::{
@@ -123,7 +123,12 @@ impl StepType for Restore {
         let (backups, postgres) = (cx.read::<Backups>().await?, cx.read::<Postgres>().await?);
         let database = database(input, &postgres);
         let entry = meant(input, &backups, &database).await?;
-        let fitness = fitness(&postgres, &entry, input.into.into(), &toolbox(cx)).await?;
+        let way = Meant {
+            database: &database,
+            target: input.into.into(),
+            owners: input.owners,
+        };
+        let fitness = fitness(&postgres, &entry, way, &toolbox(cx)).await?;
         let will = match input.into {
             Destination::Aside => format!("restore `{}` into a copy of database `{database}`", entry.name),
             Destination::InPlace => format!("replace the content of database `{database}` by `{}`", entry.name),

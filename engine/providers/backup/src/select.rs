@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use jm_backup::{
-    BackupRef, Backups, BackupsReader, ContentKind, Fitness, LocationName, Observer, Prove, Selection, Silent, Skipped,
-    Target, Wanted, Which, fitness,
+    BackupRef, Backups, BackupsReader, ContentKind, Fitness, LocationName, Meant, Observer, Owners, Prove, Selection,
+    Silent, Skipped, Wanted, Which, fitness,
 };
 use jm_client_postgres::{Postgres, Reader};
 use jm_step::{Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
@@ -56,6 +56,9 @@ pub(crate) struct Input {
     /// Where it is going to be restored.
     #[serde(default)]
     into: Destination,
+    /// What is going to become of owners and grants.
+    #[serde(default)]
+    owners: Owners,
     /// How far it is proven. `opens`: each copy has its size, and the key opens its beginning; damage further on is found
     /// only while it is restored. `whole`: one copy is also read to its end, which takes as long as reading the backup does;
     /// a damaged copy gives way to the one in the other location, and a backup without a whole copy to the one before it.
@@ -203,7 +206,12 @@ async fn look(cx: &ReadContext, input: &Input, prove: Prove, observer: &dyn Obse
     let wanted = wanted(input, prove, &backups, &postgres)?;
     let mut selection = backups.select(&wanted, &toolbox(cx), observer).await?;
     let entry = backups.find(&selection.backup.name).await?;
-    let fitness = fitness(&postgres, &entry, Target::from(input.into), &toolbox(cx)).await?;
+    let meant = Meant {
+        database: postgres.database(),
+        target: input.into.into(),
+        owners: input.owners,
+    };
+    let fitness = fitness(&postgres, &entry, meant, &toolbox(cx)).await?;
     Ok(Chosen {
         degraded: reasons(&mut selection),
         open_questions: !fitness.notes.is_empty(),

@@ -117,8 +117,10 @@ async fn what_cannot_be_found_out_is_said_and_not_called_verified() {
     let world = World::new().await;
     let made = world.create().await;
     let (name, owner) = (&world.database, world.server.role("owner").await);
-    let sql = format!("ALTER DATABASE {name} OWNER TO {owner}");
-    world.server.sql("postgres", &[&sql]).await;
+    let own = format!("ALTER DATABASE {name} OWNER TO {owner}");
+    // What is inside belongs to the role that the server was made by.
+    let join = format!("GRANT jm TO {owner}");
+    world.server.sql("postgres", &[&own, &join]).await;
     let bench = StepBench::new()
         .environment([("PATH", "/usr/bin:/bin")])
         .with("database", open_url(&world.server.url_of(&owner, name)).await)
