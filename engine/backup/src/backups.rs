@@ -241,7 +241,7 @@ impl BackupsReader {
         at: LocationName,
         seen: Option<(u64, String)>,
         meter: &Meter,
-    ) -> Result<Unpacked, StepError> {
+    ) -> Result<Unpacked, Failure> {
         let (copy, mut expected) = self.open_copy(entry, at).await?;
         if let (Status::Unverified, Some(seen)) = (&entry.status, seen) {
             expected = Expected::seen(seen);
@@ -249,13 +249,13 @@ impl BackupsReader {
         Ok(archive::unpack(copy, &expected, self.keys.passphrase(), meter))
     }
 
-    async fn open_copy(&self, entry: &Entry, at: LocationName) -> Result<(Flow, Expected), StepError> {
+    async fn open_copy(&self, entry: &Entry, at: LocationName) -> Result<(Flow, Expected), Failure> {
         let expected = match entry.believed()? {
             Some(manifest) => Expected::by(manifest),
             None => Expected::nothing(entry.bytes_at(at)),
         };
-        let copy = self.location(at)?.read(entry.name.as_str()).await?;
-        Ok((copy, expected))
+        let copy = self.location(at)?.read(entry.name.as_str()).await;
+        Ok((copy.map_err(Failure::Source)?, expected))
     }
 
     /// A location, where the target has it.
@@ -278,7 +278,7 @@ impl BackupsReader {
 /// What a broken flow means for this backup.
 pub(crate) fn explain(entry: &Entry, failure: Failure) -> StepError {
     match failure {
-        Failure::Step(error) => error,
+        Failure::Step(error) | Failure::Source(error) => error,
         Failure::Content(OpenError::WrongKey) => cannot_open(entry, OpenError::WrongKey),
         Failure::Content(error) => damaged(&entry.name, &error.to_string()),
     }

@@ -55,7 +55,7 @@ impl BackupsReader {
             let meter = Meter::default();
             match self.open_dump(entry, copy.location, None, &meter).await {
                 Ok(unpacked) => return Ok((unpacked, copy.bytes, meter)),
-                Err(error) => last = error,
+                Err(failure) => last = explain(entry, failure),
             }
         }
         Err(last)

@@ -23,8 +23,20 @@ const DEPTH: usize = 4;
 pub(crate) enum Failure {
     /// The content is not what it should be: another copy may be.
     Content(OpenError),
+    /// The place where it lies does not give it: another place may.
+    Source(StepError),
     /// Something else went wrong.
     Step(StepError),
+}
+
+impl Failure {
+    /// The error of whoever has no other copy.
+    pub(crate) fn into_error(self) -> StepError {
+        match self {
+            Self::Step(error) | Self::Source(error) => error,
+            Self::Content(error) => StepError::failed(error.to_string()),
+        }
+    }
 }
 
 impl From<StepError> for Failure {

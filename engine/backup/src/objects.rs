@@ -156,10 +156,7 @@ impl Backups {
         let (index, sent) = watched(observer, &meter, None, async { tokio::join!(written, sent) }).await;
         // What kept the objects from being written says more than that they did not come.
         let index = index?;
-        let (stored, totals) = sent.map_err(|failure| match failure {
-            Failure::Step(error) => error,
-            Failure::Content(error) => StepError::failed(error.to_string()),
-        })?;
+        let (stored, totals) = sent.map_err(Failure::into_error)?;
         let mut copies = filing::sort_out(stored, &mut failures);
         let written = began.elapsed();
         filing.verify(&mut copies, &totals, &mut failures).await?;
@@ -224,7 +221,8 @@ impl BackupsReader {
         if entry.kind() != ContentKind::Kubernetes {
             return Err(of_another_kind(&entry.name, entry.kind(), ContentKind::Kubernetes));
         }
-        let Unpacked { dump, .. } = self.open_dump(entry, at, None, &Meter::default()).await?;
+        let opened = self.open_dump(entry, at, None, &Meter::default()).await;
+        let Unpacked { dump, .. } = opened.map_err(|failure| explain(entry, failure))?;
         Ok(ObjectReader {
             lines: Lines::new(dump),
             entry: entry.clone(),

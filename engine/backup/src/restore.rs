@@ -34,7 +34,7 @@ pub struct RestoreRequest {
     pub backup: BackupName,
     /// SHA-256 of the file that was chosen, where one was chosen: another one of the same name is refused.
     pub sha256: Option<String>,
-    /// Only copies of these locations; all where it is empty.
+    /// Only copies of these locations, in this order; all where it is empty.
     pub from: Vec<LocationName>,
     /// The database that is meant.
     pub database: String,
@@ -122,11 +122,9 @@ impl BackupsReader {
 
 impl Restoring<'_> {
     async fn any_copy(&self) -> Result<Restored, StepError> {
-        let from = &self.request.from;
-        let wanted = |copy: &&BackupCopy| from.is_empty() || from.contains(&copy.location);
         let mut last = StepError::not_found(format!("no copy of `{}` is left", self.entry.name));
-        for copy in self.entry.copies.iter().filter(wanted) {
-            match self.one_copy(*copy).await {
+        for copy in self.copies() {
+            match self.one_copy(copy).await {
                 Ok(restored) => {
                     self.tell_what_is_missing().await?;
                     return Ok(restored);
@@ -143,6 +141,17 @@ impl Restoring<'_> {
             }
         }
         Err(self.send_to_the_next_older(last).await)
+    }
+
+    /// Those that are asked for, in that order.
+    fn copies(&self) -> Vec<BackupCopy> {
+        let all = &self.entry.copies;
+        if self.request.from.is_empty() {
+            return all.clone();
+        }
+        let from = self.request.from.iter();
+        from.filter_map(|at| all.iter().find(|copy| copy.location == *at).copied())
+            .collect()
     }
 
     /// Says which backup to go on with now that no copy of this one can be used.

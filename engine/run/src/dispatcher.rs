@@ -30,7 +30,7 @@ use crate::state::RunState;
 mod consent;
 mod news;
 mod preflight;
-pub(crate) use preflight::{OPENING, open_within};
+pub(crate) use preflight::{OPENING, open_within, targets_ahead};
 mod start;
 mod words;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jm_plan::{Evaluated, Outputs, PlannedStep, Rendered, Scope, StepScope, StepStatus};
+use jm_plan::{Evaluated, OnFailure, Outputs, PlannedStep, Rendered, Scope, StepScope, StepStatus};
 use jm_step::{
     Change, Connections, ContextParts, Effect, ErrorSummary, Grade, OpenContext, Preview, ReadContext, StepError,
     StepErrorKind, StepId, TargetName,
@@ -122,8 +122,17 @@ impl<'r> Trial<'r> {
 
     async fn look_at_targets(&mut self) -> Vec<TargetLook> {
         let mut looks = Vec::new();
+        let mut systems: BTreeMap<TargetName, String> = self
+            .run
+            .systems()
+            .into_iter()
+            .map(|system| (system.target, system.what))
+            .collect();
         for target in self.run.plan.targets_used() {
             let mut look = TargetLook {
+                system: systems
+                    .remove(&target)
+                    .map(|what| self.run.secrets.mask(&what).into_owned()),
                 repairs: self.run.plan.repairs().contains(&target),
                 up: None,
                 detail: self.run.not_configured.get(&target).cloned(),
@@ -203,7 +212,11 @@ impl<'r> Trial<'r> {
     fn fails(&mut self, i: usize, step: &mut DryStep, error: &StepError) {
         step.grade = Grade::WouldFail;
         step.error = Some(error.summary());
-        if error.kind() == StepErrorKind::Refused {
+        let is_tolerated = self.planned[i].on_failure == OnFailure::Continue;
+        if is_tolerated && step.status == DryStatus::WillRun {
+            step.degraded.push("it would fail, and the run goes on".to_owned());
+        }
+        if error.kind() == StepErrorKind::Refused && !is_tolerated {
             self.refusals.push(presentable(&self.run.secrets, error.summary()));
         }
         self.settle(i, StepStatus::Failed);

@@ -204,7 +204,7 @@ pub(crate) fn sort_out(stored: Vec<pipeline::Outcome>, failures: &mut Failures) 
 
 fn not_read_back(failure: Failure) -> StepError {
     match failure {
-        Failure::Step(error) => error,
+        Failure::Step(error) | Failure::Source(error) => error,
         Failure::Content(error) => StepError::failed(format!("what was written does not read back: {error}"))
             .hint("check the disk; the backup does not count and was removed"),
     }

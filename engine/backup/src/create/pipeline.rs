@@ -181,10 +181,7 @@ fn first_lines(text: &str) -> String {
 }
 
 async fn explain(making: &Making<'_>, failure: Failure) -> StepError {
-    let error = match failure {
-        Failure::Step(error) => error,
-        Failure::Content(error) => StepError::failed(error.to_string()),
-    };
+    let error = failure.into_error();
     // `--lock-wait-timeout` is a statement timeout to the server.
     let waited = error.message().contains("timeout") && error.message().contains("LOCK TABLE");
     if !waited {
@@ -214,7 +211,7 @@ async fn spread(
             let store = async move {
                 (
                     location.clone(),
-                    location.store(name.as_str(), copy).await.map_err(flatten),
+                    location.store(name.as_str(), copy).await.map_err(Failure::into_error),
                 )
             };
             (Some(sender), store)
@@ -262,13 +259,6 @@ async fn send_to_all(senders: &mut [Option<FlowSender>], bytes: &Bytes) -> bool 
         any |= !gone;
     }
     any
-}
-
-fn flatten(failure: Failure) -> StepError {
-    match failure {
-        Failure::Step(error) => error,
-        Failure::Content(error) => StepError::failed(error.to_string()),
-    }
 }
 
 /// Warnings of a `pg_dump` that succeeded.

@@ -51,7 +51,7 @@ pub(super) async fn read(bucket: &S3Bucket, file: &str) -> Result<Flow, StepErro
                         return;
                     }
                 }
-                Err(error) => return sender.fail(unwrap_step_error(error)).await,
+                Err(error) => return sender.fail(Failure::Source(unwrap_step_error(error))).await,
             }
         }
         drop(sender.end().await);
@@ -64,7 +64,7 @@ pub(super) async fn store(bucket: &S3Bucket, file: &str, flow: Flow) -> Result<S
         match flow.next().await {
             Ok(Some(bytes)) => Ok(Some((bytes, flow))),
             Ok(None) => Ok(None),
-            Err(Failure::Step(error)) => Err(std::io::Error::other(error)),
+            Err(Failure::Step(error) | Failure::Source(error)) => Err(std::io::Error::other(error)),
             Err(Failure::Content(error)) => Err(std::io::Error::other(error)),
         }
     });

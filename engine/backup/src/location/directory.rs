@@ -407,7 +407,7 @@ fn pump(file: &mut File, path: &Path, sender: crate::flow::FlowSender) {
     };
     match result {
         Ok(()) => drop(runtime.block_on(sender.end())),
-        Err(error) => runtime.block_on(sender.fail(error)),
+        Err(error) => runtime.block_on(sender.fail(Failure::Source(error))),
     }
 }
 
@@ -431,4 +431,23 @@ fn failed(doing: &str, path: &Path, error: io::Error) -> StepError {
         _ => StepError::failed(message),
     }
     .source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kernel refuses the reading, as it does where a disk cannot read a block.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_file_that_cannot_be_read_is_the_fault_of_its_place() {
+        let folder = tempfile::tempdir().expect("tempdir");
+        let path = folder.path().join("copy");
+        let mut unreadable = File::create(&path).expect("created");
+        let (sender, mut output) = flow();
+        tokio::task::spawn_blocking(move || pump(&mut unreadable, &path, sender));
+        match output.next().await {
+            Err(Failure::Source(error)) => assert!(error.message().contains("cannot read `"), "{error}"),
+            other => panic!("{other:?}"),
+        }
+    }
 }

@@ -296,3 +296,51 @@ async fn a_disk_that_fills_up_costs_only_its_own_copy() {
         .await
         .expect("restored from s3");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_cannot_be_read_gives_way_to_the_one_in_the_other_location() {
+    let rig = Rig::new().await;
+    let store = Store::sandbox().await;
+    let mut s3 = store.bucket("backups").await;
+    let backups = rig.backups_with(json!({ "s3": s3 })).await;
+    let name = rig.create(&backups).await.manifest.name;
+    let refusal = Refusal {
+        is_meant: |head: &str| {
+            let first = head.lines().next().unwrap_or_default();
+            first.starts_with("GET") && first.contains(".gpg") && !first.contains(".manifest")
+        },
+        status: "503 Service Unavailable",
+        body: "<Error><Code>ServiceUnavailable</Code><Message>Please try again.</Message></Error>",
+    };
+    let server = store
+        .endpoint
+        .trim_start_matches("http://")
+        .parse()
+        .expect("an address");
+    s3["endpoint"] = json!(format!("http://{}", refusing(server, refusal).await));
+    let cut = rig.backups_with(json!({ "s3": s3 })).await;
+
+    let heard = Heard::default();
+    let request = RestoreRequest {
+        from: vec![LocationName::S3, LocationName::Local],
+        ..rig.restore(&name, Target::Aside)
+    };
+    cut.restore(&rig.postgres, &request, &tools(), &heard)
+        .await
+        .expect("restored");
+    let degraded = heard.degraded();
+    assert!(
+        degraded.len() == 1 && degraded[0].contains("the copy in s3"),
+        "{degraded:?}"
+    );
+    let request = RestoreRequest {
+        from: vec![LocationName::S3],
+        ..request
+    };
+    let error = cut
+        .restore(&rig.postgres, &request, &tools(), &Silent)
+        .await
+        .expect_err("no other");
+    assert_eq!(error.kind(), StepErrorKind::Unavailable, "{error}");
+    rig.assert_no_copy().await;
+}

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use jm_plan::{Plan, duration as written};
-use jm_run::{DataLoss, DryRun, DryStatus, DryStep, DryVerdict, Expectation};
+use jm_run::{DataLoss, DryRun, DryStatus, DryStep, DryVerdict, Expectation, TargetLook};
 use jm_step::{Action, Change, Effect, Grade, StepId};
 
 use crate::args::DryRunFormat;
@@ -41,6 +41,7 @@ pub(crate) fn exit(result: &DryRun) -> Exit {
     match result.verdict {
         DryVerdict::Ready => Exit::Done,
         DryVerdict::WouldFail => Exit::Failed,
+        DryVerdict::CannotBegin => Exit::Stopped,
         DryVerdict::Refused => Exit::Refused,
     }
 }
@@ -125,14 +126,24 @@ fn left(result: &DryRun) -> Option<String> {
 
 fn targets(result: &DryRun, ui: &Ui) {
     for target in &result.targets {
-        let how = match (target.up, &target.detail) {
-            (Some(true), _) => "up".to_owned(),
-            (Some(false), Some(detail)) if target.repairs => format!("down, and the plan repairs it: {detail}"),
-            (Some(false), Some(detail)) => format!("DOWN: {detail}"),
-            (_, Some(detail)) => format!("not configured: {detail}"),
-            _ => "not read".to_owned(),
-        };
-        put(ui, &format!("  target {:<10} ", target.target.as_str()), &how);
+        put(ui, &format!("  target {:<10} ", target.target.as_str()), &found(target));
+    }
+}
+
+/// How a target was found, and which system it is: ``up, postgres at db.example:5432/app``.
+fn found(target: &TargetLook) -> String {
+    let system = target
+        .system
+        .as_ref()
+        .map(|system| format!(", {system}"))
+        .unwrap_or_default();
+    let detail = target.detail.as_deref().map(table::tame).unwrap_or_default();
+    match target.up {
+        Some(true) => format!("up{system}"),
+        Some(false) if target.repairs => format!("down, and the plan repairs it{system}: {detail}"),
+        Some(false) => format!("DOWN{system}: {detail}"),
+        None if target.detail.is_some() => format!("not configured: {detail}"),
+        None => format!("not read{system}"),
     }
 }
 
@@ -180,9 +191,14 @@ fn of_step(step: &DryStep, column: usize, ui: &Ui) {
             put(ui, &indent, &line);
         }
     }
-    if step.grade == Grade::Unknown && step.status == DryStatus::WillRun {
+    if shows_input(step) {
         put(ui, &format!("{indent}with "), &table::tame(&step.input.to_string()));
     }
+}
+
+/// What cannot be looked at yet is told by what it would be asked to do.
+fn shows_input(step: &DryStep) -> bool {
+    step.grade == Grade::Unknown && step.status == DryStatus::WillRun
 }
 
 /// How long a step that would run took before.
@@ -325,6 +341,7 @@ fn verdict(result: &DryRun) -> String {
             )
         }
         (DryVerdict::WouldFail, _) => format!("it WOULD FAIL at {}", failing(result)),
+        (DryVerdict::CannotBegin, _) => format!("it CANNOT BEGIN, for the plan does not repair {}", missed(result)),
         (DryVerdict::Refused, _) => "a guard REFUSES it".to_owned(),
     };
     format!("{verdict}; {}", counts.join(", "))
@@ -349,10 +366,20 @@ fn degraded(result: &DryRun) -> String {
     }
 }
 
-/// The steps by which it would fail; those that they block are told at their places.
+/// The targets that do not answer, and that nothing brings back.
+fn missed(result: &DryRun) -> String {
+    let is_missed = |target: &&TargetLook| target.up == Some(false) && !target.repairs;
+    let missed = result.targets.iter().filter(is_missed);
+    let names: Vec<String> = missed
+        .map(|target| format!("`{}`, which does not answer", target.target))
+        .collect();
+    names.join(", nor ")
+}
+
+/// The steps by which it would fail; those that they block, and those that it goes on without, are told at their places.
 fn failing(result: &DryRun) -> String {
     names(result, |step| {
-        step.grade == Grade::WouldFail && step.status == DryStatus::WillRun
+        step.grade == Grade::WouldFail && step.status == DryStatus::WillRun && step.degraded.is_empty()
     })
 }
 

@@ -15,7 +15,9 @@ use crate::guard::{self, Consent, GuardQuestion, is_asked_before, protected_obje
 use crate::journal::{OperatorVerb, RecordKind, Said, StopCause};
 use crate::operator;
 use crate::payload::presentable;
+use crate::run::Run;
 use crate::schedule::Stop;
+use crate::state::RunState;
 
 /// How long a target may take to answer. What the plan repairs may be a host that answers nothing at all.
 pub(crate) const OPENING: Duration = Duration::from_secs(30);
@@ -33,6 +35,17 @@ pub(crate) async fn open_within(
             jm_plan::duration::show(patience)
         ))),
     }
+}
+
+/// The targets that what is left of the run uses: of a run that was ended by a person, those of `finally`.
+pub(crate) fn targets_ahead(run: &Run, state: &RunState) -> BTreeSet<TargetName> {
+    let mut used = run.targets_used();
+    if state.aborted().is_some() {
+        let last = run.plan.finally().iter();
+        let kept: BTreeSet<&TargetName> = last.flat_map(|step| step.bindings.values()).collect();
+        used.retain(|target| kept.contains(target));
+    }
+    used
 }
 
 impl Dispatcher<'_> {
@@ -72,7 +85,7 @@ impl Dispatcher<'_> {
     async fn open_targets(&mut self) -> Result<Option<Vec<TargetProblem>>, RunError> {
         let mut stop = self.run.stop.clone();
         let mut opening = JoinSet::new();
-        for target in self.targets_ahead() {
+        for target in targets_ahead(self.run, self.ledger.state()) {
             let connections = self.connections.clone();
             opening.spawn(async move {
                 let opened = open_within(&connections, &target, OPENING).await;
@@ -95,17 +108,6 @@ impl Dispatcher<'_> {
         }
         problems.sort_by(|a, b| a.target.cmp(&b.target));
         Ok(Some(problems))
-    }
-
-    /// The targets that what is left of the run uses: of a run that was ended by a person, those of `finally`.
-    fn targets_ahead(&self) -> BTreeSet<TargetName> {
-        let mut used = self.run.targets_used();
-        if self.ledger.state().aborted().is_some() {
-            let last = self.run.plan.finally().iter();
-            let kept: BTreeSet<&TargetName> = last.flat_map(|step| step.bindings.values()).collect();
-            used.retain(|target| kept.contains(target));
-        }
-        used
     }
 
     fn opened_target(&mut self, target: TargetName, opened: Result<(), StepError>) -> Option<TargetProblem> {

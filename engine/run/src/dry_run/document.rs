@@ -64,8 +64,10 @@ pub struct Expectation {
 pub enum DryVerdict {
     /// Nothing was found that would stop it.
     Ready,
-    /// A step would fail. Exit code 4.
+    /// A step would fail, in `finally` too. Exit code 4.
     WouldFail,
+    /// A target does not answer that the plan does not repair. Exit code 5.
+    CannotBegin,
     /// A guard would refuse it. Exit code 10.
     Refused,
 }
@@ -75,6 +77,10 @@ pub enum DryVerdict {
 pub struct TargetLook {
     /// Which.
     pub target: TargetName,
+    /// Its provider, and its address where that is known: ``postgres at db.example:5432/app``. `None` where the targets file
+    /// was not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
     /// Whether it answers; `None` where nothing was read.
     pub up: Option<bool>,
     /// Whether the plan repairs it, so that it may be down.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use jm_plan::Outputs;
+use jm_plan::{OnFailure, Outputs};
 use jm_step::{Effect, Grade, StepId};
 
 use super::{DryRun, DryStatus, DryStep, DryVerdict, Expectation, TargetLook, Trial};
+use crate::dispatcher::targets_ahead;
 use crate::guard::{self, DataLoss};
 use crate::payload::presentable;
 
@@ -14,9 +15,7 @@ impl Trial<'_> {
         let finally = steps.split_off(self.graph.main().len());
         let loss = self.data_loss();
         self.refuse(&steps, loss.as_ref());
-        let fails = steps
-            .iter()
-            .any(|step| step.grade == Grade::WouldFail && step.status == DryStatus::WillRun);
+        let fails = steps.iter().chain(&finally).any(|step| self.stops(step));
         let plan = &self.run.plan;
         DryRun {
             plan: plan.name().to_owned(),
@@ -24,10 +23,11 @@ impl Trial<'_> {
             digest: plan.digest().to_owned(),
             targets_name: self.run.targets_name.clone(),
             resumes: self.resumes,
-            verdict: match (self.refusals.is_empty(), fails) {
-                (false, _) => DryVerdict::Refused,
-                (true, true) => DryVerdict::WouldFail,
-                (true, false) => DryVerdict::Ready,
+            verdict: match (self.refusals.is_empty(), self.cannot_begin(&targets), fails) {
+                (false, ..) => DryVerdict::Refused,
+                (true, true, _) => DryVerdict::CannotBegin,
+                (true, false, true) => DryVerdict::WouldFail,
+                (true, false, false) => DryVerdict::Ready,
             },
             until: self.until.map(|i| self.planned[i].id.clone()),
             point_of_no_return: plan.point_of_no_return().cloned(),
@@ -39,6 +39,22 @@ impl Trial<'_> {
             steps,
             finally,
         }
+    }
+
+    /// Whether the run would end failed by a step.
+    fn stops(&self, step: &DryStep) -> bool {
+        let planned = self.graph.find(step.id.as_str()).map(|i| self.planned[i]);
+        let is_tolerated = planned.is_some_and(|planned| planned.on_failure == OnFailure::Continue);
+        step.grade == Grade::WouldFail && step.status == DryStatus::WillRun && !is_tolerated
+    }
+
+    /// A run opens all that it is going to use before its first step.
+    fn cannot_begin(&self, targets: &[TargetLook]) -> bool {
+        let ahead = targets_ahead(self.run, &self.state);
+        let is_missed = |look: &TargetLook| look.up == Some(false) && !look.repairs;
+        targets
+            .iter()
+            .any(|look| is_missed(look) && ahead.contains(&look.target))
     }
 
     /// What the guards would say to the steps that cannot be taken back.

@@ -118,6 +118,52 @@ steps:
     assert_eq!(step(&dry, "beside").status, DryStatus::WillRun);
 }
 
+/// What a dry run says is what the run comes to.
+#[tokio::test]
+async fn the_verdict_is_that_of_the_run_whatever_step_fails() {
+    let fails = "uses: test.fail, with: { message: no }";
+    for (steps, verdict, ends) in [
+        (
+            format!("  - {{ id: a, {fails} }}"),
+            DryVerdict::WouldFail,
+            RunStatus::Failed,
+        ),
+        (
+            format!("  - {{ id: a, {fails}, on_failure: continue }}\n  - {{ id: b, uses: test.noop, needs: [a] }}"),
+            DryVerdict::Ready,
+            RunStatus::Degraded,
+        ),
+        (
+            format!("  - {{ id: a, uses: test.noop }}\nfinally:\n  - {{ id: t, {fails} }}"),
+            DryVerdict::WouldFail,
+            RunStatus::Failed,
+        ),
+        (
+            format!("  - {{ id: a, uses: test.noop }}\nfinally:\n  - {{ id: t, {fails}, on_failure: continue }}"),
+            DryVerdict::Ready,
+            RunStatus::Degraded,
+        ),
+        (
+            format!(
+                "  - {{ id: a, uses: test.noop }}\nfinally:\n  - {{ id: t, if: \"${{{{ run.status == 'failed' }}}}\", {fails} }}"
+            ),
+            DryVerdict::Ready,
+            RunStatus::Completed,
+        ),
+    ] {
+        let mut session = Session::new(&format!("apiVersion: jm/v1\nname: ends\nsteps:\n{steps}\n"));
+        let dry = session.dry().await;
+        assert_eq!(dry.verdict, verdict, "{steps}");
+        let told = dry
+            .steps
+            .iter()
+            .chain(&dry.finally)
+            .any(|step| !step.degraded.is_empty());
+        assert_eq!(told, ends == RunStatus::Degraded, "{steps}");
+        assert_eq!(session.go().await, ends, "{steps}");
+    }
+}
+
 #[tokio::test]
 async fn a_system_that_an_earlier_step_changes_is_computed_at_most() {
     let mut session = boxed(
@@ -146,7 +192,7 @@ async fn a_system_that_is_to_be_repaired_is_no_failure_and_another_system_is_a_r
     assert_eq!(session.dry().await.verdict, DryVerdict::Refused);
     let mut session = boxed("", "  - { id: a, uses: box.use }\n");
     session.with_box("a", true, None);
-    assert_eq!(session.dry().await.verdict, DryVerdict::WouldFail);
+    assert_eq!(session.dry().await.verdict, DryVerdict::CannotBegin);
     session.run.options.offline = true;
     let dry = session.dry().await;
     assert_eq!(

@@ -72,7 +72,7 @@ fn preview(mut run: Run, args: &PlanRunArgs, telling: &Telling<'_>, ui: &Ui) -> 
         Saved::new(&run, &result, args)?.save(file)?;
         let then = match result.verdict {
             DryVerdict::Ready => format!("`jm plan run {}` runs exactly this", file.display()),
-            DryVerdict::WouldFail | DryVerdict::Refused => {
+            DryVerdict::WouldFail | DryVerdict::CannotBegin | DryVerdict::Refused => {
                 "it is no plan to run, for it would not go through".to_owned()
             }
         };

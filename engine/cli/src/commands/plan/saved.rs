@@ -135,9 +135,14 @@ impl Saved {
     /// The run that was shown, if everything is as it was.
     pub(super) fn assemble(&self, args: &PlanRunArgs, registry: &Registry, ui: &Ui) -> Result<Run, CommandError> {
         self.stands_alone(args)?;
-        if self.dry_run.verdict == DryVerdict::WouldFail && !args.dry_run {
+        let does_not_go_through = match self.dry_run.verdict {
+            DryVerdict::WouldFail => Some((Exit::Failed, "would fail")),
+            DryVerdict::CannotBegin => Some((Exit::Stopped, "could not begin")),
+            DryVerdict::Ready | DryVerdict::Refused => None,
+        };
+        if let Some((exit, what)) = does_not_go_through.filter(|_| !args.dry_run) {
             return Err(
-                CommandError::new(Exit::Failed, format!("{} says that it would fail", args.plan.display()))
+                CommandError::new(exit, format!("{} says that it {what}", args.plan.display()))
                     .hint("mend what it names, and save the dry run anew"),
             );
         }

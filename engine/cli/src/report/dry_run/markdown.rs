@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use jm_plan::{Plan, duration as written, export};
-use jm_run::{DryRun, DryStatus, DryStep};
-use jm_step::Grade;
+use jm_run::{DryRun, DryStatus, DryStep, TargetLook};
+use jm_step::{Effect, Grade};
 
-use super::{grade, left, one_line, recovery_time, verdict};
+use super::{found, grade, left, one_line, recovery_time, shows_input, verdict};
 
 /// The dry run as Markdown.
 pub(super) fn render(result: &DryRun, plan: &Plan) -> String {
@@ -27,6 +27,7 @@ pub(super) fn render(result: &DryRun, plan: &Plan) -> String {
         result.targets_name
     ));
     line(String::new());
+    result.targets.iter().map(target).for_each(&mut line);
     points(result).into_iter().for_each(&mut line);
     line(String::new());
     line("| grade | step | what it would do |".to_owned());
@@ -41,6 +42,17 @@ pub(super) fn render(result: &DryRun, plan: &Plan) -> String {
     line("```".to_owned());
     line("</details>".to_owned());
     text
+}
+
+/// Which system a target is, and how it was found.
+fn target(look: &TargetLook) -> String {
+    let how = found(look);
+    let how = if look.up == Some(false) && !look.repairs {
+        format!("**DOWN**{}", how.trim_start_matches("DOWN"))
+    } else {
+        how
+    };
+    format!("- `{}`: {}", look.target, escape(&how))
 }
 
 /// What a reviewer has to know before the table.
@@ -87,6 +99,12 @@ fn row(step: &DryStep) -> String {
         .chain(&step.because)
         .map(|text| escape(text))
         .collect();
+    if step.effect == Effect::Irreversible && word != "skipped" {
+        said.push("**irreversible**".to_owned());
+    }
+    if shows_input(step) {
+        said.push(format!("with {}", as_code(&step.input.to_string())));
+    }
     said.extend(step.changes.iter().map(|change| as_code(&one_line(change))));
     said.extend(
         step.degraded
