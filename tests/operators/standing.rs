@@ -82,6 +82,26 @@ fn what_a_newer_run_has_done_is_not_done_again_unless_the_older_one_is_named() -
     Ok(())
 }
 
+#[test]
+fn who_begins_anew_is_told_of_the_run_that_is_not_finished() -> Result<()> {
+    let place = Place::new()?;
+    let older = run(&place, 4)?;
+    let command = format!("`jm plan resume {}`", &older[older.len() - 8..]);
+    let plan = place.path("looks.yaml").display().to_string();
+    let flag = format!("flag={}", place.path("flag").display());
+    let again = ["plan", "run", &plan, "--yes", "-i", &flag];
+    says(
+        &place.jm(&again, 4)?,
+        &["of the same plan and targets is not finished", &command],
+    )?;
+    place.write("flag", "")?;
+    place.jm(&again, 0)?;
+    // It is over by now, by another run.
+    let output = place.jm(&again, 0)?;
+    ensure!(!said(&output).contains("is not finished"), "{}", said(&output));
+    Ok(())
+}
+
 /// A run of a plan that is killed as soon as something holds.
 fn killed(place: &Place, plan: &str, holds: impl FnOnce(&mut Running) -> Result<()>) -> Result<()> {
     let plan = place.write("killed.yaml", plan)?;

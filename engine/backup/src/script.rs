@@ -22,6 +22,11 @@ pub(crate) enum ScriptError {
     MetaCommand { line: u64, text: String },
     #[error("line {line}: `{word}` is refused: a restore is one transaction, which the script may not end")]
     Transaction { line: u64, word: String },
+    #[error(
+        "line {line}: `{statement}` is refused: it acts on the whole server, and a restore fills one database; make the dump \
+         of one database, without `--create`"
+    )]
+    Server { line: u64, statement: String },
     #[error("line {line}: the script turns standard strings off, after which its quotes cannot be told")]
     Strings { line: u64 },
     #[error("line {line}: what follows here cannot be told as psql would tell it")]
@@ -404,6 +409,13 @@ impl Script {
                     word: word(0).to_uppercase(),
                 });
             }
+        }
+        let acts = matches!(word(0), "create" | "alter" | "drop");
+        if acts && matches!(word(1), "database" | "role" | "tablespace" | "system") {
+            return Err(ScriptError::Server {
+                line,
+                statement: format!("{} {}", word(0), word(1)).to_uppercase(),
+            });
         }
         if self.words.iter().any(|word| word == "standard_conforming_strings") && word(0) == "set" {
             let value = self.words.last().map_or("", String::as_str);

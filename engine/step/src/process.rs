@@ -99,6 +99,7 @@ impl Command {
     /// Starts it, with standard output and error piped.
     pub fn spawn(self, supervisor: &Supervisor, environment: &Environment) -> Result<Process, StepError> {
         let program = self.program.clone();
+        self.check_directory()?;
         let located = self.located(environment)?;
         let mark = ulid::Ulid::new().to_string();
         #[expect(clippy::disallowed_methods, reason = "this is the module that starts children")]
@@ -148,6 +149,32 @@ impl Command {
 }
 
 impl Command {
+    /// Whether it could be started, as far as that is seen without doing it: program and working directory are there.
+    pub fn check(&self, environment: &Environment) -> Result<(), StepError> {
+        self.check_directory()?;
+        let located = self.located(environment)?;
+        match located.metadata() {
+            Err(error) => Err(cannot_start(&self.program, error)),
+            Ok(_) if !is_executable(&located) => {
+                Err(cannot_start(&self.program, std::io::ErrorKind::PermissionDenied.into()))
+            }
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// The kernel says the same of a directory that is not there as of a program.
+    fn check_directory(&self) -> Result<(), StepError> {
+        let Some(dir) = self.dir.as_deref().filter(|dir| !dir.is_dir()) else {
+            return Ok(());
+        };
+        Err(StepError::not_found(format!(
+            "directory `{}`, in which `{}` is to run, is not there",
+            dir.display(),
+            self.program.display()
+        ))
+        .hint("create it, or name another one"))
+    }
+
     /// The program's file. A child whose `PATH` is set can be started by its file without a copy of this process's
     /// memory map (`posix_spawn`), by its name only with one (`fork`), which takes several times as long.
     fn located(&self, environment: &Environment) -> Result<PathBuf, StepError> {

@@ -103,6 +103,33 @@ fn meta_commands_are_refused_wherever_psql_would_run_them() {
 }
 
 #[test]
+fn a_script_cannot_reach_beyond_its_database() {
+    for (text, statement) in [
+        ("SELECT 1;\nDROP DATABASE journeyman_prod;", "DROP DATABASE"),
+        ("drop /* x */ Database \"journeyman_prod\";", "DROP DATABASE"),
+        ("CREATE DATABASE x;", "CREATE DATABASE"),
+        ("ALTER DATABASE x RENAME TO y;", "ALTER DATABASE"),
+        ("DROP ROLE app;", "DROP ROLE"),
+        ("ALTER SYSTEM SET fsync = off;", "ALTER SYSTEM"),
+        ("DROP TABLESPACE fast;", "DROP TABLESPACE"),
+    ] {
+        match run(text, Rules::default(), 2) {
+            Err(ScriptError::Server { statement: found, .. }) => assert_eq!(found, statement),
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+    for text in [
+        "ALTER DEFAULT PRIVILEGES FOR ROLE app GRANT SELECT ON TABLES TO reader;",
+        "COMMENT ON DATABASE x IS 'DROP DATABASE x';",
+        "CREATE TABLE database (role text);",
+        "SELECT 'x'; -- DROP DATABASE x;",
+        "COPY t FROM stdin;\nDROP DATABASE x;\n\\.\n",
+    ] {
+        passes(text);
+    }
+}
+
+#[test]
 fn a_script_cannot_end_the_transaction_around_it() {
     let rules = Rules {
         in_transaction: true,

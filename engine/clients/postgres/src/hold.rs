@@ -16,12 +16,8 @@ const PLACE: &str = "postgres";
 const ROUNDS: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A server notices within a minute and a half that the machine of the holder is gone, and never ends the session for
-/// being idle.
-const PREPARE: &str = "SELECT set_config(name, value, false)
-    FROM (VALUES ('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '10'), ('tcp_keepalives_count', '6'),
-        ('idle_session_timeout', '0')) AS wanted (name, value)
-    WHERE EXISTS (SELECT FROM pg_settings s WHERE s.name = wanted.name)";
+/// The session is never ended for being idle, by servers that end others for it (since PostgreSQL 14).
+const PREPARE: &str = "SELECT set_config(s.name, '0', false) FROM pg_settings s WHERE s.name = 'idle_session_timeout'";
 const HOLDER: &str = "SELECT a.pid, a.application_name, a.usename::text, host(a.client_addr), a.backend_start::text
     FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
     WHERE l.locktype = 'advisory' AND l.granted AND l.classid = $1 AND l.objid = $2 AND l.objsubid = 1

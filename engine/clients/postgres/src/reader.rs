@@ -103,13 +103,15 @@ impl Reader {
         catalogue::table_count(&self.connect_to(database, None).await?).await
     }
 
-    /// Whether a session that an attempt of this step opened is still on the server.
-    pub async fn has_sessions_of(&self, step: &StepId) -> Result<bool, StepError> {
+    /// Whether the server is still at work for an attempt of this step. A session that only waits for its next statement
+    /// gets none, where its client is gone without a word: the server finds that out much later.
+    pub async fn works_for(&self, step: &StepId) -> Result<bool, StepError> {
         let name = self.settings.application_name(Some(step));
         let session = self.maintenance(None).await?;
         let row = session
             .query_one(
-                "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = $1)",
+                "SELECT EXISTS (SELECT FROM pg_stat_activity
+                    WHERE application_name = $1 AND coalesce(state, '') NOT LIKE 'idle%')",
                 &[&name],
             )
             .await?;

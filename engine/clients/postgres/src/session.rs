@@ -62,10 +62,13 @@ impl Session {
         Err(last.unwrap_or_else(|| StepError::invalid_input("the connection string names no host")))
     }
 
+    /// A server that is told to look notices within a minute and a half that the machine at the other end is gone, and gives
+    /// up what it does for it.
     async fn prepare(&self, settings: &Settings, purpose: Purpose) -> Result<(), StepError> {
         let common = "SET search_path = pg_catalog; SET client_min_messages = warning; SET DateStyle = ISO; \
                       SET IntervalStyle = postgres; SET idle_in_transaction_session_timeout = 0; \
-                      SET standard_conforming_strings = on";
+                      SET standard_conforming_strings = on; SET tcp_keepalives_idle = 30; \
+                      SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 6";
         let own = match purpose {
             Purpose::Read => format!(
                 "SET default_transaction_read_only = on; SET row_security = off; SET statement_timeout = {}; \

@@ -70,7 +70,20 @@ async fn watch(process: &mut Process, cx: &ReadContext, hearing: impl Future) ->
     ended
 }
 
+/// Whether a program could be started, as far as that is seen without doing it.
+pub(crate) fn check(argv: &[String], input: &Input, cx: &ReadContext) -> Result<(), StepError> {
+    command(argv, input, cx)?.check(cx.environment())
+}
+
 fn start(argv: &[String], input: &Input, cx: &ReadContext) -> Result<Process, StepError> {
+    let mut command = command(argv, input, cx)?;
+    if input.stdin.is_some() {
+        command = command.stdin(Stdio::piped());
+    }
+    command.spawn(cx.supervisor(), cx.environment())
+}
+
+fn command(argv: &[String], input: &Input, cx: &ReadContext) -> Result<Command, StepError> {
     let Some((program, args)) = argv.split_first() else {
         return Err(StepError::invalid_input("there is no program to run").hint("write it as the first item of `argv`"));
     };
@@ -92,10 +105,7 @@ fn start(argv: &[String], input: &Input, cx: &ReadContext) -> Result<Process, St
     if let Some(dir) = &input.dir {
         command = command.dir(dir);
     }
-    if input.stdin.is_some() {
-        command = command.stdin(Stdio::piped());
-    }
-    command.spawn(cx.supervisor(), cx.environment())
+    Ok(command)
 }
 
 /// A path such as `./check` is meant from where the program runs; as a whole, for there it would be looked for from there

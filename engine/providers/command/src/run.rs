@@ -108,11 +108,13 @@ impl StepType for Run {
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
-        let preview = match verify(cx, input).await? {
-            Verdict::Done(output) => {
-                let summary = format!("done already, says `{}`", input.verify[0]);
-                return Ok(Preview::verified(summary).predict(output));
-            }
+        let verdict = verify(cx, input).await?;
+        if let Verdict::Done(output) = verdict {
+            let summary = format!("done already, says `{}`", input.verify[0]);
+            return Ok(Preview::verified(summary).predict(output));
+        }
+        program::check(&argv(input), input, cx)?;
+        let preview = match verdict {
             // What comes before it may be what lets it tell.
             Verdict::CannotTell(said) if !may_repeat(input) => Preview::declared(format!(
                 "runs `{}`, once it can be told that it is not done: now {said}",

@@ -119,7 +119,7 @@ impl StepType for CreateDatabase {
                 database: made.name,
                 oid: made.oid,
             }),
-            None if reader.has_sessions_of(cx.step()).await? => Probe::Running,
+            None if reader.works_for(cx.step()).await? => Probe::Running,
             None => Probe::NotStarted,
         })
     }

@@ -105,7 +105,7 @@ impl StepType for DropDatabase {
             return Ok(Probe::NotStarted);
         };
         let reader = cx.read::<Postgres>().await?;
-        let under_way = reader.has_sessions_of(cx.step()).await?;
+        let under_way = reader.works_for(cx.step()).await?;
         Ok(match reader.database_name(oid).await? {
             None => Probe::Succeeded(done(input, true)),
             Some(_) if under_way => Probe::Running,

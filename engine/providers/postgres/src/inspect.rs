@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::common;
 
+/// Its data is there, whoever closed it.
+const CLOSED: &str = "it lets no sessions in: somebody closed it, or a switch that was cut off (`jm plan resume` goes on with \
+                      that run); its data is there, and `jm step run postgres.unquiesce` lets it serve again as it is";
+
 /// See the module.
 pub(crate) struct Inspect;
 
@@ -165,7 +169,7 @@ fn put_facts(output: &mut Output, facts: &DatabaseFacts) {
 /// place left in it, or no answer for now, tells nothing of the kind.
 async fn problem(reader: &Reader, facts: &DatabaseFacts, tables: &mut u64) -> Result<Option<String>, StepError> {
     if !facts.allows_connections {
-        return Ok(Some("it lets no sessions in".to_owned()));
+        return Ok(Some(CLOSED.to_owned()));
     }
     match reader.table_count(&facts.name).await {
         Ok(0) => Ok(Some("it has no tables".to_owned())),
@@ -220,6 +224,10 @@ mod tests {
             .await;
         let closed = inspect(&bed(server, &name)).await;
         assert!(closed.exists && !closed.serving && !closed.allows_connections);
+        let problem = closed.problem.expect("told");
+        for words in ["`jm plan resume`", "`jm step run postgres.unquiesce`"] {
+            assert!(problem.contains(words), "{problem}");
+        }
     }
 
     #[tokio::test]

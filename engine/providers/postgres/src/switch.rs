@@ -186,7 +186,7 @@ impl StepType for Switch {
         };
         let reader = cx.read::<Postgres>().await?;
         // A transaction under way must be asked after first: it may end between two questions, but never begin.
-        let under_way = reader.has_sessions_of(cx.step()).await?;
+        let under_way = reader.works_for(cx.step()).await?;
         match switched(&reader, Some(saved)).await? {
             Some(done) => Ok(Probe::Succeeded(done)),
             None if under_way => Ok(Probe::Running),

@@ -62,7 +62,14 @@ impl Trial<'_> {
             .values()
             .filter(|target| repairs.contains(*target));
         let is_in_repair = repaired.any(|target| self.down.contains(target) || self.is_anything_changed_before(i));
-        may_come && (is_in_repair || self.is_changed_before(i))
+        may_come && (is_in_repair || self.is_changed_before(i) || self.is_machine_changed_before(i))
+    }
+
+    /// Whether a step that acts on this machine, and on no target, comes after another one that changes something here.
+    fn is_machine_changed_before(&self, i: usize) -> bool {
+        let is_here = |node: usize| self.graph.node(node).targets.is_empty();
+        let changes = |before: &usize| is_here(*before) && self.seen.get(before).is_some_and(|seen| seen.changes);
+        is_here(i) && self.graph.before(i).iter().any(changes)
     }
 
     fn is_anything_changed_before(&self, i: usize) -> bool {

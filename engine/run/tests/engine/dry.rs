@@ -164,6 +164,27 @@ async fn the_verdict_is_that_of_the_run_whatever_step_fails() {
     }
 }
 
+/// A program that is not there may be what an earlier step installs.
+#[tokio::test]
+async fn what_is_missing_from_this_machine_may_come_through_a_step_before() {
+    let (_temp, file) = effects();
+    let plan = |needs: &str| {
+        Session::new(&format!(
+            "apiVersion: jm/v1\nname: here\nsteps:\n  - {{ id: a, uses: test.once, with: {{ file: '{file}', name: a }} }}\n  - {{ id: b, uses: test.fail, needs: {needs}, with: {{ message: gone, kind: not-found }} }}\n"
+        ))
+    };
+    let before = plan("[a]").dry().await;
+    assert_eq!(
+        (step(&before, "b").grade, before.verdict),
+        (Grade::Unknown, DryVerdict::Ready)
+    );
+    let beside = plan("[]").dry().await;
+    assert_eq!(
+        (step(&beside, "b").grade, beside.verdict),
+        (Grade::WouldFail, DryVerdict::WouldFail)
+    );
+}
+
 #[tokio::test]
 async fn a_system_that_an_earlier_step_changes_is_computed_at_most() {
     let mut session = boxed(

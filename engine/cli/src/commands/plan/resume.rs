@@ -112,8 +112,11 @@ fn find(state: &StateDir, name: Option<&str>) -> Result<RunDir, CommandError> {
 
 /// What a run works on: its plan's name, and its targets'.
 fn work(run: &RunDir) -> Option<String> {
-    let opened = run.opened()?;
-    Some(format!("{} on targets `{}`", opened.run.plan, opened.targets))
+    Some(work_of(&run.opened()?))
+}
+
+fn work_of(opened: &Opened) -> String {
+    format!("{} on targets `{}`", opened.run.plan, opened.targets)
 }
 
 /// Whether no newer run has brought the same to its end.
@@ -132,6 +135,15 @@ fn not_overtaken(run: &RunDir, done: &[(String, RunDir)]) -> Result<(), CommandE
     .hint(format!(
         "`jm plan resume {run}` goes on with the older one all the same, and may do again what was done since"
     )))
+}
+
+/// The newest run of the same work that broke off or waits, where none has brought that to its end since: whoever begins anew
+/// may not know of it.
+pub(super) fn unfinished(state: &StateDir, opened: &Opened) -> Option<RunDir> {
+    let wanted = Some(work_of(opened));
+    let mut runs = state.runs().ok()?.into_iter();
+    let newest = runs.find(|run| work(run) == wanted && !matches!(judge(run), Ok(Left::Nothing | Left::Everything)))?;
+    matches!(judge(&newest), Ok(Left::Something)).then_some(newest)
 }
 
 /// What is left of a run for a resume.

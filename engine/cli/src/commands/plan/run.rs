@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use jm_plan::{Arguments, Mode, Plan};
 use jm_run::journal::FileJournal;
-use jm_run::{DryVerdict, Run};
+use jm_run::{DryVerdict, Run, StateDir};
 use jm_step::{Registry, RunId, RunInfo};
 
-use super::agree;
 use super::saved::Saved;
+use super::{agree, resume};
 use crate::args::{DryRunFormat, PlanRunArgs};
 use crate::commands::carry::Telling;
 use crate::commands::{Outcome, block_on, carry};
@@ -84,8 +84,9 @@ fn preview(mut run: Run, args: &PlanRunArgs, telling: &Telling<'_>, ui: &Ui) -> 
 /// Runs a plan that is not in any journal yet.
 pub(in crate::commands) fn start(mut run: Run, telling: &Telling<'_>, ui: &Ui) -> Outcome {
     announce(&run, ui);
-    agree::to_begin(&run, telling.options)?;
     let state = launch::state()?;
+    tell_of_unfinished(&run, &state, ui);
+    agree::to_begin(&run, telling.options)?;
     lock(&mut run, &state.locks())?;
     run.supervisor = launch::supervisor()?;
     let directory = state
@@ -94,6 +95,20 @@ pub(in crate::commands) fn start(mut run: Run, telling: &Telling<'_>, ui: &Ui) -
     let mut journal = FileJournal::create(directory.path()).map_err(super::super::run::unusable)?;
     run.files = Arc::new(directory.clone());
     block_on(carry::run(run, &directory, &[], &mut journal, telling, ui))?
+}
+
+/// A run that broke off may have left things half done, which a resume knows of and a new run does not.
+fn tell_of_unfinished(run: &Run, state: &StateDir, ui: &Ui) {
+    if let Some(older) = resume::unfinished(state, &run.opened()).filter(|_| !run.info.drill) {
+        let id = older.id();
+        ui.warn(format!(
+            "run {} of the same plan and targets is not finished: `jm plan resume {}` goes on with it, `jm run show {}` tells \
+             where it stands; this begins another one",
+            id,
+            id.short(),
+            id.short()
+        ));
+    }
 }
 
 /// Takes the lock on the systems that the run writes to.

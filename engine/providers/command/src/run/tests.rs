@@ -108,6 +108,39 @@ async fn a_program_that_is_not_there_is_not_found() {
 }
 
 #[tokio::test]
+async fn a_dry_run_finds_what_cannot_be_started() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    std::fs::write(folder.path().join("script"), "#!/bin/sh\n").expect("written");
+    let absent = folder.path().join("absent");
+    for (input, kind, words) in [
+        (
+            json!({ "argv": ["no-such-program-of-jm"] }),
+            StepErrorKind::NotFound,
+            "program `no-such-program-of-jm` is not there",
+        ),
+        (
+            json!({ "argv": ["true"], "dir": absent }),
+            StepErrorKind::NotFound,
+            "absent`, in which `true` is to run, is not there",
+        ),
+        (
+            json!({ "argv": ["./script"], "dir": folder.path() }),
+            StepErrorKind::Denied,
+            "may not be executed",
+        ),
+    ] {
+        let previewed = AnyStepType::preview(&Run, &bench().read(), input.clone()).await;
+        for error in [
+            previewed.expect_err("it would fail"),
+            run(input).await.expect_err("it fails"),
+        ] {
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.message().contains(words), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn only_named_variables_are_seen() {
     let bench = bench().env("CANARY", "canary-1").env("WANTED", "wanted");
     let input = json!({ "argv": ["env"], "inherit_env": ["WANTED", "ABSENT"], "env": { "GIVEN": "given" } });
