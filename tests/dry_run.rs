@@ -226,6 +226,36 @@ fn markdown_is_the_same_from_run_to_run() -> Result<()> {
     Ok(())
 }
 
+/// A reviewer sees which systems are meant, where nothing else tells two of them apart.
+#[test]
+fn a_pull_request_that_means_another_server_shows_it() -> Result<()> {
+    let mut world = World::sandbox()?;
+    world.back_up()?;
+    let shown = |world: &World, format: &str| -> Result<String> {
+        let output = world
+            .recover()
+            .args(["--dry-run", "--format", format, "--accept-data-loss", "1d"])
+            .output()?;
+        ensure!(output.status.code() == Some(0), "{}", said(&output));
+        Ok(String::from_utf8(output.stdout)?)
+    };
+    let formats = ["human", "json", "markdown"];
+    let before = formats.map(|format| shown(&world, format));
+    let url = world.systems.variable("DATABASE_URL").to_owned();
+    let other = url.replace("@127.0.0.1:", "@localhost:");
+    ensure!(other != url, "{url}");
+    world.systems.environment.insert("DATABASE_URL".to_owned(), other);
+    for (before, format) in before.into_iter().zip(formats) {
+        let (before, after) = (before?, shown(&world, format)?);
+        for (text, host) in [(&before, "postgres at 127.0.0.1:"), (&after, "postgres at localhost:")] {
+            ensure!(text.contains(host), "no `{host}` in {text}");
+            ensure!(text.contains("kubernetes at roster-recall at https://"), "{text}");
+        }
+        ensure!(!after.contains("postgres at 127.0.0.1:"), "{after}");
+    }
+    Ok(())
+}
+
 /// A plan on protected targets: what cannot be taken back comes in its middle.
 const HALVES: &str = r#"
 apiVersion: jm/v1

@@ -69,6 +69,8 @@ fn as_owner(world: &mut World) -> Result<&'static str> {
     )?;
     world.query("postgres", &format!("ALTER DATABASE {DATABASE} OWNER TO {role}"))?;
     world.query("postgres", &format!("GRANT pg_read_all_data TO {role}"))?;
+    // What is inside belongs to the application's role.
+    world.query("postgres", &format!("GRANT journeyman TO {role}"))?;
     let url = world.systems.variable("DATABASE_URL");
     let (_, place) = url.rsplit_once('@').context("a place")?;
     let url = format!("postgresql://{role}:{password}@{place}");

@@ -122,13 +122,23 @@ fn a_database_with_no_place_left_is_not_taken_for_a_lost_one_and_its_owner_recov
     let owner = world
         .systems
         .environment
-        .insert("DATABASE_URL".to_owned(), admin)
+        .insert("DATABASE_URL".to_owned(), admin.clone())
         .context("a URL")?;
     let end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'reader'";
     world.query("postgres", end)?;
-    // What the backup holds belongs to the application's role, and comes back as that role's.
-    world.query("postgres", &format!("GRANT journeyman TO {role}"))?;
+    // What the backup holds belongs to the application's role, and comes back as that role's: asked beforehand.
+    world.query("postgres", &format!("REVOKE journeyman FROM {role}"))?;
     world.systems.environment.insert("DATABASE_URL".to_owned(), owner);
+    let missing = format!("GRANT \"journeyman\" TO \"{role}\"");
+    ends(recover(&world).arg("--dry-run"), 4, &["WOULD FAIL", &missing])?;
+    ends(&mut recover(&world), 4, &["failed `find`", &missing])?;
+    served.still(&world)?;
+    let admin = world.systems.environment.insert("DATABASE_URL".to_owned(), admin);
+    world.query("postgres", &format!("GRANT journeyman TO {role}"))?;
+    world
+        .systems
+        .environment
+        .insert("DATABASE_URL".to_owned(), admin.context("a URL")?);
     ends(&mut recover(&world), 0, &["completed"])?;
     let databases = world.databases()?;
     ensure!(

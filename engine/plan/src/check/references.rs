@@ -165,7 +165,12 @@ impl Checker<'_, '_, '_> {
             return self.problems.push(error);
         };
         if let Some(error) = self.misplaced(number, before, &name, reference) {
-            return self.problems.push(error);
+            self.problems.push(error);
+            // What is wrong with it once it has moved is told now, and not in a round of its own.
+            if reference.output().is_some() {
+                self.output_exists(before, reference);
+            }
+            return;
         }
         if let Some(number) = number {
             self.edges.push(Edge {

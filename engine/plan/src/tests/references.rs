@@ -107,6 +107,21 @@ fn outputs_that_do_not_exist_are_listed() {
 }
 
 #[test]
+fn what_is_wrong_twice_is_told_twice() {
+    let text = findings(
+        "steps:\n  - { id: a, uses: test.look, with: { message: '${{ steps.b.outputs.fund }}' } }\n  - { id: b, uses: test.look, with: { message: '${{ steps.b.outputs.countt }}' } }\n",
+    );
+    for words in [
+        "`b` comes later",
+        "`b` (`test.look`) has no output `fund`",
+        "`b` reads itself",
+        "`b` (`test.look`) has no output `countt`",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+}
+
+#[test]
 fn a_value_flows_downwards() {
     assert_snapshot!(findings("steps:\n  - { id: a, uses: test.look, with: { message: '${{ steps.b.outputs.found }}' } }\n  - { id: b, uses: test.look }\n"), @r#"
     jm::plan::later_step
