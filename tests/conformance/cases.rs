@@ -103,6 +103,7 @@ fn of_backups() -> Vec<Case> {
     vec![
         case("backup.create", nothing, |beds| beds.no_backups()),
         case("backup.find", nothing, |beds| beds.copies().but_for(&["/age_seconds"])),
+        case("backup.inventory", |_| json!({ "at": "local" }), |beds| beds.copies()),
         case(
             "backup.select",
             |_| json!({ "of": TEMPLATE }),
