@@ -95,6 +95,11 @@ pub(super) fn keep_first(failures: &mut Vec<Failure>, failure: Failure) {
     }
 }
 
+/// The error of a restore that leaves keys as they are.
+pub(super) fn not_brought_back(failed: u64, first: StepError) -> StepError {
+    first.context(format!("{failed} keys could not be brought back; the first"))
+}
+
 fn stopped() -> StepError {
     StepError::cancelled("told to stop in the middle of a restore")
 }
@@ -229,7 +234,7 @@ impl Restore<'_> {
             let first = self
                 .error
                 .unwrap_or_else(|| StepError::failed("see the failures of the step's output"));
-            first.context(format!("{failed} keys could not be brought back; the first"))
+            not_brought_back(failed, first)
         });
         Ok(Done {
             progress: self.progress,
