@@ -130,6 +130,7 @@ fn of_stores() -> Vec<Case> {
             |beds| json!({ "key": "object", "file": beds.file("got") }),
             |beds| beds.given("got"),
         ),
+        case("s3.object", |_| json!({ "key": "object" }), |beds| beds.given("got")),
         case("s3.versioning", nothing, |beds| beds.folder()),
         case("s3.versions", nothing, |beds| beds.folder()),
     ]

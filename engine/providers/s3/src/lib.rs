@@ -6,6 +6,7 @@ use jm_step::Provider;
 mod bucket;
 mod file;
 mod get;
+mod object;
 #[cfg(test)]
 mod promises;
 mod put;
@@ -27,6 +28,7 @@ pub fn provider() -> Provider {
     Provider::of::<S3>()
         .step(bucket::Bucket)
         .step(get::Download)
+        .step(object::Object)
         .step(put::Upload)
         .step(record_release::RecordRelease)
         .step(remove_old_assets::RemoveOldAssets)
