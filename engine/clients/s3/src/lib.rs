@@ -37,6 +37,8 @@ mod put;
 pub use put::{Put, Uploaded};
 mod connection;
 mod multipart;
+mod uploads;
 pub use connection::S3;
+pub use uploads::UnfinishedUpload;
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,7 @@ mod same;
 #[cfg(test)]
 mod store;
 mod sync;
+mod unfinished;
 mod verify_release;
 mod versioning;
 mod versions;

@@ -11,6 +11,7 @@ use super::act::{Outcome, Worker};
 use super::progress::{Begun, Counts, Failure, Progress};
 use super::walk::{Part, Rules, Walk};
 use super::{Input, SKEW};
+use crate::unfinished;
 
 /// So many parts are under way at once.
 const PARTS_AT_ONCE: usize = 4;
@@ -58,7 +59,11 @@ pub(super) async fn restore(
     input: &Input,
     rules: Rules,
 ) -> Result<Done, StepError> {
-    let progress = cx.checkpoint()?.unwrap_or_else(|| Progress::new(cx.now()));
+    let before: Option<Progress> = cx.checkpoint()?;
+    let began = before.as_ref().map(|before| before.began);
+    let progress = before.unwrap_or_else(|| Progress::new(cx.now()));
+    let is_begun = |key: &str| progress.is_begun(key);
+    unfinished::end_own(cx, bucket, &input.prefix, began, is_begun).await;
     let mut restore = Restore {
         cx,
         bucket,
