@@ -45,9 +45,17 @@ fn bare(command: &mut Command) {
 
 /// What `jm drill` of a plan said, in a folder of its own. It has to end well, and everything has to be as before.
 pub(crate) fn drilled(plan: &str) -> Result<String> {
+    drilled_with(plan, &[])
+}
+
+/// The same with more words.
+pub(crate) fn drilled_with(plan: &str, words: &[&str]) -> Result<String> {
     let folder = folder()?;
     let mut drill = jm(&folder.path().join("state"));
-    drill.env("TMPDIR", folder.path()).args(["drill", plan, "--sandbox"]);
+    drill
+        .env("TMPDIR", folder.path())
+        .args(["drill", plan, "--sandbox"])
+        .args(words);
     let output = drill.output()?;
     let text = said(&output);
     ensure!(output.status.code() == Some(0), "{text}");

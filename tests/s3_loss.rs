@@ -1,18 +1,21 @@
 //! `plans/s3-loss.yaml` through the binary: objects that are deleted and overwritten come back from their versions, a
 //! bucket that is gone is made anew and filled from the local backups, on the sandbox's store and on versitygw.
 
+use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use jm_sandbox::journeyman::BUCKET;
 use serde_json::Value;
 
-use crate::environment::{World, drilled, said};
+use crate::environment::{World, drilled, drilled_with, said};
+
+mod starts;
 
 /// `jm plan run plans/s3-loss.yaml` in this world, with all that it needs to be let through.
 fn bring_back(world: &World, words: &[&str]) -> Command {
     let mut command = world.jm();
-    let directory = format!("directory={}", world.systems.variable("BACKUP_DIR"));
     command
         .args([
             "plan",
@@ -24,7 +27,6 @@ fn bring_back(world: &World, words: &[&str]) -> Command {
             "--format",
             "json",
         ])
-        .args(["-i", &directory])
         .args(words);
     command
 }
@@ -40,9 +42,22 @@ fn brought_back(world: &World, words: &[&str]) -> Result<Value> {
 fn with_backups(world: World) -> Result<World> {
     world.back_up()?;
     // Names have their second.
-    std::thread::sleep(std::time::Duration::from_secs(1));
+    std::thread::sleep(Duration::from_secs(1));
     world.back_up()?;
     Ok(world)
+}
+
+/// Where this machine keeps its backups.
+fn local(world: &World) -> PathBuf {
+    world.systems.variable("BACKUP_DIR").into()
+}
+
+/// A moment with a whole second on both sides, for stores tell times by the second.
+fn a_moment() -> String {
+    std::thread::sleep(Duration::from_millis(1100));
+    let at = jm_step::clock::now().to_string();
+    std::thread::sleep(Duration::from_millis(1100));
+    at
 }
 
 /// What `jm run show` says of the newest run's step.
@@ -59,10 +74,7 @@ fn what_was_deleted_and_overwritten_comes_back_as_it_was() -> Result<()> {
     let world = with_backups(World::sandbox()?)?;
     let before = world.stored()?;
     ensure!(before.len() == 4, "{before:?}");
-    // Times are told in whole seconds.
-    std::thread::sleep(std::time::Duration::from_millis(1100));
-    let at = jm_step::clock::now().to_string();
-    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let at = a_moment();
     let keys: Vec<&String> = before.keys().collect();
     let rubbish = world.folder().join("rubbish");
     std::fs::write(&rubbish, "encrypted by somebody else")?;
@@ -83,9 +95,8 @@ fn what_was_deleted_and_overwritten_comes_back_as_it_was() -> Result<()> {
         ])?;
     }
     // Nothing comes from the directory: versions alone bring it back.
-    let local = std::path::PathBuf::from(world.systems.variable("BACKUP_DIR"));
-    std::fs::rename(&local, world.folder().join("elsewhere"))?;
-    std::fs::create_dir(&local)?;
+    std::fs::rename(local(&world), world.folder().join("elsewhere"))?;
+    std::fs::create_dir(local(&world))?;
     brought_back(&world, &["-i", &format!("as_of={at}")])?;
     ensure!(world.stored()? == before, "not as before: {:?}", world.stored()?);
     Ok(())
@@ -95,7 +106,7 @@ fn a_bucket_that_is_gone(world: &World, words: &[&str]) -> Result<()> {
     let before = world.stored()?;
     ensure!(before.len() == 4, "{before:?}");
     // What no manifest speaks for, and what is not what it says, stays where it is.
-    let local = std::path::PathBuf::from(world.systems.variable("BACKUP_DIR"));
+    let local = local(world);
     std::fs::write(local.join("pre_restore_20260101_000000.sql"), "in clear text")?;
     std::fs::write(
         local.join("journeyman_backup_20260101_000000.sql.gpg"),
@@ -151,9 +162,8 @@ fn a_bucket_that_is_gone_is_filled_from_its_replica() -> Result<()> {
     world.aws(&["s3api", "create-bucket", "--bucket", REPLICA])?;
     world.aws(&["s3", "sync", &format!("s3://{BUCKET}"), &format!("s3://{REPLICA}")])?;
     world.lose_bucket()?;
-    let local = std::path::PathBuf::from(world.systems.variable("BACKUP_DIR"));
-    std::fs::rename(&local, world.folder().join("elsewhere"))?;
-    std::fs::create_dir(&local)?;
+    std::fs::rename(local(&world), world.folder().join("elsewhere"))?;
+    std::fs::create_dir(local(&world))?;
 
     // Without a replica there is nowhere to take it from.
     let output = bring_back(&world, &[]).output()?;
@@ -186,8 +196,21 @@ fn a_bucket_that_is_gone_is_filled_from_its_replica() -> Result<()> {
 }
 
 #[test]
-fn the_drill_of_a_lost_bucket_ends_well() -> Result<()> {
+fn the_drill_of_damaged_objects_brings_versions_back() -> Result<()> {
     let text = drilled("plans/s3-loss.yaml")?;
+    for expected in [
+        "some are deleted, the others overwritten",
+        "completed s3-loss (drill)",
+        "bucket                           2 objects  as before",
+    ] {
+        ensure!(text.contains(expected), "no `{expected}` in {text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_drill_of_a_lost_bucket_ends_well() -> Result<()> {
+    let text = drilled_with("plans/s3-loss.yaml", &["-i", "as_of="])?;
     for expected in [
         "is gone with every version of everything in it",
         "completed s3-loss (drill)",

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::edge::Edge;
 use super::view;
-use crate::environment::{World, drilled, file, journal, of_kind, said};
+use crate::environment::{World, drilled, file, has_words, journal, of_kind, said};
 
 #[test]
 fn the_drill_of_a_stale_site_ends_well() -> Result<()> {
@@ -179,6 +179,47 @@ fn what_does_not_build_is_not_published_and_invalidating_alone_publishes_nothing
     let output = built("v1.0.0", r#"build=["sh", "build.sh"]"#)?;
     ensure!(output.status.code() == Some(0), "{}", said(&output));
     ensure!(viewed(&world, "")?.body == GOOD_PAGE, "{:?}", viewed(&world, "")?);
+    Ok(())
+}
+
+/// What is named by mistake is not published to, and the edge has to give out the bucket's page where none is built.
+#[test]
+fn another_bucket_is_not_published_to_and_invalidating_is_proven_by_the_buckets_page() -> Result<()> {
+    let (world, repository) = broken()?;
+    let inputs = [
+        &format!("repository={repository}"),
+        "commit=v1.0.0",
+        r#"install=["true"]"#,
+        r#"build=["sh", "build.sh"]"#,
+    ];
+    let other = "journeyman-other";
+    world.aws(&["s3api", "create-bucket", "--bucket", other])?;
+    let output = recover(&world, &inputs).env("ASSETS_S3_BUCKET", other).output()?;
+    let text = said(&output);
+    ensure!(output.status.code() == Some(4), "{text}");
+    ensure!(
+        has_words(&text, &format!("does not take its content from `{other}`")),
+        "{text}"
+    );
+    let listed = world.aws(&["s3api", "list-objects-v2", "--bucket", other])?;
+    ensure!(!listed.contains("Key"), "it was published to: {listed}");
+
+    let page = world.folder().join("index.html");
+    std::fs::write(&page, "<h1>right</h1>")?;
+    let page = page.to_str().context("text")?;
+    let bucket = format!("s3://{}/index.html", journeyman::ASSETS);
+    world.aws(&["s3", "cp", page, &bucket])?;
+    let sum = world.run("sha256sum", &[page])?;
+    let dry = recover(&world, &["only=invalidate"])
+        .args(["--dry-run", "--format", "json"])
+        .output()?;
+    let dry: Value = serde_json::from_slice(&dry.stdout).with_context(|| said(&dry))?;
+    let mut steps = dry["steps"].as_array().context("steps")?.iter();
+    let edge = steps.find(|step| step["id"] == "edge").context("the step")?;
+    ensure!(
+        sum.starts_with(edge["input"]["body_sha256"].as_str().context("a sum")?),
+        "{edge}"
+    );
     Ok(())
 }
 

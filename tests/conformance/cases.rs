@@ -103,6 +103,7 @@ fn of_backups() -> Vec<Case> {
     vec![
         case("backup.create", nothing, |beds| beds.no_backups()),
         case("backup.find", nothing, |beds| beds.copies().but_for(&["/age_seconds"])),
+        case("backup.inventory", |_| json!({ "at": "local" }), |beds| beds.copies()),
         case(
             "backup.select",
             |_| json!({ "of": TEMPLATE }),
@@ -129,6 +130,7 @@ fn of_stores() -> Vec<Case> {
             |beds| json!({ "key": "object", "file": beds.file("got") }),
             |beds| beds.given("got"),
         ),
+        case("s3.object", |_| json!({ "key": "object" }), |beds| beds.given("got")),
         case("s3.versioning", nothing, |beds| beds.folder()),
         case("s3.versions", nothing, |beds| beds.folder()),
     ]

@@ -39,6 +39,7 @@ mod script;
 mod select;
 mod source;
 mod tools;
+mod wholeness;
 
 pub use backups::{Backups, BackupsReader};
 pub use belongings::KeptBelongings;
@@ -60,6 +61,7 @@ pub use openpgp::OpenError;
 pub use restore::{AsideState, RestoreRequest, Restored, TransactionState, copy_name};
 pub use select::{Prove, Selection, Skipped, Wanted, Which};
 pub use tools::Toolbox;
+pub use wholeness::{Lacking, Places, Wholeness};
 
 #[cfg(test)]
 mod tests;

@@ -151,6 +151,17 @@ impl Location {
         }
     }
 
+    /// The SHA-256 that whoever wrote a file noted beside it, where there is such a note.
+    pub(crate) async fn noted_sha256(&self, file: &str) -> Result<Option<String>, StepError> {
+        match self {
+            Self::Local(_) => Ok(None),
+            Self::S3(bucket) => {
+                let info = bucket.head(file, None).await?;
+                Ok(info.and_then(|mut info| info.metadata.remove("sha256")))
+            }
+        }
+    }
+
     /// How many bytes are free, where that can be told.
     pub(crate) fn free_bytes(&self) -> Option<u64> {
         match self {

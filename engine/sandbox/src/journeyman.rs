@@ -16,7 +16,7 @@ use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
 
-pub use self::bucket::{lose_bucket, stored};
+pub use self::bucket::{damage_objects, lose_bucket, stored};
 pub use self::database::deploy_database;
 pub use self::fingerprint::{Fingerprint, belongings, fingerprint, is_marked, workloads};
 pub use self::site::{

@@ -88,6 +88,10 @@ impl Directory {
         .await
     }
 
+    pub(crate) async fn is_there(&self) -> Result<bool, StepError> {
+        self.blocking(|path| Ok(path.is_dir())).await
+    }
+
     pub(super) async fn identity(&self) -> Result<Option<String>, StepError> {
         self.blocking(|path| {
             let marker = path.join(MARKER);

@@ -62,21 +62,28 @@ impl Store {
 
     /// The configuration of a new bucket.
     async fn bucket(&self, name: &str) -> Value {
-        let s3 = json!({
+        self.client(name).await.create_bucket().await.expect("bucket");
+        self.config(name)
+    }
+
+    fn config(&self, name: &str) -> Value {
+        json!({
             "enabled": true, "bucket": name, "endpoint": self.endpoint, "region": "us-east-1",
             "access_key_id": "jm-test", "secret_access_key": "jm-test-secret",
-        });
-        let config: S3Config = serde_json::from_value(s3.clone()).expect("config");
+        })
+    }
+
+    /// A client that sees a bucket's backups.
+    async fn client(&self, name: &str) -> jm_client_s3::S3Bucket {
+        let config: S3Config = serde_json::from_value(self.config(name)).expect("config");
         let cx = OpenContext {
             secrets: Secrets::new(),
             environment: Environment::default(),
             run: RunId::generate(),
         };
-        let bucket = jm_client_s3::S3Bucket::open(&config.client().expect("enabled"), &cx)
+        jm_client_s3::S3Bucket::open(&config.client().expect("enabled"), &cx)
             .await
-            .expect("client");
-        bucket.create_bucket().await.expect("bucket");
-        s3
+            .expect("client")
     }
 }
 
@@ -200,6 +207,75 @@ async fn one_location_that_fails_makes_it_degraded() {
         chosen.degraded
     );
     drop(store.folder);
+}
+
+/// What of two backups a bucket lacks, as far as that is seen without reading them; the older one has a manifest here alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_bucket_lacks_is_named() {
+    let rig = Rig::new().await;
+    let store = Store::sandbox().await;
+    let s3 = store.bucket("backups").await;
+    let backups = rig.backups_with(json!({ "s3": s3 })).await;
+    let (older, newer) = (rig.create(&backups).await, rig.create(&backups).await);
+    let at = LocationName::S3;
+    let whole = backups.wholeness(at).await.expect("looked");
+    assert_eq!((whole.whole, whole.lacking.len()), (2, 0), "{:?}", whole.lacking);
+
+    let bucket = store.client("backups").await;
+    let name = older.manifest.name.as_str();
+    let bytes = usize::try_from(older.manifest.bytes.encrypted).expect("fits");
+    let noted = jm_client_s3::Put {
+        metadata: [("sha256".to_owned(), "0".repeat(64))].into(),
+        ..jm_client_s3::Put::default()
+    };
+    let lacks = async |expected: &str| {
+        let found = backups.wholeness(at).await.expect("looked");
+        let lacking: Vec<_> = found.lacking.iter().map(|lacking| lacking.name.as_str()).collect();
+        assert_eq!((found.whole, lacking), (1, vec![name]));
+        let reason = &found.lacking[0].reason;
+        assert!(reason.contains(expected), "{reason}");
+    };
+    bucket.put_bytes(name, vec![0; bytes], noted).await.expect("written");
+    lacks("another checksum").await;
+    bucket
+        .put_bytes(name, "short", jm_client_s3::Put::default())
+        .await
+        .expect("written");
+    lacks("has 5 bytes").await;
+    bucket.delete(name, None).await.expect("deleted");
+    lacks("is not there").await;
+    bucket
+        .delete(&older.manifest.name.manifest(), None)
+        .await
+        .expect("deleted");
+    lacks("is not there").await;
+    assert_eq!(backups.wholeness(LocationName::Local).await.expect("looked").whole, 2);
+
+    // A bucket that is gone has nothing, and a directory that is gone tells nothing.
+    let mut gone = s3.clone();
+    gone["bucket"] = json!("nowhere");
+    let elsewhere = rig.backups_with(json!({ "s3": gone })).await;
+    let names: Vec<String> = elsewhere
+        .wholeness(at)
+        .await
+        .expect("looked")
+        .lacking
+        .into_iter()
+        .map(|lacking| lacking.name)
+        .collect();
+    assert_eq!(names, [newer.manifest.name.to_string(), name.to_owned()]);
+    assert!(backups.places().await.expect("looked").directory_exists);
+    std::fs::remove_dir_all(rig.directory()).expect("removed");
+    let places = backups.places().await.expect("looked");
+    assert_eq!(
+        (places.directory, places.directory_exists),
+        (Some(rig.directory()), false)
+    );
+    assert_eq!(
+        (places.bucket.as_deref(), places.prefix.as_deref()),
+        (Some("backups"), Some("backups/"))
+    );
+    assert_eq!(backups.wholeness(at).await.expect("looked").whole, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

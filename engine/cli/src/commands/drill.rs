@@ -80,7 +80,7 @@ fn rehearse(
     }
     heading(ui, &format!("the plan: {}", args.plan.display()));
     interrupted.check()?;
-    let words = [words, &loss.inputs(directory, up)].concat();
+    let words = [words, &loss.inputs(directory, up, before.as_ref())].concat();
     let code = sandbox::inside(directory, up, &this_program()?, &words, Stdio::inherit())?;
     ui.answers();
     let ended_well = code == Exit::Done.code() || code == Exit::Degraded.code();

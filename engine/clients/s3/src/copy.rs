@@ -3,7 +3,7 @@
 use aws_sdk_s3::operation::copy_object::CopyObjectOutput;
 use aws_sdk_s3::operation::copy_object::builders::CopyObjectFluentBuilder;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
-use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, StorageClass};
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, StorageClass, Tag};
 use futures::{StreamExt, TryStreamExt, stream};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -46,6 +46,17 @@ impl Copied {
             version_id: output.version_id().map(str::to_owned),
             etag: etag.map(str::to_owned),
         }
+    }
+}
+
+impl S3Reader {
+    /// An object's tags, as [`crate::Put`] takes them; `None` where it has none.
+    pub async fn tags(&self, key: &str) -> Result<Option<String>, StepError> {
+        let doing = self.on_object("read the tags of", key, "s3:GetObjectTagging");
+        let call = self.0.client.get_object_tagging().bucket(&self.0.bucket);
+        let output = call.key(self.full(key)).send().await;
+        let output = output.map_err(|error| doing.failed(&error))?;
+        Ok(as_query(output.tag_set()))
     }
 }
 
@@ -253,13 +264,7 @@ impl S3Bucket {
                 call.version_id(&version.version_id).send()
             })
             .await?;
-        let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-        let tags: Vec<String> = output
-            .tag_set()
-            .iter()
-            .map(|tag| format!("{}={}", encode(tag.key()), encode(tag.value())))
-            .collect();
-        Ok((!tags.is_empty()).then(|| tags.join("&")))
+        Ok(as_query(output.tag_set()))
     }
 
     /// The size of the parts that an object was written in, so that the copy gets the same ETag.
@@ -289,6 +294,18 @@ impl S3Bucket {
         let class = version.storage_class.as_deref().filter(|class| *class != "STANDARD");
         class.map(StorageClass::from)
     }
+}
+
+/// Tags as a header says them.
+fn as_query(tags: &[Tag]) -> Option<String> {
+    let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let mut pairs: Vec<String> = tags
+        .iter()
+        .map(|tag| format!("{}={}", encode(tag.key()), encode(tag.value())))
+        .collect();
+    // Some stores tell them in another order each time.
+    pairs.sort();
+    (!pairs.is_empty()).then(|| pairs.join("&"))
 }
 
 /// The parts of an object, from 1, and their bytes as a header says them.

@@ -11,7 +11,7 @@ pub use error::unwrap_step_error;
 mod checksum;
 pub use checksum::{Checksum, Hasher};
 mod object;
-pub use object::{ObjectInfo, ObjectSummary};
+pub use object::{ObjectInfo, ObjectSummary, OtherHeaders};
 mod reader;
 pub use reader::{BucketIdentity, S3Reader, Versioning, VersioningStatus};
 mod get;
@@ -37,6 +37,8 @@ mod put;
 pub use put::{Put, Uploaded};
 mod connection;
 mod multipart;
+mod uploads;
 pub use connection::S3;
+pub use uploads::UnfinishedUpload;
 #[cfg(test)]
 mod tests;

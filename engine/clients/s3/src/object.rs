@@ -24,16 +24,31 @@ pub struct ObjectInfo {
     pub last_modified: Option<Timestamp>,
     /// The store's checksum over the whole object, where there is one that jm can compute.
     pub checksum: Option<Checksum>,
+    /// How many tags it has, as far as the credentials may know.
+    pub tags: u32,
     /// What the writer wrote beside it.
     pub metadata: BTreeMap<String, String>,
     /// Such as `application/pgp-encrypted`.
     pub content_type: Option<String>,
     /// Such as `public, max-age=31536000, immutable`.
     pub cache_control: Option<String>,
+    /// What else its readers are told.
+    pub headers: OtherHeaders,
     /// Such as `STANDARD_IA`; `None` where the store does not say.
     pub storage_class: Option<String>,
     /// Whether it has to be brought back from an archive before it can be read.
     pub archived: bool,
+}
+
+/// What readers of an object are told beside its type and how long it is kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OtherHeaders {
+    /// Such as `gzip`.
+    pub content_encoding: Option<String>,
+    /// Such as `attachment; filename="a.pdf"`.
+    pub content_disposition: Option<String>,
+    /// Such as `de`.
+    pub content_language: Option<String>,
 }
 
 /// An object as a listing tells it.
@@ -70,6 +85,10 @@ macro_rules! info {
                     ("crc32", output.checksum_crc32()),
                 ],
             ),
+            tags: output
+                .tag_count()
+                .and_then(|tags| u32::try_from(tags).ok())
+                .unwrap_or_default(),
             metadata: output
                 .metadata()
                 .into_iter()
@@ -78,6 +97,11 @@ macro_rules! info {
                 .collect(),
             content_type: output.content_type().map(str::to_owned),
             cache_control: output.cache_control().map(str::to_owned),
+            headers: OtherHeaders {
+                content_encoding: output.content_encoding().map(str::to_owned),
+                content_disposition: output.content_disposition().map(str::to_owned),
+                content_language: output.content_language().map(str::to_owned),
+            },
             storage_class: class.map(|class| class.as_str().to_owned()),
             archived: is_archived(class, output.restore()),
         }

@@ -14,7 +14,7 @@ use jm_step::StepError;
 use crate::error::unwrap_step_error;
 use crate::pace::undamaged;
 use crate::transport::patient;
-use crate::{Checksum, Encryption, Pace, S3Bucket, checksum};
+use crate::{Checksum, Encryption, OtherHeaders, Pace, S3Bucket, checksum};
 
 const MIB: u64 = 1024 * 1024;
 /// What fits into this goes in one request; everything larger in parts of at least this size.
@@ -29,6 +29,10 @@ pub struct Put {
     pub content_type: Option<String>,
     /// Such as `public, max-age=31536000, immutable`.
     pub cache_control: Option<String>,
+    /// What else readers are told.
+    pub headers: OtherHeaders,
+    /// Its tags, as a query: `name=value&…`, percent-encoded.
+    pub tags: Option<String>,
     /// Written beside it; keys in lower case.
     pub metadata: BTreeMap<String, String>,
     /// Only where no object has this key; otherwise a conflict. A store that lacks conditional writes is asked first.
@@ -130,6 +134,10 @@ impl S3Bucket {
             .set_content_md5(md5)
             .set_content_type(put.content_type.clone())
             .set_cache_control(put.cache_control.clone())
+            .set_content_encoding(put.headers.content_encoding.clone())
+            .set_content_disposition(put.headers.content_disposition.clone())
+            .set_content_language(put.headers.content_language.clone())
+            .set_tagging(put.tags.clone())
             .set_metadata(Some(put.metadata.clone().into_iter().collect()))
             .set_storage_class(self.storage_class())
             .set_server_side_encryption(encryption)

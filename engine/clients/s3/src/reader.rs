@@ -69,6 +69,8 @@ pub enum VersioningStatus {
     Suspended,
     /// It never kept any.
     Never,
+    /// The store itself knows no versions.
+    Unsupported,
 }
 
 /// What a bucket does with versions.
@@ -103,6 +105,11 @@ impl S3Reader {
         &self.0.bucket
     }
 
+    /// What keys begin with in the bucket itself: those of the target are relative to it.
+    pub fn prefix(&self) -> &str {
+        &self.0.folder
+    }
+
     /// Where a key really is, for people: `s3://bucket/prefix/key`.
     pub fn url(&self, key: &str) -> String {
         format!("s3://{}/{}{key}", self.0.bucket, self.0.folder)
@@ -132,10 +139,9 @@ impl S3Reader {
         let doing = self.on_bucket("read the versioning of", "s3:GetBucketVersioning");
         let call = self.0.client.get_bucket_versioning().bucket(&self.0.bucket);
         let output = match call.send().await {
-            // A store that cannot keep versions never kept any.
             Err(error) if status(&error) == Some(501) => {
                 return Ok(Versioning {
-                    status: VersioningStatus::Never,
+                    status: VersioningStatus::Unsupported,
                     mfa_delete: false,
                 });
             }

@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use jm_step::StepError;
+use jm_step::{StepError, StepErrorKind};
 
 use crate::error::Doing;
 use crate::reader::status;
@@ -150,6 +150,22 @@ impl S3Reader {
             _ => Encryption::KmsKey(default.kms_master_key_id.unwrap_or_else(|| "alias/aws/s3".to_owned())),
         };
         Ok(Some(DefaultEncryption { keys, bucket_key }))
+    }
+
+    /// Whether what is written by this target may be encrypted by KMS, whose ETags are no sum of the content. Where
+    /// asking is not allowed, it may.
+    pub async fn may_encrypt_by_kms(&self) -> Result<bool, StepError> {
+        let by_kms = |keys: &Encryption| matches!(keys, Encryption::KmsKey(_));
+        if let Some(keys) = &self.0.encryption {
+            return Ok(by_kms(keys));
+        }
+        match self.default_encryption().await {
+            Ok(default) => Ok(default.is_some_and(|default| by_kms(&default.keys))),
+            Err(error) if error.kind() == StepErrorKind::Denied => Ok(true),
+            // A store that knows no such setting.
+            Err(error) if error.kind() == StepErrorKind::Failed => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Which public access is blocked; nothing is where the bucket says nothing.

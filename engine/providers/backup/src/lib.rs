@@ -3,6 +3,7 @@
 mod argument;
 mod create;
 mod find;
+mod inventory;
 mod observer;
 mod restore;
 mod select;
@@ -16,6 +17,7 @@ pub fn provider() -> Provider {
     Provider::of::<Backups>()
         .step(create::Create)
         .step(find::Find)
+        .step(inventory::Inventory)
         .step(select::Select)
         .step(restore::Restore)
         .step(verify::Verify)

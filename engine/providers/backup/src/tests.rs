@@ -110,6 +110,7 @@ fn the_provider_registers_and_its_schemas_are_whole() {
         [
             "backup.create",
             "backup.find",
+            "backup.inventory",
             "backup.restore",
             "backup.select",
             "backup.verify"

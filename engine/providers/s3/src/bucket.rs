@@ -149,7 +149,11 @@ impl StepType for Bucket {
         };
         let (output, differences) = settings::look(bucket.reader(), &input).await?;
         let output = if made {
-            input.output_of_new(bucket.bucket())
+            Output {
+                // What the store knows nothing of is not `never`.
+                versioning: output.versioning,
+                ..input.output_of_new(bucket.bucket())
+            }
         } else {
             output.after(before)
         };

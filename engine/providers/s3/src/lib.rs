@@ -6,6 +6,7 @@ use jm_step::Provider;
 mod bucket;
 mod file;
 mod get;
+mod object;
 #[cfg(test)]
 mod promises;
 mod put;
@@ -17,6 +18,7 @@ mod same;
 #[cfg(test)]
 mod store;
 mod sync;
+mod unfinished;
 mod verify_release;
 mod versioning;
 mod versions;
@@ -27,6 +29,7 @@ pub fn provider() -> Provider {
     Provider::of::<S3>()
         .step(bucket::Bucket)
         .step(get::Download)
+        .step(object::Object)
         .step(put::Upload)
         .step(record_release::RecordRelease)
         .step(remove_old_assets::RemoveOldAssets)

@@ -113,6 +113,7 @@ impl StepType for Upload {
             metadata: BTreeMap::from([("sha256".to_owned(), sums.sha256())]),
             if_absent: matches!(there, There::Nothing) && !input.force,
             bytes: Some(sums.bytes()),
+            ..Put::default()
         };
         let uploading = bucket.put(&input.key, file, put);
         let uploaded = file::with_progress(cx, &done, sums.bytes(), uploading).await?;

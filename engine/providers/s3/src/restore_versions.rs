@@ -4,6 +4,9 @@
 //! (of an upload in parts: when it was begun). Versitygw dates an old version by when it was overwritten, and the client
 //! goes by its ids, which are ULIDs; what was overwritten under the id `null` there has no time at all, and a key whose
 //! moment hangs on it is refused.
+//!
+//! A copy takes content, type, headers, metadata, tags and storage class along. What S3 copies of no version stays behind:
+//! the ACL, which becomes the bucket's default, and the redirect of a website, except for what is copied in parts.
 
 use std::time::Duration;
 
@@ -148,8 +151,11 @@ impl StepType for RestoreVersions {
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
         let bucket = cx.read::<S3>().await?;
-        let rules = input.rules(&bucket).await?;
+        let rules = input.rules(cx, &bucket).await?;
         let foreseen = Foreseen::look(cx, &bucket, input, rules).await?;
+        if let Some(error) = foreseen.refused {
+            return Err(run::not_brought_back(foreseen.counts.failed, error));
+        }
         let output = input.output(&bucket, foreseen.counts.clone(), foreseen.failures.clone());
         if foreseen.counts.changed() + foreseen.counts.archived == 0 {
             return Ok(Preview::verified(foreseen.summary(input)).predict(output));
@@ -160,7 +166,7 @@ impl StepType for RestoreVersions {
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
         let bucket = cx.connect::<S3>().await?;
-        let rules = input.rules(bucket.reader()).await?;
+        let rules = input.rules(cx, bucket.reader()).await?;
         let done = run::restore(cx, &bucket, &input, rules).await?;
         for change in input.changes(bucket.reader(), &done.progress.counts) {
             cx.changed(change).await;
@@ -205,12 +211,16 @@ impl Input {
     }
 
     /// What is to be done, as the bucket is. One that never kept versions has nothing to bring back.
-    async fn rules(&self, bucket: &S3Reader) -> Result<Rules, StepError> {
+    async fn rules(&self, cx: &ReadContext, bucket: &S3Reader) -> Result<Rules, StepError> {
         let wish = self
             .wish()
             .map_err(|issue| StepError::invalid_input(issue.message.clone()))?;
-        let status = bucket.versioning().await?.status;
-        if status == VersioningStatus::Never {
+        let versioning = bucket.versioning().await?;
+        let status = versioning.status;
+        // In a dry run, a step before this one may let the bucket keep versions again.
+        let announced = cx.announced(&format!("versioning of bucket `{}`", bucket.bucket()));
+        let keeps = status == VersioningStatus::Enabled || announced == Some(&json!(VersioningStatus::Enabled));
+        if matches!(status, VersioningStatus::Never | VersioningStatus::Unsupported) {
             return Err(StepError::not_found(format!(
                 "`{}` never kept versions: there is nothing to bring back from it",
                 bucket.url("")
@@ -220,7 +230,9 @@ impl Input {
         Ok(Rules {
             wish,
             hide: self.created_since == CreatedSince::Hide,
-            nulls_are_lost: status == VersioningStatus::Suspended,
+            nulls_are_lost: !keeps,
+            markers_stay: versioning.mfa_delete,
+            by_kms: bucket.may_encrypt_by_kms().await?,
             ask_archive: self.archived.ask,
             only_archived: false,
             page: self.page,
@@ -264,6 +276,8 @@ impl Input {
 struct Foreseen {
     counts: Counts,
     failures: Vec<Failure>,
+    /// Why the first of the keys that must not be touched is not.
+    refused: Option<StepError>,
     undelete: Vec<String>,
     copy_back: Vec<String>,
     hide: Vec<String>,
@@ -285,6 +299,7 @@ impl Foreseen {
             examples(&mut foreseen.hide, part.hide.iter());
             for (key, refusal) in part.refused {
                 let reason = refusal.reason().to_owned();
+                foreseen.refused.get_or_insert_with(|| refusal.error(&key));
                 run::keep_first(&mut foreseen.failures, Failure { key, reason });
             }
         }
@@ -304,10 +319,6 @@ impl Foreseen {
         said.retain(|text| !text.is_empty());
         if counts.archived > 0 {
             said.push(archive_note(input.archived, counts));
-        }
-        if counts.failed > 0 {
-            let keys: Vec<String> = self.failures.iter().map(|failure| failure.key.clone()).collect();
-            said.push(told(counts.failed, "cannot be brought back without loss", &keys));
         }
         if said.is_empty() {
             said.push("nothing is to be brought back".to_owned());

@@ -1,29 +1,47 @@
-//! Whether two versions have the same content.
+//! Whether two versions of a key are the same to whoever reads it.
 
 use jm_client_s3::{Get, ObjectInfo, ObjectVersion, S3Reader};
 use jm_step::StepError;
 
 use crate::file;
 
-/// Compares two versions of one key: by the sums that the store and their writers keep, and where those do not say and
-/// it is worth it, by reading both.
-pub(crate) async fn content(
+/// Compares two versions of one key: their headers and metadata, and their content by what a listing and the sums of the
+/// store and of its writers tell; where those do not say and it is worth it (`read`), by reading both.
+pub(crate) async fn versions(
     bucket: &S3Reader,
     one: &ObjectVersion,
     other: &ObjectVersion,
     read: bool,
 ) -> Result<bool, StepError> {
-    let (Some(first), Some(second)) = (
-        bucket.head(&one.key, Some(&one.version_id)).await?,
-        bucket.head(&other.key, Some(&other.version_id)).await?,
-    ) else {
+    let (first, second) = tokio::try_join!(
+        Box::pin(bucket.head(&one.key, Some(&one.version_id))),
+        Box::pin(bucket.head(&other.key, Some(&other.version_id))),
+    )?;
+    let (Some(first), Some(second)) = (first, second) else {
         return Ok(false);
     };
-    match by_sums(&first, &second) {
+    if !told_alike(&first, &second) {
+        return Ok(false);
+    }
+    let by_etag = has_etag_of(one, other).then_some(true);
+    match by_etag.or_else(|| by_sums(&first, &second)) {
         Some(same) => Ok(same),
         None if read => Ok(sha256(bucket, one).await? == sha256(bucket, other).await?),
         None => Ok(false),
     }
+}
+
+/// Whether two versions surely have the same content, by what a listing tells.
+pub(crate) fn has_etag_of(one: &ObjectVersion, other: &ObjectVersion) -> bool {
+    !one.marker && !other.marker && one.bytes == other.bytes && one.etag.is_some() && one.etag == other.etag
+}
+
+/// Whether readers are told the same beside the content: all of it comes along with a copy.
+fn told_alike(first: &ObjectInfo, second: &ObjectInfo) -> bool {
+    first.content_type == second.content_type
+        && first.cache_control == second.cache_control
+        && first.headers == second.headers
+        && first.metadata == second.metadata
 }
 
 fn by_sums(first: &ObjectInfo, second: &ObjectInfo) -> Option<bool> {

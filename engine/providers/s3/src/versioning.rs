@@ -41,6 +41,7 @@ impl StepType for Versioning {
             VersioningStatus::Enabled => format!("bucket `{}` keeps versions", output.bucket),
             VersioningStatus::Suspended => format!("bucket `{}` keeps no new versions", output.bucket),
             VersioningStatus::Never => format!("bucket `{}` never kept versions", output.bucket),
+            VersioningStatus::Unsupported => format!("the store of bucket `{}` knows no versions", output.bucket),
         };
         Ok(Preview::verified(summary).predict(output))
     }
@@ -71,7 +72,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::store::stores;
+    use crate::store::{stores, without_versions};
 
     #[tokio::test]
     async fn each_state_has_its_name() {
@@ -99,6 +100,15 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_store_without_versions_is_not_one_that_never_kept_any() {
+        let store = without_versions().await;
+        store.bucket("plain").await;
+        let (cx, _listener) = store.bench("plain").step();
+        let output = AnyStepType::run(&Versioning, &cx, json!({})).await.expect("an answer");
+        assert_eq!(output["status"], "unsupported");
     }
 
     #[tokio::test]

@@ -1,9 +1,11 @@
 //! The bucket of the backups: what is in it, and what befalls it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::DisplayErrorContext;
+use aws_sdk_s3::primitives::ByteStream;
 use sha2::{Digest, Sha256};
 
 use super::{BUCKET, s3};
@@ -23,6 +25,24 @@ pub async fn stored(sandbox: &Description) -> Result<BTreeMap<String, String>, S
         stored.insert(key, hex::encode(Sha256::digest(&content)));
     }
     Ok(stored)
+}
+
+/// Every other object is deleted, the rest overwritten: in a later second than what was there before, for stores tell
+/// times by the second.
+pub async fn damage_objects(sandbox: &Description) -> Result<(), SandboxError> {
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let s3 = s3(sandbox);
+    for (number, key) in keys(&s3).await?.into_iter().enumerate() {
+        if number % 2 == 0 {
+            let deleted = s3.delete_object().bucket(BUCKET).key(key).send().await;
+            deleted.map(drop).map_err(failed("delete an object"))?;
+        } else {
+            let content = ByteStream::from_static(b"encrypted by somebody else");
+            let put = s3.put_object().bucket(BUCKET).key(key).body(content).send().await;
+            put.map(drop).map_err(failed("overwrite an object"))?;
+        }
+    }
+    Ok(())
 }
 
 /// The bucket is gone, with every version of everything in it.

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use jiff::Timestamp;
 use jm_plan::{Mode, TargetsDocument};
 use jm_sandbox::journeyman::{Fingerprint, View};
 use jm_sandbox::{DatabasePlace, Description, SandboxError, journeyman};
-use jm_step::{Effect, TargetName};
+use jm_step::{Effect, TargetName, clock};
 
 use crate::args::DrillArgs;
 use crate::commands::{block_on, sandbox};
@@ -15,8 +16,8 @@ use crate::exit::{CommandError, Exit};
 use crate::session::Source;
 use crate::ui::Ui;
 
-/// The input by which a plan asks where the local backups are.
-const DIRECTORY: &str = "directory";
+/// The input by which a plan asks for the moment that a bucket is brought back to.
+const AS_OF: &str = "as_of";
 /// The folder of the sandbox that holds the application's repository.
 const REPOSITORY: &str = "site";
 
@@ -32,7 +33,10 @@ const SOURCE: [(&str, &str); 3] = [
 enum Lost {
     Cluster,
     Database,
+    /// The bucket is gone with every version in it.
     Bucket,
+    /// Objects of the bucket are deleted and overwritten.
+    Objects,
     /// The edge serves a broken page.
     Site,
     /// The application has an image that cannot be had, and the head of its repository does not build.
@@ -59,6 +63,8 @@ pub(super) struct Before {
     images: BTreeSet<String>,
     /// The content of each object of the backups' bucket.
     stored: BTreeMap<String, String>,
+    /// When that was so.
+    at: Timestamp,
 }
 
 impl Before {
@@ -70,6 +76,7 @@ impl Before {
                 objects: journeyman::objects(up).await?,
                 images: journeyman::images(up).await?,
                 stored: journeyman::stored(up).await?,
+                at: clock::now(),
             })
         })?;
         looked.map_err(sandbox::failed)
@@ -102,10 +109,13 @@ impl Loss {
         };
         let uses = |step_type: &str| plan.all_steps().any(|step| step.uses.as_str() == step_type);
         let repository = uses("git.checkout");
+        // What versions bring back: a moment that somebody names is none of this drill's, and then the bucket goes.
+        let versions = uses("s3.restore_versions") && free.contains(AS_OF);
         let lost = [
             (Lost::Cluster, repairs("kubernetes")),
             (Lost::Database, repairs("postgres")),
-            (Lost::Bucket, repairs("s3")),
+            (Lost::Bucket, repairs("s3") && !versions),
+            (Lost::Objects, repairs("s3") && versions),
             (Lost::Site, repairs("cloudfront")),
             (Lost::Application, repository && uses("kubernetes.set_image")),
         ];
@@ -125,13 +135,13 @@ impl Loss {
         !self.lost.is_empty()
     }
 
-    /// What the plan is told that in an emergency its defaults and its operator say: where the backups of this sandbox
-    /// are, where its repository is and how that is built. What the operator of the drill says stands.
-    pub(super) fn inputs(&self, directory: &Path, up: &Description) -> Vec<String> {
+    /// What the plan is told that in an emergency its defaults and its operator say: when all was well, where the
+    /// application's repository is and how that is built. What the operator of the drill says stands.
+    pub(super) fn inputs(&self, directory: &Path, up: &Description, before: Option<&Before>) -> Vec<String> {
         let below = |name: &str| directory.join(name).display().to_string();
         let mut told = Vec::new();
-        if self.has(Lost::Bucket) {
-            told.push((DIRECTORY, up.variable("BACKUP_DIR").to_owned()));
+        if let Some(before) = before.filter(|_| self.has(Lost::Objects)) {
+            told.push((AS_OF, before.at.to_string()));
         }
         if self.repository {
             told.extend(SOURCE.map(|(name, value)| (name, value.to_owned())));
@@ -157,7 +167,8 @@ impl Loss {
 
     /// The step types that back up what is about to be lost.
     pub(super) fn backups(&self) -> impl Iterator<Item = &'static str> {
-        let database = (self.has(Lost::Database) || self.has(Lost::Bucket)).then_some("backup.create");
+        let lost = [Lost::Database, Lost::Bucket, Lost::Objects];
+        let database = lost.iter().any(|&lost| self.has(lost)).then_some("backup.create");
         let cluster = self.has(Lost::Cluster).then_some("kubernetes.export");
         database.into_iter().chain(cluster)
     }
@@ -172,6 +183,9 @@ impl Loss {
             }
             if self.has(Lost::Bucket) {
                 journeyman::lose_bucket(up).await?;
+            }
+            if self.has(Lost::Objects) {
+                journeyman::damage_objects(up).await?;
             }
             if self.repository {
                 journeyman::write_repository(&directory.join(REPOSITORY), &environment::snapshot()).await?;
@@ -205,6 +219,11 @@ impl Loss {
                 "bucket `{bucket}` is gone with every version of everything in it"
             ));
         }
+        if self.has(Lost::Objects) {
+            told.push(format!(
+                "of the objects in bucket `{bucket}` some are deleted, the others overwritten"
+            ));
+        }
         if self.has(Lost::Site) {
             told.push("the edge serves a broken page, and goes on serving it from its cache".to_owned());
         }
@@ -228,7 +247,7 @@ impl Loss {
         if self.has(Lost::Cluster) {
             wrong.extend(objects(before, &after, ui));
         }
-        if self.has(Lost::Bucket) {
+        if self.has(Lost::Bucket) || self.has(Lost::Objects) {
             wrong.extend(stored(before, &after, ui));
         }
         if self.has(Lost::Site) {
@@ -411,6 +430,7 @@ mod tests {
                 .iter()
                 .map(|(key, digest)| ((*key).to_owned(), (*digest).to_owned()))
                 .collect(),
+            at: Timestamp::UNIX_EPOCH,
         };
         let was = before(&[("a", "1"), ("b", "1")]);
         assert_eq!(
@@ -430,6 +450,7 @@ mod tests {
                 .collect(),
             images: BTreeSet::from([image.to_owned()]),
             stored: BTreeMap::new(),
+            at: Timestamp::UNIX_EPOCH,
         };
         let was = before(&[("Secret a", "1"), ("Secret b", "1"), ("Role c", "1")], "web@sha256:1");
         let is = before(&[("Secret a", "2"), ("Role c", "1"), ("Role d", "1")], "web@sha256:2");

@@ -48,6 +48,13 @@ pub(super) enum Difference {
 /// policy, which may shut out whoever sets it, comes last.
 pub(super) async fn look(bucket: &S3Reader, input: &Input) -> Result<(Output, Vec<Difference>), StepError> {
     let versioning = bucket.versioning().await?.status;
+    if versioning == VersioningStatus::Unsupported && input.versioning == Some(WantedVersioning::Enabled) {
+        return Err(StepError::failed(format!(
+            "bucket `{}` cannot keep versions: its store knows none",
+            bucket.bucket()
+        ))
+        .hint("leave `versioning` out for this store"));
+    }
     let mut all = Vec::new();
     all.extend(public_access(bucket, input).await?);
     all.extend(ownership(bucket, input).await?);

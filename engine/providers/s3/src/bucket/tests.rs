@@ -285,14 +285,17 @@ async fn what_a_store_does_not_know_is_named() {
 }
 
 #[tokio::test]
-async fn a_store_without_versions_has_never_kept_any() {
+async fn a_store_without_versions_says_so_before_anything_is_set() {
     let store = without_versions().await;
     let bench = bench(&store, "unversioned").await;
     let output = bench.run(&Bucket, json!({})).await.output();
     assert_eq!(
         (&output["created"], &output["versioning"]),
-        (&json!(true), &json!("never"))
+        (&json!(true), &json!("unsupported"))
     );
+    let wanted = json!({ "versioning": "enabled" });
+    let error = bench.preview(&Bucket, wanted).await.expect_err("it cannot be");
+    assert!(error.message().contains("knows none"), "{error}");
     let error = bench.run(&Bucket, json!({ "versioning": "enabled" })).await.error();
     assert!(
         error.hint_text().expect("a hint").contains("leave `versioning` out"),
@@ -302,10 +305,18 @@ async fn a_store_without_versions_has_never_kept_any() {
 
 #[tokio::test]
 async fn keys_of_kms_are_set_and_seen() {
+    let knows_none = versitygw().await;
+    knows_none.bucket("plain").await;
+    let plain = knows_none.connection("plain").await;
+    assert!(!plain.may_encrypt_by_kms().await.expect("told"));
     let store = ministack().await;
     let bench = bench(&store, "kms").await;
+    bench.run(&Bucket, json!({ "encryption": "s3" })).await.output();
+    let bucket = store.connection("kms").await;
+    assert!(!bucket.may_encrypt_by_kms().await.expect("told"));
     let input = json!({ "encryption": { "kms-key": "alias/backups" }, "bucket_key": true });
     bench.run(&Bucket, input.clone()).await.output();
+    assert!(bucket.may_encrypt_by_kms().await.expect("told"));
     let encryption = store.aws(&["s3api", "get-bucket-encryption", "--bucket", "kms"]).await;
     let rule = &encryption["ServerSideEncryptionConfiguration"]["Rules"][0];
     assert_eq!(

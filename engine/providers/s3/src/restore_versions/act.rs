@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use jm_client_s3::{ArchiveTier, Pace, S3Bucket};
 use jm_step::StepError;
 
-use super::choose::{is_of_parts, may_be_same};
+use super::choose::may_be_same;
 use super::progress::{Counts, Failure};
 use super::walk::{CopyBack, Part};
 use crate::same;
@@ -100,18 +100,14 @@ impl Worker {
         Ok(Done::Now)
     }
 
-    /// Whether the newest version has the content already, where the listing alone could not say so.
+    /// Whether the newest version is the copy of an attempt before, where no sum that the store keeps could say so.
     async fn is_done(&self, copy: &CopyBack) -> Result<bool, StepError> {
-        if !may_be_same(&copy.latest, &copy.target) {
-            return Ok(false);
-        }
         let ours = self
             .ours_since
             .is_some_and(|since| copy.latest.last_modified.is_none_or(|time| time >= since));
-        if !ours && !is_of_parts(&copy.latest) && !is_of_parts(&copy.target) {
-            return Ok(false);
-        }
-        same::content(&self.bucket, &copy.latest, &copy.target, ours).await
+        Ok(ours
+            && may_be_same(&copy.latest, &copy.target)
+            && same::versions(&self.bucket, &copy.latest, &copy.target, true).await?)
     }
 
     /// Whether an archived version can be read now; asks for it where not.

@@ -32,8 +32,11 @@ pub(super) enum Verdict {
     Undelete {
         markers: Vec<VersionOf>,
         target: ObjectVersion,
+        latest: ObjectVersion,
+        /// As for a copy, which takes the place of this where markers cannot be removed.
+        loses_null: bool,
     },
-    /// Other content lies on it: it is copied over that.
+    /// Something else lies on it: it is copied over that, unless that is the same ([`may_be_same`]).
     CopyBack {
         target: ObjectVersion,
         latest: ObjectVersion,
@@ -181,10 +184,9 @@ impl Group {
             return Verdict::Undelete {
                 markers: self.markers,
                 target,
+                latest: self.latest,
+                loses_null: self.null_content,
             };
-        }
-        if same_content(&self.latest, &target) {
-            return Verdict::AsItWas;
         }
         Verdict::CopyBack {
             target,
@@ -192,11 +194,6 @@ impl Group {
             loses_null: self.null_content,
         }
     }
-}
-
-/// Whether two versions surely have the same content, by what a listing tells.
-fn same_content(one: &ObjectVersion, other: &ObjectVersion) -> bool {
-    !one.marker && !other.marker && one.bytes == other.bytes && one.etag.is_some() && one.etag == other.etag
 }
 
 /// Whether two versions of different ETags may have the same content all the same: an ETag of parts, or of an encrypted

@@ -11,6 +11,7 @@ use super::act::{Outcome, Worker};
 use super::progress::{Begun, Counts, Failure, Progress};
 use super::walk::{Part, Rules, Walk};
 use super::{Input, SKEW};
+use crate::unfinished;
 
 /// So many parts are under way at once.
 const PARTS_AT_ONCE: usize = 4;
@@ -58,7 +59,11 @@ pub(super) async fn restore(
     input: &Input,
     rules: Rules,
 ) -> Result<Done, StepError> {
-    let progress = cx.checkpoint()?.unwrap_or_else(|| Progress::new(cx.now()));
+    let before: Option<Progress> = cx.checkpoint()?;
+    let began = before.as_ref().map(|before| before.began);
+    let progress = before.unwrap_or_else(|| Progress::new(cx.now()));
+    let is_begun = |key: &str| progress.is_begun(key);
+    unfinished::end_own(cx, bucket, &input.prefix, began, is_begun).await;
     let mut restore = Restore {
         cx,
         bucket,
@@ -93,6 +98,11 @@ pub(super) fn keep_first(failures: &mut Vec<Failure>, failure: Failure) {
     if failures.len() < SHOWN {
         failures.push(failure);
     }
+}
+
+/// The error of a restore that leaves keys as they are.
+pub(super) fn not_brought_back(failed: u64, first: StepError) -> StepError {
+    first.context(format!("{failed} keys could not be brought back; the first"))
 }
 
 fn stopped() -> StepError {
@@ -229,7 +239,7 @@ impl Restore<'_> {
             let first = self
                 .error
                 .unwrap_or_else(|| StepError::failed("see the failures of the step's output"));
-            first.context(format!("{failed} keys could not be brought back; the first"))
+            not_brought_back(failed, first)
         });
         Ok(Done {
             progress: self.progress,

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::store::{Store, all_stores, ministack, sandbox, versitygw, without_versions};
 
+mod doubts;
 mod histories;
 mod model;
 use histories::{Deeds, KEYS, Rng, history};

@@ -2,14 +2,18 @@
 
 use std::collections::VecDeque;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use jm_client_s3::{ObjectVersion, S3Reader, VersionMark, VersionOf};
 use jm_step::StepError;
 
-use super::choose::{Chooser, Decided, Verdict, Wish};
+use super::choose::{Chooser, Decided, Verdict, Wish, is_of_parts, may_be_same};
 use super::progress::Counts;
+use crate::same;
 
 /// A part of which there is little to do ends after the keys of so many pages, so that what was looked at is saved.
 const PAGES: u64 = 20;
+/// So many keys are looked at together of which the listing does not tell whether they are as they were.
+const LOOKS_AT_ONCE: usize = 32;
 
 /// What is done to keys that did not exist.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +23,10 @@ pub(super) struct Rules {
     pub(super) hide: bool,
     /// New versions take the place of those with the id `null`.
     pub(super) nulls_are_lost: bool,
+    /// Markers cannot be removed without a second factor: what lies under them is copied over them.
+    pub(super) markers_stay: bool,
+    /// The ETag of what was written in one request may be none of its sums.
+    pub(super) by_kms: bool,
     /// Archived versions are asked for.
     pub(super) ask_archive: bool,
     /// Everything but archived versions was done in an earlier walk.
@@ -89,23 +97,55 @@ impl Walk {
     /// The next part; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Part>, StepError> {
         let mut part = Part::default();
+        let mut unsure = Vec::new();
         while !self.over {
             let decided = self.decide().await?;
             let Some(decided) = decided else {
                 self.over = true;
                 break;
             };
-            part.take(decided, self.rules);
+            part.count(&decided);
+            let verdict = self.rules.without_removing(decided.verdict);
+            match verdict {
+                Verdict::CopyBack {
+                    target,
+                    latest,
+                    loses_null,
+                } if self.rules.are_unsure(&latest, &target) => {
+                    unsure.push(Unsure {
+                        target,
+                        latest,
+                        loses_null,
+                    });
+                }
+                verdict => part.take(decided.key, verdict, self.rules),
+            }
             let full = match &self.stop_at {
                 Some(key) => part.upto.as_bytes() >= key.as_bytes(),
-                None => part.full(self.rules.page),
+                None => part.full(self.rules.page, unsure.len()),
             };
             if full {
                 self.stop_at = None;
                 break;
             }
         }
+        self.look_at(unsure, &mut part).await?;
         Ok((part.planned.keys > 0).then_some(part))
+    }
+
+    /// Compares versions of which the listing tells too little.
+    async fn look_at(&self, unsure: Vec<Unsure>, part: &mut Part) -> Result<(), StepError> {
+        let mut looked = stream::iter(unsure)
+            .map(|one| async {
+                let same = one.is_same(&self.bucket).await?;
+                Ok::<_, StepError>((one, same))
+            })
+            .buffered(LOOKS_AT_ONCE);
+        while let Some((one, same)) = looked.try_next().await? {
+            let key = one.target.key.clone();
+            part.take(key, one.verdict(same), self.rules);
+        }
+        Ok(())
     }
 
     /// The next key.
@@ -135,19 +175,78 @@ impl Walk {
     }
 }
 
+impl Rules {
+    /// Whether the newest version may be the same as the one that is wanted, and the listing does not say so. The same
+    /// content may have got other headers or metadata.
+    pub(super) fn are_unsure(&self, latest: &ObjectVersion, target: &ObjectVersion) -> bool {
+        let no_sums = self.by_kms || is_of_parts(latest) || is_of_parts(target);
+        let matters = !self.only_archived || target.in_archive();
+        matters && may_be_same(latest, target) && (no_sums || same::has_etag_of(latest, target))
+    }
+
+    fn without_removing(&self, verdict: Verdict) -> Verdict {
+        match verdict {
+            Verdict::Undelete {
+                target,
+                latest,
+                loses_null,
+                ..
+            } if self.markers_stay => Verdict::CopyBack {
+                target,
+                latest,
+                loses_null,
+            },
+            verdict => verdict,
+        }
+    }
+}
+
+/// A key whose newest version may be as it was.
+struct Unsure {
+    target: ObjectVersion,
+    latest: ObjectVersion,
+    loses_null: bool,
+}
+
+impl Unsure {
+    async fn is_same(&self, bucket: &S3Reader) -> Result<bool, StepError> {
+        match same::versions(bucket, &self.latest, &self.target, false).await {
+            Err(error) if error.kind().is_transient() => Err(error),
+            // Nobody may look: then the listing counts alone, and a copy says what is wrong.
+            Err(_) => Ok(same::has_etag_of(&self.latest, &self.target)),
+            same => same,
+        }
+    }
+
+    fn verdict(self, same: bool) -> Verdict {
+        if same {
+            return Verdict::AsItWas;
+        }
+        Verdict::CopyBack {
+            target: self.target,
+            latest: self.latest,
+            loses_null: self.loses_null,
+        }
+    }
+}
+
 impl Part {
-    fn full(&self, page: u16) -> bool {
+    fn full(&self, page: u16, unsure: usize) -> bool {
         let full = usize::from(page);
         self.markers.len() >= full
-            || self.copies.len() + self.archived.len() + self.hide.len() >= full
+            || self.copies.len() + self.archived.len() + self.hide.len() + unsure >= full
             || self.planned.keys >= u64::from(page) * PAGES
     }
 
-    fn take(&mut self, decided: Decided, rules: Rules) {
+    fn count(&mut self, decided: &Decided) {
+        self.planned.keys += 1;
+        self.planned.versions += decided.versions;
+        self.upto.clone_from(&decided.key);
+    }
+
+    fn take(&mut self, key: String, verdict: Verdict, rules: Rules) {
         let counts = &mut self.planned;
-        counts.keys += 1;
-        counts.versions += decided.versions;
-        match decided.verdict {
+        match verdict {
             Verdict::CopyBack { target, latest, .. } if rules.only_archived && target.in_archive() => {
                 counts.archived += 1;
                 counts.archived_bytes += target.bytes;
@@ -159,16 +258,16 @@ impl Part {
             Verdict::NothingLeft => counts.nothing_left += 1,
             Verdict::Untold => {
                 counts.failed += 1;
-                self.refused.push((decided.key.clone(), Refusal::Untold));
+                self.refused.push((key, Refusal::Untold));
             }
-            Verdict::Undelete { markers, target: _ } => {
+            Verdict::Undelete { markers, .. } => {
                 counts.undeleted += 1;
                 counts.markers_removed += markers.len() as u64;
                 self.markers.extend(markers);
             }
             Verdict::CopyBack { loses_null: true, .. } if rules.nulls_are_lost => {
                 counts.failed += 1;
-                self.refused.push((decided.key.clone(), Refusal::LosesNull));
+                self.refused.push((key, Refusal::LosesNull));
             }
             Verdict::CopyBack { target, latest, .. } if target.in_archive() => {
                 counts.archived += 1;
@@ -185,14 +284,13 @@ impl Part {
             Verdict::CreatedSince { .. } if !rules.hide => counts.created_since += 1,
             Verdict::CreatedSince { loses_null: true } if rules.nulls_are_lost => {
                 counts.failed += 1;
-                self.refused.push((decided.key.clone(), Refusal::LosesNull));
+                self.refused.push((key, Refusal::LosesNull));
             }
             Verdict::CreatedSince { .. } => {
                 counts.hidden += 1;
-                self.hide.push(decided.key.clone());
+                self.hide.push(key);
             }
         }
-        self.upto = decided.key;
     }
 }
 

@@ -135,6 +135,7 @@ impl Worker {
             // What came there meanwhile is not known to be the same.
             if_absent: !transfer.overwrites && self.rules.existing != Existing::Overwrite,
             bytes: Some(transfer.from.bytes()),
+            ..Put::default()
         }
     }
 
@@ -255,9 +256,15 @@ impl Worker {
         };
         let stream = from.bucket.get(&object.key, get).await?;
         let info = stream.info().clone();
+        let tags = match info.tags {
+            0 => None,
+            _ => from.bucket.tags(&object.key).await?,
+        };
         let put = Put {
             content_type: info.content_type,
             cache_control: info.cache_control,
+            headers: info.headers,
+            tags,
             metadata: info.metadata,
             ..self.put(transfer, "")
         };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use jiff::Timestamp;
 use jm_client_s3::Pace;
 use jm_step::{Change, Preview, StepContext, StepError};
 use schemars::JsonSchema;
@@ -13,7 +14,7 @@ use super::act::{Worker, Writable};
 use super::decide::{Counts, Plan, Rules, SHOWN, Transfer, decide};
 use super::directory::LeftOut;
 use super::side::Side;
-use crate::file;
+use crate::{file, unfinished};
 
 /// So many requests are sent at once before the store has shown what it can take.
 const START: usize = 16;
@@ -42,6 +43,9 @@ pub(crate) struct Output {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Progress {
     planned: Counts,
+    /// When the first attempt began, by this machine's clock.
+    #[serde(default)]
+    began: Option<Timestamp>,
 }
 
 /// Both ends, and how one becomes as the other is.
@@ -69,11 +73,14 @@ impl Sync {
             plan = decide(&self.from, &self.to, &self.rules) => plan?,
             () = cx.cancelled() => return Err(StepError::cancelled("told to stop while both sides were compared")),
         };
-        let before = cx.checkpoint::<Progress>()?.map(|progress| progress.planned);
-        let planned = plan.planned().after(before.as_ref());
+        let before = cx.checkpoint::<Progress>()?;
+        let began = before.as_ref().and_then(|before| before.began);
+        let planned = plan.planned().after(before.as_ref().map(|before| &before.planned));
         if !plan.is_empty() {
+            self.end_unfinished(cx, &plan, bucket.as_deref(), began).await;
             cx.save_checkpoint(&Progress {
                 planned: planned.clone(),
+                began: Some(began.unwrap_or_else(|| cx.now())),
             })
             .await?;
         }
@@ -98,6 +105,21 @@ impl Sync {
         Err(first.context(format!(
             "{failed} names were not done, and what is surplus was left; the first"
         )))
+    }
+
+    /// Ends what an attempt before this one was sending when it was cut off.
+    async fn end_unfinished(
+        &self,
+        cx: &StepContext,
+        plan: &Plan,
+        bucket: Option<&dyn Writable>,
+        began: Option<Timestamp>,
+    ) {
+        let (Side::Bucket(to), Some(bucket)) = (&self.to, bucket) else {
+            return;
+        };
+        let is_sent = |key: &str| plan.transfers.iter().any(|transfer| to.key(&transfer.name) == key);
+        unfinished::end_own(cx, bucket.bucket(), &to.prefix, began, is_sent).await;
     }
 
     /// What was changed all the same.

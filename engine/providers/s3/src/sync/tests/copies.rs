@@ -17,6 +17,12 @@ async fn copied(from: &Store, to: &Store) {
         let mut put = Put {
             content_type: Some("text/plain".to_owned()),
             cache_control: Some("max-age=60".to_owned()),
+            headers: jm_client_s3::OtherHeaders {
+                content_encoding: Some("identity".to_owned()),
+                content_disposition: Some("inline".to_owned()),
+                content_language: Some("de".to_owned()),
+            },
+            tags: Some("kind=a%20b&of=c".to_owned()),
             ..told(content)
         };
         put.metadata.insert("a".to_owned(), "b".to_owned());
@@ -37,6 +43,15 @@ async fn copied(from: &Store, to: &Store) {
     assert_eq!(info.content_type.as_deref(), Some("text/plain"), "{what}");
     assert_eq!(info.cache_control.as_deref(), Some("max-age=60"), "{what}");
     assert_eq!(info.metadata.get("a").map(String::as_str), Some("b"), "{what}");
+    let was = source.head("in/ä b+", None).await.expect("an answer").expect("there");
+    assert_eq!(info.headers, was.headers, "{what}");
+    assert_eq!(info.headers.content_language.as_deref(), Some("de"), "{what}");
+    for (key, copy) in [("in/ä b+", "out/ä b+"), ("in/large", "out/large")] {
+        // Ministack itself forgets the tags of what comes in parts.
+        let tags = source.tags(key).await.expect("tags");
+        assert!(tags.is_some() || key == "in/large", "{what}: `{key}` has no tags");
+        assert_eq!(tags, target.tags(copy).await.expect("tags"), "{what}: `{copy}`");
+    }
     let again = bench.preview(&Copy, input.clone()).await.expect("a preview");
     assert_eq!(again.grade, Grade::Verified, "{what}: {}", again.summary);
 

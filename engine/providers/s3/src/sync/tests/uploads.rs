@@ -2,6 +2,56 @@
 
 use super::*;
 
+/// As after a kill in the middle of a part: what this step began is ended, what somebody else began is told.
+#[tokio::test]
+async fn an_upload_that_a_kill_cut_off_is_ended_and_that_of_another_is_told() {
+    for store in all_stores().await {
+        let bucket = store.bucket("cut").await;
+        let folder = folder(&store, "cut");
+        write(&folder, "large", noise(3, 9 << 20));
+        for key in ["in/large", "in/foreign"] {
+            store
+                .aws(&["s3api", "create-multipart-upload", "--bucket", "cut", "--key", key])
+                .await;
+        }
+        let left = async || {
+            let unfinished = bucket.unfinished_uploads("in/").await.expect("listed");
+            unfinished.into_iter().map(|upload| upload.key).collect::<Vec<_>>()
+        };
+        assert_eq!(left().await, ["in/foreign", "in/large"], "{}", store.name);
+        let input = json!({ "directory": folder, "prefix": "in/" });
+        let planned = json!({
+            "looked_at": 1, "unchanged": 0, "created": 1, "overwritten": 0, "bytes": 9 << 20, "deleted": 0, "kept": 0,
+            "failed": 0,
+        });
+        let saved = json!({ "planned": planned, "began": jm_step::clock::now().to_string() });
+        let bench = bench(&store, "cut").await;
+        let ran = bench.attempt(2).checkpoint(saved).run(&SyncStep, input).await;
+        let told = |words: &str| ran.log.iter().any(|line| line.contains(words));
+        assert!(
+            told("`s3://cut/in/large` that was cut off is ended"),
+            "{}: {:?}",
+            store.name,
+            ran.log
+        );
+        assert!(told("such as to `in/foreign`"), "{}: {:?}", store.name, ran.log);
+        assert_eq!(ran.output()["created"], json!(1), "{}", store.name);
+        assert_eq!(left().await, ["in/foreign"], "{}", store.name);
+        write(&folder, "more", "x");
+        let first = StepBench::new().with("bucket", store.connection("cut").await);
+        first
+            .run(&SyncStep, json!({ "directory": folder, "prefix": "in/" }))
+            .await
+            .output();
+        assert_eq!(
+            left().await,
+            ["in/foreign"],
+            "nobody's before the first attempt: {}",
+            store.name
+        );
+    }
+}
+
 const PAGE: &str = "<html></html>";
 
 /// A site with pages, assets, a large file and odd names.

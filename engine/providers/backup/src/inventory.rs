@@ -1,0 +1,112 @@
+//! `backup.inventory`: tells whether every backup is whole in one location.
+
+use std::time::Duration;
+
+use jm_backup::{Backups, Lacking, LocationName, Places, Wholeness};
+use jm_step::{Effect, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::observer::until_cancelled;
+
+pub(crate) struct Inventory;
+
+/// So many backups are named.
+const SHOWN: usize = 100;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Input {
+    /// The location in which each is looked for: by the manifests of all locations, by sizes and by the checksums that are
+    /// noted there. None is read: `backup.verify` does that.
+    #[serde(default = "s3")]
+    at: LocationName,
+}
+
+fn s3() -> LocationName {
+    LocationName::S3
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Output {
+    /// How many backups are whole there.
+    whole: u64,
+    /// How many are not.
+    lacking_count: u64,
+    /// The newest of those.
+    lacking: Vec<Lacking>,
+    #[serde(flatten)]
+    places: Places,
+}
+
+impl StepType for Inventory {
+    const NAME: &'static str = "backup.inventory";
+    const SUMMARY: &'static str = "tell whether every backup that has a manifest is whole in one location";
+    const EFFECT: Effect = Effect::ReadOnly;
+    const REPEAT: Repeat = Repeat::Safe;
+    const TIMEOUT: Duration = Duration::from_mins(30);
+    type Input = Input;
+    type Output = Output;
+
+    fn roles(&self) -> Vec<Role> {
+        vec![Role::of::<Backups>("backups")]
+    }
+
+    /// What is lacking now may be there once the steps before it have run.
+    async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
+        let (output, down) = look(cx, input).await?;
+        let preview = Preview::verified(output.summary(input.at)).degraded(down);
+        Ok(if output.lacking_count == 0 {
+            preview.predict(output)
+        } else {
+            preview.foresee(json!(output.places))
+        })
+    }
+
+    async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
+        let (output, down) = until_cancelled(cx, Box::pin(look(cx, &input))).await?;
+        cx.log(output.summary(input.at)).await;
+        for Lacking { name, reason } in &output.lacking {
+            cx.log(format!("`{name}`: {reason}")).await;
+        }
+        for reason in down {
+            cx.degraded(reason).await?;
+        }
+        Ok(output)
+    }
+
+    async fn probe(&self, _: &ReadContext, _: &Input) -> Result<Probe<Output>, StepError> {
+        // Looking leaves nothing behind.
+        Ok(Probe::NotStarted)
+    }
+}
+
+impl Output {
+    fn summary(&self, at: LocationName) -> String {
+        let all = self.whole + self.lacking_count;
+        format!("{} of {all} backups are whole in {at}", self.whole)
+    }
+}
+
+/// What is there, and which other locations could not be asked.
+async fn look(cx: &ReadContext, input: &Input) -> Result<(Output, Vec<String>), StepError> {
+    let backups = cx.read::<Backups>().await?;
+    let Wholeness {
+        whole,
+        mut lacking,
+        down,
+    } = backups.wholeness(input.at).await?;
+    let lacking_count = lacking.len() as u64;
+    lacking.truncate(SHOWN);
+    let down = down.into_iter().map(|(location, error)| {
+        format!("{location} does not answer, and backups that only it knows of are not looked for: {error}")
+    });
+    let output = Output {
+        whole,
+        lacking_count,
+        lacking,
+        places: backups.places().await?,
+    };
+    Ok((output, down.collect()))
+}

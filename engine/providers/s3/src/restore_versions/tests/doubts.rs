@@ -1,0 +1,155 @@
+//! What a listing does not tell: other metadata on the same content, ETags that are no sums, markers that stay, versions
+//! that a later step saves.
+
+use jm_client_s3::{OtherHeaders, Put};
+use jm_step::Change;
+
+use super::*;
+
+fn put(language: &str, color: &str) -> Put {
+    Put {
+        content_type: Some("text/plain".to_owned()),
+        headers: OtherHeaders {
+            content_language: Some(language.to_owned()),
+            ..OtherHeaders::default()
+        },
+        metadata: [("color".to_owned(), color.to_owned())].into(),
+        ..Put::default()
+    }
+}
+
+/// As after `aws s3 cp --metadata-directive REPLACE` over a whole bucket.
+#[tokio::test]
+async fn other_metadata_on_the_same_content_is_undone_once() {
+    for store in all_stores().await {
+        let bucket = store.bucket("replaced").await;
+        bucket.set_versioning(true).await.expect("set");
+        for key in ["metadata", "header", "neither"] {
+            bucket.put_bytes(key, "same", put("de", "red")).await.expect("written");
+        }
+        let at = now_of(&store).await;
+        for (key, language, color) in [
+            ("metadata", "de", "blue"),
+            ("header", "en", "red"),
+            ("neither", "de", "red"),
+        ] {
+            bucket
+                .put_bytes(key, "same", put(language, color))
+                .await
+                .expect("written");
+        }
+        let input = json!({ "as_of": at.to_string() });
+        let bench = bench(&store, "replaced").await;
+        let preview = bench.preview(&RestoreVersions, input.clone()).await.expect("a preview");
+        let output = bench.run(&RestoreVersions, input.clone()).await.output();
+        assert_eq!(Some(&output), preview.predicted.as_ref(), "{}", store.name);
+        assert_eq!(
+            (&output["copied_back"], &output["as_it_was"]),
+            (&json!(2), &json!(1)),
+            "{}: {output}",
+            store.name
+        );
+        for key in ["metadata", "header"] {
+            let info = bucket.head(key, None).await.expect("an answer").expect("there");
+            assert_eq!(info.metadata["color"], "red", "{} {key}", store.name);
+            assert_eq!(
+                info.headers.content_language.as_deref(),
+                Some("de"),
+                "{} {key}",
+                store.name
+            );
+        }
+        let again = bench.run(&RestoreVersions, input).await.output();
+        assert_eq!(
+            (&again["copied_back"], &again["as_it_was"]),
+            (&json!(0), &json!(3)),
+            "{}: {again}",
+            store.name
+        );
+    }
+}
+
+/// The preview says what the run would end with, and in a plan that lets the bucket keep versions before, both go well.
+#[tokio::test]
+async fn what_would_be_lost_fails_the_preview_unless_a_step_before_saves_it() {
+    for store in dating_stores().await {
+        let bucket = store.bucket("suspended").await;
+        bucket.set_versioning(true).await.expect("set");
+        bucket.put_bytes("k", "old", Put::default()).await.expect("written");
+        let at = now_of(&store).await;
+        bucket.set_versioning(false).await.expect("set");
+        bucket.put_bytes("k", "other", Put::default()).await.expect("written");
+        let input = json!({ "as_of": at.to_string() });
+        let bench = bench(&store, "suspended").await;
+        let foreseen = bench
+            .preview(&RestoreVersions, input.clone())
+            .await
+            .expect_err("it would be lost");
+        let error = bench.run(&RestoreVersions, input.clone()).await.error();
+        assert_eq!(foreseen.kind(), StepErrorKind::Conflict, "{}", store.name);
+        assert_eq!(foreseen.message(), error.message(), "{}", store.name);
+
+        let saved = Change::update("versioning of bucket `suspended`", json!("suspended"), json!("enabled"));
+        let after = bench.clone().announced(&[saved]);
+        let preview = after.preview(&RestoreVersions, input.clone()).await.expect("a preview");
+        bucket.set_versioning(true).await.expect("set");
+        let output = bench.run(&RestoreVersions, input).await.output();
+        assert_eq!(Some(output), preview.predicted, "{}", store.name);
+        assert_eq!(content(&bucket, "k", None).await.as_deref(), Some(&b"old"[..]));
+    }
+}
+
+fn rules(markers_stay: bool, by_kms: bool) -> Rules {
+    Rules {
+        wish: Wish::Undelete,
+        hide: false,
+        nulls_are_lost: false,
+        markers_stay,
+        by_kms,
+        ask_archive: false,
+        only_archived: false,
+        page: PAGE,
+    }
+}
+
+#[tokio::test]
+async fn where_no_marker_may_be_removed_what_lies_under_it_is_copied_over_it() {
+    for store in all_stores().await {
+        let bucket = store.bucket("guarded").await;
+        bucket.set_versioning(true).await.expect("set");
+        bucket.put_bytes("k", "there", Put::default()).await.expect("written");
+        bucket.delete("k", None).await.expect("deleted");
+        let mut walk = Walk::new(bucket.reader().clone(), "", rules(true, false), None);
+        let part = walk.next().await.expect("listed").expect("a part");
+        assert_eq!((part.markers.len(), part.copies.len()), (0, 1), "{}", store.name);
+        assert_eq!((part.planned.undeleted, part.planned.copied_back), (0, 1));
+        let pace = jm_client_s3::Pace::new(1, 1);
+        bucket
+            .copy_version(&pace, &part.copies[0].target)
+            .await
+            .expect("copied");
+        assert_eq!(content(&bucket, "k", None).await.as_deref(), Some(&b"there"[..]));
+    }
+}
+
+#[test]
+fn an_etag_is_a_sum_where_kms_encrypts_nothing() {
+    let version = |etag: &str, bytes| ObjectVersion {
+        key: "k".to_owned(),
+        version_id: "v".to_owned(),
+        marker: false,
+        latest: false,
+        bytes,
+        etag: Some(etag.to_owned()),
+        last_modified: None,
+        storage_class: None,
+    };
+    let (one, other) = (version("a", 1), version("b", 1));
+    assert!(!rules(false, false).are_unsure(&one, &other), "other content");
+    assert!(
+        rules(false, true).are_unsure(&one, &other),
+        "the same content has another ETag"
+    );
+    assert!(!rules(false, true).are_unsure(&one, &version("b", 2)), "another size");
+    assert!(rules(false, false).are_unsure(&one, &version("a", 1)), "other metadata");
+}

@@ -1,0 +1,49 @@
+//! Uploads in parts that were begun under a prefix and never finished.
+
+use jiff::{SignedDuration, Timestamp};
+use jm_client_s3::S3Bucket;
+use jm_step::StepContext;
+
+/// So far may the store's clock be behind this machine's. What was begun longer before is somebody else's: it is better
+/// told than ended.
+const MARGIN: SignedDuration = SignedDuration::from_mins(1);
+
+/// Ends those that an attempt before this one left when it was killed (of its own keys, since it began), and tells of all
+/// others. Nothing depends on it, so nothing of it fails the step.
+pub(crate) async fn end_own(
+    cx: &StepContext,
+    bucket: &S3Bucket,
+    prefix: &str,
+    began: Option<Timestamp>,
+    is_own: impl Fn(&str) -> bool,
+) {
+    let unfinished = match bucket.unfinished_uploads(prefix).await {
+        Ok(unfinished) => unfinished,
+        Err(error) => return cx.log(format!("nothing is known of unfinished uploads: {error}")).await,
+    };
+    let since = began.map(|began| began - MARGIN);
+    let mut others = Vec::new();
+    for upload in unfinished {
+        let is_ours = since.is_some_and(|since| upload.initiated.is_some_and(|time| time >= since));
+        if !is_ours || !is_own(&upload.key) {
+            others.push(upload);
+            continue;
+        }
+        let url = bucket.url(&upload.key);
+        match bucket.end_upload(&upload).await {
+            Ok(()) => cx.log(format!("an upload to `{url}` that was cut off is ended")).await,
+            Err(error) => cx.log(error.to_string()).await,
+        }
+    }
+    let oldest = others.iter().filter_map(|upload| upload.initiated).min();
+    if let (Some(first), Some(oldest)) = (others.first(), oldest) {
+        cx.log(format!(
+            "{} uploads in parts were begun under `{}` and not finished, the oldest at {oldest}, such as to `{}`: a \
+             lifecycle rule with `abort_uploads_after_days` (`s3.bucket`) ends what is forgotten",
+            others.len(),
+            bucket.url(prefix),
+            first.key
+        ))
+        .await;
+    }
+}

@@ -1,0 +1,174 @@
+//! What the plan starts from: versions suspended, never kept or unknown to the store, a bucket of a site, backups that
+//! nobody has any more.
+
+use std::net::SocketAddr;
+
+use jm_sandbox::journeyman::ASSETS;
+use jm_testkit::line::{Refusal, refusing};
+
+use super::*;
+
+/// All keys of a bucket.
+fn keys(world: &World, bucket: &str) -> Result<Vec<String>> {
+    let listed = world.aws(&["s3api", "list-objects-v2", "--bucket", bucket, "--output", "json"])?;
+    let listed: Value = serde_json::from_str(&listed)?;
+    let objects = listed["Contents"].as_array().cloned().unwrap_or_default();
+    Ok(objects
+        .iter()
+        .filter_map(|object| object["Key"].as_str().map(str::to_owned))
+        .collect())
+}
+
+fn keeps_versions(world: &World) -> Result<bool> {
+    let versioning = world.aws(&["s3api", "get-bucket-versioning", "--bucket", BUCKET])?;
+    Ok(versioning.contains("Enabled"))
+}
+
+/// It ends degraded, and says so in these words.
+fn degraded(world: &World, words: &[&str], expected: &str) -> Result<()> {
+    let output = bring_back(world, words).output()?;
+    ensure!(output.status.code() == Some(9), "{}", said(&output));
+    ensure!(said(&output).contains(expected), "no `{expected}` in {}", said(&output));
+    Ok(())
+}
+
+#[test]
+fn a_bucket_that_keeps_no_new_versions_keeps_them_before_anything_is_overwritten() -> Result<()> {
+    let world = with_backups(World::sandbox()?)?;
+    let before = world.stored()?;
+    let at = a_moment();
+    let suspended = ["--versioning-configuration", "Status=Suspended"];
+    world.aws(&[&["s3api", "put-bucket-versioning", "--bucket", BUCKET], &suspended[..]].concat())?;
+    let rubbish = world.folder().join("rubbish");
+    std::fs::write(&rubbish, "encrypted by somebody else")?;
+    let rubbish = rubbish.to_str().context("text")?;
+    for (number, key) in before.keys().enumerate() {
+        let verb = if number < 2 { "delete-object" } else { "put-object" };
+        let body: &[&str] = if number < 2 { &[] } else { &["--body", rubbish] };
+        world.aws(&[&["s3api", verb, "--bucket", BUCKET, "--key", key], body].concat())?;
+    }
+    let words = ["-i", &format!("as_of={at}")];
+    let dry = bring_back(&world, &words).arg("--dry-run").output()?;
+    ensure!(dry.status.code() == Some(0), "{}", said(&dry));
+    brought_back(&world, &words)?;
+    ensure!(world.stored()? == before, "not as before: {:?}", world.stored()?);
+    ensure!(keeps_versions(&world)?, "the next loss would be for good");
+    Ok(())
+}
+
+#[test]
+fn a_bucket_that_never_kept_versions_is_filled_and_keeps_them_from_now_on() -> Result<()> {
+    let world = with_backups(World::sandbox()?)?;
+    let before = world.stored()?;
+    world.lose_bucket()?;
+    world.aws(&["s3api", "create-bucket", "--bucket", BUCKET])?;
+    brought_back(&world, &[])?;
+    ensure!(world.stored()? == before, "not as before: {:?}", world.stored()?);
+    ensure!(keeps_versions(&world)?, "it keeps none");
+    ensure!(
+        outputs(&world, "restore")?["status"] == "skipped",
+        "there was nothing to bring back"
+    );
+    ensure!(
+        outputs(&world, "protect")?["status"] == "skipped",
+        "the bucket was there"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_store_that_knows_no_versions_is_filled_and_the_run_says_what_that_means() -> Result<()> {
+    let mut world = with_backups(World::sandbox()?)?;
+    let before = world.stored()?;
+    let key = before.keys().next().context("an object")?;
+    world.aws(&["s3api", "delete-object", "--bucket", BUCKET, "--key", key])?;
+    let store = world.systems.variable("AWS_ENDPOINT_URL").trim_start_matches("http://");
+    let store: SocketAddr = store.parse()?;
+    let refusal = Refusal {
+        is_meant: |head: &str| head.lines().next().unwrap_or_default().contains("?versioning"),
+        status: "501 Not Implemented",
+        body: "<Error><Code>NotImplemented</Code><Message>Not Implemented</Message></Error>",
+    };
+    let line = world.block_on(refusing(store, refusal));
+    let endpoint = format!("http://{line}");
+    world
+        .systems
+        .environment
+        .insert("AWS_ENDPOINT_URL".to_owned(), endpoint);
+
+    let dry = bring_back(&world, &[]).arg("--dry-run").output()?;
+    ensure!(said(&dry).contains("the store knows no versions"), "{}", said(&dry));
+    degraded(&world, &[], "the store knows no versions")?;
+    ensure!(world.stored()? == before, "not as before: {:?}", world.stored()?);
+    Ok(())
+}
+
+/// By time and without a catalogue: no backup comes into it, and what is public by intent stays so.
+#[test]
+fn a_bucket_of_a_site_is_as_it_was_at_a_moment_and_nothing_else() -> Result<()> {
+    let world = with_backups(World::sandbox()?)?;
+    let page = world.folder().join("page");
+    let put = |key: &str, content: &str| {
+        std::fs::write(&page, content)?;
+        let page = page.to_str().context("text")?;
+        world.aws(&["s3api", "put-object", "--bucket", ASSETS, "--key", key, "--body", page])
+    };
+    put("index.html", "good")?;
+    let public = "BlockPublicAcls=false,IgnorePublicAcls=false,BlockPublicPolicy=false,RestrictPublicBuckets=false";
+    let block = ["--public-access-block-configuration", public];
+    world.aws(&[&["s3api", "put-public-access-block", "--bucket", ASSETS], &block[..]].concat())?;
+    let before = keys(&world, ASSETS)?;
+    let at = a_moment();
+    put("index.html", "defaced")?;
+
+    let as_of = format!("as_of={at}");
+    let words = ["-i", "catalogue=false", "-i", "prefix=", "-i", &as_of];
+    let output = bring_back(&world, &words).env("BACKUP_S3_BUCKET", ASSETS).output()?;
+    ensure!(output.status.code() == Some(0), "{}", said(&output));
+    ensure!(keys(&world, ASSETS)? == before, "{:?}", keys(&world, ASSETS)?);
+    let got = page.to_str().context("text")?;
+    world.aws(&["s3api", "get-object", "--bucket", ASSETS, "--key", "index.html", got])?;
+    ensure!(std::fs::read_to_string(&page)? == "good", "the page is not as it was");
+    let block = world.aws(&["s3api", "get-public-access-block", "--bucket", ASSETS])?;
+    ensure!(!block.contains("true"), "{block}");
+    Ok(())
+}
+
+#[test]
+fn local_backups_go_where_backups_are_kept_whatever_else_comes_back() -> Result<()> {
+    let world = with_backups(World::sandbox()?)?;
+    let before = keys(&world, BUCKET)?;
+    world.lose_bucket()?;
+    brought_back(&world, &["-i", "prefix="])?;
+    ensure!(keys(&world, BUCKET)? == before, "{:?}", keys(&world, BUCKET)?);
+    Ok(())
+}
+
+/// The newest backup is whole, and of the older one there is nothing left but what its manifest says.
+#[test]
+fn a_backup_that_nobody_has_any_more_is_named() -> Result<()> {
+    let world = with_backups(World::sandbox()?)?;
+    let stored = world.stored()?;
+    let older = stored.keys().next().context("an object")?.clone();
+    let name = older.trim_start_matches("backups/").trim_end_matches(".manifest.json");
+    std::fs::write(local(&world).join(name), "damaged")?;
+    world.lose_bucket()?;
+    degraded(&world, &[], &format!("1 backups could not be had: {name}"))
+}
+
+#[test]
+fn a_directory_that_is_missing_keeps_no_version_from_coming_back() -> Result<()> {
+    let world = with_backups(World::sandbox()?)?;
+    let before = world.stored()?;
+    for key in before.keys() {
+        world.aws(&["s3api", "delete-object", "--bucket", BUCKET, "--key", key])?;
+    }
+    std::fs::rename(local(&world), world.folder().join("elsewhere"))?;
+    degraded(&world, &[], "there is no directory")?;
+    ensure!(world.stored()? == before, "not as before: {:?}", world.stored()?);
+    ensure!(
+        outputs(&world, "verify")?["status"] == "succeeded",
+        "nothing was proven"
+    );
+    Ok(())
+}
