@@ -23,7 +23,7 @@ mod pod_line;
 pub use pod_line::PodLine;
 mod describe;
 mod reader;
-pub use reader::{ClusterInfo, ContainerImage, Following, LogRequest, Reader, Template};
+pub use reader::{ClusterInfo, ContainerImage, Containers, Following, Heard, LogRequest, Reader, Template};
 mod revision;
 pub use revision::Revision;
 mod connection;

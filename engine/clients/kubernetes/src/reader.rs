@@ -21,9 +21,9 @@ use crate::workload::Workload;
 use crate::workload_ref::{Kind, WorkloadRef};
 
 mod follow;
-pub use follow::Following;
+pub use follow::{Following, Heard};
 mod people;
-pub use people::LogRequest;
+pub use people::{Containers, LogRequest};
 mod pull;
 mod rollout;
 pub(crate) use rollout::RESTARTED;

@@ -112,6 +112,8 @@ on_server! {
     on_the_stand_in_alone, stand_in:
     people::logs_are_read_and_masked,
     people::logs_are_followed_over_a_cut_until_the_pod_is_gone,
+    people::a_container_that_no_pod_has_is_told_with_those_that_there_are,
+    people::what_is_waited_for_while_following_is_told_once,
     people::following_ends_when_its_time_is_up_or_it_is_told_to_stop,
     conformance::logs_keep_what_a_step_type_promises,
 }
