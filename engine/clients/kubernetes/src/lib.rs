@@ -49,4 +49,4 @@ pub use wave::{WAVE, Wave};
 mod readiness;
 pub use readiness::{Readiness, readiness};
 mod apply;
-pub use apply::{Applied, ApplyError, FieldConflict};
+pub use apply::{Applied, ApplyError, FieldConflict, has_applied};

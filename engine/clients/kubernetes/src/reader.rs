@@ -66,6 +66,11 @@ impl Reader {
         &self.namespace
     }
 
+    /// The same of another namespace of the cluster.
+    pub fn in_namespace(&self, namespace: &str) -> Self {
+        Self::new(self.client.clone(), namespace.to_owned())
+    }
+
     /// The UID of the namespace `kube-system`: the one thing that is made once for a cluster and never again.
     pub async fn cluster_uid(&self) -> Result<String, StepError> {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());

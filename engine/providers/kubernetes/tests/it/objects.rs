@@ -19,11 +19,16 @@ use crate::server::Server;
 mod back;
 mod kubectl;
 mod promises;
+mod running;
 mod waves;
 pub(crate) use back::whatever_was_there_comes_back;
 pub(crate) use promises::{
     a_restore_keeps_what_a_step_type_promises, an_apply_keeps_what_a_step_type_promises,
     an_export_keeps_what_a_step_type_promises, an_import_keeps_what_a_step_type_promises,
+};
+pub(crate) use running::{
+    what_an_autoscaler_has_scaled_is_left_to_it, what_is_late_is_told_with_its_pods,
+    what_will_not_come_up_fails_fast_with_its_pods,
 };
 pub(crate) use waves::{a_kustomization_is_built_and_applied, waves_come_back_one_after_the_other};
 
