@@ -13,6 +13,7 @@ mod cuts;
 mod definitions;
 mod faults;
 mod images;
+mod keepers;
 mod kinds;
 mod line;
 mod objects;
@@ -88,6 +89,7 @@ on_both_servers! {
     images::a_registry_is_asked_with_the_login_that_its_nodes_have,
     images::a_token_is_fetched_where_the_registry_sends_for_one,
     images::a_registry_that_cannot_be_asked_leaves_a_way_open,
+    keepers::who_will_undo_a_change_is_told,
     people::pods_are_listed_as_kubectl_does,
     people::what_is_described_helps_and_tells_no_secret,
     faults::a_viewer_may_look_and_not_stop,
