@@ -191,11 +191,11 @@ pub(crate) async fn a_container_that_no_pod_has_is_told_with_those_that_there_ar
     let place = Place::with_web(server, 2).await;
     for follow in [false, true] {
         let input =
-            json!({ "workload": "deployment/web", "container": "mian", "follow": follow, "follow_seconds": 600 });
+            json!({ "workload": "deployment/web", "container": "mainly", "follow": follow, "follow_seconds": 600 });
         let began = Instant::now();
         let error = place.bench().await.run(&Logs, input).await.error();
         assert_eq!(error.kind(), StepErrorKind::NotFound, "{error}");
-        assert!(error.message().contains("`mian`"), "{error}");
+        assert!(error.message().contains("`mainly`"), "{error}");
         assert!(error.hint_text().is_some_and(|hint| hint.contains("main")), "{error:?}");
         assert!(began.elapsed() < LATE, "at once");
     }
