@@ -222,7 +222,10 @@ fn warns_of_migrations(world: &World) -> Result<()> {
         "{text}"
     );
     let (code, text) = world.roll_back_with(|command| _ = command.env_remove("DATABASE_URL"))?;
-    ensure!(code == Some(0), "{text}");
+    ensure!(
+        code == Some(9) && has_words(&text, "no database is configured to ask"),
+        "{text}"
+    );
     Ok(())
 }
 

@@ -136,6 +136,26 @@ impl KubernetesIndex {
     pub fn count(&self) -> u64 {
         self.kinds.iter().map(|kind| kind.objects.len() as u64).sum()
     }
+
+    /// The containers of which nobody knows which image they ran, in words.
+    pub fn unknown_images(&self) -> Vec<String> {
+        self.images.iter().filter_map(RecordedImage::unknown).collect()
+    }
+}
+
+impl RecordedImage {
+    /// The container in words, where nobody knows which image it ran.
+    fn unknown(&self) -> Option<String> {
+        let Self {
+            namespace,
+            workload,
+            container,
+            image,
+            digest,
+        } = self;
+        let is_known = digest.is_some() || image.contains('@');
+        (!is_known).then(|| format!("container `{container}` of {workload} in namespace `{namespace}` (`{image}`)"))
+    }
 }
 
 impl Manifest {

@@ -48,6 +48,16 @@ pub enum ApplyError {
     Failed(StepError),
 }
 
+/// Whether an object's field, such as `/spec/replicas`, is jm's by an apply: one that names it no more takes it away.
+pub fn has_applied(object: &Value, field: &str) -> bool {
+    let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let mut own = entries.into_iter().flatten().filter(|entry| {
+        entry["manager"] == FIELD_MANAGER && entry["operation"] == "Apply" && entry["subresource"].is_null()
+    });
+    let field = field.replace('/', "/f:");
+    own.any(|entry| entry["fieldsV1"].pointer(&field).is_some())
+}
+
 /// Why one request did not apply an object.
 enum Unapplied {
     /// The server had too much to do for longer than one waits, and has done nothing of it.
@@ -218,8 +228,11 @@ fn refused(key: &ObjectKey, status: Status) -> ApplyError {
 }
 
 /// What is said of a Secret, by its reason and fields alone: the server's own words, and those of whoever admits objects,
-/// may hold its values.
+/// may hold its values. Who may not write it, or has no room for it, is told so before anybody looks at them.
 fn discreet(status: Status) -> Status {
+    if status.code == 403 && is_of_rights_or_room(&status.message) {
+        return status;
+    }
     let causes = status.details.iter().flat_map(|details| &details.causes);
     let mut fields: Vec<String> = causes
         .filter(|cause| !cause.field.is_empty())
@@ -242,6 +255,21 @@ fn discreet(status: Status) -> Status {
         details: None,
         ..status
     }
+}
+
+/// Whether it is the API server's own word of rights, a quota, or a namespace that goes away: `secrets "x" is forbidden: …`.
+/// What a policy or a webhook says against an object is forbidden as well, and is in the words of its author.
+fn is_of_rights_or_room(message: &str) -> bool {
+    let why = message.split_once(" is forbidden: ").map_or("", |(_, why)| why);
+    message.starts_with("secrets \"")
+        && [
+            "User \"",
+            "exceeded quota: ",
+            "failed quota: ",
+            "unable to create new content in namespace ",
+        ]
+        .iter()
+        .any(|own| why.starts_with(own))
 }
 
 /// `conflict with "kubectl" using apps/v1`, of the field `.spec.replicas`.
@@ -302,6 +330,31 @@ mod tests {
                 ApplyError::Conflict(_) => panic!("no conflict"),
             };
             assert!(text.contains("data[password]") && !text.contains("4711"), "{text}");
+        }
+    }
+
+    #[test]
+    fn who_may_not_write_a_secret_is_told_why_and_not_what_a_policy_says_of_it() {
+        let told = |words: &str| {
+            let mut said = status(403, "", "");
+            said.message = words.to_owned();
+            match refused(&key("Secret"), said) {
+                ApplyError::Failed(error) => error.message().contains(words),
+                other => panic!("{other:?}"),
+            }
+        };
+        for words in [
+            "secrets \"x\" is forbidden: exceeded quota: few, requested: secrets=1, used: secrets=5, limited: secrets=5",
+            "secrets \"x\" is forbidden: User \"viewer\" cannot patch resource \"secrets\" in API group \"\"",
+            "secrets \"x\" is forbidden: unable to create new content in namespace app because it is being terminated",
+        ] {
+            assert!(told(words), "{words}");
+        }
+        for words in [
+            "admission webhook \"a\" denied the request: 4711 is forbidden: exceeded quota: none",
+            "secrets \"x\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: 4711 is weak",
+        ] {
+            assert!(!told(words), "{words}");
         }
     }
 

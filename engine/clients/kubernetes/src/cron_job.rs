@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::batch::v1::{CronJob as Object, Job};
 
+use crate::keeper::Keeper;
 use crate::workload_ref::WorkloadRef;
 
 /// The annotation that keeps on a suspended CronJob that it was not suspended before the quiesce.
@@ -20,6 +21,8 @@ pub struct CronJob {
     pub suspended: bool,
     /// Whether it was suspended before the quiesce, where there is a mark of one.
     pub mark: Option<bool>,
+    /// Who else keeps it as it is.
+    pub keeper: Option<Keeper>,
 }
 
 impl CronJob {
@@ -33,6 +36,7 @@ impl CronJob {
             mark: marks
                 .and_then(|marks| marks.get(SUSPEND_MARK))
                 .and_then(|mark| mark.parse().ok()),
+            keeper: Keeper::of_workload(workload, &object.metadata),
         }
     }
 

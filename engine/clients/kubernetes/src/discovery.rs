@@ -36,6 +36,11 @@ impl Discovery {
         versions.iter().find(|known| known.api_version() == api_version)
     }
 
+    /// A kind in its preferred version.
+    pub fn preferred_of(&self, group: &str, kind: &str) -> Option<&ResourceKind> {
+        self.kinds.get(&(group.to_owned(), kind.to_owned()))?.first()
+    }
+
     /// Whether a kind is there in any version.
     pub fn knows(&self, group: &str, kind: &str) -> bool {
         self.kinds.contains_key(&(group.to_owned(), kind.to_owned()))

@@ -1,4 +1,4 @@
-//! Which objects a backup leaves out: what others make from what is kept, and what means nothing elsewhere.
+//! Which objects a backup leaves out: what comes by itself in any cluster, and what means nothing elsewhere.
 
 use serde_json::Value;
 
@@ -29,14 +29,11 @@ pub fn is_never_kept(group: &str, kind: &str) -> bool {
     NEVER.contains(&(group, kind))
 }
 
-/// Why an object is left out; `None` where it is kept.
+/// Why an object is left out, whoever makes it ([`Maker`](crate::Maker)); `None` where it is kept.
 pub fn left_out(object: &Value) -> Option<&'static str> {
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     if object.pointer("/metadata/deletionTimestamp").is_some() {
         return Some("is being deleted");
-    }
-    if is_controlled(object) {
-        return Some("is made by its owner");
     }
     let group = text("/apiVersion").split_once('/').map_or("", |(group, _)| group);
     match (group, text("/kind")) {
@@ -73,11 +70,6 @@ pub fn is_built_in(object: &Value) -> bool {
         ("certificates.k8s.io", "ClusterTrustBundle") => name.contains(':'),
         _ => false,
     }
-}
-
-fn is_controlled(object: &Value) -> bool {
-    let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
-    owners.is_some_and(|owners| owners.iter().any(|owner| owner["controller"] == true))
 }
 
 fn is_leader(object: &Value) -> bool {
@@ -129,16 +121,6 @@ mod tests {
     fn what_comes_by_itself_is_left_out() {
         assert!(left_out(&token("web-token-x7k2p")).is_some());
         assert_eq!(left_out(&token("web-for-ci")), None);
-        let owned = |controller: bool| {
-            json!({ "apiVersion": "apps/v1", "kind": "ReplicaSet",
-                "metadata": { "name": "x", "ownerReferences": [{ "controller": controller }] } })
-        };
-        assert!(left_out(&owned(true)).is_some());
-        assert_eq!(
-            left_out(&owned(false)),
-            None,
-            "what belongs to another, which does not make it"
-        );
         let root = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "kube-root-ca.crt" } });
         assert!(left_out(&root).is_some());
         let ended = json!({ "apiVersion": "batch/v1", "kind": "Job", "metadata": { "name": "x" },

@@ -36,7 +36,17 @@ impl ResourceKind {
 
     /// The kind with its group, such as `deployment.apps`.
     pub fn label(&self) -> String {
-        label(&self.group, &self.kind)
+        Self::label_of(&self.group, &self.kind)
+    }
+
+    /// The same of a kind of which only the names are known.
+    pub fn label_of(group: &str, kind: &str) -> String {
+        let kind = kind.to_ascii_lowercase();
+        if group.is_empty() {
+            kind
+        } else {
+            format!("{kind}.{group}")
+        }
     }
 
     /// Whether this may be done to it.
@@ -57,15 +67,6 @@ impl ResourceKind {
     /// The path of one of its objects.
     pub(crate) fn path_of(&self, key: &ObjectKey) -> String {
         format!("{}/{}", self.path(key.namespace.as_deref()), key.name)
-    }
-}
-
-fn label(group: &str, kind: &str) -> String {
-    let kind = kind.to_ascii_lowercase();
-    if group.is_empty() {
-        kind
-    } else {
-        format!("{kind}.{group}")
     }
 }
 
@@ -133,7 +134,7 @@ impl ObjectKey {
 /// As kubectl names it: `deployment.apps/web`, with its namespace before it.
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let label = label(self.group(), &self.kind);
+        let label = ResourceKind::label_of(self.group(), &self.kind);
         match &self.namespace {
             Some(namespace) => write!(f, "{namespace} {label}/{}", self.name),
             None => write!(f, "{label}/{}", self.name),

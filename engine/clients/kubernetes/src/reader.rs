@@ -21,9 +21,9 @@ use crate::workload::Workload;
 use crate::workload_ref::{Kind, WorkloadRef};
 
 mod follow;
-pub use follow::Following;
+pub use follow::{Following, Heard};
 mod people;
-pub use people::LogRequest;
+pub use people::{Containers, LogRequest};
 mod pull;
 mod rollout;
 pub(crate) use rollout::RESTARTED;
@@ -64,6 +64,11 @@ impl Reader {
     /// The namespace that the target names.
     pub fn namespace(&self) -> &str {
         &self.namespace
+    }
+
+    /// The same of another namespace of the cluster.
+    pub fn in_namespace(&self, namespace: &str) -> Self {
+        Self::new(self.client.clone(), namespace.to_owned())
     }
 
     /// The UID of the namespace `kube-system`: the one thing that is made once for a cluster and never again.

@@ -41,9 +41,10 @@ const ANNOTATIONS: [&str; 14] = [
 ];
 
 /// Finalizers that the control plane sets itself.
-const FINALIZERS: [&str; 6] = [
+const FINALIZERS: [&str; 7] = [
     "kubernetes.io/pvc-protection",
     "kubernetes.io/pv-protection",
+    "kubernetes.io/vac-protection",
     "service.kubernetes.io/load-balancer-cleanup",
     "batch.kubernetes.io/job-tracking",
     "foregroundDeletion",

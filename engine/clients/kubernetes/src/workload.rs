@@ -7,6 +7,7 @@ use kube::core::DynamicObject;
 use serde_json::Value;
 
 use crate::autoscaler::{Autoscaler, BOUNDS_MARK};
+use crate::keeper::Keeper;
 use crate::workload_ref::{Kind, WorkloadRef};
 
 /// The annotation that keeps the count of replicas of a quiesced workload on the object itself: it outlives the loss of
@@ -54,6 +55,8 @@ pub struct Workload {
     pub changed: Option<Timestamp>,
     /// A condition that says that it cannot go on: reason and message.
     pub failure: Option<(String, String)>,
+    /// Who else keeps it as it is.
+    pub keeper: Option<Keeper>,
 }
 
 /// Where a kind keeps its counts.
@@ -135,6 +138,7 @@ impl Workload {
             revision: annotations.and_then(|marks| marks.get(REVISION)).cloned(),
             failure: failure(&object.data, changed),
             changed,
+            keeper: Keeper::of_workload(workload, &object.metadata),
         }
     }
 

@@ -21,17 +21,20 @@ pub struct Login {
 }
 
 impl Login {
-    /// The login that a configuration of Docker's form (`{"auths": {"HOST": …}}`) has for an image: of several that fit the
-    /// one whose path is the longest.
-    pub fn find(configuration: &Value, image: &ImageRef<'_>) -> Option<Self> {
-        let wanted = format!("{}/{}", place::host(image), place::path(image));
-        let entries = configuration.get("auths")?.as_object()?;
-        let fitting = entries.iter().filter_map(|(at, entry)| {
-            let at = normal(at);
-            let fits = wanted.strip_prefix(&at).is_some_and(|rest| rest.starts_with('/'));
-            Some((at.len(), Self::read(entry)?)).filter(|_| fits)
+    /// The login that configurations of Docker's form (`{"auths": {"HOST": …}}`) have for an image: of all that fit, the one
+    /// that says most about where it is for. Parts of a host's name may be patterns, such as `*.registry.example`.
+    pub fn find(configurations: &[Value], image: &ImageRef<'_>) -> Option<Self> {
+        let (host, path) = (place::host(image), place::path(image));
+        let all = configurations.iter().filter_map(|one| one.get("auths")?.as_object());
+        let fitting = all.flatten().filter_map(|(at, entry)| {
+            let (of_host, of_path) = normal(at);
+            let fits = is_host(&of_host, host) && is_beneath(&of_path, &path);
+            let says = (of_path.len(), !of_host.contains(PATTERN), of_host.len());
+            Some((says, Self::read(entry)?)).filter(|_| fits)
         });
-        fitting.max_by_key(|(length, _)| *length).map(|(_, login)| login)
+        // Of those that say the same, the first: so nodes try them.
+        let best = fitting.reduce(|best, other| if other.0 > best.0 { other } else { best });
+        best.map(|(_, login)| login)
     }
 
     fn read(entry: &Value) -> Option<Self> {
@@ -59,15 +62,60 @@ impl Login {
     }
 }
 
-/// `https://index.docker.io/v1/` and `ghcr.io/your-org` in one form: a host, and a path where there is one.
-fn normal(at: &str) -> String {
+/// What makes a part of a host's name a pattern.
+const PATTERN: [char; 2] = ['*', '?'];
+
+/// `https://index.docker.io/v1/` and `ghcr.io/your-org` in one form: a host, and a path, which may be empty.
+fn normal(at: &str) -> (String, String) {
     let at = at.split_once("://").map_or(at, |(_, rest)| rest);
     let (host, path) = at.split_once('/').unwrap_or((at, ""));
     let path = path.trim_end_matches('/');
-    match path {
-        "" | "v1" | "v2" => place::known_as(host).to_owned(),
-        path => format!("{}/{path}", place::known_as(host)),
+    let path = match path.split_once('/').unwrap_or((path, "")) {
+        ("v1" | "v2", rest) => rest,
+        _ => path,
+    };
+    (place::known_as(host).to_owned(), path.to_owned())
+}
+
+/// Whether a host is the one that is meant, part by part of its name, and with the same port.
+fn is_host(meant: &str, host: &str) -> bool {
+    let split = |at: &'_ str| match at.rsplit_once(':') {
+        Some((name, port)) => (name.to_owned(), Some(port.to_owned())),
+        None => (at.to_owned(), None),
+    };
+    let ((meant, wanted_port), (host, port)) = (split(meant), split(host));
+    wanted_port == port
+        && meant.split('.').count() == host.split('.').count()
+        && meant
+            .split('.')
+            .zip(host.split('.'))
+            .all(|(pattern, part)| matches(pattern, part))
+}
+
+/// Whether a part of a name is as its pattern: `*` is anything, `?` any one character.
+fn matches(pattern: &str, part: &str) -> bool {
+    let mut pattern = pattern.chars();
+    match pattern.next() {
+        None => part.is_empty(),
+        Some('*') => part
+            .char_indices()
+            .map(|(at, _)| at)
+            .chain([part.len()])
+            .any(|at| matches(pattern.as_str(), &part[at..])),
+        Some(wanted) => part
+            .chars()
+            .next()
+            .filter(|first| wanted == '?' || *first == wanted)
+            .is_some_and(|first| matches(pattern.as_str(), &part[first.len_utf8()..])),
     }
+}
+
+/// Whether an image's path is this one or beneath it.
+fn is_beneath(meant: &str, path: &str) -> bool {
+    meant.is_empty()
+        || path
+            .strip_prefix(meant)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]
@@ -77,7 +125,11 @@ mod tests {
     use super::*;
 
     fn found(configuration: &Value, image: &str) -> Option<(String, String)> {
-        let login = Login::find(configuration, &ImageRef::parse(image).expect("a reference"))?;
+        found_in(std::slice::from_ref(configuration), image)
+    }
+
+    fn found_in(configurations: &[Value], image: &str) -> Option<(String, String)> {
+        let login = Login::find(configurations, &ImageRef::parse(image).expect("a reference"))?;
         Some((login.user, login.password.expose().to_owned()))
     }
 
@@ -106,5 +158,49 @@ mod tests {
         assert_eq!(found(&configuration, "broken.example/web:1"), None);
         assert_eq!(found(&configuration, "quay.io/web:1"), None);
         assert_eq!(found(&json!({}), "nginx"), None);
+    }
+    #[test]
+    fn an_entry_may_name_the_very_image_or_a_pattern_of_hosts() {
+        let entry = |user: &str| json!({ "username": user, "password": "p" });
+        let user = |image: &str| {
+            let configuration = json!({ "auths": {
+                "ghcr.io/your-org/web": entry("image"),
+                "ghcr.io/your-org": entry("org"),
+                "*.registry.example": entry("any"),
+                "eu-?.registry.example:8443": entry("port"),
+                "https://one.registry.example/v1/team": entry("team"),
+                "one.registry.example": entry("one"),
+            } });
+            found(&configuration, image).map(|(user, _)| user)
+        };
+        for (image, expected) in [
+            ("ghcr.io/your-org/web:1", Some("image")),
+            ("ghcr.io/your-org/website:1", Some("org")),
+            ("two.registry.example/web:1", Some("any")),
+            ("one.registry.example/web:1", Some("one")),
+            ("one.registry.example/team/web:1", Some("team")),
+            ("eu-1.registry.example:8443/web:1", Some("port")),
+            ("eu-12.registry.example:8443/web:1", None),
+            ("two.registry.example:8443/web:1", None),
+            ("a.two.registry.example/web:1", None),
+            ("registry.example/web:1", None),
+        ] {
+            assert_eq!(user(image).as_deref(), expected, "{image}");
+        }
+    }
+
+    #[test]
+    fn of_several_configurations_the_entry_that_says_most_is_taken() {
+        let of = |at: &str, user: &str| json!({ "auths": { at: { "username": user, "password": "p" } } });
+        let all = [
+            of("*.io", "pattern"),
+            of("ghcr.io", "host"),
+            of("ghcr.io/your-org", "org"),
+            of("ghcr.io", "later"),
+        ];
+        let user = |image: &str| found_in(&all, image).map(|(user, _)| user);
+        assert_eq!(user("ghcr.io/your-org/web:1").as_deref(), Some("org"));
+        assert_eq!(user("ghcr.io/other/web:1").as_deref(), Some("host"));
+        assert_eq!(user("quay.io/web:1").as_deref(), Some("pattern"));
     }
 }

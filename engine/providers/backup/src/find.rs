@@ -58,6 +58,9 @@ pub(crate) struct Output {
     skipped: Vec<Skipped>,
     /// The images that ran when it was made, for what holds objects.
     images: Vec<RecordedImage>,
+    /// The containers of which nobody knows which image they ran, in words.
+    #[serde(default)]
+    unknown_images: Vec<String>,
     /// What else explains the choice.
     notes: Vec<String>,
 }
@@ -122,7 +125,7 @@ async fn look(cx: &ReadContext, input: &Input) -> Result<(Output, Vec<String>), 
     let mut selection = backups.select(&wanted, &toolbox(cx), &Silent).await?;
     let entry = backups.find(&selection.backup.name).await?;
     let index = entry.manifest().and_then(|manifest| manifest.kubernetes());
-    let images = index.map(|index| index.images.clone()).unwrap_or_default();
+    let index = index.cloned().unwrap_or_default();
     let degraded = reasons(&mut selection);
     let Selection {
         backup, skipped, notes, ..
@@ -138,7 +141,8 @@ async fn look(cx: &ReadContext, input: &Input) -> Result<(Output, Vec<String>), 
         age_seconds: cx.now().duration_since(backup.created_at).as_secs(),
         backup,
         skipped,
-        images,
+        unknown_images: index.unknown_images(),
+        images: index.images,
         notes,
     };
     Ok((output, degraded))

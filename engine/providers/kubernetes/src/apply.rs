@@ -18,6 +18,7 @@ use crate::deploy::{
     ApplySet, Chunks, Counts, Deploy, Done, NEVER_RECREATED, Object, OnConflict, Policy, Source, check_applyset,
     keep_results,
 };
+use crate::kept::warned;
 use crate::recorded::{self, Images};
 use crate::wait;
 
@@ -192,11 +193,8 @@ pub(crate) fn check_recreate(kinds: &[String]) -> Vec<InputIssue> {
 
 /// What a preview says of it.
 pub(crate) fn preview<O>(done: Done, objects: u64) -> Preview<O> {
-    let mut summary = format!("of {objects} objects {}", done.counts.describe());
-    for warning in &done.warnings {
-        summary.push_str("; ");
-        summary.push_str(warning);
-    }
+    let counted = format!("of {objects} objects {}", done.counts.describe());
+    let mut summary = warned(counted, &done.warnings);
     if done.unasked > 0 {
         summary = format!(
             "{summary}; of {} the server cannot say anything yet, for what they need is not there",

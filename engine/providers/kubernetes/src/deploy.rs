@@ -10,6 +10,8 @@ mod outcome;
 mod priors;
 mod prune;
 mod ready;
+mod scaled;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -249,11 +251,9 @@ impl<'d> Deploy<'d> {
 
     /// Before the next wave: what it needs is ready, and what kinds there are is known anew.
     async fn close(&mut self, wave: Wave, made: Vec<(ResourceKind, ObjectKey)>) -> Result<(), StepError> {
-        if self.writer.is_none() {
-            return Ok(());
-        }
+        let Some(cx) = self.context else { return Ok(()) };
         if wave != Wave::Workloads || self.policy.wait {
-            ready::wait(self.reader, self.context, &made, self.policy.patience).await?;
+            ready::wait(self.reader, cx, &made, self.policy.patience).await?;
         }
         if wave == Wave::Definitions || wave == Wave::Webhooks {
             self.discovery = self.rediscover(&made).await?;

@@ -89,6 +89,10 @@ pub struct Output {
     kinds: BTreeMap<String, u64>,
     /// The images that ran.
     images: Vec<RecordedImage>,
+    /// The containers of which nobody knows which image they ran, in words: no pod of theirs was there to tell, or several
+    /// told different ones.
+    #[serde(default)]
+    unknown_images: Vec<String>,
     /// Kinds that could not be read.
     unreadable: Vec<Unreadable>,
     /// How far it was proven.
@@ -156,6 +160,13 @@ impl StepType for Export {
             ))
             .await?;
         }
+        if !output.unknown_images.is_empty() {
+            let unknown = output.unknown_images.join(", ");
+            cx.degraded(format!(
+                "which image ran is not known for {unknown}: a restore will not take the images as they are written unless told to"
+            ))
+            .await?;
+        }
         Ok(output)
     }
 
@@ -218,6 +229,7 @@ fn output(manifest: &Manifest, export: BackupRef) -> Output {
             .iter()
             .map(|kind| (format!("{} {}", kind.api_version, kind.kind), kind.objects.len() as u64))
             .collect(),
+        unknown_images: index.unknown_images(),
         images: index.images,
         unreadable: index.unreadable,
         level: manifest.level,

@@ -3,35 +3,42 @@
 use std::time::Duration;
 
 use futures::future::try_join_all;
-use jm_client_kubernetes::{LogRequest, Reader};
+use jm_client_kubernetes::{Heard, LogRequest, Reader};
 use jm_step::{StepContext, StepError};
 
 use crate::logs::{self, Log, MOST_OF_ONE};
 use crate::redact::{last_lines, redact};
 use crate::wait;
 
-/// Follows the logs of pods until all of them are over, or for so long.
+/// Follows the logs of pods until all of them are over, or for so long. Tells whether it was the time that ended it.
 pub(crate) async fn follow(
     cx: &StepContext,
     cluster: &Reader,
     pods: &[String],
     wanted: &LogRequest,
     most: Duration,
-) -> Result<Vec<Log>, StepError> {
+) -> Result<(Vec<Log>, bool), StepError> {
     let mut logs = wait::unless_cancelled(cx, logs::empty(cluster, pods, wanted)).await?;
     let is_one = logs.len() == 1;
     let all = logs.iter_mut().map(|log| one(cx, cluster, log, wanted, is_one));
     let following = async {
         match tokio::time::timeout(most, try_join_all(all)).await {
-            Ok(ended) => ended.map(drop),
-            Err(_) => Ok(()),
+            Ok(ended) => ended.map(|_| false),
+            Err(_) => Ok(true),
         }
     };
-    wait::unless_cancelled(cx, following).await?;
+    let cut_off = wait::unless_cancelled(cx, following).await?;
+    if cut_off {
+        let most = most.as_secs();
+        cx.log(format!(
+            "the {most} s of `follow_seconds` are over, and not all pods are: the rest is not followed"
+        ))
+        .await;
+    }
     for log in &mut logs {
         log.text = last_lines(&log.text, MOST_OF_ONE);
     }
-    Ok(logs)
+    Ok((logs, cut_off))
 }
 
 async fn one(
@@ -42,7 +49,18 @@ async fn one(
     is_one: bool,
 ) -> Result<(), StepError> {
     let mut lines = cluster.follow(&log.pod, &log.request(wanted));
-    while let Some(line) = lines.next().await? {
+    let mut told = None;
+    while let Some(heard) = lines.next().await? {
+        let line = match heard {
+            Heard::Line(line) => line,
+            Heard::Waiting(why) => {
+                if told.as_ref() != Some(&why) {
+                    cx.log(format!("waiting: {}", redact(cx.secrets(), &why))).await;
+                    told = Some(why);
+                }
+                continue;
+            }
+        };
         let line = redact(cx.secrets(), &line);
         if is_one {
             cx.log(line.as_str()).await;

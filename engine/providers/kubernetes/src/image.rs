@@ -56,7 +56,7 @@ async fn pull_login(
     secrets: &Secrets,
 ) -> Result<Option<Login>, StepError> {
     let configurations = cluster.pull_secrets(workload).await?;
-    let login = configurations.iter().find_map(|one| Login::find(one, image));
+    let login = Login::find(&configurations, image);
     if let Some(login) = &login {
         secrets.register(login.password.expose());
     }

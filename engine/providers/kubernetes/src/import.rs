@@ -17,7 +17,7 @@ use jm_backup::{
     BackupRef, Backups, KubernetesIndex, Level, ObjectWriter, ObjectsRequest, RecordedImage, Told, Toolbox,
     until_cancelled,
 };
-use jm_client_kubernetes::{ObjectKey, Wave, documents, is_never_kept, left_out, strip};
+use jm_client_kubernetes::{Maker, ObjectKey, Wave, awake, documents, is_never_kept, left_out, strip};
 use jm_step::{
     Change, Connection, Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
 };
@@ -180,10 +180,11 @@ async fn read(files: &[String]) -> Result<Read, StepError> {
         for mut object in documents(file, &text)? {
             images.see(&object);
             let key = ObjectKey::of(&object)?;
-            if left_out(&object).is_some() || is_never_kept(key.group(), &key.kind) {
+            if left_out(&object).is_some() || Maker::of(&object).is_some() || is_never_kept(key.group(), &key.kind) {
                 continue;
             }
             strip(&mut object, true);
+            awake(&mut object);
             objects.insert((Wave::of(&object), key), object);
         }
     }

@@ -3,6 +3,7 @@
 mod evidence;
 mod follow;
 mod image;
+mod kept;
 mod kinds;
 mod recorded;
 mod redact;

@@ -1,6 +1,7 @@
 //! `kubernetes.logs`: the last lines of the logs of a workload's pods or of one pod, and those that follow where that is
 //! asked for, without what looks like a secret.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jm_client_kubernetes::{Kind, Kubernetes, LogRequest, Reader, WorkloadRef};
@@ -55,7 +56,7 @@ pub struct Input {
     /// when it begins, through restarts of their containers.
     #[serde(default)]
     follow: bool,
-    /// How many seconds to follow, up to twelve hours.
+    /// How many seconds to follow, up to twelve hours. Where they are over before the pods are, `cut_off` tells so.
     #[serde(default = "hour")]
     #[schemars(range(min = 1, max = 43200))]
     follow_seconds: u32,
@@ -74,6 +75,9 @@ fn hour() -> u32 {
 pub struct Output {
     /// One for each container, by pod.
     logs: Vec<Log>,
+    /// Whether following ended because its time was up, with pods that may say more.
+    #[serde(default)]
+    cut_off: bool,
 }
 
 /// The log of a container.
@@ -138,8 +142,8 @@ impl StepType for Logs {
         let request = input.request();
         if input.follow {
             let most = Duration::from_secs(input.follow_seconds.into());
-            let logs = follow::follow(cx, &cluster, &pods, &request, most).await?;
-            return Ok(Output { logs });
+            let (logs, cut_off) = follow::follow(cx, &cluster, &pods, &request, most).await?;
+            return Ok(Output { logs, cut_off });
         }
         let reading = async {
             let reading = read(&cluster, &pods, &request, cx.secrets());
@@ -147,7 +151,7 @@ impl StepType for Logs {
             tokio::time::timeout(READING, reading).await.map_err(late)?
         };
         let logs = wait::unless_cancelled(cx, reading).await?;
-        Ok(Output { logs })
+        Ok(Output { logs, cut_off: false })
     }
 
     async fn probe(&self, _: &ReadContext, _: &Input) -> Result<Probe<Output>, StepError> {
@@ -195,19 +199,33 @@ pub(crate) async fn read(
     Ok(logs)
 }
 
-/// The logs of the containers of pods, of which nothing is read yet.
+/// The logs of the containers of pods, of which nothing is read yet. While a workload is rolled out not all of its pods need
+/// have the container that is wanted, but one of them has to.
 pub(crate) async fn empty(cluster: &Reader, pods: &[String], wanted: &LogRequest) -> Result<Vec<Log>, StepError> {
     let mut logs = Vec::new();
+    let mut others = BTreeSet::new();
     for pod in pods {
-        let containers = match &wanted.container {
-            Some(container) => vec![container.clone()],
-            None => cluster.containers(pod).await?,
+        let containers = cluster.containers(pod).await?;
+        let chosen = match &wanted.container {
+            None => containers.main,
+            Some(one) if containers.all().any(|name| name == one) => vec![one.clone()],
+            Some(_) => {
+                others.extend(containers.all().cloned());
+                continue;
+            }
         };
-        logs.extend(containers.into_iter().map(|container| Log {
+        logs.extend(chosen.into_iter().map(|container| Log {
             pod: pod.clone(),
             container,
             text: String::new(),
         }));
+    }
+    if let (Some(one), true, false) = (&wanted.container, logs.is_empty(), others.is_empty()) {
+        let there: Vec<String> = others.into_iter().collect();
+        return Err(
+            StepError::not_found(format!("there is no container `{one}` in {}", pods.join(", ")))
+                .hint(format!("there are: {}", there.join(", "))),
+        );
     }
     logs.truncate(MOST_LOGS);
     Ok(logs)

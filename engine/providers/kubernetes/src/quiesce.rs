@@ -11,6 +11,7 @@ use jm_step::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::kept::warned;
 use crate::wait;
 use crate::writer::{self, Writer};
 
@@ -78,10 +79,11 @@ impl StepType for Quiesce {
         let cluster = cx.read::<Kubernetes>().await?;
         let found = look(&cluster, &input.workloads, None).await?;
         let changes: Vec<Change> = found.iter().filter_map(|(writer, _)| writer.stopping()).collect();
+        let warnings: Vec<String> = found.iter().filter_map(|(writer, _)| writer.warning()).collect();
         let recorded = Quiesced {
             workloads: found.into_iter().map(|(_, before)| before).collect(),
         };
-        let summary = summary(&recorded);
+        let summary = warned(summary(&recorded), &warnings);
         Ok(if changes.is_empty() {
             Preview::verified(summary)
         } else {
@@ -142,6 +144,9 @@ impl StepType for Quiesce {
 async fn stop(cx: &StepContext, cluster: &Kubernetes, found: &[(Writer, QuiescedWorkload)]) -> Result<(), StepError> {
     for (writer, before) in found {
         if let Some(change) = writer.stopping() {
+            if let Some(warning) = writer.warning() {
+                cx.log(warning).await;
+            }
             writer.stop(cluster, before).await?;
             cx.changed(change).await;
         }
@@ -257,6 +262,7 @@ pub(crate) mod tests {
             revision: None,
             changed: None,
             failure: None,
+            keeper: None,
         }
     }
 
@@ -282,6 +288,7 @@ pub(crate) mod tests {
             version: String::new(),
             suspended,
             mark,
+            keeper: None,
         };
         let saved = Quiesced {
             workloads: vec![QuiescedWorkload {

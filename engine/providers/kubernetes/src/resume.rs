@@ -300,6 +300,7 @@ mod tests {
                 version: String::new(),
                 suspended,
                 mark,
+                keeper: None,
             })
         };
         let before = |suspended: Option<bool>| QuiescedWorkload {

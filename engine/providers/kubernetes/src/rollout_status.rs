@@ -19,6 +19,27 @@ pub struct RolloutStatus;
 pub struct Input {
     /// Which workload.
     workload: WorkloadRef,
+    /// How many replicas it is to want at the least. A workload that wants none is rolled out as soon as it is seen, and
+    /// serves nobody.
+    #[serde(default)]
+    at_least: u32,
+}
+
+impl Input {
+    /// Refuses a workload that wants too few. Waiting does not change what it wants.
+    fn wants_enough(&self, state: &Workload) -> Result<(), StepError> {
+        if state.replicas >= self.at_least {
+            return Ok(());
+        }
+        let Self { workload, at_least } = self;
+        Err(StepError::failed(format!(
+            "{workload} wants {} replicas, and is to want {at_least} at the least",
+            state.replicas
+        ))
+        .hint(format!(
+            "scale it: `jm step run kubernetes.scale -w workload={workload} -w replicas={at_least}`, then resume the run"
+        )))
+    }
 }
 
 /// How it stands.
@@ -63,7 +84,7 @@ impl StepType for RolloutStatus {
             "{}: {} of {} replicas are ready",
             input.workload, state.ready, state.replicas
         );
-        Ok(if state.is_rolled_out() {
+        Ok(if state.is_rolled_out() && input.wants_enough(&state).is_ok() {
             Preview::verified(summary).predict(state.into())
         } else {
             Preview::declared(summary)
@@ -72,9 +93,9 @@ impl StepType for RolloutStatus {
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
         let cluster = cx.read::<Kubernetes>().await?;
-        wait::ready(cx, &cluster, &input.workload, Until::RolledOut)
-            .await
-            .map(Output::from)
+        let state = wait::ready(cx, &cluster, &input.workload, Until::RolledOut).await?;
+        input.wants_enough(&state)?;
+        Ok(state.into())
     }
 
     async fn probe(&self, _: &ReadContext, _: &Input) -> Result<Probe<Output>, StepError> {

@@ -11,9 +11,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::kinds;
 use crate::rollout_history::previous;
 use crate::wait::{self, Until};
+use crate::{kept, kinds};
 
 /// How often the workload is looked at again where somebody changes it in the very moment.
 const TRIES: u32 = 10;
@@ -77,7 +77,7 @@ impl StepType for RolloutUndo {
         let summary = summary(input, &found.output);
         Ok(match found.change(input) {
             None => Preview::verified(summary),
-            Some(change) => Preview::computed(summary, vec![change]),
+            Some(change) => Preview::computed(kept::warned(summary, &kept::warning(&found.state)), vec![change]),
         }
         .predict(found.output))
     }
@@ -99,6 +99,9 @@ impl StepType for RolloutUndo {
             match cluster.roll_back(&found.state, &found.target).await {
                 Ok(()) => {
                     cx.changed(change).await;
+                    if let Some(warning) = kept::warning(&found.state) {
+                        cx.log(warning).await;
+                    }
                     break found.output;
                 }
                 Err(error) if error.kind() == StepErrorKind::Conflict && tries < TRIES => {}

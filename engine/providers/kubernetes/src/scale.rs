@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::kept;
 use crate::wait::{self, Until};
 use crate::writer;
 
@@ -77,6 +78,7 @@ impl StepType for Scale {
             None => Preview::verified(format!("{} has {} replicas already", input.workload, input.replicas)),
             Some(change) => {
                 let summary = format!("scale {} from {} to {}", input.workload, state.replicas, input.replicas);
+                let summary = kept::warned(summary, &kept::warning(&state));
                 Preview::computed(summary, vec![change])
             }
         }
@@ -95,6 +97,9 @@ impl StepType for Scale {
         };
         cx.save_output(&output).await?;
         if let Some(change) = change(&state, &input) {
+            if let Some(warning) = kept::warning(&state) {
+                cx.log(warning).await;
+            }
             cluster.scale(&input.workload, input.replicas).await?;
             cx.changed(change).await;
         }

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::image::Meant;
-use crate::kinds;
 use crate::wait::{self, Until};
+use crate::{kept, kinds};
 
 /// How often the workload is looked at again where somebody changes it in the very moment.
 const TRIES: u32 = 10;
@@ -93,6 +93,7 @@ impl StepType for SetImage {
                     "let container `{}` of {} run {}",
                     container.name, input.workload, meant.image
                 );
+                let summary = kept::warned(summary, &kept::warning(&template.state));
                 Preview::computed(summary, vec![change])
             }
         })
@@ -120,6 +121,9 @@ impl StepType for SetImage {
             match cluster.set_image(&template.state, container, &meant.image).await {
                 Ok(()) => {
                     cx.changed(change).await;
+                    if let Some(warning) = kept::warning(&template.state) {
+                        cx.log(warning).await;
+                    }
                     break output;
                 }
                 Err(error) if error.kind() == StepErrorKind::Conflict && tries < TRIES => known = Some(meant),

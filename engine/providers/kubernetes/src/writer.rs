@@ -100,6 +100,16 @@ impl Writer {
         })
     }
 
+    /// Who will undo that it is stopped, where somebody would and it is not stopped yet.
+    pub(crate) fn warning(&self) -> Option<String> {
+        let keeper = match self {
+            Self::Scaled(state) => &state.keeper,
+            Self::Scheduled(job) => &job.keeper,
+        };
+        let keeper = keeper.as_ref().filter(|_| !self.is_stopped())?;
+        Some(keeper.warning(1, &self.workload().to_string()))
+    }
+
     /// A change of the writer from one state to another.
     pub(crate) fn to(&self, before: Value, after: Value) -> Change {
         Change::update(self.workload().to_string(), before, after)

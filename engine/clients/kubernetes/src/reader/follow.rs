@@ -20,12 +20,23 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// The most bytes of one line; the rest of it is left out.
 const LONGEST: usize = 16 * 1024;
 
+/// What comes of a log that is followed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// A line.
+    Line(String),
+    /// There is no log yet, and this is the API server's word why. It is asked again.
+    Waiting(String),
+}
+
 /// A log that is followed.
 pub struct Following {
     reader: Reader,
     pod: String,
     wanted: LogRequest,
     lines: Option<Lines>,
+    /// Whether the next connection is to be waited for.
+    rests: bool,
     place: Place,
     /// Since when the API server has not answered.
     away: Option<Instant>,
@@ -39,6 +50,7 @@ impl Reader {
             pod: pod.to_owned(),
             wanted: wanted.clone(),
             lines: None,
+            rests: false,
             place: Place::default(),
             away: None,
         }
@@ -46,20 +58,25 @@ impl Reader {
 }
 
 impl Following {
-    /// The next line; `None` once the pod is over, or gone. A connection that breaks is made anew, and no line is given out
-    /// twice for it, or left out.
-    pub async fn next(&mut self) -> Result<Option<String>, StepError> {
+    /// The next line, or what is waited for; `None` once the pod is over, or gone. A connection that breaks is made anew, and
+    /// no line is given out twice for it, or left out.
+    pub async fn next(&mut self) -> Result<Option<Heard>, StepError> {
         loop {
             let Some(lines) = &mut self.lines else {
+                if std::mem::take(&mut self.rests) {
+                    tokio::time::sleep(PAUSE).await;
+                }
                 if self.is_over().await? {
                     return Ok(None);
                 }
-                self.connect().await?;
+                if let Some(why) = self.connect().await? {
+                    return Ok(Some(Heard::Waiting(why)));
+                }
                 continue;
             };
             if let Ok(Some(line)) = lines.next().await {
                 if let Some(text) = self.place.take(&line) {
-                    return Ok(Some(text));
+                    return Ok(Some(Heard::Line(text)));
                 }
             } else {
                 self.lines = None;
@@ -73,7 +90,8 @@ impl Following {
         }
     }
 
-    async fn connect(&mut self) -> Result<(), StepError> {
+    /// Makes a connection, or tells why there is nothing to connect to yet.
+    async fn connect(&mut self) -> Result<Option<String>, StepError> {
         let doing = format!("cannot follow the log of pod `{}`", self.pod);
         let parameters = self.place.parameters(&self.wanted);
         let opened = self.reader.pod_api().log_stream(&self.pod, &parameters).await;
@@ -81,15 +99,15 @@ impl Following {
             Ok(stream) => {
                 self.away = None;
                 self.lines = Some(Lines::of(stream));
-                Ok(())
+                Ok(None)
             }
             // Its container has not started yet; or it never will, or went in this very moment, which the next look sees.
             Err(error) if matches!(error.kind(), StepErrorKind::InvalidInput | StepErrorKind::NotFound) => {
                 self.place.was_asked = true;
-                tokio::time::sleep(PAUSE).await;
-                Ok(())
+                self.rests = true;
+                Ok(Some(error.message().to_owned()))
             }
-            Err(error) => self.wait(error).await,
+            Err(error) => self.wait(error).await.map(|()| None),
         }
     }
 

@@ -30,6 +30,22 @@ pub struct LogRequest {
     pub since: Option<u64>,
 }
 
+/// The names of the containers of a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Containers {
+    /// Those that do its work.
+    pub main: Vec<String>,
+    /// Those that run before them, and those that were put in to look at it.
+    pub others: Vec<String>,
+}
+
+impl Containers {
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &String> {
+        self.main.iter().chain(&self.others)
+    }
+}
+
 impl Reader {
     /// All pods of the namespace that a label selector finds, by name.
     pub async fn pods_by_labels(&self, selector: &str) -> Result<Vec<PodLine>, StepError> {
@@ -48,11 +64,15 @@ impl Reader {
         Ok(sorted(found.iter().map(PodLine::read).collect()))
     }
 
-    /// The names of the containers of a pod.
-    pub async fn containers(&self, pod: &str) -> Result<Vec<String>, StepError> {
-        let found = self.pod(pod).await?;
-        let containers = found.spec.map(|spec| spec.containers).unwrap_or_default();
-        Ok(containers.into_iter().map(|one| one.name).collect())
+    /// The containers of a pod.
+    pub async fn containers(&self, pod: &str) -> Result<Containers, StepError> {
+        let spec = self.pod(pod).await?.spec.unwrap_or_default();
+        let before = spec.init_containers.into_iter().flatten().map(|one| one.name);
+        let later = spec.ephemeral_containers.into_iter().flatten().map(|one| one.name);
+        Ok(Containers {
+            main: spec.containers.into_iter().map(|one| one.name).collect(),
+            others: before.chain(later).collect(),
+        })
     }
 
     /// The last lines of a container's log.

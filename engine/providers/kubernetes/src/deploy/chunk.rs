@@ -11,7 +11,7 @@ use super::diff;
 use super::object::Object;
 use super::outcome::{Applied, Outcome};
 use super::priors::Prior;
-use super::{Deploy, NEVER_RECREATED, OnConflict, Policy, ready};
+use super::{Deploy, NEVER_RECREATED, OnConflict, Policy, ready, scaled};
 
 /// Requests under way. More make an API server no faster, and fewer leave it waiting.
 const AT_ONCE: usize = 32;
@@ -189,7 +189,11 @@ impl Doing<'_> {
             self.until_gone(&kind, key, &mut prior).await?;
         }
         let keeper = prior.as_ref().and_then(Keeper::of);
-        match self.ask(&kind, key, &object.value).await {
+        let left = match &prior {
+            Some(before) => scaled::left_to_autoscaler(self.reader, &kind, &object, before).await?,
+            None => None,
+        };
+        match self.ask(&kind, key, left.as_ref().unwrap_or(&object.value)).await {
             Ok(after) => {
                 let (outcome, change) = match &prior {
                     None => (Outcome::Created, Some(diff::create(key, &object.value))),

@@ -7,6 +7,8 @@ use jm_client_kubernetes::{ObjectKey, Reader, Readiness, ResourceKind, readiness
 use jm_step::{StepContext, StepError, StepErrorKind};
 use tokio::time::Instant;
 
+use super::watch::Watch;
+
 /// Between two looks.
 pub(super) const PAUSE: Duration = Duration::from_millis(200);
 const AT_ONCE: usize = 16;
@@ -23,11 +25,11 @@ const WAITED_FOR: [&str; 9] = [
     "APIService",
 ];
 
-/// Waits until all are ready. One that never will be is an error at once, one that is not in time an error that names
-/// it and what it waits for.
+/// Waits until all are ready. One that never will be is an error as soon as that is plain, one that is not in time an
+/// error that names it and what it waits for.
 pub(super) async fn wait(
     reader: &Reader,
-    cx: Option<&StepContext>,
+    cx: &StepContext,
     made: &[(ResourceKind, ObjectKey)],
     patience: Duration,
 ) -> Result<(), StepError> {
@@ -36,6 +38,7 @@ pub(super) async fn wait(
         .filter(|(kind, _)| WAITED_FOR.contains(&kind.kind.as_str()))
         .collect();
     let limit = Instant::now() + patience;
+    let mut watch = Watch::new(reader, cx);
     let mut told = None;
     while !left.is_empty() {
         let looks = left
@@ -48,7 +51,7 @@ pub(super) async fn wait(
             match found? {
                 Readiness::Ready => {}
                 Readiness::Waiting(why) => waiting.push((one, why)),
-                Readiness::Failed(why) => return Err(not_ready(reader, &one.1, &why).await),
+                Readiness::Failed(why) => return Err(not_ready(reader, &watch, &one.1, &why).await),
             }
         }
         let Some((first, why)) = waiting.first() else {
@@ -56,15 +59,15 @@ pub(super) async fn wait(
         };
         if Instant::now() > limit {
             let late = format!("{why}, after {} s", patience.as_secs());
-            return Err(not_ready(reader, &first.1, &late).await);
+            return Err(not_ready(reader, &watch, &first.1, &late).await);
         }
         let line = format!("{} objects are not ready; {}: {why}", waiting.len(), first.1);
         if told.as_ref() != Some(&line) {
-            if let Some(cx) = cx {
-                cx.log(line.clone()).await;
-            }
+            cx.log(line.clone()).await;
             told = Some(line);
         }
+        let keys: Vec<&ObjectKey> = waiting.iter().map(|(one, _)| &one.1).collect();
+        watch.look(&keys).await?;
         left = waiting.into_iter().map(|(one, _)| one).collect();
         tokio::time::sleep(PAUSE).await;
     }
@@ -81,11 +84,15 @@ async fn look(reader: &Reader, kind: &ResourceKind, key: &ObjectKey) -> Result<R
     }
 }
 
-async fn not_ready(reader: &Reader, key: &ObjectKey, why: &str) -> StepError {
+async fn not_ready(reader: &Reader, watch: &Watch<'_>, key: &ObjectKey, why: &str) -> StepError {
     let mut message = format!("{key} is not ready: {why}");
-    if key.namespace.as_deref() == Some(reader.namespace()) {
-        // Why it is not is often what its pods' events say.
-        for warning in reader.warnings(&key.name).await.unwrap_or_default().iter().take(3) {
+    if let Some(error) = watch.error(key, &message).await {
+        return error;
+    }
+    if let Some(namespace) = &key.namespace {
+        // Why it is not is often what its events say.
+        let warnings = reader.in_namespace(namespace).warnings(&key.name).await;
+        for warning in warnings.unwrap_or_default().iter().take(3) {
             message.push_str("; ");
             message.push_str(warning);
         }

@@ -1,10 +1,13 @@
 //! Going through a cluster for an export: kind by kind, page by page.
 
-use std::collections::BTreeSet;
+mod made;
+mod roles;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use jm_backup::{KubernetesIndex, ObjectWriter, Unreadable};
 use jm_client_kubernetes::{
-    Discovery, ObjectKey, Reader, ResourceKind, Wave, is_built_in, is_never_kept, left_out, strip,
+    Discovery, ObjectKey, Reader, ResourceKind, Wave, awake, is_built_in, is_never_kept, left_out, strip,
 };
 use jm_step::{StepContext, StepError, StepErrorKind, Unit};
 use serde_json::Value;
@@ -30,6 +33,12 @@ pub(super) struct Gather<'r> {
     /// Services that select pods, whose endpoints a controller makes.
     selecting: BTreeSet<(String, String)>,
     unreadable: Vec<Unreadable>,
+    /// The same of kinds in namespaces.
+    unread: Vec<ResourceKind>,
+    /// Makers that are in no namespace, by UID, each with whether it need not be looked at further.
+    makers: BTreeMap<String, bool>,
+    /// Roles that nothing was seen to use yet.
+    roles: Vec<Value>,
 }
 
 /// The namespaces that are asked for.
@@ -69,6 +78,9 @@ impl<'r> Gather<'r> {
             index: IndexBuilder::default(),
             kept: BTreeSet::new(),
             selecting: BTreeSet::new(),
+            unread: Vec::new(),
+            makers: BTreeMap::new(),
+            roles: Vec::new(),
         })
     }
 
@@ -78,14 +90,7 @@ impl<'r> Gather<'r> {
 
     /// The kinds of this scope that are to be read, in the order of their waves.
     fn kinds(&self, namespaced: bool) -> Vec<ResourceKind> {
-        let wanted = |kind: &&ResourceKind| {
-            kind.namespaced == namespaced
-                && kind.can("list")
-                && (kind.can("patch") || kind.can("create"))
-                && !is_never_kept(&kind.group, &kind.kind)
-                && !(kind.group.is_empty() && kind.kind == "Namespace")
-                && !self.is_excluded(kind)
-        };
+        let wanted = |kind: &&ResourceKind| kind.namespaced == namespaced && self.is_wanted(kind);
         let mut kinds: Vec<ResourceKind> = self.discovery.preferred().filter(wanted).cloned().collect();
         let later = |kind: &ResourceKind| {
             FIRST
@@ -108,8 +113,19 @@ impl<'r> Gather<'r> {
         kinds
     }
 
-    fn is_excluded(&self, kind: &ResourceKind) -> bool {
-        let matches = |name: &String| name.eq_ignore_ascii_case(&kind.kind) || name.eq_ignore_ascii_case(&kind.label());
+    /// Whether objects of a kind are read.
+    fn is_wanted(&self, kind: &ResourceKind) -> bool {
+        kind.can("list")
+            && (kind.can("patch") || kind.can("create"))
+            && !is_never_kept(&kind.group, &kind.kind)
+            && !(kind.group.is_empty() && kind.kind == "Namespace")
+            && !self.is_without(&kind.group, &kind.kind)
+    }
+
+    /// Whether the input leaves a kind out.
+    fn is_without(&self, group: &str, kind: &str) -> bool {
+        let label = ResourceKind::label_of(group, kind);
+        let matches = |name: &String| name.eq_ignore_ascii_case(kind) || name.eq_ignore_ascii_case(&label);
         self.input.without.iter().any(matches)
     }
 
@@ -145,15 +161,18 @@ impl<'r> Gather<'r> {
             for namespace in self.namespaces.clone() {
                 if let Some(error) = self.read(cx, &mut writer, &kind, Some(&namespace)).await? {
                     self.give_up(&kind, error).await?;
+                    self.unread.push(kind);
                     break;
                 }
             }
         }
+        self.orphans(&mut writer).await?;
         if self.input.cluster_scope != ClusterScope::None {
             for kind in self.kinds(false) {
                 if let Some(error) = self.read(cx, &mut writer, &kind, None).await? {
                     self.give_up(&kind, error).await?;
                 }
+                self.aggregated(&mut writer, &kind).await?;
             }
         }
         let kept = self.kept;
@@ -230,10 +249,11 @@ impl<'r> Gather<'r> {
 
     async fn look(&mut self, writer: &mut ObjectWriter, kind: &ResourceKind, object: Value) -> Result<(), StepError> {
         self.images.see(&object);
-        if left_out(&object).is_some() || self.is_of_a_service(kind, &object) {
+        if self.is_passed_over(kind, &object) || self.is_made_again(&object).await {
             return Ok(());
         }
-        if !self.input.helm_releases && object["type"] == "helm.sh/release.v1" {
+        if roles::is_one(kind) && self.input.cluster_scope == ClusterScope::Used {
+            self.roles.push(object);
             return Ok(());
         }
         if !kind.namespaced {
@@ -245,6 +265,12 @@ impl<'r> Gather<'r> {
             }
         }
         self.keep(writer, kind, object).await
+    }
+
+    /// Whether an object is left out, whoever makes it.
+    fn is_passed_over(&mut self, kind: &ResourceKind, object: &Value) -> bool {
+        let is_of_helm = object["type"] == "helm.sh/release.v1";
+        left_out(object).is_some() || self.is_of_a_service(kind, object) || (is_of_helm && !self.input.helm_releases)
     }
 
     /// Endpoints of a service that selects pods come by themselves.
@@ -281,6 +307,7 @@ impl<'r> Gather<'r> {
     ) -> Result<(), StepError> {
         self.references.see(kind, &object);
         strip(&mut object, kind.has_status);
+        awake(&mut object);
         let key = ObjectKey::of(&object)?;
         let place = (
             key.namespace.clone().unwrap_or_default(),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jm_backup::RecordedImage;
+use jm_client_kubernetes::Maker;
 use serde_json::Value;
 
 /// What is seen of workloads and pods while the objects go by.
@@ -73,9 +74,11 @@ impl Images {
     pub(crate) fn finish(self, is_kept: impl Fn(&str, &str) -> bool) -> Vec<RecordedImage> {
         let mut digests: BTreeMap<(String, String, String), BTreeSet<String>> = BTreeMap::new();
         for ((owner, container, image), found) in self.ran {
-            // From the pod's owner up to the workload that people know.
+            // From the pod's owner up to the workload that people know, or to the last one that could be read.
             let mut at = owner;
-            while let Some((_, Some(above))) = self.owners.get(&at) {
+            while let Some((_, Some(above))) = self.owners.get(&at)
+                && self.owners.contains_key(above)
+            {
                 at.clone_from(above);
             }
             let Some((called, _)) = self.owners.get(&at) else {
@@ -118,9 +121,7 @@ impl Images {
 }
 
 fn owner(object: &Value) -> Option<String> {
-    let owners = object.pointer("/metadata/ownerReferences")?.as_array()?;
-    let controller = owners.iter().find(|owner| owner["controller"] == true)?;
-    controller["uid"].as_str().map(str::to_owned)
+    Maker::of(object).map(|maker| maker.uid)
 }
 
 /// The digest that a pod's container runs. What names no repository is the id of a configuration, which no registry

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use jm_client_kubernetes::ResourceKind;
+use jm_client_kubernetes::{ResourceKind, selects};
 use serde_json::Value;
 
 use super::images::pod_spec;
@@ -12,17 +12,20 @@ use super::images::pod_spec;
 pub(super) struct References {
     used: BTreeSet<(&'static str, String)>,
     namespaces: BTreeSet<String>,
+    /// What finds the roles whose rules a controller puts into others that are used.
+    aggregated: Vec<Value>,
 }
 
 impl References {
     pub(super) fn new(namespaces: &[String]) -> Self {
         Self {
             used: BTreeSet::new(),
+            aggregated: Vec::new(),
             namespaces: namespaces.iter().cloned().collect(),
         }
     }
 
-    /// Looks at an object that is kept.
+    /// Looks at an object that is kept, or comes by itself.
     pub(super) fn see(&mut self, kind: &ResourceKind, object: &Value) {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
         match (kind.group.as_str(), kind.kind.as_str()) {
@@ -30,6 +33,11 @@ impl References {
                 if text("/roleRef/kind") == Some("ClusterRole") =>
             {
                 self.uses("ClusterRole", text("/roleRef/name"));
+            }
+            ("rbac.authorization.k8s.io", "ClusterRole") => {
+                let selectors = object.pointer("/aggregationRule/clusterRoleSelectors");
+                let selectors = selectors.and_then(Value::as_array).into_iter().flatten();
+                self.aggregated.extend(selectors.cloned());
             }
             ("", "PersistentVolumeClaim") => self.claim(object),
             ("networking.k8s.io", "Ingress") => self.uses("IngressClass", text("/spec/ingressClassName")),
@@ -80,8 +88,16 @@ impl References {
                 webhooks.is_some_and(|all| all.iter().any(|one| self.serves(&one["clientConfig"]["service"])))
             }
             ("apiregistration.k8s.io", _) => self.serves(&object["spec"]["service"]),
-            (_, known) => self.used.iter().any(|(kind, used)| *kind == known && used == name),
+            ("rbac.authorization.k8s.io", "ClusterRole") => {
+                let is_aggregated = || self.aggregated.iter().any(|selector| selects(selector, object));
+                self.is_used("ClusterRole", name) || is_aggregated()
+            }
+            (_, known) => self.is_used(known, name),
         }
+    }
+
+    fn is_used(&self, kind: &str, name: &str) -> bool {
+        self.used.iter().any(|(known, used)| *known == kind && used == name)
     }
 
     /// Whether a service account of the namespaces is bound.

@@ -230,6 +230,19 @@ impl Draw {
         vec![volume("kept", claim), volume("found", Value::Null)]
     }
 
+    /// A class of what volumes are like, and a claim that names it.
+    pub(crate) fn attributes(&mut self) -> Vec<Value> {
+        let class = self.cluster_name("quick");
+        let parameters =
+            json!({ "driverName": "csi.example.com", "parameters": { "iops": self.below(99).to_string() } });
+        let claim = json!({ "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } },
+            "storageClassName": "slow", "volumeAttributesClassName": class });
+        vec![
+            self.object("storage.k8s.io/v1", "VolumeAttributesClass", &class, false, parameters),
+            self.object("v1", "PersistentVolumeClaim", "quick", true, json!({ "spec": claim })),
+        ]
+    }
+
     fn access(&mut self) -> Vec<Value> {
         let rules = json!([{ "apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list"] }]);
         let subject = json!([{ "kind": "ServiceAccount", "name": "web", "namespace": self.namespace }]);

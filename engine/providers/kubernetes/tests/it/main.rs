@@ -13,6 +13,7 @@ mod cuts;
 mod definitions;
 mod faults;
 mod images;
+mod keepers;
 mod kinds;
 mod line;
 mod objects;
@@ -65,6 +66,7 @@ on_both_servers! {
     resume::a_crash_loop_fails_with_the_way_to_its_log,
     rollouts::scale_goes_up_and_down,
     rollouts::a_rollout_is_followed_to_its_end,
+    rollouts::a_workload_that_wants_nothing_serves_nobody,
     rollouts::a_cluster_says_what_it_lacks,
     writers::a_cron_job_is_suspended_and_comes_back,
     writers::a_cron_job_that_rested_before_stays_so,
@@ -88,6 +90,7 @@ on_both_servers! {
     images::a_registry_is_asked_with_the_login_that_its_nodes_have,
     images::a_token_is_fetched_where_the_registry_sends_for_one,
     images::a_registry_that_cannot_be_asked_leaves_a_way_open,
+    keepers::who_will_undo_a_change_is_told,
     people::pods_are_listed_as_kubectl_does,
     people::what_is_described_helps_and_tells_no_secret,
     faults::a_viewer_may_look_and_not_stop,
@@ -112,6 +115,8 @@ on_server! {
     on_the_stand_in_alone, stand_in:
     people::logs_are_read_and_masked,
     people::logs_are_followed_over_a_cut_until_the_pod_is_gone,
+    people::a_container_that_no_pod_has_is_told_with_those_that_there_are,
+    people::what_is_waited_for_while_following_is_told_once,
     people::following_ends_when_its_time_is_up_or_it_is_told_to_stop,
     conformance::logs_keep_what_a_step_type_promises,
 }
@@ -132,6 +137,13 @@ on_server! {
     objects::an_apply_keeps_what_a_step_type_promises,
     objects::a_restore_keeps_what_a_step_type_promises,
     objects::an_import_keeps_what_a_step_type_promises,
+    objects::what_was_quiesced_comes_back_running,
+    objects::roles_that_a_role_is_put_together_from_are_kept,
+    objects::what_nobody_would_make_again_is_kept,
+    objects::images_that_nobody_knows_are_told,
+    objects::what_will_not_come_up_fails_fast_with_its_pods,
+    objects::what_is_late_is_told_with_its_pods,
+    objects::what_an_autoscaler_has_scaled_is_left_to_it,
     objects::waves_come_back_one_after_the_other,
     objects::a_kustomization_is_built_and_applied,
     cuts::an_apply_whose_line_breaks_anywhere_is_taken_up_again,

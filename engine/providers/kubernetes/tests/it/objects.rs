@@ -17,13 +17,23 @@ use crate::place::Place;
 use crate::server::Server;
 
 mod back;
+mod kept;
 mod kubectl;
 mod promises;
+mod running;
 mod waves;
 pub(crate) use back::whatever_was_there_comes_back;
+pub(crate) use kept::{
+    images_that_nobody_knows_are_told, roles_that_a_role_is_put_together_from_are_kept,
+    what_nobody_would_make_again_is_kept, what_was_quiesced_comes_back_running,
+};
 pub(crate) use promises::{
     a_restore_keeps_what_a_step_type_promises, an_apply_keeps_what_a_step_type_promises,
     an_export_keeps_what_a_step_type_promises, an_import_keeps_what_a_step_type_promises,
+};
+pub(crate) use running::{
+    what_an_autoscaler_has_scaled_is_left_to_it, what_is_late_is_told_with_its_pods,
+    what_will_not_come_up_fails_fast_with_its_pods,
 };
 pub(crate) use waves::{a_kustomization_is_built_and_applied, waves_come_back_one_after_the_other};
 

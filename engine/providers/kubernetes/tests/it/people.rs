@@ -12,6 +12,9 @@ use crate::line::{Line, State};
 use crate::place::{Place, bench};
 use crate::server::Server;
 
+/// A machine that has much to do ends nothing on time, but long before a follower that nobody ends.
+const LATE: Duration = Duration::from_mins(1);
+
 pub(crate) async fn pods_are_listed_as_kubectl_does(server: &Server) {
     let place = Place::with_web(server, 2).await;
     let writes = place.writes();
@@ -166,10 +169,10 @@ pub(crate) async fn logs_are_followed_over_a_cut_until_the_pod_is_gone(server: &
         let gone = place.api::<Pod>().delete(&pod, &DeleteParams::default()).await;
         gone.expect("deleted");
     };
-    let following = bench.run(&Logs, json!({ "pod": pod, "follow": true, "follow_seconds": 60 }));
+    let following = bench.run(&Logs, json!({ "pod": pod, "follow": true, "follow_seconds": 600 }));
     let began = Instant::now();
     let (ran, ()) = tokio::join!(following, happens);
-    assert!(began.elapsed() < Duration::from_secs(40), "it ends with the pod");
+    assert!(began.elapsed() < LATE, "it ends with the pod");
     assert!(ran.log[0].starts_with("main started at"), "{:?}", ran.log);
     let told = seconds(&ran.log);
     let whole: Vec<u64> = (told[0]..=told[told.len() - 1]).collect();
@@ -183,6 +186,46 @@ pub(crate) async fn logs_are_followed_over_a_cut_until_the_pod_is_gone(server: &
     );
 }
 
+/// A name that is mistyped would be waited for in vain.
+pub(crate) async fn a_container_that_no_pod_has_is_told_with_those_that_there_are(server: &Server) {
+    let place = Place::with_web(server, 2).await;
+    for follow in [false, true] {
+        let input =
+            json!({ "workload": "deployment/web", "container": "mainly", "follow": follow, "follow_seconds": 600 });
+        let began = Instant::now();
+        let error = place.bench().await.run(&Logs, input).await.error();
+        assert_eq!(error.kind(), StepErrorKind::NotFound, "{error}");
+        assert!(error.message().contains("`mainly`"), "{error}");
+        assert!(error.hint_text().is_some_and(|hint| hint.contains("main")), "{error:?}");
+        assert!(began.elapsed() < LATE, "at once");
+    }
+    let input = json!({ "workload": "deployment/web", "container": "main" });
+    let output = place.bench().await.run(&Logs, input).await.output();
+    assert_eq!(output["logs"].as_array().map(Vec::len), Some(2), "{output}");
+}
+
+pub(crate) async fn what_is_waited_for_while_following_is_told_once(server: &Server) {
+    let place = Place::new(server).await;
+    place.deploy("ill", "registry.example/bad:1", 1).await;
+    let ill = loop {
+        if let Some(pod) = place.pods("ill").await.pop() {
+            break pod;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let input = json!({ "pod": ill, "follow": true, "follow_seconds": 4 });
+    let ran = place.bench().await.run(&Logs, input).await;
+    let waiting = ran.log.iter().filter(|line| line.contains("waiting to start"));
+    // As often as the reason changes, and not with each look.
+    assert!((1..=3).contains(&waiting.count()), "{:?}", ran.log);
+    assert!(
+        ran.log.iter().any(|line| line.contains("`follow_seconds`")),
+        "{:?}",
+        ran.log
+    );
+    assert_eq!(ran.output()["cut_off"], json!(true));
+}
+
 pub(crate) async fn following_ends_when_its_time_is_up_or_it_is_told_to_stop(server: &Server) {
     let place = Place::with_web(server, 2).await;
     let input = |seconds: u64| json!({ "workload": "deployment/web", "follow": true, "follow_seconds": seconds });
@@ -191,19 +234,13 @@ pub(crate) async fn following_ends_when_its_time_is_up_or_it_is_told_to_stop(ser
     let bench = place.bench().await.secrets(secrets);
     let began = Instant::now();
     let ran = bench.run(&Logs, input(3)).await;
-    assert!((3..6).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    assert!(began.elapsed() >= Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(began.elapsed() < LATE, "{:?}", began.elapsed());
     for pod in place.pods("web").await {
-        let of_pod = ran
-            .log
-            .iter()
-            .filter(|line| line.starts_with(&format!("{pod} main: main ")));
-        assert!(of_pod.count() >= 3, "{:?}", ran.log);
+        let masked = format!("{pod} main: main [secret] ");
+        assert!(ran.log.iter().any(|line| line.starts_with(&masked)), "{:?}", ran.log);
     }
-    assert!(
-        ran.log
-            .iter()
-            .any(|line| line.contains("main [secret] 1 s") || line.contains("[secret]"))
-    );
+    assert!(!ran.log.iter().any(|line| line.contains("runs for")), "{:?}", ran.log);
     assert_eq!(ran.output()["logs"].as_array().map(Vec::len), Some(2));
 
     let bench = place.bench().await;
@@ -215,5 +252,5 @@ pub(crate) async fn following_ends_when_its_time_is_up_or_it_is_told_to_stop(ser
     let began = Instant::now();
     let (ran, ()) = tokio::join!(bench.run(&Logs, input(600)), stop);
     assert_eq!(ran.error().kind(), StepErrorKind::Cancelled);
-    assert!(began.elapsed() < Duration::from_secs(4));
+    assert!(began.elapsed() < LATE, "{:?}", began.elapsed());
 }

@@ -64,6 +64,23 @@ pub(crate) async fn a_rollout_is_followed_to_its_end(server: &Server) {
     assert!(error.message().contains("paused"), "{error}");
 }
 
+pub(crate) async fn a_workload_that_wants_nothing_serves_nobody(server: &Server) {
+    let place = Place::with_web(server, 0).await;
+    let input = json!({ "workload": "deployment/web", "at_least": 1 });
+    let bench = place.bench().await;
+    let announced = bench.preview(&RolloutStatus, input.clone()).await.expect("a preview");
+    assert_eq!(
+        announced.grade,
+        Grade::Declared,
+        "it may be scaled before this comes to pass"
+    );
+    let error = bench.run(&RolloutStatus, input).await.error();
+    assert_eq!(error.kind(), StepErrorKind::Failed);
+    assert!(error.message().contains("wants 0 replicas"), "{error}");
+    let nothing = bench.run(&RolloutStatus, json!({ "workload": "deployment/web" })).await;
+    assert_eq!(nothing.output()["replicas"], 0, "who asks for nothing more gets it");
+}
+
 pub(crate) async fn a_cluster_says_what_it_lacks(server: &Server) {
     let place = Place::new(server).await;
     let good = json!({ "nodes": 1, "min_version": "1.20", "namespace": true });

@@ -1,9 +1,9 @@
 //! Whatever was there comes back: objects of every kind, generated.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use jm_client_kubernetes::ObjectKey;
+use jm_client_kubernetes::{Discovery, ObjectKey, ResourceKind};
 use jm_provider_kubernetes::Restore;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
@@ -11,10 +11,12 @@ use serde_json::{Value, json};
 use super::Scene;
 use super::kubectl::{agrees, kind, read};
 use crate::kinds::Draw;
+use crate::place::open;
 use crate::server::Server;
 
 /// Fills a namespace with objects of all kinds, and gives what has to be deleted by name.
 async fn fill(scene: &Scene<'_>, seed: u64) -> Vec<Value> {
+    let discovery = discovery(scene).await;
     let mut draw = Draw::new(seed, scene.namespace());
     let cluster = draw.cluster();
     let (webhook, early): (Vec<Value>, Vec<Value>) = cluster
@@ -23,6 +25,10 @@ async fn fill(scene: &Scene<'_>, seed: u64) -> Vec<Value> {
     let mut objects = early;
     objects.push(draw.definition());
     objects.extend(draw.namespaced());
+    // Not served by default before it was stable.
+    if discovery.knows("storage.k8s.io", "VolumeAttributesClass") {
+        objects.extend(draw.attributes());
+    }
     let resource = draw.resource();
     objects.push(resource.clone());
     for object in &objects {
@@ -43,6 +49,11 @@ async fn fill(scene: &Scene<'_>, seed: u64) -> Vec<Value> {
     objects.retain(|object| !SHARED.contains(&object["metadata"]["name"].as_str().unwrap_or_default()));
     objects.reverse();
     objects
+}
+
+async fn discovery(scene: &Scene<'_>) -> Discovery {
+    let cluster = open(&scene.place.server.kubeconfig, scene.namespace()).await;
+    cluster.discover().await.expect("its kinds")
 }
 
 fn object(version: &str, kind: &str, scene: &Scene<'_>, name: &str) -> Value {
@@ -74,6 +85,65 @@ async fn until_there(scene: &Scene<'_>, claim: &str, is_bound: bool) {
     panic!("{claim} is not there: {found:?}");
 }
 
+/// Groups of which every kind is among the objects; the core one has no name.
+const GROUPS: [&str; 8] = [
+    "",
+    "apps",
+    "batch",
+    "autoscaling",
+    "networking.k8s.io",
+    "policy",
+    "rbac.authorization.k8s.io",
+    "storage.k8s.io",
+];
+
+/// Kinds of these groups that are not, each with the reason.
+const LEFT_OUT: [(&str, &str); 6] = [
+    ("event", "a record of what happened"),
+    ("node", "a machine"),
+    ("csinode.storage.k8s.io", "what a machine has"),
+    ("volumeattachment.storage.k8s.io", "what a machine holds"),
+    (
+        "ipaddress.networking.k8s.io",
+        "made for the services, whose addresses are chosen anew",
+    ),
+    (
+        "servicecidr.networking.k8s.io",
+        "the cluster's own, to which nothing in a namespace refers",
+    ),
+];
+
+/// A kind that nobody thought of would come back or not without anybody's notice.
+async fn no_kind_is_forgotten(scene: &Scene<'_>, tree: &BTreeMap<String, Value>) {
+    let discovery = discovery(scene).await;
+    let there: BTreeSet<String> = tree
+        .values()
+        .map(|object| {
+            let key = ObjectKey::of(object).expect("a key");
+            ResourceKind::label_of(key.group(), &key.kind)
+        })
+        .collect();
+    let listable = discovery.preferred().filter(|kind| {
+        GROUPS.contains(&kind.group.as_str()) && kind.can("list") && (kind.can("create") || kind.can("patch"))
+    });
+    let is_left_out = |label: &String| LEFT_OUT.iter().any(|(kind, _)| kind == label);
+    let labels: Vec<String> = listable.map(ResourceKind::label).collect();
+    let forgotten: Vec<&String> = labels
+        .iter()
+        .filter(|label| !there.contains(*label) && !is_left_out(label))
+        .collect();
+    assert!(
+        forgotten.is_empty(),
+        "no object of {forgotten:?} is drawn, and nothing says why not"
+    );
+    let needless: Vec<&String> = there.iter().filter(|label| is_left_out(label)).collect();
+    assert!(
+        needless.is_empty(),
+        "{needless:?} are said to be left out, and are there"
+    );
+    assert!(labels.len() > 30, "the server has told of few kinds only: {labels:?}");
+}
+
 const SHARED: [&str; 4] = ["important", "slow", "csi.example.com", "edge"];
 
 /// Whatever was there comes back: exported, wiped, restored and exported again, the tree is the same; and a second
@@ -89,6 +159,7 @@ async fn comes_back(server: &Server, seed: u64) {
         assert!(before.contains_key(&key), "seed {seed}: {key} is not in the export");
     }
     assert!(before.len() >= objects.len(), "{} of {}", before.len(), objects.len());
+    no_kind_is_forgotten(&scene, &before).await;
     let made = ObjectKey::of(&object("v1", "Secret", &scene, "made")).expect("a key");
     assert!(
         !before.contains_key(&made.to_string()),

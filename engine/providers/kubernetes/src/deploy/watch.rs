@@ -1,0 +1,119 @@
+//! What keeps the workloads of a wave from being ready, looked into while the wave is waited for.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use jm_client_kubernetes::{ObjectKey, PodState, Reader, Trouble, Workload, WorkloadRef};
+use jm_step::{StepContext, StepError};
+use tokio::time::Instant;
+
+use crate::trouble::{self, Lasting};
+
+/// Between two looks at pods, of which there may be many.
+const PAUSE: Duration = Duration::from_secs(1);
+const AT_ONCE: usize = 16;
+
+/// A workload, its pods, and what is wrong with them.
+struct Found {
+    state: Workload,
+    pods: Vec<PodState>,
+    trouble: Option<Trouble>,
+}
+
+/// Tells trouble that passes from trouble that lasts.
+pub(super) struct Watch<'w> {
+    reader: &'w Reader,
+    cx: &'w StepContext,
+    begun: Instant,
+    looked: Option<Instant>,
+    /// When something was last on its way: not ready, and not in trouble.
+    moved: Instant,
+    lasting: BTreeMap<ObjectKey, Lasting>,
+}
+
+impl<'w> Watch<'w> {
+    pub(super) fn new(reader: &'w Reader, cx: &'w StepContext) -> Self {
+        let now = Instant::now();
+        Self {
+            reader,
+            cx,
+            begun: now,
+            looked: None,
+            moved: now,
+            lasting: BTreeMap::new(),
+        }
+    }
+
+    /// Looks at what is not ready yet. Trouble that will not pass is an error, with what a person needs to mend it.
+    pub(super) async fn look(&mut self, waiting: &[&ObjectKey]) -> Result<(), StepError> {
+        if self.looked.is_some_and(|looked| looked.elapsed() < PAUSE) {
+            return Ok(());
+        }
+        let reader = self.reader;
+        let looks = waiting.iter().map(|&key| async move { (key, find(reader, key).await) });
+        let looks: Vec<_> = looks.collect();
+        let found: Vec<_> = stream::iter(looks).buffered(AT_ONCE).collect().await;
+        let now = Instant::now();
+        self.looked = Some(now);
+        let is_in_trouble = |found: &Option<Found>| found.as_ref().is_some_and(|found| found.trouble.is_some());
+        if !found.iter().all(|(_, found)| is_in_trouble(found)) {
+            self.moved = now;
+        }
+        for (key, found) in found {
+            let Some(found) = found else { continue };
+            let lasting = self.lasting.entry(key.clone()).or_insert_with(Lasting::new);
+            if let Some(news) = lasting.news(found.trouble.as_ref()) {
+                self.cx.log(format!("{}: {news}", found.state.workload)).await;
+            }
+            let lasts = lasting.lasts(found.trouble.clone());
+            if let Some(trouble) = lasts.filter(|_| self.is_final()) {
+                return Err(error(self.cx, reader, key, &found, &trouble).await);
+            }
+        }
+        Ok(())
+    }
+
+    /// A workload may want what the same wave brings up: a database, a driver, a registry. The pauses between two attempts
+    /// of Kubernetes grow with the time that it has tried, so once all else is there it is given as long again.
+    fn is_final(&self) -> bool {
+        self.moved.elapsed() >= self.moved - self.begun
+    }
+
+    /// The error for a workload that is not ready, for whatever reason; `None` of what is no workload.
+    pub(super) async fn error(&self, key: &ObjectKey, why: &str) -> Option<StepError> {
+        let found = find(self.reader, key).await?;
+        let trouble = found.trouble.clone().unwrap_or_else(|| {
+            let unready = found.pods.iter().find(|pod| !pod.ready && !pod.ended && !pod.going);
+            Trouble {
+                pod: unready.map(|pod| pod.name.clone()).unwrap_or_default(),
+                reason: "NotReady".to_owned(),
+                message: String::new(),
+            }
+        });
+        let error = error(self.cx, self.reader, key, &found, &trouble).await;
+        Some(error.context(why))
+    }
+}
+
+/// `None` of what is no workload, and of one that cannot be looked into: then its own word has to do.
+async fn find(reader: &Reader, key: &ObjectKey) -> Option<Found> {
+    let workload = workload(key)?;
+    let reader = reader.in_namespace(key.namespace.as_deref()?);
+    let state = reader.workload(&workload).await.ok()?;
+    let pods = reader.pods(&state).await.ok()?;
+    let refused = trouble::refused(&reader, &state).await.ok()?;
+    let trouble = trouble::first(&state, &pods).or(refused);
+    Some(Found { state, pods, trouble })
+}
+
+/// The workload that an object is, where it is one that has pods of its own.
+fn workload(key: &ObjectKey) -> Option<WorkloadRef> {
+    let has_pods = ["Deployment", "StatefulSet", "DaemonSet"].contains(&key.kind.as_str());
+    (key.group() == "apps" && has_pods).then(|| format!("{}/{}", key.kind, key.name).parse().ok())?
+}
+
+async fn error(cx: &StepContext, reader: &Reader, key: &ObjectKey, found: &Found, trouble: &Trouble) -> StepError {
+    let reader = reader.in_namespace(key.namespace.as_deref().unwrap_or_default());
+    trouble::error(cx, &reader, &found.state, &found.pods, trouble).await
+}

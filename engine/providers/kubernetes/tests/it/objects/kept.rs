@@ -1,0 +1,176 @@
+//! What an export keeps of objects that are not as they look: stopped for a while, made by others, put together by a
+//! controller, or of images that nobody knows.
+
+use jm_client_kubernetes::ObjectKey;
+use jm_provider_kubernetes::{Export, Restore};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::DeleteParams;
+use serde_json::{Value, json};
+
+use super::Scene;
+use crate::server::Server;
+
+const RBAC: &str = "rbac.authorization.k8s.io/v1";
+
+/// As the tree of an export calls an object.
+fn called(object: &Value) -> String {
+    ObjectKey::of(object).expect("a key").to_string()
+}
+
+impl Scene<'_> {
+    fn of(&self, version: &str, kind: &str, name: &str) -> Value {
+        json!({ "apiVersion": version, "kind": kind, "metadata": { "name": name, "namespace": self.namespace() } })
+    }
+
+    /// A role that is in no namespace, with a name that no other test has.
+    fn role(&self, name: &str, labels: &Value, more: Value) -> Value {
+        let name = format!("{}-{name}", self.namespace());
+        let mut role =
+            json!({ "apiVersion": RBAC, "kind": "ClusterRole", "metadata": { "name": name, "labels": labels } });
+        role.as_object_mut()
+            .expect("a map")
+            .extend(more.as_object().cloned().expect("a map"));
+        role
+    }
+
+    /// Lets an account of the namespace have such a role.
+    async fn bind(&self, name: &str, role: &Value) {
+        let mut binding = self.of(RBAC, "RoleBinding", name);
+        binding["roleRef"] = json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role });
+        binding["subjects"] = json!([{ "kind": "ServiceAccount", "name": "default", "namespace": self.namespace() }]);
+        self.put(&binding).await;
+    }
+
+    /// Writes a config map that another object makes.
+    async fn put_made_by(&self, owner: &Value) -> String {
+        let owner = self.get(owner).await.expect("an owner");
+        let mut made = self.of("v1", "ConfigMap", "made");
+        made["metadata"]["ownerReferences"] = json!([{ "apiVersion": owner["apiVersion"], "kind": owner["kind"],
+            "name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"], "controller": true }]);
+        self.put(&made).await;
+        called(&made)
+    }
+
+    async fn delete_cluster_wide(&self, objects: &[Value]) {
+        for object in objects {
+            let name = object["metadata"]["name"].as_str().expect("a name");
+            drop(self.api(object).delete(name, &DeleteParams::default()).await);
+        }
+    }
+}
+
+pub(crate) async fn what_was_quiesced_comes_back_running(server: &Server) {
+    let scene = Scene::new(server).await;
+    scene.place.deploy("web", "registry.example/web:1", 2).await;
+    scene.place.until_ready("web", 2).await;
+    let mut job = scene.of("batch/v1", "CronJob", "nightly");
+    let containers = json!([{ "name": "main", "image": "registry.example/x:1" }]);
+    job["spec"] = json!({ "schedule": "0 0 1 1 *", "jobTemplate": { "spec": { "template": { "spec": {
+        "restartPolicy": "Never", "containers": containers } } } } });
+    scene.put(&job).await;
+    let writers = json!({ "workloads": ["deployment/web", "cronjob/nightly"] });
+    scene
+        .bench()
+        .await
+        .run(&jm_provider_kubernetes::Quiesce, writers)
+        .await
+        .output();
+    scene.export(json!({})).await;
+    let api = scene.place.api::<Deployment>();
+    drop(api.delete("web", &DeleteParams::default()).await);
+    drop(scene.api(&job).delete("nightly", &DeleteParams::default()).await);
+    while api.get_opt("web").await.expect("it answers").is_some() || scene.get(&job).await.is_some() {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let input = json!({ "images": "written" });
+    scene.bench().await.run(&Restore, input).await.output();
+    assert_eq!(
+        scene.place.count("web").await,
+        (2, None),
+        "as it was before, and without a mark"
+    );
+    let back = scene.get(&job).await.expect("it is back");
+    assert_eq!(back["spec"]["suspend"], json!(false), "{back:#}");
+    assert!(
+        !back["metadata"]["annotations"].to_string().contains("jm.dev/suspended"),
+        "{back:#}"
+    );
+}
+
+pub(crate) async fn roles_that_a_role_is_put_together_from_are_kept(server: &Server) {
+    let scene = Scene::new(server).await;
+    let part = format!("{}.example.com/part", scene.namespace());
+    let rules = json!({ "rules": [{ "apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"] }] });
+    let whole =
+        json!({ "aggregationRule": { "clusterRoleSelectors": [{ "matchLabels": { (&*part): "yes" } }] }, "rules": [] });
+    // The part comes first by its name. The others are parts of the role `admin`, which every cluster has.
+    let roles = [
+        scene.role("a-part", &json!({ (&*part): "yes" }), rules.clone()),
+        scene.role("z-whole", &json!({}), whole),
+        scene.role(
+            "viewing",
+            &json!({ "rbac.authorization.k8s.io/aggregate-to-view": "true" }),
+            rules.clone(),
+        ),
+        scene.role("stranger", &json!({ (&*part): "no" }), rules),
+    ];
+    for role in &roles {
+        scene.put(role).await;
+    }
+    scene.bind("whole", &roles[1]["metadata"]["name"]).await;
+    scene.bind("admins", &json!("admin")).await;
+    scene.export(json!({})).await;
+    let tree = scene.tree().await;
+    scene.delete_cluster_wide(&roles).await;
+    let is_kept = |role: &Value| tree.contains_key(&called(role));
+    assert_eq!(
+        roles.each_ref().map(is_kept),
+        [true, true, true, false],
+        "{:?}",
+        tree.keys()
+    );
+    let admin = json!({ "apiVersion": RBAC, "kind": "ClusterRole", "metadata": { "name": "admin" } });
+    assert!(!is_kept(&admin), "it comes with the cluster");
+}
+
+pub(crate) async fn what_nobody_would_make_again_is_kept(server: &Server) {
+    // Its maker is in no namespace, and nothing of the namespace refers to it.
+    let scene = Scene::new(server).await;
+    let maker = scene.role("maker", &json!({}), json!({ "rules": [] }));
+    scene.put(&maker).await;
+    let made = scene.put_made_by(&maker).await;
+    scene.export(json!({})).await;
+    assert!(scene.tree().await.contains_key(&made));
+    scene.export(json!({ "cluster_scope": "all" })).await;
+    assert!(
+        !scene.tree().await.contains_key(&made),
+        "its maker is kept, and makes it again"
+    );
+    scene.delete_cluster_wide(&[maker]).await;
+
+    // Its maker is of a kind that a viewer may not read.
+    let scene = Scene::new(server).await;
+    let secret = scene.of("v1", "Secret", "maker");
+    scene.put(&secret).await;
+    let made = scene.put_made_by(&secret).await;
+    let bench = crate::place::bench(&server.viewer, scene.namespace()).await;
+    let bench = bench.with("backups", scene.backups().await);
+    bench.run(&Export, json!({ "cluster_scope": "none" })).await.output();
+    assert!(scene.tree().await.contains_key(&made));
+}
+
+pub(crate) async fn images_that_nobody_knows_are_told(server: &Server) {
+    let scene = Scene::new(server).await;
+    scene.place.deploy("web", "registry.example/web:1", 0).await;
+    let fixed = format!("registry.example/web@sha256:{}", "a".repeat(64));
+    scene.place.deploy("fixed", &fixed, 0).await;
+    let ran = scene.bench().await.run(&Export, json!({})).await;
+    assert_eq!(ran.degraded.len(), 1, "{:?}", ran.degraded);
+    let told = &ran.degraded[0];
+    assert!(
+        told.contains("Deployment/web") && told.contains("registry.example/web:1"),
+        "{told}"
+    );
+    assert!(!told.contains("Deployment/fixed"), "{told}");
+    assert_eq!(ran.output()["unknown_images"].as_array().map(Vec::len), Some(1));
+}

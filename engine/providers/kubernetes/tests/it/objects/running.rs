@@ -1,0 +1,86 @@
+//! What is applied, and does not come up; and what comes up, and is scaled meanwhile.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use jm_provider_kubernetes::Apply;
+use jm_step::StepErrorKind;
+use serde_json::{Value, json};
+
+use super::Scene;
+use crate::server::Server;
+
+fn write(folder: &Path, image: &str, replicas: Option<u32>) {
+    let labels = json!({ "app": "web" });
+    let mut web = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web" }, "spec": {
+        "selector": { "matchLabels": labels },
+        "template": { "metadata": { "labels": labels }, "spec": { "containers": [{ "name": "main", "image": image }] } } } });
+    if let Some(replicas) = replicas {
+        web["spec"]["replicas"] = replicas.into();
+    }
+    std::fs::write(folder.join("web.json"), web.to_string()).expect("written");
+}
+
+/// Long before the time that a wave has is over, and with what a person would look for.
+pub(crate) async fn what_will_not_come_up_fails_fast_with_its_pods(server: &Server) {
+    for (image, reason) in [("bad", "ImagePull"), ("crash", "CrashLoopBackOff")] {
+        let scene = Scene::new(server).await;
+        let folder = tempfile::tempdir().expect("a folder");
+        write(folder.path(), &format!("registry.example/{image}:1"), Some(1));
+        let began = Instant::now();
+        let input = json!({ "paths": [folder.path()], "images": "written" });
+        let error = scene.bench().await.run(&Apply, input).await.error();
+        assert!(began.elapsed() < Duration::from_mins(2), "of 300 s");
+        assert_eq!(error.kind(), StepErrorKind::Failed, "{error}");
+        assert!(error.message().contains(reason), "{error}");
+        assert!(error.message().contains("pod `web-"), "{error}");
+        let seen = error.summary().evidence.expect("evidence");
+        assert!(seen["pods"][0]["trouble"]["reason"].is_string(), "{seen}");
+    }
+}
+
+/// A pod that nothing is wrong with, but that does not get ready, is named when the time is up.
+pub(crate) async fn what_is_late_is_told_with_its_pods(server: &Server) {
+    let scene = Scene::new(server).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "registry.example/bad:1", Some(1));
+    let input = json!({ "paths": [folder.path()], "images": "written", "ready_seconds": 1 });
+    let error = scene.bench().await.run(&Apply, input).await.error();
+    assert!(error.message().contains("after 1 s"), "{error}");
+    assert!(
+        error
+            .summary()
+            .evidence
+            .is_some_and(|seen| seen["workload"] == "deployment/web"),
+        "{error}"
+    );
+}
+
+pub(crate) async fn what_an_autoscaler_has_scaled_is_left_to_it(server: &Server) {
+    let scene = Scene::new(server).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let apply = async |image: &str, replicas: Option<u32>| {
+        write(folder.path(), image, replicas);
+        let input = json!({ "paths": [folder.path()], "images": "written" });
+        let bench = scene.bench().await;
+        let preview = bench.preview(&Apply, input.clone()).await.expect("a preview");
+        let ran = bench.run(&Apply, input).await;
+        assert_eq!(preview.changes, ran.changes);
+        ran.output()["counts"].clone()
+    };
+    apply("registry.example/web:1", Some(2)).await;
+    let count = async || scene.place.count("web").await.0;
+    scene.place.autoscale("web", 1, 9).await;
+
+    // jm has set the count, and nobody else yet: it does not fall to one where the manifest names none any more.
+    apply("registry.example/web:1", None).await;
+    assert_eq!(count().await, 2);
+
+    // As the autoscaler writes it.
+    let scaled: Value = json!({ "spec": { "replicas": 5 } });
+    scene.place.patch("web", scaled).await;
+    let counts = apply("registry.example/web:1", Some(2)).await;
+    assert_eq!((count().await, &counts["unchanged"]), (5, &json!(1)), "{counts}");
+    apply("registry.example/web:2", Some(2)).await;
+    assert_eq!(count().await, 5, "the rest of it is applied");
+}
