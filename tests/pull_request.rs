@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::environment::{JM, World, file, jm, said};
 
 const MARK: &str = "<!-- jm dry run -->";
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 /// What a comment may hold.
 const MOST: usize = 65_536;
 
@@ -170,6 +171,8 @@ fn run_with(script: &str, folder: &Path, api: &str, more: &BTreeMap<String, Stri
             ("GITHUB_STEP_SUMMARY", "summary.md"),
             ("GH_TOKEN", "a-token"),
             ("NUMBER", "7"),
+            ("COMMIT", COMMIT),
+            ("VALID", "success"),
             ("KUBECONFIG", "kubeconfig"),
             ("KUBECONFIG_TEXT", ""),
         ])
@@ -344,6 +347,22 @@ fn the_dry_runs_of_changed_plans_become_the_comment() -> Result<()> {
     Ok(())
 }
 
+/// A comment tells of which commit it is, and what was shown of an earlier one is not left standing.
+#[test]
+fn plans_that_are_not_valid_take_the_place_of_the_dry_run_before() -> Result<()> {
+    let clone = Clone::new()?;
+    clone.plan("changed", "two")?;
+    clone.commit("two")?;
+    clone.comment()?;
+    let newer = "f".repeat(40);
+    let more = [("COMMIT", newer.as_str()), ("VALID", "failure")];
+    let more = more.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let comment = clone.comment_of_job(false, &BTreeMap::from(more))?;
+    let head = format!("{MARK}\n\nCommit `{newer}`.\n\nNo dry run, for the plans are not valid");
+    ensure!(comment.starts_with(&head) && !comment.contains("## `changed`"), "{comment}");
+    Ok(())
+}
+
 #[test]
 fn targets_that_changed_show_every_plan_that_runs_with_them() -> Result<()> {
     let clone = Clone::new()?;
@@ -376,7 +395,8 @@ fn a_plan_that_needs_inputs_is_named_and_one_that_would_fail_comes_first() -> Re
     clone.commit("three")?;
     let comment = clone.comment_of_job(false, &BTreeMap::new())?;
     let first = "- **would fail today:** `plans/fails.yml` (exit code 4)\n";
-    ensure!(comment.starts_with(&format!("{MARK}\n\n{first}\n")), "{comment}");
+    let head = format!("{MARK}\n\nCommit `{COMMIT}`.\n\n{first}\n");
+    ensure!(comment.starts_with(&head), "{comment}");
     for words in ["## `fails`", "WOULD FAIL", "## `same`", "-i commit=…"] {
         ensure!(comment.contains(words), "no `{words}` in {comment}");
     }

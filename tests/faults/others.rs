@@ -129,9 +129,13 @@ fn a_database_with_no_place_left_is_not_taken_for_a_lost_one_and_its_owner_recov
     // What the backup holds belongs to the application's role, and comes back as that role's: asked beforehand.
     world.query("postgres", &format!("REVOKE journeyman FROM {role}"))?;
     world.systems.environment.insert("DATABASE_URL".to_owned(), owner);
-    let missing = format!("GRANT \"journeyman\" TO \"{role}\"");
-    ends(recover(&world).arg("--dry-run"), 4, &["WOULD FAIL", &missing])?;
-    ends(&mut recover(&world), 4, &["failed `find`", &missing])?;
+    let missing = "has not the rights of journeyman";
+    ends(
+        recover(&world).arg("--dry-run"),
+        4,
+        &["WOULD FAIL", missing, "-i owners=none"],
+    )?;
+    ends(&mut recover(&world), 4, &["failed `find`", missing, "-i owners=none"])?;
     served.still(&world)?;
     let admin = world.systems.environment.insert("DATABASE_URL".to_owned(), admin);
     world.query("postgres", &format!("GRANT journeyman TO {role}"))?;
@@ -147,6 +151,25 @@ fn a_database_with_no_place_left_is_not_taken_for_a_lost_one_and_its_owner_recov
     );
     let owned_by = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()";
     ensure!(world.query(DATABASE, owned_by)? == [role], "another owns it now");
+
+    // The way out that was named is one.
+    let member = world
+        .systems
+        .environment
+        .insert("DATABASE_URL".to_owned(), admin)
+        .context("a URL")?;
+    world.query("postgres", &format!("REVOKE journeyman FROM {role}"))?;
+    world.systems.environment.insert("DATABASE_URL".to_owned(), member);
+    let left_out = "owners and grants were left out, as was asked for";
+    let without = ["-i", "owners=none"];
+    ends(
+        recover(&world).args(without).arg("--dry-run"),
+        0,
+        &["WOULD END DEGRADED", left_out],
+    )?;
+    ends(recover(&world).args(without), 9, &[left_out])?;
+    let owners = "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE oid >= 16384";
+    ensure!(world.query(DATABASE, owners)? == [role], "they were not left out");
     Ok(())
 }
 

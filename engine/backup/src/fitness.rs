@@ -71,27 +71,34 @@ pub async fn fitness(reader: &Reader, entry: &Entry, meant: Meant<'_>, tools: &T
         new_enough(&server, &database.inventory)?;
     }
     programs(entry, server.major(), tools).await?;
-    let Some(database) = database else {
-        let note = format!(
+    let mut fitness = Fitness::default();
+    if let Some(database) = database {
+        fitness.notes.extend(room(reader, database).await?);
+        extensions(reader, &server, database).await?;
+        fitness.left_out = single(reader, database, meant).await?;
+        fitness.missing_roles = missing_roles(reader, database).await?;
+    } else {
+        fitness.notes.push(format!(
             "`{}` has no manifest: extensions, roles and room cannot be checked beforehand, nor of which database it is",
             entry.name
-        );
-        return Ok(Fitness {
-            notes: vec![note],
-            ..Fitness::default()
-        });
-    };
-    let mut fitness = Fitness::default();
-    fitness.notes.extend(room(reader, database).await?);
-    extensions(reader, &server, database).await?;
-    fitness.left_out = single(reader, database, meant).await?;
-    fitness.missing_roles = missing_roles(reader, database).await?;
+        ));
+    }
+    if format(entry) == Format::Plain {
+        fitness.whole_or_not(meant.owners)?;
+    }
     if !fitness.without_owners(meant.owners) {
         lacking(&fitness.missing_roles)?;
         let replaced = reader.find_database(meant.database).await?;
         let replaced = replaced.as_ref().map(|replaced| replaced.owner.as_str());
-        may_give(reader, database, replaced.filter(|_| meant.target == Target::Aside)).await?;
-        if !server.superuser {
+        let owners = database.map_or(&[][..], |database| &database.owners);
+        may_give(
+            reader,
+            entry,
+            owners,
+            replaced.filter(|_| meant.target == Target::Aside),
+        )
+        .await?;
+        if let Some(database) = database.filter(|_| !server.superuser) {
             fitness.notes.extend(of_others(reader, entry, database, replaced));
         }
     }
@@ -107,6 +114,30 @@ impl Fitness {
             Owners::Auto => !self.missing_roles.is_empty(),
         }
     }
+
+    /// Refuses to leave something out of a plain dump, which is SQL as it stands.
+    pub(crate) fn whole_or_not(&self, owners: Owners) -> Result<(), StepError> {
+        let whole = "a plain dump is restored whole or not at all";
+        if owners == Owners::None {
+            return Err(
+                StepError::refused(format!("{whole}, so its owners and grants cannot be left out"))
+                    .hint("restore it with its owners, or use a backup in custom format"),
+            );
+        }
+        let lacks = [&self.missing_roles[..], &self.left_out[..]].concat();
+        if lacks.is_empty() {
+            return Ok(());
+        }
+        Err(
+            StepError::failed(format!("{whole}, and the server lacks {}", lacks.join(", ")))
+                .hint("create the missing roles and extensions, or use a backup in custom format"),
+        )
+    }
+}
+
+/// As its manifest says, or else its name.
+fn format(entry: &Entry) -> Format {
+    entry.manifest().map_or(entry.name.format(), |manifest| manifest.dump)
 }
 
 fn lacking(missing: &[String]) -> Result<(), StepError> {
@@ -122,22 +153,24 @@ fn lacking(missing: &[String]) -> Result<(), StepError> {
 
 /// Only who has an owner's rights can give it what is its own. The copy is also to belong to the owner of the database that
 /// it replaces.
-async fn may_give(reader: &Reader, database: &DatabaseContent, replaced: Option<&str>) -> Result<(), StepError> {
-    let mut owners = database.owners.clone();
+async fn may_give(reader: &Reader, entry: &Entry, owners: &[String], replaced: Option<&str>) -> Result<(), StepError> {
+    let mut owners = owners.to_vec();
     owners.extend(replaced.map(str::to_owned));
     let strangers = reader.strangers(&owners).await?;
     if strangers.roles.is_empty() {
         return Ok(());
     }
+    let without = if format(entry) == Format::Plain {
+        ""
+    } else {
+        "; or restore with `owners: none` (where the plan has it: `-i owners=none`)"
+    };
     Err(StepError::denied(format!(
         "role `{}` cannot give what the backup holds to its owners, for it has not the rights of {}",
         reader.user(),
         strangers.roles.join(", ")
     ))
-    .hint(format!(
-        "as a superuser: {}; or restore with `owners: none`",
-        strangers.remedy
-    )))
+    .hint(format!("{}{without}", strangers.remedy)))
 }
 
 /// Who is neither a superuser nor an owner of the copy may own something in a schema only where that is granted, and a
@@ -176,8 +209,7 @@ fn may_restore(server: &ServerFacts, target: Target) -> Result<(), StepError> {
 /// Those that a restore runs. What a file without a manifest holds is known only once it is opened: its name says it.
 async fn programs(entry: &Entry, server: u32, tools: &Toolbox) -> Result<(), StepError> {
     tools.tool("psql", 0, server).await?;
-    let format = entry.manifest().map_or(entry.name.format(), |manifest| manifest.dump);
-    if format == Format::Custom {
+    if format(entry) == Format::Custom {
         tools.tool("pg_restore", entry.made_by_major(), server).await?;
     }
     Ok(())

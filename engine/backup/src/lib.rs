@@ -58,7 +58,7 @@ pub use name::{BackupName, ContentKind, DumpFormat, Format};
 pub use objects::{ObjectReader, ObjectWriter, ObjectsRequest};
 pub use observer::{Committing, Observer, Silent, Told, until_cancelled};
 pub use openpgp::OpenError;
-pub use restore::{AsideState, RestoreRequest, Restored, TransactionState, copy_name};
+pub use restore::{AsideState, LEFT_OUT, RestoreRequest, Restored, TransactionState, copy_name};
 pub use select::{Prove, Selection, Skipped, Wanted, Which};
 pub use tools::Toolbox;
 pub use wholeness::{Lacking, Places, Wholeness};

@@ -27,6 +27,10 @@ use crate::observer::Observer;
 use crate::openpgp::OpenError;
 use crate::tools::Toolbox;
 
+/// What is told where owners are left out because somebody asked for it.
+pub const LEFT_OUT: &str = "owners and grants were left out, as was asked for: all belongs to the role that restored it, and \
+                            who else is to use it has to be given its rights";
+
 /// What is to be restored, and how.
 #[derive(Debug, Clone)]
 pub struct RestoreRequest {
@@ -184,7 +188,9 @@ impl Restoring<'_> {
             left_out,
             ..
         } = &self.fitness;
-        if !missing_roles.is_empty() {
+        if self.request.owners == Owners::None {
+            self.observer.degraded(LEFT_OUT.to_owned()).await?;
+        } else if !missing_roles.is_empty() {
             let roles = missing_roles.join(", ");
             let reason = format!("owners and grants were left out, for the server lacks the roles {roles}");
             self.observer.degraded(reason).await?;

@@ -1,7 +1,10 @@
 //! Plain dumps are programs for psql, and psql can run programs of the machine. This reads SQL as psql reads it, lets
 //! through what a dump needs, and refuses every meta-command before psql sees it.
 //!
-//! psql that knows `\restrict` is told to refuse them as well, so that a place where the two readers differ opens nothing.
+//! psql that knows `\restrict` (since 13.22, 14.19, 15.14, 16.10 and 17.6) is told to refuse them as well, so that a place
+//! where the two readers differ opens nothing. An older one relies on this reader alone, which a script can get past that
+//! changes how strings are read in a way that is seen only while it runs (`set_config` inside a function): the log of the
+//! restore says so.
 
 use std::mem;
 
@@ -10,6 +13,8 @@ const LONGEST_HELD: usize = 200;
 /// Words at the start of a statement that say what it is.
 const WORDS: usize = 5;
 const LONGEST_WORD: usize = 40;
+/// So many of them tell psql whether a statement makes a function.
+const IDENTIFIERS: usize = 4;
 /// Whole statements of `pg_dump` 17 and later that an older server does not know.
 const TRANSACTION_TIMEOUT: &[u8] = b"SET transaction_timeout = 0;";
 
@@ -87,6 +92,8 @@ pub(crate) struct Script {
     tag: Vec<u8>,
     word: Vec<u8>,
     words: Vec<String>,
+    /// Those that psql counts: words outside of quotes that are no numbers, as many as it looks at.
+    identifiers: Vec<String>,
     copy_from: bool,
     copy_stdin: bool,
     parentheses: u32,
@@ -106,6 +113,7 @@ impl Script {
             tag: Vec::new(),
             word: Vec::new(),
             words: Vec::new(),
+            identifiers: Vec::new(),
             copy_from: false,
             copy_stdin: false,
             parentheses: 0,
@@ -350,7 +358,7 @@ impl Script {
             b'*' if last == b'/' => self.state = State::BlockComment { depth: 1, last: 0 },
             b'(' => self.parentheses += 1,
             b')' => self.parentheses = self.parentheses.saturating_sub(1),
-            b';' if self.parentheses == 0 && self.body == 0 => self.end_statement(),
+            b';' if self.parentheses == 0 && self.body == 0 => self.end_statement()?,
             _ => {}
         }
         Ok(())
@@ -370,6 +378,9 @@ impl Script {
         let word = String::from_utf8_lossy(&mem::take(&mut self.word)).into_owned();
         self.copy_stdin |= self.copy_from && word == "stdin";
         self.copy_from = word == "from";
+        if self.identifiers.len() < IDENTIFIERS && !word.starts_with(|first: char| first.is_ascii_digit()) {
+            self.identifiers.push(word.clone());
+        }
         self.body_word(&word);
         if self.words.len() < WORDS {
             self.words.push(word);
@@ -392,8 +403,13 @@ impl Script {
     }
 
     fn is_routine(&self) -> bool {
-        let kind = |at: usize| matches!(self.words.get(at).map(String::as_str), Some("function" | "procedure"));
-        let is = |at: usize, word: &str| self.words.get(at).is_some_and(|found| found == word);
+        let kind = |at: usize| {
+            matches!(
+                self.identifiers.get(at).map(String::as_str),
+                Some("function" | "procedure")
+            )
+        };
+        let is = |at: usize, word: &str| self.identifiers.get(at).is_some_and(|found| found == word);
         is(0, "create") && (kind(1) || (is(1, "or") && is(2, "replace") && kind(3)))
     }
 
@@ -410,12 +426,9 @@ impl Script {
                 });
             }
         }
-        let acts = matches!(word(0), "create" | "alter" | "drop");
-        if acts && matches!(word(1), "database" | "role" | "tablespace" | "system") {
-            return Err(ScriptError::Server {
-                line,
-                statement: format!("{} {}", word(0), word(1)).to_uppercase(),
-            });
+        let is_user = word(1) == "user" && !matches!(word(2), "" | "mapping");
+        if matches!(word(1), "database" | "role" | "group" | "tablespace" | "system") || is_user {
+            self.refuse_acts()?;
         }
         if self.words.iter().any(|word| word == "standard_conforming_strings") && word(0) == "set" {
             let value = self.words.last().map_or("", String::as_str);
@@ -426,14 +439,32 @@ impl Script {
         Ok(())
     }
 
-    fn end_statement(&mut self) {
+    fn refuse_acts(&self) -> Result<(), ScriptError> {
+        let word = |at: usize| self.words.get(at).map_or("", String::as_str);
+        if !matches!(word(0), "create" | "alter" | "drop") {
+            return Ok(());
+        }
+        Err(ScriptError::Server {
+            line: self.line,
+            statement: format!("{} {}", word(0), word(1)).to_uppercase(),
+        })
+    }
+
+    fn end_statement(&mut self) -> Result<(), ScriptError> {
+        // The name of the user is in quotes, and no word.
+        if self.words.len() == 2 && self.words[1] == "user" {
+            self.refuse_acts()?;
+        }
+
         let copy = self.copy_stdin && self.words.first().is_some_and(|word| word == "copy");
         self.words.clear();
+        self.identifiers.clear();
         self.copy_from = false;
         self.copy_stdin = false;
         if copy {
             self.state = State::CopyLine;
         }
+        Ok(())
     }
 
     fn dollar(&mut self, byte: u8, matched: usize) {

@@ -69,6 +69,8 @@ struct Trial<'r> {
     /// What steps say that they would change, in the order in which they were asked.
     announced: Vec<(usize, Vec<Change>)>,
     refusals: Vec<ErrorSummary>,
+    /// Whether a target is another system than the one that is meant.
+    is_another: bool,
 }
 
 /// What was found out about a step, for those that come after it.
@@ -112,6 +114,7 @@ impl<'r> Trial<'r> {
             seen: BTreeMap::new(),
             announced: Vec::new(),
             refusals: Vec::new(),
+            is_another: false,
             until,
             run,
             graph,
@@ -156,6 +159,7 @@ impl<'r> Trial<'r> {
         self.down.insert(look.target.clone());
         let may_be_another = look.repairs && is_left_to_a_gate(&self.run.plan, &self.state, &look.target);
         if error.kind() == StepErrorKind::Refused && !may_be_another {
+            self.is_another = true;
             self.refusals.push(shown);
         }
     }
@@ -216,11 +220,15 @@ impl<'r> Trial<'r> {
         if is_tolerated && step.status == DryStatus::WillRun {
             step.degraded.push("it would fail, and the run goes on".to_owned());
         }
+        // A step that may never run decides nothing, neither for those after it nor for the whole.
+        if step.status != DryStatus::WillRun {
+            return self.leave_open(i, step);
+        }
         if error.kind() == StepErrorKind::Refused && !is_tolerated {
             self.refusals.push(presentable(&self.run.secrets, error.summary()));
         }
         self.settle(i, StepStatus::Failed);
-        self.see(i, (step.status == DryStatus::WillRun).then_some(i), false, false);
+        self.see(i, Some(i), false, false);
     }
 
     fn settle(&mut self, i: usize, status: StepStatus) {

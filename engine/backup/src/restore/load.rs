@@ -48,25 +48,11 @@ impl Restoring<'_> {
                 return Err(of_another_kind(name, ContentKind::Kubernetes, ContentKind::Database).into());
             }
             Format::Plain => {
-                self.refuse_parts()?;
+                self.fitness.whole_or_not(self.request.owners)?;
                 dump
             }
         };
         Ok(read_script(sql, rules))
-    }
-
-    /// Nothing can be left out of a plain dump.
-    fn refuse_parts(&self) -> Result<(), StepError> {
-        if self.without_owners() || !self.fitness.left_out.is_empty() {
-            let what = [&self.fitness.missing_roles[..], &self.fitness.left_out[..]]
-                .concat()
-                .join(", ");
-            return Err(StepError::failed(format!(
-                "a plain dump is restored whole or not at all, and the server lacks {what}"
-            ))
-            .hint("create the missing roles and extensions, or use a backup in custom format"));
-        }
-        Ok(())
     }
 
     async fn convert(&self, mut dump: Flow) -> Result<Flow, Failure> {
@@ -151,6 +137,12 @@ impl Restoring<'_> {
                 .map(char::from)
                 .collect();
             session.say(&format!("\\restrict {key}\n")).await;
+        } else {
+            let line = format!(
+                "`psql` {} knows no `\\restrict`: update it before a dump is restored that somebody else made (CVE-2025-8714)",
+                tool.version.text
+            );
+            self.observer.log(line).await;
         }
         Ok(session)
     }

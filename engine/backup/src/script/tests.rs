@@ -94,6 +94,9 @@ fn meta_commands_are_refused_wherever_psql_would_run_them() {
         ("SELECT $1 \\! id\n", 1),
         ("SELECT a$b$ \\! id $b$\n", 1),
         ("SELECT $\\! id\n", 1),
+        // To psql the first of these lines begins the body of a function, in which a semicolon ends nothing.
+        ("\"x\" create function begin;\ncopy t from stdin;\n\\! id\n", 3),
+        ("1 2 3 4 5 create function begin;\ncopy t from stdin;\n\\! id\n", 3),
     ] {
         match run(text, Rules::default(), 3) {
             Err(ScriptError::MetaCommand { line: at, .. }) => assert_eq!(at, line, "{text}"),
@@ -112,6 +115,10 @@ fn a_script_cannot_reach_beyond_its_database() {
         ("DROP ROLE app;", "DROP ROLE"),
         ("ALTER SYSTEM SET fsync = off;", "ALTER SYSTEM"),
         ("DROP TABLESPACE fast;", "DROP TABLESPACE"),
+        ("DROP USER \"app\";", "DROP USER"),
+        ("ALTER USER app SUPERUSER;", "ALTER USER"),
+        ("create user \"app\" with password 'x';", "CREATE USER"),
+        ("DROP GROUP app;", "DROP GROUP"),
     ] {
         match run(text, Rules::default(), 2) {
             Err(ScriptError::Server { statement: found, .. }) => assert_eq!(found, statement),
@@ -122,6 +129,9 @@ fn a_script_cannot_reach_beyond_its_database() {
         "ALTER DEFAULT PRIVILEGES FOR ROLE app GRANT SELECT ON TABLES TO reader;",
         "COMMENT ON DATABASE x IS 'DROP DATABASE x';",
         "CREATE TABLE database (role text);",
+        "CREATE USER MAPPING FOR \"app\" SERVER other;",
+        "DROP USER MAPPING FOR app SERVER other;",
+        "CREATE TABLE user_groups (id int);",
         "SELECT 'x'; -- DROP DATABASE x;",
         "COPY t FROM stdin;\nDROP DATABASE x;\n\\.\n",
     ] {

@@ -211,6 +211,15 @@ async fn what_is_another_roles_comes_back_as_its_own_through_a_member() {
         fits(Owners::None).await.expect("all is its own");
     }
     rig.assert_no_copy().await;
+    let heard = Heard::default();
+    let without = RestoreRequest {
+        owners: Owners::None,
+        ..request.clone()
+    };
+    let restored = backups.restore(&postgres, &without, &tools(), &heard).await;
+    let restored = restored.expect("without owners");
+    assert_eq!(heard.degraded(), [LEFT_OUT]);
+    assert_eq!(belongings(&rig, &restored.database).await.owner, member);
 
     let grant = format!("GRANT {owner} TO {member}");
     rig.server.sql("postgres", &[&grant]).await;

@@ -212,6 +212,17 @@ async fn a_role_that_is_gone_is_told_and_not_in_the_way() {
     assert!(error.message().contains(&role), "{error}");
     let error = rig.aside(&backups, &plain).await.expect_err("plain");
     assert!(error.message().contains(&role), "{error}");
+    // It is known before anything is stopped, and of a dump without a manifest, too.
+    let beforehand = async |owners| {
+        let entry = backups.find(&plain).await.expect("found");
+        fitness(rig.postgres.reader(), &entry, rig.meant(owners), &tools())
+            .await
+            .expect_err("plain")
+    };
+    assert_eq!(beforehand(Owners::Auto).await.message(), error.message());
+    std::fs::remove_file(rig.directory().join(plain.manifest())).expect("removed");
+    let error = beforehand(Owners::None).await;
+    assert!(error.message().contains("cannot be left out"), "{error}");
     rig.assert_no_copy().await;
 }
 

@@ -15,7 +15,7 @@ pub struct Distribution {
     pub aliases: Vec<String>,
     /// Where its content comes from.
     pub origins: Vec<Origin>,
-    /// The id of the origin that serves what no other rule is for.
+    /// The id of the origin that serves what no other rule is for: of a group of origins, the one that is asked first.
     pub default_origin: String,
     /// Whether it answers at all.
     pub enabled: bool,
@@ -57,7 +57,7 @@ impl Distribution {
             domain: domain.to_owned(),
             aliases: aliases(config.aliases()),
             origins: origins(config.origins()),
-            default_origin: default_origin(config.default_cache_behavior()),
+            default_origin: default_origin(config.default_cache_behavior(), config.origin_groups()),
             enabled: config.enabled(),
             deployed: status == DEPLOYED,
             default_root_object: config.default_root_object().unwrap_or_default().to_owned(),
@@ -71,7 +71,7 @@ impl Distribution {
             domain: summary.domain_name().to_owned(),
             aliases: aliases(summary.aliases()),
             origins: origins(summary.origins()),
-            default_origin: default_origin(summary.default_cache_behavior()),
+            default_origin: default_origin(summary.default_cache_behavior(), summary.origin_groups()),
             enabled: summary.enabled(),
             deployed: summary.status() == DEPLOYED,
             // Lists do not tell.
@@ -111,8 +111,63 @@ fn origins(origins: Option<&types::Origins>) -> Vec<Origin> {
         .collect()
 }
 
-fn default_origin(behavior: Option<&types::DefaultCacheBehavior>) -> String {
-    behavior
-        .map(|behavior| behavior.target_origin_id().to_owned())
-        .unwrap_or_default()
+fn default_origin(behavior: Option<&types::DefaultCacheBehavior>, groups: Option<&types::OriginGroups>) -> String {
+    let target = behavior
+        .map(types::DefaultCacheBehavior::target_origin_id)
+        .unwrap_or_default();
+    let mut groups = groups.map(types::OriginGroups::items).unwrap_or_default().iter();
+    let members = groups
+        .find(|group| group.id() == target)
+        .and_then(types::OriginGroup::members);
+    let first = members.and_then(|members| members.items().first());
+    first.map_or(target, types::OriginGroupMember::origin_id).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_group_of_origins_the_first_one_serves() {
+        let behavior = types::DefaultCacheBehavior::builder()
+            .target_origin_id("both")
+            .viewer_protocol_policy(types::ViewerProtocolPolicy::HttpsOnly)
+            .build()
+            .expect("a behaviour");
+        let member = |id| {
+            types::OriginGroupMember::builder()
+                .origin_id(id)
+                .build()
+                .expect("a member")
+        };
+        let members = types::OriginGroupMembers::builder()
+            .quantity(2)
+            .items(member("bucket"))
+            .items(member("replica"))
+            .build()
+            .expect("members");
+        let codes = types::StatusCodes::builder()
+            .quantity(1)
+            .items(503)
+            .build()
+            .expect("codes");
+        let group = types::OriginGroup::builder()
+            .id("both")
+            .members(members)
+            .failover_criteria(
+                types::OriginGroupFailoverCriteria::builder()
+                    .status_codes(codes)
+                    .build(),
+            )
+            .build()
+            .expect("a group");
+        let groups = types::OriginGroups::builder()
+            .quantity(1)
+            .items(group)
+            .build()
+            .expect("groups");
+        assert_eq!(default_origin(Some(&behavior), Some(&groups)), "bucket");
+        assert_eq!(default_origin(Some(&behavior), None), "both");
+        assert_eq!(default_origin(None, Some(&groups)), "");
+    }
 }

@@ -11,7 +11,7 @@ use crate::session::ReadSession;
 pub struct Strangers {
     /// Their names.
     pub roles: Vec<String>,
-    /// What a superuser runs to change that; empty where there are none.
+    /// What to do about it; empty where there are none.
     pub remedy: String,
 }
 
@@ -29,7 +29,7 @@ pub(crate) async fn strangers(
         ""
     };
     let sql = format!(
-        "SELECT DISTINCT w.name, me.rolinherit FROM unnest($1::text[]) w (name)
+        "SELECT DISTINCT w.name, me.rolinherit, coalesce(r.rolsuper, false) FROM unnest($1::text[]) w (name)
             JOIN pg_roles me ON me.rolname = current_user
             LEFT JOIN pg_roles r ON r.rolname::text = w.name
         WHERE NOT coalesce(pg_has_role(r.oid, 'USAGE'){may_give}, false)
@@ -38,8 +38,14 @@ pub(crate) async fn strangers(
     let rows = session.query(&sql, &[&roles]).await?;
     let strangers: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     let inherits = rows.first().is_none_or(|row| row.get(1));
+    let superuser = rows.iter().find(|row| row.get(2)).map(|row| row.get::<_, String>(0));
     Ok(Strangers {
-        remedy: remedy(server.major(), user, &strangers, inherits),
+        remedy: superuser.map_or_else(
+            || remedy(server.major(), user, &strangers, inherits),
+            |superuser| {
+                format!("`{superuser}` is a superuser, whose rights none but a superuser should have: let one restore")
+            },
+        ),
         roles: strangers,
     })
 }
@@ -51,9 +57,9 @@ fn remedy(major: u32, user: &str, roles: &[String], inherits: bool) -> String {
     let names: Vec<String> = roles.iter().map(|role| ident(role)).collect();
     let grant = format!("GRANT {} TO {}", names.join(", "), ident(user));
     match (major, inherits) {
-        (16.., _) => format!("`{grant} WITH INHERIT TRUE, SET TRUE`"),
-        (_, true) => format!("`{grant}`"),
-        (_, false) => format!("`{grant}` and `ALTER ROLE {} INHERIT`", ident(user)),
+        (16.., _) => format!("as a superuser: `{grant} WITH INHERIT TRUE, SET TRUE`"),
+        (_, true) => format!("as a superuser: `{grant}`"),
+        (_, false) => format!("as a superuser: `{grant}` and `ALTER ROLE {} INHERIT`", ident(user)),
     }
 }
 
@@ -64,14 +70,17 @@ mod tests {
     #[test]
     fn the_remedy_is_what_that_server_understands() {
         let roles = ["app".to_owned(), "a b".to_owned()];
-        assert_eq!(remedy(15, "jm", &roles, true), "`GRANT \"app\", \"a b\" TO \"jm\"`");
+        assert_eq!(
+            remedy(15, "jm", &roles, true),
+            "as a superuser: `GRANT \"app\", \"a b\" TO \"jm\"`"
+        );
         assert_eq!(
             remedy(15, "jm", &roles[..1], false),
-            "`GRANT \"app\" TO \"jm\"` and `ALTER ROLE \"jm\" INHERIT`"
+            "as a superuser: `GRANT \"app\" TO \"jm\"` and `ALTER ROLE \"jm\" INHERIT`"
         );
         assert_eq!(
             remedy(17, "jm", &roles[..1], true),
-            "`GRANT \"app\" TO \"jm\" WITH INHERIT TRUE, SET TRUE`"
+            "as a superuser: `GRANT \"app\" TO \"jm\" WITH INHERIT TRUE, SET TRUE`"
         );
         assert_eq!(remedy(15, "jm", &[], true), "");
     }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use jm_backup::{
-    AsideState, Backups, BackupsReader, Entry, Manifest, Meant, Owners, RestoreRequest, Target, TransactionState,
-    copy_name, fitness,
+    AsideState, Backups, BackupsReader, Entry, LEFT_OUT, Manifest, Meant, Owners, RestoreRequest, Target,
+    TransactionState, copy_name, fitness,
 };
 use jm_client_postgres::{Postgres, Reader};
 use jm_step::{
@@ -134,7 +134,8 @@ impl StepType for Restore {
             Destination::InPlace => format!("replace the content of database `{database}` by `{}`", entry.name),
         };
         let mut said = vec![will, entry.of_into(&database)];
-        let roles = (!fitness.missing_roles.is_empty()).then(|| {
+        let asked = (input.owners == Owners::None).then(|| LEFT_OUT.to_owned());
+        let roles = (asked.is_none() && !fitness.missing_roles.is_empty()).then(|| {
             let roles = fitness.missing_roles.join(", ");
             format!("owners and grants would be left out, for the server lacks the roles {roles}")
         });
@@ -149,7 +150,7 @@ impl StepType for Restore {
             Destination::InPlace => database.clone(),
         };
         let changes = vec![change(input, &database, &entry)];
-        let preview = Preview::computed(summary, changes).degraded(roles);
+        let preview = Preview::computed(summary, changes).degraded(asked.into_iter().chain(roles));
         Ok(preview.foresee(json!({
             "database": restored,
             "backup": entry.name,

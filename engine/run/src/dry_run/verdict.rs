@@ -23,12 +23,7 @@ impl Trial<'_> {
             digest: plan.digest().to_owned(),
             targets_name: self.run.targets_name.clone(),
             resumes: self.resumes,
-            verdict: match (self.refusals.is_empty(), self.cannot_begin(&targets), fails) {
-                (false, ..) => DryVerdict::Refused,
-                (true, true, _) => DryVerdict::CannotBegin,
-                (true, false, true) => DryVerdict::WouldFail,
-                (true, false, false) => DryVerdict::Ready,
-            },
+            verdict: self.verdict(self.cannot_begin(&targets), fails),
             until: self.until.map(|i| self.planned[i].id.clone()),
             point_of_no_return: plan.point_of_no_return().cloned(),
             rto: plan.objectives().rto.map(|rto| rto.as_secs()),
@@ -38,6 +33,21 @@ impl Trial<'_> {
             targets,
             steps,
             finally,
+        }
+    }
+
+    /// A run looks at its targets first, and then at what a person has agreed to.
+    fn verdict(&self, cannot_begin: bool, fails: bool) -> DryVerdict {
+        if self.is_another {
+            DryVerdict::Refused
+        } else if cannot_begin {
+            DryVerdict::CannotBegin
+        } else if !self.refusals.is_empty() {
+            DryVerdict::Refused
+        } else if fails {
+            DryVerdict::WouldFail
+        } else {
+            DryVerdict::Ready
         }
     }
 

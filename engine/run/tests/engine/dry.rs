@@ -164,6 +164,23 @@ async fn the_verdict_is_that_of_the_run_whatever_step_fails() {
     }
 }
 
+#[tokio::test]
+async fn a_step_that_may_not_run_decides_nothing() {
+    let (_temp, file) = effects();
+    for kind in ["failed", "refused"] {
+        let session = Session::new(&format!(
+            "apiVersion: jm/v1\nname: may\nsteps:\n  - {{ id: a, uses: test.once, with: {{ file: '{file}', name: a }} }}\n  - {{ id: b, uses: test.fail, needs: [a], if: \"${{{{ steps.a.outputs.line == 'x' }}}}\", with: {{ message: no, kind: {kind} }} }}\n  - {{ id: c, uses: test.noop, needs: [b], if: \"${{{{ steps.b.status == 'succeeded' }}}}\" }}\n"
+        ));
+        let dry = session.dry().await;
+        assert_eq!(
+            (step(&dry, "b").status, step(&dry, "b").grade),
+            (DryStatus::MayRun, Grade::WouldFail)
+        );
+        assert_eq!(step(&dry, "c").status, DryStatus::MayRun);
+        assert_eq!(dry.verdict, DryVerdict::Ready, "{kind}");
+    }
+}
+
 /// A program that is not there may be what an earlier step installs.
 #[tokio::test]
 async fn what_is_missing_from_this_machine_may_come_through_a_step_before() {
