@@ -143,7 +143,22 @@ fn the_second_region_takes_over_and_gives_back_what_was_written_there() -> Resul
         .second
         .query(DATABASE, "UPDATE users SET email = 'moved-' || id || '@example.com'")?;
     let data = regions.second.fingerprint()?;
-    regions.start(FAIL_BACK, &[&format!("assets_domain={origin}")], 6)?;
+    let assets_domain = format!("assets_domain={origin}");
+    let words = [
+        "plan",
+        "run",
+        "plans/data-center-fail-back.yaml",
+        "--yes",
+        "--confirm",
+        "production",
+    ];
+    let mut unnamed = regions.jm(&words)?;
+    unnamed
+        .args(["-i", &assets_domain])
+        .env_remove("CLOUDFRONT_DISTRIBUTION_ID");
+    let text = ended(&mut unnamed, 4)?;
+    ensure!(has_words(&text, "no distribution is named"), "{text}");
+    regions.start(FAIL_BACK, &[&assets_domain], 6)?;
     regions.approve(0)?;
     ensure!(
         regions.first.fingerprint()? == data,

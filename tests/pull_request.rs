@@ -359,7 +359,10 @@ fn plans_that_are_not_valid_take_the_place_of_the_dry_run_before() -> Result<()>
     let more = more.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let comment = clone.comment_of_job(false, &BTreeMap::from(more))?;
     let head = format!("{MARK}\n\nCommit `{newer}`.\n\nNo dry run, for the plans are not valid");
-    ensure!(comment.starts_with(&head) && !comment.contains("## `changed`"), "{comment}");
+    ensure!(
+        comment.starts_with(&head) && !comment.contains("## `changed`"),
+        "{comment}"
+    );
     Ok(())
 }
 

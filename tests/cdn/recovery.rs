@@ -176,6 +176,17 @@ fn what_does_not_build_is_not_published_and_invalidating_alone_publishes_nothing
         viewed(&world, "")?
     );
 
+    // Without the bucket any page would do, and that is no proof.
+    let output = recover(&world, &["only=invalidate"])
+        .env_remove("ASSETS_S3_BUCKET")
+        .output()?;
+    ensure!(output.status.code() == Some(9), "{}", said(&output));
+    ensure!(
+        has_words(&said(&output), "of a bucket to compare with"),
+        "{}",
+        said(&output)
+    );
+
     let output = built("v1.0.0", r#"build=["sh", "build.sh"]"#)?;
     ensure!(output.status.code() == Some(0), "{}", said(&output));
     ensure!(viewed(&world, "")?.body == GOOD_PAGE, "{:?}", viewed(&world, "")?);

@@ -102,6 +102,15 @@ fn a_session_that_our_role_may_not_end_is_told_and_the_application_runs_again() 
 }
 
 /// An application that has taken all places is no lost database: nobody but a superuser could look into it.
+/// Says something to the server as who may say everything.
+fn by_admin(world: &mut World, admin: &str, sql: &str) -> Result<()> {
+    let url = "DATABASE_URL".to_owned();
+    let ours = world.systems.environment.insert(url.clone(), admin.to_owned());
+    let said = world.query("postgres", sql).map(drop);
+    world.systems.environment.insert(url, ours.context("a URL")?);
+    said
+}
+
 #[test]
 fn a_database_with_no_place_left_is_not_taken_for_a_lost_one_and_its_owner_recovers_it() -> Result<()> {
     let mut world = without_bucket()?;
@@ -119,16 +128,14 @@ fn a_database_with_no_place_left_is_not_taken_for_a_lost_one_and_its_owner_recov
 
     // A session that sleeps does not see that its client is gone.
     drop(stays);
-    let owner = world
-        .systems
-        .environment
-        .insert("DATABASE_URL".to_owned(), admin.clone())
-        .context("a URL")?;
     let end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'reader'";
-    world.query("postgres", end)?;
+    by_admin(&mut world, &admin, end)?;
     // What the backup holds belongs to the application's role, and comes back as that role's: asked beforehand.
-    world.query("postgres", &format!("REVOKE journeyman FROM {role}"))?;
-    world.systems.environment.insert("DATABASE_URL".to_owned(), owner);
+    let (join, leave) = (
+        format!("GRANT journeyman TO {role}"),
+        format!("REVOKE journeyman FROM {role}"),
+    );
+    by_admin(&mut world, &admin, &leave)?;
     let missing = "has not the rights of journeyman";
     ends(
         recover(&world).arg("--dry-run"),
@@ -137,12 +144,7 @@ fn a_database_with_no_place_left_is_not_taken_for_a_lost_one_and_its_owner_recov
     )?;
     ends(&mut recover(&world), 4, &["failed `find`", missing, "-i owners=none"])?;
     served.still(&world)?;
-    let admin = world.systems.environment.insert("DATABASE_URL".to_owned(), admin);
-    world.query("postgres", &format!("GRANT journeyman TO {role}"))?;
-    world
-        .systems
-        .environment
-        .insert("DATABASE_URL".to_owned(), admin.context("a URL")?);
+    by_admin(&mut world, &admin, &join)?;
     ends(&mut recover(&world), 0, &["completed"])?;
     let databases = world.databases()?;
     ensure!(
@@ -153,13 +155,7 @@ fn a_database_with_no_place_left_is_not_taken_for_a_lost_one_and_its_owner_recov
     ensure!(world.query(DATABASE, owned_by)? == [role], "another owns it now");
 
     // The way out that was named is one.
-    let member = world
-        .systems
-        .environment
-        .insert("DATABASE_URL".to_owned(), admin)
-        .context("a URL")?;
-    world.query("postgres", &format!("REVOKE journeyman FROM {role}"))?;
-    world.systems.environment.insert("DATABASE_URL".to_owned(), member);
+    by_admin(&mut world, &admin, &leave)?;
     let left_out = "owners and grants were left out, as was asked for";
     let without = ["-i", "owners=none"];
     ends(

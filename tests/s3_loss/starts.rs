@@ -144,6 +144,111 @@ fn local_backups_go_where_backups_are_kept_whatever_else_comes_back() -> Result<
     Ok(())
 }
 
+/// What the bucket's own versions do not give comes from elsewhere all the same.
+#[test]
+fn a_store_that_lets_nobody_undelete_is_filled_from_the_directory() -> Result<()> {
+    let mut world = with_backups(World::sandbox()?)?;
+    let before = world.stored()?;
+    for key in before.keys() {
+        world.aws(&["s3api", "delete-object", "--bucket", BUCKET, "--key", key])?;
+    }
+    let store = world.systems.variable("AWS_ENDPOINT_URL").trim_start_matches("http://");
+    let store: SocketAddr = store.parse()?;
+    let refusal = Refusal {
+        is_meant: |head: &str| {
+            let first = head.lines().next().unwrap_or_default();
+            first.starts_with("POST") && first.contains("?delete")
+        },
+        status: "403 Forbidden",
+        body: "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>",
+    };
+    let line = world.block_on(refusing(store, refusal));
+    let variables = &mut world.systems.environment;
+    variables.insert("AWS_ENDPOINT_URL".to_owned(), format!("http://{line}"));
+    degraded(&world, &[], "restore")?;
+    ensure!(outputs(&world, "restore")?["status"] == "failed", "it was not refused");
+    ensure!(world.stored()? == before, "not as before: {:?}", world.stored()?);
+    ensure!(
+        outputs(&world, "verify")?["status"] == "succeeded",
+        "nothing was proven"
+    );
+    Ok(())
+}
+
+/// The replica is as it is today: it neither brings back what was hidden, nor is it needed for what versions have; and it
+/// fills what no version is left of, which is named where it does not.
+#[test]
+fn a_replica_fills_what_is_gone_for_good_and_undoes_no_moment() -> Result<()> {
+    const REPLICA: &str = "journeyman-replica";
+    let world = World::sandbox()?;
+    let page = world.folder().join("page");
+    std::fs::write(&page, "a page")?;
+    let page = page.to_str().context("text")?;
+    let put =
+        |bucket: &str, key: &str| world.aws(&["s3api", "put-object", "--bucket", bucket, "--key", key, "--body", page]);
+    world.aws(&["s3api", "create-bucket", "--bucket", REPLICA])?;
+    let there = keys(&world, ASSETS)?;
+    let at = a_moment();
+    for bucket in [ASSETS, REPLICA] {
+        put(bucket, "planted.html")?;
+    }
+    let assets = |words: &[&str], replica: bool| {
+        let words = [&["-i", "catalogue=false", "-i", "prefix="], words].concat();
+        let mut command = bring_back(&world, &words);
+        command.env("BACKUP_S3_BUCKET", ASSETS);
+        if replica {
+            command.env("BACKUP_REPLICA_S3_BUCKET", REPLICA);
+        }
+        command.output()
+    };
+    let as_of = format!("as_of={at}");
+    let output = assets(&["-i", &as_of, "-i", "created_since=hide"], true)?;
+    ensure!(output.status.code() == Some(0), "{}", said(&output));
+    ensure!(keys(&world, ASSETS)? == there, "{:?}", keys(&world, ASSETS)?);
+
+    // Every version of it goes, and a marker stays.
+    let versions = world.aws(&[
+        "s3api",
+        "list-object-versions",
+        "--bucket",
+        ASSETS,
+        "--prefix",
+        "planted.html",
+        "--output",
+        "json",
+    ])?;
+    let versions: Value = serde_json::from_str(&versions)?;
+    for version in versions["Versions"].as_array().context("versions")? {
+        let id = version["VersionId"].as_str().context("an id")?;
+        world.aws(&[
+            "s3api",
+            "delete-object",
+            "--bucket",
+            ASSETS,
+            "--key",
+            "planted.html",
+            "--version-id",
+            id,
+        ])?;
+    }
+    for words in [&[][..], &["-i", &as_of]] {
+        let output = assets(words, false)?;
+        ensure!(output.status.code() == Some(9), "{}", said(&output));
+        ensure!(
+            said(&output).contains("of 1 keys every version is gone"),
+            "{}",
+            said(&output)
+        );
+    }
+    let output = assets(&[], true)?;
+    ensure!(output.status.code() == Some(0), "{}", said(&output));
+    ensure!(
+        keys(&world, ASSETS)?.contains(&"planted.html".to_owned()),
+        "it was not filled"
+    );
+    Ok(())
+}
+
 /// The newest backup is whole, and of the older one there is nothing left but what its manifest says.
 #[test]
 fn a_backup_that_nobody_has_any_more_is_named() -> Result<()> {

@@ -30,8 +30,10 @@ pub struct Lacking {
 pub struct Wholeness {
     /// How many are whole there.
     pub whole: u64,
-    /// The others, newest first.
+    /// Those that are not, newest first.
     pub lacking: Vec<Lacking>,
+    /// How many have a file there, and a manifest that only the key of then opens: nobody else can say whether they are whole.
+    pub other_key: u64,
     /// The other locations that did not answer: backups that only they know of are not in here.
     pub down: Vec<(LocationName, StepError)>,
 }
@@ -71,13 +73,16 @@ impl BackupsReader {
             })
             .collect();
         let looked: Vec<(&Entry, Option<String>)> = stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
-        let (whole, lacking): (Vec<_>, Vec<_>) = looked.into_iter().partition(|(_, lacks)| lacks.is_none());
+        let (fine, lacking): (Vec<_>, Vec<_>) = looked.into_iter().partition(|(_, lacks)| lacks.is_none());
+        let is_other = |entry: &Entry| matches!(entry.status, Status::OtherKey(_));
+        let other_key = fine.iter().filter(|(entry, _)| is_other(entry)).count() as u64;
         let lacking = lacking.into_iter().filter_map(|(entry, lacks)| {
             let name = entry.name.to_string();
             lacks.map(|reason| Lacking { name, reason })
         });
         Ok(Wholeness {
-            whole: whole.len() as u64,
+            whole: fine.len() as u64 - other_key,
+            other_key,
             lacking: lacking.collect(),
             down: catalogue.down,
         })
@@ -114,7 +119,7 @@ impl BackupsReader {
             (Status::Unread(_, why), _) => format!("its manifest cannot be read: {why}"),
             (_, None) => "its file is not there".to_owned(),
             (Status::Known(manifest), Some(copy)) => return self.copy_lacks(manifest, *copy, at).await,
-            // Whoever has that key can say more.
+            // Whoever has that key can say more; it is counted apart.
             (Status::OtherKey(_) | Status::Unverified, Some(_)) => return Ok(None),
         };
         Ok(Some(lacks))

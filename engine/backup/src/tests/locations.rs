@@ -220,6 +220,16 @@ async fn what_a_bucket_lacks_is_named() {
     let at = LocationName::S3;
     let whole = backups.wholeness(at).await.expect("looked");
     assert_eq!((whole.whole, whole.lacking.len()), (2, 0), "{:?}", whole.lacking);
+    let other = rig
+        .backups_with(json!({ "s3": s3, "key": "a key that came after it, of many words" }))
+        .await;
+    let found = other.wholeness(at).await.expect("looked");
+    assert_eq!(
+        (found.whole, found.other_key, found.lacking.len()),
+        (0, 2, 0),
+        "{:?}",
+        found.lacking
+    );
 
     let bucket = store.client("backups").await;
     let name = older.manifest.name.as_str();

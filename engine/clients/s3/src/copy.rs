@@ -39,6 +39,11 @@ pub struct Copied {
     pub etag: Option<String>,
 }
 
+/// Whether an object of so many bytes is copied in parts, and so by an upload that a kill may leave unfinished.
+pub fn is_copied_in_parts(bytes: u64) -> bool {
+    bytes > LARGEST_COPY
+}
+
 impl Copied {
     fn of(output: &CopyObjectOutput) -> Self {
         let etag = output.copy_object_result().and_then(|result| result.e_tag());

@@ -192,6 +192,11 @@ fn uploaded_whole(output: &PutObjectOutput, bytes: usize, crc: &str) -> Uploaded
     }
 }
 
+/// Whether an object of so many bytes is written in parts, and so by an upload that a kill may leave unfinished.
+pub fn is_written_in_parts(bytes: u64) -> bool {
+    bytes > part_size(1, Some(bytes))
+}
+
 /// The size of a part, from 1. Below 40 GiB every part has 8 MiB; from there on they grow, so that 10,000 of them hold
 /// half a TiB. Where the whole size is known, parts are even and as small as they can be.
 pub(crate) fn part_size(number: u32, bytes: Option<u64>) -> u64 {

@@ -32,7 +32,7 @@ impl S3Reader {
                 .prefix(self.full(starts_with))
                 .encoding_type(EncodingType::Url)
                 .set_key_marker(key_marker.clone())
-                .set_upload_id_marker(id_marker)
+                .set_upload_id_marker(id_marker.clone())
                 .send()
                 .await;
             let output = outcome.map_err(|error| doing.failed(&error))?;
@@ -50,7 +50,13 @@ impl S3Reader {
             if output.is_truncated() != Some(true) || next.is_none() {
                 return Ok(unfinished);
             }
-            (key_marker, id_marker) = (next, output.next_upload_id_marker().map(str::to_owned));
+            let next = (next, output.next_upload_id_marker().map(str::to_owned));
+            if next == (key_marker, id_marker) {
+                return Err(StepError::failed(format!(
+                    "{doing}: the store gives the same page again"
+                )));
+            }
+            (key_marker, id_marker) = next;
         }
     }
 }

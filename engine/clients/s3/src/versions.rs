@@ -112,7 +112,9 @@ impl S3Reader {
             undate_replaced(&mut page.entries, newer.and_then(given));
             page
         });
-        page.ok_or_else(|| {
+        // A store that gives the same place again would be asked for ever, or believed to have nothing more.
+        let goes_on = |page: &VersionsPage| page.next.is_none() || page.next.as_ref() != after;
+        page.filter(goes_on).ok_or_else(|| {
             StepError::failed(format!("{doing}: the answer makes no sense"))
                 .hint("see with `aws s3api list-object-versions` what the store says")
         })

@@ -34,6 +34,8 @@ pub(crate) struct Output {
     whole: u64,
     /// How many are not.
     lacking_count: u64,
+    /// How many were made with another key, so that only whoever has it can say.
+    other_key_count: u64,
     /// The newest of those.
     lacking: Vec<Lacking>,
     #[serde(flatten)]
@@ -84,17 +86,18 @@ impl StepType for Inventory {
 
 impl Output {
     fn summary(&self, at: LocationName) -> String {
-        let all = self.whole + self.lacking_count;
+        let all = self.whole + self.lacking_count + self.other_key_count;
         format!("{} of {all} backups are whole in {at}", self.whole)
     }
 }
 
-/// What is there, and which other locations could not be asked.
+/// What is there, and what could not be found out.
 async fn look(cx: &ReadContext, input: &Input) -> Result<(Output, Vec<String>), StepError> {
     let backups = cx.read::<Backups>().await?;
     let Wholeness {
         whole,
         mut lacking,
+        other_key,
         down,
     } = backups.wholeness(input.at).await?;
     let lacking_count = lacking.len() as u64;
@@ -105,8 +108,12 @@ async fn look(cx: &ReadContext, input: &Input) -> Result<(Output, Vec<String>), 
     let output = Output {
         whole,
         lacking_count,
+        other_key_count: other_key,
         lacking,
         places: backups.places().await?,
     };
-    Ok((output, down.collect()))
+    let untold = (other_key > 0).then(|| {
+        format!("{other_key} backups were made with another key, and whether they are whole is for who has it to say")
+    });
+    Ok((output, down.chain(untold).collect()))
 }

@@ -39,6 +39,8 @@ pub(crate) struct Output {
     keys: u64,
     /// Keys that count as deleted now.
     deleted_keys: u64,
+    /// Keys of which nothing but markers is left.
+    nothing_left: u64,
     /// Keys with more than one content.
     overwritten_keys: u64,
     /// Versions with content.
@@ -155,8 +157,7 @@ async fn page(
     after: Option<&VersionMark>,
 ) -> Result<(Vec<ObjectVersion>, Option<VersionMark>), StepError> {
     let page = bucket.versions_page(&input.prefix, after, PAGE).await?;
-    let next = page.next.filter(|next| Some(next) != after);
-    Ok((page.entries, next))
+    Ok((page.entries, page.next))
 }
 
 /// A count under way.
@@ -167,6 +168,8 @@ struct Count {
     last: Option<(String, String)>,
     /// How many versions with content the last key has so far.
     contents: u64,
+    /// Whether it has had nothing but markers so far, and is counted for that.
+    only_markers: bool,
     lines: Vec<u8>,
     waiting: usize,
 }
@@ -181,6 +184,7 @@ impl Count {
             sample,
             last: None,
             contents: 0,
+            only_markers: false,
             lines: Vec::new(),
             waiting: 0,
         }
@@ -195,7 +199,9 @@ impl Count {
         if self.last.as_ref().is_none_or(|(key, _)| *key != entry.key) {
             output.keys += 1;
             output.deleted_keys += u64::from(entry.marker);
+            output.nothing_left += u64::from(entry.marker);
             self.contents = 0;
+            self.only_markers = entry.marker;
         }
         self.last = Some(id);
         if entry.marker {
@@ -203,6 +209,7 @@ impl Count {
         } else {
             output.versions += 1;
             output.bytes += entry.bytes;
+            output.nothing_left -= u64::from(std::mem::take(&mut self.only_markers));
             self.contents += 1;
             output.overwritten_keys += u64::from(self.contents == 2);
             output.null_versions += u64::from(entry.version_id == NULL_VERSION);

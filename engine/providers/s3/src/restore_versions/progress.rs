@@ -131,29 +131,4 @@ impl Progress {
             failures: Vec::new(),
         }
     }
-
-    /// Whether a key is in a part of the work that was begun, and not known to be done.
-    pub(super) fn is_begun(&self, key: &str) -> bool {
-        let is_after = |done: &String| key.as_bytes() > done.as_bytes();
-        let is_upto = |last: &Begun| key.as_bytes() <= last.upto.as_bytes();
-        self.after.as_ref().is_none_or(is_after) && self.begun.last().is_some_and(is_upto)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_begun_lies_between_what_is_done_and_the_end_of_the_last_part() {
-        let mut progress = Progress::new(Timestamp::UNIX_EPOCH);
-        assert!(!progress.is_begun("a"), "nothing is");
-        for upto in ["c", "e"] {
-            let (upto, planned) = (upto.to_owned(), Counts::default());
-            progress.begun.push(Begun { upto, planned });
-        }
-        assert!(progress.is_begun("a") && progress.is_begun("e") && !progress.is_begun("f"));
-        progress.after = Some("b".to_owned());
-        assert!(!progress.is_begun("b") && progress.is_begun("c"));
-    }
 }

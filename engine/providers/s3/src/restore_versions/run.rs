@@ -1,9 +1,9 @@
 //! Part after part, a few at a time, each saved before it is begun.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
-use jm_client_s3::{Pace, S3Bucket};
+use jm_client_s3::{Pace, S3Bucket, is_copied_in_parts};
 use jm_step::{ArtefactRef, StepContext, StepError, Unit};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -60,10 +60,10 @@ pub(super) async fn restore(
     rules: Rules,
 ) -> Result<Done, StepError> {
     let before: Option<Progress> = cx.checkpoint()?;
-    let began = before.as_ref().map(|before| before.began);
     let progress = before.unwrap_or_else(|| Progress::new(cx.now()));
-    let is_begun = |key: &str| progress.is_begun(key);
-    unfinished::end_own(cx, bucket, &input.prefix, began, is_begun).await;
+    if progress.begun.is_empty() {
+        unfinished::end_own(cx, bucket, &input.prefix, None, |_| false).await;
+    }
     let mut restore = Restore {
         cx,
         bucket,
@@ -160,9 +160,20 @@ impl Restore<'_> {
             upto,
             planned: planned.clone(),
         });
+        self.end_unfinished(&part).await;
         let mut running = self.start(part, true);
         running.before = Some(planned);
         Ok(Some(running))
+    }
+
+    /// Ends the copies in parts that an attempt before this one was at. Of everything else under the prefix others are the
+    /// authors, whenever they began.
+    async fn end_unfinished(&self, part: &Part) {
+        let copies = part.copies.iter().map(|copy| &copy.target);
+        let in_parts = copies.filter(|target| is_copied_in_parts(target.bytes));
+        let own: HashSet<&str> = in_parts.map(|target| target.key.as_str()).collect();
+        let began = Some(self.progress.began);
+        unfinished::end_own(self.cx, self.bucket, &self.input.prefix, began, |key| own.contains(key)).await;
     }
 
     async fn begin(&mut self, part: Part) -> Result<Running, StepError> {

@@ -25,14 +25,26 @@ fn as_of(at: Timestamp) -> Value {
     json!({ "as_of": at.to_string(), "created_since": "hide", "page": PAGE })
 }
 
-/// Restores, checks against the model, and that a second time changes nothing.
-async fn restored(store: &Store, name: &str, input: &Value, kill_at: Option<usize>) {
+/// Where a restore was killed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Cut {
+    /// It came to its end.
+    Never,
+    /// Before anything was known to be done.
+    Early,
+    /// When a part of the keys was done, after which the next attempt goes on.
+    Later,
+}
+
+/// Restores, checks against the model, and that a second time changes nothing. Tells where it was killed.
+async fn restored(store: &Store, name: &str, input: &Value, kill_at: Option<usize>) -> Cut {
     let what = format!("{} {name}, killed at {kill_at:?}", store.name);
     let connection = store.connection(name).await;
     let suspended = connection.versioning().await.expect("told").status == VersioningStatus::Suspended;
     let before = entries(&connection).await;
     let wanted = expected(&connection, &before, input, suspended).await;
     let bench = bench(store, name).await;
+    let mut cut = Cut::Never;
     let ran = match kill_at {
         None => bench.run(&RestoreVersions, input.clone()).await,
         Some(saves) => {
@@ -43,6 +55,11 @@ async fn restored(store: &Store, name: &str, input: &Value, kill_at: Option<usiz
                 // What was on its way when the process died may still arrive.
                 tokio::time::sleep(Duration::from_millis(300)).await;
                 let saved = first.checkpoints.last().expect("saved").clone();
+                cut = if saved["after"].is_null() {
+                    Cut::Early
+                } else {
+                    Cut::Later
+                };
                 let again = bench.clone().attempt(2).checkpoint(saved);
                 again.run(&RestoreVersions, input.clone()).await
             }
@@ -81,6 +98,7 @@ async fn restored(store: &Store, name: &str, input: &Value, kill_at: Option<usiz
         after,
         "{what}: a second time changes nothing"
     );
+    cut
 }
 
 /// A bucket with a history, a moment in its middle, and what was there at that moment.
@@ -168,7 +186,7 @@ async fn an_undelete_brings_back_what_is_deleted_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_at_every_page_loses_nothing_and_counts_nothing_twice() {
     for store in all_stores().await {
-        let kills = 1..8;
+        let kills = 1..14;
         let mut buckets = Vec::new();
         for kill in kills.clone() {
             let bucket = store.bucket(&format!("kill-{kill}")).await;
@@ -181,11 +199,58 @@ async fn a_kill_at_every_page_loses_nothing_and_counts_nothing_twice() {
         for (bucket, rng) in &mut buckets {
             history(bucket, rng, Deeds::Unmarked, 50).await;
         }
-        let input = as_of(at);
+        // A part for each key that changes, so that some are done before others begin.
+        let mut input = as_of(at);
+        input["page"] = json!(1);
+        let mut cuts = Vec::new();
         for kill in kills {
             let saves = usize::try_from(kill).expect("small");
-            restored(&store, &format!("kill-{kill}"), &input, Some(saves)).await;
+            cuts.push(restored(&store, &format!("kill-{kill}"), &input, Some(saves)).await);
         }
+        let times = |cut: Cut| cuts.iter().filter(|one| **one == cut).count();
+        assert!(
+            times(Cut::Early) >= 3 && times(Cut::Later) >= 3,
+            "{}: {cuts:?}",
+            store.name
+        );
+    }
+}
+
+/// What somebody uploads under the same prefix, while a killed restore goes on, is none of its business.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_of_somebody_else_is_left_alone_by_whoever_goes_on() {
+    for store in all_stores().await {
+        let bucket = store.bucket("shared").await;
+        bucket.set_versioning(true).await.expect("set");
+        let mut rng = Rng::new(7);
+        history(&bucket, &mut rng, Deeds::Unmarked, 50).await;
+        let at = now_of(&store).await;
+        history(&bucket, &mut rng, Deeds::Unmarked, 50).await;
+        let input = as_of(at);
+        let cut = bench(&store, "shared")
+            .await
+            .run_until(&RestoreVersions, input.clone(), 1)
+            .await;
+        assert!(cut.result.is_none(), "{}", store.name);
+        let begun: Vec<String> = KEYS.iter().map(ToString::to_string).collect();
+        for key in &begun {
+            let words = ["s3api", "create-multipart-upload", "--bucket", "shared", "--key", key];
+            store.aws(&words).await;
+        }
+        let saved = cut.checkpoints.last().expect("saved").clone();
+        let again = bench(&store, "shared").await.attempt(2).checkpoint(saved);
+        again.run(&RestoreVersions, input).await.output();
+        let mut left: Vec<String> = bucket
+            .unfinished_uploads("")
+            .await
+            .expect("listed")
+            .into_iter()
+            .map(|upload| upload.key)
+            .collect();
+        left.sort();
+        let mut begun = begun;
+        begun.sort();
+        assert_eq!(left, begun, "{}", store.name);
     }
 }
 

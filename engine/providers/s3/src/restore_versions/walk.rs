@@ -163,7 +163,7 @@ impl Walk {
                 .bucket
                 .versions_page(&self.prefix, self.next.as_ref(), self.rules.page);
             let page = page.await?;
-            self.listed_all = page.next.is_none() || page.next == self.next;
+            self.listed_all = page.next.is_none();
             self.next = page.next;
             let skip = self.skip.as_deref();
             self.waiting.extend(

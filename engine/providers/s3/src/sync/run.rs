@@ -1,11 +1,12 @@
 //! A sync under way: what was planned is saved first, so that whoever goes on tells the whole of it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
-use jm_client_s3::Pace;
+use jm_client_s3::{Pace, is_copied_in_parts, is_written_in_parts};
 use jm_step::{Change, Preview, StepContext, StepError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::act::{Worker, Writable};
 use super::decide::{Counts, Plan, Rules, SHOWN, Transfer, decide};
 use super::directory::LeftOut;
-use super::side::Side;
+use super::side::{Found, Side};
 use crate::{file, unfinished};
 
 /// So many requests are sent at once before the store has shown what it can take.
@@ -118,8 +119,13 @@ impl Sync {
         let (Side::Bucket(to), Some(bucket)) = (&self.to, bucket) else {
             return;
         };
-        let is_sent = |key: &str| plan.transfers.iter().any(|transfer| to.key(&transfer.name) == key);
-        unfinished::end_own(cx, bucket.bucket(), &to.prefix, began, is_sent).await;
+        // What goes in one request leaves nothing behind: an upload in parts to such a key is another's.
+        let in_parts = plan.transfers.iter().filter(|transfer| match &transfer.from {
+            Found::File(file) => is_written_in_parts(file.bytes),
+            Found::Object(object) => is_written_in_parts(object.bytes) || is_copied_in_parts(object.bytes),
+        });
+        let own: HashSet<String> = in_parts.map(|transfer| to.key(&transfer.name)).collect();
+        unfinished::end_own(cx, bucket.bucket(), &to.prefix, began, |key| own.contains(key)).await;
     }
 
     /// What was changed all the same.

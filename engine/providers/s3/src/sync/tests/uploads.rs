@@ -9,7 +9,8 @@ async fn an_upload_that_a_kill_cut_off_is_ended_and_that_of_another_is_told() {
         let bucket = store.bucket("cut").await;
         let folder = folder(&store, "cut");
         write(&folder, "large", noise(3, 9 << 20));
-        for key in ["in/large", "in/foreign"] {
+        write(&folder, "small", "one request");
+        for key in ["in/large", "in/foreign", "in/small"] {
             store
                 .aws(&["s3api", "create-multipart-upload", "--bucket", "cut", "--key", key])
                 .await;
@@ -18,10 +19,10 @@ async fn an_upload_that_a_kill_cut_off_is_ended_and_that_of_another_is_told() {
             let unfinished = bucket.unfinished_uploads("in/").await.expect("listed");
             unfinished.into_iter().map(|upload| upload.key).collect::<Vec<_>>()
         };
-        assert_eq!(left().await, ["in/foreign", "in/large"], "{}", store.name);
+        assert_eq!(left().await, ["in/foreign", "in/large", "in/small"], "{}", store.name);
         let input = json!({ "directory": folder, "prefix": "in/" });
         let planned = json!({
-            "looked_at": 1, "unchanged": 0, "created": 1, "overwritten": 0, "bytes": 9 << 20, "deleted": 0, "kept": 0,
+            "looked_at": 2, "unchanged": 0, "created": 2, "overwritten": 0, "bytes": (9 << 20) + 11, "deleted": 0, "kept": 0,
             "failed": 0,
         });
         let saved = json!({ "planned": planned, "began": jm_step::clock::now().to_string() });
@@ -35,8 +36,8 @@ async fn an_upload_that_a_kill_cut_off_is_ended_and_that_of_another_is_told() {
             ran.log
         );
         assert!(told("such as to `in/foreign`"), "{}: {:?}", store.name, ran.log);
-        assert_eq!(ran.output()["created"], json!(1), "{}", store.name);
-        assert_eq!(left().await, ["in/foreign"], "{}", store.name);
+        assert_eq!(ran.output()["created"], json!(2), "{}", store.name);
+        assert_eq!(left().await, ["in/foreign", "in/small"], "{}", store.name);
         write(&folder, "more", "x");
         let first = StepBench::new().with("bucket", store.connection("cut").await);
         first
@@ -45,7 +46,7 @@ async fn an_upload_that_a_kill_cut_off_is_ended_and_that_of_another_is_told() {
             .output();
         assert_eq!(
             left().await,
-            ["in/foreign"],
+            ["in/foreign", "in/small"],
             "nobody's before the first attempt: {}",
             store.name
         );
