@@ -182,9 +182,10 @@ fn a_system_that_is_lost_is_told() -> Result<()> {
     let lost = "postgresql://jm@127.0.0.1:1/journeyman_prod".to_owned();
     world.systems.environment.insert("DATABASE_URL".to_owned(), lost);
     let backup = ["plan", "run", "plans/backup-database.yaml", "--yes"];
-    for (more, code) in [(&[][..], 5), (&["--dry-run"], 4)] {
+    // A dry run ends as the run would: it cannot begin.
+    for more in [&[][..], &["--dry-run"]] {
         let output = world.jm().args(backup).args(more).args(["--format", "json"]).output()?;
-        ensure!(output.status.code() == Some(code), "{}", said(&output));
+        ensure!(output.status.code() == Some(5), "{}", said(&output));
         let document: Value = serde_json::from_slice(&output.stdout).with_context(|| said(&output))?;
         ensure!(
             document["version"] == 1 && document.to_string().contains("127.0.0.1:1"),
