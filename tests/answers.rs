@@ -192,6 +192,12 @@ fn a_system_that_is_lost_is_told() -> Result<()> {
             "{document:#}"
         );
     }
+    let dry = world.jm().args(backup).arg("--dry-run").output()?;
+    ensure!(
+        said(&dry).contains("it CANNOT BEGIN without `database`"),
+        "{}",
+        said(&dry)
+    );
     // A guard, and nobody to ask.
     let told = fails(world.jm().args(&RECOVER[..3]), 10, "refused")?;
     ensure!(

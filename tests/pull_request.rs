@@ -358,7 +358,7 @@ fn plans_that_are_not_valid_take_the_place_of_the_dry_run_before() -> Result<()>
     let more = [("COMMIT", newer.as_str()), ("VALID", "failure")];
     let more = more.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let comment = clone.comment_of_job(false, &BTreeMap::from(more))?;
-    let head = format!("{MARK}\n\nCommit `{newer}`.\n\nNo dry run, for the plans are not valid");
+    let head = format!("{MARK}\n\nCommit `{newer}`.\n\nNo dry run, for the validation did not succeed");
     ensure!(
         comment.starts_with(&head) && !comment.contains("## `changed`"),
         "{comment}"

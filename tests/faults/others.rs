@@ -101,7 +101,6 @@ fn a_session_that_our_role_may_not_end_is_told_and_the_application_runs_again() 
     served.still(&world)
 }
 
-/// An application that has taken all places is no lost database: nobody but a superuser could look into it.
 /// Says something to the server as who may say everything.
 fn by_admin(world: &mut World, admin: &str, sql: &str) -> Result<()> {
     let url = "DATABASE_URL".to_owned();
@@ -111,6 +110,7 @@ fn by_admin(world: &mut World, admin: &str, sql: &str) -> Result<()> {
     said
 }
 
+/// An application that has taken all places is no lost database: nobody but a superuser could look into it.
 #[test]
 fn a_database_with_no_place_left_is_not_taken_for_a_lost_one_and_its_owner_recovers_it() -> Result<()> {
     let mut world = without_bucket()?;

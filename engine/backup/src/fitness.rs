@@ -74,8 +74,10 @@ pub async fn fitness(reader: &Reader, entry: &Entry, meant: Meant<'_>, tools: &T
     let mut fitness = Fitness::default();
     if let Some(database) = database {
         fitness.notes.extend(room(reader, database).await?);
-        extensions(reader, &server, database).await?;
         fitness.left_out = single(reader, database, meant).await?;
+        fitness
+            .notes
+            .extend(extensions(reader, &server, database, &fitness.left_out).await?);
         fitness.missing_roles = missing_roles(reader, database).await?;
     } else {
         fitness.notes.push(format!(
@@ -242,7 +244,14 @@ async fn room(reader: &Reader, database: &DatabaseContent) -> Result<Option<Stri
     }
 }
 
-async fn extensions(reader: &Reader, server: &ServerFacts, database: &DatabaseContent) -> Result<(), StepError> {
+/// Those that the server lacks are refused. Of others only a superuser is sure that he may create them: some services let
+/// their administrators, who are none.
+async fn extensions(
+    reader: &Reader,
+    server: &ServerFacts,
+    database: &DatabaseContent,
+    left_out: &[String],
+) -> Result<Option<String>, StepError> {
     let session = reader.maintenance(None).await?;
     // Since PostgreSQL 13 there are some that who owns a database may create in it. A dump names no version: it gets the
     // default one.
@@ -253,32 +262,27 @@ async fn extensions(reader: &Reader, server: &ServerFacts, database: &DatabaseCo
     );
     let rows = session.query(&sql, &[&server.superuser]).await?;
     let available: BTreeMap<String, bool> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-    // Every database has it from the beginning.
-    let needed = database.inventory.extensions.keys().filter(|name| *name != "plpgsql");
-    let (mut missing, mut denied) = (Vec::new(), Vec::new());
-    for name in needed {
+    let (mut missing, mut doubtful) = (Vec::new(), Vec::new());
+    for name in database.inventory.extensions.keys() {
         match available.get(name) {
             None => missing.push(name.as_str()),
-            Some(true) => denied.push(name.as_str()),
-            Some(false) => {}
+            // Every database has the first from the beginning, and what is left out is not created.
+            Some(true) if name != "plpgsql" && !left_out.contains(name) => doubtful.push(name.as_str()),
+            Some(_) => {}
         }
     }
     if !missing.is_empty() {
         let missing = missing.join(", ");
-        return Err(
-            StepError::failed(format!("the server lacks extensions that the backup has: {missing}"))
-                .hint("install their packages on the server"),
-        );
+        let error = StepError::failed(format!("the server lacks extensions that the backup has: {missing}"));
+        return Err(error.hint("install their packages on the server"));
     }
-    if denied.is_empty() {
-        return Ok(());
-    }
-    Err(StepError::denied(format!(
-        "role `{}` may not create extensions that the backup has: {}",
-        reader.user(),
-        denied.join(", ")
-    ))
-    .hint("only a superuser may: let the target's `url` name one"))
+    Ok((!doubtful.is_empty()).then(|| {
+        format!(
+            "whether role `{}`, which is no superuser, may create the extensions {} is seen only while it is restored",
+            reader.user(),
+            doubtful.join(", ")
+        )
+    }))
 }
 
 /// `pg_cron` can be created in one database of a server only, and its jobs must not run twice.

@@ -127,6 +127,7 @@ impl BackupsReader {
 impl Restoring<'_> {
     async fn any_copy(&self) -> Result<Restored, StepError> {
         let mut last = StepError::not_found(format!("no copy of `{}` is left", self.entry.name));
+        let mut is_damaged = false;
         for copy in self.copies() {
             match self.one_copy(copy).await {
                 Ok(restored) => {
@@ -139,12 +140,18 @@ impl Restoring<'_> {
                     return Err(explain(&self.entry, failure));
                 }
                 Err(failure) => {
+                    is_damaged |= matches!(failure, Failure::Content(_));
                     last = explain(&self.entry, failure).context(format_args!("the copy in {}", copy.location));
                     self.observer.degraded(last.message().to_owned()).await?;
                 }
             }
         }
-        Err(self.send_to_the_next_older(last).await)
+        // What cannot be read now can be later: an older backup would lose data for nothing.
+        match (is_damaged, last.hint_text().is_some()) {
+            (true, _) => Err(self.send_to_the_next_older(last).await),
+            (false, true) => Err(last),
+            (false, false) => Err(last.hint("once the backup can be read again, a resume restores it")),
+        }
     }
 
     /// Those that are asked for, in that order.

@@ -58,7 +58,7 @@ pub(crate) async fn roles(reader: &Reader, database: &str) -> Result<Vec<String>
 }
 
 /// Roles that own something in a database which a dump says the owner of: not what belongs to an extension, which comes
-/// with it, nor tables of a session.
+/// with it, nor tables of a session. Indexes go with their tables, and are of no extension by themselves.
 pub(crate) async fn owners(reader: &Reader, database: &str) -> Result<Vec<String>, StepError> {
     let session = reader.connect_to(database, None).await?;
     // The role that the server was made by is in no `pg_shdepend`.
@@ -68,7 +68,7 @@ pub(crate) async fn owners(reader: &Reader, database: &str) -> Result<Vec<String
             WHERE refclassid = 'pg_authid'::regclass AND deptype = 'o'
                 AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
                 AND classid NOT IN ('pg_extension'::regclass, 'pg_user_mapping'::regclass)
-            UNION SELECT 'pg_class'::regclass, oid, relowner FROM pg_class WHERE oid >= 16384 AND relkind <> 't'
+            UNION SELECT 'pg_class'::regclass, oid, relowner FROM pg_class WHERE oid >= 16384 AND relkind NOT IN ('t', 'i', 'I')
             UNION SELECT 'pg_proc'::regclass, oid, proowner FROM pg_proc WHERE oid >= 16384
             UNION SELECT 'pg_namespace'::regclass, oid, nspowner FROM pg_namespace
                 WHERE oid >= 16384 AND nspname !~ '^pg_(toast_)?temp_')

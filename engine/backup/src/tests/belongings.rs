@@ -224,6 +224,25 @@ async fn what_is_another_roles_comes_back_as_its_own_through_a_member() {
     let grant = format!("GRANT {owner} TO {member}");
     rig.server.sql("postgres", &[&grant]).await;
     assert_eq!(fits(Owners::Auto).await.expect("fits").notes.len(), 1, "the room alone");
+    // An extension that only a superuser creates, unless a service lets others; the one that is left out is no matter.
+    let mut manifest = created.manifest.clone();
+    if let Content::Database(database) = &mut manifest.content {
+        let extension = jm_client_postgres::Extension {
+            version: "1".to_owned(),
+            schema: "public".to_owned(),
+        };
+        database.inventory.extensions.insert("file_fdw".to_owned(), extension);
+    }
+    let with_extension = Entry {
+        status: Status::Known(Box::new(manifest)),
+        ..entry.clone()
+    };
+    let found = fitness(postgres.reader(), &with_extension, rig.meant(Owners::Auto), &tools()).await;
+    let notes = found.expect("fits").notes;
+    assert!(
+        notes.iter().any(|note| note.contains("extensions file_fdw")),
+        "{notes:?}"
+    );
     let heard = Heard::default();
     let restored = backups
         .restore(&postgres, &request, &tools(), &heard)

@@ -389,6 +389,7 @@ async fn a_copy_that_cannot_be_read_gives_way_to_the_one_in_the_other_location()
     let store = Store::sandbox().await;
     let mut s3 = store.bucket("backups").await;
     let backups = rig.backups_with(json!({ "s3": s3 })).await;
+    let older = rig.create(&backups).await.manifest.name;
     let name = rig.create(&backups).await.manifest.name;
     let refusal = Refusal {
         is_meant: |head: &str| {
@@ -428,5 +429,7 @@ async fn a_copy_that_cannot_be_read_gives_way_to_the_one_in_the_other_location()
         .await
         .expect_err("no other");
     assert_eq!(error.kind(), StepErrorKind::Unavailable, "{error}");
+    let hint = error.hint_text().expect("what to do");
+    assert!(!hint.contains(older.as_str()), "an older one is no way out: {hint}");
     rig.assert_no_copy().await;
 }

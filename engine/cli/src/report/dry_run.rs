@@ -341,7 +341,7 @@ fn verdict(result: &DryRun) -> String {
             )
         }
         (DryVerdict::WouldFail, _) => format!("it WOULD FAIL at {}", failing(result)),
-        (DryVerdict::CannotBegin, _) => format!("it CANNOT BEGIN, for the plan does not repair {}", missed(result)),
+        (DryVerdict::CannotBegin, _) => format!("it CANNOT BEGIN without {}", missed(result)),
         (DryVerdict::Refused, _) => "a guard REFUSES it".to_owned(),
     };
     format!("{verdict}; {}", counts.join(", "))
@@ -366,14 +366,12 @@ fn degraded(result: &DryRun) -> String {
     }
 }
 
-/// The targets that do not answer, and that nothing brings back.
+/// The targets that cannot be opened, and that nothing brings back.
 fn missed(result: &DryRun) -> String {
     let is_missed = |target: &&TargetLook| target.up == Some(false) && !target.repairs;
     let missed = result.targets.iter().filter(is_missed);
-    let names: Vec<String> = missed
-        .map(|target| format!("`{}`, which does not answer", target.target))
-        .collect();
-    names.join(", nor ")
+    let names: Vec<String> = missed.map(|target| format!("`{}`", target.target)).collect();
+    names.join(", ")
 }
 
 /// The steps by which it would fail; those that they block, and those that it goes on without, are told at their places.

@@ -50,30 +50,40 @@ impl Trial<'_> {
 
     /// Whether an error only says that the plan has not come so far yet: the system is still to be brought back, or an
     /// earlier step changes what was looked for. Of a system that the plan repairs any change before may be that, also
-    /// one through another target: a bucket that is filled holds the backups of a target that is not only that bucket.
+    /// one through another target: a bucket that is filled holds the backups of a target that is not only that bucket. Of
+    /// this machine, too, on which steps without a target act.
     pub(super) fn is_premature(&self, i: usize, error: &StepError) -> bool {
-        let may_come = matches!(
-            error.kind(),
-            StepErrorKind::NotFound | StepErrorKind::Unavailable | StepErrorKind::TimedOut
-        );
+        use StepErrorKind as Kind;
+        let targets = &self.graph.node(i).targets;
+        let is_here = targets.is_empty();
+        let may_come = match error.kind() {
+            Kind::NotFound | Kind::Unavailable | Kind::TimedOut => true,
+            // A program that may not be executed yet.
+            Kind::Denied => is_here,
+            _ => false,
+        };
         let repairs = self.run.plan.repairs();
         let mut repaired = self.planned[i]
             .bindings
             .values()
             .filter(|target| repairs.contains(*target));
-        let is_in_repair = repaired.any(|target| self.down.contains(target) || self.is_anything_changed_before(i));
-        may_come && (is_in_repair || self.is_changed_before(i) || self.is_machine_changed_before(i))
+        let before = self.before(i);
+        let changes = |node: &usize| self.seen.get(node).is_some_and(|seen| seen.changes);
+        let any_change = before.iter().any(changes);
+        let shares = |node: &usize| {
+            let theirs = &self.graph.node(*node).targets;
+            changes(node) && theirs.iter().any(|target| targets.contains(target))
+        };
+        let is_in_repair = repaired.any(|target| self.down.contains(target) || any_change);
+        may_come && (is_in_repair || (is_here && any_change) || before.iter().any(shares))
     }
 
-    /// Whether a step that acts on this machine, and on no target, comes after another one that changes something here.
-    fn is_machine_changed_before(&self, i: usize) -> bool {
-        let is_here = |node: usize| self.graph.node(node).targets.is_empty();
-        let changes = |before: &usize| is_here(*before) && self.seen.get(before).is_some_and(|seen| seen.changes);
-        is_here(i) && self.graph.before(i).iter().any(changes)
-    }
-
-    fn is_anything_changed_before(&self, i: usize) -> bool {
-        let changes = |before: &usize| self.seen.get(before).is_some_and(|seen| seen.changes);
-        self.graph.before(i).iter().any(changes)
+    /// What comes before a step; before one of `finally` all that the plan did.
+    fn before(&self, i: usize) -> Vec<usize> {
+        if self.planned[i].in_finally {
+            (0..i).collect()
+        } else {
+            self.graph.before(i)
+        }
     }
 }

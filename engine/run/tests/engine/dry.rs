@@ -195,6 +195,14 @@ async fn what_is_missing_from_this_machine_may_come_through_a_step_before() {
         (step(&before, "b").grade, before.verdict),
         (Grade::Unknown, DryVerdict::Ready)
     );
+    let last = Session::new(&format!(
+        "apiVersion: jm/v1\nname: here\nsteps:\n  - {{ id: a, uses: test.once, with: {{ file: '{file}', name: a }} }}\nfinally:\n  - {{ id: b, uses: test.fail, with: {{ message: gone, kind: not-found }} }}\n"
+    ));
+    let last = last.dry().await;
+    assert_eq!(
+        (step(&last, "b").grade, last.verdict),
+        (Grade::Unknown, DryVerdict::Ready)
+    );
     let beside = plan("[]").dry().await;
     assert_eq!(
         (step(&beside, "b").grade, beside.verdict),
