@@ -162,7 +162,9 @@ async fn may_give(reader: &Reader, entry: &Entry, owners: &[String], replaced: O
     if strangers.roles.is_empty() {
         return Ok(());
     }
-    let without = if format(entry) == Format::Plain {
+    // A copy that is all our own cannot take the place of a database that is not.
+    let is_replaced = replaced.is_some_and(|owner| strangers.roles.iter().any(|role| role == owner));
+    let without = if format(entry) == Format::Plain || is_replaced {
         ""
     } else {
         "; or restore with `owners: none` (where the plan has it: `-i owners=none`)"
@@ -265,10 +267,11 @@ async fn extensions(
     let (mut missing, mut doubtful) = (Vec::new(), Vec::new());
     for name in database.inventory.extensions.keys() {
         match available.get(name) {
+            // What is left out is not created, and every database has this one from the beginning.
+            _ if left_out.contains(name) || name == "plpgsql" => {}
             None => missing.push(name.as_str()),
-            // Every database has the first from the beginning, and what is left out is not created.
-            Some(true) if name != "plpgsql" && !left_out.contains(name) => doubtful.push(name.as_str()),
-            Some(_) => {}
+            Some(true) => doubtful.push(name.as_str()),
+            Some(false) => {}
         }
     }
     if !missing.is_empty() {

@@ -127,7 +127,7 @@ impl BackupsReader {
 impl Restoring<'_> {
     async fn any_copy(&self) -> Result<Restored, StepError> {
         let mut last = StepError::not_found(format!("no copy of `{}` is left", self.entry.name));
-        let mut is_damaged = false;
+        let mut unread = None;
         for copy in self.copies() {
             match self.one_copy(copy).await {
                 Ok(restored) => {
@@ -140,17 +140,38 @@ impl Restoring<'_> {
                     return Err(explain(&self.entry, failure));
                 }
                 Err(failure) => {
-                    is_damaged |= matches!(failure, Failure::Content(_));
+                    unread = unread.or(matches!(failure, Failure::Source(_)).then_some(copy.location));
                     last = explain(&self.entry, failure).context(format_args!("the copy in {}", copy.location));
                     self.observer.degraded(last.message().to_owned()).await?;
                 }
             }
         }
-        // What cannot be read now can be later: an older backup would lose data for nothing.
-        match (is_damaged, last.hint_text().is_some()) {
-            (true, _) => Err(self.send_to_the_next_older(last).await),
-            (false, true) => Err(last),
-            (false, false) => Err(last.hint("once the backup can be read again, a resume restores it")),
+        Err(self.say_what_next(last, unread).await)
+    }
+
+    /// Says how to go on now that no copy of this backup can be used. What cannot be read now can be later: an older backup
+    /// comes after that.
+    async fn say_what_next(&self, error: StepError, unread: Option<LocationName>) -> StepError {
+        let older = self.backups.next_older(&self.entry, self.tools).await.ok().map(|next| {
+            let BackupRef { name, created_at, .. } = next.backup;
+            format!(
+                "the next older one that opens is `{name}`, with data as of {created_at}: begin the plan anew with \
+                 `-i backup={name}`; with `-i prove=whole` it is read to its end before anything is stopped"
+            )
+        });
+        let again = match unread {
+            Some(at) => Some(format!(
+                "once the copy in {at} can be read again, `jm plan resume` restores it"
+            )),
+            None if older.is_some() => Some("a resume takes the same backup again".to_owned()),
+            None => None,
+        };
+        let own = unread.and(error.hint_text().map(str::to_owned));
+        let said: Vec<String> = own.into_iter().chain(again).chain(older).collect();
+        if said.is_empty() {
+            error
+        } else {
+            error.hint(said.join("; "))
         }
     }
 
@@ -163,19 +184,6 @@ impl Restoring<'_> {
         let from = self.request.from.iter();
         from.filter_map(|at| all.iter().find(|copy| copy.location == *at).copied())
             .collect()
-    }
-
-    /// Says which backup to go on with now that no copy of this one can be used.
-    async fn send_to_the_next_older(&self, error: StepError) -> StepError {
-        let Ok(next) = self.backups.next_older(&self.entry, self.tools).await else {
-            return error;
-        };
-        let BackupRef { name, created_at, .. } = next.backup;
-        error.hint(format!(
-            "a resume takes the same backup again; the next older one that opens is `{name}`, with data as of \
-             {created_at}: begin the plan anew with `-i backup={name}`; with `-i prove=whole` it is read to its end before \
-             anything is stopped"
-        ))
     }
 
     async fn one_copy(&self, copy: BackupCopy) -> Result<Restored, Failure> {

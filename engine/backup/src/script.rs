@@ -334,7 +334,12 @@ impl Script {
             b'$' if self.word.first().is_some_and(u8::is_ascii_digit) => {
                 return Err(ScriptError::Unclear { line: self.line });
             }
-            b'$' if !self.word.is_empty() => return Ok(()),
+            b'$' if !self.word.is_empty() => {
+                if self.word.len() < LONGEST_WORD {
+                    self.word.push(byte);
+                }
+                return Ok(());
+            }
             b'\'' => {
                 let escapes = self.word == b"e";
                 self.word.clear();
@@ -376,8 +381,11 @@ impl Script {
             return Ok(());
         }
         let word = String::from_utf8_lossy(&mem::take(&mut self.word)).into_owned();
-        self.copy_stdin |= self.copy_from && word == "stdin";
-        self.copy_from = word == "from";
+        // A query in parentheses may read from a table of that name.
+        if self.parentheses == 0 {
+            self.copy_stdin |= self.copy_from && word == "stdin";
+            self.copy_from = word == "from";
+        }
         if self.identifiers.len() < IDENTIFIERS && !word.starts_with(|first: char| first.is_ascii_digit()) {
             self.identifiers.push(word.clone());
         }

@@ -155,9 +155,12 @@ impl Command {
         let located = self.located(environment)?;
         match located.metadata() {
             Err(error) => Err(cannot_start(&self.program, error)),
-            Ok(_) if !is_executable(&located) => {
-                Err(cannot_start(&self.program, std::io::ErrorKind::PermissionDenied.into()))
-            }
+            // As with one that is not there, something may still change that.
+            Ok(_) if !is_executable(&located) => Err(StepError::not_found(format!(
+                "program `{}` may not be executed",
+                self.program.display()
+            ))
+            .hint(format!("check the mode of `{}`", self.program.display()))),
             Ok(_) => Ok(()),
         }
     }

@@ -225,6 +225,11 @@ fn refused(status: ExitStatus, said: &str) -> StepError {
             StepErrorKind::Unavailable,
             "the connection was lost: see that the server runs, and look into its log",
         )
+    } else if has(&["permission denied to create extension"]) {
+        (
+            StepErrorKind::Denied,
+            "let a superuser restore it, or who the service lets create extensions",
+        )
     } else if has(&["permission denied", "must be owner", "must be superuser"]) {
         (
             StepErrorKind::Denied,

@@ -96,6 +96,14 @@ fn meta_commands_are_refused_wherever_psql_would_run_them() {
         ("SELECT $\\! id\n", 1),
         // To psql the first of these lines begins the body of a function, in which a semicolon ends nothing.
         ("\"x\" create function begin;\ncopy t from stdin;\n\\! id\n", 3),
+        (
+            "create function f() begin atomic en$d;\ncopy t from stdin;\n\\! id\n",
+            3,
+        ),
+        (
+            "create table stdin();\ncopy (select 1 from stdin) to stdout;\n\\! id\n",
+            3,
+        ),
         ("1 2 3 4 5 create function begin;\ncopy t from stdin;\n\\! id\n", 3),
     ] {
         match run(text, Rules::default(), 3) {

@@ -53,15 +53,12 @@ impl Trial<'_> {
     /// one through another target: a bucket that is filled holds the backups of a target that is not only that bucket. Of
     /// this machine, too, on which steps without a target act.
     pub(super) fn is_premature(&self, i: usize, error: &StepError) -> bool {
-        use StepErrorKind as Kind;
         let targets = &self.graph.node(i).targets;
         let is_here = targets.is_empty();
-        let may_come = match error.kind() {
-            Kind::NotFound | Kind::Unavailable | Kind::TimedOut => true,
-            // A program that may not be executed yet.
-            Kind::Denied => is_here,
-            _ => false,
-        };
+        let may_come = matches!(
+            error.kind(),
+            StepErrorKind::NotFound | StepErrorKind::Unavailable | StepErrorKind::TimedOut
+        );
         let repairs = self.run.plan.repairs();
         let mut repaired = self.planned[i]
             .bindings
