@@ -196,11 +196,14 @@ async fn a_role_that_is_gone_is_told_and_not_in_the_way() {
         .await;
     let heard = Heard::default();
     let request = rig.restore(&custom, Target::Aside);
-    backups
+    let restored = backups
         .restore(&rig.postgres, &request, &tools(), &heard)
         .await
         .expect("without owners");
     assert!(heard.degraded()[0].contains(&role), "{:?}", heard.degraded());
+    rig.server
+        .sql("postgres", &[&format!("DROP DATABASE {}", restored.database)])
+        .await;
     let keep = RestoreRequest {
         owners: Owners::Keep,
         ..request
