@@ -112,9 +112,15 @@ impl S3Reader {
             undate_replaced(&mut page.entries, newer.and_then(given));
             page
         });
-        // A store that gives the same place again would be asked for ever, or believed to have nothing more.
-        let goes_on = |page: &VersionsPage| page.next.is_none() || page.next.as_ref() != after;
-        page.filter(goes_on).ok_or_else(|| {
+        // It would be asked for ever, or believed to have nothing more: versitygw does so with a page of one.
+        if let Some(page) = &page
+            && page.next.is_some()
+            && page.next.as_ref() == after
+        {
+            let error = StepError::failed(format!("{doing}: the store gives the same page again"));
+            return Err(error.hint("let more versions come at a time (`page`)"));
+        }
+        page.ok_or_else(|| {
             StepError::failed(format!("{doing}: the answer makes no sense"))
                 .hint("see with `aws s3api list-object-versions` what the store says")
         })

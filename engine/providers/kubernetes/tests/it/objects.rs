@@ -308,7 +308,15 @@ pub(crate) async fn a_namespace_that_does_not_go_away_is_told_with_what_holds_it
             .delete(scene.namespace(), &kube::api::DeleteParams::default())
             .await,
     );
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    // A busy control plane takes its time to find out what holds it.
+    let is_told = async || {
+        let found = scene.get(&namespace).await;
+        found.is_some_and(|found| found["status"]["conditions"].to_string().contains("example.com/hold"))
+    };
+    let began = std::time::Instant::now();
+    while !is_told().await && began.elapsed() < Duration::from_mins(1) {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
     let error = scene
         .bench()
         .await
