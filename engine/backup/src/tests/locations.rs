@@ -288,6 +288,21 @@ async fn what_a_bucket_lacks_is_named() {
     assert_eq!(backups.wholeness(at).await.expect("looked").whole, 1);
 }
 
+/// The address of a line to a store that gives out everything but what is meant, by the first line of a request.
+async fn without(store: &Store, is_meant: impl Fn(&str) -> bool + Clone + Send + Sync + 'static) -> Value {
+    let refusal = Refusal {
+        is_meant: move |head: &str| head.starts_with("GET") && head.lines().next().is_some_and(&is_meant),
+        status: "503 Service Unavailable",
+        body: "<Error><Code>ServiceUnavailable</Code><Message>Please try again.</Message></Error>",
+    };
+    let server = store
+        .endpoint
+        .trim_start_matches("http://")
+        .parse()
+        .expect("an address");
+    json!(format!("http://{}", refusing(server, refusal).await))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_manifest_that_cannot_be_read_for_now_is_no_reason_for_an_older_backup() {
     let rig = Rig::new().await;
@@ -301,19 +316,7 @@ async fn a_manifest_that_cannot_be_read_for_now_is_no_reason_for_an_older_backup
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     let newer = rig.create(&backups).await;
     let meant = newer.manifest.name.manifest();
-    let refusal = Refusal {
-        is_meant: move |head: &str| {
-            head.starts_with("GET") && head.lines().next().is_some_and(|line| line.contains(&meant))
-        },
-        status: "503 Service Unavailable",
-        body: "<Error><Code>ServiceUnavailable</Code><Message>Please try again.</Message></Error>",
-    };
-    let server = store
-        .endpoint
-        .trim_start_matches("http://")
-        .parse()
-        .expect("an address");
-    s3["endpoint"] = json!(format!("http://{}", refusing(server, refusal).await));
+    s3["endpoint"] = without(&store, move |request| request.contains(&meant)).await;
     let cut = rig.backups_with(json!({ "s3": s3 })).await;
 
     let latest = Wanted::database(Which::Latest);
@@ -391,20 +394,8 @@ async fn a_copy_that_cannot_be_read_gives_way_to_the_one_in_the_other_location()
     let backups = rig.backups_with(json!({ "s3": s3 })).await;
     let older = rig.create(&backups).await.manifest.name;
     let name = rig.create(&backups).await.manifest.name;
-    let refusal = Refusal {
-        is_meant: |head: &str| {
-            let first = head.lines().next().unwrap_or_default();
-            first.starts_with("GET") && first.contains(".gpg") && !first.contains(".manifest")
-        },
-        status: "503 Service Unavailable",
-        body: "<Error><Code>ServiceUnavailable</Code><Message>Please try again.</Message></Error>",
-    };
-    let server = store
-        .endpoint
-        .trim_start_matches("http://")
-        .parse()
-        .expect("an address");
-    s3["endpoint"] = json!(format!("http://{}", refusing(server, refusal).await));
+    let is_copy = |request: &str| request.contains(".gpg") && !request.contains(".manifest");
+    s3["endpoint"] = without(&store, is_copy).await;
     let cut = rig.backups_with(json!({ "s3": s3 })).await;
 
     let heard = Heard::default();

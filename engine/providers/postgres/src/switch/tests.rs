@@ -92,32 +92,6 @@ async fn the_copy_takes_the_place_and_the_old_one_is_kept() {
     assert_eq!(who(server, &old).await.as_deref(), Some("new"));
 }
 
-/// As the server sees it for minutes after the machine of jm lost its power.
-#[tokio::test]
-async fn a_session_whose_client_is_gone_is_not_waited_for() {
-    let server = PgServer::shared();
-    let (old, copy) = pair(server).await;
-    let bed = bed(server, &old).of(&RunId::generate());
-    let cx = bed.read();
-    let reader = cx.read::<Postgres>().await.expect("opened");
-    let session = reader.maintenance(Some(cx.step())).await.expect("a session");
-    let there = async |name: &str| facts(server, name).await.expect("there").oid;
-    let saved = Output {
-        database: old.clone(),
-        oid: there(&copy).await,
-        from: copy.clone(),
-        old_database: Some(format!("{old}_old")),
-        old_oid: Some(there(&old).await),
-        old_bytes: None,
-        old_allowed_connections: true,
-        written_until: None,
-    };
-    let output = resume(bed, serde_json::to_value(saved).expect("json"), &copy).await;
-    assert_eq!(output.database, old);
-    assert_eq!(who(server, &old).await.as_deref(), Some("new"));
-    session.query("SELECT 1", &[]).await.expect_err("it was ended");
-}
-
 #[tokio::test]
 async fn what_belongs_to_the_name_goes_along() {
     let server = PgServer::shared();
