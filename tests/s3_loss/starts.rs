@@ -76,25 +76,31 @@ fn a_bucket_that_never_kept_versions_is_filled_and_keeps_them_from_now_on() -> R
     Ok(())
 }
 
+/// From here on the store refuses the requests that are meant, by their first line.
+fn refuses(world: &mut World, status: &'static str, body: &'static str, is_meant: fn(&str) -> bool) -> Result<()> {
+    let store = world.systems.variable("AWS_ENDPOINT_URL").trim_start_matches("http://");
+    let store: SocketAddr = store.parse()?;
+    let refusal = Refusal {
+        is_meant: move |head: &str| is_meant(head.lines().next().unwrap_or_default()),
+        status,
+        body,
+    };
+    let line = world.block_on(refusing(store, refusal));
+    let variables = &mut world.systems.environment;
+    variables.insert("AWS_ENDPOINT_URL".to_owned(), format!("http://{line}"));
+    Ok(())
+}
+
 #[test]
 fn a_store_that_knows_no_versions_is_filled_and_the_run_says_what_that_means() -> Result<()> {
     let mut world = with_backups(World::sandbox()?)?;
     let before = world.stored()?;
     let key = before.keys().next().context("an object")?;
     world.aws(&["s3api", "delete-object", "--bucket", BUCKET, "--key", key])?;
-    let store = world.systems.variable("AWS_ENDPOINT_URL").trim_start_matches("http://");
-    let store: SocketAddr = store.parse()?;
-    let refusal = Refusal {
-        is_meant: |head: &str| head.lines().next().unwrap_or_default().contains("?versioning"),
-        status: "501 Not Implemented",
-        body: "<Error><Code>NotImplemented</Code><Message>Not Implemented</Message></Error>",
-    };
-    let line = world.block_on(refusing(store, refusal));
-    let endpoint = format!("http://{line}");
-    world
-        .systems
-        .environment
-        .insert("AWS_ENDPOINT_URL".to_owned(), endpoint);
+    let knows_none = "<Error><Code>NotImplemented</Code><Message>Not Implemented</Message></Error>";
+    refuses(&mut world, "501 Not Implemented", knows_none, |request| {
+        request.contains("?versioning")
+    })?;
 
     let dry = bring_back(&world, &[]).arg("--dry-run").output()?;
     ensure!(said(&dry).contains("the store knows no versions"), "{}", said(&dry));
@@ -152,19 +158,10 @@ fn a_store_that_lets_nobody_undelete_is_filled_from_the_directory() -> Result<()
     for key in before.keys() {
         world.aws(&["s3api", "delete-object", "--bucket", BUCKET, "--key", key])?;
     }
-    let store = world.systems.variable("AWS_ENDPOINT_URL").trim_start_matches("http://");
-    let store: SocketAddr = store.parse()?;
-    let refusal = Refusal {
-        is_meant: |head: &str| {
-            let first = head.lines().next().unwrap_or_default();
-            first.starts_with("POST") && first.contains("?delete")
-        },
-        status: "403 Forbidden",
-        body: "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>",
-    };
-    let line = world.block_on(refusing(store, refusal));
-    let variables = &mut world.systems.environment;
-    variables.insert("AWS_ENDPOINT_URL".to_owned(), format!("http://{line}"));
+    let denied = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>";
+    refuses(&mut world, "403 Forbidden", denied, |request| {
+        request.starts_with("POST") && request.contains("?delete")
+    })?;
     degraded(&world, &[], "restore")?;
     ensure!(outputs(&world, "restore")?["status"] == "failed", "it was not refused");
     ensure!(world.stored()? == before, "not as before: {:?}", world.stored()?);
