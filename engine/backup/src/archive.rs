@@ -13,16 +13,18 @@ use crate::flow::{Failure, Flow, FlowReader, tap, through};
 use crate::key::Passphrase;
 use crate::manifest::{Level, Manifest};
 use crate::name::Format;
-use crate::objects;
 use crate::openpgp::{OpenError, decrypt};
 use crate::script::{Rules, Script};
 use crate::tools::{Toolbox, ending, feed, tail};
+use crate::{code, files, objects};
 
 /// What `pg_dump -Fc` begins with.
 const CUSTOM: &[u8] = b"PGDMP";
 /// The last words of a plain dump; newer versions add a line.
 const TRAILER: &[u8] = b"-- PostgreSQL database dump complete";
 const TRAILER_WITHIN: usize = 1024;
+/// No first words by which a content is known are longer.
+const LONGEST_OPENING: usize = 64;
 const GZIP: &[u8] = &[0x1F, 0x8B];
 /// Deflate makes at most 1032 bytes of one.
 const MOST_UNPACKED: u64 = 1100;
@@ -216,7 +218,7 @@ impl<R: Read> Read for Unzipped<R> {
 
 /// What a dump is, by its own first bytes.
 pub(crate) async fn sniff(dump: &mut Flow) -> Result<Format, Failure> {
-    let start = dump.peek(objects::OPENING.len()).await?;
+    let start = dump.peek(LONGEST_OPENING).await?;
     if start.is_empty() {
         return Err(OpenError::Damaged("there is nothing inside".to_owned()).into());
     }
@@ -224,6 +226,10 @@ pub(crate) async fn sniff(dump: &mut Flow) -> Result<Format, Failure> {
         Format::Custom
     } else if start.starts_with(objects::OPENING.as_bytes()) {
         Format::Kubernetes
+    } else if start.starts_with(files::OPENING.as_bytes()) {
+        Format::Files
+    } else if code::begins(&start) {
+        Format::Code
     } else {
         Format::Plain
     })
@@ -253,6 +259,8 @@ pub(crate) async fn prove(
     match sniff(&mut dump).await? {
         Format::Custom => prove_custom(dump, tools).await?,
         Format::Kubernetes => objects::prove(dump).await?,
+        Format::Files => files::prove(dump).await?,
+        Format::Code => code::prove(dump).await?,
         Format::Plain => read_script(dump, Rules::default()).drain().await.map(drop)?,
     }
     Ok(file.finish())

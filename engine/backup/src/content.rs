@@ -1,4 +1,5 @@
-//! What a backup is of: a database, with what it held; or objects of a Kubernetes cluster, with an index of them.
+//! What a backup is of: a database, with what it held; objects of a Kubernetes cluster, or files, with an index of them; or
+//! a git repository.
 //!
 //! A manifest is not encrypted, so an index tells names, counts and hashes, and never a value.
 
@@ -20,6 +21,10 @@ pub enum Content {
     Database(Box<DatabaseContent>),
     /// Objects of a Kubernetes cluster.
     Kubernetes(Box<KubernetesContent>),
+    /// Files, and values of environment variables.
+    Files(Box<FilesContent>),
+    /// A git repository.
+    Code(Box<CodeContent>),
 }
 
 /// What is known of a dumped database.
@@ -131,6 +136,79 @@ pub struct Unreadable {
     pub why: String,
 }
 
+/// What is known of files that were backed up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FilesContent {
+    /// The index.
+    pub files: FilesIndex,
+}
+
+/// Which files and variables a backup holds, readable without its key.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FilesIndex {
+    /// What they are called together, such as `configuration`.
+    pub set: String,
+    /// Files, folders and symbolic links by their whole path.
+    pub files: BTreeMap<String, IndexedFile>,
+    /// Environment variables, each with a tag of its value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
+    /// What is not in it, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A file, a folder or a symbolic link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct IndexedFile {
+    /// What it is.
+    pub kind: FileKind,
+    /// Its permissions, in octal, such as `0600`.
+    pub mode: String,
+    /// Its size; 0 for what is no file.
+    pub bytes: u64,
+    /// A tag of its content, or of where a link leads, that only the owner of the backups' key can compute.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub tag: String,
+}
+
+/// What stands in a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileKind {
+    /// A file.
+    File,
+    /// A folder.
+    Folder,
+    /// A symbolic link, which is kept as one.
+    Link,
+}
+
+/// What is not in a backup of files.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct LeftOut {
+    /// The path, or the variable's name.
+    pub name: String,
+    /// Why.
+    pub why: String,
+}
+
+/// What is known of a repository that was backed up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CodeContent {
+    /// What leads into it.
+    pub code: CodeIndex,
+}
+
+/// What leads into a repository.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CodeIndex {
+    /// The address of the remote, without the credentials in it.
+    pub repository: String,
+    /// The commit of each branch and tag.
+    pub refs: BTreeMap<String, String>,
+}
+
 impl KubernetesIndex {
     /// How many objects there are.
     pub fn count(&self) -> u64 {
@@ -164,6 +242,8 @@ impl Manifest {
         match &self.content {
             Content::Database(_) => ContentKind::Database,
             Content::Kubernetes(_) => ContentKind::Kubernetes,
+            Content::Files(_) => ContentKind::Files,
+            Content::Code(_) => ContentKind::Code,
         }
     }
 
@@ -171,7 +251,7 @@ impl Manifest {
     pub fn database(&self) -> Option<&DatabaseContent> {
         match &self.content {
             Content::Database(content) => Some(content),
-            Content::Kubernetes(_) => None,
+            _ => None,
         }
     }
 
@@ -183,25 +263,44 @@ impl Manifest {
     /// The index of the objects, where it is of a cluster.
     pub fn kubernetes(&self) -> Option<&KubernetesIndex> {
         match &self.content {
-            Content::Database(_) => None,
             Content::Kubernetes(content) => Some(&content.kubernetes),
+            _ => None,
         }
     }
 
-    /// What it is of: the database, or the namespaces. Backups of one thing are versions of each other; those of two
-    /// are not.
+    /// The index of the files, where it is of some.
+    pub fn files(&self) -> Option<&FilesIndex> {
+        match &self.content {
+            Content::Files(content) => Some(&content.files),
+            _ => None,
+        }
+    }
+
+    /// What leads into the repository, where it is of one.
+    pub fn code(&self) -> Option<&CodeIndex> {
+        match &self.content {
+            Content::Code(content) => Some(&content.code),
+            _ => None,
+        }
+    }
+
+    /// What it is of: the database, the namespaces, the set of files or the repository. Backups of one thing are versions
+    /// of each other; those of two are not.
     pub fn of(&self) -> String {
         match &self.content {
             Content::Database(content) => content.inventory.database.clone(),
             Content::Kubernetes(content) => content.kubernetes.namespaces.join(","),
+            Content::Files(content) => content.files.set.clone(),
+            Content::Code(content) => content.code.repository.clone(),
         }
     }
 
-    /// The version of the server it was made from; empty where it came from a file.
+    /// The version of the server it was made from; empty where it came from no server that has one.
     pub fn server_version(&self) -> &str {
         match &self.content {
             Content::Database(content) => &content.inventory.server_version,
             Content::Kubernetes(content) => &content.kubernetes.server_version,
+            Content::Files(_) | Content::Code(_) => "",
         }
     }
 }

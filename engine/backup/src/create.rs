@@ -19,8 +19,8 @@ use crate::belongings::KeptBelongings;
 use crate::catalogue::{BackupRef, Catalogue, Entry, Status};
 use crate::content::{Content, DatabaseContent};
 use crate::location::{Location, LocationName};
-use crate::manifest::{Level, Manifest, Seconds};
-use crate::name::{BackupName, DumpFormat, KUBERNETES_STEM, is_label};
+use crate::manifest::{Level, Manifest, Release, Seconds};
+use crate::name::{BackupName, ContentKind, DumpFormat, is_label};
 use crate::observer::{Observer, watched};
 use crate::source;
 use crate::tools::{Tool, Toolbox};
@@ -43,6 +43,8 @@ pub struct CreateRequest {
     pub label: Option<String>,
     /// How long retention leaves it alone, whatever its age.
     pub pin: Option<SignedDuration>,
+    /// The release of the application that runs, where it is known.
+    pub release: Option<Release>,
     /// How it is written.
     pub format: DumpFormat,
     /// How far it is proven before it counts.
@@ -200,7 +202,7 @@ impl BackupsReader {
 
     pub(crate) fn refuse_label(&self, label: Option<&str>) -> Result<(), StepError> {
         let Some(label) = label else { return Ok(()) };
-        if label == self.prefix() || label == KUBERNETES_STEM {
+        if ContentKind::ALL.iter().any(|kind| label == kind.stem(self.prefix())) {
             return Err(
                 StepError::invalid_input(format!("`{label}` is what backups without a label are called"))
                     .hint("choose another label, or none"),
@@ -295,6 +297,7 @@ impl Making<'_> {
                 verify: began.elapsed().saturating_sub(dumped).as_secs(),
             },
             previous: self.filing.previous(catalogue)?,
+            release: self.request.release.clone(),
             run: self.request.run.clone(),
             idempotency_key: self.request.idempotency_key.clone(),
             jm: env!("CARGO_PKG_VERSION").to_owned(),

@@ -49,7 +49,7 @@ impl BackupsReader {
         Ok(unpacked.inside.finish().0)
     }
 
-    async fn first_copy(&self, entry: &Entry) -> Result<(Unpacked, u64, Meter), StepError> {
+    pub(crate) async fn first_copy(&self, entry: &Entry) -> Result<(Unpacked, u64, Meter), StepError> {
         let mut last = StepError::not_found(format!("no copy of `{}` is left", entry.name));
         for copy in &entry.copies {
             let meter = Meter::default();

@@ -4,7 +4,7 @@
 //! data, or a dump that was cut short would be encrypted to a perfect file. So the end is said, and a channel that closes
 //! without it is a failure.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -229,6 +229,83 @@ where
         sender.close_blocking(result.map_err(|error| failure.unwrap_or_else(|| explain(error))));
     });
     output
+}
+
+/// Hands a flow to blocking code, which has read it to its end when it says so: what is left after that is read too, so that
+/// the end of the flow is proven.
+pub(crate) async fn consume<T, F>(input: Flow, read: F) -> Result<T, Failure>
+where
+    F: FnOnce(&mut FlowReader) -> io::Result<T> + Send + 'static,
+    T: Send + 'static,
+{
+    let (told, result) = tokio::sync::oneshot::channel();
+    let read = through(input, move |mut reader| {
+        let value = read(&mut reader)?;
+        io::copy(&mut reader, &mut io::sink())?;
+        // Whoever waits for it has the flow, which is not at its end before this returns.
+        drop(told.send(value));
+        Ok(io::empty())
+    });
+    read.drain().await?;
+    result.await.map_err(|_| vanished().into())
+}
+
+/// Sends what blocking code writes, and says the end once all is written.
+pub(crate) async fn produce<F>(sender: FlowSender, write: F) -> Result<(), StepError>
+where
+    F: FnOnce(&mut FlowWriter) -> Result<(), StepError> + Send + 'static,
+{
+    let work = tokio::task::spawn_blocking(move || {
+        let mut writer = FlowWriter {
+            sender,
+            buffer: Vec::with_capacity(CHUNK),
+        };
+        write(&mut writer)?;
+        writer.close().map_err(|Gone| nobody_takes_it())
+    });
+    work.await
+        .map_err(|error| StepError::failed("a stage of the pipeline failed").source(error))?
+}
+
+/// What is told where a receiver went away, whose own outcome says why.
+pub(crate) fn nobody_takes_it() -> StepError {
+    StepError::failed("no location takes the backup any more")
+}
+
+/// A flow as a blocking writer. Dropped without its end being said, the flow has failed.
+pub(crate) struct FlowWriter {
+    sender: FlowSender,
+    buffer: Vec<u8>,
+}
+
+impl FlowWriter {
+    fn close(mut self) -> Result<(), Gone> {
+        self.hand_on()?;
+        self.sender.close_blocking(Ok(()));
+        Ok(())
+    }
+
+    fn hand_on(&mut self) -> Result<(), Gone> {
+        let full = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK));
+        self.sender.send_blocking(Bytes::from(full))
+    }
+}
+
+impl Write for FlowWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = CHUNK - self.buffer.len();
+        let count = bytes.len().min(room);
+        self.buffer.extend_from_slice(&bytes[..count]);
+        if self.buffer.len() == CHUNK {
+            self.hand_on().map_err(|Gone| io::Error::other(nobody_takes_it()))?;
+        }
+        Ok(count)
+    }
+
+    /// What is in the buffer goes on when it is full, or at the end: a smaller piece would cost as much.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn explain(error: io::Error) -> Failure {

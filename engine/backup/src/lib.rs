@@ -11,7 +11,7 @@
 //!   backups. A backup has one copy in each location; any copy that proves is as good as another.
 //! - A file with a name of ours and no manifest counts for nothing where others have one: see [`BackupsReader::select`].
 //! - Every stage holds a few chunks of 256 KiB; a stage that dies is a failure of all, never a shorter backup.
-//! - A backup is of a database or of objects of a Kubernetes cluster: see [`Content`]. Names, locations, encryption, proof,
+//! - A backup is of a database, of objects of a Kubernetes cluster, of files or of a git repository: see [`Content`]. Names, locations, encryption, proof,
 //!   manifests and choosing are the same for both.
 //! - Nothing is written in clear text. `gpg --decrypt` and PostgreSQL's own programs are enough to restore without jm.
 
@@ -19,10 +19,12 @@ mod archive;
 mod backups;
 mod belongings;
 mod catalogue;
+mod code;
 mod config;
 mod content;
 mod create;
 mod decrypt;
+mod files;
 mod fitness;
 mod flow;
 mod key;
@@ -44,16 +46,19 @@ mod wholeness;
 pub use backups::{Backups, BackupsReader};
 pub use belongings::KeptBelongings;
 pub use catalogue::{BackupCopy, BackupRef, Catalogue, Entry, Status};
+pub use code::BundleRequest;
 pub use config::{Config, S3Config};
 pub use content::{
-    Content, DatabaseContent, IndexedKind, IndexedObject, KubernetesContent, KubernetesIndex, RecordedImage, Unreadable,
+    CodeContent, CodeIndex, Content, DatabaseContent, FileKind, FilesContent, FilesIndex, IndexedFile, IndexedKind,
+    IndexedObject, KubernetesContent, KubernetesIndex, LeftOut, RecordedImage, Unreadable,
 };
 pub use create::{CreateRequest, Created, Usable, check_label, parse_pin};
+pub use files::{FilesDifference, FilesLook, FilesRequest};
 pub use fitness::{Fitness, Meant, Owners, Target, fitness};
 pub use key::{KeyId, Passphrase};
 pub use listing::Row;
 pub use location::LocationName;
-pub use manifest::{Level, Manifest, Previous, Seconds, Sizes};
+pub use manifest::{Level, Manifest, Previous, Release, Seconds, Sizes};
 pub use name::{BackupName, ContentKind, DumpFormat, Format};
 pub use objects::{ObjectReader, ObjectWriter, ObjectsRequest};
 pub use observer::{Committing, Observer, Silent, Told, until_cancelled};

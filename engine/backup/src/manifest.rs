@@ -72,6 +72,20 @@ pub struct Previous {
     pub manifest: String,
 }
 
+/// The release of the application that ran when a backup was made: the code that fits its data.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Release {
+    /// The commit, by its full hash; empty where it is not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub commit: String,
+    /// The tag by which it was named, where one was.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub tag: String,
+    /// The image, by its digest; empty where it is not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub image: String,
+}
+
 /// All that is known of a backup.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Manifest {
@@ -109,6 +123,9 @@ pub struct Manifest {
     /// The backup before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Previous>,
+    /// The release that ran, where that was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<Release>,
     /// The run that made it.
     pub run: String,
     /// The deed that made it, so that an interrupted step finds its work.
@@ -244,6 +261,7 @@ pub(crate) mod tests {
             })),
             seconds: Seconds::default(),
             previous: None,
+            release: None,
             run: "r".to_owned(),
             idempotency_key: "k".to_owned(),
             jm: "0".to_owned(),

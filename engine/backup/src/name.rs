@@ -14,6 +14,10 @@ use serde::{Deserialize, Serialize};
 const LONGEST_LABEL: usize = 40;
 /// What the names of exports of Kubernetes objects begin with where they have no label.
 pub(crate) const KUBERNETES_STEM: &str = "k8s_backup";
+/// What the names of backups of files begin with where they have no label.
+pub(crate) const FILES_STEM: &str = "files_backup";
+/// What the names of bundles of repositories begin with where they have no label.
+pub(crate) const CODE_STEM: &str = "code_backup";
 const MANIFEST: &str = ".manifest.json";
 /// Ends the name of a file that is not finished.
 pub(crate) const PARTIAL: &str = ".partial";
@@ -40,6 +44,10 @@ pub enum Format {
     Plain,
     /// Objects of a Kubernetes cluster: `gpg --decrypt FILE | kubectl apply --server-side -f -`.
     Kubernetes,
+    /// Files, and values of environment variables: `gpg --decrypt FILE | tar -x`.
+    Files,
+    /// A git repository: `gpg --decrypt FILE >code.bundle && git clone code.bundle`.
+    Code,
 }
 
 impl Format {
@@ -48,14 +56,20 @@ impl Format {
         match self {
             Self::Custom | Self::Plain => ContentKind::Database,
             Self::Kubernetes => ContentKind::Kubernetes,
+            Self::Files => ContentKind::Files,
+            Self::Code => ContentKind::Code,
         }
     }
+
+    const ALL: [Self; 5] = [Self::Plain, Self::Custom, Self::Kubernetes, Self::Files, Self::Code];
 
     fn ending(self) -> &'static str {
         match self {
             Self::Custom => "dump",
             Self::Plain => "sql",
             Self::Kubernetes => "yaml",
+            Self::Files => "tar",
+            Self::Code => "bundle",
         }
     }
 }
@@ -78,14 +92,32 @@ pub enum ContentKind {
     Database,
     /// Objects of a Kubernetes cluster.
     Kubernetes,
+    /// Files, and values of environment variables.
+    Files,
+    /// A git repository.
+    Code,
 }
 
 impl ContentKind {
+    pub(crate) const ALL: [Self; 4] = [Self::Database, Self::Kubernetes, Self::Files, Self::Code];
+
     /// For people, such as `a backup of a database`.
     pub fn describe(self) -> &'static str {
         match self {
             Self::Database => "a backup of a database",
             Self::Kubernetes => "an export of Kubernetes objects",
+            Self::Files => "a backup of files",
+            Self::Code => "a bundle of a git repository",
+        }
+    }
+
+    /// What each of such backups is of, such as `databases`.
+    pub(crate) fn subjects(self) -> &'static str {
+        match self {
+            Self::Database => "databases",
+            Self::Kubernetes => "namespaces",
+            Self::Files => "sets of files",
+            Self::Code => "repositories",
         }
     }
 
@@ -94,6 +126,8 @@ impl ContentKind {
         match self {
             Self::Database => prefix,
             Self::Kubernetes => KUBERNETES_STEM,
+            Self::Files => FILES_STEM,
+            Self::Code => CODE_STEM,
         }
     }
 }
@@ -233,12 +267,10 @@ fn endings(text: &str) -> Option<(&str, Format, bool)> {
         Some(text) => (text, true),
         None => (text, false),
     };
-    [Format::Plain, Format::Custom, Format::Kubernetes]
-        .into_iter()
-        .find_map(|format| {
-            let text = text.strip_suffix(format.ending())?.strip_suffix('.')?;
-            Some((text, format, gzipped))
-        })
+    Format::ALL.into_iter().find_map(|format| {
+        let text = text.strip_suffix(format.ending())?.strip_suffix('.')?;
+        Some((text, format, gzipped))
+    })
 }
 
 /// `_2` after the time of day: two of one second.
@@ -362,10 +394,11 @@ mod tests {
     proptest! {
         #[test]
         fn a_name_that_is_made_reads_back(
-            stem in "[a-z0-9][a-z0-9_-]{0,39}", second in 0_i64..4_000_000_000, again in 1_u32..1000, kind in 0_usize..3,
+            stem in "[a-z0-9][a-z0-9_-]{0,39}", second in 0_i64..4_000_000_000, again in 1_u32..1000,
+            kind in 0..Format::ALL.len(),
         ) {
             let now = Timestamp::from_second(second).expect("time");
-            let format = [Format::Plain, Format::Custom, Format::Kubernetes][kind];
+            let format = Format::ALL[kind];
             let name = BackupName::new(&stem, now, again, format).expect("name");
             prop_assert_eq!(name.taken_at(), now);
             prop_assert_eq!((name.stem(), name.format()), (stem.as_str(), format));

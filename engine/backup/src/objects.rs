@@ -6,7 +6,6 @@
 mod text;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
@@ -19,14 +18,14 @@ use crate::archive::{Meter, Unpacked};
 use crate::backups::{Backups, BackupsReader, explain};
 use crate::catalogue::{Catalogue, Entry};
 use crate::content::{Content, KubernetesContent, KubernetesIndex};
-use crate::create::filing::{self, Filing};
-use crate::create::{Created, Usable, pipeline};
-use crate::flow::{CHUNK, Failure, Flow, FlowSender, flow};
+use crate::create::filing::{self, Deed, Filing};
+use crate::create::{Created, Usable};
+use crate::flow::{CHUNK, Failure, Flow, FlowSender, nobody_takes_it};
 use crate::key::{KeyId, KeyRing};
 use crate::location::LocationName;
-use crate::manifest::{Level, Manifest, Seconds};
+use crate::manifest::Level;
 use crate::name::{ContentKind, Format, KUBERNETES_STEM};
-use crate::observer::{Observer, watched};
+use crate::observer::Observer;
 use crate::openpgp::OpenError;
 use crate::refusals::of_another_kind;
 use crate::tools::Toolbox;
@@ -104,8 +103,7 @@ impl ObjectWriter {
 
     async fn flush(&mut self) -> Result<(), StepError> {
         let bytes = Bytes::from(std::mem::take(&mut self.buffer));
-        let sent = self.sender.send(bytes).await;
-        sent.map_err(|_| StepError::failed("no location takes the export any more"))
+        self.sender.send(bytes).await.map_err(|_| nobody_takes_it())
     }
 
     async fn end(mut self) -> Result<(), StepError> {
@@ -133,64 +131,34 @@ impl Backups {
     {
         self.refuse_label(request.label.as_deref())?;
         let catalogue = self.begin(observer).await?;
-        let now = request.taken_at.unwrap_or_else(jm_step::clock::now);
         let filing = Filing {
             backups: self,
             tools,
             observer,
             level: request.level,
         };
-        let stem = request.label.as_deref().unwrap_or(KUBERNETES_STEM);
-        let name = filing::free_name(&catalogue, stem, now, Format::Kubernetes)?;
-        let (locations, mut failures) = filing.usable_locations(needed(&catalogue)).await?;
-        let key = filing.key(&catalogue)?;
-        let (sender, content) = flow();
-        let writer = ObjectWriter::new(sender, self.keys().clone(), key.clone());
-        let (meter, began) = (Meter::default(), Instant::now());
-        let written = async {
-            let (writer, index) = write(writer).await?;
+        let deed = Deed {
+            stem: request.label.as_deref().unwrap_or(KUBERNETES_STEM),
+            label: request.label.as_deref(),
+            format: Format::Kubernetes,
+            needed: needed(&catalogue),
+            taken_at: request.taken_at.unwrap_or_else(jm_step::clock::now),
+            pin: request.pin,
+            release: None,
+            run: &request.run,
+            idempotency_key: &request.idempotency_key,
+        };
+        let written = async |sender, key| {
+            let (writer, index) = write(ObjectWriter::new(sender, self.keys().clone(), key)).await?;
             writer.end().await?;
-            Ok::<_, StepError>(index)
+            Ok(Content::Kubernetes(Box::new(KubernetesContent { kubernetes: index })))
         };
-        let sent = pipeline::send(content, self.keys().passphrase(), &name, &locations, &meter);
-        let (index, sent) = watched(observer, &meter, None, async { tokio::join!(written, sent) }).await;
-        // What kept the objects from being written says more than that they did not come.
-        let index = index?;
-        let (stored, totals) = sent.map_err(Failure::into_error)?;
-        let mut copies = filing::sort_out(stored, &mut failures);
-        let written = began.elapsed();
-        filing.verify(&mut copies, &totals, &mut failures).await?;
-        let manifest = Manifest {
-            format: Manifest::format(),
-            name,
-            created_at: now,
-            label: request.label.clone(),
-            pin_until: request.pin.and_then(|pin| jm_step::clock::now().checked_add(pin).ok()),
-            dump: Format::Kubernetes,
-            sha256: totals.sha256,
-            raw_sha256: totals.raw_sha256,
-            bytes: totals.bytes,
-            key,
-            level: request.level,
-            content: Content::Kubernetes(Box::new(KubernetesContent { kubernetes: index })),
-            seconds: Seconds {
-                dump: written.as_secs(),
-                verify: began.elapsed().saturating_sub(written).as_secs(),
-            },
-            previous: filing.previous(&catalogue)?,
-            run: request.run.clone(),
-            idempotency_key: request.idempotency_key.clone(),
-            jm: env!("CARGO_PKG_VERSION").to_owned(),
-        };
-        filing.commit(manifest, copies, failures).await
+        filing.store(deed, &catalogue, written).await
     }
 }
 
-/// A third more than the last export.
 fn needed(catalogue: &Catalogue) -> u64 {
-    let mut manifests = catalogue.entries.iter().filter_map(Entry::manifest);
-    let before = manifests.find(|manifest| manifest.kind() == ContentKind::Kubernetes);
-    before.map_or(GUESSED, |before| before.bytes.encrypted / 10 * 13)
+    filing::needed(catalogue, ContentKind::Kubernetes, GUESSED)
 }
 
 /// Reads the objects of an export, one after the other. Only the end proves that it is whole and the one that the

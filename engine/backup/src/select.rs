@@ -408,10 +408,7 @@ fn of(catalogue: &Catalogue, wanted: &Wanted) -> Result<Option<String>, StepErro
         Some(prefer) => Ok(Some(prefer.clone())),
         None => Err(StepError::invalid_input(format!(
             "the backups are of several {}: {}",
-            match wanted.kind {
-                ContentKind::Database => "databases",
-                ContentKind::Kubernetes => "namespaces",
-            },
+            wanted.kind.subjects(),
             several.into_iter().collect::<Vec<_>>().join(", ")
         ))
         .hint("say which one is meant with `of`")),

@@ -9,6 +9,7 @@
 mod belongings;
 mod create;
 mod faults;
+mod files;
 mod in_place;
 mod legacy;
 mod locations;

@@ -52,6 +52,7 @@ async fn a_large_backup_needs_no_large_memory() {
         database: database.clone(),
         label: None,
         pin: None,
+        release: None,
         format: DumpFormat::Custom,
         level: Level::Archive,
         allow_empty: false,

@@ -190,6 +190,7 @@ async fn create(server: &PgServer, database: &str, backups: &Backups) -> (Vec<Ro
             database: database.to_owned(),
             label: None,
             pin: None,
+            release: None,
             format,
             level,
             allow_empty: false,

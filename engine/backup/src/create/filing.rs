@@ -1,18 +1,21 @@
 //! What every backup goes through, whatever it is of: a free name, locations with room, proof of what was written, and
 //! the manifest last.
 
-use jiff::Timestamp;
+use std::time::Instant;
+
+use jiff::{SignedDuration, Timestamp};
 use jm_step::StepError;
 
 use super::{Created, pipeline, refuse_full};
 use crate::archive::{Expected, Meter, prove};
 use crate::backups::Backups;
 use crate::catalogue::{BackupCopy, BackupRef, Catalogue, Entry, Status};
-use crate::flow::Failure;
+use crate::content::Content;
+use crate::flow::{Failure, FlowSender, flow};
 use crate::key::KeyId;
 use crate::location::{Location, LocationName, Stored};
-use crate::manifest::{Level, Manifest, Previous, sha256};
-use crate::name::{BackupName, Format};
+use crate::manifest::{Level, Manifest, Previous, Release, Seconds, sha256};
+use crate::name::{BackupName, ContentKind, Format};
 use crate::observer::{Observer, watched};
 use crate::tools::Toolbox;
 
@@ -23,6 +26,23 @@ pub(crate) type Copies = Vec<(Location, Stored)>;
 /// Locations that do not have it, and why.
 pub(crate) type Failures = Vec<(LocationName, StepError)>;
 
+/// Which backup is being filed, as far as that does not depend on its content.
+pub(crate) struct Deed<'r> {
+    /// What its name begins with.
+    pub(crate) stem: &'r str,
+    pub(crate) label: Option<&'r str>,
+    pub(crate) format: Format,
+    /// How many bytes it is guessed to take.
+    pub(crate) needed: u64,
+    /// The moment of the data.
+    pub(crate) taken_at: Timestamp,
+    /// How long retention leaves it alone.
+    pub(crate) pin: Option<SignedDuration>,
+    pub(crate) release: Option<&'r Release>,
+    pub(crate) run: &'r str,
+    pub(crate) idempotency_key: &'r str,
+}
+
 /// A backup that is being filed.
 pub(crate) struct Filing<'a> {
     pub(crate) backups: &'a Backups,
@@ -32,8 +52,15 @@ pub(crate) struct Filing<'a> {
     pub(crate) level: Level,
 }
 
+/// A third more than the last backup of this kind.
+pub(crate) fn needed(catalogue: &Catalogue, kind: ContentKind, guessed: u64) -> u64 {
+    let mut manifests = catalogue.entries.iter().filter_map(Entry::manifest);
+    let before = manifests.find(|manifest| manifest.kind() == kind);
+    before.map_or(guessed, |before| before.bytes.encrypted / 10 * 13)
+}
+
 /// A name that no location has.
-pub(crate) fn free_name(
+pub(super) fn free_name(
     catalogue: &Catalogue,
     stem: &str,
     now: Timestamp,
@@ -54,6 +81,66 @@ pub(crate) fn free_name(
 }
 
 impl Filing<'_> {
+    /// Files what `write` sends in every location that takes it: encrypted on the way, read back, and with a manifest last.
+    /// `write` says the end of what it sends, and gives back what it was.
+    pub(crate) async fn store<W, F>(
+        &self,
+        deed: Deed<'_>,
+        catalogue: &Catalogue,
+        write: W,
+    ) -> Result<Created, StepError>
+    where
+        W: FnOnce(FlowSender, KeyId) -> F,
+        F: Future<Output = Result<Content, StepError>>,
+    {
+        let name = free_name(catalogue, deed.stem, deed.taken_at, deed.format)?;
+        let (locations, mut failures) = self.usable_locations(deed.needed).await?;
+        let key = self.key(catalogue)?;
+        let (sender, content) = flow();
+        let (meter, began) = (Meter::default(), Instant::now());
+        let written = write(sender, key.clone());
+        let sent = pipeline::send(content, self.backups.keys().passphrase(), &name, &locations, &meter);
+        let both = async { tokio::join!(written, sent) };
+        let (content, sent) = watched(self.observer, &meter, None, both).await;
+        // Where no location took it, that is why it could not be written to its end; else what kept it from being written
+        // says more than that it did not come.
+        let none_took_it = matches!(&sent, Ok((stored, _)) if stored.iter().all(|(_, outcome)| outcome.is_err()));
+        let (content, (stored, totals)) = match (content, sent) {
+            (Err(error), _) if !none_took_it => return Err(error),
+            (content, sent) => (content, sent.map_err(Failure::into_error)?),
+        };
+        let mut copies = sort_out(stored, &mut failures);
+        if copies.is_empty() {
+            return Err(first(failures));
+        }
+        let written = began.elapsed();
+        self.verify(&mut copies, &totals, &mut failures).await?;
+        let manifest = Manifest {
+            format: Manifest::format(),
+            name,
+            created_at: deed.taken_at,
+            label: deed.label.map(str::to_owned),
+            pin_until: deed.pin.and_then(|pin| jm_step::clock::now().checked_add(pin).ok()),
+            dump: deed.format,
+            sha256: totals.sha256,
+            raw_sha256: totals.raw_sha256,
+            bytes: totals.bytes,
+            key,
+            level: self.level,
+            content: content?,
+            seconds: Seconds {
+                dump: written.as_secs(),
+                verify: began.elapsed().saturating_sub(written).as_secs(),
+            },
+            previous: self.previous(catalogue)?,
+            release: deed.release.cloned(),
+            run: deed.run.to_owned(),
+            idempotency_key: deed.idempotency_key.to_owned(),
+            jm: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        self.commit(manifest, copies, failures).await
+    }
+
     /// The locations that have room for so many bytes.
     pub(crate) async fn usable_locations(&self, needed: u64) -> Result<(Vec<Location>, Failures), StepError> {
         let mut tried = Vec::new();
@@ -191,7 +278,7 @@ impl Filing<'_> {
     }
 }
 
-pub(crate) fn sort_out(stored: Vec<pipeline::Outcome>, failures: &mut Failures) -> Copies {
+pub(super) fn sort_out(stored: Vec<pipeline::Outcome>, failures: &mut Failures) -> Copies {
     let mut copies = Vec::new();
     for (location, outcome) in stored {
         match outcome {

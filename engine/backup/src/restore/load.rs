@@ -43,9 +43,8 @@ impl Restoring<'_> {
         };
         let sql = match sniff(&mut dump).await? {
             Format::Custom => self.convert(dump).await?,
-            Format::Kubernetes => {
-                let name = &self.entry.name;
-                return Err(of_another_kind(name, ContentKind::Kubernetes, ContentKind::Database).into());
+            other @ (Format::Kubernetes | Format::Files | Format::Code) => {
+                return Err(of_another_kind(&self.entry.name, other.kind(), ContentKind::Database).into());
             }
             Format::Plain => {
                 self.fitness.whole_or_not(self.request.owners)?;

@@ -8,7 +8,7 @@ use crate::*;
 fn database(manifest: &mut Manifest) -> &mut DatabaseContent {
     match &mut manifest.content {
         Content::Database(content) => content,
-        Content::Kubernetes(_) => panic!("of a database"),
+        _ => panic!("of a database"),
     }
 }
 

@@ -72,6 +72,7 @@ impl Rig {
             database: self.database.clone(),
             label: None,
             pin: None,
+            release: None,
             format: DumpFormat::Custom,
             level: Level::Archive,
             allow_empty: false,

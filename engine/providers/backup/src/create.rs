@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::observer::{Told, toolbox, until_cancelled};
+use crate::release::Running;
 
 pub(crate) struct Create;
 
@@ -36,6 +37,9 @@ pub(crate) struct Input {
     /// How far it is proven before it counts. `restored` is what a drill does, and not this step.
     #[serde(default = "archive")]
     verify: Level,
+    /// The release of the application that runs, so that it is known which code fits the data.
+    #[serde(default)]
+    release: Running,
     /// Whether a database without a table may be backed up.
     #[serde(default)]
     allow_empty: bool,
@@ -80,7 +84,7 @@ impl StepType for Create {
     type Output = Output;
 
     fn check(&self, input: &Input) -> Result<(), Vec<InputIssue>> {
-        let mut issues = Vec::new();
+        let mut issues = input.release.issues();
         if let Err(why) = label(input).map_or(Ok(()), check_label) {
             issues.push(InputIssue::at("/label", why).help("such as `pre_migration`"));
         }
@@ -147,6 +151,7 @@ fn request(cx: &ReadContext, input: &Input, database: &str) -> CreateRequest {
         label: label(input).map(str::to_owned),
         // `check` has seen that it reads.
         pin: pin(input).unwrap_or_default(),
+        release: input.release.release(),
         format: input.format,
         level: input.verify,
         allow_empty: input.allow_empty,

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use jm_backup::{BackupRef, Backups, ContentKind, Prove, RecordedImage, Selection, Silent, Skipped, Wanted};
+use jm_backup::{
+    BackupRef, Backups, ContentKind, Manifest, Prove, RecordedImage, Release, Selection, Silent, Skipped, Unreadable,
+    Wanted,
+};
 use jm_step::{Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,6 +25,10 @@ pub(crate) enum Inside {
     Database,
     /// Objects of a cluster.
     Kubernetes,
+    /// Files and environment variables.
+    Files,
+    /// A git repository.
+    Code,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -36,7 +43,7 @@ pub(crate) struct Input {
     /// Where copies may come from.
     #[serde(default)]
     from: From,
-    /// The database or the namespace that it is to be of. Default: the only one.
+    /// The database, namespace, set of files or repository that it is to be of. Default: the only one.
     #[serde(default)]
     of: Option<String>,
 }
@@ -61,6 +68,12 @@ pub(crate) struct Output {
     /// The containers of which nobody knows which image they ran, in words.
     #[serde(default)]
     unknown_images: Vec<String>,
+    /// Kinds of objects that could not be read when it was made, and are not in it.
+    #[serde(default)]
+    unreadable: Vec<Unreadable>,
+    /// The release of the application that ran when it was made, where that was told.
+    #[serde(default)]
+    release: Option<Release>,
     /// What else explains the choice.
     notes: Vec<String>,
 }
@@ -116,6 +129,8 @@ async fn look(cx: &ReadContext, input: &Input) -> Result<(Output, Vec<String>), 
         kind: match input.kind {
             Inside::Database => ContentKind::Database,
             Inside::Kubernetes => ContentKind::Kubernetes,
+            Inside::Files => ContentKind::Files,
+            Inside::Code => ContentKind::Code,
         },
         of: input.of.clone().filter(|of| !of.is_empty()),
         prefer: None,
@@ -124,9 +139,15 @@ async fn look(cx: &ReadContext, input: &Input) -> Result<(Output, Vec<String>), 
     };
     let mut selection = backups.select(&wanted, &toolbox(cx), &Silent).await?;
     let entry = backups.find(&selection.backup.name).await?;
-    let index = entry.manifest().and_then(|manifest| manifest.kubernetes());
+    let index = entry.manifest().and_then(Manifest::kubernetes);
     let index = index.cloned().unwrap_or_default();
-    let degraded = reasons(&mut selection);
+    let mut degraded = reasons(&mut selection);
+    degraded.extend(index.unreadable.iter().map(|kind| {
+        format!(
+            "{} could not be read when `{}` was made, and is not in it: {}",
+            kind.kind, entry.name, kind.why
+        )
+    }));
     let Selection {
         backup, skipped, notes, ..
     } = selection;
@@ -142,6 +163,8 @@ async fn look(cx: &ReadContext, input: &Input) -> Result<(Output, Vec<String>), 
         backup,
         skipped,
         unknown_images: index.unknown_images(),
+        unreadable: index.unreadable,
+        release: entry.manifest().and_then(|manifest| manifest.release.clone()),
         images: index.images,
         notes,
     };

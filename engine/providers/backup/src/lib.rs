@@ -2,9 +2,12 @@
 
 mod argument;
 mod create;
+mod extract;
+mod files;
 mod find;
 mod inventory;
 mod observer;
+mod release;
 mod restore;
 mod select;
 mod verify;
@@ -16,6 +19,8 @@ use jm_step::Provider;
 pub fn provider() -> Provider {
     Provider::of::<Backups>()
         .step(create::Create)
+        .step(extract::Extract)
+        .step(files::Files)
         .step(find::Find)
         .step(inventory::Inventory)
         .step(select::Select)

@@ -15,11 +15,14 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::create::Create;
+use crate::extract::Extract;
+use crate::files::Files;
 use crate::find::Find;
 use crate::restore::Restore;
 use crate::select::Select;
 use crate::verify::Verify;
 
+mod files;
 mod restores;
 
 const KEY: &str = "a passphrase of many words, and more";
@@ -109,6 +112,8 @@ fn the_provider_registers_and_its_schemas_are_whole() {
         names,
         [
             "backup.create",
+            "backup.extract",
+            "backup.files",
             "backup.find",
             "backup.inventory",
             "backup.restore",
@@ -143,6 +148,12 @@ fn what_a_schema_cannot_say_is_checked() {
     assert!(said.contains("`latest<=2026-11-25T12:00:00Z`"), "{said}");
     bad(&Restore, json!({ "backup": "../../etc/passwd" }));
     bad(&Verify, json!({ "backup": "x" }));
+    bad(&Create, json!({ "release": { "commit": "main" } }));
+    bad(&Create, json!({ "release": { "image": "shop/app:latest" } }));
+    bad(&Files, json!({}));
+    bad(&Files, json!({ "environment": ["A-B"] }));
+    bad(&Files, json!({ "paths": ["x"], "set": "Not A Set" }));
+    bad(&Extract, json!({ "backup": "x", "into": "y" }));
     assert!(Create.check(&json!({ "label": "", "pin": "30d" })).is_ok());
     assert!(
         Select

@@ -132,8 +132,11 @@ async fn words(from: Option<impl AsyncRead + Unpin>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Whether a repository is named by an address, and not by a folder.
+/// Whether a repository is named by an address, or is a bundle, and not by the folder of a clone.
 pub(crate) fn is_remote(repository: &str) -> bool {
+    if crate::mirror::is_bundle(repository) {
+        return true;
+    }
     let scp = repository
         .split_once(':')
         .is_some_and(|(host, _)| !host.is_empty() && !host.contains('/'));
@@ -159,6 +162,7 @@ mod tests {
         for address in ["https://host/a.git", "git@host:a/b.git", "file:///a", "ssh://host/a"] {
             assert!(is_remote(address), "{address}");
         }
+        assert!(is_remote("/a/code.bundle"));
         for folder in ["/a/b", "a", "./a:b", "../x"] {
             assert!(!is_remote(folder), "{folder}");
         }

@@ -1,6 +1,5 @@
 //! `git.verify`: proves that a remote has a commit, and that it is the one that is meant.
 
-use std::path::Path;
 use std::time::Duration;
 
 use jm_step::{Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
@@ -8,7 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::git::{Git, is_remote, temporary};
+use crate::git::Git;
+use crate::mirror::{self, Depth, Mirror};
 use crate::revision::{self, Revision};
 
 /// Proves that a remote has a commit, and that it is the one that is meant.
@@ -59,9 +59,7 @@ impl StepType for Verify {
         .into_iter()
         .flatten()
         .collect();
-        if input.remote.is_empty() || input.remote.starts_with('-') {
-            issues.push(InputIssue::at("/remote", "there is no remote").help("`git remote` lists them"));
-        }
+        issues.extend(mirror::remote_issue(&input.remote));
         if issues.is_empty() { Ok(()) } else { Err(issues) }
     }
 
@@ -90,52 +88,11 @@ fn origin() -> String {
 
 /// Looks at the remote through a repository that is thrown away: neither it nor the clone changes.
 async fn verify(cx: &ReadContext, input: &Input) -> Result<Output, StepError> {
-    let own = Git::at(cx, Path::new(&input.repository));
-    let (address, ours) = if is_remote(&input.repository) {
-        (input.repository.clone(), None)
-    } else {
-        let address = own.tell(&["remote", "get-url", &input.remote]).await?;
-        (address, Some(revision::find(&own, &input.commit).await?))
-    };
-    let folder = tempfile::Builder::new()
-        .prefix("jm-git-")
-        .tempdir_in(temporary(cx))
-        .map_err(|error| StepError::failed("no temporary folder can be made").source(error))?;
-    let mirror = Git::at(cx, folder.path());
-    mirror.tell(&["init", "--quiet", "--bare"]).await?;
-    let fetched = [
-        "fetch",
-        "--quiet",
-        "--no-tags",
-        "--filter=tree:0",
-        "--end-of-options",
-        address.as_str(),
-        "+refs/heads/*:refs/heads/*",
-        "+refs/tags/*:refs/tags/*",
-    ];
-    // A relative address is meant from where the clone is.
-    let base = std::path::absolute(&input.repository).unwrap_or_default();
-    let local = (!is_remote(&address)).then(|| base.join(&address).display().to_string());
-    let fetched = fetched.map(|word| match (&local, word == address) {
-        (Some(local), true) => local.as_str(),
-        _ => word,
-    });
-    mirror.tell(&fetched).await?;
-    let theirs = revision::find(&mirror, &input.commit).await;
-    let found = agreed(ours, theirs)?;
-    let wanted = [
-        "for-each-ref",
-        "--format=%(refname:short)",
-        "--contains",
-        found.commit.as_str(),
-    ];
-    let leading = mirror.tell(&wanted).await?;
-    let found_in: Vec<String> = leading.lines().take(20).map(str::to_owned).collect();
-    if found_in.is_empty() {
-        return Err(not_there(&found));
-    }
+    let mirror = Mirror::of(cx, &input.repository, &input.remote, Depth::Commits).await?;
+    let found = mirror.find(&input.commit).await?;
+    let found_in = mirror.leading_to(&found).await?;
     let signer = if input.signed {
-        signer(&mirror, &found).await?
+        signer(&mirror.git(), &found).await?
     } else {
         String::new()
     };
@@ -145,33 +102,6 @@ async fn verify(cx: &ReadContext, input: &Input) -> Result<Output, StepError> {
         found_in,
         signer,
     })
-}
-
-/// What the clone and the remote say of a name, where they say the same.
-fn agreed(ours: Option<Revision>, theirs: Result<Revision, StepError>) -> Result<Revision, StepError> {
-    match (ours, theirs) {
-        (None, theirs) => theirs,
-        (Some(ours), Ok(theirs)) if ours.commit == theirs.commit => Ok(theirs),
-        (Some(ours), Ok(theirs)) => Err(StepError::conflict(format!(
-            "`{}` is commit `{}` here and `{}` at the remote: one of them was moved",
-            ours.tag.as_deref().unwrap_or(&ours.commit),
-            ours.commit,
-            theirs.commit
-        ))
-        .hint("find out which is right, and write its full hash")
-        .evidence(json!({ "here": ours.commit, "remote": theirs.commit }))),
-        (Some(ours), Err(error)) if error.kind() == jm_step::StepErrorKind::NotFound => Err(not_there(&ours)),
-        (Some(_), Err(error)) => Err(error),
-    }
-}
-
-fn not_there(found: &Revision) -> StepError {
-    let name = found
-        .tag
-        .as_ref()
-        .map_or(format!("commit `{}`", found.commit), |tag| format!("tag `{tag}`"));
-    StepError::failed(format!("the remote has no {name}: it was never pushed, or pushed over"))
-        .hint("push it (a tag keeps it for good), or choose a commit that the remote has")
 }
 
 /// Who signed the tag or the commit; that nobody did whose key is known is an error.

@@ -4,15 +4,18 @@
 
 use std::path::{Path, PathBuf};
 
+use jm_backup::Backups;
 use jm_step::testing::{Bench, Told};
 use jm_step::{AnyStepType, Preview, Probe, ReadContext, RunId, StepError};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::git::Git;
 
 /// Where programs are; git needs no more.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+/// What opens the backups of the tests.
+pub(crate) const KEY: &str = "a passphrase of many words, and more";
 
 pub(crate) struct World {
     dir: TempDir,
@@ -161,6 +164,10 @@ impl Seat {
             .env("PATH", PATH)
             .env("HOME", &self.home)
             .env("TMPDIR", &self.home)
+            .target::<Backups>(
+                "backups",
+                json!({ "directory": format!("{}/backups", self.home), "key": KEY }),
+            )
             .run(self.run.clone());
         match &self.checkpoint {
             Some(checkpoint) => bench.checkpoint(checkpoint.clone()),

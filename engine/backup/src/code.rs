@@ -1,0 +1,228 @@
+//! Git repositories as backups: a bundle, which is one file that git clones from.
+
+#![expect(clippy::disallowed_types, reason = "a bundle is read from the file that git made")]
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::PathBuf;
+
+use jiff::SignedDuration;
+use jm_step::StepError;
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+
+use crate::backups::{Backups, BackupsReader};
+use crate::catalogue::{Catalogue, Entry};
+use crate::content::{CodeContent, CodeIndex, Content};
+use crate::create::filing::{self, Deed, Filing};
+use crate::create::{Created, Usable};
+use crate::flow::{CHUNK, Failure, Flow, consume, produce};
+use crate::manifest::{Level, Manifest, Release};
+use crate::name::{CODE_STEM, ContentKind, Format};
+use crate::observer::Observer;
+use crate::openpgp::OpenError;
+use crate::tools::Toolbox;
+
+/// What bundles begin with: <https://git-scm.com/docs/gitformat-bundle>.
+const VERSIONS: [&str; 2] = ["# v2 git bundle", "# v3 git bundle"];
+/// A line of a bundle's head is a hash and the name of a branch or tag.
+const LONGEST_LINE: u64 = 64 * 1024;
+/// A repository without a forerunner.
+const GUESSED: u64 = 64 << 20;
+
+/// Which bundle is to be filed.
+#[derive(Debug, Clone)]
+pub struct BundleRequest {
+    /// The address of the remote, without the credentials in it.
+    pub repository: String,
+    /// The commit of each branch and tag in it.
+    pub refs: BTreeMap<String, String>,
+    /// The file that git made.
+    pub bundle: PathBuf,
+    /// A name for the backup.
+    pub label: Option<String>,
+    /// How long retention leaves it alone, whatever its age.
+    pub pin: Option<SignedDuration>,
+    /// The release for which it is made.
+    pub release: Release,
+    /// How far it is proven before it counts.
+    pub level: Level,
+    /// The run that asks.
+    pub run: String,
+    /// The deed.
+    pub idempotency_key: String,
+}
+
+impl Backups {
+    /// Files a bundle in every location that takes it, encrypted on the way, read back, and with a manifest last.
+    pub async fn store_bundle(
+        &self,
+        request: &BundleRequest,
+        tools: &Toolbox,
+        observer: &dyn Observer,
+    ) -> Result<Created, StepError> {
+        self.refuse_label(request.label.as_deref())?;
+        let catalogue = self.begin(observer).await?;
+        let filing = Filing {
+            backups: self,
+            tools,
+            observer,
+            level: request.level,
+        };
+        let deed = Deed {
+            stem: request.label.as_deref().unwrap_or(CODE_STEM),
+            label: request.label.as_deref(),
+            format: Format::Code,
+            needed: needed(&catalogue),
+            taken_at: jm_step::clock::now(),
+            pin: request.pin,
+            release: Some(&request.release),
+            run: &request.run,
+            idempotency_key: &request.idempotency_key,
+        };
+        let bundle = request.bundle.clone();
+        let written = async |sender, _| {
+            produce(sender, move |writer| {
+                let unread = |error| StepError::failed("the bundle that git made cannot be read").source(error);
+                let mut file = File::open(&bundle).map_err(unread)?;
+                io::copy(&mut file, writer).map(drop).map_err(unread)
+            })
+            .await?;
+            Ok(Content::Code(Box::new(CodeContent {
+                code: CodeIndex {
+                    repository: request.repository.clone(),
+                    refs: request.refs.clone(),
+                },
+            })))
+        };
+        filing.store(deed, &catalogue, written).await
+    }
+}
+
+impl BackupsReader {
+    /// Whether a bundle could be filed, and in which locations; reads only.
+    pub async fn can_store_bundle(&self, label: Option<&str>) -> Result<Usable, StepError> {
+        self.keys().passphrase().fit_to_write()?;
+        self.refuse_label(label)?;
+        self.usable(needed(&self.catalogue().await?)).await
+    }
+
+    /// The newest bundle of a repository, where it has these branches and tags at these commits, and is of this release.
+    pub async fn bundle_of(&self, index: &CodeIndex, release: &Release) -> Result<Option<Entry>, StepError> {
+        let is_of = |manifest: &Manifest| manifest.code().is_some_and(|code| code.repository == index.repository);
+        let mut entries = self.catalogue().await?.entries.into_iter();
+        let newest = entries.find(|entry| !entry.copies.is_empty() && entry.manifest().is_some_and(is_of));
+        let is_same =
+            |manifest: &Manifest| manifest.code() == Some(index) && manifest.release.as_ref() == Some(release);
+        Ok(newest.filter(|entry| entry.manifest().is_some_and(is_same)))
+    }
+}
+
+fn needed(catalogue: &Catalogue) -> u64 {
+    filing::needed(catalogue, ContentKind::Code, GUESSED)
+}
+
+/// Whether this is the beginning of a bundle.
+pub(crate) fn begins(start: &[u8]) -> bool {
+    VERSIONS.iter().any(|version| start.starts_with(version.as_bytes()))
+}
+
+/// Its head reads, it needs no commit that is not in it, and its pack has the checksum that git gave it.
+pub(crate) async fn prove(content: Flow) -> Result<(), Failure> {
+    consume(content, |reader| read(BufReader::with_capacity(CHUNK, reader))).await
+}
+
+fn read(mut bundle: impl BufRead) -> io::Result<()> {
+    let first = line(&mut bundle)?;
+    if !VERSIONS.contains(&first.as_str()) {
+        return Err(damaged(format!(
+            "`{}` is no beginning of a bundle",
+            first.escape_debug()
+        )));
+    }
+    let mut long_hashes = false;
+    loop {
+        let line = line(&mut bundle)?;
+        match line.as_bytes().first() {
+            None => break,
+            Some(b'@') => long_hashes |= line == "@object-format=sha256",
+            Some(b'-') => return Err(damaged("it needs commits that are not in it")),
+            Some(_) => {}
+        }
+    }
+    if long_hashes {
+        read_pack::<Sha256>(bundle)
+    } else {
+        read_pack::<Sha1>(bundle)
+    }
+}
+
+fn line(bundle: &mut impl BufRead) -> io::Result<String> {
+    let mut line = String::new();
+    bundle.by_ref().take(LONGEST_LINE).read_line(&mut line)?;
+    let ended = line.strip_suffix('\n').map(str::to_owned);
+    ended.ok_or_else(|| damaged("its head has no end"))
+}
+
+/// A pack ends with the checksum of all that comes before: <https://git-scm.com/docs/gitformat-pack>.
+fn read_pack<D: Digest>(mut pack: impl Read) -> io::Result<()> {
+    let length = <D as Digest>::output_size();
+    let (mut hasher, mut held, mut buffer) = (D::new(), Vec::new(), vec![0; CHUNK]);
+    let mut bytes = 0_u64;
+    loop {
+        let count = match pack.read(&mut buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            other => other?,
+        };
+        if bytes == 0 && !buffer[..count].starts_with(b"PACK") {
+            return Err(damaged("no pack follows its head"));
+        }
+        if count == 0 {
+            break;
+        }
+        bytes += count as u64;
+        held.extend_from_slice(&buffer[..count]);
+        let passed = held.len().saturating_sub(length);
+        hasher.update(&held[..passed]);
+        held.drain(..passed);
+    }
+    if hasher.finalize().as_slice() == held.as_slice() {
+        Ok(())
+    } else {
+        Err(damaged("its pack has not the checksum that git gave it"))
+    }
+}
+
+fn damaged(why: impl Into<String>) -> io::Error {
+    OpenError::Damaged(why.into()).into_io()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A bundle whose pack is this.
+    fn bundle(head: &str, pack: &[u8]) -> Vec<u8> {
+        [head.as_bytes(), pack, &Sha1::digest(pack)].concat()
+    }
+
+    #[test]
+    fn a_bundle_is_whole_or_damaged() {
+        let head = "# v2 git bundle\n0123 refs/heads/main\n\n";
+        let whole = bundle(head, b"PACK and what is in it");
+        read(whole.as_slice()).expect("whole");
+        for cut in 1..whole.len() {
+            read(&whole[..cut]).expect_err("cut short");
+        }
+        for at in 0..whole.len() - 1 {
+            let mut other = whole.clone();
+            other[at] ^= 1;
+            let is_a_name = (head.find("0123").expect("a hash")..head.len() - 2).contains(&at);
+            assert_eq!(read(other.as_slice()).is_ok(), is_a_name, "byte {at}");
+        }
+        let needy = bundle("# v2 git bundle\n-4567 before\n0123 refs/heads/main\n\n", b"PACK");
+        let error = read(needy.as_slice()).expect_err("it is not whole").to_string();
+        assert!(error.contains("needs commits"), "{error}");
+    }
+}
