@@ -26,6 +26,7 @@ mod dry_run;
 mod editor;
 mod environment;
 mod faults;
+mod kept;
 mod operators;
 mod plans;
 mod printed;

@@ -218,6 +218,9 @@ pub struct BackupRef {
     /// The version of the server it was made from.
     #[serde(default)]
     pub server_version: Option<String>,
+    /// Which server the database was on: its system identifier, where it told one.
+    #[serde(default)]
+    pub server: Option<String>,
     /// The key that opens it.
     #[serde(default)]
     pub key_id: Option<String>,
@@ -251,6 +254,9 @@ impl BackupRef {
                 .map_or_else(Vec::new, |index| index.namespaces.clone()),
             objects: manifest.and_then(Manifest::kubernetes).map(KubernetesIndex::count),
             server_version: manifest.map(|manifest| manifest.server_version().to_owned()),
+            server: manifest
+                .and_then(Manifest::database)
+                .and_then(|database| database.system_identifier.clone()),
             key_id: manifest.map(|manifest| manifest.key.id.clone()),
             inventory: manifest.and_then(Manifest::inventory).cloned(),
         }

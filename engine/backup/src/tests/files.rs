@@ -127,7 +127,8 @@ async fn files_come_back_with_all_that_they_had() {
     // And without jm.
     let file = shop.folder.path().join("backups").join(created.manifest.name.as_str());
     let by_hand = shop.folder.path().join("by-hand");
-    let script = "mkdir \"$HOME_OF_GPG\" \"$TO\"; GPG --decrypt \"$FILE\" | tar -x --preserve-permissions -C \"$TO\"";
+    let script =
+        "mkdir -m 700 \"$HOME_OF_GPG\" \"$TO\"; GPG --decrypt \"$FILE\" | tar -x --preserve-permissions -C \"$TO\"";
     let home = shop.folder.path().join("gnupg");
     let places = [home, by_hand.clone(), file].map(|path| path.display().to_string());
     let variables = [

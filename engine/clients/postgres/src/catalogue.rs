@@ -147,7 +147,10 @@ pub(crate) async fn database_name(session: &ReadSession, oid: u32) -> Result<Opt
 pub(crate) async fn table_count(session: &ReadSession) -> Result<u64, StepError> {
     let sql = "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
-            AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')";
+            AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+            -- What an extension brings is there before any data is.
+            AND NOT EXISTS (SELECT FROM pg_depend x
+                WHERE x.classid = 'pg_class'::regclass AND x.objid = c.oid AND x.deptype = 'e')";
     let count: i64 = session.query_one(sql, &[]).await?.get(0);
     Ok(count.unsigned_abs())
 }

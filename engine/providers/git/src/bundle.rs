@@ -148,6 +148,11 @@ impl StepType for Bundle {
             cx.log(format!("nothing changed since `{}`", output.name)).await;
             return Ok(output);
         }
+        let submodules = ["cat-file", "-e", &format!("{}:.gitmodules", look.release.commit)];
+        if look.mirror.git().maybe(&submodules).await?.is_some() {
+            cx.log("its submodules are repositories of their own, and not in the bundle: keep each by itself")
+                .await;
+        }
         let request = look.bundle(cx, &input).await?;
         let (tools, told) = (Toolbox::of(cx), Told(cx));
         let created = until_cancelled(cx, Box::pin(backups.store_bundle(&request, &tools, &told))).await?;

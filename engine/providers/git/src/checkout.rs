@@ -215,7 +215,20 @@ async fn standing(cx: &ReadContext, output: &Output) -> Result<bool, StepError> 
     Ok(head.as_ref() == Some(&output.commit) && changes.is_some_and(|changes| changes.is_empty()))
 }
 
+/// What is in the repositories that this one names belongs to the commit.
+async fn submodules(cx: &StepContext, output: &Output) -> Result<(), StepError> {
+    if !output.dir.join(".gitmodules").exists() {
+        return Ok(());
+    }
+    let git = Git::at(cx, &output.dir);
+    git.tell(&["submodule", "update", "--init", "--recursive", "--quiet"])
+        .await
+        .map(drop)
+        .map_err(|error| error.context("the submodules of the commit"))
+}
+
 async fn proven(cx: &StepContext, output: &Output) -> Result<Output, StepError> {
+    submodules(cx, output).await?;
     if !standing(cx, output).await? {
         return Err(StepError::failed(format!(
             "`{}` is not commit `{}` as it was committed",

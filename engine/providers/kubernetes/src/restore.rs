@@ -47,6 +47,9 @@ pub struct Input {
     /// Not these kinds.
     #[serde(default)]
     without: Vec<String>,
+    /// Not these objects, as `kind/name`, such as `deployment/broken`.
+    #[serde(default)]
+    except: Vec<String>,
     /// Which images containers get. `recorded`: the digest that ran when the export was made, and an error where none
     /// is recorded; `recorded-or-written`: as written there; `written`: as written everywhere.
     #[serde(default)]
@@ -100,9 +103,11 @@ impl StepType for Restore {
             issues.push(InputIssue::at("/export", error.message()).help(Which::FORMS));
         }
         let nameless = |object: &&String| Filter::named(object).is_none();
-        issues.extend(input.objects.iter().filter(nameless).map(|object| {
-            InputIssue::at("/objects", format!("`{object}` names no object")).help("write `statefulset/postgres`")
-        }));
+        for (field, objects) in [("/objects", &input.objects), ("/except", &input.except)] {
+            issues.extend(objects.iter().filter(nameless).map(|object| {
+                InputIssue::at(field, format!("`{object}` names no object")).help("write `statefulset/postgres`")
+            }));
+        }
         if issues.is_empty() { Ok(()) } else { Err(issues) }
     }
 
@@ -200,6 +205,7 @@ fn filter(input: &Input) -> Filter {
         waves: input.waves.iter().copied().collect(),
         kinds: input.kinds.clone(),
         without: input.without.clone(),
+        except: input.except.clone(),
         objects: input.objects.clone(),
         allow_empty: input.allow_empty,
         images: input.images,

@@ -56,7 +56,7 @@ pub(crate) struct Output {
     pub(crate) connection_limit: Option<i32>,
     /// How many sessions it has, ours left out.
     pub(crate) sessions: u64,
-    /// How many tables it has that are not the server's own.
+    /// How many tables it has that are neither the server's own nor an extension's.
     pub(crate) tables: u64,
 }
 
@@ -212,6 +212,15 @@ mod tests {
         let name = server.database("inspect").await;
         let empty = inspect(&bed(server, &name)).await;
         assert!(empty.exists && !empty.serving && empty.problem.as_deref() == Some("it has no tables"));
+        // What an image of the server brings along is no data.
+        let extension = [
+            "CREATE EXTENSION earthdistance CASCADE",
+            "CREATE TABLE of_extension (id int)",
+            "ALTER EXTENSION cube ADD TABLE of_extension",
+        ];
+        server.sql(&name, &extension).await;
+        let bare = inspect(&bed(server, &name)).await;
+        assert!(!bare.serving && bare.tables == 0, "{bare:?}");
         server.sql(&name, &["CREATE TABLE users (id int)"]).await;
         let output = inspect(&bed(server, &name)).await;
         assert!(output.reachable && output.exists && output.serving, "{output:?}");

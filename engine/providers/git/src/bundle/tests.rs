@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests run what an operator would type")]
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -23,6 +24,7 @@ fn input(world: &World, commit: &str) -> Value {
 fn decrypted(world: &World, name: &str) -> PathBuf {
     let (home, bundle) = (world.path("gnupg"), world.path("code.bundle"));
     std::fs::create_dir_all(&home).expect("a folder");
+    std::fs::set_permissions(&home, std::fs::Permissions::from_mode(0o700)).expect("mode");
     let ended = Command::new("gpg")
         .args([
             "--batch",

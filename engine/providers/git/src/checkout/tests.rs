@@ -154,3 +154,22 @@ async fn hooks_of_the_repository_do_not_run() {
     world.seat().output(&Checkout, &input(&world, "v1")).await;
     assert!(!world.path("ran").exists());
 }
+
+/// Its folder would be empty, and the build would fail or, worse, go without it.
+#[tokio::test]
+async fn what_a_commit_takes_from_other_repositories_comes_along() {
+    let world = World::new().await;
+    let config = world.path(".gitconfig");
+    let text = std::fs::read_to_string(&config).expect("settings");
+    // Git takes no submodule from a folder unless told to.
+    std::fs::write(&config, format!("{text}[protocol \"file\"]\n\tallow = always\n")).expect("settings");
+    let library = world.path("library").display().to_string();
+    let clone = world.clone_dir().display().to_string();
+    world.git(&["clone", "--quiet", &clone, &library]).await;
+    world.git(&["submodule", "--quiet", "add", &library, "library"]).await;
+    world.git(&["commit", "--quiet", "-m", "with a library"]).await;
+    let input = json!({ "repository": world.clone_dir(), "commit": world.hash("HEAD").await });
+    let output = world.seat().output(&Checkout, &input).await;
+    let file = Path::new(output["dir"].as_str().expect("a folder")).join("library/file");
+    assert_eq!(std::fs::read_to_string(file).expect("it came along"), "second");
+}

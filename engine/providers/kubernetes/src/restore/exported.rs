@@ -21,6 +21,7 @@ pub(super) struct Filter {
     pub(super) kinds: Vec<String>,
     pub(super) without: Vec<String>,
     pub(super) objects: Vec<String>,
+    pub(super) except: Vec<String>,
     pub(super) allow_empty: bool,
     pub(super) images: Images,
 }
@@ -38,6 +39,7 @@ impl Filter {
             && (self.kinds.is_empty() || among(&self.kinds))
             && (self.objects.is_empty() || self.objects.iter().any(|object| is(object, kind, name)))
             && !among(&self.without)
+            && !self.except.iter().any(|object| is(object, kind, name))
     }
 
     /// What was asked for by name and is not among these.
