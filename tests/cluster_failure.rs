@@ -151,6 +151,23 @@ fn a_dry_run_against_a_lost_cluster_says_what_it_cannot_know_and_the_run_brings_
     Ok(())
 }
 
+/// An image of the server that brings tables along, or a script of its first start: they are not the data.
+#[test]
+fn a_fresh_server_into_which_a_script_has_put_tables_gets_the_data_all_the_same() -> Result<()> {
+    let (world, before) = world()?;
+    world.lose_cluster()?;
+    let output = world.jm().args(REBUILD).args(["--until", "look"]).output()?;
+    ensure!(output.status.code() == Some(5), "{}", said(&output));
+    let url = world.systems.variable("DATABASE_URL").to_owned();
+    let (server, database) = url.rsplit_once('/').context("a database")?;
+    let create = format!("CREATE DATABASE {database}");
+    world.run("psql", &[&format!("{server}/postgres"), "--quiet", "--command", &create])?;
+    let script = "CREATE TABLE users (id int, seeded text); INSERT INTO users VALUES (1, 'by a script')";
+    world.run("psql", &[&url, "--quiet", "--command", script])?;
+    run(&world, &RESUME)?;
+    before.check(&world)
+}
+
 #[test]
 fn the_drill_destroys_a_cluster_and_rebuilds_it() -> Result<()> {
     let folder = folder()?;
