@@ -72,6 +72,9 @@ pub struct S3Config {
     /// How the store encrypts what is encrypted already. Default: as the bucket says.
     #[serde(default)]
     pub encryption: Option<jm_client_s3::Encryption>,
+    /// How slow the line to the store may be.
+    #[serde(default)]
+    pub line: jm_client_s3::Floor,
 }
 
 fn thirty() -> u32 {
@@ -137,6 +140,7 @@ impl S3Config {
             compatibility: self.compatibility,
             storage_class: self.storage_class.clone(),
             encryption: self.encryption.clone(),
+            line: self.line,
         })
     }
 }

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use jm_client_aws::Floor;
 use jm_step::{Environment, Secret, StepError};
 
 use crate::transport::access;
@@ -86,6 +87,9 @@ pub struct Config {
     /// How the store encrypts new objects. Default: as the bucket says.
     #[serde(default)]
     pub encryption: Option<Encryption>,
+    /// How slow the line to the store may be.
+    #[serde(default)]
+    pub line: Floor,
 }
 
 impl Config {

@@ -49,8 +49,11 @@ impl Doing {
 
     /// The step error for a body that broke off.
     pub(crate) fn cut(&self, error: &(dyn Error + 'static)) -> StepError {
-        Told::new(StepErrorKind::Unavailable, "the connection broke off again and again")
-            .hint("see whether the store and the line to it are well, then try again")
+        jm_client_aws::stalled(error)
+            .unwrap_or_else(|| {
+                Told::new(StepErrorKind::Unavailable, "the connection broke off again and again")
+                    .hint("see whether the store and the line to it are well, then try again")
+            })
             .step_error(self, error)
     }
 
@@ -77,6 +80,9 @@ impl Doing {
         if tells_other_region(code) {
             return other_region(region);
         }
+        if let Some(ahead) = jm_client_aws::skew(code, raw) {
+            return jm_client_aws::skewed("the store", Some(ahead));
+        }
         by_words(code, error.message().unwrap_or_default())
             .or_else(|| by_code(code, self.permission))
             .or_else(|| by_status(status, region, self.permission))
@@ -101,6 +107,13 @@ pub(crate) fn asks_to_slow_down<E: ProvideErrorMetadata>(error: &Failure<E>) -> 
     let status = error.raw_response().map(|raw| raw.status().as_u16());
     let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
     matches!(status, Some(429 | 503)) || code.is_some_and(jm_client_aws::too_much)
+}
+
+/// Whether the store refuses for the time at which a request was signed: it has told its own.
+pub(crate) fn is_skewed<E: ProvideErrorMetadata>(error: &Failure<E>) -> bool {
+    let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
+    let raw = error.raw_response();
+    raw.is_some_and(|raw| jm_client_aws::skew(code.unwrap_or_default(), raw).is_some())
 }
 
 /// Whether the store says that other bytes came than were sent.

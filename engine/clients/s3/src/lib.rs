@@ -6,6 +6,7 @@
 mod config;
 pub use config::{Compatibility, Config, Encryption};
 mod error;
+pub use jm_client_aws::Floor;
 mod transport;
 pub use error::unwrap_step_error;
 mod checksum;
