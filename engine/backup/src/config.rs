@@ -72,6 +72,9 @@ pub struct S3Config {
     /// How the store encrypts what is encrypted already. Default: as the bucket says.
     #[serde(default)]
     pub encryption: Option<jm_client_s3::Encryption>,
+    /// For how long new copies are locked against deletion, in a bucket that was made with Object Lock.
+    #[serde(default)]
+    pub object_lock: Option<jm_client_s3::ObjectLock>,
     /// How slow the line to the store may be.
     #[serde(default)]
     pub line: jm_client_s3::Floor,
@@ -140,6 +143,7 @@ impl S3Config {
             compatibility: self.compatibility,
             storage_class: self.storage_class.clone(),
             encryption: self.encryption.clone(),
+            object_lock: self.object_lock,
             line: self.line,
         })
     }

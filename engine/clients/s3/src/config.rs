@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use jm_client_aws::Floor;
 use jm_step::{Environment, Secret, StepError};
 
+use crate::ObjectLock;
 use crate::transport::access;
 
 /// What of AWS's newer protocol a store has.
@@ -87,6 +88,10 @@ pub struct Config {
     /// How the store encrypts new objects. Default: as the bucket says.
     #[serde(default)]
     pub encryption: Option<Encryption>,
+    /// For how long new objects are locked against deletion, in a bucket that was made with Object Lock. Default: as the
+    /// bucket says.
+    #[serde(default)]
+    pub object_lock: Option<ObjectLock>,
     /// How slow the line to the store may be.
     #[serde(default)]
     pub line: Floor,

@@ -96,8 +96,24 @@ impl Doing {
     }
 }
 
-/// A key that may not be used is told in the words of an ordinary denial.
+/// What is denied by a lock.
+const LOCKED: &str = "it is locked against deletion (Object Lock)";
+
+/// Whether this is the error of a deletion that a lock prevents.
+pub(crate) fn is_locked(message: &str) -> bool {
+    message.ends_with(LOCKED)
+}
+
+/// A lock, or a key that may not be used, is told in the words of an ordinary denial.
 fn by_words(code: &str, message: &str) -> Option<Told> {
+    if code == "AccessDenied" && message.contains("object lock") {
+        let told = Told::new(StepErrorKind::Denied, LOCKED);
+        return Some(told.hint("`aws s3api get-object-retention` tells until when; leave it until then"));
+    }
+    if message.starts_with("Bucket is missing Object") {
+        let told = Told::new(StepErrorKind::InvalidInput, "the bucket has no Object Lock");
+        return Some(told.hint("let the bucket have it, or leave `object_lock` out of the targets file"));
+    }
     let of_key = code == "AccessDenied" && (message.contains("kms:") || message.contains("KMS"));
     of_key.then(|| refused_key("KMS.AccessDeniedException")).flatten()
 }

@@ -30,6 +30,8 @@ pub use versions::{NULL_VERSION, ObjectVersion, VersionMark, VersionsPage};
 mod bucket;
 mod lifecycle;
 mod list;
+mod lock;
+pub use lock::{LockMode, ObjectLock};
 mod settings;
 pub use bucket::S3Bucket;
 pub use lifecycle::{LifecycleRule, MoveTo};

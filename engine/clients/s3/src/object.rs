@@ -36,6 +36,8 @@ pub struct ObjectInfo {
     pub headers: OtherHeaders,
     /// Such as `STANDARD_IA`; `None` where the store does not say.
     pub storage_class: Option<String>,
+    /// Until when nobody can delete it, where it is locked and the credentials may know.
+    pub locked_until: Option<Timestamp>,
     /// Whether it has to be brought back from an archive before it can be read.
     pub archived: bool,
 }
@@ -103,6 +105,7 @@ macro_rules! info {
                 content_language: output.content_language().map(str::to_owned),
             },
             storage_class: class.map(|class| class.as_str().to_owned()),
+            locked_until: output.object_lock_retain_until_date().and_then(timestamp),
             archived: is_archived(class, output.restore()),
         }
     }};

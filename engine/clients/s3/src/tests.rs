@@ -18,6 +18,7 @@ mod copies;
 mod credentials;
 mod faults;
 mod lines;
+mod locks;
 mod refusals;
 mod stores;
 use stores::{Store, stores};

@@ -90,7 +90,7 @@ async fn uploads_for_longer_than_they_live() {
         .expect("an address");
     let bucket = Store::at("strict", address)
         .open("renewed", |config| {
-            (config.access_key_id, config.secret_access_key) = (None, None)
+            (config.access_key_id, config.secret_access_key) = (None, None);
         })
         .await;
     let (mut feed, body) = tokio::io::duplex(64 * 1024);
