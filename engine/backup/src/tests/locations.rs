@@ -81,7 +81,7 @@ impl Store {
             environment: Environment::default(),
             run: RunId::generate(),
         };
-        jm_client_s3::S3Bucket::open(&config.client().expect("enabled"), &cx)
+        jm_client_s3::S3Bucket::open(&config.client(&cx.environment).expect("enabled"), &cx)
             .await
             .expect("client")
     }

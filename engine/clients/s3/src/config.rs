@@ -106,6 +106,11 @@ impl Config {
         }
     }
 
+    /// Whether the store is AWS's own.
+    pub fn is_aws(&self, environment: &Environment) -> bool {
+        access(self).endpoint(environment).is_none()
+    }
+
     /// What is wrong with the way to the store: its address, or half a pair of keys.
     pub fn check_access(&self, environment: &Environment) -> Option<StepError> {
         access(self).check(environment).err()

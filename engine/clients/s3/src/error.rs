@@ -222,7 +222,7 @@ fn in_the_way(code: &str) -> Option<Told> {
         "InvalidObjectState" => (
             Failed,
             "the object is in an archive class and cannot be read directly",
-            "ask for it with `aws s3api restore-object`, wait until it is there, then try again",
+            "ask for it with `aws s3api restore-object`, wait until it is there, which takes minutes to two days, then try again",
         ),
         "EntityTooLarge" => (
             Failed,

@@ -6,7 +6,7 @@
 mod config;
 pub use config::{Compatibility, Config, Encryption};
 mod error;
-pub use jm_client_aws::Floor;
+pub use jm_client_aws::{Floor, given};
 mod transport;
 pub use error::unwrap_step_error;
 mod checksum;
@@ -22,7 +22,7 @@ mod copy;
 mod pace;
 mod remove;
 mod versions;
-pub use archive::ArchiveTier;
+pub use archive::{ArchiveTier, is_archive};
 pub use copy::{Copied, is_copied_in_parts};
 pub use pace::Pace;
 pub use remove::{NotRemoved, VersionOf};

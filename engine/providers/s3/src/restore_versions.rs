@@ -320,6 +320,12 @@ impl Foreseen {
         if counts.archived > 0 {
             said.push(archive_note(input.archived, counts));
         }
+        if counts.undeleted_archived > 0 {
+            said.push(format!(
+                "{} of those that come back lie in an archive, as they did: ask for what is to be read",
+                counts.undeleted_archived
+            ));
+        }
         if said.is_empty() {
             said.push("nothing is to be brought back".to_owned());
         }

@@ -13,7 +13,7 @@ const LOCK: ObjectLock = ObjectLock {
 
 async fn locked(store: &Store, compatibility: Compatibility) -> S3Bucket {
     let bucket = store.open("locked", |config| {
-        (config.object_lock, config.compatibility) = (Some(LOCK), compatibility)
+        (config.object_lock, config.compatibility) = (Some(LOCK), compatibility);
     });
     let bucket = bucket.await;
     let call = bucket.0.client.create_bucket().bucket(bucket.bucket());
