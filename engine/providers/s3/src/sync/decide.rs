@@ -1,5 +1,7 @@
 //! What has to be done so that the one side has what the other has: looked at, and not yet done.
 
+use std::collections::HashSet;
+
 use futures::{StreamExt, TryStreamExt, stream};
 use jm_step::{Change, StepError};
 use schemars::JsonSchema;
@@ -8,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::compare::{Comparer, Verdict, sums_of};
 use super::directory::{LeftOut, Manifests};
+use super::known::KnownSums;
 use super::pattern::HeaderRule;
 use super::side::{All, Found, Side};
 
@@ -86,10 +89,12 @@ pub(super) struct Plan {
     pub(super) kept: Vec<String>,
     pub(super) left_out: Vec<LeftOut>,
     pub(super) counts: Counts,
+    /// Of those that count as unchanged: which a step before this one brings back.
+    pub(super) coming_back: u64,
 }
 
-/// Looks at both sides. Whatever cannot be listed or read is an error, before anything is done.
-pub(super) async fn decide(from: &Side, to: &Side, rules: &Rules) -> Result<Plan, StepError> {
+/// Looks at both sides, with what is known of files. Whatever cannot be listed or read is an error, before anything is done.
+pub(super) async fn decide(from: &Side, to: &Side, rules: &Rules, known: &KnownSums) -> Result<Plan, StepError> {
     let (mut source, mut left_out) = from.list_as_source(to).await?;
     if let Some(manifests) = &rules.manifests {
         left_out.extend(prove(&mut source, manifests).await?);
@@ -102,6 +107,7 @@ pub(super) async fn decide(from: &Side, to: &Side, rules: &Rules) -> Result<Plan
         from,
         to,
         rules: &rules.headers,
+        known,
     };
     let mut compared = stream::iter(source)
         .map(|(name, found)| {
@@ -138,7 +144,7 @@ async fn prove(source: &mut All, manifests: &Manifests) -> Result<Vec<LeftOut>, 
         .collect();
     let wrong: Vec<Option<String>> = stream::iter(vouched)
         .map(|(name, path, vouched)| async move {
-            let sums = sums_of(&path, None).await?;
+            let sums = sums_of(&path).await?;
             Ok::<_, StepError>((sums.sha256 != vouched).then_some(name))
         })
         .buffered(AT_ONCE)
@@ -231,6 +237,27 @@ impl Plan {
         });
     }
 
+    /// The names that are missing at the destination.
+    pub(super) fn missing(&self) -> HashSet<&str> {
+        let missing = self.transfers.iter().filter(|transfer| !transfer.overwrites);
+        missing.map(|transfer| transfer.name.as_str()).collect()
+    }
+
+    /// What comes back by itself before this is done, and is then the same, as far as anybody can say.
+    pub(super) fn come_back(&mut self, names: &HashSet<String>) {
+        let counts = &mut self.counts;
+        self.transfers.retain(|transfer| {
+            let comes = names.contains(&transfer.name);
+            if comes {
+                counts.created -= 1;
+                counts.bytes -= transfer.from.bytes();
+                counts.unchanged += 1;
+            }
+            !comes
+        });
+        self.coming_back = names.len() as u64;
+    }
+
     /// Nothing is to be done.
     pub(super) fn is_empty(&self) -> bool {
         self.transfers.is_empty() && self.deletions.is_empty()
@@ -260,6 +287,9 @@ impl Plan {
             said.push("nothing is to be done".to_owned());
         } else if counts.bytes > 0 {
             said.push(format!("{} bytes go over", counts.bytes));
+        }
+        if self.coming_back > 0 {
+            said.push(format!("{} come back by a step before", self.coming_back));
         }
         if counts.kept > 0 {
             said.push(format!("{} with other content are kept", counts.kept));

@@ -1,6 +1,6 @@
 //! The two ends of a sync: a directory or a bucket, and what is found there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use futures::TryStreamExt;
 use jm_client_s3::{ObjectSummary, S3Reader};
@@ -42,6 +42,24 @@ impl Objects {
         format!("{}{name}", self.prefix)
     }
 
+    /// Those of these names of which a version has content, whatever marks them as deleted.
+    pub(super) async fn with_versions(&self, mut names: HashSet<&str>) -> Result<HashSet<String>, StepError> {
+        let mut found = HashSet::new();
+        let mut after = None;
+        while !names.is_empty() {
+            let page = self.bucket.versions_page(&self.prefix, after.as_ref(), 1000).await?;
+            for version in page.entries.iter().filter(|version| !version.marker) {
+                let name = version.key.strip_prefix(&self.prefix);
+                found.extend(name.and_then(|name| names.take(name)).map(str::to_owned));
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
     async fn list(&self) -> Result<All, StepError> {
         let mut all = All::new();
         let mut objects = self.bucket.list(&self.prefix);
@@ -70,6 +88,14 @@ impl Side {
         match self {
             Self::Directory(directory) => directory.root.display().to_string(),
             Self::Bucket(objects) => objects.bucket.url(&objects.prefix),
+        }
+    }
+
+    /// The directory, where it is one.
+    pub(super) fn directory(&self) -> Option<&Directory> {
+        match self {
+            Self::Directory(directory) => Some(directory),
+            Self::Bucket(_) => None,
         }
     }
 
