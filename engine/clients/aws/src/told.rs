@@ -97,7 +97,7 @@ where
 pub fn stalled(error: &(dyn Error + 'static)) -> Option<Told> {
     let stalled = causes(error).find_map(<dyn Error>::downcast_ref::<Stalled>)?;
     let told = Told::new(StepErrorKind::TimedOut, stalled.to_string());
-    Some(told.hint("see whether the service and the line to it are well, then try again; where the line is that slow, lower `least_bytes_per_second` or raise `stall_seconds` under `line` in the targets file"))
+    Some(told.hint("see whether the service and the line to it are well, then try again"))
 }
 
 /// What codes mean that say no. `permission` is what the call needs, such as `s3:GetObject`.

@@ -35,7 +35,8 @@ impl Doing {
     where
         E: Error + ProvideErrorMetadata + Send + Sync + 'static,
     {
-        let told = jm_client_aws::told("the store", error, |told, raw| self.told_by_store(told, raw));
+        let told = stalled(error)
+            .unwrap_or_else(|| jm_client_aws::told("the store", error, |told, raw| self.told_by_store(told, raw)));
         jm_client_aws::step_error(self, told, error)
     }
 
@@ -49,7 +50,7 @@ impl Doing {
 
     /// The step error for a body that broke off.
     pub(crate) fn cut(&self, error: &(dyn Error + 'static)) -> StepError {
-        jm_client_aws::stalled(error)
+        stalled(error)
             .unwrap_or_else(|| {
                 Told::new(StepErrorKind::Unavailable, "the connection broke off again and again")
                     .hint("see whether the store and the line to it are well, then try again")
@@ -94,6 +95,15 @@ impl Doing {
                 )
             })
     }
+}
+
+/// A line that is slower than the targets file lets it be.
+fn stalled(error: &(dyn Error + 'static)) -> Option<Told> {
+    let told = jm_client_aws::stalled(error)?;
+    Some(told.hint(
+        "see whether the store and the line to it are well, then try again; where the line is that slow, lower \
+         `least_bytes_per_second` or raise `stall_seconds` under `line` in the targets file",
+    ))
 }
 
 /// What is denied by a lock.

@@ -1,6 +1,6 @@
 //! What has to be done so that the one side has what the other has: looked at, and not yet done.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use jm_step::{Change, StepError};
@@ -99,33 +99,43 @@ pub(super) async fn decide(from: &Side, to: &Side, rules: &Rules, known: &KnownS
     if let Some(manifests) = &rules.manifests {
         left_out.extend(prove(&mut source, manifests).await?);
     }
-    let destination = to.list_as_destination().await?;
     let mut plan = Plan::default();
     plan.counts.looked_at = source.len() as u64;
-    plan.deletions = deletions(from, rules, &source, &left_out, &destination)?;
     let comparer = Comparer {
         from,
         to,
         rules: &rules.headers,
         known,
     };
-    let mut compared = stream::iter(source)
-        .map(|(name, found)| {
-            let (comparer, there) = (&comparer, destination.get(&name));
+    // What is the same on both sides is counted, and held no longer; the destination is never held as a whole.
+    let mut surplus = Surplus::default();
+    let there = to.as_destination().await?;
+    let both = there.try_filter_map(|(name, there)| {
+        let found = source.remove(&name);
+        if rules.delete.is_some() {
+            surplus.take(&name, found.is_some());
+        }
+        std::future::ready(Ok(found.map(|found| (name, found, there))))
+    });
+    let mut compared = both
+        .map_ok(|(name, found, there)| {
+            let comparer = &comparer;
             async move {
-                let verdict = match there {
-                    None => None,
-                    Some(there) => Some(Box::pin(comparer.compare(&name, &found, there)).await?),
-                };
+                let verdict = Box::pin(comparer.compare(&name, &found, &there)).await?;
                 Ok::<_, StepError>((name, found, verdict))
             }
         })
-        .buffered(AT_ONCE);
-    // What is the same on both sides is counted, and held no longer.
+        .try_buffered(AT_ONCE);
     while let Some((name, found, verdict)) = compared.try_next().await? {
-        plan.take(name, found, verdict, rules);
+        plan.take(name, found, Some(verdict), rules);
     }
     drop(compared);
+    for (name, found) in source {
+        plan.take(name, found, None, rules);
+    }
+    plan.transfers.sort_by(|one, other| one.name.cmp(&other.name));
+    plan.kept.sort();
+    plan.deletions = deletions(from, rules, surplus.names(&left_out), plan.counts.looked_at)?;
     plan.left_out = left_out;
     if rules.existing == Existing::Fail && !plan.kept.is_empty() {
         return Err(in_the_way(to, &plan.kept));
@@ -161,20 +171,39 @@ async fn prove(source: &mut All, manifests: &Manifests) -> Result<Vec<LeftOut>, 
     Ok(wrong.into_iter().flatten().map(leave_out).collect())
 }
 
-fn deletions(
-    from: &Side,
-    rules: &Rules,
-    source: &All,
-    left_out: &[LeftOut],
-    destination: &All,
-) -> Result<Vec<String>, StepError> {
+/// What the destination has and the source does not.
+#[derive(Debug, Default)]
+struct Surplus {
+    only_there: BTreeSet<String>,
+    /// A listing may tell a name twice, and the second time nobody waits for it.
+    on_both: HashSet<String>,
+}
+
+impl Surplus {
+    fn take(&mut self, name: &str, is_on_both: bool) {
+        if is_on_both {
+            self.on_both.insert(name.to_owned());
+        } else {
+            self.only_there.insert(name.to_owned());
+        }
+    }
+
+    /// What the source has and is not transferred is not missing.
+    fn names(mut self, left_out: &[LeftOut]) -> Vec<String> {
+        for left in left_out {
+            self.only_there.remove(&left.name);
+        }
+        let is_surplus = |name: &String| !self.on_both.contains(name);
+        self.only_there.into_iter().filter(is_surplus).collect()
+    }
+}
+
+/// What of the surplus is deleted.
+fn deletions(from: &Side, rules: &Rules, surplus: Vec<String>, looked_at: u64) -> Result<Vec<String>, StepError> {
     let Some(limit) = rules.delete else {
         return Ok(Vec::new());
     };
-    // What the source has and is not transferred is not missing.
-    let is_there = |name: &str| source.contains_key(name) || left_out.iter().any(|left| left.name == name);
-    let surplus: Vec<String> = destination.keys().filter(|name| !is_there(name)).cloned().collect();
-    if !surplus.is_empty() && source.is_empty() {
+    if !surplus.is_empty() && looked_at == 0 {
         return Err(StepError::refused(format!(
             "`{}` has nothing, so that everything at the other side would be deleted",
             from.shown()
@@ -344,4 +373,22 @@ fn names_of<'n>(names: impl Iterator<Item = &'n str>) -> Value {
         shown[SHOWN] = "…";
     }
     json!(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_a_listing_tells_twice_is_no_surplus() {
+        let mut surplus = Surplus::default();
+        for (name, is_on_both) in [("a", true), ("a", false), ("b", false), ("b", false), ("c", false)] {
+            surplus.take(name, is_on_both);
+        }
+        let left_out = LeftOut {
+            name: "c".to_owned(),
+            reason: "it is a symbolic link".to_owned(),
+        };
+        assert_eq!(surplus.names(&[left_out]), ["b"]);
+    }
 }
