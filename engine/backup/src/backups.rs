@@ -59,7 +59,7 @@ impl Connection for Backups {
         if !config.directory.is_empty() {
             locations.push(Location::Local(Directory::new(&config.directory)));
         }
-        if let Some(s3) = config.s3.client() {
+        if let Some(s3) = config.s3.client(&cx.environment) {
             locations.push(Location::S3(S3Bucket::open(&s3, cx).await?));
         }
         let reader = BackupsReader {
@@ -74,7 +74,7 @@ impl Connection for Backups {
     /// All locations: the directory as it is named, and the bucket.
     fn address(config: &Config, cx: &OpenContext) -> Option<String> {
         let directory = Some(config.directory.clone()).filter(|directory| !directory.is_empty());
-        let bucket = config.s3.client().and_then(|s3| S3::address(&s3, cx));
+        let bucket = config.s3.client(&cx.environment).and_then(|s3| S3::address(&s3, cx));
         let places: Vec<String> = directory.into_iter().chain(bucket).collect();
         Some(places.join(" and ")).filter(|places| !places.is_empty())
     }
@@ -86,7 +86,7 @@ impl Connection for Backups {
     fn files(config: &Config, environment: &Environment) -> Vec<NamedFile> {
         config
             .s3
-            .client()
+            .client(environment)
             .map_or_else(Vec::new, |s3| S3::files(&s3, environment))
     }
 

@@ -1,5 +1,6 @@
 //! What a targets file says of a backup target.
 
+use jm_client_s3::given;
 use jm_step::{Environment, InputIssue, Secret};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -28,6 +29,9 @@ pub struct Config {
     #[serde(default = "journeyman_backup")]
     pub prefix: String,
 }
+
+/// The class of what is seldom read, and then at once.
+const SELDOM_READ: &str = "STANDARD_IA";
 
 /// The bucket of a backup target. What is left out follows the AWS SDK's own chain.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -66,12 +70,18 @@ pub struct S3Config {
     /// What of AWS's newer protocol the store has.
     #[serde(default)]
     pub compatibility: jm_client_s3::Compatibility,
-    /// The storage class of new objects, such as `STANDARD_IA`.
+    /// The storage class of new copies. Default: `STANDARD_IA` on AWS, elsewhere the bucket's own.
     #[serde(default)]
     pub storage_class: Option<String>,
     /// How the store encrypts what is encrypted already. Default: as the bucket says.
     #[serde(default)]
     pub encryption: Option<jm_client_s3::Encryption>,
+    /// For how long new copies are locked against deletion, in a bucket that was made with Object Lock.
+    #[serde(default)]
+    pub object_lock: Option<jm_client_s3::ObjectLock>,
+    /// How slow the line to the store may be.
+    #[serde(default)]
+    pub line: jm_client_s3::Floor,
 }
 
 fn thirty() -> u32 {
@@ -106,8 +116,22 @@ impl Config {
                     .help("set BACKUP_S3_BUCKET to the bucket's name, or AWS_ENABLED=false"),
             );
         }
-        if let Some(error) = self.s3.client().and_then(|client| client.check_access(environment)) {
+        if let Some(error) = self
+            .s3
+            .client(environment)
+            .and_then(|client| client.check_access(environment))
+        {
             issues.push(InputIssue::of("/s3", &error));
+        }
+        let class = self.s3.storage_class.as_deref().unwrap_or_default();
+        if self.directory.is_empty() && self.s3.enabled && jm_client_s3::is_archive(class) {
+            issues.push(
+                InputIssue::at(
+                    "/s3/storage_class",
+                    format!("backups would lie in `{class}` alone, from where reading one takes hours"),
+                )
+                .help("`STANDARD_IA` or `GLACIER_IR`, which are read at once; or keep copies in a `directory` as well"),
+            );
         }
         if self.directory.is_empty() && !self.s3.enabled {
             issues.push(
@@ -123,8 +147,9 @@ impl Config {
 }
 
 impl S3Config {
-    pub(crate) fn client(&self) -> Option<jm_client_s3::Config> {
-        self.enabled.then(|| jm_client_s3::Config {
+    /// What the bucket is reached with. On AWS, copies lie in the class for what is seldom read.
+    pub(crate) fn client(&self, environment: &Environment) -> Option<jm_client_s3::Config> {
+        let client = self.enabled.then(|| jm_client_s3::Config {
             bucket: self.bucket.trim().to_owned(),
             prefix: self.prefix.clone().unwrap_or_else(|| "backups/".to_owned()),
             region: self.region.clone(),
@@ -137,6 +162,15 @@ impl S3Config {
             compatibility: self.compatibility,
             storage_class: self.storage_class.clone(),
             encryption: self.encryption.clone(),
+            object_lock: self.object_lock,
+            line: self.line,
+        })?;
+        let storage_class = given(client.storage_class.as_ref())
+            .or_else(|| client.is_aws(environment).then_some(SELDOM_READ))
+            .map(str::to_owned);
+        Some(jm_client_s3::Config {
+            storage_class,
+            ..client
         })
     }
 }
@@ -153,12 +187,38 @@ mod tests {
     }
 
     #[test]
+    fn copies_on_aws_are_seldom_read() {
+        let aws = Environment::default();
+        let elsewhere = Environment::new([("AWS_ENDPOINT_URL".to_owned(), "http://minio:9000".to_owned())]);
+        for (class, environment, expected) in [
+            ("", &aws, Some("STANDARD_IA")),
+            ("", &elsewhere, None),
+            ("GLACIER_IR", &aws, Some("GLACIER_IR")),
+            ("STANDARD", &elsewhere, Some("STANDARD")),
+        ] {
+            let config: S3Config =
+                serde_json::from_value(json!({ "enabled": true, "bucket": "b", "storage_class": class }))
+                    .expect("fits");
+            let client = config.client(environment).expect("enabled");
+            assert_eq!(client.storage_class.as_deref(), expected, "{class}");
+        }
+    }
+
+    #[test]
     fn what_cannot_work_is_refused_before_anything_starts() {
         let nothing: [&str; 0] = [];
         for (config, places) in [
             (json!({ "directory": "/b", "key": "k" }), &nothing[..]),
             (
                 json!({ "s3": { "enabled": true, "bucket": "b" }, "key": "k" }),
+                &nothing,
+            ),
+            (
+                json!({ "s3": { "enabled": true, "bucket": "b", "storage_class": "DEEP_ARCHIVE" }, "key": "k" }),
+                &["/s3/storage_class"],
+            ),
+            (
+                json!({ "directory": "/b", "s3": { "enabled": true, "bucket": "b", "storage_class": "GLACIER" }, "key": "k" }),
                 &nothing,
             ),
             (json!({ "key": "" }), &["/key", "/directory"]),

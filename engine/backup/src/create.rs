@@ -33,6 +33,8 @@ use pipeline::Totals;
 
 /// What a backup without a forerunner is guessed to need: a fifth of the database.
 const GUESSED_SHARE: u64 = 5;
+/// An upload that was begun longer ago is nobody's any more: three times what the step that makes a backup may take.
+const LONGEST: SignedDuration = SignedDuration::from_hours(12);
 
 /// Which backup is to be made.
 #[derive(Debug, Clone)]
@@ -145,7 +147,10 @@ impl Backups {
     /// Takes away what dead runs left; a copy that lacked only its manifest's name gets it, if both are authentic.
     async fn sweep(&self, observer: &dyn Observer) -> Result<(), StepError> {
         for location in self.locations() {
-            let Location::Local(directory) = location else { continue };
+            let Location::Local(directory) = location else {
+                sweep_uploads(location, observer).await;
+                continue;
+            };
             let keys = self.keys().clone();
             let adopt = move |name: &BackupName, text: &[u8], content: &mut std::fs::File| {
                 adopt::belongs(name, text, content, &keys)
@@ -155,6 +160,25 @@ impl Backups {
             }
         }
         Ok(())
+    }
+}
+
+/// Nothing of a backup depends on it, and not everybody may list uploads.
+async fn sweep_uploads(location: &Location, observer: &dyn Observer) {
+    let before = jm_step::clock::now() - LONGEST;
+    match location.end_uploads(before).await {
+        Err(error) => {
+            observer
+                .log(format!("nothing is known of unfinished uploads: {error}"))
+                .await;
+        }
+        Ok(files) => {
+            for file in files {
+                observer
+                    .log(format!("ended an upload that an earlier run left: `{file}`"))
+                    .await;
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod bucket;
 mod directory;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use jm_client_s3::S3Bucket;
 use jm_step::StepError;
 use schemars::JsonSchema;
@@ -148,6 +149,14 @@ impl Location {
             (Self::S3(bucket), Stored::S3 { file, .. }) => bucket.delete(&file, None).await,
             // An unnamed local file goes when it is dropped.
             _ => Ok(()),
+        }
+    }
+
+    /// Ends uploads of backups that were begun before this moment and never finished; tells to which files.
+    pub(crate) async fn end_uploads(&self, before: Timestamp) -> Result<Vec<String>, StepError> {
+        match self {
+            Self::Local(_) => Ok(Vec::new()),
+            Self::S3(bucket) => bucket::end_uploads(bucket, before).await,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Whether every backup is whole in one location: by sizes, manifests and the sums that are noted there. No backup is read
 //! for it: other content of the same size, of which nothing is noted, is found by [`BackupsReader::prove`] alone.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -32,6 +33,8 @@ pub struct Wholeness {
     pub whole: u64,
     /// Those that are not, newest first.
     pub lacking: Vec<Lacking>,
+    /// The SHA-256 of every backup that has an authentic manifest, by its name.
+    pub sums: BTreeMap<String, String>,
     /// How many have a file there, and a manifest that only the key of then opens: nobody else can say whether they are whole.
     pub other_key: u64,
     /// The other locations that did not answer: backups that only they know of are not in here.
@@ -80,7 +83,10 @@ impl BackupsReader {
             let name = entry.name.to_string();
             lacks.map(|reason| Lacking { name, reason })
         });
+        let known = catalogue.entries.iter().filter_map(Entry::manifest);
+        let sums = known.map(|manifest| (manifest.name.to_string(), manifest.sha256.clone()));
         Ok(Wholeness {
+            sums: sums.collect(),
             whole: fine.len() as u64 - other_key,
             other_key,
             lacking: lacking.collect(),

@@ -3,12 +3,14 @@
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
 use jm_client_s3::{Get, Put, S3Bucket, unwrap_step_error};
 use jm_step::{StepError, StepErrorKind};
 use tokio_util::io::StreamReader;
 
 use super::{Found, Stored};
 use crate::flow::{Failure, Flow, flow};
+use crate::name::BackupName;
 
 pub(super) async fn list(bucket: &S3Bucket) -> Result<Vec<Found>, StepError> {
     let found = bucket.list("").map_ok(|object| Found {
@@ -85,6 +87,18 @@ pub(super) async fn store(bucket: &S3Bucket, file: &str, flow: Flow) -> Result<S
         ))));
     }
     Ok(Stored::S3 { file: file.to_owned() })
+}
+
+pub(super) async fn end_uploads(bucket: &S3Bucket, before: Timestamp) -> Result<Vec<String>, StepError> {
+    let mut ended = Vec::new();
+    for upload in bucket.unfinished_uploads("").await? {
+        let is_backup = upload.key.parse::<BackupName>().is_ok();
+        if is_backup && upload.initiated.is_some_and(|begun| begun < before) {
+            bucket.end_upload(&upload).await?;
+            ended.push(upload.key);
+        }
+    }
+    Ok(ended)
 }
 
 pub(super) async fn put_manifest(bucket: &S3Bucket, file: &str, manifest: Bytes) -> Result<(), StepError> {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::rig::*;
+use crate::location::Location;
 use crate::*;
 
 struct Store {
@@ -81,7 +82,7 @@ impl Store {
             environment: Environment::default(),
             run: RunId::generate(),
         };
-        jm_client_s3::S3Bucket::open(&config.client().expect("enabled"), &cx)
+        jm_client_s3::S3Bucket::open(&config.client(&cx.environment).expect("enabled"), &cx)
             .await
             .expect("client")
     }
@@ -424,4 +425,34 @@ async fn a_copy_that_cannot_be_read_gives_way_to_the_one_in_the_other_location()
     let (again, other) = (hint.find("`jm plan resume`"), hint.find(older.as_str()));
     assert!(again.is_some() && again < other, "an older one comes last: {hint}");
     rig.assert_no_copy().await;
+}
+
+#[tokio::test]
+async fn an_upload_that_a_dead_run_left_is_ended_by_a_later_one() {
+    let store = Store::versitygw().await;
+    store.bucket("left").await;
+    let bucket = store.client("left").await;
+    let mut feeds = Vec::new();
+    for name in ["journeyman_backup_20261101_020000.sql.gpg", "somebody-elses"] {
+        let (feed, body) = tokio::io::duplex(10 << 20);
+        let (mut feed, bucket) = (feed, bucket.clone());
+        tokio::io::AsyncWriteExt::write_all(&mut feed, &vec![7; 9 << 20])
+            .await
+            .expect("taken");
+        // Its end never comes.
+        feeds.push(feed);
+        tokio::spawn(async move { bucket.put(name, body, jm_client_s3::Put::default()).await });
+    }
+    let left = async || bucket.unfinished_uploads("").await.expect("listed").len();
+    while left().await < 2 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let location = Location::S3(bucket.clone());
+    let now = jm_step::clock::now();
+    let hour = jiff::SignedDuration::from_hours(1);
+    let ended = location.end_uploads(now - hour).await.expect("listed");
+    assert!(ended.is_empty(), "it may be under way: {ended:?}");
+    let ended = location.end_uploads(now + hour).await.expect("ended");
+    assert_eq!(ended, ["journeyman_backup_20261101_020000.sql.gpg"]);
+    assert_eq!(left().await, 1);
 }

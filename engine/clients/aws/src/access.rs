@@ -1,11 +1,12 @@
 //! Credentials, region and endpoint: what a targets file says, then what the environment says, then the SDK's own chain.
 
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::{ConfigLoader, Region, SdkConfig};
 use aws_credential_types::Credentials;
 
 use jm_step::{Environment, NamedFile, OpenContext, Secret, StepError};
 
-use crate::transport;
+use crate::{Floor, transport};
 
 /// What a targets file says of the way to a service. What is left out follows the AWS SDK's own chain.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +25,8 @@ pub struct Access<'a> {
     pub secret_access_key: Option<&'a Secret>,
     /// The token that belongs to it, where the credentials are temporary.
     pub session_token: Option<&'a Secret>,
+    /// What is too slow.
+    pub floor: Floor,
 }
 
 impl Access<'_> {
@@ -46,7 +49,9 @@ impl Access<'_> {
     pub async fn load(&self, cx: &OpenContext) -> Result<SdkConfig, StepError> {
         let environment = &cx.environment;
         let mut loader = aws_config::defaults(aws_config::BehaviorVersion::latest())
-            .http_client(transport::http_client(environment)?)
+            .http_client(transport::http_client(environment, self.floor)?)
+            // The floor takes its place.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .timeout_config(transport::timeouts());
         if let Some(endpoint) = self.endpoint(environment) {
             loader = loader.endpoint_url(endpoint);
@@ -157,6 +162,10 @@ mod tests {
         access_key_id: None,
         secret_access_key: None,
         session_token: None,
+        floor: Floor {
+            least_bytes_per_second: 1,
+            stall_seconds: 1,
+        },
     };
 
     fn environment(variables: &[(&str, &str)]) -> Environment {

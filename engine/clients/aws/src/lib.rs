@@ -3,6 +3,10 @@
 
 mod access;
 pub use access::{Access, given};
+mod line;
+pub use line::{Floor, Stalled};
+mod skew;
+pub use skew::{SignAgain, skew, skewed};
 mod told;
-pub use told::{Failure, Told, later, refused, step_error, told, too_much};
+pub use told::{Failure, Told, later, refused, stalled, step_error, told, too_much};
 mod transport;

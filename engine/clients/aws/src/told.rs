@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 
 use jm_step::{StepError, StepErrorKind};
 
+use crate::Stalled;
+use crate::skew::{is_skew, skewed};
+
 /// What every call of the SDK fails with.
 pub type Failure<E> = SdkError<E, HttpResponse>;
 
@@ -68,6 +71,9 @@ where
             "see whether {speaker} and the line to it are well, then try again"
         ))
     };
+    if let Some(stalled) = stalled(error) {
+        return stalled;
+    }
     match error {
         SdkError::ServiceError(service) => by_service(service.err(), service.raw()),
         SdkError::TimeoutError(_) => no_answer(),
@@ -85,6 +91,13 @@ where
         _ => Told::new(Failed, "the request could not be made")
             .hint("check the region and the endpoint; set `region` in the targets file or AWS_REGION"),
     }
+}
+
+/// What it means where a line that stalled is among the causes.
+pub fn stalled(error: &(dyn Error + 'static)) -> Option<Told> {
+    let stalled = causes(error).find_map(<dyn Error>::downcast_ref::<Stalled>)?;
+    let told = Told::new(StepErrorKind::TimedOut, stalled.to_string());
+    Some(told.hint("see whether the service and the line to it are well, then try again"))
 }
 
 /// What codes mean that say no. `permission` is what the call needs, such as `s3:GetObject`.
@@ -107,10 +120,7 @@ pub fn refused(speaker: &str, code: &str, permission: &str) -> Option<Told> {
             "the session token has expired or is not valid".to_owned(),
             "log in again, or renew the temporary credentials".to_owned(),
         ),
-        "RequestTimeTooSkewed" | "RequestExpired" => (
-            format!("this machine's clock and that of {speaker} are too far apart"),
-            "set the clock of this machine (for instance with chrony), then try again".to_owned(),
-        ),
+        code if is_skew(code) => return Some(skewed(speaker, None)),
         _ => return None,
     };
     Some(Told::new(StepErrorKind::Denied, reason).hint(hint))

@@ -10,11 +10,12 @@ use aws_smithy_http_client::{Builder, Connector};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_types::timeout::TimeoutConfig;
 
+use crate::line::{Floor, watched};
 use jm_step::{Environment, NamedBy, NamedFile, StepError};
 
 /// How long a service may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long a service may take to start its answer.
+/// How long a service may take to start its answer, once the request has gone.
 const ANSWER: Duration = Duration::from_mins(1);
 
 pub(crate) fn timeouts() -> TimeoutConfig {
@@ -34,9 +35,9 @@ pub(crate) fn files(environment: &Environment) -> Vec<NamedFile> {
     bundle.into_iter().collect()
 }
 
-pub(crate) fn http_client(environment: &Environment) -> Result<SharedHttpClient, StepError> {
+pub(crate) fn http_client(environment: &Environment, floor: Floor) -> Result<SharedHttpClient, StepError> {
     let context = tls_context(environment.get(BUNDLE))?;
-    Ok(Builder::new().build_with_connector_fn(move |settings, components| {
+    let client = Builder::new().build_with_connector_fn(move |settings, components| {
         let mut connector = Connector::builder();
         connector.set_connector_settings(settings.cloned());
         if let Some(components) = components {
@@ -47,7 +48,8 @@ pub(crate) fn http_client(environment: &Environment) -> Result<SharedHttpClient,
             .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
             .tls_context(context.clone())
             .build()
-    }))
+    });
+    Ok(watched(client, floor))
 }
 
 fn tls_context(bundle: Option<&str>) -> Result<TlsContext, StepError> {

@@ -1,6 +1,6 @@
 //! What a targets file says of a distribution.
 
-use jm_client_aws::Access;
+use jm_client_aws::{Access, Floor};
 use jm_step::Secret;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -40,6 +40,7 @@ impl Config {
             access_key_id: self.access_key_id.as_ref(),
             secret_access_key: self.secret_access_key.as_ref(),
             session_token: self.session_token.as_ref(),
+            floor: Floor::default(),
         }
     }
 }

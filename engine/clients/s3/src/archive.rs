@@ -1,6 +1,6 @@
 //! Archived versions: asked for, so that they can be read and copied after some hours.
 
-use aws_sdk_s3::error::ProvideErrorMetadata;
+use aws_sdk_s3::error::{BuildError, ProvideErrorMetadata};
 use aws_sdk_s3::types::{GlacierJobParameters, RestoreRequest, Tier};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,12 @@ pub enum ArchiveTier {
     Bulk,
 }
 
+/// Whether objects of this class have to be brought back before they can be read. Of those in `INTELLIGENT_TIERING` only
+/// each itself tells.
+pub fn is_archive(class: &str) -> bool {
+    matches!(class, "GLACIER" | "DEEP_ARCHIVE")
+}
+
 impl From<ArchiveTier> for Tier {
     fn from(tier: ArchiveTier) -> Self {
         match tier {
@@ -41,12 +47,8 @@ impl S3Bucket {
         tier: ArchiveTier,
     ) -> Result<(), StepError> {
         let doing = self.on_object("bring back from the archive", &version.key, "s3:RestoreObject");
-        let job = GlacierJobParameters::builder().tier(tier.into()).build();
-        let job = job.map_err(|error| StepError::failed(format!("{doing}: no tier")).source(error))?;
-        let request = RestoreRequest::builder()
-            .days(i32::from(days))
-            .glacier_job_parameters(job)
-            .build();
+        let request = request(version, days, tier);
+        let request = request.map_err(|error| StepError::failed(format!("{doing}: no tier")).source(error))?;
         let call = self.0.client.restore_object().bucket(&self.0.bucket);
         let outcome = call
             .key(self.full(&version.key))
@@ -57,6 +59,43 @@ impl S3Bucket {
         match outcome {
             Err(error) if error.code() == Some("RestoreAlreadyInProgress") => Ok(()),
             outcome => outcome.map(drop).map_err(|error| doing.failed(&error)),
+        }
+    }
+}
+
+fn request(version: &ObjectVersion, days: u16, tier: ArchiveTier) -> Result<RestoreRequest, BuildError> {
+    let job = GlacierJobParameters::builder().tier(tier.into()).build()?;
+    // What sank by itself comes up for good.
+    let days = (!version.may_be_archived()).then(|| i32::from(days));
+    Ok(RestoreRequest::builder()
+        .set_days(days)
+        .glacier_job_parameters(job)
+        .build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_copy_out_of_an_archive_is_for_some_days() {
+        for (class, days) in [
+            ("GLACIER", Some(7)),
+            ("DEEP_ARCHIVE", Some(7)),
+            ("INTELLIGENT_TIERING", None),
+        ] {
+            let version = ObjectVersion {
+                key: "k".to_owned(),
+                version_id: "v".to_owned(),
+                marker: false,
+                latest: true,
+                bytes: 1,
+                etag: None,
+                last_modified: None,
+                storage_class: Some(class.to_owned()),
+            };
+            let request = request(&version, 7, ArchiveTier::Bulk).expect("a request");
+            assert_eq!(request.days(), days, "{class}");
         }
     }
 }

@@ -109,6 +109,9 @@ impl S3Bucket {
         let doing = self.on_object("delete", key, "s3:DeleteObject");
         let call = self.0.client.delete_object().bucket(&self.0.bucket).key(self.full(key));
         let call = call.set_version_id(version_id.map(str::to_owned));
-        call.send().await.map(drop).map_err(|error| doing.failed(&error))
+        match call.send().await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.until_when(doing.failed(&error), key, version_id).await),
+        }
     }
 }

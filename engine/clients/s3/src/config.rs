@@ -3,8 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use jm_client_aws::Floor;
 use jm_step::{Environment, Secret, StepError};
 
+use crate::ObjectLock;
 use crate::transport::access;
 
 /// What of AWS's newer protocol a store has.
@@ -86,6 +88,13 @@ pub struct Config {
     /// How the store encrypts new objects. Default: as the bucket says.
     #[serde(default)]
     pub encryption: Option<Encryption>,
+    /// For how long new objects are locked against deletion, in a bucket that was made with Object Lock. Default: as the
+    /// bucket says.
+    #[serde(default)]
+    pub object_lock: Option<ObjectLock>,
+    /// How slow the line to the store may be.
+    #[serde(default)]
+    pub line: Floor,
 }
 
 impl Config {
@@ -95,6 +104,11 @@ impl Config {
             bucket: bucket.into(),
             ..Self::default()
         }
+    }
+
+    /// Whether the store is AWS's own.
+    pub fn is_aws(&self, environment: &Environment) -> bool {
+        access(self).endpoint(environment).is_none()
     }
 
     /// What is wrong with the way to the store: its address, or half a pair of keys.

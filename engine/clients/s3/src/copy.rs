@@ -113,10 +113,13 @@ impl S3Bucket {
     /// A request that copies to a key of this bucket, encrypted as its objects are.
     fn copying(&self, source: &str, key: &str) -> CopyObjectFluentBuilder {
         let (encryption, kms_key) = self.encryption();
+        let (lock, until) = self.lock();
         let call = self.0.once.copy_object().bucket(&self.0.bucket).key(key);
         call.copy_source(source)
             .set_server_side_encryption(encryption)
             .set_ssekms_key_id(kms_key)
+            .set_object_lock_mode(lock)
+            .set_object_lock_retain_until_date(until)
     }
 
     /// Whether one request copies it.
@@ -224,6 +227,7 @@ impl S3Bucket {
         let output = pace
             .send(&doing, || {
                 let (encryption, kms_key) = self.encryption();
+                let (lock, until) = self.lock();
                 let call = self.0.once.create_multipart_upload().bucket(&self.0.bucket).key(&key);
                 call.set_content_type(info.content_type().map(str::to_owned))
                     .set_cache_control(info.cache_control().map(str::to_owned))
@@ -236,6 +240,8 @@ impl S3Bucket {
                     .set_storage_class(self.class_of(version))
                     .set_server_side_encryption(encryption)
                     .set_ssekms_key_id(kms_key)
+                    .set_object_lock_mode(lock)
+                    .set_object_lock_retain_until_date(until)
                     .send()
             })
             .await?;

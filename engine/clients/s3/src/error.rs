@@ -35,7 +35,8 @@ impl Doing {
     where
         E: Error + ProvideErrorMetadata + Send + Sync + 'static,
     {
-        let told = jm_client_aws::told("the store", error, |told, raw| self.told_by_store(told, raw));
+        let told = stalled(error)
+            .unwrap_or_else(|| jm_client_aws::told("the store", error, |told, raw| self.told_by_store(told, raw)));
         jm_client_aws::step_error(self, told, error)
     }
 
@@ -49,8 +50,11 @@ impl Doing {
 
     /// The step error for a body that broke off.
     pub(crate) fn cut(&self, error: &(dyn Error + 'static)) -> StepError {
-        Told::new(StepErrorKind::Unavailable, "the connection broke off again and again")
-            .hint("see whether the store and the line to it are well, then try again")
+        stalled(error)
+            .unwrap_or_else(|| {
+                Told::new(StepErrorKind::Unavailable, "the connection broke off again and again")
+                    .hint("see whether the store and the line to it are well, then try again")
+            })
             .step_error(self, error)
     }
 
@@ -77,6 +81,9 @@ impl Doing {
         if tells_other_region(code) {
             return other_region(region);
         }
+        if let Some(ahead) = jm_client_aws::skew(code, raw) {
+            return jm_client_aws::skewed("the store", Some(ahead));
+        }
         by_words(code, error.message().unwrap_or_default())
             .or_else(|| by_code(code, self.permission))
             .or_else(|| by_status(status, region, self.permission))
@@ -90,8 +97,33 @@ impl Doing {
     }
 }
 
-/// A key that may not be used is told in the words of an ordinary denial.
+/// A line that is slower than the targets file lets it be.
+fn stalled(error: &(dyn Error + 'static)) -> Option<Told> {
+    let told = jm_client_aws::stalled(error)?;
+    Some(told.hint(
+        "see whether the store and the line to it are well, then try again; where the line is that slow, lower \
+         `least_bytes_per_second` or raise `stall_seconds` under `line` in the targets file",
+    ))
+}
+
+/// What is denied by a lock.
+const LOCKED: &str = "it is locked against deletion (Object Lock)";
+
+/// Whether this is the error of a deletion that a lock prevents.
+pub(crate) fn is_locked(message: &str) -> bool {
+    message.ends_with(LOCKED)
+}
+
+/// A lock, or a key that may not be used, is told in the words of an ordinary denial.
 fn by_words(code: &str, message: &str) -> Option<Told> {
+    if code == "AccessDenied" && message.contains("object lock") {
+        let told = Told::new(StepErrorKind::Denied, LOCKED);
+        return Some(told.hint("`aws s3api get-object-retention` tells until when; leave it until then"));
+    }
+    if message.starts_with("Bucket is missing Object") {
+        let told = Told::new(StepErrorKind::InvalidInput, "the bucket has no Object Lock");
+        return Some(told.hint("let the bucket have it, or leave `object_lock` out of the targets file"));
+    }
     let of_key = code == "AccessDenied" && (message.contains("kms:") || message.contains("KMS"));
     of_key.then(|| refused_key("KMS.AccessDeniedException")).flatten()
 }
@@ -101,6 +133,13 @@ pub(crate) fn asks_to_slow_down<E: ProvideErrorMetadata>(error: &Failure<E>) -> 
     let status = error.raw_response().map(|raw| raw.status().as_u16());
     let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
     matches!(status, Some(429 | 503)) || code.is_some_and(jm_client_aws::too_much)
+}
+
+/// Whether the store refuses for the time at which a request was signed: it has told its own.
+pub(crate) fn is_skewed<E: ProvideErrorMetadata>(error: &Failure<E>) -> bool {
+    let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
+    let raw = error.raw_response();
+    raw.is_some_and(|raw| jm_client_aws::skew(code.unwrap_or_default(), raw).is_some())
 }
 
 /// Whether the store says that other bytes came than were sent.
@@ -193,7 +232,7 @@ fn in_the_way(code: &str) -> Option<Told> {
         "InvalidObjectState" => (
             Failed,
             "the object is in an archive class and cannot be read directly",
-            "ask for it with `aws s3api restore-object`, wait until it is there, then try again",
+            "ask for it with `aws s3api restore-object`, wait until it is there, which takes minutes to two days, then try again",
         ),
         "EntityTooLarge" => (
             Failed,

@@ -19,8 +19,10 @@ use jm_step::StepError;
 use crate::error::{Doing, unwrap_step_error};
 use crate::{Hasher, ObjectInfo, S3Reader};
 
-/// So often in a row may a connection break without a byte having come.
+/// So often in a row may a connection break without `HEADWAY` bytes having come.
 const BREAKS: u32 = 5;
+/// Fewer bytes between two breaks are no progress: a line that gives a byte and stalls would be asked for ever.
+const HEADWAY: u64 = 32 * 1024;
 /// The wait after the first of them; each further one is twice as long.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -89,6 +91,7 @@ impl S3Reader {
             position: get.offset,
             end,
             breaks: 0,
+            broken_at: get.offset,
             check: info.checksum.as_ref().filter(|_| whole).and_then(|checksum| {
                 let hasher = checksum.hasher()?;
                 Some((hasher, checksum.value.clone()))
@@ -153,6 +156,8 @@ struct Fetch {
     position: u64,
     end: u64,
     breaks: u32,
+    /// Where it was when it broke last.
+    broken_at: u64,
     check: Option<(Hasher, String)>,
     body: Option<ByteStream>,
 }
@@ -178,7 +183,6 @@ impl Fetch {
     }
 
     fn took(&mut self, chunk: Bytes) -> Bytes {
-        self.breaks = 0;
         self.position += chunk.len() as u64;
         if let Some((hasher, _)) = &mut self.check {
             hasher.update(&chunk);
@@ -187,6 +191,10 @@ impl Fetch {
     }
 
     async fn broke(&mut self, error: io::Error) -> Result<(), StepError> {
+        if self.position - self.broken_at >= HEADWAY {
+            self.breaks = 0;
+        }
+        self.broken_at = self.position;
         self.breaks += 1;
         if self.breaks > BREAKS {
             return Err(self.doing.cut(&error));

@@ -46,6 +46,7 @@ impl S3Bucket {
         let doing = self.on_object("write", key, "s3:PutObject");
         let crc = self.0.compatibility.has_checksums();
         let (encryption, kms_key) = self.encryption();
+        let (lock, until) = self.lock();
         let call = self
             .0
             .client
@@ -65,6 +66,8 @@ impl S3Bucket {
             .set_storage_class(self.storage_class())
             .set_server_side_encryption(encryption)
             .set_ssekms_key_id(kms_key)
+            .set_object_lock_mode(lock)
+            .set_object_lock_retain_until_date(until)
             .send()
             .await
             .map_err(|error| doing.failed(&error))?;

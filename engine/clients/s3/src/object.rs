@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
-use aws_sdk_s3::types::{ChecksumType, Object, StorageClass};
+use aws_sdk_s3::types::{ArchiveStatus, ChecksumType, Object, StorageClass};
 use jiff::Timestamp;
 
-use crate::Checksum;
+use crate::{Checksum, is_archive};
 
 /// An object as HEAD and GET tell it.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +36,8 @@ pub struct ObjectInfo {
     pub headers: OtherHeaders,
     /// Such as `STANDARD_IA`; `None` where the store does not say.
     pub storage_class: Option<String>,
+    /// Until when nobody can delete it, where it is locked and the credentials may know.
+    pub locked_until: Option<Timestamp>,
     /// Whether it has to be brought back from an archive before it can be read.
     pub archived: bool,
 }
@@ -68,7 +70,7 @@ pub struct ObjectSummary {
 
 // Both outputs have the same accessors and no trait in common.
 macro_rules! info {
-    ($output:expr, $key:expr, $bytes:expr) => {{
+    ($output:expr, $key:expr, $bytes:expr, $tier:expr) => {{
         let output = $output;
         let class = output.storage_class();
         ObjectInfo {
@@ -103,14 +105,15 @@ macro_rules! info {
                 content_language: output.content_language().map(str::to_owned),
             },
             storage_class: class.map(|class| class.as_str().to_owned()),
-            archived: is_archived(class, output.restore()),
+            locked_until: output.object_lock_retain_until_date().and_then(timestamp),
+            archived: is_archived(class, $tier, output.restore()),
         }
     }};
 }
 
 impl ObjectInfo {
     pub(crate) fn of_head(output: &HeadObjectOutput, key: String) -> Self {
-        info!(output, key, unsigned(output.content_length()))
+        info!(output, key, unsigned(output.content_length()), output.archive_status())
     }
 
     /// Where a range was asked for, the whole size stands in `Content-Range: bytes 5-9/1234`.
@@ -119,7 +122,8 @@ impl ObjectInfo {
             .content_range()
             .and_then(|range| range.rsplit_once('/')?.1.parse().ok())
             .unwrap_or_else(|| unsigned(output.content_length()));
-        info!(output, key, whole)
+        // What lies in an archive is refused.
+        info!(output, key, whole, None)
     }
 }
 
@@ -156,8 +160,9 @@ fn checksum(of: Option<&ChecksumType>, values: [(&str, Option<&str>); 3]) -> Opt
         .map(|(algorithm, value)| Checksum::new(algorithm, value))
 }
 
-fn is_archived(class: Option<&StorageClass>, restore: Option<&str>) -> bool {
-    let in_archive = matches!(class, Some(StorageClass::Glacier | StorageClass::DeepArchive));
+/// `tier` is that of an object whose class lets it sink into an archive by itself.
+fn is_archived(class: Option<&StorageClass>, tier: Option<&ArchiveStatus>, restore: Option<&str>) -> bool {
+    let in_archive = tier.is_some() || class.is_some_and(|class| is_archive(class.as_str()));
     let brought_back = restore.is_some_and(|restore| restore.contains("ongoing-request=\"false\""));
     in_archive && !brought_back
 }
@@ -191,12 +196,13 @@ mod tests {
     #[test]
     fn an_archived_object_can_be_brought_back() {
         let glacier = Some(&StorageClass::Glacier);
-        assert!(is_archived(glacier, None));
-        assert!(is_archived(glacier, Some("ongoing-request=\"true\"")));
-        assert!(!is_archived(
-            glacier,
-            Some("ongoing-request=\"false\", expiry-date=\"x\"")
-        ));
-        assert!(!is_archived(Some(&StorageClass::StandardIa), None));
+        assert!(is_archived(glacier, None, None));
+        assert!(is_archived(glacier, None, Some("ongoing-request=\"true\"")));
+        let there = Some("ongoing-request=\"false\", expiry-date=\"x\"");
+        assert!(!is_archived(glacier, None, there));
+        assert!(!is_archived(Some(&StorageClass::StandardIa), None, None));
+        let tiering = Some(&StorageClass::IntelligentTiering);
+        assert!(!is_archived(tiering, None, None));
+        assert!(is_archived(tiering, Some(&ArchiveStatus::DeepArchiveAccess), None));
     }
 }

@@ -10,7 +10,7 @@ use rand::Rng;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use crate::error::{Doing, asks_to_slow_down, is_damaged};
+use crate::error::{Doing, asks_to_slow_down, is_damaged, is_skewed};
 use crate::transport::Failure;
 
 /// So often is a request sent that the store cannot take now.
@@ -114,7 +114,9 @@ impl Pace {
             }
             tries += 1;
             let failed = doing.failed(&error);
-            if tries >= TRIES || !failed.kind().is_transient() {
+            // Signed anew by the store's clock, it goes through; if it does not, it never will.
+            let signed_late = tries == 1 && is_skewed(&error);
+            if tries >= TRIES || !(failed.kind().is_transient() || signed_late) {
                 return Err(failed);
             }
             tokio::time::sleep(pause(tries)).await;

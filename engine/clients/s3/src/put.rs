@@ -128,6 +128,7 @@ impl S3Bucket {
     ) -> PutObjectFluentBuilder {
         let (sent_crc, md5) = self.sums(crc, content);
         let (encryption, kms_key) = self.encryption();
+        let (lock, until) = self.lock();
         call.bucket(&self.0.bucket)
             .key(self.full(key))
             .set_checksum_crc64_nvme(sent_crc)
@@ -142,6 +143,8 @@ impl S3Bucket {
             .set_storage_class(self.storage_class())
             .set_server_side_encryption(encryption)
             .set_ssekms_key_id(kms_key)
+            .set_object_lock_mode(lock)
+            .set_object_lock_retain_until_date(until)
             .set_if_none_match(self.if_none_match(put))
             .body(ByteStream::from(content.clone()))
     }

@@ -15,7 +15,7 @@ use jm_step::{OpenContext, StepError};
 use crate::config::Config;
 use crate::error::Doing;
 use crate::transport::{self, Failure};
-use crate::{Compatibility, Encryption, ObjectInfo};
+use crate::{Compatibility, Encryption, ObjectInfo, ObjectLock};
 
 /// A bucket without a single method that writes. Cheap to clone.
 #[derive(Clone)]
@@ -33,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) compatibility: Compatibility,
     pub(crate) storage_class: Option<String>,
     pub(crate) encryption: Option<Encryption>,
+    pub(crate) object_lock: Option<ObjectLock>,
 }
 
 /// Which bucket this is.
@@ -97,6 +98,7 @@ impl S3Reader {
             compatibility: config.compatibility,
             storage_class: given(config.storage_class.as_ref()).map(str::to_owned),
             encryption: config.encryption.clone(),
+            object_lock: config.object_lock,
         })))
     }
 

@@ -15,7 +15,10 @@ use tokio::io::AsyncReadExt;
 use crate::{Compatibility, Get, Put, S3, S3Bucket, VersioningStatus, unwrap_step_error};
 
 mod copies;
+mod credentials;
 mod faults;
+mod lines;
+mod locks;
 mod refusals;
 mod stores;
 use stores::{Store, stores};

@@ -8,14 +8,14 @@ use aws_sdk_s3::config::http::{HttpRequest, HttpResponse};
 use aws_sdk_s3::config::{
     RequestChecksumCalculation, ResponseChecksumValidation, retry::RetryConfig, timeout::TimeoutConfig,
 };
-use jm_client_aws::Access;
+use jm_client_aws::{Access, SignAgain};
 use jm_step::{OpenContext, StepError};
 
 use crate::checksum;
 use crate::config::{Compatibility, Config};
 
-/// How long the store may take to start its answer where a part is sent first, or put together with ten thousand
-/// others: 8 MiB beside two others at 1 Mbit/s.
+/// How long the store may take to start its answer where a part lies before it in the buffers of a slow line, or is put
+/// together with ten thousand others.
 const PATIENT: Duration = Duration::from_mins(4);
 /// A sign of life does not take longer than this, with all its tries.
 const PING: Duration = Duration::from_secs(15);
@@ -29,6 +29,7 @@ pub(crate) async fn client(config: &Config, cx: &OpenContext) -> Result<Client, 
     let own = shared.endpoint_url().is_some();
     let mut builder = aws_sdk_s3::config::Builder::from(&shared)
         .force_path_style(config.path_style.unwrap_or(own))
+        .retry_classifier(SignAgain)
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
     if shared.region().is_none() && own {
@@ -48,6 +49,7 @@ pub(crate) fn access(config: &Config) -> Access<'_> {
         access_key_id: config.access_key_id.as_ref(),
         secret_access_key: config.secret_access_key.as_ref(),
         session_token: config.session_token.as_ref(),
+        floor: config.line,
     }
 }
 

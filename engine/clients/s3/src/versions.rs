@@ -16,8 +16,8 @@ use ulid::Ulid;
 
 use jm_step::StepError;
 
-use crate::S3Reader;
 use crate::object::{timestamp, unsigned};
+use crate::{S3Reader, is_archive};
 
 /// The id of a version that was written while the bucket kept none.
 pub const NULL_VERSION: &str = "null";
@@ -47,7 +47,12 @@ pub struct ObjectVersion {
 impl ObjectVersion {
     /// Whether it lies in a class from which it has to be brought back before it can be read or copied.
     pub fn in_archive(&self) -> bool {
-        matches!(self.storage_class.as_deref(), Some("GLACIER" | "DEEP_ARCHIVE"))
+        self.storage_class.as_deref().is_some_and(is_archive)
+    }
+
+    /// Whether only a look at it tells whether it has to be brought back.
+    pub fn may_be_archived(&self) -> bool {
+        self.storage_class.as_deref() == Some("INTELLIGENT_TIERING")
     }
 }
 

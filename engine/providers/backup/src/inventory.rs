@@ -1,5 +1,6 @@
 //! `backup.inventory`: tells whether every backup is whole in one location.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jm_backup::{Backups, Lacking, LocationName, Places, Wholeness};
@@ -38,6 +39,8 @@ pub(crate) struct Output {
     other_key_count: u64,
     /// The newest of those.
     lacking: Vec<Lacking>,
+    /// The SHA-256 of every backup whose manifest the key proves, by its name.
+    sums: BTreeMap<String, String>,
     #[serde(flatten)]
     places: Places,
 }
@@ -62,7 +65,9 @@ impl StepType for Inventory {
         Ok(if output.lacking_count == 0 {
             preview.predict(output)
         } else {
-            preview.foresee(json!(output.places))
+            let mut foreseen = json!(output.places);
+            foreseen["sums"] = json!(output.sums);
+            preview.foresee(foreseen)
         })
     }
 
@@ -97,6 +102,7 @@ async fn look(cx: &ReadContext, input: &Input) -> Result<(Output, Vec<String>), 
     let Wholeness {
         whole,
         mut lacking,
+        sums,
         other_key,
         down,
     } = backups.wholeness(input.at).await?;
@@ -110,6 +116,7 @@ async fn look(cx: &ReadContext, input: &Input) -> Result<(Output, Vec<String>), 
         lacking_count,
         other_key_count: other_key,
         lacking,
+        sums,
         places: backups.places().await?,
     };
     let untold = (other_key > 0).then(|| {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use jm_client_s3::{Get, ObjectInfo, Put, S3, S3Reader};
+use jiff::Timestamp;
+use jm_client_s3::{Get, ObjectInfo, Put, S3, S3Reader, is_written_in_parts};
 use jm_step::{
     Change, Effect, InputIssue, Known, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
 };
@@ -16,6 +17,7 @@ use serde_json::json;
 
 use crate::file::{self, Sums, Unchanged};
 use crate::sync::headers;
+use crate::unfinished;
 
 /// Writes a file to the bucket.
 pub(crate) struct Upload;
@@ -105,6 +107,15 @@ impl StepType for Upload {
             return Ok(already(&input, *info, &sums));
         }
         let change = there.change(&bucket, &input, &sums)?;
+        if is_written_in_parts(sums.bytes()) {
+            let before = cx.checkpoint::<Begun>()?;
+            let began = before.map(|before| before.began);
+            unfinished::end_own(cx, &bucket, &input.key, began, |key| key == input.key).await;
+            cx.save_checkpoint(Begun {
+                began: began.unwrap_or_else(|| cx.now()),
+            })
+            .await?;
+        }
         let done = Arc::new(AtomicU64::new(0));
         let file = Unchanged::open(&input.file, &sums.sha256(), done.clone()).await?;
         let put = Put {
@@ -133,9 +144,18 @@ impl StepType for Upload {
         let (there, sums) = look(&bucket, input).await?;
         Ok(match there {
             There::Same(info) => Probe::Succeeded(already(input, *info, &sums)),
+            // What was begun may have left an upload in parts, which only this step knows to be its own.
+            _ if cx.checkpoint::<Begun>()?.is_some() => Probe::partial("the object is not there as a whole"),
             _ => Probe::NotStarted,
         })
     }
+}
+
+/// Saved before an upload in parts.
+#[derive(Debug, Serialize, Deserialize)]
+struct Begun {
+    /// When the first attempt began, by this machine's clock.
+    began: Timestamp,
 }
 
 impl Input {

@@ -253,7 +253,6 @@ impl Input {
     }
 
     fn changes(&self, bucket: &S3Reader, counts: &Counts) -> Vec<Change> {
-        let place = bucket.url(&self.prefix);
         let kinds = [
             ("deleted", counts.undeleted, "there again"),
             ("overwritten", counts.copied_back, "as before"),
@@ -264,7 +263,7 @@ impl Input {
             .into_iter()
             .filter(|(_, keys, _)| *keys > 0)
             .map(|(kind, keys, after)| {
-                let object = format!("{kind} objects under `{place}`");
+                let object = objects(kind, bucket, &self.prefix);
                 Change::update(object, json!({ "keys": keys }), json!({ "keys": keys, "state": after }))
             })
             .collect()
@@ -320,12 +319,28 @@ impl Foreseen {
         if counts.archived > 0 {
             said.push(archive_note(input.archived, counts));
         }
+        if counts.undeleted_archived > 0 {
+            said.push(format!(
+                "{} of those that come back lie in an archive, as they did: ask for what is to be read",
+                counts.undeleted_archived
+            ));
+        }
         if said.is_empty() {
             said.push("nothing is to be brought back".to_owned());
         }
         let left = counts.as_it_was + counts.stay_deleted + counts.created_since;
         format!("{}; {left} of {} keys stay as they are", said.join("; "), counts.keys)
     }
+}
+
+/// What is changed under a prefix, as steps after this one ask for it in a dry run.
+fn objects(kind: &str, bucket: &S3Reader, prefix: &str) -> String {
+    format!("{kind} objects under `{}`", bucket.url(prefix))
+}
+
+/// Whether a step before this one brings back what was deleted under a prefix.
+pub(crate) fn undeletes(cx: &ReadContext, bucket: &S3Reader, prefix: &str) -> bool {
+    cx.announced(&objects("deleted", bucket, prefix)).is_some()
 }
 
 fn examples<'k>(known: &mut Vec<String>, keys: impl Iterator<Item = &'k String>) {

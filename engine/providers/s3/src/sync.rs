@@ -13,6 +13,7 @@ mod act;
 mod compare;
 mod decide;
 mod directory;
+mod known;
 mod pattern;
 mod run;
 mod side;
@@ -25,6 +26,8 @@ pub(crate) use pattern::{Names, headers};
 pub(crate) use run::Output;
 use run::{Progress, Sync};
 use side::{Objects, Side};
+
+use crate::restore_versions::undeletes;
 
 mod copy;
 pub(crate) use copy::Copy;
@@ -135,7 +138,8 @@ impl StepType for SyncStep {
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
         let bucket = cx.read::<S3>().await?;
-        input.sync(bucket.clone()).preview().await
+        let versions_first = input.to == To::Bucket && undeletes(cx, &bucket, &input.prefix);
+        input.sync(bucket.clone()).preview(cx, versions_first).await
     }
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {

@@ -12,8 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::{Config, S3Bucket};
 
-const ACCESS_KEY: &str = "jm-test";
-const SECRET_KEY: &str = "jm-test-secret";
+pub(super) const ACCESS_KEY: &str = "jm-test";
+pub(super) const SECRET_KEY: &str = "jm-test-secret";
 
 pub(super) struct Store {
     pub(super) name: &'static str,

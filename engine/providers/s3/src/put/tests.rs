@@ -5,11 +5,12 @@
 use jm_client_s3::S3Bucket;
 use jm_step::testing::{Bench, Told};
 use jm_step::{AnyStepType, Grade, StepErrorKind};
+use jm_testkit::StepBench;
 use serde_json::Value;
 use tokio::io::AsyncReadExt;
 
 use super::*;
-use crate::store::{Store, stores};
+use crate::store::{Store, all_stores, stores};
 
 async fn run(bench: &Bench, input: &Value) -> (Result<Value, StepError>, Told) {
     let (cx, listener) = bench.step();
@@ -201,5 +202,29 @@ async fn headers_are_set_also_where_the_content_is_there() {
         );
         let again = preview(&bench, &input).await.expect("a preview");
         assert_eq!(again.grade, Grade::Verified, "{}", store.name);
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_a_kill_cut_off_is_ended_and_those_of_others_are_left() {
+    for store in all_stores().await {
+        let bucket = store.bucket("cut").await;
+        for key in ["large", "large-too"] {
+            store
+                .aws(&["s3api", "create-multipart-upload", "--bucket", "cut", "--key", key])
+                .await;
+        }
+        let left = async || {
+            let unfinished = bucket.unfinished_uploads("").await.expect("listed");
+            unfinished.into_iter().map(|upload| upload.key).collect::<Vec<_>>()
+        };
+        let input = json!({ "file": file(&store, &vec![7; 9 << 20]), "key": "large" });
+        let bench = StepBench::new().with("bucket", store.connection("cut").await);
+        let saved = json!({ "began": jm_step::clock::now().to_string() });
+        let again = bench.attempt(2).checkpoint(saved);
+        let probe = again.probe(&Upload, input.clone()).await.expect("a probe");
+        assert!(matches!(probe, Probe::Partial { .. }), "{probe:?}");
+        again.run(&Upload, input).await.output();
+        assert_eq!(left().await, ["large-too"], "{}", store.name);
     }
 }

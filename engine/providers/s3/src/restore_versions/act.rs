@@ -17,6 +17,8 @@ pub(super) struct Worker {
     pub(super) pace: Pace,
     /// Versions written since then may be our own, from an attempt that was cut off.
     pub(super) ours_since: Option<Timestamp>,
+    /// Whether archived versions are asked for.
+    pub(super) ask: bool,
     pub(super) days: u16,
     pub(super) tier: ArchiveTier,
 }
@@ -93,6 +95,7 @@ impl Worker {
         if self.is_done(copy).await? {
             return Ok(Done::Before);
         }
+        let archived = archived || self.ask && copy.target.may_be_archived();
         if archived && !self.is_there(copy).await? {
             return Ok(Done::AskedFor);
         }
@@ -148,6 +151,13 @@ impl Outcome {
             self.counts.bytes_copied += bytes;
         }
         match done {
+            // Only a look at it told that it has to be asked for.
+            Ok(Done::AskedFor) if !archived => {
+                self.counts.copied_back -= 1;
+                self.counts.bytes_copied -= bytes;
+                self.counts.archived += 1;
+                self.counts.archived_bytes += bytes;
+            }
             Ok(Done::Now | Done::AskedFor) => {}
             Ok(Done::Before) => {
                 self.counts.copied_back -= 1;
@@ -160,5 +170,46 @@ impl Outcome {
                 self.fail(copy.target.key.clone(), error);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jm_client_s3::ObjectVersion;
+
+    use super::*;
+
+    #[test]
+    fn what_only_a_look_finds_in_an_archive_is_waited_for() {
+        let version = ObjectVersion {
+            key: "k".to_owned(),
+            version_id: "v".to_owned(),
+            marker: false,
+            latest: false,
+            bytes: 5,
+            etag: None,
+            last_modified: None,
+            storage_class: Some("INTELLIGENT_TIERING".to_owned()),
+        };
+        let copy = CopyBack {
+            target: version.clone(),
+            latest: version,
+        };
+        let planned = Counts {
+            copied_back: 1,
+            bytes_copied: 5,
+            ..Counts::default()
+        };
+        let mut outcome = Outcome {
+            counts: planned,
+            failures: Vec::new(),
+        };
+        outcome.copied(&copy, false, Ok(Done::AskedFor));
+        let waiting = Counts {
+            archived: 1,
+            archived_bytes: 5,
+            ..Counts::default()
+        };
+        assert_eq!(outcome.counts, waiting);
     }
 }

@@ -33,6 +33,9 @@ pub(super) struct Counts {
     pub(super) archived: u64,
     /// The bytes of those.
     pub(super) archived_bytes: u64,
+    /// Of those that were deleted and are back: whose content lies in an archive, as it did. Nobody asks for it.
+    #[serde(default)]
+    pub(super) undeleted_archived: u64,
     /// Keys that could not be brought back.
     pub(super) failed: u64,
 }
@@ -81,7 +84,7 @@ impl Counts {
 
     fn combine(&mut self, other: &Self, with: fn(u64, u64) -> u64) {
         each_field!(with, self, other; keys versions as_it_was undeleted markers_removed copied_back bytes_copied hidden
-            created_since stay_deleted nothing_left archived archived_bytes failed);
+            created_since stay_deleted nothing_left archived archived_bytes undeleted_archived failed);
     }
 }
 

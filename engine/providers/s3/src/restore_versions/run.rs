@@ -190,6 +190,7 @@ impl Restore<'_> {
             bucket: self.bucket.clone(),
             pace: self.pace.clone(),
             ours_since: again.then(|| self.progress.began - SKEW),
+            ask: self.input.archived.ask,
             days: self.input.archived.days,
             tier: self.input.archived.tier,
         };

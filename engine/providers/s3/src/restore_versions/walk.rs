@@ -180,7 +180,7 @@ impl Rules {
     /// content may have got other headers or metadata.
     pub(super) fn are_unsure(&self, latest: &ObjectVersion, target: &ObjectVersion) -> bool {
         let no_sums = self.by_kms || is_of_parts(latest) || is_of_parts(target);
-        let matters = !self.only_archived || target.in_archive();
+        let matters = !self.only_archived || target.in_archive() || target.may_be_archived();
         matters && may_be_same(latest, target) && (no_sums || same::has_etag_of(latest, target))
     }
 
@@ -247,7 +247,9 @@ impl Part {
     fn take(&mut self, key: String, verdict: Verdict, rules: Rules) {
         let counts = &mut self.planned;
         match verdict {
-            Verdict::CopyBack { target, latest, .. } if rules.only_archived && target.in_archive() => {
+            Verdict::CopyBack { target, latest, .. }
+                if rules.only_archived && (target.in_archive() || target.may_be_archived()) =>
+            {
                 counts.archived += 1;
                 counts.archived_bytes += target.bytes;
                 self.archived.push(CopyBack { target, latest });
@@ -260,8 +262,9 @@ impl Part {
                 counts.failed += 1;
                 self.refused.push((key, Refusal::Untold));
             }
-            Verdict::Undelete { markers, .. } => {
+            Verdict::Undelete { markers, target, .. } => {
                 counts.undeleted += 1;
+                counts.undeleted_archived += u64::from(target.in_archive());
                 counts.markers_removed += markers.len() as u64;
                 self.markers.extend(markers);
             }

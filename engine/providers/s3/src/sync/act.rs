@@ -152,7 +152,7 @@ impl Worker {
             return Ok(());
         }
         let _turn = self.large_turn(file.bytes).await;
-        let sums = sums_of(&file.path, None).await?;
+        let sums = sums_of(&file.path).await?;
         is_vouched(file, &sums.sha256)?;
         let stream = Unchanged::open(&file.path, &sums.sha256, self.done.clone()).await?;
         let put = self.put(transfer, &sums.sha256);

@@ -7,33 +7,35 @@ use std::path::Path;
 use jm_client_s3::{Checksum, Hasher, ObjectInfo, ObjectSummary, S3Reader};
 use jm_step::StepError;
 use md5::Md5;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::directory::FileFound;
+use super::known::KnownSums;
 use super::pattern::{HeaderRule, headers, rule};
 use super::side::{Found, Objects, Side};
 use crate::file;
 
 /// The sums over a file.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct FileSums {
     pub(super) md5: String,
     pub(super) sha256: String,
     /// Of the kind that the store keeps, where that was asked for.
-    store: Option<String>,
+    pub(super) store: Option<Checksum>,
 }
 
-/// Reads a file once for all of them.
-pub(super) async fn sums_of(path: &Path, store: Option<&Checksum>) -> Result<FileSums, StepError> {
+/// Reads a file to its end, whatever is known of it.
+pub(super) async fn sums_of(path: &Path) -> Result<FileSums, StepError> {
     let path = path.to_owned();
-    let hasher = store.and_then(Checksum::hasher);
-    let reading = tokio::task::spawn_blocking(move || read(&path, hasher));
+    let reading = tokio::task::spawn_blocking(move || read(&path, None));
     reading
         .await
         .map_err(|error| StepError::failed("reading a file was ended").source(error))?
 }
 
-fn read(path: &Path, mut store: Option<Hasher>) -> Result<FileSums, StepError> {
+/// Reads a file once for all sums; the store's by its algorithm.
+pub(super) fn read(path: &Path, mut store: Option<(Hasher, String)>) -> Result<FileSums, StepError> {
     use std::io::Read;
     let failed = |error| file::failed("read", path, error);
     let mut file = std::fs::File::open(path).map_err(failed)?;
@@ -46,14 +48,17 @@ fn read(path: &Path, mut store: Option<Hasher>) -> Result<FileSums, StepError> {
         }
         md5.update(&buffer[..count]);
         sha256.update(&buffer[..count]);
-        if let Some(store) = &mut store {
-            store.update(&buffer[..count]);
+        if let Some((hasher, _)) = &mut store {
+            hasher.update(&buffer[..count]);
         }
     }
     Ok(FileSums {
         md5: hex::encode(md5.finalize()),
         sha256: hex::encode(sha256.finalize()),
-        store: store.map(|store| store.value()),
+        store: store.map(|(hasher, algorithm)| Checksum {
+            value: hasher.value(),
+            algorithm,
+        }),
     })
 }
 
@@ -71,6 +76,7 @@ pub(super) struct Comparer<'s> {
     pub(super) from: &'s Side,
     pub(super) to: &'s Side,
     pub(super) rules: &'s [HeaderRule],
+    pub(super) known: &'s KnownSums,
 }
 
 impl Comparer<'_> {
@@ -83,7 +89,7 @@ impl Comparer<'_> {
                 return self.upload(name, file, object).await;
             }
             (Found::Object(object), Found::File(file)) => match self.from {
-                Side::Bucket(objects) => file_is_object(file, object, &objects.bucket).await?,
+                Side::Bucket(objects) => file_is_object(file, object, &objects.bucket, self.known).await?,
                 Side::Directory(_) => false,
             },
             (Found::Object(one), Found::Object(other)) => match (self.from, self.to) {
@@ -99,7 +105,7 @@ impl Comparer<'_> {
         let Side::Bucket(objects) = self.to else {
             return Ok(Verdict::OtherContent);
         };
-        if !file_is_object(file, object, &objects.bucket).await? {
+        if !file_is_object(file, object, &objects.bucket, self.known).await? {
             return Ok(Verdict::OtherContent);
         }
         // Where no rule is about it, its headers are nobody's business, and nothing is asked.
@@ -127,9 +133,14 @@ fn md5_of(etag: Option<&str>) -> Option<String> {
     is_md5.then(|| etag.to_ascii_lowercase())
 }
 
-async fn file_is_object(file: &FileFound, object: &ObjectSummary, bucket: &S3Reader) -> Result<bool, StepError> {
+async fn file_is_object(
+    file: &FileFound,
+    object: &ObjectSummary,
+    bucket: &S3Reader,
+    known: &KnownSums,
+) -> Result<bool, StepError> {
     if let Some(md5) = md5_of(object.etag.as_deref()) {
-        let sums = sums_of(&file.path, None).await?;
+        let sums = known.sums_of(&file.path, None).await?;
         if sums.md5 == md5 {
             return Ok(true);
         }
@@ -141,9 +152,9 @@ async fn file_is_object(file: &FileFound, object: &ObjectSummary, bucket: &S3Rea
     if told_by_writer.is_none() && info.checksum.is_none() {
         return Ok(false);
     }
-    let sums = sums_of(&file.path, info.checksum.as_ref()).await?;
+    let sums = known.sums_of(&file.path, info.checksum.as_ref()).await?;
     let by_store = match (&info.checksum, &sums.store) {
-        (Some(checksum), Some(ours)) => Some(checksum.value == *ours),
+        (Some(checksum), Some(ours)) => Some(checksum == ours),
         _ => None,
     };
     // The store's own word stands above that of whoever wrote it.

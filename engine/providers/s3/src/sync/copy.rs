@@ -15,6 +15,8 @@ use super::decide::{Deletion, Existing, Rules};
 use super::pattern::Names;
 use super::run::{Output, Sync};
 use super::side::{Objects, Side};
+use crate::restore_versions::undeletes;
+
 use super::{concurrency_issue, effect, most_at_once, probe};
 
 /// Makes a bucket as another bucket is.
@@ -76,7 +78,8 @@ impl StepType for Copy {
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
         let (from, to) = (cx.read_as::<S3>(FROM).await?, cx.read_as::<S3>(TO).await?);
-        input.sync(from.clone(), to.clone())?.preview().await
+        let versions_first = undeletes(cx, &to, &input.to_prefix);
+        input.sync(from.clone(), to.clone())?.preview(cx, versions_first).await
     }
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {

@@ -1,5 +1,7 @@
 //! What has to be done so that the one side has what the other has: looked at, and not yet done.
 
+use std::collections::{BTreeSet, HashSet};
+
 use futures::{StreamExt, TryStreamExt, stream};
 use jm_step::{Change, StepError};
 use schemars::JsonSchema;
@@ -8,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::compare::{Comparer, Verdict, sums_of};
 use super::directory::{LeftOut, Manifests};
+use super::known::KnownSums;
 use super::pattern::HeaderRule;
 use super::side::{All, Found, Side};
 
@@ -86,40 +89,53 @@ pub(super) struct Plan {
     pub(super) kept: Vec<String>,
     pub(super) left_out: Vec<LeftOut>,
     pub(super) counts: Counts,
+    /// Of those that count as unchanged: which a step before this one brings back.
+    pub(super) coming_back: u64,
 }
 
-/// Looks at both sides. Whatever cannot be listed or read is an error, before anything is done.
-pub(super) async fn decide(from: &Side, to: &Side, rules: &Rules) -> Result<Plan, StepError> {
+/// Looks at both sides, with what is known of files. Whatever cannot be listed or read is an error, before anything is done.
+pub(super) async fn decide(from: &Side, to: &Side, rules: &Rules, known: &KnownSums) -> Result<Plan, StepError> {
     let (mut source, mut left_out) = from.list_as_source(to).await?;
     if let Some(manifests) = &rules.manifests {
         left_out.extend(prove(&mut source, manifests).await?);
     }
-    let destination = to.list_as_destination().await?;
     let mut plan = Plan::default();
     plan.counts.looked_at = source.len() as u64;
-    plan.deletions = deletions(from, rules, &source, &left_out, &destination)?;
     let comparer = Comparer {
         from,
         to,
         rules: &rules.headers,
+        known,
     };
-    let mut compared = stream::iter(source)
-        .map(|(name, found)| {
-            let (comparer, there) = (&comparer, destination.get(&name));
+    // What is the same on both sides is counted, and held no longer; the destination is never held as a whole.
+    let mut surplus = Surplus::default();
+    let there = to.as_destination().await?;
+    let both = there.try_filter_map(|(name, there)| {
+        let found = source.remove(&name);
+        if rules.delete.is_some() {
+            surplus.take(&name, found.is_some());
+        }
+        std::future::ready(Ok(found.map(|found| (name, found, there))))
+    });
+    let mut compared = both
+        .map_ok(|(name, found, there)| {
+            let comparer = &comparer;
             async move {
-                let verdict = match there {
-                    None => None,
-                    Some(there) => Some(Box::pin(comparer.compare(&name, &found, there)).await?),
-                };
+                let verdict = Box::pin(comparer.compare(&name, &found, &there)).await?;
                 Ok::<_, StepError>((name, found, verdict))
             }
         })
-        .buffered(AT_ONCE);
-    // What is the same on both sides is counted, and held no longer.
+        .try_buffered(AT_ONCE);
     while let Some((name, found, verdict)) = compared.try_next().await? {
-        plan.take(name, found, verdict, rules);
+        plan.take(name, found, Some(verdict), rules);
     }
     drop(compared);
+    for (name, found) in source {
+        plan.take(name, found, None, rules);
+    }
+    plan.transfers.sort_by(|one, other| one.name.cmp(&other.name));
+    plan.kept.sort();
+    plan.deletions = deletions(from, rules, surplus.names(&left_out), plan.counts.looked_at)?;
     plan.left_out = left_out;
     if rules.existing == Existing::Fail && !plan.kept.is_empty() {
         return Err(in_the_way(to, &plan.kept));
@@ -138,7 +154,7 @@ async fn prove(source: &mut All, manifests: &Manifests) -> Result<Vec<LeftOut>, 
         .collect();
     let wrong: Vec<Option<String>> = stream::iter(vouched)
         .map(|(name, path, vouched)| async move {
-            let sums = sums_of(&path, None).await?;
+            let sums = sums_of(&path).await?;
             Ok::<_, StepError>((sums.sha256 != vouched).then_some(name))
         })
         .buffered(AT_ONCE)
@@ -155,20 +171,39 @@ async fn prove(source: &mut All, manifests: &Manifests) -> Result<Vec<LeftOut>, 
     Ok(wrong.into_iter().flatten().map(leave_out).collect())
 }
 
-fn deletions(
-    from: &Side,
-    rules: &Rules,
-    source: &All,
-    left_out: &[LeftOut],
-    destination: &All,
-) -> Result<Vec<String>, StepError> {
+/// What the destination has and the source does not.
+#[derive(Debug, Default)]
+struct Surplus {
+    only_there: BTreeSet<String>,
+    /// A listing may tell a name twice, and the second time nobody waits for it.
+    on_both: HashSet<String>,
+}
+
+impl Surplus {
+    fn take(&mut self, name: &str, is_on_both: bool) {
+        if is_on_both {
+            self.on_both.insert(name.to_owned());
+        } else {
+            self.only_there.insert(name.to_owned());
+        }
+    }
+
+    /// What the source has and is not transferred is not missing.
+    fn names(mut self, left_out: &[LeftOut]) -> Vec<String> {
+        for left in left_out {
+            self.only_there.remove(&left.name);
+        }
+        let is_surplus = |name: &String| !self.on_both.contains(name);
+        self.only_there.into_iter().filter(is_surplus).collect()
+    }
+}
+
+/// What of the surplus is deleted.
+fn deletions(from: &Side, rules: &Rules, surplus: Vec<String>, looked_at: u64) -> Result<Vec<String>, StepError> {
     let Some(limit) = rules.delete else {
         return Ok(Vec::new());
     };
-    // What the source has and is not transferred is not missing.
-    let is_there = |name: &str| source.contains_key(name) || left_out.iter().any(|left| left.name == name);
-    let surplus: Vec<String> = destination.keys().filter(|name| !is_there(name)).cloned().collect();
-    if !surplus.is_empty() && source.is_empty() {
+    if !surplus.is_empty() && looked_at == 0 {
         return Err(StepError::refused(format!(
             "`{}` has nothing, so that everything at the other side would be deleted",
             from.shown()
@@ -231,6 +266,27 @@ impl Plan {
         });
     }
 
+    /// The names that are missing at the destination.
+    pub(super) fn missing(&self) -> HashSet<&str> {
+        let missing = self.transfers.iter().filter(|transfer| !transfer.overwrites);
+        missing.map(|transfer| transfer.name.as_str()).collect()
+    }
+
+    /// What comes back by itself before this is done, and is then the same, as far as anybody can say.
+    pub(super) fn come_back(&mut self, names: &HashSet<String>) {
+        let counts = &mut self.counts;
+        self.transfers.retain(|transfer| {
+            let comes = names.contains(&transfer.name);
+            if comes {
+                counts.created -= 1;
+                counts.bytes -= transfer.from.bytes();
+                counts.unchanged += 1;
+            }
+            !comes
+        });
+        self.coming_back = names.len() as u64;
+    }
+
     /// Nothing is to be done.
     pub(super) fn is_empty(&self) -> bool {
         self.transfers.is_empty() && self.deletions.is_empty()
@@ -260,6 +316,9 @@ impl Plan {
             said.push("nothing is to be done".to_owned());
         } else if counts.bytes > 0 {
             said.push(format!("{} bytes go over", counts.bytes));
+        }
+        if self.coming_back > 0 {
+            said.push(format!("{} come back by a step before", self.coming_back));
         }
         if counts.kept > 0 {
             said.push(format!("{} with other content are kept", counts.kept));
@@ -314,4 +373,22 @@ fn names_of<'n>(names: impl Iterator<Item = &'n str>) -> Value {
         shown[SHOWN] = "…";
     }
     json!(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_a_listing_tells_twice_is_no_surplus() {
+        let mut surplus = Surplus::default();
+        for (name, is_on_both) in [("a", true), ("a", false), ("b", false), ("b", false), ("c", false)] {
+            surplus.take(name, is_on_both);
+        }
+        let left_out = LeftOut {
+            name: "c".to_owned(),
+            reason: "it is a symbolic link".to_owned(),
+        };
+        assert_eq!(surplus.names(&[left_out]), ["b"]);
+    }
 }

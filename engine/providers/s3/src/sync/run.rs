@@ -7,13 +7,14 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
 use jm_client_s3::{Pace, is_copied_in_parts, is_written_in_parts};
-use jm_step::{Change, Preview, StepContext, StepError};
+use jm_step::{Change, Preview, ReadContext, StepContext, StepError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::act::{Worker, Writable};
 use super::decide::{Counts, Plan, Rules, SHOWN, Transfer, decide};
 use super::directory::LeftOut;
+use super::known::KnownSums;
 use super::side::{Found, Side};
 use crate::{file, unfinished};
 
@@ -58,8 +59,13 @@ pub(super) struct Sync {
 }
 
 impl Sync {
-    pub(super) async fn preview(&self) -> Result<Preview<Output>, StepError> {
-        let plan = decide(&self.from, &self.to, &self.rules).await?;
+    /// `versions_first`: a step before this one brings back what the destination has versions of.
+    pub(super) async fn preview(&self, cx: &ReadContext, versions_first: bool) -> Result<Preview<Output>, StepError> {
+        let known = self.known_sums(cx);
+        let mut plan = decide(&self.from, &self.to, &self.rules, &known).await?;
+        if versions_first && let Side::Bucket(to) = &self.to {
+            plan.come_back(&to.with_versions(plan.missing()).await?);
+        }
         let output = self.output(&plan, plan.planned(), Vec::new());
         let summary = plan.summary(&self.from, &self.to);
         Ok(if plan.is_empty() {
@@ -70,10 +76,14 @@ impl Sync {
     }
 
     pub(super) async fn run(self, cx: &StepContext, bucket: Option<Arc<dyn Writable>>) -> Result<Output, StepError> {
+        let known = self.known_sums(cx);
         let plan = tokio::select! {
-            plan = decide(&self.from, &self.to, &self.rules) => plan?,
+            plan = decide(&self.from, &self.to, &self.rules, &known) => plan?,
             () = cx.cancelled() => return Err(StepError::cancelled("told to stop while both sides were compared")),
         };
+        if let Err(error) = known.keep().await {
+            cx.log(error.to_string()).await;
+        }
         let before = cx.checkpoint::<Progress>()?;
         let began = before.as_ref().and_then(|before| before.began);
         let planned = plan.planned().after(before.as_ref().map(|before| &before.planned));
@@ -109,6 +119,13 @@ impl Sync {
     }
 
     /// Ends what an attempt before this one was sending when it was cut off.
+    fn known_sums(&self, cx: &ReadContext) -> KnownSums {
+        let directory = [&self.from, &self.to].into_iter().find_map(Side::directory);
+        directory.map_or_else(KnownSums::none, |directory| {
+            KnownSums::of(&directory.root, cx.environment())
+        })
+    }
+
     async fn end_unfinished(
         &self,
         cx: &StepContext,

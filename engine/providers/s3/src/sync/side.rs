@@ -1,8 +1,9 @@
 //! The two ends of a sync: a directory or a bucket, and what is found there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use futures::TryStreamExt;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
 use jm_client_s3::{ObjectSummary, S3Reader};
 use jm_step::StepError;
 
@@ -27,6 +28,8 @@ impl Found {
 
 /// What is found, by name.
 pub(super) type All = BTreeMap<String, Found>;
+/// The same, one after the other.
+pub(super) type Each = BoxStream<'static, Result<(String, Found), StepError>>;
 
 /// A bucket, or the part of it under a prefix.
 #[derive(Clone)]
@@ -42,18 +45,35 @@ impl Objects {
         format!("{}{name}", self.prefix)
     }
 
-    async fn list(&self) -> Result<All, StepError> {
-        let mut all = All::new();
-        let mut objects = self.bucket.list(&self.prefix);
-        while let Some(object) = objects.try_next().await? {
-            let Some(name) = object.key.strip_prefix(&self.prefix) else {
-                continue;
-            };
-            if self.names.mean(name) {
-                all.insert(name.to_owned(), Found::Object(object));
+    /// Those of these names of which a version has content, whatever marks them as deleted.
+    pub(super) async fn with_versions(&self, mut names: HashSet<&str>) -> Result<HashSet<String>, StepError> {
+        let mut found = HashSet::new();
+        let mut after = None;
+        while !names.is_empty() {
+            let page = self.bucket.versions_page(&self.prefix, after.as_ref(), 1000).await?;
+            for version in page.entries.iter().filter(|version| !version.marker) {
+                let name = version.key.strip_prefix(&self.prefix);
+                found.extend(name.and_then(|name| names.take(name)).map(str::to_owned));
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
             }
         }
-        Ok(all)
+        Ok(found)
+    }
+
+    /// What is there, page by page.
+    fn each(&self) -> Each {
+        let objects = self.clone();
+        self.bucket
+            .list(&self.prefix)
+            .try_filter_map(move |object| {
+                let name = object.key.strip_prefix(&objects.prefix).map(str::to_owned);
+                let meant = name.filter(|name| objects.names.mean(name));
+                std::future::ready(Ok(meant.map(|name| (name, Found::Object(object)))))
+            })
+            .boxed()
     }
 }
 
@@ -73,6 +93,14 @@ impl Side {
         }
     }
 
+    /// The directory, where it is one.
+    pub(super) fn directory(&self) -> Option<&Directory> {
+        match self {
+            Self::Directory(directory) => Some(directory),
+            Self::Bucket(_) => None,
+        }
+    }
+
     /// What things there are called.
     pub(super) fn kind(&self) -> &'static str {
         match self {
@@ -89,7 +117,7 @@ impl Side {
                 Ok((of_files(files), left_out))
             }
             Self::Bucket(objects) => {
-                let mut all = objects.list().await?;
+                let mut all = objects.each().try_collect::<All>().await?;
                 let mut left_out = Vec::new();
                 if let Self::Directory(directory) = to {
                     all.retain(|name, _| {
@@ -106,11 +134,14 @@ impl Side {
         }
     }
 
-    /// What is there already.
-    pub(super) async fn list_as_destination(&self) -> Result<All, StepError> {
+    /// What is there already, in any order.
+    pub(super) async fn as_destination(&self) -> Result<Each, StepError> {
         match self {
-            Self::Directory(directory) => Ok(of_files(directory.list_if_there().await?.0)),
-            Self::Bucket(objects) => objects.list().await,
+            Self::Directory(directory) => {
+                let files = of_files(directory.list_if_there().await?.0);
+                Ok(stream::iter(files.into_iter().map(Ok)).boxed())
+            }
+            Self::Bucket(objects) => Ok(objects.each()),
         }
     }
 }

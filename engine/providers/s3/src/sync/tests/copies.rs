@@ -1,6 +1,7 @@
 //! From a bucket to another one.
 
 use super::*;
+use crate::restore_versions::RestoreVersions;
 
 async fn both(from: (&Store, &str), to: (&Store, &str)) -> StepBench {
     StepBench::new()
@@ -97,4 +98,40 @@ async fn a_bucket_is_not_copied_to_itself() {
         .await
         .error();
     assert_eq!(error.kind(), StepErrorKind::InvalidInput);
+}
+
+/// Where a step before brings back what was deleted, only what no version holds is still to come.
+#[tokio::test]
+async fn a_preview_leaves_out_what_versions_bring_back() {
+    let store = sandbox().await;
+    let source = store.bucket("replica").await;
+    let target = store.bucket("lost").await;
+    target.set_versioning(true).await.expect("set");
+    for key in ["b/kept", "b/deleted", "b/gone", "c"] {
+        source.put_bytes(key, key, Put::default()).await.expect("written");
+    }
+    target
+        .put_bytes("b/kept", "b/kept", Put::default())
+        .await
+        .expect("written");
+    target
+        .put_bytes("b/deleted", "b/deleted", Put::default())
+        .await
+        .expect("written");
+    target.delete("b/deleted", None).await.expect("deleted");
+    let bench = both((&store, "replica"), (&store, "lost")).await;
+    let input = json!({ "from_prefix": "b/", "to_prefix": "b/", "existing": "keep" });
+    let alone = bench.preview(&Copy, input.clone()).await.expect("a preview");
+    assert_eq!(alone.predicted.expect("told")["created"], json!(2));
+    let restore = StepBench::new().with("bucket", store.connection("lost").await);
+    let announced = restore.preview(&RestoreVersions, json!({ "prefix": "b/" })).await;
+    let after = bench.announced(&announced.expect("a preview").changes);
+    let preview = after.preview(&Copy, input).await.expect("a preview");
+    let predicted = preview.predicted.expect("told");
+    assert_eq!((&predicted["created"], &predicted["unchanged"]), (&json!(1), &json!(2)));
+    assert!(
+        preview.summary.contains("1 come back by a step before"),
+        "{}",
+        preview.summary
+    );
 }

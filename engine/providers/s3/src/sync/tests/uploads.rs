@@ -296,6 +296,35 @@ async fn only_what_a_manifest_speaks_for_goes_up() {
     }
 }
 
+/// Whoever can write to the directory can write a manifest that fits a file of their own.
+#[tokio::test]
+async fn what_was_proven_stands_above_what_a_manifest_says() {
+    let store = sandbox().await;
+    let bucket = store.bucket("proven").await;
+    let folder = folder(&store, "proven");
+    let sum = |of: &str| {
+        use sha2::Digest;
+        hex::encode(sha2::Sha256::digest(of))
+    };
+    for (name, content) in [
+        ("good.gpg", "good"),
+        ("forged.gpg", "forged"),
+        ("planted.gpg", "planted"),
+    ] {
+        write(&folder, name, content);
+        let manifest = json!({ "sha256": sum(content) }).to_string();
+        write(&folder, &format!("{name}.manifest.json"), manifest);
+    }
+    let proven = json!({ "good.gpg": sum("good"), "forged.gpg": sum("what it was") });
+    let input = json!({ "directory": folder, "manifests": { "ending": ".manifest.json", "proven": proven } });
+    let output = bench(&store, "proven").await.run(&SyncStep, input).await.output();
+    assert_eq!(keys(&bucket).await, ["good.gpg", "good.gpg.manifest.json"]);
+    assert_eq!(output["left_out_count"], json!(2), "{output}");
+    let nothing = json!({ "directory": folder, "manifests": { "ending": ".manifest.json", "proven": {} } });
+    let output = bench(&store, "proven").await.run(&SyncStep, nothing).await.output();
+    assert_eq!(output["looked_at"], json!(0), "nothing proven is not everything");
+}
+
 #[tokio::test]
 async fn cut_off_after_it_began_it_tells_the_whole_of_it() {
     for store in stores().await {
