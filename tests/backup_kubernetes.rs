@@ -79,6 +79,11 @@ fn check_index(world: &World, name: &str) -> Result<()> {
 fn is_backed_up(world: &World, expected: i32) -> Result<()> {
     let dry = world.jm().args(BACK_UP).arg("--dry-run").output()?;
     ensure!(dry.status.code() == Some(0), "{}", said(&dry));
+    ensure!(
+        has_words(&said(&dry), "WOULD END DEGRADED by `export`") == (expected != 0),
+        "{}",
+        said(&dry)
+    );
     ensure!(listed(world)?.is_empty(), "the dry run exported something");
     let before = world.objects()?;
     let output = world.jm().args(BACK_UP).output()?;

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Output;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -12,10 +11,10 @@ use serde_json::Value;
 
 use crate::backup_kubernetes::BACK_UP;
 use crate::cluster_loss::identity;
-use crate::crash::go_on;
-use crate::crash::journal_cuts::{Call, batches, cut, under_way};
+use crate::crash::journal_cuts::{Call, cut, journal_file};
 use crate::environment::{RESUME, World, folder, has_words, jm, journal, of_kind, said};
 
+mod cuts;
 mod imports;
 
 /// The words of the rebuild.
@@ -27,10 +26,34 @@ const REBUILD: [&str; 6] = [
     "--confirm",
     "production",
 ];
-/// Every so many syncs one cut is made. Where it begins differs from run to run of the tests; that at all of them takes
-/// five minutes and is a test of its own.
-const STRIDE: usize = 3;
-/// More syncs than a run can make.
+
+/// Where a cluster is lost and rebuilt.
+struct Ground {
+    /// The words that bring it up. The database lives in the cluster, and is lost with it.
+    up: &'static [&'static str],
+    /// How the export of its objects ends.
+    exported: i32,
+    /// More words for the rebuild.
+    inputs: &'static [&'static str],
+    /// How a rebuild is cut at a place in its journal, and gone on with. Whether there was such a place.
+    cut: fn(&World, &Before, usize, &mut cuts::Swept) -> Result<bool>,
+}
+
+const STAND_IN: Ground = Ground {
+    up: &["--database", "in-cluster"],
+    exported: 0,
+    inputs: &[],
+    cut: cuts::at_sync,
+};
+/// Kubernetes' own programs. No pod of its node says which image it runs, since only its kubelet is played.
+const CONTROL_PLANE: Ground = Ground {
+    up: &["--database", "in-cluster", "--kubernetes", "real"],
+    exported: 9,
+    inputs: &["-i", "images=recorded-or-written"],
+    cut: cuts::at_write,
+};
+
+/// More places than a run's journal has.
 const MOST: usize = 200;
 
 /// What was there, and has to come back.
@@ -40,11 +63,17 @@ struct Before {
     images: BTreeSet<String>,
 }
 
-/// A world whose database lives in its cluster, backed up.
+/// A world in the sandbox whose database lives in its cluster, backed up.
 fn world() -> Result<(World, Before)> {
-    let world = World::sandbox_with(&["--database", "in-cluster"], |_| Ok(()))?;
+    world_on(&STAND_IN)
+}
+
+/// The same on any ground.
+fn world_on(ground: &Ground) -> Result<(World, Before)> {
+    let world = World::sandbox_with(ground.up, |_| Ok(()))?;
     world.back_up()?;
-    run(&world, &BACK_UP)?;
+    let exported = world.jm().args(BACK_UP).output()?;
+    ensure!(exported.status.code() == Some(ground.exported), "{}", said(&exported));
     let before = Before {
         data: world.fingerprint()?,
         objects: world.objects()?,
@@ -87,13 +116,14 @@ impl Before {
     }
 }
 
-#[test]
-fn a_dry_run_against_a_lost_cluster_says_what_it_cannot_know_and_the_run_brings_all_back() -> Result<()> {
-    let (world, before) = world()?;
+/// A dry run against a lost cluster says what it cannot know, and the run brings all back.
+fn is_rebuilt(ground: &Ground) -> Result<()> {
+    let (world, before) = world_on(ground)?;
     world.lose_cluster()?;
     let output = world
         .jm()
         .args(REBUILD)
+        .args(ground.inputs)
         .args(["--dry-run", "--format", "json"])
         .output()?;
     ensure!(output.status.code() == Some(0), "{}", said(&output));
@@ -117,7 +147,7 @@ fn a_dry_run_against_a_lost_cluster_says_what_it_cannot_know_and_the_run_brings_
     let waits = step("restore")?["because"].as_str().unwrap_or_default();
     ensure!(waits.contains("known after"), "{waits}");
 
-    run(&world, &REBUILD)?;
+    run(&world, &[&REBUILD, ground.inputs].concat())?;
     before.check(&world)?;
     let records = journal(&world.state())?;
     let done = of_kind(&records, "step-succeeded");
@@ -130,17 +160,10 @@ fn a_dry_run_against_a_lost_cluster_says_what_it_cannot_know_and_the_run_brings_
         "the dry run told other changes"
     );
     // Once it is there, all of it is there: restoring again changes nothing.
-    run(
-        &world,
-        &[
-            "step",
-            "run",
-            "kubernetes.restore",
-            "--yes",
-            "--targets",
-            "plans/targets.yaml",
-        ],
-    )?;
+    let output = world
+        .step("kubernetes.restore", &["-w", "images=recorded-or-written"])
+        .output()?;
+    ensure!(output.status.code() == Some(0), "{}", said(&output));
     let records = journal(&world.state())?;
     let changes = &of_kind(&records, "step-succeeded").first().context("a restore")?["changes"];
     let none = changes["inline"].as_array().is_none_or(Vec::is_empty);
@@ -169,6 +192,16 @@ fn a_fresh_server_into_which_a_script_has_put_tables_gets_the_data_all_the_same(
 }
 
 #[test]
+fn a_lost_cluster_is_rebuilt_in_the_sandbox() -> Result<()> {
+    is_rebuilt(&STAND_IN)
+}
+
+#[test]
+fn a_lost_cluster_is_rebuilt_on_a_control_plane() -> Result<()> {
+    is_rebuilt(&CONTROL_PLANE)
+}
+
+#[test]
 fn the_drill_destroys_a_cluster_and_rebuilds_it() -> Result<()> {
     let folder = folder()?;
     let output = jm(&folder.path().join("state"))
@@ -181,94 +214,6 @@ fn the_drill_destroys_a_cluster_and_rebuilds_it() -> Result<()> {
         ensure!(text.contains(words), "no `{words}`: {text}");
     }
     ensure!(!text.contains("DIFFERENT"), "{text}");
-    Ok(())
-}
-
-/// What came of cuts at the syncs of a rebuild.
-#[derive(Default)]
-struct Swept {
-    cuts: usize,
-    /// How many batches of records a rebuild writes that is not cut.
-    batches: usize,
-    /// The steps into which cuts fell.
-    within: BTreeSet<String>,
-}
-
-/// Cuts at every sync that is handed out, each in a rebuild of its own, until a rebuild has no more of them.
-fn half(next: &AtomicUsize, stride: usize) -> Result<Swept> {
-    let (world, before) = world()?;
-    let mut swept = Swept::default();
-    loop {
-        let nth = next.fetch_add(stride, Ordering::Relaxed);
-        ensure!(nth < MOST, "more than {MOST} syncs");
-        let was_cut = one_cut(&world, &before, nth, &mut swept).with_context(|| format!("at sync {nth}"))?;
-        if !was_cut {
-            return Ok(swept);
-        }
-        swept.cuts += 1;
-    }
-}
-
-/// Whether there was such a sync to cut at.
-fn one_cut(world: &World, before: &Before, nth: usize, swept: &mut Swept) -> Result<bool> {
-    world.lose_cluster()?;
-    let runs = world.runs()?;
-    let call = Call {
-        name: "fdatasync",
-        on: None,
-        nth,
-    };
-    let was_cut = cut(world, &call, &REBUILD, 0)?;
-    let records = journal(&world.state())?;
-    if was_cut {
-        swept.within.extend(under_way(&records));
-        go_on(world, runs, &REBUILD, &[])?;
-    } else {
-        swept.batches = batches(&records);
-    }
-    before.check(world)?;
-    Ok(was_cut)
-}
-
-/// Cuts at every so many syncs. Two worlds share them: most of a rebuild is spent waiting.
-fn sweep(first: usize, stride: usize) -> Result<Swept> {
-    let next = AtomicUsize::new(first);
-    let halves: Vec<Result<Swept>> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..2).map(|_| scope.spawn(|| half(&next, stride))).collect();
-        let joined = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
-        joined
-            .map(|swept| swept.unwrap_or_else(|_| Err(anyhow::anyhow!("a sweep panicked"))))
-            .collect()
-    });
-    let mut all = Swept::default();
-    for half in halves {
-        let half = half?;
-        all.cuts += half.cuts;
-        all.batches = all.batches.max(half.batches);
-        all.within.extend(half.within);
-    }
-    let Swept { cuts, batches, .. } = all;
-    ensure!(
-        batches > 0 && cuts >= batches / stride,
-        "{cuts} cuts, {batches} batches"
-    );
-    Ok(all)
-}
-
-#[test]
-fn a_rebuild_that_is_killed_at_a_sync_ends_as_if_it_had_not_been() -> Result<()> {
-    let first = 1 + usize::try_from(std::process::id()).unwrap_or_default() % STRIDE;
-    let within = sweep(first, STRIDE)?.within;
-    ensure!(within.len() >= 5, "cuts only in {within:?}");
-    Ok(())
-}
-
-#[test]
-#[ignore = "takes five minutes: `tests/run -p jm every_sync -- --ignored`"]
-fn a_rebuild_that_is_killed_at_every_sync_ends_as_if_it_had_not_been() -> Result<()> {
-    let within = sweep(1, 1)?.within;
-    // How often a server is asked before it is ready differs, and with it where the syncs after that fall.
-    ensure!(within.len() >= 12, "cuts only in {within:?}");
     Ok(())
 }
 
@@ -293,9 +238,7 @@ fn a_new_cluster_is_taken_whether_or_not_it_was_recorded_before_the_kill() -> Re
         let known = clusters(&world)?.len();
         ensure!(known == 1, "{:?}", clusters(&world)?);
         world.lose_cluster()?;
-        let records = journal(&world.state())?;
-        let id = records[0]["run"]["id"].as_str().context("an id")?;
-        let file: PathBuf = world.state().join("runs").join(id).join("journal.jsonl");
+        let file = journal_file(&world, &journal(&world.state())?)?;
         let call = Call {
             name: "write",
             on: Some(&file),

@@ -6,12 +6,18 @@ use anyhow::{Context, Result, ensure};
 
 use crate::environment::{World, said};
 
-/// What kubectl says, in a world.
-pub(crate) fn kubectl(world: &World, words: &[&str]) -> Result<String> {
+/// kubectl, in a world.
+pub(crate) fn to_kubectl(world: &World, words: &[&str]) -> Command {
     let assets = std::env::var("KUBEBUILDER_ASSETS").map(|folder| format!("{folder}/kubectl"));
     let mut command = Command::new(assets.unwrap_or_else(|_| "kubectl".to_owned()));
     world.enter(&mut command);
-    let output = command.args(words).output().context("kubectl")?;
+    command.args(words);
+    command
+}
+
+/// What kubectl says, in a world.
+pub(crate) fn kubectl(world: &World, words: &[&str]) -> Result<String> {
+    let output = to_kubectl(world, words).output().context("kubectl")?;
     ensure!(output.status.success(), "kubectl {words:?}: {}", said(&output));
     Ok(String::from_utf8(output.stdout)?)
 }

@@ -1,17 +1,20 @@
 //! A deployment that goes back, and a service that has failed: the plans on the sandbox's API server and on a real control
 //! plane, their dry runs against what they then do, and what people are shown.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
-use jm_sandbox::journeyman::REPLICAS;
+use jm_sandbox::journeyman::{NAMESPACE, REPLICAS};
 use serde_json::Value;
 
+use crate::cluster_loss::to_kubectl;
 use crate::environment::{World, has_words, journal, of_kind, said};
 
 const BACKEND: &str = "deployment/backend-deployment";
 const GOOD: &str = "ghcr.io/your-org/journeyman-backend:1.0.0";
+const MEND: &str = "plans/single-service-failure.yaml";
 const TARGETS: [&str; 2] = ["--targets", "plans/targets.yaml"];
 
 impl World {
@@ -129,7 +132,7 @@ fn goes_back(world: &World) -> Result<()> {
 
 fn is_mended(world: &World) -> Result<()> {
     // Well: nothing is done.
-    let (records, text) = world.dry_and_real("plans/single-service-failure.yaml", &[], 0, &[])?;
+    let (records, text) = world.dry_and_real(MEND, &[], 0, &[])?;
     ensure!(
         has_succeeded(&records, "watch") && !has_succeeded(&records, "restart"),
         "{text}"
@@ -137,7 +140,7 @@ fn is_mended(world: &World) -> Result<()> {
 
     // A restart does not help against an image that crashes, the revision before does. The run tells that it was needed.
     world.deploy("ghcr.io/your-org/journeyman-backend:crash")?;
-    let (records, text) = world.dry_and_real("plans/single-service-failure.yaml", &[], 9, &["restart"])?;
+    let (records, text) = world.dry_and_real(MEND, &[], 9, &["restart"])?;
     for step in ["pods", "describe", "history", "rollback"] {
         ensure!(has_succeeded(&records, step), "{step}\n{text}");
     }
@@ -165,6 +168,86 @@ fn a_service_that_fails_is_mended_in_the_sandbox() -> Result<()> {
 #[test]
 fn a_service_that_fails_is_mended_on_a_control_plane() -> Result<()> {
     is_mended(&World::real()?)
+}
+
+/// The address of a service that answers well while the back end's template holds a text, and with 503 while it does not.
+fn answering_where(world: &World, template: &'static str) -> Result<String> {
+    let words = ["get", BACKEND, "-n", NAMESPACE, "-o", "jsonpath={.spec.template}"];
+    let mut ask = to_kubectl(world, &words);
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = format!("health_url=http://{}/health", listener.local_addr()?);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let is_well = ask
+                .output()
+                .is_ok_and(|said| String::from_utf8_lossy(&said.stdout).contains(template));
+            // Who does not wait for the answer needs none.
+            drop(answer(stream, is_well));
+        }
+    });
+    Ok(address)
+}
+
+fn answer(mut stream: TcpStream, is_well: bool) -> Result<()> {
+    let request = BufReader::new(stream.try_clone()?).lines();
+    request
+        .take_while(|line| line.as_ref().is_ok_and(|line| !line.is_empty()))
+        .count();
+    let status = if is_well { "200 OK" } else { "503 Service Unavailable" };
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+    )?;
+    Ok(())
+}
+
+/// Steps of a run that kept what is needed to find out why, and went on with what is to help.
+const KEPT: [&str; 4] = ["pods", "describe", "logs", "history"];
+
+#[test]
+fn pods_that_are_ready_and_do_not_answer_are_mended_too() -> Result<()> {
+    let world = World::sandbox()?;
+    let soon = "answers_within=3s";
+    let mend = |template, code, computed: &[&str]| {
+        let address = answering_where(&world, template)?;
+        world.dry_and_real(MEND, &[&address, soon], code, computed)
+    };
+    // It answers: nothing is done.
+    let (records, text) = mend(GOOD, 0, &[])?;
+    ensure!(
+        has_succeeded(&records, "answers") && of_kind(&records, "step-started").len() == 3,
+        "{text}"
+    );
+
+    // After the restart it does: it is not rolled back.
+    let (records, text) = mend("jm.dev/restarted-by", 9, &["restart"])?;
+    for step in [&KEPT[..], &["restart", "answers-restarted"]].concat() {
+        ensure!(has_succeeded(&records, step), "{step}\n{text}");
+    }
+    ensure!(
+        !has_succeeded(&records, "rollback") && world.ready_replicas()? == REPLICAS,
+        "{text}"
+    );
+
+    // Only what ran before does.
+    world.deploy("ghcr.io/your-org/journeyman-backend:2.0.0")?;
+    let (records, text) = mend(GOOD, 9, &["restart"])?;
+    for step in [&KEPT[..], &["restart", "rollback", "answers-rolled-back"]].concat() {
+        ensure!(has_succeeded(&records, step), "{step}\n{text}");
+    }
+    ensure!(world.image()? == GOOD && world.ready_replicas()? == REPLICAS, "{text}");
+
+    // Nothing helps: people are called.
+    let (records, text) = mend("never there", 4, &["restart"])?;
+    ensure!(
+        has_succeeded(&records, "rollback") && has_succeeded(&records, "escalate"),
+        "{text}"
+    );
+    ensure!(
+        has_words(&text, "The service does not answer, neither after a restart"),
+        "{text}"
+    );
+    Ok(())
 }
 
 /// The question for the table of a well-known tool for migrations.

@@ -311,7 +311,7 @@ fn a_recovery_that_is_killed_while_it_puts_things_back_ends_as_if_it_had_not_bee
     Ok(())
 }
 
-fn journal_file(world: &World, records: &[Value]) -> Result<PathBuf> {
+pub(crate) fn journal_file(world: &World, records: &[Value]) -> Result<PathBuf> {
     let run = records[0]["run"]["id"].as_str().context("an id")?;
     Ok(world.state().join("runs").join(run).join("journal.jsonl"))
 }

@@ -125,6 +125,9 @@ pub struct RecordedImage {
     /// The digest that ran, such as `sha256:…`; none where no pod told it, or its pods ran several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// Whether the workload had no pods, so that nothing of it ran: then the image is taken as it is written.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub idle: bool,
 }
 
 /// A kind that could not be read.
@@ -230,8 +233,9 @@ impl RecordedImage {
             container,
             image,
             digest,
+            idle,
         } = self;
-        let is_known = digest.is_some() || image.contains('@');
+        let is_known = *idle || digest.is_some() || image.contains('@');
         (!is_known).then(|| format!("container `{container}` of {workload} in namespace `{namespace}` (`{image}`)"))
     }
 }

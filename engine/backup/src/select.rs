@@ -99,6 +99,17 @@ pub struct Selection {
     pub notes: Vec<String>,
 }
 
+impl Selection {
+    /// What makes the choice a degraded one, taken out of it: newer backups that were passed over, and what else it says.
+    pub fn take_reasons(&mut self) -> Vec<String> {
+        let passed_over = self
+            .skipped
+            .iter()
+            .map(|skipped| format!("`{}` is newer and cannot be used: {}", skipped.name, skipped.why));
+        passed_over.chain(std::mem::take(&mut self.degraded)).collect()
+    }
+}
+
 /// How far a backup is proven before it is chosen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::observer::{toolbox, until_cancelled};
-use crate::select::{From, check_which, in_one, latest, reasons, which};
+use crate::select::{From, check_which, in_one, latest, which};
 
 pub(crate) struct Find;
 
@@ -98,8 +98,8 @@ impl StepType for Find {
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
         let (output, degraded) = look(cx, input).await?;
         let chosen = format!("`{}`, {}, as of {}", output.name, output.of, output.recovery_point);
-        let summary = in_one(chosen, degraded.iter().chain(&output.notes));
-        Ok(Preview::verified(summary).predict(output))
+        let summary = in_one(chosen, output.notes.iter());
+        Ok(Preview::verified(summary).predict(output).degraded(degraded))
     }
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
@@ -141,7 +141,7 @@ async fn look(cx: &ReadContext, input: &Input) -> Result<(Output, Vec<String>), 
     let entry = backups.find(&selection.backup.name).await?;
     let index = entry.manifest().and_then(Manifest::kubernetes);
     let index = index.cloned().unwrap_or_default();
-    let mut degraded = reasons(&mut selection);
+    let mut degraded = selection.take_reasons();
     degraded.extend(index.unreadable.iter().map(|kind| {
         format!(
             "{} could not be read when `{}` was made, and is not in it: {}",

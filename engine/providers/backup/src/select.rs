@@ -177,13 +177,6 @@ pub(crate) fn which(text: &str, backups: &BackupsReader) -> Result<Which, StepEr
     })
 }
 
-/// What makes a choice a degraded one, taken out of it: newer backups that were passed over, and what else it says.
-pub(crate) fn reasons(selection: &mut Selection) -> Vec<String> {
-    let skipped = selection.skipped.iter();
-    let passed_over = skipped.map(|skipped| format!("`{}` is newer and cannot be used: {}", skipped.name, skipped.why));
-    passed_over.chain(std::mem::take(&mut selection.degraded)).collect()
-}
-
 /// A choice and what there is to say of it, in one line.
 pub(crate) fn in_one<'a>(chosen: String, said: impl Iterator<Item = &'a String>) -> String {
     let said = said.cloned();
@@ -213,7 +206,7 @@ async fn look(cx: &ReadContext, input: &Input, prove: Prove, observer: &dyn Obse
     };
     let fitness = fitness(&postgres, &entry, meant, &toolbox(cx)).await?;
     Ok(Chosen {
-        degraded: reasons(&mut selection),
+        degraded: selection.take_reasons(),
         open_questions: !fitness.notes.is_empty(),
         output: output(cx, selection, fitness, entry.of_into(postgres.database())),
     })

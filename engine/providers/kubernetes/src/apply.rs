@@ -41,8 +41,8 @@ pub struct Input {
     /// Only these waves.
     #[serde(default)]
     waves: Vec<Wave>,
-    /// Which images containers get. `written`: as the manifests have them; `recorded`: the digests that `ran`, and an
-    /// error where one is not there; `recorded-or-written`: those, and where one is not there, as written.
+    /// Which images containers get. `written`: as the manifests have them; `recorded`: the digests that `ran`, as written
+    /// where nothing did, and an error where one is not there; `recorded-or-written`: as written there, too.
     #[serde(default = "written")]
     images: Images,
     /// The images that ran when an export was made, as `backup.find` and `kubernetes.export` give them.

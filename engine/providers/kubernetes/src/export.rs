@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use self::gather::Gather;
-pub(crate) use self::images::Images;
+pub(crate) use self::images::{Images, Place};
 pub(crate) use self::index::IndexBuilder;
 
 /// The step type `kubernetes.export`.
@@ -89,8 +89,8 @@ pub struct Output {
     kinds: BTreeMap<String, u64>,
     /// The images that ran.
     images: Vec<RecordedImage>,
-    /// The containers of which nobody knows which image they ran, in words: no pod of theirs was there to tell, or several
-    /// told different ones.
+    /// The containers of which nobody knows which image they ran, in words: their pods did not tell, or told different ones.
+    /// What had no pods ran nothing, and is taken as it is written.
     #[serde(default)]
     unknown_images: Vec<String>,
     /// Kinds that could not be read.
@@ -134,13 +134,14 @@ impl StepType for Export {
         let backups = cx.read::<Backups>().await?;
         let usable = backups.can_store_objects(label(input)).await?;
         let names: Vec<String> = usable.locations.iter().map(ToString::to_string).collect();
-        let unreadable = Gather::new(&cluster, input).await?.try_all().await?;
+        let (unreadable, unknown) = Gather::new(&cluster, input).await?.try_all().await?;
         let summary = format!("export {} to {}", described(input, &cluster), names.join(" and "));
         let left_out = unreadable
             .into_iter()
             .map(|kind| format!("{} cannot be read: {}", kind.kind, kind.why));
         let changes = vec![change(input, &cluster, &names)];
-        Ok(Preview::computed(summary, changes).degraded(left_out.chain(usable.degraded)))
+        let degraded = left_out.chain(images_unknown(&unknown)).chain(usable.degraded);
+        Ok(Preview::computed(summary, changes).degraded(degraded))
     }
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
@@ -160,12 +161,8 @@ impl StepType for Export {
             ))
             .await?;
         }
-        if !output.unknown_images.is_empty() {
-            let unknown = output.unknown_images.join(", ");
-            cx.degraded(format!(
-                "which image ran is not known for {unknown}: a restore will not take the images as they are written unless told to"
-            ))
-            .await?;
+        if let Some(unknown) = images_unknown(&output.unknown_images) {
+            cx.degraded(unknown).await?;
         }
         Ok(output)
     }
@@ -177,6 +174,16 @@ impl StepType for Export {
             .await?
             .map_or(Probe::NotStarted, Probe::Succeeded))
     }
+}
+
+/// What is told where something runs of which nobody knows what it is.
+fn images_unknown(unknown: &[String]) -> Option<String> {
+    (!unknown.is_empty()).then(|| {
+        format!(
+            "which image ran is not known for {}: a restore will not take the images as they are written unless told to; write them by digest (`NAME@sha256:…`)",
+            unknown.join(", ")
+        )
+    })
 }
 
 async fn export(cx: &StepContext, cluster: &Reader, backups: &Backups, input: &Input) -> Result<Created, StepError> {

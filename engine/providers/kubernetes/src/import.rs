@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::deploy::Object;
-use crate::export::{Images, IndexBuilder};
+use crate::export::{Images, IndexBuilder, Place};
 
 /// The step type `kubernetes.import`.
 pub struct Import;
@@ -107,7 +107,7 @@ impl StepType for Import {
             }
             let read = read(&files).await?;
             let count = read.objects.len();
-            for image in read.images.iter().filter(|image| image.digest.is_none()) {
+            for image in read.images.iter().filter(|image| image.digest.is_none() && !image.idle) {
                 cx.log(format!(
                     "no pod says which `{}` ran in container `{}` of {}",
                     image.image, image.container, image.workload
@@ -171,22 +171,29 @@ struct Read {
 
 /// The objects of the files, each once: `kubectl get all` and the others overlap.
 async fn read(files: &[String]) -> Result<Read, StepError> {
-    let mut objects = BTreeMap::new();
-    let mut images = Images::default();
+    let mut found = Vec::new();
     for file in files {
         let text = tokio::fs::read_to_string(file)
             .await
             .map_err(|error| StepError::not_found(format!("`{file}` cannot be read: {error}")).source(error))?;
-        for mut object in documents(file, &text)? {
-            images.see(&object);
-            let key = ObjectKey::of(&object)?;
-            if left_out(&object).is_some() || Maker::of(&object).is_some() || is_never_kept(key.group(), &key.kind) {
-                continue;
-            }
-            strip(&mut object, true);
-            awake(&mut object);
-            objects.insert((Wave::of(&object), key), object);
+        found.extend(documents(file, &text)?);
+    }
+    let uid = |object: &Value| object.pointer("/metadata/uid")?.as_str().map(str::to_owned);
+    let uids: BTreeSet<String> = found.iter().filter_map(uid).collect();
+    let mut objects = BTreeMap::new();
+    let mut images = Images::default();
+    for mut object in found {
+        images.see(&object);
+        let key = ObjectKey::of(&object)?;
+        if let ("Pod", Some(namespace)) = (key.kind.as_str(), &key.namespace) {
+            images.pods_are_known(namespace); // a listing has one of them or all
         }
+        if left_out(&object).is_some() || is_never_kept(key.group(), &key.kind) || is_made_again(&object, &uids) {
+            continue;
+        }
+        strip(&mut object, true);
+        awake(&mut object);
+        objects.insert((Wave::of(&object), key), object);
     }
     if objects.is_empty() {
         return Err(
@@ -200,7 +207,7 @@ async fn read(files: &[String]) -> Result<Read, StepError> {
         let Object { key, value } = Object::namespace(namespace)?;
         objects.entry((Wave::of(&value), key)).or_insert(value);
     }
-    let kept: BTreeSet<(String, String)> = objects
+    let kept: BTreeSet<Place> = objects
         .keys()
         .map(|(_, key)| {
             (
@@ -210,9 +217,16 @@ async fn read(files: &[String]) -> Result<Read, StepError> {
         })
         .collect();
     Ok(Read {
-        images: images.finish(|namespace, workload| kept.contains(&(namespace.to_owned(), workload.to_owned()))),
+        images: images.finish(|workload| kept.contains(workload)),
         objects: objects.into_iter().map(|((_, key), object)| (key, object)).collect(),
     })
+}
+
+/// Whether what makes an object will be there again, as for an export: what is in the files is kept, or is made again
+/// itself. Nobody makes what belongs to something else.
+fn is_made_again(object: &Value, uids: &BTreeSet<String>) -> bool {
+    let Some(maker) = Maker::of(object) else { return false };
+    uids.contains(&maker.uid) || is_never_kept(maker.key.group(), &maker.key.kind)
 }
 
 async fn store(
@@ -308,6 +322,32 @@ mod tests {
         assert_eq!(objects[0].1["metadata"], json!({ "name": "app" }));
         assert_eq!(objects[0].1["kind"], "Namespace");
         assert_eq!(objects[1].1["metadata"], json!({ "name": "a", "namespace": "app" }));
+    }
+
+    #[tokio::test]
+    async fn what_is_made_by_something_that_the_files_lack_is_kept() {
+        let made = |name: &str, kind: &str, uid: &str| {
+            json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name, "namespace": "app", "ownerReferences":
+                [{ "apiVersion": "v1", "kind": kind, "name": "x", "uid": uid, "controller": true }] } })
+        };
+        let maker = json!({ "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": { "name": "maker", "namespace": "app", "uid": "here" } });
+        let items = [
+            made("again", "ConfigMap", "here"),
+            made("orphan", "Certificate", "elsewhere"),
+            made("of-a-machine", "Node", "machine"),
+            maker,
+        ];
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("configmaps-backup-20240115.yaml");
+        std::fs::write(
+            &path,
+            json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string(),
+        )
+        .unwrap();
+        let found = read(&[path.display().to_string()]).await.expect("read");
+        let names: Vec<&str> = found.objects.iter().map(|(key, _)| key.name.as_str()).collect();
+        assert_eq!(names, ["app", "maker", "orphan"]);
     }
 
     #[tokio::test]

@@ -79,7 +79,8 @@ impl StepType for Quiesce {
         let cluster = cx.read::<Kubernetes>().await?;
         let found = look(&cluster, &input.workloads, None).await?;
         let changes: Vec<Change> = found.iter().filter_map(|(writer, _)| writer.stopping()).collect();
-        let warnings: Vec<String> = found.iter().filter_map(|(writer, _)| writer.warning()).collect();
+        let warned_of = found.iter().filter(|(writer, _)| !writer.is_stopped());
+        let warnings: Vec<String> = warned_of.filter_map(|(writer, _)| writer.warning()).collect();
         let recorded = Quiesced {
             workloads: found.into_iter().map(|(_, before)| before).collect(),
         };

@@ -12,7 +12,7 @@ use serde_json::Value;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Images {
-    /// The digests that ran; an error where one is not recorded.
+    /// The digests that ran; as written where nothing did; an error where one that ran is not recorded.
     #[default]
     Recorded,
     /// The digests that ran; where none is recorded, as written.
@@ -35,19 +35,23 @@ fn spec_pointer(object: &Value) -> Option<&'static str> {
     })
 }
 
-fn recorded<'r>(key: &ObjectKey, container: &str, image: &str, records: &'r [RecordedImage]) -> Option<&'r str> {
+fn recorded<'r>(
+    key: &ObjectKey,
+    container: &str,
+    image: &str,
+    records: &'r [RecordedImage],
+) -> Option<&'r RecordedImage> {
     let workload = format!("{}/{}", key.kind, key.name);
     let namespace = key.namespace.as_deref().unwrap_or_default();
-    let found = records.iter().find(|record| {
+    records.iter().find(|record| {
         record.namespace == namespace
             && record.workload == workload
             && record.container == container
             && record.image == image
-    });
-    found?.digest.as_deref()
+    })
 }
 
-/// Containers whose image is only a tag, and for which no digest is recorded.
+/// Containers whose image is only a tag, and for which no digest is recorded though something ran.
 pub(crate) fn unrecorded(key: &ObjectKey, object: &Value, records: &[RecordedImage]) -> Vec<String> {
     let spec = spec_pointer(object).and_then(|pointer| object.pointer(pointer));
     let lists = ["initContainers", "containers"].into_iter();
@@ -55,7 +59,8 @@ pub(crate) fn unrecorded(key: &ObjectKey, object: &Value, records: &[RecordedIma
     containers
         .filter_map(|container| {
             let (name, image) = (container["name"].as_str()?, container["image"].as_str()?);
-            let known = image.contains('@') || recorded(key, name, image, records).is_some();
+            let record = recorded(key, name, image, records);
+            let known = image.contains('@') || record.is_some_and(|one| one.idle || one.digest.is_some());
             (!known).then(|| format!("container `{name}` of {key} (`{image}`)"))
         })
         .collect()
@@ -87,7 +92,7 @@ pub(crate) fn pin(key: &ObjectKey, object: &mut Value, records: &[RecordedImage]
             if image.contains('@') {
                 continue;
             }
-            if let Some(digest) = recorded(key, name, image, records) {
+            if let Some(digest) = recorded(key, name, image, records).and_then(|one| one.digest.as_deref()) {
                 container["image"] = pinned(image, digest).into();
             }
         }
@@ -110,7 +115,7 @@ mod tests {
         let mut object = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web", "namespace": "app" },
             "spec": { "template": { "spec": { "containers": [
                 { "name": "main", "image": "localhost:5000/web:1" }, { "name": "side", "image": "side" },
-                { "name": "fixed", "image": "x@sha256:cc" },
+                { "name": "fixed", "image": "x@sha256:cc" }, { "name": "rests", "image": "rests:1" },
             ] } } } });
         let key = ObjectKey::of(&object).expect("a key");
         let record = |container: &str, image: &str, digest: Option<&str>| RecordedImage {
@@ -119,8 +124,14 @@ mod tests {
             container: container.to_owned(),
             image: image.to_owned(),
             digest: digest.map(str::to_owned),
+            idle: false,
+        };
+        let rests = RecordedImage {
+            idle: true,
+            ..record("rests", "rests:1", None)
         };
         let records = [
+            rests,
             record("main", "localhost:5000/web:1", Some("sha256:aa")),
             record("side", "side", None),
         ];
@@ -134,6 +145,9 @@ mod tests {
             .iter()
             .filter_map(|container| container["image"].as_str())
             .collect();
-        assert_eq!(images, ["localhost:5000/web@sha256:aa", "side", "x@sha256:cc"]);
+        assert_eq!(
+            images,
+            ["localhost:5000/web@sha256:aa", "side", "x@sha256:cc", "rests:1"]
+        );
     }
 }

@@ -10,8 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::kinds;
 use crate::wait::{self, Until};
+use crate::{kept, kinds};
 
 /// The step type `kubernetes.restart`.
 pub struct Restart;
@@ -62,6 +62,7 @@ impl StepType for Restart {
             replicas: state.replicas,
         };
         let summary = format!("renew the pods of {}", input.workload);
+        let summary = kept::warned(summary, &kept::warning(&state));
         Ok(Preview::computed(summary, vec![change(input)]).predict(output))
     }
 
@@ -71,6 +72,9 @@ impl StepType for Restart {
         let deed = cx.idempotency_key();
         if template.restarted_by.as_deref() != Some(deed) {
             not_paused(template.state.paused, &input.workload)?;
+            if let Some(warning) = kept::warning(&template.state) {
+                cx.log(warning).await;
+            }
             cluster.restart(&template, deed).await?;
             cx.changed(change(&input)).await;
         }

@@ -50,8 +50,9 @@ pub struct Input {
     /// Not these objects, as `kind/name`, such as `deployment/broken`.
     #[serde(default)]
     except: Vec<String>,
-    /// Which images containers get. `recorded`: the digest that ran when the export was made, and an error where none
-    /// is recorded; `recorded-or-written`: as written there; `written`: as written everywhere.
+    /// Which images containers get. `recorded`: the digest that ran when the export was made, as written where nothing ran,
+    /// and an error where what ran is not recorded; `recorded-or-written`: as written there, too; `written`: as written
+    /// everywhere.
     #[serde(default)]
     images: Images,
     /// What becomes of a field that somebody else keeps at another value.
@@ -123,14 +124,14 @@ impl StepType for Restore {
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
         let cluster = cx.read::<Kubernetes>().await?;
         let backups = cx.read::<Backups>().await?;
-        let selection = backups
+        let mut selection = backups
             .select(&wanted(input, cluster.namespace())?, &Toolbox::of(cx), &Silent)
             .await?;
         let exported = Exported::open(&backups, &selection.backup, filter(input)).await?;
         let done = Deploy::preview(cx, &cluster, &policy(input), &exported).await?;
         let mut said = preview(done, exported.count());
         said.summary = format!("`{}`, {}", selection.backup.name, said.summary);
-        Ok(said)
+        Ok(said.degraded(selection.take_reasons()))
     }
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
@@ -169,21 +170,13 @@ async fn choose(cx: &StepContext, backups: &Backups, input: &Input, namespace: &
     let wanted = wanted(input, namespace)?;
     let toolbox = Toolbox::of(cx);
     let selection = Box::pin(backups.select(&wanted, &toolbox, &Silent));
-    let selection = wait::unless_cancelled(cx, selection).await?;
-    let Selection {
-        backup,
-        skipped,
-        degraded,
-        notes,
-    } = selection;
+    let mut selection = wait::unless_cancelled(cx, selection).await?;
+    for reason in selection.take_reasons() {
+        cx.degraded(reason).await?;
+    }
+    let Selection { backup, notes, .. } = selection;
     for note in notes {
         cx.log(note).await;
-    }
-    let passed_over = skipped
-        .iter()
-        .map(|skipped| format!("`{}` is newer and cannot be used: {}", skipped.name, skipped.why));
-    for reason in passed_over.chain(degraded) {
-        cx.degraded(reason).await?;
     }
     cx.save_checkpoint(Chosen { backup: backup.clone() }).await?;
     Ok(backup)

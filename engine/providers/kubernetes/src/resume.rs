@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::kept::warned;
 use crate::quiesce::{Quiesced, QuiescedWorkload};
 use crate::wait::{self, Until};
 use crate::writer::Writer;
@@ -70,15 +71,16 @@ impl StepType for Resume {
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
         let cluster = cx.read::<Kubernetes>().await?;
         let mut resumed = Vec::new();
-        let mut changes = Vec::new();
+        let (mut changes, mut warnings) = (Vec::new(), Vec::new());
         for before in &input.quiesced.workloads {
             // The quiesce whose outputs these are may be yet to come: this tells what happens after it.
             let writer = Writer::look(&cluster, &before.workload).await?.with_announced(cx);
             let (after, change) = target(&cluster, &writer, before, input).await?;
+            warnings.extend(change.as_ref().and_then(|_| writer.warning()));
             changes.extend(change);
             resumed.push(after);
         }
-        let summary = summary(&resumed, &changes);
+        let summary = warned(summary(&resumed, &changes), &warnings);
         Ok(if changes.is_empty() {
             Preview::verified(summary)
         } else {
@@ -134,14 +136,17 @@ async fn bring_back(
     let looking = async {
         let writer = Writer::look(cluster, &before.workload).await?;
         let (resumed, change) = target(cluster, &writer, before, input).await?;
-        Ok((resumed, change))
+        Ok((resumed, change.map(|change| (change, writer.warning()))))
     };
     let (resumed, change) = wait::unless_cancelled(cx, looking).await?;
-    let Some(change) = change else {
+    let Some((change, warning)) = change else {
         cx.log(format!("{} was not quiesced, or is back: left alone", before.workload))
             .await;
         return Ok(resumed);
     };
+    if let Some(warning) = warning {
+        cx.log(warning).await;
+    }
     match resumed.replicas {
         Some(replicas) => drop(cluster.resume(&before.workload, replicas).await?),
         None => cluster.unsuspend(&before.workload).await?,

@@ -100,13 +100,13 @@ impl Writer {
         })
     }
 
-    /// Who will undo that it is stopped, where somebody would and it is not stopped yet.
+    /// Who will undo what is changed of it, where somebody would.
     pub(crate) fn warning(&self) -> Option<String> {
         let keeper = match self {
             Self::Scaled(state) => &state.keeper,
             Self::Scheduled(job) => &job.keeper,
         };
-        let keeper = keeper.as_ref().filter(|_| !self.is_stopped())?;
+        let keeper = keeper.as_ref()?;
         Some(keeper.warning(1, &self.workload().to_string()))
     }
 

@@ -90,6 +90,12 @@ fn decoded(value: &Value) -> Vec<u8> {
 }
 
 /// What the hashes of this process are keyed with. Nobody knows it, so none of them confirms a guess of a value.
+///
+/// The price is that a dry run and the run after it show different hashes of one value. A key that both have would have to be
+/// as secret as what it hides, and there is none: the cluster's UID is known to all who may look; credentials are renewed;
+/// not every step that changes a Secret has the passphrase of the backups, and a hash keyed with it would let anybody
+/// who knows one value try passphrases as fast as he can compute; a random one in the state directory is another one on
+/// each machine, so that a dry run in a pull request would still differ from the run at home.
 static KEY: LazyLock<[u8; 32]> = LazyLock::new(rand::random);
 
 /// A hash by which a value can be seen to have changed, within one command: another one gives it another hash.

@@ -5,14 +5,14 @@ mod roles;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jm_backup::{KubernetesIndex, ObjectWriter, Unreadable};
+use jm_backup::{KubernetesIndex, ObjectWriter, RecordedImage, Unreadable};
 use jm_client_kubernetes::{
     Discovery, ObjectKey, Reader, ResourceKind, Wave, awake, is_built_in, is_never_kept, left_out, strip,
 };
 use jm_step::{StepContext, StepError, StepErrorKind, Unit};
 use serde_json::Value;
 
-use super::images::Images;
+use super::images::{Images, Place};
 use super::references::References;
 use super::{ClusterScope, IndexBuilder, Input};
 
@@ -28,8 +28,8 @@ pub(super) struct Gather<'r> {
     references: References,
     images: Images,
     index: IndexBuilder,
-    /// Workloads that are kept: namespace and `Kind/name`.
-    kept: BTreeSet<(String, String)>,
+    /// Objects that are kept.
+    kept: BTreeSet<Place>,
     /// Services that select pods, whose endpoints a controller makes.
     selecting: BTreeSet<(String, String)>,
     unreadable: Vec<Unreadable>,
@@ -129,21 +129,57 @@ impl<'r> Gather<'r> {
         self.input.without.iter().any(matches)
     }
 
-    /// Reads one object of each kind, and tells which kinds cannot be read.
-    pub(super) async fn try_all(mut self) -> Result<Vec<Unreadable>, StepError> {
-        let mut kinds = self.kinds(true);
-        if self.input.cluster_scope != ClusterScope::None {
-            kinds.extend(self.kinds(false));
-        }
+    /// Reads one object of each kind, and all of those that run something; tells which kinds cannot be read, and of which
+    /// containers nobody knows what they run.
+    pub(super) async fn try_all(mut self) -> Result<(Vec<Unreadable>, Vec<String>), StepError> {
         self.namespace_objects().await?;
-        for kind in kinds {
-            let namespace = kind.namespaced.then(|| self.namespaces[0].clone());
-            let looked = self.reader.pages(&kind, namespace.as_deref()).of(1).next().await;
-            if let Err(error) = looked {
-                self.give_up(&kind, error).await?;
+        for kind in self.kinds(true) {
+            for namespace in self.namespaces.clone() {
+                if let Err(error) = self.try_kind(&kind, &namespace).await {
+                    self.give_up(&kind, error).await?;
+                    break;
+                }
             }
         }
-        Ok(self.unreadable)
+        if self.input.cluster_scope != ClusterScope::None {
+            for kind in self.kinds(false) {
+                if let Err(error) = self.reader.pages(&kind, None).of(1).next().await {
+                    self.give_up(&kind, error).await?;
+                }
+            }
+        }
+        let index = KubernetesIndex {
+            images: finished(self.images, &self.kept),
+            ..KubernetesIndex::default()
+        };
+        Ok((self.unreadable, index.unknown_images()))
+    }
+
+    async fn try_kind(&mut self, kind: &ResourceKind, namespace: &str) -> Result<(), StepError> {
+        let reader = self.reader;
+        let pages = reader.pages(kind, Some(namespace));
+        let runs = [Wave::Workloads, Wave::Custom].contains(&Wave::of_kind(&kind.group, &kind.kind));
+        if !runs {
+            return pages.of(1).next().await.map(drop);
+        }
+        let mut pages = pages;
+        while let Some(objects) = pages.next().await? {
+            for object in objects {
+                self.images.see(&object);
+                if !self.is_passed_over(kind, &object) && !self.is_made_again(&object).await {
+                    self.kept.insert(place(&ObjectKey::of(&object)?));
+                }
+            }
+        }
+        self.read_whole(kind, namespace);
+        Ok(())
+    }
+
+    /// Every object of a kind was seen in a namespace.
+    fn read_whole(&mut self, kind: &ResourceKind, namespace: &str) {
+        if kind.group.is_empty() && kind.kind == "Pod" {
+            self.images.pods_are_known(namespace);
+        }
     }
 
     /// Gives all objects to the writer.
@@ -164,6 +200,7 @@ impl<'r> Gather<'r> {
                     self.unread.push(kind);
                     break;
                 }
+                self.read_whole(&kind, &namespace);
             }
         }
         self.orphans(&mut writer).await?;
@@ -175,15 +212,12 @@ impl<'r> Gather<'r> {
                 self.aggregated(&mut writer, &kind).await?;
             }
         }
-        let kept = self.kept;
         let index = KubernetesIndex {
             cluster,
             server_version,
             namespaces: self.namespaces,
             kinds: self.index.finish(),
-            images: self
-                .images
-                .finish(|namespace, workload| kept.contains(&(namespace.to_owned(), workload.to_owned()))),
+            images: finished(self.images, &self.kept),
             unreadable: self.unreadable,
         };
         Ok((writer, index))
@@ -309,13 +343,20 @@ impl<'r> Gather<'r> {
         strip(&mut object, kind.has_status);
         awake(&mut object);
         let key = ObjectKey::of(&object)?;
-        let place = (
-            key.namespace.clone().unwrap_or_default(),
-            format!("{}/{}", key.kind, key.name),
-        );
-        self.kept.insert(place);
+        self.kept.insert(place(&key));
         self.index.write(writer, &key, &object).await
     }
+}
+
+fn place(key: &ObjectKey) -> Place {
+    (
+        key.namespace.clone().unwrap_or_default(),
+        format!("{}/{}", key.kind, key.name),
+    )
+}
+
+fn finished(images: Images, kept: &BTreeSet<Place>) -> Vec<RecordedImage> {
+    images.finish(|workload| kept.contains(workload))
 }
 
 fn unreadable(kind: &str, error: &StepError) -> Unreadable {

@@ -55,6 +55,13 @@ impl Catalogue {
             .count()
     }
 
+    /// Cuts the file of an export short.
+    pub(crate) fn damage(&self, export: &str) {
+        let path = self.folder.path().join("backups").join(export);
+        let whole = std::fs::read(&path).expect("an export");
+        std::fs::write(&path, &whole[..whole.len() / 2]).expect("written");
+    }
+
     /// Everything that lies in the folder, as text.
     pub(crate) fn text(&self) -> String {
         let files = std::fs::read_dir(self.folder.path().join("backups")).expect("a folder");

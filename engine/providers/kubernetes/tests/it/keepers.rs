@@ -1,6 +1,6 @@
 //! Workloads that another tool keeps: who will undo what is said by each step that changes one, before and when it does.
 
-use jm_provider_kubernetes::{Quiesce, Resume, RolloutUndo, Scale, SetImage};
+use jm_provider_kubernetes::{Quiesce, Restart, Resume, RolloutUndo, Scale, SetImage};
 use jm_step::AnyStepType;
 use serde_json::{Value, json};
 
@@ -35,19 +35,21 @@ pub(crate) async fn who_will_undo_a_change_is_told(server: &Server) {
         .patch("web", json!({ "metadata": { "annotations": tracking } }))
         .await;
     let image = json!({ "workload": WEB, "container": "main", "image": TWO });
-    let steps: [(&dyn AnyStepType, Value); 4] = [
+    let quiesced = json!({ "quiesced": { "workloads": [{ "workload": WEB, "replicas": 1 }] } });
+    let steps: [(&dyn AnyStepType, Value); 6] = [
         (&SetImage, image),
         (&RolloutUndo, json!({ "workload": WEB })),
         (&Scale, json!({ "workload": WEB, "replicas": 2 })),
+        (&Restart, json!({ "workload": WEB })),
         (&Quiesce, json!({ "workloads": [WEB] })),
+        (&Resume, quiesced.clone()),
     ];
     for (step, input) in steps {
         let argo_cd = "Argo CD (application `shop`)";
         assert!(warns(&place, step, input, argo_cd).await, "{}", step.name());
     }
     // What nobody keeps is not warned of, nor what is as it was meant to be already.
-    let quiesced = json!({ "quiesced": { "workloads": [{ "workload": WEB, "replicas": 1 }] } });
-    place.bench().await.run(&Resume, quiesced).await.output();
+    assert!(!warns(&place, &Resume, quiesced, "Argo CD").await);
     assert!(!warns(&place, &Scale, json!({ "workload": WEB, "replicas": 1 }), "Argo CD").await);
     place
         .patch(

@@ -132,6 +132,7 @@ on_server! {
     objects::what_is_not_of_the_set_any_more_goes_only_when_asked,
     objects::the_image_that_ran_comes_back,
     objects::a_kind_that_cannot_be_read_makes_the_run_degraded,
+    objects::a_damaged_export_gives_way_to_the_one_before,
     objects::an_export_that_was_chosen_is_not_blamed_for_another_key,
     objects::an_export_keeps_what_a_step_type_promises,
     objects::an_apply_keeps_what_a_step_type_promises,

@@ -442,6 +442,23 @@ pub(crate) async fn a_kind_that_cannot_be_read_makes_the_run_degraded(server: &S
 }
 
 /// As at a resume for which the key was mistyped.
+pub(crate) async fn a_damaged_export_gives_way_to_the_one_before(server: &Server) {
+    let scene = Scene::new(server).await;
+    let good = scene.export(json!({})).await;
+    let damaged = scene.export(json!({})).await;
+    scene.catalogue.damage(damaged["name"].as_str().expect("a name"));
+    let foretold = scene.bench().await.preview(&Restore, json!({})).await;
+    let ran = scene.bench().await.run(&Restore, json!({})).await;
+    assert_eq!(
+        foretold.expect("a preview").degraded,
+        ran.degraded,
+        "the dry run tells what the run does"
+    );
+    let is_told = |told: &String| told.contains("is newer and cannot be used");
+    assert!(ran.degraded.iter().any(is_told), "{:?}", ran.degraded);
+    assert_eq!(ran.output()["export"], good["name"]);
+}
+
 pub(crate) async fn an_export_that_was_chosen_is_not_blamed_for_another_key(server: &Server) {
     let scene = Scene::new(server).await;
     let exported = scene.export(json!({})).await;

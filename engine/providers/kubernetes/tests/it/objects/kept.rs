@@ -3,6 +3,7 @@
 
 use jm_client_kubernetes::ObjectKey;
 use jm_provider_kubernetes::{Export, Restore};
+use jm_step::StepErrorKind;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
@@ -161,16 +162,37 @@ pub(crate) async fn what_nobody_would_make_again_is_kept(server: &Server) {
 
 pub(crate) async fn images_that_nobody_knows_are_told(server: &Server) {
     let scene = Scene::new(server).await;
-    scene.place.deploy("web", "registry.example/web:1", 0).await;
+    // The pods of the tests' nodes tell no digest. What has none runs nothing that could be another image.
+    scene.place.deploy("web", "registry.example/web:1", 1).await;
+    scene.place.until_ready("web", 1).await;
     let fixed = format!("registry.example/web@sha256:{}", "a".repeat(64));
-    scene.place.deploy("fixed", &fixed, 0).await;
+    scene.place.deploy("fixed", &fixed, 1).await;
+    scene.place.until_ready("fixed", 1).await;
+    scene.place.deploy("rests", "registry.example/rests:1", 0).await;
+    let foretold = scene
+        .bench()
+        .await
+        .preview(&Export, json!({}))
+        .await
+        .expect("a preview");
     let ran = scene.bench().await.run(&Export, json!({})).await;
+    assert_eq!(foretold.degraded, ran.degraded, "the dry run tells what the run does");
     assert_eq!(ran.degraded.len(), 1, "{:?}", ran.degraded);
     let told = &ran.degraded[0];
     assert!(
         told.contains("Deployment/web") && told.contains("registry.example/web:1"),
         "{told}"
     );
-    assert!(!told.contains("Deployment/fixed"), "{told}");
+    assert!(
+        !told.contains("Deployment/fixed") && !told.contains("Deployment/rests"),
+        "{told}"
+    );
     assert_eq!(ran.output()["unknown_images"].as_array().map(Vec::len), Some(1));
+
+    // So it is also with what comes back.
+    let only = |object: &str| json!({ "objects": [object] });
+    let rests = scene.bench().await.run(&Restore, only("deployment/rests")).await;
+    assert_eq!(rests.output()["counts"]["unchanged"], 1);
+    let refused = scene.bench().await.run(&Restore, only("deployment/web")).await.error();
+    assert_eq!(refused.kind(), StepErrorKind::Refused, "{refused}");
 }

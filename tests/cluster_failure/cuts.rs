@@ -1,0 +1,154 @@
+//! A rebuild that is killed on its way, and gone on with.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{Before, CONTROL_PLANE, Ground, MOST, REBUILD, STAND_IN, run, world_on};
+use crate::crash::go_on;
+use crate::crash::journal_cuts::{Call, batches, cut, journal_file, under_way};
+use crate::environment::{RESUME, World, journal, said};
+
+/// Every so many syncs one cut is made. Where it begins differs from run to run of the tests; that at all of them takes
+/// five minutes and is a test of its own.
+const STRIDE: usize = 3;
+/// The same on a control plane, which takes longer to come up.
+const WIDE_STRIDE: usize = 4;
+
+/// What came of cuts at the syncs of a rebuild.
+#[derive(Default)]
+pub(super) struct Swept {
+    cuts: usize,
+    /// How many batches of records a rebuild writes that is not cut, from where it could be cut.
+    batches: usize,
+    /// The steps into which cuts fell.
+    within: BTreeSet<String>,
+}
+
+/// Cuts at every place that is handed out, each in a rebuild of its own, until a rebuild has no more of them.
+fn half(ground: &Ground, next: &AtomicUsize, stride: usize) -> Result<Swept> {
+    let (world, before) = world_on(ground)?;
+    let mut swept = Swept::default();
+    loop {
+        let nth = next.fetch_add(stride, Ordering::Relaxed);
+        ensure!(nth < MOST, "more than {MOST} places");
+        let was_cut = (ground.cut)(&world, &before, nth, &mut swept).with_context(|| format!("at place {nth}"))?;
+        if !was_cut {
+            return Ok(swept);
+        }
+        swept.cuts += 1;
+    }
+}
+
+/// Killed with a record written whose effect has not begun.
+pub(super) fn at_sync(world: &World, before: &Before, nth: usize, swept: &mut Swept) -> Result<bool> {
+    world.lose_cluster()?;
+    let runs = world.runs()?;
+    let call = Call {
+        name: "fdatasync",
+        on: None,
+        nth,
+    };
+    let was_cut = cut(world, &call, &REBUILD, 0)?;
+    let records = journal(&world.state())?;
+    if was_cut {
+        swept.within.extend(under_way(&records));
+        go_on(world, runs, &REBUILD, &[])?;
+    } else {
+        swept.batches = batches(&records);
+    }
+    before.check(world)?;
+    Ok(was_cut)
+}
+
+/// Killed with an effect done of which there is no record yet. It begins with the first step that puts something into the
+/// cluster: until then the journal's name is not known.
+pub(super) fn at_write(world: &World, before: &Before, nth: usize, swept: &mut Swept) -> Result<bool> {
+    world.lose_cluster()?;
+    let stopped = world
+        .jm()
+        .args(REBUILD)
+        .args(CONTROL_PLANE.inputs)
+        .args(["--until", "foundation"])
+        .output()?;
+    ensure!(stopped.status.code() == Some(5), "{}", said(&stopped));
+    let begun = journal(&world.state())?;
+    let file = journal_file(world, &begun)?;
+    let call = Call {
+        name: "write",
+        on: Some(&file),
+        nth,
+    };
+    let was_cut = cut(world, &call, &RESUME, 0)?;
+    let records = journal(&world.state())?;
+    if was_cut {
+        swept.within.extend(under_way(&records));
+        run(world, &RESUME)?;
+    } else {
+        swept.batches = batches(&records) - batches(&begun);
+    }
+    before.check(world)?;
+    Ok(was_cut)
+}
+
+/// Cuts at every so many places. Two worlds share them: most of a rebuild is spent waiting.
+fn sweep(ground: &Ground, first: usize, stride: usize) -> Result<Swept> {
+    let next = AtomicUsize::new(first);
+    let halves: Vec<Result<Swept>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..2).map(|_| scope.spawn(|| half(ground, &next, stride))).collect();
+        let joined = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
+        joined
+            .map(|swept| swept.unwrap_or_else(|_| Err(anyhow::anyhow!("a sweep panicked"))))
+            .collect()
+    });
+    let mut all = Swept::default();
+    for half in halves {
+        let half = half?;
+        all.cuts += half.cuts;
+        all.batches = all.batches.max(half.batches);
+        all.within.extend(half.within);
+    }
+    let Swept { cuts, batches, .. } = all;
+    ensure!(
+        batches > 0 && cuts >= batches / stride,
+        "{cuts} cuts, {batches} batches"
+    );
+    Ok(all)
+}
+
+#[test]
+fn a_rebuild_that_is_killed_at_a_sync_ends_as_if_it_had_not_been() -> Result<()> {
+    let within = sweep(&STAND_IN, anywhere(STRIDE), STRIDE)?.within;
+    ensure!(within.len() >= 5, "cuts only in {within:?}");
+    Ok(())
+}
+
+#[test]
+fn a_rebuild_on_a_control_plane_that_is_killed_ends_as_if_it_had_not_been() -> Result<()> {
+    let within = sweep(&CONTROL_PLANE, anywhere(WIDE_STRIDE), WIDE_STRIDE)?.within;
+    ensure!(within.len() >= 3, "cuts only in {within:?}");
+    Ok(())
+}
+
+/// Where a sweep begins, another place in each run of the tests.
+fn anywhere(stride: usize) -> usize {
+    1 + usize::try_from(std::process::id()).unwrap_or_default() % stride
+}
+
+#[test]
+#[ignore = "takes five minutes: `tests/run -p jm every_sync -- --ignored`"]
+fn a_rebuild_that_is_killed_at_every_sync_ends_as_if_it_had_not_been() -> Result<()> {
+    let within = sweep(&STAND_IN, 1, 1)?.within;
+    // How often a server is asked before it is ready differs, and with it where the syncs after that fall.
+    ensure!(within.len() >= 12, "cuts only in {within:?}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "takes eight minutes: `tests/run -p jm every_write -- --ignored`"]
+fn a_rebuild_on_a_control_plane_that_is_killed_at_every_write_ends_as_if_it_had_not_been() -> Result<()> {
+    let within = sweep(&CONTROL_PLANE, 1, 1)?.within;
+    ensure!(within.len() >= 10, "cuts only in {within:?}");
+    Ok(())
+}
