@@ -29,6 +29,8 @@ pub use versions::{NULL_VERSION, ObjectVersion, VersionMark, VersionsPage};
 mod bucket;
 mod lifecycle;
 mod list;
+mod policy;
+mod rights;
 mod settings;
 pub use bucket::S3Bucket;
 pub use lifecycle::{LifecycleRule, MoveTo};

@@ -17,6 +17,7 @@ use crate::{Compatibility, Get, Put, S3, S3Bucket, VersioningStatus, unwrap_step
 mod copies;
 mod faults;
 mod refusals;
+mod rights;
 mod stores;
 use stores::{Store, stores};
 

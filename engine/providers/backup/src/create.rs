@@ -8,7 +8,8 @@ use jm_backup::{
 };
 use jm_client_postgres::Postgres;
 use jm_step::{
-    Change, Connection, Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
+    Change, Connection, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext,
+    StepError, StepType,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -97,6 +98,21 @@ impl StepType for Create {
 
     fn roles(&self) -> Vec<Role> {
         vec![Role::of::<Postgres>("database"), Role::of::<Backups>("backups")]
+    }
+
+    fn needs(&self, _: &Known) -> Vec<Need> {
+        vec![
+            Need::of("database", &["CONNECT", "pg_read_all_data"]),
+            Need::of(
+                "backups",
+                &[
+                    "s3:ListBucket",
+                    "s3:GetObject",
+                    "s3:PutObject",
+                    "s3:AbortMultipartUpload",
+                ],
+            ),
+        ]
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
