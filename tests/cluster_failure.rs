@@ -184,7 +184,10 @@ fn a_fresh_server_into_which_a_script_has_put_tables_gets_the_data_all_the_same(
     let url = world.systems.variable("DATABASE_URL").to_owned();
     let (server, database) = url.rsplit_once('/').context("a database")?;
     let create = format!("CREATE DATABASE {database}");
-    world.run("psql", &[&format!("{server}/postgres"), "--quiet", "--command", &create])?;
+    world.run(
+        "psql",
+        &[&format!("{server}/postgres"), "--quiet", "--command", &create],
+    )?;
     let script = "CREATE TABLE users (id int, seeded text); INSERT INTO users VALUES (1, 'by a script')";
     world.run("psql", &[&url, "--quiet", "--command", script])?;
     run(&world, &RESUME)?;

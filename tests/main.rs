@@ -21,6 +21,7 @@ mod configuration;
 mod conformance;
 mod crash;
 mod data_center;
+mod doctor;
 mod drill;
 mod dry_run;
 mod editor;

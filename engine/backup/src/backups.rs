@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use jm_client_s3::{S3, S3Bucket};
-use jm_step::{Connection, Environment, Identity, InputIssue, NamedFile, OpenContext, StepError};
+use jm_step::{
+    Connection, Environment, Identity, InputIssue, NamedFile, OpenContext, Policy, Right, Rights, StepError,
+};
 
 use crate::archive::{self, Expected, Meter, Unpacked};
 use crate::catalogue::{self, BackupCopy, BackupRef, Catalogue, Entry, Status};
@@ -120,6 +122,22 @@ impl Connection for Backups {
     fn reader(&self) -> &BackupsReader {
         &self.reader
     }
+
+    fn knows_right(right: &str) -> bool {
+        S3::knows_right(right)
+    }
+
+    /// Those of the bucket. In a directory the file system decides.
+    async fn rights(reader: &BackupsReader, needed: &Rights) -> Result<Vec<Right>, StepError> {
+        match reader.bucket() {
+            Some(bucket) => bucket.rights(needed).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    async fn policy(reader: &BackupsReader, needed: &Rights, _: &str) -> Result<Option<Policy>, StepError> {
+        Ok(reader.bucket().map(|bucket| bucket.policy_for(needed)))
+    }
 }
 
 impl BackupsReader {
@@ -145,6 +163,13 @@ impl BackupsReader {
             .iter()
             .map(|location| (location.name(), location.address()))
             .collect()
+    }
+
+    fn bucket(&self) -> Option<&S3Bucket> {
+        self.locations.iter().find_map(|location| match location {
+            Location::S3(bucket) => Some(bucket),
+            Location::Local(_) => None,
+        })
     }
 
     /// What the names of backups without a label begin with.

@@ -30,6 +30,17 @@ pub struct Config {
     pub prefix: String,
 }
 
+/// What reading backups needs of the bucket.
+pub const READING: &[&str] = &["s3:ListBucket", "s3:GetObject"];
+/// What making them needs of it. Uploads that a dead run left are ended, where they may be listed.
+pub const MAKING: &[&str] = &[
+    "s3:ListBucket",
+    "s3:GetObject",
+    "s3:PutObject",
+    "s3:AbortMultipartUpload",
+    "s3:ListBucketMultipartUploads",
+];
+
 /// The class of what is seldom read, and then at once.
 const SELDOM_READ: &str = "STANDARD_IA";
 

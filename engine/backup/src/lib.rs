@@ -47,7 +47,7 @@ pub use backups::{Backups, BackupsReader};
 pub use belongings::KeptBelongings;
 pub use catalogue::{BackupCopy, BackupRef, Catalogue, Entry, Status};
 pub use code::BundleRequest;
-pub use config::{Config, S3Config};
+pub use config::{Config, MAKING, READING, S3Config};
 pub use content::{
     CodeContent, CodeIndex, Content, DatabaseContent, FileKind, FilesContent, FilesIndex, IndexedFile, IndexedKind,
     IndexedObject, KubernetesContent, KubernetesIndex, LeftOut, RecordedImage, Unreadable,

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::exit::Exit;
 
 mod backup;
+mod doctor;
 mod plan;
 mod run;
 mod sandbox;
@@ -17,6 +18,7 @@ pub(crate) use backup::{
     BackupCommand, BackupDecryptArgs, BackupImportArgs, BackupListArgs, BackupShowArgs, BackupVerifyArgs, BackupsAt,
     Proof,
 };
+pub(crate) use doctor::DoctorArgs;
 pub(crate) use plan::{
     Bindings, DiffArgs, DryRunFormat, FindingsFormat, GraphArgs, GraphFormat, ListArgs, PlanCommand, PlanRunArgs,
     ResumeArgs, RunOptions, ShowArgs, ValidateArgs,
@@ -83,6 +85,8 @@ pub(crate) enum Command {
     /// Look at backups, prove them, and open them.
     #[command(subcommand)]
     Backup(BackupCommand),
+    /// Look whether the credentials of targets are allowed what plans need, and no more.
+    Doctor(DoctorArgs),
     /// Print a JSON Schema, such as `plan`, `journal`, `report` or `steps/TYPE`.
     Schema(SchemaArgs),
     /// Rehearse a plan.

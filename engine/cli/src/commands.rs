@@ -3,6 +3,7 @@
 mod backup;
 mod carry;
 mod completions;
+mod doctor;
 mod drill;
 mod explain;
 mod lock;
@@ -67,6 +68,7 @@ fn carry_out(command: Command, ui: &Ui) -> Outcome {
             BackupCommand::Decrypt(args) => backup::decrypt::decrypt(&args, ui),
             BackupCommand::Import(args) => backup::import::import(&args, ui),
         },
+        Command::Doctor(args) => doctor::doctor(&args, ui),
         Command::Schema(args) => schema::schema(&args, ui),
         Command::Drill(args) => drill::drill(&args, ui),
         Command::Sandbox(command) => match command {

@@ -59,6 +59,16 @@ impl Exit {
     /// What a check of files ends with.
     pub(crate) const OF_A_CHECK: [Self; 4] = [Self::Done, Self::Bug, Self::Usage, Self::Invalid];
 
+    /// What a look at rights ends with.
+    pub(crate) const OF_A_DOCTOR: [Self; 6] = [
+        Self::Done,
+        Self::Bug,
+        Self::Usage,
+        Self::Invalid,
+        Self::Failed,
+        Self::Degraded,
+    ];
+
     /// These codes with their meanings, as help ends with them.
     pub(crate) fn table(codes: &[Self]) -> String {
         let mut lines = vec!["Exit codes:".to_owned()];
@@ -237,13 +247,14 @@ mod tests {
             let row = format!("| {number} | {} |", exit.meaning());
             assert!(readme.contains(&row), "no `{row}` in the README");
         }
-        let helps: [(&[&str], &[Exit]); 6] = [
+        let helps: [(&[&str], &[Exit]); 7] = [
             (&[], &Exit::ALL),
             (&["plan", "run"], &Exit::ALL),
             (&["plan", "resume"], &Exit::ALL),
             (&["drill"], &Exit::ALL),
             (&["step", "run"], &Exit::ALL),
             (&["plan", "validate"], &Exit::OF_A_CHECK),
+            (&["doctor"], &Exit::OF_A_DOCTOR),
         ];
         for (words, codes) in helps {
             let mut command = Arguments::command();

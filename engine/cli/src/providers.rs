@@ -17,3 +17,42 @@ pub fn registry() -> Registry {
         .with(jm_provider_postgres::provider())
         .with(jm_provider_s3::provider())
 }
+
+#[cfg(test)]
+mod tests {
+    use jm_step::Known;
+    use serde_json::json;
+
+    use super::*;
+
+    /// Systems that give no rights by name: whoever knows a webhook's address may call it.
+    const WITHOUT_RIGHTS: [&str; 1] = ["notify"];
+
+    #[test]
+    fn every_step_type_says_what_it_needs_of_each_role() {
+        let registry = registry();
+        for step_type in registry.step_types() {
+            let (name, roles) = (step_type.name(), step_type.roles());
+            let needs = step_type.needs(&Known::new(json!({})));
+            for role in roles.iter().filter(|role| !WITHOUT_RIGHTS.contains(&role.provider)) {
+                let of_role = needs.iter().filter(|need| need.role == role.name);
+                let rights: Vec<&str> = of_role.flat_map(|need| need.rights).copied().collect();
+                assert!(
+                    !rights.is_empty(),
+                    "{name} does not say what it needs of its {}",
+                    role.name
+                );
+                let connection = registry.connection(role.provider).expect("a connection type");
+                for right in rights {
+                    assert!(
+                        connection.knows_right(right),
+                        "{name}: {} gives no `{right}`",
+                        role.provider
+                    );
+                }
+            }
+            let known = |need: &jm_step::Need| roles.iter().any(|role| role.name == need.role);
+            assert!(needs.iter().all(known), "{name} has no such role: {needs:?}");
+        }
+    }
+}

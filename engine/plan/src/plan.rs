@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jm_step::{AnyStepType, Effect, Repeat, StepErrorKind, StepId, TargetName};
+use jm_step::{AnyStepType, Effect, Need, Repeat, StepErrorKind, StepId, TargetName};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -102,6 +102,8 @@ pub struct PlannedStep {
     pub effect: Effect,
     /// Whether twice equals once, as far as its input is known.
     pub repeat: Repeat,
+    /// What it needs to be allowed, as far as its input is known.
+    pub needs: Vec<Need>,
     /// For people.
     pub name: Option<String>,
     /// For people, when it fails.

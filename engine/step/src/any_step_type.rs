@@ -7,7 +7,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::schema;
-use crate::{Effect, InputIssue, Known, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
+use crate::{
+    Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
+};
 
 /// A step type as the engine sees it.
 pub trait AnyStepType: Send + Sync {
@@ -27,6 +29,8 @@ pub trait AnyStepType: Send + Sync {
     fn is_gate(&self) -> bool;
     /// See [`StepType::roles`].
     fn roles(&self) -> Vec<Role>;
+    /// See [`StepType::needs`].
+    fn needs(&self, input: &Known) -> Vec<Need>;
     /// JSON Schema (2020-12) of what a plan writes under `with`.
     fn input_schema(&self) -> Value;
     /// JSON Schema (2020-12) of the output.
@@ -65,6 +69,9 @@ impl<T: StepType> AnyStepType for T {
     }
     fn roles(&self) -> Vec<Role> {
         StepType::roles(self)
+    }
+    fn needs(&self, input: &Known) -> Vec<Need> {
+        StepType::needs(self, input)
     }
     fn input_schema(&self) -> Value {
         schema::of::<T::Input>()

@@ -1,7 +1,7 @@
 //! Connections to the systems that steps act on: opened once per run, with a reader that cannot write.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -15,7 +15,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
-use crate::{Holding, InputIssue, NamedFile, RunId, Secrets, StepError, StepErrorKind, TargetName, schema};
+use crate::{
+    Holding, InputIssue, NamedFile, Policy, Right, RunId, Secrets, Standing, StepError, StepErrorKind, TargetName,
+    schema,
+};
 
 /// A client for one kind of system.
 pub trait Connection: Send + Sync + Sized + 'static {
@@ -66,7 +69,28 @@ pub trait Connection: Send + Sync + Sized + 'static {
     fn hold(&self) -> impl Future<Output = Result<Holding, StepError>> + Send {
         std::future::ready(Ok(Holding::Unable))
     }
+
+    /// Whether this is a right that such a system gives. One that gives none by name, such as a webhook, knows none.
+    fn knows_right(_: &str) -> bool {
+        false
+    }
+
+    /// How it stands with these rights, and which others the credentials have, as far as it can be asked without doing
+    /// anything.
+    fn rights(_: &Self::Reader, needed: &Rights) -> impl Future<Output = Result<Vec<Right>, StepError>> + Send {
+        let not_asked = |right: &&str| Right::new(*right, Standing::NotAsked);
+        std::future::ready(Ok(needed.iter().map(not_asked).collect()))
+    }
+
+    /// What an administrator applies to give just these rights. Whoever gets them and has no name in the configuration
+    /// gets this one.
+    fn policy(_: &Self::Reader, _: &Rights, _: &str) -> impl Future<Output = Result<Option<Policy>, StepError>> + Send {
+        std::future::ready(Ok(None))
+    }
 }
+
+/// Rights in the words of a connection type.
+pub type Rights = BTreeSet<&'static str>;
 
 /// Which system a target really is. One entry for each of its locations, by the location's name; most targets have the
 /// one location `""`. A location that could not be reached is absent.
@@ -199,6 +223,10 @@ pub trait AnyConnection: Send + Sync + 'static {
     fn held_as(&self, identity: &Identity) -> String;
     /// See [`Connection::hold`].
     fn hold(&self) -> BoxFuture<'_, Result<Holding, StepError>>;
+    /// See [`Connection::rights`].
+    fn rights<'a>(&'a self, needed: &'a Rights) -> BoxFuture<'a, Result<Vec<Right>, StepError>>;
+    /// See [`Connection::policy`].
+    fn policy<'a>(&'a self, needed: &'a Rights, holder: &'a str) -> BoxFuture<'a, Result<Option<Policy>, StepError>>;
     /// For the way back to the type.
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
@@ -215,6 +243,12 @@ impl<C: Connection> AnyConnection for C {
     }
     fn hold(&self) -> BoxFuture<'_, Result<Holding, StepError>> {
         Connection::hold(self).boxed()
+    }
+    fn rights<'a>(&'a self, needed: &'a Rights) -> BoxFuture<'a, Result<Vec<Right>, StepError>> {
+        C::rights(self.reader(), needed).boxed()
+    }
+    fn policy<'a>(&'a self, needed: &'a Rights, holder: &'a str) -> BoxFuture<'a, Result<Option<Policy>, StepError>> {
+        C::policy(self.reader(), needed, holder).boxed()
     }
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
         self
@@ -233,6 +267,8 @@ pub trait AnyConnectionType: Send + Sync {
     fn files(&self, config: &Value, environment: &Environment) -> Vec<NamedFile>;
     /// See [`Connection::SHARED`].
     fn is_shared(&self) -> bool;
+    /// See [`Connection::knows_right`].
+    fn knows_right(&self, right: &str) -> bool;
     /// See [`Connection::address`]. A configuration that does not fit has none.
     fn address(&self, config: &Value, cx: &OpenContext) -> Option<String>;
     /// Opens a connection.
@@ -268,6 +304,9 @@ impl<C: Connection> AnyConnectionType for ConnectionType<C> {
     }
     fn is_shared(&self) -> bool {
         C::SHARED
+    }
+    fn knows_right(&self, right: &str) -> bool {
+        C::knows_right(right)
     }
     fn address(&self, config: &Value, cx: &OpenContext) -> Option<String> {
         C::address(&serde_json::from_value(config.clone()).ok()?, cx)

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::connection::Connection;
-use crate::{Effect, InputIssue, Known, Preview, Probe, ReadContext, Repeat, StepContext, StepError};
+use crate::{Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, StepContext, StepError};
 
 /// A system that a step type uses, by the part it plays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -56,6 +56,11 @@ pub trait StepType: Send + Sync + 'static {
 
     /// The systems it uses.
     fn roles(&self) -> Vec<Role>;
+
+    /// What it needs to be allowed for this input, by role. Each role whose connection type knows rights has an entry.
+    fn needs(&self, _input: &Known) -> Vec<Need> {
+        Vec::new()
+    }
 
     /// What this input does, where it is less than [`Self::EFFECT`] says.
     fn effect(&self, _input: &Known) -> Effect {

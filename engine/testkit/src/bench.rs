@@ -346,6 +346,9 @@ impl<C: Connection> AnyConnectionType for Ready<C> {
     fn is_shared(&self) -> bool {
         C::SHARED
     }
+    fn knows_right(&self, right: &str) -> bool {
+        C::knows_right(right)
+    }
     fn address(&self, _: &Value, _: &OpenContext) -> Option<String> {
         None
     }

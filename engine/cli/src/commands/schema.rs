@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::args::SchemaArgs;
 use crate::commands::plan::saved::Saved;
-use crate::commands::{Outcome, backup, explain, lock, plan, run, sandbox, step};
+use crate::commands::{Outcome, backup, doctor, explain, lock, plan, run, sandbox, step};
 use crate::exit::{CommandError, Exit};
 use crate::project;
 use crate::report::document::{Document, PrintedDryRun, PrintedSummary};
@@ -72,6 +72,11 @@ fn all() -> BTreeMap<String, Value> {
             "commands/backup-verify".to_owned(),
             document::<backup::verify::BackupVerify>(),
         ),
+        (
+            "commands/doctor-permissions".to_owned(),
+            document::<doctor::Permissions>(),
+        ),
+        ("commands/doctor-policy".to_owned(), document::<doctor::Policies>()),
         ("commands/explain".to_owned(), document::<explain::Explanation>()),
     ]);
     for step_type in registry.step_types() {

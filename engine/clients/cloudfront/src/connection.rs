@@ -6,10 +6,17 @@ use aws_sdk_cloudfront::error::BuildError;
 use aws_sdk_cloudfront::operation::create_invalidation::CreateInvalidationError;
 use aws_sdk_cloudfront::types::{InvalidationBatch, Paths};
 use jm_client_aws::Access;
-use jm_step::{Connection, Environment, Identity, InputIssue, NamedFile, OpenContext, StepError};
+use jm_step::{
+    Connection, Environment, Identity, InputIssue, NamedFile, OpenContext, Policy, PolicyForm, Rights, StepError,
+};
+
+use serde_json::json;
 
 use crate::error::Doing;
 use crate::{Config, Invalidation, Origin, Reader, Snapshot};
+
+/// The one action that is on no distribution.
+const LIST: &str = "cloudfront:ListDistributions";
 
 /// A target of provider `cloudfront`: one distribution.
 #[derive(Debug, Clone)]
@@ -130,5 +137,29 @@ impl Connection for CloudFront {
 
     fn reader(&self) -> &Reader {
         &self.0
+    }
+
+    /// What is needed is not asked for: `CloudFront` answers no question of the kind without doing it.
+    fn knows_right(right: &str) -> bool {
+        right.starts_with("cloudfront:")
+    }
+
+    async fn policy(reader: &Reader, needed: &Rights, _: &str) -> Result<Option<Policy>, StepError> {
+        let one = reader
+            .known_id()
+            .map(|id| format!("arn:aws:cloudfront::*:distribution/{id}"));
+        let (all, on_one): (Vec<&str>, Vec<&str>) = needed.iter().partition(|right| **right == LIST);
+        let mut statements = Vec::new();
+        if !all.is_empty() {
+            statements.push(json!({ "Effect": "Allow", "Action": all, "Resource": "*" }));
+        }
+        if let (Some(one), false) = (one, on_one.is_empty()) {
+            statements.push(json!({ "Effect": "Allow", "Action": on_one, "Resource": one }));
+        }
+        let policy = json!({ "Version": "2012-10-17", "Statement": statements });
+        Ok(Some(Policy {
+            form: PolicyForm::Iam,
+            text: format!("{policy:#}\n"),
+        }))
     }
 }

@@ -1,6 +1,9 @@
 //! The connection: a reader, and the few writes that recovery needs.
 
-use jm_step::{Connection, Environment, Identity, InputIssue, NamedFile, OpenContext, StepError, StepErrorKind};
+use jm_step::{
+    Connection, Environment, Identity, InputIssue, NamedFile, OpenContext, Policy, Right, Rights, StepError,
+    StepErrorKind,
+};
 use kube::api::{Patch, PatchParams};
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
@@ -11,6 +14,7 @@ use crate::cron_job::{CronJob, SUSPEND_MARK};
 use crate::error::step_error;
 use crate::patience::Patience;
 use crate::reader::Reader;
+use crate::rights;
 use crate::steady;
 use crate::workload::{MARK, Workload};
 use crate::workload_ref::WorkloadRef;
@@ -67,6 +71,18 @@ impl Connection for Kubernetes {
 
     fn reader(&self) -> &Reader {
         &self.reader
+    }
+
+    fn knows_right(right: &str) -> bool {
+        rights::is_known(right)
+    }
+
+    async fn rights(reader: &Reader, needed: &Rights) -> Result<Vec<Right>, StepError> {
+        reader.rights(needed).await
+    }
+
+    async fn policy(reader: &Reader, needed: &Rights, account: &str) -> Result<Option<Policy>, StepError> {
+        reader.policy_for(needed, account).await.map(Some)
     }
 }
 

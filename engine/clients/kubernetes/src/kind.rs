@@ -5,6 +5,8 @@ use std::fmt;
 use jm_step::StepError;
 use serde_json::Value;
 
+use crate::keep::is_never_kept;
+
 /// A kind that the API server has.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ResourceKind {
@@ -52,6 +54,12 @@ impl ResourceKind {
     /// Whether this may be done to it.
     pub fn can(&self, verb: &str) -> bool {
         self.verbs.iter().any(|has| has == verb)
+    }
+
+    /// Whether an export keeps objects of this kind.
+    pub fn is_to_be_kept(&self) -> bool {
+        let is_made = self.can("patch") || self.can("create");
+        self.can("list") && is_made && !is_never_kept(&self.group, &self.kind) && self.label() != "namespace"
     }
 
     /// The path of its objects in a namespace, or of all where none is given.

@@ -37,6 +37,7 @@ pub use kind::{ObjectKey, ResourceKind};
 mod discovery;
 pub use discovery::Discovery;
 mod objects;
+mod rights;
 pub use objects::{PAGE, Pages};
 mod documents;
 pub use documents::documents;

@@ -16,6 +16,7 @@ mod passfile;
 mod postgres;
 pub mod quote;
 mod reader;
+mod rights;
 mod session;
 mod sessions;
 mod setting;

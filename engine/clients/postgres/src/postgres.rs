@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jm_step::process::Supervisor;
-use jm_step::{Connection, Environment, Holding, Identity, InputIssue, NamedFile, OpenContext, StepError, StepId};
+use jm_step::{
+    Connection, Environment, Holding, Identity, InputIssue, NamedFile, OpenContext, Policy, Right, Rights, StepError,
+    StepId,
+};
 
 use crate::session::{Purpose, Session};
 use crate::settings::{self, Settings};
-use crate::{ChildEnvironment, PostgresConfig, Reader, child, hold};
+use crate::{ChildEnvironment, PostgresConfig, Reader, child, hold, rights};
 
 const END_SESSIONS: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                             WHERE application_name = $1 AND pid <> pg_backend_pid()";
@@ -73,6 +76,18 @@ impl Connection for Postgres {
 
     fn reader(&self) -> &Reader {
         &self.reader
+    }
+
+    fn knows_right(right: &str) -> bool {
+        rights::is_known(right)
+    }
+
+    async fn rights(reader: &Reader, needed: &Rights) -> Result<Vec<Right>, StepError> {
+        reader.rights(needed).await
+    }
+
+    async fn policy(reader: &Reader, needed: &Rights, _: &str) -> Result<Option<Policy>, StepError> {
+        Ok(Some(reader.policy_for(needed)))
     }
 }
 

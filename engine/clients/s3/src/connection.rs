@@ -3,10 +3,12 @@
 use std::ops::Deref;
 
 use jm_client_aws::Access;
-use jm_step::{Connection, Environment, Identity, InputIssue, NamedFile, OpenContext, StepError};
+use jm_step::{
+    Connection, Environment, Identity, InputIssue, NamedFile, OpenContext, Policy, Right, Rights, StepError,
+};
 
 use crate::transport::store;
-use crate::{Config, S3Bucket, S3Reader};
+use crate::{Config, S3Bucket, S3Reader, rights};
 
 /// A target of provider `s3`.
 pub struct S3(S3Bucket);
@@ -55,5 +57,17 @@ impl Connection for S3 {
 
     fn reader(&self) -> &S3Reader {
         self.0.reader()
+    }
+
+    fn knows_right(right: &str) -> bool {
+        rights::is_known(right)
+    }
+
+    async fn rights(reader: &S3Reader, needed: &Rights) -> Result<Vec<Right>, StepError> {
+        reader.rights(needed).await
+    }
+
+    async fn policy(reader: &S3Reader, needed: &Rights, _: &str) -> Result<Option<Policy>, StepError> {
+        Ok(Some(reader.policy_for(needed)))
     }
 }

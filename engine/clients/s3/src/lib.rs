@@ -32,6 +32,8 @@ mod lifecycle;
 mod list;
 mod lock;
 pub use lock::{LockMode, ObjectLock};
+mod policy;
+mod rights;
 mod settings;
 pub use bucket::S3Bucket;
 pub use lifecycle::{LifecycleRule, MoveTo};

@@ -20,6 +20,7 @@ mod faults;
 mod lines;
 mod locks;
 mod refusals;
+mod rights;
 mod stores;
 use stores::{Store, stores};
 

@@ -123,7 +123,7 @@ fn unproven(work: &Work<'_>, draft: &Draft, traits: &[Option<Traits>], problems:
     };
     for (number, step) in work.steps.iter().enumerate() {
         // Of a step whose input is wrong it cannot be said what it does.
-        let effect = traits[number].map(|traits| traits.effect);
+        let effect = traits[number].as_ref().map(|traits| traits.effect);
         if step.spec.id.is_none() || effect != Some(Effect::Irreversible) {
             continue;
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jm_step::{Effect, Known, Repeat, StepErrorKind, StepId};
+use jm_step::{Effect, Known, Need, Repeat, StepErrorKind, StepId};
 use sha2::{Digest, Sha256};
 
 use super::scope::objectives;
@@ -21,10 +21,11 @@ const CAP: Duration = Duration::from_mins(1);
 const JITTER: f64 = 0.2;
 
 /// What a step can do, as far as its input is known.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Traits {
     pub(crate) effect: Effect,
     pub(crate) repeat: Repeat,
+    pub(crate) needs: Vec<Need>,
 }
 
 /// The traits of each step; `None` where the step type is not known or the input is wrong.
@@ -34,6 +35,7 @@ pub(super) fn traits(work: &Work<'_>, knowns: &[Option<Known>]) -> Vec<Option<Tr
         Some(Traits {
             effect: step_type.effect(known),
             repeat: step_type.repeat(known),
+            needs: step_type.needs(known),
         })
     };
     work.steps.iter().zip(knowns).map(one).collect()
@@ -116,6 +118,7 @@ fn planned(step: &Draftee<'_>, bindings: Bindings, traits: Traits) -> Option<Pla
         undoes: spec.undoes.iter().map(|id| id.value.clone()).collect(),
         effect: traits.effect,
         repeat: traits.repeat,
+        needs: traits.needs,
         name: spec.name.clone(),
         why: spec.why.clone(),
         runbook: spec.runbook.clone(),

@@ -8,7 +8,8 @@ use jm_backup::{
 };
 use jm_client_postgres::Postgres;
 use jm_step::{
-    Change, Connection, Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
+    Change, Connection, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext,
+    StepError, StepType,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -101,6 +102,13 @@ impl StepType for Create {
 
     fn roles(&self) -> Vec<Role> {
         vec![Role::of::<Postgres>("database"), Role::of::<Backups>("backups")]
+    }
+
+    fn needs(&self, _: &Known) -> Vec<Need> {
+        vec![
+            Need::of("database", &["CONNECT", "pg_read_all_data"]),
+            Need::of("backups", jm_backup::MAKING),
+        ]
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {

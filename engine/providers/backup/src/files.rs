@@ -9,7 +9,8 @@ use jm_backup::{
     check_label, parse_pin,
 };
 use jm_step::{
-    Change, Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, Secret, StepContext, StepError, StepType,
+    Change, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, Secret, StepContext, StepError,
+    StepType,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -125,6 +126,10 @@ impl StepType for Files {
 
     fn roles(&self) -> Vec<Role> {
         vec![Role::of::<Backups>("backups")]
+    }
+
+    fn needs(&self, _: &Known) -> Vec<Need> {
+        vec![Need::of("backups", jm_backup::MAKING)]
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {

@@ -7,7 +7,9 @@ use jm_backup::{
     BackupRef, Backups, ContentKind, Manifest, Prove, RecordedImage, Release, Selection, Silent, Skipped, Unreadable,
     Wanted,
 };
-use jm_step::{Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
+use jm_step::{
+    Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -93,6 +95,10 @@ impl StepType for Find {
 
     fn roles(&self) -> Vec<Role> {
         vec![Role::of::<Backups>("backups")]
+    }
+
+    fn needs(&self, _: &Known) -> Vec<Need> {
+        vec![Need::of("backups", jm_backup::READING)]
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jm_backup::{Backups, Lacking, LocationName, Places, Wholeness};
-use jm_step::{Effect, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
+use jm_step::{Effect, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -56,6 +56,10 @@ impl StepType for Inventory {
 
     fn roles(&self) -> Vec<Role> {
         vec![Role::of::<Backups>("backups")]
+    }
+
+    fn needs(&self, _: &Known) -> Vec<Need> {
+        vec![Need::of("backups", jm_backup::READING)]
     }
 
     /// What is lacking now may be there once the steps before it have run.

@@ -8,8 +8,8 @@ use jm_backup::{
 };
 use jm_client_postgres::{Postgres, Reader};
 use jm_step::{
-    Change, Connection, Effect, InputIssue, Known, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError,
-    StepErrorKind, StepType,
+    Change, Connection, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext,
+    StepError, StepErrorKind, StepType,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -101,6 +101,13 @@ impl StepType for Restore {
 
     fn roles(&self) -> Vec<Role> {
         vec![Role::of::<Postgres>("database"), Role::of::<Backups>("backups")]
+    }
+
+    fn needs(&self, _: &Known) -> Vec<Need> {
+        vec![
+            Need::of("database", &["CREATEDB", "OWNER"]),
+            Need::of("backups", jm_backup::READING),
+        ]
     }
 
     /// A copy beside the database can be dropped again.

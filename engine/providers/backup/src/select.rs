@@ -8,7 +8,9 @@ use jm_backup::{
     Silent, Skipped, Wanted, Which, fitness,
 };
 use jm_client_postgres::{Postgres, Reader};
-use jm_step::{Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
+use jm_step::{
+    Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -113,6 +115,13 @@ impl StepType for Select {
 
     fn roles(&self) -> Vec<Role> {
         vec![Role::of::<Postgres>("database"), Role::of::<Backups>("backups")]
+    }
+
+    fn needs(&self, _: &Known) -> Vec<Need> {
+        vec![
+            Need::of("database", &["CONNECT"]),
+            Need::of("backups", jm_backup::READING),
+        ]
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {

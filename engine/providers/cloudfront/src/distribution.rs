@@ -1,7 +1,7 @@
 //! `cloudfront.distribution`: proves that a distribution is there and is the one that is meant.
 
 use jm_client_cloudfront::{CloudFront, Distribution};
-use jm_step::{Effect, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
+use jm_step::{Effect, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -43,6 +43,10 @@ impl StepType for Look {
 
     fn roles(&self) -> Vec<Role> {
         vec![Role::of::<CloudFront>("cdn")]
+    }
+
+    fn needs(&self, _: &Known) -> Vec<Need> {
+        vec![Need::of("cdn", &["cloudfront:GetDistribution"])]
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use jm_client_cloudfront::{Asked, CloudFront, Reader};
 use jm_step::{
-    Change, Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType, Unit,
+    Change, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError,
+    StepType, Unit,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -84,6 +85,17 @@ impl StepType for Invalidate {
 
     fn roles(&self) -> Vec<Role> {
         vec![Role::of::<CloudFront>("cdn")]
+    }
+
+    fn needs(&self, _: &Known) -> Vec<Need> {
+        vec![Need::of(
+            "cdn",
+            &[
+                "cloudfront:GetDistribution",
+                "cloudfront:CreateInvalidation",
+                "cloudfront:GetInvalidation",
+            ],
+        )]
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {

@@ -1,7 +1,7 @@
 //! `cloudfront.list`: tells which distributions there are.
 
 use jm_client_cloudfront::{CloudFront, Distribution};
-use jm_step::{Effect, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
+use jm_step::{Effect, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,10 @@ impl StepType for List {
 
     fn roles(&self) -> Vec<Role> {
         vec![Role::of::<CloudFront>("cdn")]
+    }
+
+    fn needs(&self, _: &Known) -> Vec<Need> {
+        vec![Need::of("cdn", &["cloudfront:ListDistributions"])]
     }
 
     async fn preview(&self, cx: &ReadContext, _: &Input) -> Result<Preview<Output>, StepError> {

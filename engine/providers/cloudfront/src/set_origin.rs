@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use jm_client_cloudfront::{CloudFront, Distribution, Origin};
 use jm_step::{
-    Change, Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepErrorKind,
-    StepType,
+    Change, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError,
+    StepErrorKind, StepType,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -73,6 +73,13 @@ impl StepType for SetOrigin {
 
     fn roles(&self) -> Vec<Role> {
         vec![Role::of::<CloudFront>("cdn")]
+    }
+
+    fn needs(&self, _: &Known) -> Vec<Need> {
+        vec![Need::of(
+            "cdn",
+            &["cloudfront:GetDistribution", "cloudfront:UpdateDistribution"],
+        )]
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jm_backup::RecordedImage;
 use jm_client_kubernetes::{Kubernetes, Wave};
 use jm_step::{
-    ArtefactRef, Connection, Effect, InputIssue, Known, Preview, Probe, ReadContext, Repeat, Role, StepContext,
+    ArtefactRef, Connection, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext,
     StepError, StepType,
 };
 use schemars::JsonSchema;
@@ -19,6 +19,7 @@ use crate::deploy::{
     keep_results,
 };
 use crate::kept::warned;
+use crate::needs;
 use crate::recorded::{self, Images};
 use crate::wait;
 
@@ -129,6 +130,16 @@ impl StepType for Apply {
 
     fn roles(&self) -> Vec<Role> {
         vec![crate::CLUSTER]
+    }
+
+    fn needs(&self, input: &Known) -> Vec<Need> {
+        let mut needs = needs::to_deploy();
+        let recreates = input.get("recreate").and_then(serde_json::Value::as_array);
+        let prunes = input.get("prune").is_some_and(|prune| *prune == true);
+        if prunes || recreates.is_some_and(|kinds| !kinds.is_empty()) {
+            needs.push(needs::cluster(&["delete *", "cluster delete *"]));
+        }
+        needs
     }
 
     /// What is applied can be applied another way again; what is deleted is gone.

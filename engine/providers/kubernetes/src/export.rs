@@ -14,11 +14,14 @@ use jm_backup::{
 };
 use jm_client_kubernetes::{Kubernetes, Reader};
 use jm_step::{
-    Change, Connection, Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
+    Change, Connection, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext,
+    StepError, StepType,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+
+use crate::needs;
 
 use self::gather::Gather;
 pub(crate) use self::images::{Images, Place};
@@ -127,6 +130,17 @@ impl StepType for Export {
 
     fn roles(&self) -> Vec<Role> {
         vec![crate::CLUSTER, crate::BACKUPS]
+    }
+
+    fn needs(&self, input: &Known) -> Vec<Need> {
+        let mut needs = vec![
+            needs::cluster(&["list *", "get namespaces @"]),
+            Need::of(crate::BACKUPS.name, jm_backup::MAKING),
+        ];
+        if input.text("cluster_scope") != Some("none") {
+            needs.push(needs::cluster(&["cluster get,list *"]));
+        }
+        needs
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {

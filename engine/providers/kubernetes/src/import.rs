@@ -19,7 +19,8 @@ use jm_backup::{
 };
 use jm_client_kubernetes::{Maker, ObjectKey, Wave, awake, documents, is_never_kept, left_out, strip};
 use jm_step::{
-    Change, Connection, Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
+    Change, Connection, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext,
+    StepError, StepType,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -83,6 +84,10 @@ impl StepType for Import {
 
     fn roles(&self) -> Vec<Role> {
         vec![crate::BACKUPS]
+    }
+
+    fn needs(&self, _: &Known) -> Vec<Need> {
+        vec![Need::of(crate::BACKUPS.name, jm_backup::MAKING)]
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {

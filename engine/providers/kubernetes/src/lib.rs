@@ -5,6 +5,7 @@ mod follow;
 mod image;
 mod kept;
 mod kinds;
+mod needs;
 mod recorded;
 mod redact;
 mod trouble;

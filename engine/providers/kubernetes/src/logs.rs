@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use jm_client_kubernetes::{Kind, Kubernetes, LogRequest, Reader, WorkloadRef};
 use jm_step::{
-    Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, Secrets, StepContext, StepError, StepErrorKind,
-    StepType,
+    Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, Secrets, StepContext, StepError,
+    StepErrorKind, StepType,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::described::one_of;
 use crate::follow;
+use crate::needs;
 use crate::redact::{last_lines, redact};
 use crate::wait;
 
@@ -128,6 +129,10 @@ impl StepType for Logs {
 
     fn roles(&self) -> Vec<Role> {
         vec![crate::CLUSTER]
+    }
+
+    fn needs(&self, input: &Known) -> Vec<Need> {
+        needs::to_look(input)
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {

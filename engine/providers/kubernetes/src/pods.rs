@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use jm_client_kubernetes::{Kind, Kubernetes, PodLine, Reader, WorkloadRef};
-use jm_step::{Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
+use jm_step::{
+    Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::needs;
 use crate::wait;
 
 /// The step type `kubernetes.pods`.
@@ -61,6 +64,10 @@ impl StepType for Pods {
 
     fn roles(&self) -> Vec<Role> {
         vec![crate::CLUSTER]
+    }
+
+    fn needs(&self, input: &Known) -> Vec<Need> {
+        needs::to_look(input)
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use jm_client_kubernetes::{Autoscaler, CronJob, Kubernetes, Reader, Workload, WorkloadRef};
 use jm_step::{
-    Change, Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepErrorKind,
-    StepType,
+    Change, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError,
+    StepErrorKind, StepType,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::kept::warned;
+use crate::needs;
 use crate::wait;
 use crate::writer::{self, Writer};
 
@@ -73,6 +74,10 @@ impl StepType for Quiesce {
 
     fn roles(&self) -> Vec<Role> {
         vec![crate::CLUSTER]
+    }
+
+    fn needs(&self, input: &Known) -> Vec<Need> {
+        needs::to_stop(input)
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Quiesced>, StepError> {

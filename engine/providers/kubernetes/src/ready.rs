@@ -4,15 +4,29 @@ use std::time::Duration;
 
 use jm_client_kubernetes::{ClusterInfo, Kubernetes, Reader};
 use jm_step::{
-    Effect, Expect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
+    Effect, Expect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError,
+    StepType,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::needs;
 use crate::wait;
 
 /// The step type `kubernetes.ready`.
 pub struct Ready;
+
+/// What would make a cluster somebody's, so that it is no new one.
+const COUNTED: [&str; 8] = [
+    "cluster list cronjobs.batch",
+    "cluster list daemonsets.apps",
+    "cluster list deployments.apps",
+    "cluster list jobs.batch",
+    "cluster list pods",
+    "cluster list replicasets.apps",
+    "cluster list replicationcontrollers",
+    "cluster list statefulsets.apps",
+];
 
 /// What the cluster has to be.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -119,6 +133,20 @@ impl StepType for Ready {
 
     fn roles(&self) -> Vec<Role> {
         vec![crate::CLUSTER]
+    }
+
+    fn needs(&self, input: &Known) -> Vec<Need> {
+        let mut needs = vec![needs::cluster(&[
+            "cluster list nodes",
+            "cluster list storageclasses.storage.k8s.io",
+        ])];
+        if input.get("namespace").is_some_and(|wanted| wanted == true) {
+            needs.push(needs::cluster(&["get namespaces @"]));
+        }
+        if input.text("expect") == Some("new") {
+            needs.push(needs::cluster(&COUNTED));
+        }
+        needs
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {

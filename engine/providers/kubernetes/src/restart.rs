@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use jm_client_kubernetes::{Kubernetes, WorkloadRef};
 use jm_step::{
-    Change, Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
+    Change, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError,
+    StepType,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::wait::{self, Until};
-use crate::{kept, kinds};
+use crate::{kept, kinds, needs};
 
 /// The step type `kubernetes.restart`.
 pub struct Restart;
@@ -53,6 +54,10 @@ impl StepType for Restart {
 
     fn roles(&self) -> Vec<Role> {
         vec![crate::CLUSTER]
+    }
+
+    fn needs(&self, input: &Known) -> Vec<Need> {
+        needs::to_change(input)
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jm_backup::{BackupRef, Backups, ContentKind, Prove, Selection, Silent, Toolbox, Wanted, Which};
 use jm_client_kubernetes::{Kubernetes, Wave};
 use jm_step::{
-    ArtefactRef, Connection, Effect, InputIssue, Known, Preview, Probe, ReadContext, Repeat, Role, StepContext,
+    ArtefactRef, Connection, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext,
     StepError, StepType,
 };
 use schemars::JsonSchema;
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use self::exported::{Exported, Filter};
 use crate::apply::{check_recreate, effect, five_minutes, preview, yes};
 use crate::deploy::{Counts, Deploy, OnConflict, Policy, keep_results};
+use crate::needs;
 use crate::recorded::Images;
 use crate::wait;
 
@@ -114,6 +115,12 @@ impl StepType for Restore {
 
     fn roles(&self) -> Vec<Role> {
         vec![crate::CLUSTER, crate::BACKUPS]
+    }
+
+    fn needs(&self, _: &Known) -> Vec<Need> {
+        let mut needs = needs::to_deploy();
+        needs.push(Need::of(crate::BACKUPS.name, jm_backup::READING));
+        needs
     }
 
     /// What is applied can be applied another way again; what is deleted is gone.

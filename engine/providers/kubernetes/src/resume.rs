@@ -4,12 +4,15 @@
 use std::time::Duration;
 
 use jm_client_kubernetes::{CronJob, Kubernetes, Reader, Workload, WorkloadRef};
-use jm_step::{Change, Effect, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
+use jm_step::{
+    Change, Effect, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::kept::warned;
+use crate::needs;
 use crate::quiesce::{Quiesced, QuiescedWorkload};
 use crate::wait::{self, Until};
 use crate::writer::Writer;
@@ -66,6 +69,10 @@ impl StepType for Resume {
 
     fn roles(&self) -> Vec<Role> {
         vec![crate::CLUSTER]
+    }
+
+    fn needs(&self, input: &Known) -> Vec<Need> {
+        needs::to_stop(input)
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {

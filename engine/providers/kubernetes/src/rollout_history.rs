@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use jm_client_kubernetes::{Kubernetes, Reader, Revision, WorkloadRef};
-use jm_step::{Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
+use jm_step::{
+    Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::needs;
 use crate::{kinds, wait};
 
 /// The step type `kubernetes.rollout_history`.
@@ -80,6 +83,13 @@ impl StepType for RolloutHistory {
 
     fn roles(&self) -> Vec<Role> {
         vec![crate::CLUSTER]
+    }
+
+    fn needs(&self, input: &Known) -> Vec<Need> {
+        needs::to_look(input)
+            .into_iter()
+            .chain(needs::revisions(input))
+            .collect()
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use jm_client_kubernetes::{Kubernetes, Workload, WorkloadRef};
-use jm_step::{Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
+use jm_step::{
+    Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::kinds;
+use crate::needs;
 use crate::wait::{self, Until};
 
 /// The step type `kubernetes.rollout_status`.
@@ -76,6 +79,10 @@ impl StepType for RolloutStatus {
 
     fn roles(&self) -> Vec<Role> {
         vec![crate::CLUSTER]
+    }
+
+    fn needs(&self, input: &Known) -> Vec<Need> {
+        needs::to_look(input)
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {

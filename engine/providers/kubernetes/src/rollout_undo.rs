@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use jm_client_kubernetes::{Kubernetes, Reader, Revision, Workload, WorkloadRef};
 use jm_step::{
-    Change, Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepErrorKind,
-    StepType,
+    Change, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError,
+    StepErrorKind, StepType,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::needs;
 use crate::rollout_history::previous;
 use crate::wait::{self, Until};
 use crate::{kept, kinds};
@@ -69,6 +70,13 @@ impl StepType for RolloutUndo {
 
     fn roles(&self) -> Vec<Role> {
         vec![crate::CLUSTER]
+    }
+
+    fn needs(&self, input: &Known) -> Vec<Need> {
+        needs::to_change(input)
+            .into_iter()
+            .chain(needs::revisions(input))
+            .collect()
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {

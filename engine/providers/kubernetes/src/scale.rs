@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use jm_client_kubernetes::{Kind, Kubernetes, Workload, WorkloadRef};
 use jm_step::{
-    Change, Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
+    Change, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError,
+    StepType,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::kept;
+use crate::needs;
 use crate::wait::{self, Until};
 use crate::writer;
 
@@ -65,6 +67,10 @@ impl StepType for Scale {
 
     fn roles(&self) -> Vec<Role> {
         vec![crate::CLUSTER]
+    }
+
+    fn needs(&self, input: &Known) -> Vec<Need> {
+        needs::to_change(input)
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {

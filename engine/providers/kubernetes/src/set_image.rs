@@ -5,14 +5,15 @@ use std::time::Duration;
 use jm_client_kubernetes::{ContainerImage, Kubernetes, Reader, Template, WorkloadRef};
 use jm_client_registry::{ImageRef, Login, reported_digest};
 use jm_step::{
-    Change, Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepErrorKind,
-    StepType,
+    Change, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError,
+    StepErrorKind, StepType,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::image::Meant;
+use crate::needs;
 use crate::wait::{self, Until};
 use crate::{kept, kinds};
 
@@ -79,6 +80,10 @@ impl StepType for SetImage {
 
     fn roles(&self) -> Vec<Role> {
         vec![crate::CLUSTER]
+    }
+
+    fn needs(&self, input: &Known) -> Vec<Need> {
+        needs::to_change(input)
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures::future::try_join_all;
 use jm_client_postgres::{Postgres, RelationName, Session};
 use jm_step::{
-    Change, Connection, Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError,
-    StepType, Unit,
+    Change, Connection, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext,
+    StepError, StepType, Unit,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -60,6 +60,10 @@ impl StepType for Analyze {
 
     fn roles(&self) -> Vec<Role> {
         common::roles()
+    }
+
+    fn needs(&self, _: &Known) -> Vec<Need> {
+        vec![Need::of("database", &["OWNER"])]
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {

@@ -1,7 +1,9 @@
 //! `postgres.inspect`: does the server answer, does the database exist, does it still serve?
 
 use jm_client_postgres::{DatabaseFacts, Postgres, Reader, Whose, is_said_by_server};
-use jm_step::{Effect, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepErrorKind, StepType};
+use jm_step::{
+    Effect, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepErrorKind, StepType,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +72,10 @@ impl StepType for Inspect {
 
     fn roles(&self) -> Vec<Role> {
         common::roles()
+    }
+
+    fn needs(&self, _: &Known) -> Vec<Need> {
+        vec![Need::of("database", &["CONNECT"])]
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {

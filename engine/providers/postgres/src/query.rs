@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use jm_client_postgres::{Postgres, ReadSession, TextValue, ToSql};
 use jm_step::{
-    Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepErrorKind, StepType,
+    Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepErrorKind,
+    StepType,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -82,6 +83,10 @@ impl StepType for Query {
 
     fn roles(&self) -> Vec<Role> {
         common::roles()
+    }
+
+    fn needs(&self, _: &Known) -> Vec<Need> {
+        vec![Need::of("database", &["CONNECT", "SQL"])]
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {

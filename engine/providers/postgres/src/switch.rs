@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use jm_client_postgres::{Belongings, DatabaseFacts, Postgres, Reader, Session, Setting, Whose, left_out};
 use jm_step::{
-    Connection, Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepErrorKind,
-    StepType,
+    Connection, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError,
+    StepErrorKind, StepType,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -107,6 +107,10 @@ impl StepType for Switch {
 
     fn roles(&self) -> Vec<Role> {
         common::roles()
+    }
+
+    fn needs(&self, _: &Known) -> Vec<Need> {
+        vec![Need::of("database", &["CREATEDB", "OWNER", "pg_signal_backend"])]
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {

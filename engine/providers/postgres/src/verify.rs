@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use jm_client_postgres::{CountMode, Inventory, Postgres, ReadSession, RelationName};
-use jm_step::{Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
+use jm_step::{
+    Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -120,6 +122,10 @@ impl StepType for Verify {
 
     fn roles(&self) -> Vec<Role> {
         common::roles()
+    }
+
+    fn needs(&self, _: &Known) -> Vec<Need> {
+        vec![Need::of("database", &["CONNECT", "pg_read_all_data"])]
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jm_client_s3::{Encryption, LifecycleRule, Ownership, S3, S3Bucket, VersioningStatus};
 use jm_step::{
-    Change, Effect, Expect, InputIssue, Known, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError,
+    Change, Effect, Expect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError,
     StepErrorKind, StepType,
 };
 use schemars::JsonSchema;
@@ -105,6 +105,10 @@ impl StepType for Bucket {
 
     fn roles(&self) -> Vec<Role> {
         vec![Role::of::<S3>("bucket")]
+    }
+
+    fn needs(&self, input: &Known) -> Vec<Need> {
+        settings::needs(input)
     }
 
     /// Only rules that delete cannot be taken back.

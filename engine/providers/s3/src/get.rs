@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use jm_client_s3::{Checksum, Get, ObjectInfo, ObjectStream, S3, S3Reader, unwrap_step_error};
 use jm_step::{
-    Change, Effect, InputIssue, Known, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
+    Change, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError,
+    StepType,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -104,6 +105,14 @@ impl StepType for Download {
 
     fn roles(&self) -> Vec<Role> {
         vec![Role::of::<S3>("bucket")]
+    }
+
+    fn needs(&self, input: &Known) -> Vec<Need> {
+        let mut needs = vec![Need::of("bucket", &["s3:ListBucket", "s3:GetObject"])];
+        if input.get("version_id").is_some() {
+            needs.push(Need::of("bucket", &["s3:GetObjectVersion"]));
+        }
+        needs
     }
 
     /// Only what overwrites cannot be taken back.

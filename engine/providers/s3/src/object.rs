@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jm_client_s3::{Get, ObjectInfo, S3, S3Reader};
-use jm_step::{Effect, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
+use jm_step::{Effect, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -48,6 +48,10 @@ impl StepType for Object {
 
     fn roles(&self) -> Vec<Role> {
         vec![Role::of::<S3>("bucket")]
+    }
+
+    fn needs(&self, _: &Known) -> Vec<Need> {
+        vec![Need::of("bucket", &["s3:ListBucket", "s3:GetObject"])]
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {

@@ -9,7 +9,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jm_client_s3::{Get, ObjectInfo, Put, S3, S3Reader, is_written_in_parts};
 use jm_step::{
-    Change, Effect, InputIssue, Known, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
+    Change, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError,
+    StepType,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -75,6 +76,19 @@ impl StepType for Upload {
 
     fn roles(&self) -> Vec<Role> {
         vec![Role::of::<S3>("bucket")]
+    }
+
+    fn needs(&self, _: &Known) -> Vec<Need> {
+        vec![Need::of(
+            "bucket",
+            &[
+                "s3:ListBucket",
+                "s3:GetObject",
+                "s3:PutObject",
+                "s3:AbortMultipartUpload",
+                "s3:ListBucketMultipartUploads",
+            ],
+        )]
     }
 
     /// Only what overwrites cannot be taken back.

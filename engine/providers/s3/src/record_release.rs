@@ -7,7 +7,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use jm_client_s3::{Put, S3, S3Reader};
 use jm_step::{
-    Change, Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
+    Change, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError,
+    StepType,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -86,6 +87,10 @@ impl StepType for RecordRelease {
 
     fn roles(&self) -> Vec<Role> {
         vec![Role::of::<S3>("bucket")]
+    }
+
+    fn needs(&self, _: &Known) -> Vec<Need> {
+        vec![Need::of("bucket", &["s3:ListBucket", "s3:GetObject", "s3:PutObject"])]
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {

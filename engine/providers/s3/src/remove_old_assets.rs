@@ -5,8 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jm_client_s3::{S3, S3Reader};
 use jm_step::{
-    ArtefactRef, Change, Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError,
-    StepType,
+    ArtefactRef, Change, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext,
+    StepError, StepType,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -128,6 +128,18 @@ impl StepType for RemoveOldAssets {
 
     fn roles(&self) -> Vec<Role> {
         vec![Role::of::<S3>("bucket")]
+    }
+
+    fn needs(&self, _: &Known) -> Vec<Need> {
+        vec![Need::of(
+            "bucket",
+            &[
+                "s3:ListBucket",
+                "s3:GetObject",
+                "s3:GetBucketVersioning",
+                "s3:DeleteObject",
+            ],
+        )]
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {

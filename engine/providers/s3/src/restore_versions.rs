@@ -13,8 +13,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use jm_client_s3::{ArchiveTier, S3, S3Reader, VersioningStatus};
 use jm_step::{
-    ArtefactRef, Change, Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError,
-    StepType,
+    ArtefactRef, Change, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext,
+    StepError, StepType,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -147,6 +147,31 @@ impl StepType for RestoreVersions {
 
     fn roles(&self) -> Vec<Role> {
         vec![Role::of::<S3>("bucket")]
+    }
+
+    /// What was deleted comes back as its marker goes; what was overwritten, by a copy, and so do keys whose markers need a
+    /// second factor.
+    fn needs(&self, input: &Known) -> Vec<Need> {
+        let mut needs = vec![Need::of(
+            "bucket",
+            &[
+                "s3:ListBucket",
+                "s3:ListBucketVersions",
+                "s3:GetBucketVersioning",
+                "s3:DeleteObjectVersion",
+                "s3:GetObject",
+                "s3:GetObjectVersion",
+                "s3:GetObjectVersionTagging",
+                "s3:PutObject",
+                "s3:PutObjectTagging",
+                "s3:AbortMultipartUpload",
+                "s3:RestoreObject",
+            ],
+        )];
+        if input.text("created_since") == Some("hide") {
+            needs.push(Need::of("bucket", &["s3:DeleteObject"]));
+        }
+        needs
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jm_client_s3::{S3, S3Reader};
-use jm_step::{Effect, InputIssue, Known, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
+use jm_step::{
+    Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -90,6 +92,24 @@ fn most_at_once() -> usize {
     64
 }
 
+/// What it needs of a bucket that gets what another side has. An upload that an earlier attempt left is ended.
+fn to_fill(role: &'static str, input: &Known) -> Vec<Need> {
+    let mut needs = vec![Need::of(
+        role,
+        &[
+            "s3:ListBucket",
+            "s3:GetObject",
+            "s3:PutObject",
+            "s3:AbortMultipartUpload",
+            "s3:ListBucketMultipartUploads",
+        ],
+    )];
+    if input.get("delete").is_some_and(|delete| !delete.is_null()) {
+        needs.push(Need::of(role, &["s3:DeleteObject"]));
+    }
+    needs
+}
+
 impl StepType for SyncStep {
     const NAME: &'static str = "s3.sync";
     const SUMMARY: &'static str = "makes a bucket as a directory is, or a directory as a bucket is";
@@ -130,6 +150,13 @@ impl StepType for SyncStep {
 
     fn roles(&self) -> Vec<Role> {
         vec![Role::of::<S3>("bucket")]
+    }
+
+    fn needs(&self, input: &Known) -> Vec<Need> {
+        match input.text("to") {
+            Some("directory") => vec![Need::of("bucket", &["s3:ListBucket", "s3:GetObject"])],
+            _ => to_fill("bucket", input),
+        }
     }
 
     fn effect(&self, input: &Known) -> Effect {

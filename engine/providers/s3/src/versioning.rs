@@ -1,7 +1,7 @@
 //! `s3.versioning`: tells whether a bucket keeps versions.
 
 use jm_client_s3::{S3, S3Reader, VersioningStatus};
-use jm_step::{Effect, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
+use jm_step::{Effect, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +32,10 @@ impl StepType for Versioning {
 
     fn roles(&self) -> Vec<Role> {
         vec![Role::of::<S3>("bucket")]
+    }
+
+    fn needs(&self, _: &Known) -> Vec<Need> {
+        vec![Need::of("bucket", &["s3:ListBucket", "s3:GetBucketVersioning"])]
     }
 
     async fn preview(&self, cx: &ReadContext, _: &Input) -> Result<Preview<Output>, StepError> {

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use jm_client_s3::{NULL_VERSION, ObjectVersion, S3, S3Reader, VersionMark};
 use jm_step::{
-    ArtefactRef, Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType, Unit,
+    ArtefactRef, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError,
+    StepType, Unit,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -105,6 +106,13 @@ impl StepType for Versions {
 
     fn roles(&self) -> Vec<Role> {
         vec![Role::of::<S3>("bucket")]
+    }
+
+    fn needs(&self, _: &Known) -> Vec<Need> {
+        vec![Need::of(
+            "bucket",
+            &["s3:ListBucket", "s3:ListBucketVersions", "s3:GetBucketVersioning"],
+        )]
     }
 
     /// Counting may take minutes, so a preview only sees that it can be done.

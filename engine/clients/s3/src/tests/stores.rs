@@ -60,12 +60,14 @@ impl Store {
 
     pub(super) async fn versitygw() -> Self {
         let dir = tempfile::tempdir().expect("a folder");
-        for folder in ["data", "versions"] {
+        for folder in ["data", "users", "versions"] {
             std::fs::create_dir(dir.path().join(folder)).expect("a folder");
         }
         let address = free().await;
         let process = Command::new(versitygw_program())
-            .args(["--port", &address.to_string(), "posix", "--versioning-dir"])
+            .args(["--port", &address.to_string(), "--iam-dir"])
+            .arg(dir.path().join("users").display().to_string())
+            .args(["posix", "--versioning-dir"])
             .arg(dir.path().join("versions").display().to_string())
             .arg(dir.path().join("data").display().to_string())
             .env("ROOT_ACCESS_KEY", ACCESS_KEY)
@@ -87,6 +89,31 @@ impl Store {
             "versitygw does not answer: {:?}",
             std::fs::read_to_string(dir.path().join("log"))
         );
+    }
+
+    /// Makes a user of versitygw who may nothing yet; gives the secret.
+    pub(super) async fn user(&self, name: &str) -> String {
+        let secret = format!("{name}-secret");
+        let endpoint = format!("http://{}", self.address);
+        let made = Command::new(versitygw_program())
+            .args([
+                "admin",
+                "--access",
+                ACCESS_KEY,
+                "--secret",
+                SECRET_KEY,
+                "--endpoint-url",
+                &endpoint,
+            ])
+            .args(["create-user", "--access", name, "--secret", &secret, "--role", "user"])
+            .spawn(&Supervisor::none(), &Environment::default());
+        let ended = made
+            .expect("versitygw's own client starts")
+            .wait()
+            .await
+            .expect("it ends");
+        assert!(ended.success(), "no user `{name}`: {ended}");
+        secret
     }
 
     pub(super) fn address(&self) -> SocketAddr {

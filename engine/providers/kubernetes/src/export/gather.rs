@@ -6,9 +6,7 @@ mod roles;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jm_backup::{KubernetesIndex, ObjectWriter, RecordedImage, Unreadable};
-use jm_client_kubernetes::{
-    Discovery, ObjectKey, Reader, ResourceKind, Wave, awake, is_built_in, is_never_kept, left_out, strip,
-};
+use jm_client_kubernetes::{Discovery, ObjectKey, Reader, ResourceKind, Wave, awake, is_built_in, left_out, strip};
 use jm_step::{StepContext, StepError, StepErrorKind, Unit};
 use serde_json::Value;
 
@@ -115,11 +113,7 @@ impl<'r> Gather<'r> {
 
     /// Whether objects of a kind are read.
     fn is_wanted(&self, kind: &ResourceKind) -> bool {
-        kind.can("list")
-            && (kind.can("patch") || kind.can("create"))
-            && !is_never_kept(&kind.group, &kind.kind)
-            && !(kind.group.is_empty() && kind.kind == "Namespace")
-            && !self.is_without(&kind.group, &kind.kind)
+        kind.is_to_be_kept() && !self.is_without(&kind.group, &kind.kind)
     }
 
     /// Whether the input leaves a kind out.

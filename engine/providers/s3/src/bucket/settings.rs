@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jm_client_s3::{
     DefaultEncryption, Lifecycle, LifecycleRule, Ownership, PublicAccessBlock, S3Bucket, S3Reader, VersioningStatus,
 };
-use jm_step::{Change, InputIssue, StepError};
+use jm_step::{Change, InputIssue, Known, Need, StepError};
 use serde_json::{Map, Value, json};
 
 use super::{Input, Output, PublicAccess, WantedVersioning};
@@ -42,6 +42,39 @@ pub(super) enum Difference {
         is: Option<Value>,
         wanted: Value,
     },
+}
+
+/// What it needs to be allowed: to look at what the input names, and to set it.
+pub(super) fn needs(input: &Known) -> Vec<Need> {
+    let of_settings: [(&str, &[&str]); 7] = [
+        (
+            "encryption",
+            &["s3:GetEncryptionConfiguration", "s3:PutEncryptionConfiguration"],
+        ),
+        (
+            "lifecycle",
+            &["s3:GetLifecycleConfiguration", "s3:PutLifecycleConfiguration"],
+        ),
+        (
+            "ownership",
+            &["s3:GetBucketOwnershipControls", "s3:PutBucketOwnershipControls"],
+        ),
+        ("policy", &["s3:GetBucketPolicy", "s3:PutBucketPolicy"]),
+        (
+            "public_access",
+            &["s3:GetBucketPublicAccessBlock", "s3:PutBucketPublicAccessBlock"],
+        ),
+        ("tags", &["s3:GetBucketTagging", "s3:PutBucketTagging"]),
+        ("versioning", &["s3:PutBucketVersioning"]),
+    ];
+    let given = |field: &str| input.get(field).is_some_and(|given| !given.is_null());
+    let mut needs = vec![Need::of("bucket", &["s3:ListBucket", "s3:GetBucketVersioning"])];
+    if input.get("create").is_none_or(|create| *create == true) {
+        needs.push(Need::of("bucket", &["s3:CreateBucket"]));
+    }
+    let set = of_settings.into_iter().filter(|(field, _)| given(field));
+    needs.extend(set.map(|(_, rights)| Need::of("bucket", rights)));
+    needs
 }
 
 /// Looks at what the input names, in the order in which it is set: public access is blocked before anything else, and a

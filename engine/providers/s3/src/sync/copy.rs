@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jm_client_s3::{S3, S3Reader};
-use jm_step::{Effect, InputIssue, Known, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
+use jm_step::{
+    Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -17,7 +19,7 @@ use super::run::{Output, Sync};
 use super::side::{Objects, Side};
 use crate::restore_versions::undeletes;
 
-use super::{concurrency_issue, effect, most_at_once, probe};
+use super::{concurrency_issue, effect, most_at_once, probe, to_fill};
 
 /// Makes a bucket as another bucket is.
 pub(crate) struct Copy;
@@ -70,6 +72,17 @@ impl StepType for Copy {
 
     fn roles(&self) -> Vec<Role> {
         vec![Role::of::<S3>(FROM), Role::of::<S3>(TO)]
+    }
+
+    /// Inside a store the one side's credentials may read the other side; where they may not, the content goes through jm.
+    fn needs(&self, input: &Known) -> Vec<Need> {
+        let mut needs = to_fill(TO, input);
+        needs.push(Need::of(TO, &["s3:PutObjectTagging"]));
+        needs.push(Need::of(
+            FROM,
+            &["s3:ListBucket", "s3:GetObject", "s3:GetObjectTagging"],
+        ));
+        needs
     }
 
     fn effect(&self, input: &Known) -> Effect {
