@@ -123,3 +123,21 @@ fn a_control_plane_is_backed_up() -> Result<()> {
     // No pod of the tests' nodes says which image it runs.
     is_backed_up(&World::real()?, 9)
 }
+
+#[test]
+fn a_damaged_copy_is_told_before_the_run_that_passes_it_over() -> Result<()> {
+    let world = World::sandbox()?;
+    let output = world.jm().args(BACK_UP).output()?;
+    ensure!(output.status.code() == Some(0), "{}", said(&output));
+    let name = check_files(&world)?;
+    let copy = Path::new(world.systems.variable("BACKUP_DIR")).join(&name);
+    let whole = std::fs::read(&copy)?;
+    std::fs::write(&copy, &whole[..whole.len() / 2])?;
+    let dry = world
+        .step("backup.find", &["-w", "kind=kubernetes", "--dry-run"])
+        .output()?;
+    ensure!(has_words(&said(&dry), "WOULD END DEGRADED"), "{}", said(&dry));
+    let run = world.step("backup.find", &["-w", "kind=kubernetes"]).output()?;
+    ensure!(run.status.code() == Some(9), "{}", said(&run));
+    Ok(())
+}

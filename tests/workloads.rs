@@ -53,6 +53,13 @@ impl World {
         Ok(())
     }
 
+    fn scale(&self, replicas: i32) -> Result<()> {
+        let with = [&*format!("workload={BACKEND}"), &format!("replicas={replicas}")];
+        let (code, output) = self.outcome_of("kubernetes.scale", &with)?;
+        ensure!(code == Some(0), "{output}");
+        Ok(())
+    }
+
     /// Runs a plan dry and then for real, with `expected` as its exit code, and compares what was computed with what was
     /// done. That must be so of `computed` at least. Gives the journal of the run, and what was printed.
     fn dry_and_real(
@@ -138,6 +145,17 @@ fn is_mended(world: &World) -> Result<()> {
         "{text}"
     );
 
+    // Nobody wants a pod of it: what is there is as it should be, and serves nobody.
+    world.scale(0)?;
+    let (records, text) = world.dry_and_real(MEND, &[], 4, &[])?;
+    ensure!(
+        !has_succeeded(&records, "restart")
+            && has_words(&text, "wants 0 replicas")
+            && has_succeeded(&records, "escalate"),
+        "{text}"
+    );
+    world.scale(REPLICAS)?;
+
     // A restart does not help against an image that crashes, the revision before does. The run tells that it was needed.
     world.deploy("ghcr.io/your-org/journeyman-backend:crash")?;
     let (records, text) = world.dry_and_real(MEND, &[], 9, &["restart"])?;
@@ -215,7 +233,7 @@ fn pods_that_are_ready_and_do_not_answer_are_mended_too() -> Result<()> {
     // It answers: nothing is done.
     let (records, text) = mend(GOOD, 0, &[])?;
     ensure!(
-        has_succeeded(&records, "answers") && of_kind(&records, "step-started").len() == 3,
+        has_succeeded(&records, "answers") && of_kind(&records, "step-started").len() == 4,
         "{text}"
     );
 
