@@ -69,12 +69,18 @@ impl S3Bucket {
     /// Copies a version over its own key inside the store, with its metadata, tags and storage class: the content
     /// becomes the newest version, and every other version stays. A version that was brought back from an archive
     /// becomes an ordinary object. What is too large for one request is copied in parts, with the parts that it was
-    /// written in, so that its ETag stays the same.
-    pub async fn copy_version(&self, pace: &Pace, version: &ObjectVersion) -> Result<Copied, StepError> {
+    /// written in, so that its ETag stays the same. A redirect of a website stands in no listing and is copied by no store:
+    /// where the bucket may have some (`redirects`), each version is looked at first. Its ACL is not copied.
+    pub async fn copy_version(
+        &self,
+        pace: &Pace,
+        version: &ObjectVersion,
+        redirects: bool,
+    ) -> Result<Copied, StepError> {
         if version.bytes > LARGEST_COPY {
             Box::pin(self.copy_parts(pace, version)).await
         } else {
-            self.copy_whole(pace, version).await
+            self.copy_whole(pace, version, redirects).await
         }
     }
 
@@ -127,14 +133,21 @@ impl S3Bucket {
         object.bytes <= LARGEST_COPY
     }
 
-    async fn copy_whole(&self, pace: &Pace, version: &ObjectVersion) -> Result<Copied, StepError> {
+    async fn copy_whole(&self, pace: &Pace, version: &ObjectVersion, redirects: bool) -> Result<Copied, StepError> {
         let doing = self.on_object("bring back", &version.key, "s3:GetObjectVersion` and `s3:PutObject");
+        let redirect = if redirects {
+            let info = self.head_version(pace, version, None).await?;
+            info.website_redirect_location().map(str::to_owned)
+        } else {
+            None
+        };
         let (source, key) = (self.source(version), self.full(&version.key));
         let output = pace
             .send(&doing, || {
                 // A store may answer only once gigabytes are copied.
                 self.copying(&source, &key)
                     .set_storage_class(self.class_of(version))
+                    .set_website_redirect_location(redirect.clone())
                     .customize()
                     .config_override(patient())
                     .send()

@@ -166,6 +166,12 @@ impl S3Reader {
         })
     }
 
+    /// Whether the bucket is served as a website, so that objects in it may be redirects; `false` where nobody may say.
+    pub async fn is_website(&self) -> bool {
+        let call = self.0.client.get_bucket_website().bucket(&self.0.bucket);
+        call.send().await.is_ok()
+    }
+
     /// What the store says of an object, of its newest version where none is named; `None` where there is no such
     /// object or version. That the whole bucket is missing is an error.
     pub async fn head(&self, key: &str, version_id: Option<&str>) -> Result<Option<ObjectInfo>, StepError> {

@@ -5,8 +5,8 @@
 //! goes by its ids, which are ULIDs; what was overwritten under the id `null` there has no time at all, and a key whose
 //! moment hangs on it is refused.
 //!
-//! A copy takes content, type, headers, metadata, tags and storage class along. What S3 copies of no version stays behind:
-//! the ACL, which becomes the bucket's default, and the redirect of a website, except for what is copied in parts.
+//! A copy takes content, type, headers, metadata, tags and storage class along, and its redirect where the bucket is a
+//! website, which costs a look at each version. The ACL stays behind, and becomes the bucket's default.
 
 use std::time::Duration;
 

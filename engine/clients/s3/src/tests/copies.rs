@@ -68,7 +68,7 @@ async fn a_copy_keeps_all_that_belongs_to_the_content() {
             if key == "in parts" {
                 bucket.copy_parts(&pace, &target).await.expect("copied");
             } else {
-                bucket.copy_version(&pace, &target).await.expect("copied");
+                bucket.copy_version(&pace, &target, false).await.expect("copied");
             }
             let new = bucket.head(key, None).await.expect("told").expect("there");
             let what = format!("{} {key}", store.name);
@@ -205,7 +205,7 @@ async fn a_store_that_never_has_time_is_given_up() {
     let bucket = Store::at("busy", address.await).open("b", |_| {}).await;
     tokio::time::timeout(std::time::Duration::from_mins(2), async {
         let error = bucket
-            .copy_version(&Pace::new(1, 1), &version(None))
+            .copy_version(&Pace::new(1, 1), &version(None), false)
             .await
             .expect_err("never");
         assert_eq!(error.kind(), StepErrorKind::Unavailable, "{error}");
@@ -227,7 +227,7 @@ async fn a_key_that_may_not_be_used_is_told_from_an_object_that_may_not_be_read(
         let address = scripted(Arc::default(), move |_, _| ("403 Forbidden", error(code, message)));
         let bucket = Store::at("locked", address.await).open("b", |_| {}).await;
         let error = bucket
-            .copy_version(&Pace::new(1, 1), &version(None))
+            .copy_version(&Pace::new(1, 1), &version(None), false)
             .await
             .expect_err("refused");
         assert_eq!(error.kind(), StepErrorKind::Denied);
@@ -268,4 +268,43 @@ async fn an_archived_version_is_asked_for_once() {
             .all(|line| line.starts_with("POST /b/k?") && line.contains("versionId=v")),
         "{asked:?}"
     );
+}
+
+#[tokio::test]
+async fn a_copy_keeps_a_redirect_where_the_bucket_is_a_website() {
+    for store in stores().await {
+        let bucket = store.bucket("website").await;
+        bucket.set_versioning(true).await.expect("set");
+        assert!(!bucket.is_website().await, "{}", store.name);
+        let call = bucket.0.client.put_object().bucket("website").key("old");
+        call.website_redirect_location("/new").send().await.expect("written");
+        bucket.put_bytes("old", "other", Put::default()).await.expect("written");
+        let target = versions(&bucket).await.into_iter().find(|version| !version.latest);
+        let pace = Pace::new(1, 1);
+        let target = target.expect("an old version");
+        bucket.copy_version(&pace, &target, true).await.expect("copied");
+        let head = bucket.0.client.head_object().bucket("website").key("old").send();
+        let redirect = head
+            .await
+            .expect("there")
+            .website_redirect_location()
+            .map(str::to_owned);
+        assert_eq!(redirect.as_deref(), Some("/new"), "{}", store.name);
+    }
+}
+
+/// Only versitygw knows websites.
+#[tokio::test]
+async fn a_website_is_known_by_its_configuration() {
+    use aws_sdk_s3::types::{IndexDocument, WebsiteConfiguration};
+    let store = Store::versitygw().await;
+    let bucket = store.bucket("site").await;
+    let index = IndexDocument::builder()
+        .suffix("index.html")
+        .build()
+        .expect("a document");
+    let website = WebsiteConfiguration::builder().index_document(index).build();
+    let call = bucket.0.client.put_bucket_website().bucket("site");
+    call.website_configuration(website).send().await.expect("set");
+    assert!(bucket.is_website().await);
 }

@@ -17,6 +17,8 @@ pub(super) struct Worker {
     pub(super) pace: Pace,
     /// Versions written since then may be our own, from an attempt that was cut off.
     pub(super) ours_since: Option<Timestamp>,
+    /// Whether versions may be redirects of a website.
+    pub(super) redirects: bool,
     /// Whether archived versions are asked for.
     pub(super) ask: bool,
     pub(super) days: u16,
@@ -99,7 +101,9 @@ impl Worker {
         if archived && !self.is_there(copy).await? {
             return Ok(Done::AskedFor);
         }
-        self.bucket.copy_version(&self.pace, &copy.target).await?;
+        self.bucket
+            .copy_version(&self.pace, &copy.target, self.redirects)
+            .await?;
         Ok(Done::Now)
     }
 

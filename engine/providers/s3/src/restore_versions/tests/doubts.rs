@@ -125,7 +125,7 @@ async fn where_no_marker_may_be_removed_what_lies_under_it_is_copied_over_it() {
         assert_eq!((part.planned.undeleted, part.planned.copied_back), (0, 1));
         let pace = jm_client_s3::Pace::new(1, 1);
         bucket
-            .copy_version(&pace, &part.copies[0].target)
+            .copy_version(&pace, &part.copies[0].target, false)
             .await
             .expect("copied");
         assert_eq!(content(&bucket, "k", None).await.as_deref(), Some(&b"there"[..]));
