@@ -37,6 +37,8 @@ pub struct Get {
     pub length: Option<u64>,
     /// Only if it still has this ETag; another one is a conflict.
     pub etag: Option<String>,
+    /// Whether whoever reads compares a whole object with the store's checksum, so that the stream need not.
+    pub unchecked: bool,
 }
 
 /// The bytes of an object, and what the store says of it. A connection that breaks is made anew, and the stream goes on
@@ -77,7 +79,7 @@ impl S3Reader {
         let end = get
             .length
             .map_or(info.bytes, |length| info.bytes.min(get.offset + length));
-        let whole = get.offset == 0 && end == info.bytes;
+        let is_compared = get.offset == 0 && end == info.bytes && !get.unchecked;
         let fetch = Fetch {
             bucket: self.clone(),
             doing,
@@ -92,7 +94,7 @@ impl S3Reader {
             end,
             breaks: 0,
             broken_at: get.offset,
-            check: info.checksum.as_ref().filter(|_| whole).and_then(|checksum| {
+            check: info.checksum.as_ref().filter(|_| is_compared).and_then(|checksum| {
                 let hasher = checksum.hasher()?;
                 Some((hasher, checksum.value.clone()))
             }),

@@ -6,11 +6,14 @@
     reason = "what is got is written to a file"
 )]
 
+use std::fs::{File, OpenOptions};
+use std::io::{Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use jm_client_s3::{Checksum, Get, ObjectInfo, ObjectStream, S3, S3Reader, unwrap_step_error};
+use jm_client_s3::{Checksum, Get, ObjectInfo, S3, S3Reader};
 use jm_step::{
     Change, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError,
     StepType,
@@ -18,10 +21,9 @@ use jm_step::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::fs::{File, OpenOptions};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::file::{self, Sums};
+use crate::receive::receive;
 
 /// Brings an object to a file.
 pub(crate) struct Download;
@@ -203,6 +205,8 @@ impl Input {
             offset: self.offset + have,
             length: self.length.map(|_| self.size(info) - have),
             etag: info.etag.clone(),
+            // The sums are compared with it, which are over what an earlier attempt brought, too.
+            unchecked: true,
         }
     }
 }
@@ -327,52 +331,29 @@ async fn fetch(cx: &StepContext, bucket: &S3Reader, input: &Input, info: &Object
         sums = Sums::new(input.checksum(info));
     }
     cx.save_checkpoint(&begun).await?;
-    let mut file = open(&path, sums.bytes()).await?;
-    let done = AtomicU64::new(sums.bytes());
+    let file = open(&path, sums.bytes()).map_err(|error| file::failed("write", &path, error))?;
+    let written = file.try_clone().map_err(|error| file::failed("write", &path, error))?;
+    let done = Arc::new(AtomicU64::new(sums.bytes()));
     if sums.bytes() < size {
         let stream = bucket.get(&input.key, input.rest(info, sums.bytes())).await?;
-        let copying = copy(stream, &mut file, &path, &mut sums, &done);
-        file::with_progress(cx, &done, size, copying).await?;
+        let receiving = receive(stream, file, &path, sums, done.clone());
+        sums = file::with_progress(cx, &done, size, receiving).await?;
     }
-    file.sync_all()
+    tokio::task::spawn_blocking(move || written.sync_all())
         .await
+        .map_err(|error| StepError::failed("writing the file was ended").source(error))?
         .map_err(|error| file::failed("write", &path, error))?;
     Ok(sums)
 }
 
-async fn open(path: &Path, keep: u64) -> Result<File, StepError> {
-    use tokio::io::AsyncSeekExt;
-    let failed = |error| file::failed("write", path, error);
+fn open(path: &Path, keep: u64) -> std::io::Result<File> {
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(keep == 0)
-        .open(path)
-        .await
-        .map_err(failed)?;
-    file.seek(std::io::SeekFrom::Start(keep)).await.map_err(failed)?;
+        .open(path)?;
+    file.seek(SeekFrom::Start(keep))?;
     Ok(file)
-}
-
-async fn copy(
-    mut stream: ObjectStream,
-    file: &mut File,
-    path: &Path,
-    sums: &mut Sums,
-    done: &AtomicU64,
-) -> Result<(), StepError> {
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        let read = stream.read(&mut buffer).await.map_err(unwrap_step_error)?;
-        if read == 0 {
-            return file.flush().await.map_err(|error| file::failed("write", path, error));
-        }
-        file.write_all(&buffer[..read])
-            .await
-            .map_err(|error| file::failed("write", path, error))?;
-        sums.update(&buffer[..read]);
-        done.store(sums.bytes(), Ordering::Relaxed);
-    }
 }
 
 fn proven(bucket: &S3Reader, input: &Input, info: &ObjectInfo, sums: &Sums) -> Result<VerifiedBy, StepError> {

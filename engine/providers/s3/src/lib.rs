@@ -10,6 +10,7 @@ mod object;
 #[cfg(test)]
 mod promises;
 mod put;
+mod receive;
 mod record_release;
 mod release;
 mod remove_old_assets;

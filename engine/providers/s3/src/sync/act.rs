@@ -11,11 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use jm_client_s3::{Get, ObjectSummary, Pace, Put, S3Bucket, unwrap_step_error};
+use jm_client_s3::{Get, ObjectSummary, Pace, Put, S3Bucket};
 use jm_step::{StepError, StepErrorKind};
 use rustix::fs::{CWD, RenameFlags};
 use sha2::{Digest, Sha256};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
 
 use super::compare::sums_of;
@@ -23,7 +22,8 @@ use super::decide::{Existing, Rules, Transfer};
 use super::directory::{FileFound, PARTIAL, place};
 use super::pattern::headers;
 use super::side::{Found, Objects, Side};
-use crate::file::{self, Unchanged};
+use crate::file::{self, Sums, Unchanged};
+use crate::receive::receive;
 
 /// Files up to this size are read whole; what is larger is sent in parts, and few at a time.
 const SMALL: u64 = 1 << 20;
@@ -177,29 +177,15 @@ impl Worker {
     }
 
     async fn fetch(&self, object: &ObjectSummary, from: &Objects, partial: &Path) -> Result<(), StepError> {
-        let failed = |error| file::failed("write", partial, error);
-        let mut file = tokio::fs::File::create(partial).await.map_err(failed)?;
+        let file = std::fs::File::create(partial).map_err(|error| file::failed("write", partial, error))?;
         let get = Get {
             etag: object.etag.clone(),
             ..Get::default()
         };
-        let mut stream = from.bucket.get(&object.key, get).await?;
+        let stream = from.bucket.get(&object.key, get).await?;
         let told_by_writer = stream.info().metadata.get("sha256").cloned();
-        let mut sha256 = Sha256::new();
-        let mut bytes = 0;
-        let mut buffer = vec![0; 128 * 1024];
-        loop {
-            let read = stream.read(&mut buffer).await.map_err(unwrap_step_error)?;
-            if read == 0 {
-                break;
-            }
-            sha256.update(&buffer[..read]);
-            file.write_all(&buffer[..read]).await.map_err(failed)?;
-            bytes += read as u64;
-            self.done.fetch_add(read as u64, Ordering::Relaxed);
-        }
-        file.flush().await.map_err(failed)?;
-        let sha256 = hex::encode(sha256.finalize());
+        let sums = receive(stream, file, partial, Sums::new(None), self.done.clone()).await?;
+        let (bytes, sha256) = (sums.bytes(), sums.sha256());
         let differs = told_by_writer.is_some_and(|told| !told.eq_ignore_ascii_case(&sha256));
         if bytes != object.bytes || differs {
             let url = from.bucket.url(&object.key);
