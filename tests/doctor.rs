@@ -10,10 +10,13 @@ use serde_json::{Value, json};
 
 use crate::backup_kubernetes::BACK_UP;
 use crate::cluster_loss::kubectl;
-use crate::environment::{World, journal, of_kind, said};
+use crate::environment::{RECOVER, World, journal, of_kind, said};
+use crate::printed::document_in;
 
 const DUMP: &str = "plans/backup-database.yaml";
 const EXPORT: &str = "plans/backup-kubernetes.yaml";
+/// A user of the store.
+const UPLOADER: &str = "uploader";
 /// A value that no test keeps secret.
 const PASSWORD: &str = "not-a-real-secret";
 
@@ -44,7 +47,7 @@ impl Somebody<'_> {
         let words = ["doctor", "--permissions", plan, "--target", target, "--format", "json"];
         let output = self.jm(&words)?;
         ensure!(output.status.code() == Some(code), "{}", said(&output));
-        let document: Value = serde_json::from_slice(&output.stdout)?;
+        let document = document_in(&output, "commands/doctor-permissions")?;
         let rights = document["targets"][0]["rights"].as_array().context("rights")?;
         let of = rights.iter().filter(|right| right["standing"] == standing);
         Ok(of
@@ -59,14 +62,19 @@ impl Somebody<'_> {
     }
 }
 
-fn database_role(world: &World) -> Result<()> {
+/// Somebody with a role of his own on the database's server.
+fn of_database(world: &World, role: &str) -> Result<(&'static str, String)> {
     let url = world.systems.variable("DATABASE_URL");
     let (_, at) = url.rsplit_once('@').or(url.split_once("://")).context("an address")?;
+    world.query("postgres", &format!("CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'"))?;
+    Ok(("DATABASE_URL", format!("postgresql://{role}:{PASSWORD}@{at}")))
+}
+
+fn database_role(world: &World) -> Result<()> {
     let dumper = Somebody {
         world,
-        variables: vec![("DATABASE_URL", format!("postgresql://dumper:{PASSWORD}@{at}"))],
+        variables: vec![of_database(world, "dumper")?],
     };
-    world.query("postgres", &format!("CREATE ROLE dumper LOGIN PASSWORD '{PASSWORD}'"))?;
     let missing = dumper.rights(DUMP, "database", 4, "missing")?;
     ensure!(missing == ["pg_read_all_data"], "{missing:?}");
     let dump = ["plan", "run", DUMP, "--yes"];
@@ -85,11 +93,22 @@ fn database_role(world: &World) -> Result<()> {
     Ok(())
 }
 
+/// Lets the uploader in. This store has no policies of users, only of buckets, and they know no conditions.
+fn allow(world: &World, policy: &mut Value) -> Result<()> {
+    for statement in policy["Statement"].as_array_mut().context("statements")? {
+        statement["Principal"] = json!({ "AWS": [UPLOADER] });
+        statement.as_object_mut().context("a statement")?.remove("Condition");
+    }
+    let policy = policy.to_string();
+    world.aws(&["s3api", "put-bucket-policy", "--bucket", BUCKET, "--policy", &policy])?;
+    Ok(())
+}
+
 fn bucket_user(world: &World) -> Result<()> {
     let uploader = Somebody {
         world,
         variables: vec![
-            ("AWS_ACCESS_KEY_ID", "uploader".to_owned()),
+            ("AWS_ACCESS_KEY_ID", UPLOADER.to_owned()),
             ("AWS_SECRET_ACCESS_KEY", PASSWORD.to_owned()),
         ],
     };
@@ -108,7 +127,7 @@ fn bucket_user(world: &World) -> Result<()> {
     let user = [
         "create-user",
         "--access",
-        "uploader",
+        UPLOADER,
         "--secret",
         PASSWORD,
         "--role",
@@ -118,38 +137,45 @@ fn bucket_user(world: &World) -> Result<()> {
     let missing = uploader.rights(DUMP, "backups", 4, "missing")?;
     ensure!(missing.iter().any(|right| right == "s3:PutObject"), "{missing:?}");
 
-    // This store has no users' policies, only those of buckets, and they know no conditions.
-    let allow = |policy: &mut Value, actions: Option<Value>| -> Result<()> {
-        for statement in policy["Statement"].as_array_mut().context("statements")? {
-            statement["Principal"] = json!({ "AWS": ["uploader"] });
-            statement["Action"] = actions.clone().unwrap_or_else(|| statement["Action"].take());
-            statement.as_object_mut().context("a statement")?.remove("Condition");
-        }
-        world.aws(&[
-            "s3api",
-            "put-bucket-policy",
-            "--bucket",
-            BUCKET,
-            "--policy",
-            &policy.to_string(),
-        ])?;
-        Ok(())
-    };
     let mut policy: Value = serde_json::from_str(&uploader.policy(DUMP, "backups")?)?;
     ensure!(!policy.to_string().contains("Delete"), "{policy}");
-    allow(&mut policy, None)?;
+    allow(world, &mut policy)?;
     let excess = uploader.rights(DUMP, "backups", 0, "excess")?;
     ensure!(excess.is_empty(), "{excess:?}");
     uploader.runs(&["plan", "run", DUMP, "--yes"], 0)?;
 
     let everything = json!([{ "Sid": "All", "Effect": "Allow", "Action": "s3:*",
         "Resource": [format!("arn:aws:s3:::{BUCKET}"), format!("arn:aws:s3:::{BUCKET}/*")] }]);
-    allow(&mut json!({ "Version": "2012-10-17", "Statement": everything }), None)?;
+    allow(world, &mut json!({ "Version": "2012-10-17", "Statement": everything }))?;
     let excess = uploader.rights(DUMP, "backups", 9, "excess")?;
     for right in ["s3:DeleteObjectVersion", "s3:PutObject outside of `backups/`"] {
         ensure!(excess.iter().any(|one| one == right), "{right}: {excess:?}");
     }
     Ok(())
+}
+
+/// Somebody with an account of his own in the cluster, named as the policy for a plan names it.
+fn of_cluster(world: &World, plan: &str) -> Result<(&'static str, String)> {
+    let account = format!("jm-{plan}");
+    kubectl(world, &["create", "serviceaccount", &account, "-n", NAMESPACE])?;
+    let token = kubectl(world, &["create", "token", &account, "-n", NAMESPACE])?;
+    let own = world.folder().join(format!("{account}.kubeconfig"));
+    std::fs::copy(world.systems.variable("KUBECONFIG"), &own)?;
+    let own = own.display().to_string();
+    let words = ["config", "set-credentials", "admin", "--token", token.trim()];
+    kubectl(world, &[&["--kubeconfig", &own][..], &words].concat())?;
+    Ok(("KUBECONFIG", own))
+}
+
+/// Gives what an administrator's jm prints for a plan.
+fn give_roles(world: &World, plan: &str) -> Result<()> {
+    let admin = Somebody {
+        world,
+        variables: Vec::new(),
+    };
+    let file = world.folder().join("roles.yaml");
+    std::fs::write(&file, admin.policy(plan, "cluster")?)?;
+    kubectl(world, &["apply", "-f", &file.display().to_string()]).map(drop)
 }
 
 fn cluster_account(world: &World) -> Result<()> {
@@ -160,46 +186,83 @@ fn cluster_account(world: &World) -> Result<()> {
     let excess = admin.rights(EXPORT, "cluster", 9, "excess")?;
     ensure!(excess.iter().any(|right| right == "cluster * *.*"), "{excess:?}");
 
-    let file = world.folder().join("roles.yaml");
-    std::fs::write(&file, admin.policy(EXPORT, "cluster")?)?;
-    kubectl(
+    let exporter = Somebody {
         world,
-        &["create", "serviceaccount", "jm-backup-kubernetes", "-n", NAMESPACE],
-    )?;
-    let token = kubectl(world, &["create", "token", "jm-backup-kubernetes", "-n", NAMESPACE])?;
-    let own = world.folder().join("account.kubeconfig");
-    std::fs::copy(world.systems.variable("KUBECONFIG"), &own)?;
-    let own = own.display().to_string();
-    kubectl(
-        world,
-        &[
-            "--kubeconfig",
-            &own,
-            "config",
-            "set-credentials",
-            "admin",
-            "--token",
-            token.trim(),
-        ],
-    )?;
-    let account = Somebody {
-        world,
-        variables: vec![("KUBECONFIG", own)],
+        variables: vec![of_cluster(world, "backup-kubernetes")?],
     };
-    let missing = account.rights(EXPORT, "cluster", 4, "missing")?;
+    let missing = exporter.rights(EXPORT, "cluster", 4, "missing")?;
     for right in ["cluster get namespaces kube-system", "list secrets"] {
         ensure!(missing.iter().any(|one| one == right), "{right}: {missing:?}");
     }
+    let refused = exporter.jm(&BACK_UP)?;
+    ensure!(refused.status.code() == Some(5), "{}", said(&refused));
 
-    kubectl(world, &["apply", "-f", &file.display().to_string()])?;
-    let excess = account.rights(EXPORT, "cluster", 0, "excess")?;
+    give_roles(world, EXPORT)?;
+    let excess = exporter.rights(EXPORT, "cluster", 0, "excess")?;
     ensure!(excess.is_empty(), "{excess:?}");
-    // No pod of the tests' nodes says which image it runs; of kinds that cannot be read nothing is said.
-    let output = account.jm(&BACK_UP)?;
-    ensure!(output.status.code() == Some(9), "{}", said(&output));
-    ensure!(!said(&output).contains("cannot be read"), "{}", said(&output));
+    // No pod of the tests' nodes says which image it runs.
+    exporter.runs(&BACK_UP, 9)?;
     let records = journal(&world.state())?;
-    ensure!(of_kind(&records, "step-succeeded").len() >= 2, "{records:#?}");
+    let exported = of_kind(&records, "step-succeeded")
+        .into_iter()
+        .find(|record| record["step"] == "export")
+        .context("an export")?;
+    ensure!(exported["output"]["inline"]["unreadable"] == json!([]), "{exported:#}");
+    Ok(())
+}
+
+/// What a failed service is looked at and mended by.
+fn service_account(world: &World) -> Result<()> {
+    const PLAN: &str = "plans/single-service-failure.yaml";
+    let mender = Somebody {
+        world,
+        variables: vec![of_cluster(world, "single-service-failure")?],
+    };
+    give_roles(world, PLAN)?;
+    let excess = mender.rights(PLAN, "cluster", 0, "excess")?;
+    ensure!(excess.is_empty(), "{excess:?}");
+    let workload = "workload=deployment/backend-deployment";
+    // The nodes of the tests keep no logs.
+    let looks = ["pods", "describe", "rollout_history"];
+    for step in looks.into_iter().chain(["restart", "rollout_status", "rollout_undo"]) {
+        let step = format!("kubernetes.{step}");
+        let words = [
+            "step",
+            "run",
+            &step,
+            "--yes",
+            "--targets",
+            "plans/targets.yaml",
+            "-w",
+            workload,
+        ];
+        mender.runs(&words, 0).with_context(|| step.clone())?;
+    }
+    Ok(())
+}
+
+/// A lost database comes back by somebody who may do nothing but that in the cluster and in the bucket. What its owner needs
+/// the tests of `faults` prove.
+fn recovery(world: &World) -> Result<()> {
+    const PLAN: &str = "plans/complete-db-loss.yaml";
+    let recoverer = Somebody {
+        world,
+        variables: vec![
+            of_cluster(world, "complete-db-loss")?,
+            ("AWS_ACCESS_KEY_ID", UPLOADER.to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", PASSWORD.to_owned()),
+        ],
+    };
+    give_roles(world, PLAN)?;
+    allow(world, &mut serde_json::from_str(&recoverer.policy(PLAN, "backups")?)?)?;
+    for target in ["backups", "cluster"] {
+        let excess = recoverer.rights(PLAN, target, 0, "excess")?;
+        ensure!(excess.is_empty(), "{target}: {excess:?}");
+    }
+    let before = world.fingerprint()?;
+    world.lose_database()?;
+    recoverer.runs(&RECOVER, 0)?;
+    ensure!(world.fingerprint()? == before, "other content than before");
     Ok(())
 }
 
@@ -208,7 +271,9 @@ fn the_printed_rights_are_enough_and_no_more() -> Result<()> {
     let world = World::real()?;
     database_role(&world).context("database")?;
     bucket_user(&world).context("bucket")?;
-    cluster_account(&world).context("cluster")
+    cluster_account(&world).context("cluster")?;
+    service_account(&world).context("service")?;
+    recovery(&world).context("recovery")
 }
 
 /// The targets that the environment says nothing of keep nobody from asking the others.
@@ -220,7 +285,7 @@ fn what_is_not_configured_is_told_beside_the_rest() -> Result<()> {
         .args(["doctor", "--permissions", "--format", "json"])
         .output()?;
     ensure!(output.status.code() == Some(3), "{}", said(&output));
-    let document: Value = serde_json::from_slice(&output.stdout)?;
+    let document = document_in(&output, "commands/doctor-permissions")?;
     let targets = document["targets"].as_array().context("targets")?;
     let of = |name: &str| {
         targets
@@ -232,6 +297,21 @@ fn what_is_not_configured_is_told_beside_the_rest() -> Result<()> {
     ensure!(lacks.contains("STANDBY_DATABASE_URL"), "{lacks}");
     ensure!(of("database")?["error"].is_null(), "{targets:?}");
     ensure!(document["missing"] == 0, "{targets:?}");
+    let words = [
+        "doctor",
+        "--permissions",
+        "--policy",
+        "plans/complete-db-loss.yaml",
+        "--format",
+        "json",
+    ];
+    let policies = document_in(&world.jm().args(words).output()?, "commands/doctor-policy")?;
+    let forms = policies["policies"]
+        .as_array()
+        .context("policies")?
+        .iter()
+        .map(|policy| &policy["form"]);
+    ensure!(forms.eq(["iam", "rbac", "sql"]), "{policies:#}");
     let words = world.jm().arg("doctor").output()?;
     ensure!(words.status.code() == Some(2), "{}", said(&words));
     Ok(())

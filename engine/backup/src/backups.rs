@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jm_client_s3::{S3, S3Bucket};
 use jm_step::{
-    Connection, Environment, Identity, InputIssue, NamedFile, OpenContext, Policy, Right, Rights, StepError,
+    Connection, Environment, Identity, InputIssue, NamedFile, OpenContext, Policy, Right, Rights, Standing, StepError,
 };
 
 use crate::archive::{self, Expected, Meter, Unpacked};
@@ -127,16 +127,26 @@ impl Connection for Backups {
         S3::knows_right(right)
     }
 
-    /// Those of the bucket. In a directory the file system decides.
     async fn rights(reader: &BackupsReader, needed: &Rights) -> Result<Vec<Right>, StepError> {
-        match reader.bucket() {
-            Some(bucket) => bucket.rights(needed).await,
-            None => Ok(Vec::new()),
+        let mut rights = Vec::new();
+        for location in &reader.locations {
+            match location {
+                Location::S3(bucket) => rights.extend(bucket.rights(needed).await?),
+                Location::Local(_) => {
+                    let files = Right::new(format!("the files of {}", location.address()), Standing::NotAsked);
+                    rights.push(files.note("its file system decides, by user and group"));
+                }
+            }
         }
+        Ok(rights)
     }
 
     async fn policy(reader: &BackupsReader, needed: &Rights, _: &str) -> Result<Option<Policy>, StepError> {
-        Ok(reader.bucket().map(|bucket| bucket.policy_for(needed)))
+        let policy = reader.locations.iter().find_map(|location| match location {
+            Location::S3(bucket) => Some(bucket.policy_for(needed)),
+            Location::Local(_) => None,
+        });
+        Ok(policy)
     }
 }
 
@@ -163,13 +173,6 @@ impl BackupsReader {
             .iter()
             .map(|location| (location.name(), location.address()))
             .collect()
-    }
-
-    fn bucket(&self) -> Option<&S3Bucket> {
-        self.locations.iter().find_map(|location| match location {
-            Location::S3(bucket) => Some(bucket),
-            Location::Local(_) => None,
-        })
     }
 
     /// What the names of backups without a label begin with.

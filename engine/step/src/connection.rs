@@ -78,7 +78,7 @@ pub trait Connection: Send + Sync + Sized + 'static {
     /// How it stands with these rights, and which others the credentials have, as far as it can be asked without doing
     /// anything.
     fn rights(_: &Self::Reader, needed: &Rights) -> impl Future<Output = Result<Vec<Right>, StepError>> + Send {
-        let not_asked = |right: &&str| Right::new(*right, Standing::NotAsked);
+        let not_asked = |right: &&str| Right::new(*right, Standing::NotAsked).note("such systems are not asked");
         std::future::ready(Ok(needed.iter().map(not_asked).collect()))
     }
 

@@ -7,7 +7,8 @@ use aws_sdk_cloudfront::operation::create_invalidation::CreateInvalidationError;
 use aws_sdk_cloudfront::types::{InvalidationBatch, Paths};
 use jm_client_aws::Access;
 use jm_step::{
-    Connection, Environment, Identity, InputIssue, NamedFile, OpenContext, Policy, PolicyForm, Rights, StepError,
+    Connection, Environment, Identity, InputIssue, NamedFile, OpenContext, Policy, PolicyForm, Right, Rights, Standing,
+    StepError, StepErrorKind,
 };
 
 use serde_json::json;
@@ -17,6 +18,7 @@ use crate::{Config, Invalidation, Origin, Reader, Snapshot};
 
 /// The one action that is on no distribution.
 const LIST: &str = "cloudfront:ListDistributions";
+const GET: &str = "cloudfront:GetDistribution";
 
 /// A target of provider `cloudfront`: one distribution.
 #[derive(Debug, Clone)]
@@ -139,9 +141,28 @@ impl Connection for CloudFront {
         &self.0
     }
 
-    /// What is needed is not asked for: `CloudFront` answers no question of the kind without doing it.
     fn knows_right(right: &str) -> bool {
         right.starts_with("cloudfront:")
+    }
+
+    /// What reads is asked for by reading.
+    async fn rights(reader: &Reader, needed: &Rights) -> Result<Vec<Right>, StepError> {
+        let mut rights = Vec::new();
+        for right in needed {
+            let read = match *right {
+                LIST => reader.list().await.map(drop),
+                GET => reader.snapshot().await.map(drop),
+                _ => {
+                    rights.push(Right::new(*right, Standing::NotAsked).note("only doing it would tell"));
+                    continue;
+                }
+            };
+            rights.push(match read {
+                Err(error) if error.kind() != StepErrorKind::Denied => return Err(error),
+                read => Right::needed(*right, read.is_ok()),
+            });
+        }
+        Ok(rights)
     }
 
     async fn policy(reader: &Reader, needed: &Rights, _: &str) -> Result<Option<Policy>, StepError> {

@@ -44,7 +44,8 @@ pub(crate) struct Allowed {
 /// Whether this is a right as this module writes them.
 pub(crate) fn is_known(right: &str) -> bool {
     let words: Vec<&str> = right.trim_start_matches("cluster ").split(' ').collect();
-    let is_verb = |verb: &str| ["get", "list", "create", "patch", "delete", "bind", "escalate"].contains(&verb);
+    let is_verb =
+        |verb: &str| ["get", "list", "create", "update", "patch", "delete", "bind", "escalate"].contains(&verb);
     matches!(words.len(), 2 | 3) && words[0].split(',').all(is_verb) && words.iter().all(|word| !word.is_empty())
 }
 
@@ -115,9 +116,10 @@ impl Reader {
 
     /// What is needed, kind by kind.
     async fn needed(&self, rights: &Rights) -> Result<BTreeSet<Allowed>, StepError> {
-        let discovery = match rights.iter().any(|right| right.ends_with(" *")) {
-            true => self.discover().await?,
-            false => Discovery::default(),
+        let discovery = if rights.iter().any(|right| right.ends_with(" *")) {
+            self.discover().await?
+        } else {
+            Discovery::default()
         };
         let all = rights.iter().copied().chain([WHICH_CLUSTER]);
         Ok(all

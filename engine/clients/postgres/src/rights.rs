@@ -185,26 +185,24 @@ impl Reader {
     /// The statements that give a role what is needed.
     pub fn policy_for(&self, needed: &Rights) -> Policy {
         let (role, database) = (ident(self.user()), ident(self.database()));
-        let mut text = format!(
+        let head = format!(
             "-- For psql, as a superuser, connected to {database}; once, where the role is not there yet:\n\
              -- CREATE ROLE {role} LOGIN;\n\
              -- \\password {role}\n"
         );
-        for right in narrowed(needed) {
-            text += &match right {
-                CONNECT => format!("GRANT CONNECT ON DATABASE {database} TO {role};\n"),
-                CREATEDB => format!("ALTER ROLE {role} CREATEDB;\n"),
-                OWNER => format!(
-                    "-- Or `GRANT OWNER TO {role}`, to the owner of the database and each of what is in it:\n\
-                     ALTER DATABASE {database} OWNER TO {role};\n"
-                ),
-                SQL => format!("-- What the plan's own statements read or change: GRANT SELECT ON … TO {role};\n"),
-                predefined => format!("GRANT {predefined} TO {role};\n"),
-            };
-        }
+        let statements = narrowed(needed).into_iter().map(|right| match right {
+            CONNECT => format!("GRANT CONNECT ON DATABASE {database} TO {role};\n"),
+            CREATEDB => format!("ALTER ROLE {role} CREATEDB;\n"),
+            OWNER => format!(
+                "-- Or `GRANT …` the owner of the database; and each owner of what is in it:\n\
+                 ALTER DATABASE {database} OWNER TO {role};\n"
+            ),
+            SQL => format!("-- What the plan's own statements read or change: GRANT SELECT ON … TO {role};\n"),
+            predefined => format!("GRANT {predefined} TO {role};\n"),
+        });
         Policy {
             form: PolicyForm::Sql,
-            text,
+            text: std::iter::once(head).chain(statements).collect(),
         }
     }
 }

@@ -31,12 +31,30 @@ pub(crate) fn to_stop(input: &Known) -> Vec<Need> {
 }
 
 /// To read the revisions of workloads.
-pub(crate) fn revisions(input: &Known) -> impl Iterator<Item = Need> {
-    kinds(input).into_iter().map(|kind| match kind {
+pub(crate) fn to_compare(input: &Known) -> Vec<Need> {
+    let of_kind = |kind| match kind {
         Kind::Deployment => cluster(&["list replicasets.apps"]),
         Kind::StatefulSet | Kind::DaemonSet => cluster(&["list controllerrevisions.apps"]),
         Kind::CronJob => cluster(&[]),
-    })
+    };
+    to_look(input)
+        .into_iter()
+        .chain(kinds(input).into_iter().map(of_kind))
+        .collect()
+}
+
+/// To bring a workload back to a revision: what it was then takes the whole of its place.
+pub(crate) fn to_go_back(input: &Known) -> Vec<Need> {
+    let of_kind = |kind| match kind {
+        Kind::Deployment => cluster(&["update deployments.apps"]),
+        Kind::StatefulSet => cluster(&["update statefulsets.apps"]),
+        Kind::DaemonSet => cluster(&["update daemonsets.apps"]),
+        Kind::CronJob => cluster(&[]),
+    };
+    to_compare(input)
+        .into_iter()
+        .chain(kinds(input).into_iter().map(of_kind))
+        .collect()
 }
 
 /// To apply objects, of whatever kinds they are, and wait for what runs of them. A role can be made only by who has all that

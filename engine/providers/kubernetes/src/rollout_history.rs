@@ -86,10 +86,7 @@ impl StepType for RolloutHistory {
     }
 
     fn needs(&self, input: &Known) -> Vec<Need> {
-        needs::to_look(input)
-            .into_iter()
-            .chain(needs::revisions(input))
-            .collect()
+        needs::to_compare(input)
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {

@@ -73,10 +73,7 @@ impl StepType for RolloutUndo {
     }
 
     fn needs(&self, input: &Known) -> Vec<Need> {
-        needs::to_change(input)
-            .into_iter()
-            .chain(needs::revisions(input))
-            .collect()
+        needs::to_go_back(input)
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {

@@ -121,7 +121,8 @@ fn human(permissions: &Permissions, ui: &Ui) {
             .as_ref()
             .map_or_else(String::new, |at| format!(" at {at}"));
         let place = format!("{}{address}", target.provider);
-        ui.out(format!("{}  {place}", ui.paint(Style::Bold, &target.target)));
+        let head = format!("{}  ", ui.paint(Style::Bold, &target.target));
+        ui.out_all(&table::hang(&head, &place, sheet));
         put(ui, sheet, "for", None, &target.steps.join(", "));
         if let Some(error) = &target.error {
             put(ui, sheet, "NOT ASKED", Some(Style::Red), error);

@@ -21,42 +21,39 @@ impl Reader {
                 .collect::<Vec<_>>()
         };
         let namespace = self.namespace();
-        let mut text =
-            format!("apiVersion: v1\nkind: ServiceAccount\nmetadata: {{ name: {account}, namespace: {namespace} }}\n");
+        let mut text = vec![format!(
+            "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{ name: {account}, namespace: {namespace} }}\n"
+        )];
         let (here, everywhere) = (of_scope(false), of_scope(true));
         if !here.is_empty() {
-            text += &role("Role", &format!("name: {account}, namespace: {namespace}"), &here);
-            text += &binding(
-                "Role",
-                &format!("name: {account}, namespace: {namespace}"),
-                account,
-                namespace,
-            );
+            let metadata = format!("name: {account}, namespace: {namespace}");
+            text.push(role("Role", &metadata, &here));
+            text.push(binding("Role", &metadata, account, namespace));
         }
-        // A namespace's account in the name: what has none must not meet that of another namespace.
-        let name = format!("{namespace}-{account}");
-        text += &role("ClusterRole", &format!("name: {name}"), &everywhere);
-        text += &binding("ClusterRole", &format!("name: {name}"), account, namespace);
+        // The namespace stands in the name: another one's account is another.
+        let metadata = format!("name: {namespace}-{account}");
+        text.push(role("ClusterRole", &metadata, &everywhere));
+        text.push(binding("ClusterRole", &metadata, account, namespace));
         Ok(Policy {
             form: PolicyForm::Rbac,
-            text,
+            text: text.concat(),
         })
     }
 }
 
 fn role(kind: &str, metadata: &str, rights: &[&Allowed]) -> String {
-    let mut text =
+    let head =
         format!("---\napiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}\nmetadata: {{ {metadata} }}\nrules:\n");
-    for ((verbs, group, name), resources) in rules(rights) {
+    let rules = rules(rights).into_iter().map(|((verbs, group, name), resources)| {
         let names = name.map_or_else(String::new, |name| format!(", resourceNames: {}", list(&[name])));
-        text += &format!(
+        format!(
             "  - {{ apiGroups: {}, resources: {}{names}, verbs: {} }}\n",
             list(&[group]),
             list(&resources),
             list(&verbs)
-        );
-    }
-    text
+        )
+    });
+    std::iter::once(head).chain(rules).collect()
 }
 
 /// Kinds of one group to which the same may be done stand in one rule.
