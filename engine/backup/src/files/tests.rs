@@ -51,8 +51,7 @@ fn a_path_that_leads_out_is_refused() {
         tape.append(&header, std::io::empty()).expect("an entry");
         let bytes = tape.into_inner().expect("an archive");
         let error = tape::read(&mut bytes.as_slice(), &mut tape::Nowhere)
-            .err()
-            .expect("refused")
+            .expect_err("refused")
             .to_string();
         assert!(error.contains("is no path of a backup"), "{path}: {error}");
     }
