@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::backup_kubernetes::BACK_UP;
 use crate::cluster_loss::kubectl;
-use crate::environment::{RECOVER, World, journal, of_kind, said};
+use crate::environment::{RECOVER, World, has_words, journal, of_kind, said};
 use crate::printed::document_in;
 
 const DUMP: &str = "plans/backup-database.yaml";
@@ -314,5 +314,17 @@ fn what_is_not_configured_is_told_beside_the_rest() -> Result<()> {
     ensure!(forms.eq(["iam", "rbac", "sql"]), "{policies:#}");
     let words = world.jm().arg("doctor").output()?;
     ensure!(words.status.code() == Some(2), "{}", said(&words));
+    // A server that is not there holds nothing that could be counted.
+    let down = world
+        .jm()
+        .args(["doctor", "--permissions", "plans/backup-database.yaml"])
+        .env("DATABASE_URL", "postgresql://jm@127.0.0.1:1/x")
+        .output()?;
+    ensure!(down.status.code() == Some(4), "{}", said(&down));
+    ensure!(
+        has_words(&said(&down), "1 of 2 targets could not be asked"),
+        "{}",
+        said(&down)
+    );
     Ok(())
 }

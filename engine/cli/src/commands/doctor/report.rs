@@ -147,8 +147,17 @@ fn human(permissions: &Permissions, ui: &Ui) {
             put(ui, sheet, "held", Some(Style::Green), &held.join("; "));
         }
     }
+    let unasked = permissions
+        .targets
+        .iter()
+        .filter(|target| target.error.is_some())
+        .count();
+    let unasked = match unasked {
+        0 => String::new(),
+        count => format!("; {count} of {} targets could not be asked", permissions.targets.len()),
+    };
     ui.out(format!(
-        "{} missing, {} beyond what is needed",
+        "{} missing, {} beyond what is needed{unasked}",
         permissions.missing, permissions.excess
     ));
 }
