@@ -109,13 +109,26 @@ impl BackupsReader {
     }
 
     /// The newest bundle of a repository, where it has these branches and tags at these commits, and is of this release.
-    pub async fn bundle_of(&self, index: &CodeIndex, release: &Release) -> Result<Option<Entry>, StepError> {
+    /// Every location that answers has to have it; which do not, is told.
+    pub async fn bundle_of(
+        &self,
+        index: &CodeIndex,
+        release: &Release,
+    ) -> Result<Option<(Entry, Vec<String>)>, StepError> {
         let is_of = |manifest: &Manifest| manifest.code().is_some_and(|code| code.repository == index.repository);
-        let mut entries = self.catalogue().await?.entries.into_iter();
-        let newest = entries.find(|entry| !entry.copies.is_empty() && entry.manifest().is_some_and(is_of));
+        let catalogue = self.catalogue().await?;
+        let Some(newest) = catalogue
+            .entries
+            .iter()
+            .find(|entry| entry.manifest().is_some_and(is_of))
+        else {
+            return Ok(None);
+        };
         let is_same =
             |manifest: &Manifest| manifest.code() == Some(index) && manifest.release.as_ref() == Some(release);
-        Ok(newest.filter(|entry| entry.manifest().is_some_and(is_same)))
+        let copies = self.copies(&catalogue, newest);
+        let will_do = newest.manifest().is_some_and(is_same) && copies.lacking.is_empty();
+        Ok(will_do.then(|| (newest.clone(), copies.unknown)))
     }
 }
 
@@ -159,9 +172,12 @@ fn read(mut bundle: impl BufRead) -> io::Result<()> {
 }
 
 fn line(bundle: &mut impl BufRead) -> io::Result<String> {
-    let mut line = String::new();
-    bundle.by_ref().take(LONGEST_LINE).read_line(&mut line)?;
-    let ended = line.strip_suffix('\n').map(str::to_owned);
+    let mut line = Vec::new();
+    bundle.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)?;
+    // Git lets names of branches be of any bytes.
+    let ended = line
+        .strip_suffix(b"\n")
+        .map(|line| String::from_utf8_lossy(line).into_owned());
     ended.ok_or_else(|| damaged("its head has no end"))
 }
 
@@ -221,6 +237,14 @@ mod tests {
             let is_a_name = (head.find("0123").expect("a hash")..head.len() - 2).contains(&at);
             assert_eq!(read(other.as_slice()).is_ok(), is_a_name, "byte {at}");
         }
+        // Git lets a branch have any name.
+        let odd = [
+            b"# v2 git bundle\n0123 refs/heads/caf\xe9\n\n",
+            b"PACK".as_slice(),
+            &Sha1::digest(b"PACK"),
+        ]
+        .concat();
+        read(odd.as_slice()).expect("whole");
         let needy = bundle("# v2 git bundle\n-4567 before\n0123 refs/heads/main\n\n", b"PACK");
         let error = read(needy.as_slice()).expect_err("it is not whole").to_string();
         assert!(error.contains("needs commits"), "{error}");

@@ -29,6 +29,7 @@ use crate::name::{ContentKind, FILES_STEM, Format};
 use crate::observer::{Observer, watched};
 use crate::refusals::of_another_kind;
 use crate::tools::Toolbox;
+use crate::wholeness::Copies;
 
 /// Configuration is small beside any disk.
 const GUESSED: u64 = 1 << 20;
@@ -122,8 +123,12 @@ pub struct FilesLook {
     environment: BTreeMap<String, Secret>,
     /// What is not there to be kept, and why.
     pub left_out: Vec<LeftOut>,
-    /// The last backup of the set that is still there.
+    /// The last backup of the set.
     pub newest: Option<BackupRef>,
+    /// Why that one will not do although nothing differs: locations that have no whole copy of it, another release.
+    pub lacking: Vec<String>,
+    /// What is not known of it: locations that do not answer.
+    pub unknown: Vec<String>,
     /// What differs from that one; everything is new where there is none.
     pub difference: FilesDifference,
 }
@@ -186,16 +191,17 @@ impl BackupsReader {
             environment,
             left_out,
             newest: None,
+            lacking: Vec::new(),
+            unknown: Vec::new(),
             difference: FilesDifference::default(),
         };
         let catalogue = self.catalogue().await?;
         let last = catalogue.entries.iter().find(|entry| {
             let is_of_set = |index: &FilesIndex| index.set == request.set;
-            !entry.copies.is_empty()
-                && entry
-                    .manifest()
-                    .and_then(|manifest| manifest.files())
-                    .is_some_and(is_of_set)
+            entry
+                .manifest()
+                .and_then(|manifest| manifest.files())
+                .is_some_and(is_of_set)
         });
         let Some((entry, manifest)) = last.and_then(|entry| Some((entry, entry.manifest()?))) else {
             let new = look.index(&request.set, self.keys(), &self.keys().identify(None)?.salt)?;
@@ -206,6 +212,12 @@ impl BackupsReader {
         let before = manifest.files().cloned().unwrap_or_default();
         look.difference = FilesDifference::between(&before, &now);
         look.newest = Some(self.reference(entry));
+        let Copies { lacking, unknown } = self.copies(&catalogue, entry);
+        (look.lacking, look.unknown) = (lacking, unknown);
+        if manifest.release != request.release {
+            look.lacking
+                .push(format!("`{}` was made with another release", entry.name));
+        }
         Ok(look)
     }
 

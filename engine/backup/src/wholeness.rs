@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::backups::BackupsReader;
-use crate::catalogue::{BackupCopy, Entry, Status};
+use crate::catalogue::{BackupCopy, Catalogue, Entry, Status};
 use crate::location::{Location, LocationName};
 use crate::manifest::{self, Manifest, Reading};
 
@@ -54,7 +54,33 @@ pub struct Places {
     pub prefix: Option<String>,
 }
 
+/// How it stands with the copies of one backup.
+#[derive(Debug, Default)]
+pub(crate) struct Copies {
+    /// The locations that answer and have none of its size, in words.
+    pub(crate) lacking: Vec<String>,
+    /// The locations that do not answer, in words.
+    pub(crate) unknown: Vec<String>,
+}
+
 impl BackupsReader {
+    /// Whether every location has a copy of a backup, by its size.
+    pub(crate) fn copies(&self, catalogue: &Catalogue, entry: &Entry) -> Copies {
+        let mut copies = Copies::default();
+        let bytes = entry.manifest().map_or(0, |manifest| manifest.bytes.encrypted);
+        for name in self.locations().iter().map(Location::name) {
+            if let Some((_, error)) = catalogue.down.iter().find(|(down, _)| *down == name) {
+                let unknown = format!("whether `{}` is in {name} is not known: {error}", entry.name);
+                copies.unknown.push(unknown);
+            } else if entry.bytes_at(name) != bytes {
+                copies
+                    .lacking
+                    .push(format!("{name} has no whole copy of `{}`", entry.name));
+            }
+        }
+        copies
+    }
+
     /// Looks for every backup in one location. A bucket that is missing is one with nothing in it.
     pub async fn wholeness(&self, at: LocationName) -> Result<Wholeness, StepError> {
         let location = self.location(at)?;

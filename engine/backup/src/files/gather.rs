@@ -87,6 +87,10 @@ impl Gathered {
             self.leave_out(path, "it is neither a file, a folder nor a symbolic link");
             return Ok(());
         };
+        // A link that was named itself is meant for what it leads to, also where the folder that it stands in is kept.
+        if matches!(what, What::Link(_)) && self.found.contains_key(&name) {
+            return Ok(());
+        }
         self.found.insert(name, Found { metadata, what });
         Ok(())
     }

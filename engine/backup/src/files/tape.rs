@@ -7,9 +7,10 @@
     reason = "files are read into an archive, and written out of it"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown, symlink};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -19,6 +20,7 @@ use sha2::{Digest, Sha256};
 use tar::{Archive, Builder, Entry, EntryType, Header, HeaderMode};
 
 use super::gather::{Found, Gathered, What};
+use crate::name::PARTIAL;
 use crate::openpgp::OpenError;
 
 /// The first entry.
@@ -101,7 +103,11 @@ fn put(tape: &mut Builder<impl Write>, path: &Path, found: &Found) -> io::Result
         }
         What::Link(target) => {
             header.set_size(0);
-            tape.append_link(&mut header, name, target)?;
+            // As it is: else parts such as `//` would be taken out of it.
+            match header.set_link_name_literal(target.as_os_str().as_bytes()) {
+                Ok(()) => tape.append_data(&mut header, name, io::empty())?,
+                Err(_) => tape.append_link(&mut header, name, target)?,
+            }
             Ok(target.display().to_string())
         }
         What::File(sha256) => {
@@ -181,6 +187,7 @@ impl Taker for Nowhere {
 /// Reads an archive to its end, and gives `taker` what is in it. The outer error is the archive's.
 pub(super) fn read(reader: &mut impl Read, taker: &mut impl Taker) -> io::Result<Result<(), StepError>> {
     let (mut seen, mut listed) = (Sums::new(), None);
+    let mut links = BTreeSet::new();
     let mut archive = Archive::new(reader);
     for entry in archive.entries().map_err(damage)? {
         let mut entry = entry.map_err(damage)?;
@@ -193,10 +200,19 @@ pub(super) fn read(reader: &mut impl Read, taker: &mut impl Taker) -> io::Result
         match path.as_str() {
             ABOUT => {}
             INDEX => listed = Some(list(&mut entry)?),
-            _ => match take(&path, &mut entry, taker)? {
-                Ok(sum) => drop(seen.insert(path, sum)),
-                Err(error) => return Ok(Err(error)),
-            },
+            _ => {
+                // What stands below a link would be written to where that leads.
+                if Path::new(&path).ancestors().any(|part| links.contains(part)) {
+                    return Err(damaged(format!("`{path}` in it stands below a link")));
+                }
+                if entry.header().entry_type() == EntryType::Symlink {
+                    links.insert(PathBuf::from(&path));
+                }
+                match take(&path, &mut entry, taker)? {
+                    Ok(sum) => drop(seen.insert(path, sum)),
+                    Err(error) => return Ok(Err(error)),
+                }
+            }
         }
     }
     match listed {
@@ -276,9 +292,21 @@ impl Extraction {
             return Err(StepError::conflict(format!("`{}` is there already", into.display()))
                 .hint("name a new folder: nothing is written over"));
         }
-        let parent = into.parent().unwrap_or(Path::new("/"));
+        let (Some(parent), Some(name)) = (into.parent(), into.file_name()) else {
+            return Err(StepError::invalid_input(format!(
+                "`{}` is no new folder",
+                into.display()
+            )));
+        };
+        // Always the same one, so that what a kill left there goes with the next attempt.
+        let name = format!(".{}{PARTIAL}", name.display());
+        match std::fs::remove_dir_all(parent.join(&name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(cannot_write(parent, error)),
+            _ => {}
+        }
         let partial = tempfile::Builder::new()
-            .prefix(".jm-extract-")
+            .prefix(&name)
+            .rand_bytes(0)
             .tempdir_in(parent)
             .map_err(|error| cannot_write(parent, error))?;
         Ok(Self {

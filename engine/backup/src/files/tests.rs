@@ -38,6 +38,46 @@ proptest! {
     }
 }
 
+/// An archive by somebody else, who has the key: what stands below a link would be written to where that leads.
+#[test]
+fn what_stands_below_a_link_is_refused() {
+    let mut tape = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Symlink);
+    header.set_size(0);
+    tape.append_link(&mut header, "files/etc", "/etc").expect("a link");
+    let mut header = tar::Header::new_gnu();
+    header.set_size(0);
+    tape.append_data(&mut header, "files/etc/x", std::io::empty())
+        .expect("a file");
+    let bytes = tape.into_inner().expect("an archive");
+    let error = tape::read(&mut bytes.as_slice(), &mut tape::Nowhere)
+        .expect_err("refused")
+        .to_string();
+    assert!(error.contains("stands below a link"), "{error}");
+}
+
+/// Named by itself, a link is meant for what it leads to, whichever was named first.
+#[test]
+fn a_link_that_is_named_and_lies_in_a_folder_that_is_named_reads_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    std::fs::create_dir(at("real")).expect("a folder");
+    std::fs::write(at("real/x"), "x").expect("a file");
+    std::os::unix::fs::symlink("real", at("current")).expect("a link");
+    let both = [at("current"), folder.path().to_owned()];
+    for paths in [both.clone(), [both[1].clone(), both[0].clone()]] {
+        let gathered = gather::gather(&paths).expect("files");
+        let mut bytes = Vec::new();
+        tape::write(&mut bytes, &gathered, &BTreeMap::new()).expect("an archive");
+        let mut extraction =
+            tape::Extraction::new(&at("../back").with_file_name(ulid::Ulid::new().to_string())).expect("a place");
+        tape::read(&mut bytes.as_slice(), &mut extraction)
+            .expect("whole")
+            .expect("written");
+    }
+}
+
 /// An archive by somebody else, who has the key.
 #[test]
 fn a_path_that_leads_out_is_refused() {

@@ -10,11 +10,19 @@ const BY_PREFIX: [&str; 2] = ["s3:ListBucket", "s3:ListBucketVersions"];
 /// How the names of actions on objects end or go on; all others are on the bucket.
 const ON_OBJECTS: [&str; 3] = ["Object", "MultipartUpload", "Version"];
 
+const PUT: &str = "s3:PutObject";
+/// What a store wants besides, where objects are written with a lock.
+pub(crate) const LOCK: &str = "s3:PutObjectRetention";
+
 impl S3Reader {
     /// The policy for these actions.
     pub fn policy_for(&self, needed: &Rights) -> Policy {
         let bucket = format!("arn:aws:s3:::{}", self.bucket());
         let objects = format!("{bucket}/{}*", self.prefix());
+        let mut needed = needed.clone();
+        if self.0.object_lock.is_some() && needed.contains(PUT) {
+            needed.insert(LOCK);
+        }
         let on_objects = |right: &&str| !right.contains("Bucket") && ON_OBJECTS.iter().any(|on| right.contains(on));
         let of = |wanted: &dyn Fn(&&str) -> bool| -> Vec<&str> {
             needed.iter().copied().filter(|right| wanted(right)).collect()
@@ -30,7 +38,7 @@ impl S3Reader {
         list["Condition"] = json!({ "StringLikeIfExists": { "s3:prefix": [format!("{}*", self.prefix())] } });
         statements.insert(0, list);
         if let Some(Encryption::KmsKey(key)) = &self.0.encryption {
-            statements.push(statement("Key", &keys(needed), key));
+            statements.push(statement("Key", &keys(&needed), key));
         }
         statements.retain(|statement| statement["Action"] != json!([]));
         let policy = json!({ "Version": "2012-10-17", "Statement": statements });
@@ -51,7 +59,7 @@ fn keys(needed: &Rights) -> Vec<&'static str> {
     if needed.iter().any(|right| right.starts_with("s3:GetObject")) {
         keys.push("kms:Decrypt");
     }
-    if needed.contains("s3:PutObject") {
+    if needed.contains(PUT) {
         keys.push("kms:GenerateDataKey");
     }
     keys

@@ -7,6 +7,7 @@ use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::ByteStream;
 use jm_step::{Right, Rights, Standing, StepError, StepErrorKind};
 
+use crate::policy::LOCK;
 use crate::reader::status;
 use crate::transport::{self, Failure};
 use crate::{NULL_VERSION, S3Reader};
@@ -93,7 +94,11 @@ impl S3Reader {
             .filter_map(|(right, told)| told.standing(right, needed.contains(right)))
             .collect();
         rights.extend(self.outside().await);
-        let not_asked = needed.iter().filter(|right| NOT_ASKED.contains(right));
+        let lock = (self.0.object_lock.is_some() && needed.contains("s3:PutObject")).then_some(LOCK);
+        let not_asked = needed
+            .iter()
+            .filter(|right| NOT_ASKED.contains(right))
+            .chain(lock.iter());
         rights.extend(not_asked.map(|right| Right::new(*right, Standing::NotAsked).note("only doing it would tell")));
         Ok(rights)
     }

@@ -36,7 +36,7 @@ pub(crate) struct Input {
     /// What all of it is called together: backups of one set are versions of each other.
     #[serde(default = "configuration")]
     set: String,
-    /// Whether a backup is made only where something changed since the last one of the set.
+    /// Whether a backup is made only where something changed since the last one of the set, or a location lacks that one.
     #[serde(default = "yes")]
     only_changed: bool,
     /// The release of the application that runs, so that it is known which code fits.
@@ -138,6 +138,7 @@ impl StepType for Files {
         let left_out: Vec<String> = look.left_out.iter().map(not_kept).collect();
         if let Some(last) = unchanged(input, &look) {
             let summary = format!("nothing changed since `{}`", last.name);
+            let left_out = left_out.into_iter().chain(look.unknown.clone());
             let output = last_kept(&backups, last).await?;
             return Ok(Preview::computed(summary, Vec::new())
                 .predict(output)
@@ -161,8 +162,14 @@ impl StepType for Files {
             cx.degraded(not_kept(left)).await?;
         }
         if let Some(last) = unchanged(&input, &look) {
+            for reason in &look.unknown {
+                cx.degraded(reason.clone()).await?;
+            }
             cx.log(format!("nothing changed since `{}`", last.name)).await;
             return last_kept(&backups, last).await;
+        }
+        for reason in &look.lacking {
+            cx.log(reason.clone()).await;
         }
         cx.log(look.difference.describe(SHOWN)).await;
         let (tools, told) = (toolbox(cx), Told(cx));
@@ -191,10 +198,12 @@ async fn found(backups: &BackupsReader, key: &str) -> Result<Option<Output>, Ste
     Ok(entry.manifest().map(made))
 }
 
-/// The last backup, where nothing has to be done.
+/// The last backup, where nothing has to be done. One that is asked for by a name, or to be kept, is made in any case.
 fn unchanged<'l>(input: &Input, look: &'l FilesLook) -> Option<&'l BackupRef> {
     let last = look.newest.as_ref()?;
-    (input.only_changed && look.difference.is_empty()).then_some(last)
+    let is_asked_for = label(input).is_some() || input.pin.as_deref().is_some_and(|pin| !pin.is_empty());
+    let will_do = look.difference.is_empty() && look.lacking.is_empty();
+    (input.only_changed && !is_asked_for && will_do).then_some(last)
 }
 
 async fn last_kept(backups: &BackupsReader, last: &BackupRef) -> Result<Output, StepError> {
@@ -239,7 +248,15 @@ fn not_kept(left: &LeftOut) -> String {
 }
 
 fn described(look: &FilesLook) -> String {
-    let changes = look.difference.describe(SHOWN);
+    let changes = match look.lacking.as_slice() {
+        reasons if look.difference.is_empty() => reasons.join("; "),
+        _ => look.difference.describe(SHOWN),
+    };
+    let changes = if changes.is_empty() {
+        "nothing changed"
+    } else {
+        &changes
+    };
     format!(
         "{} files and folders and {} variables ({changes})",
         look.files(),

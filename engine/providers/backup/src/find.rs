@@ -154,6 +154,13 @@ async fn look(cx: &ReadContext, input: &Input) -> Result<(Output, Vec<String>), 
             kind.kind, entry.name, kind.why
         )
     }));
+    let left_out = entry.manifest().and_then(Manifest::files).map(|files| &files.left_out);
+    degraded.extend(left_out.into_iter().flatten().map(|left| {
+        format!(
+            "`{}` could not be kept when `{}` was made, and is not in it: {}",
+            left.name, entry.name, left.why
+        )
+    }));
     let Selection {
         backup, skipped, notes, ..
     } = selection;

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::mirror::{self, Depth, Mirror};
-use crate::revision::{self, Revision};
+use crate::revision;
 
 /// Keeps all of a remote among the backups.
 pub(crate) struct Bundle;
@@ -127,9 +127,9 @@ impl StepType for Bundle {
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
         let backups = cx.read::<Backups>().await?;
         let look = Look::at(cx, input, Depth::Commits).await?;
-        if let Some(output) = look.unchanged(&backups, input).await? {
+        if let Some((output, unknown)) = look.unchanged(&backups, input).await? {
             let summary = format!("nothing changed since `{}`", output.name);
-            return Ok(Preview::computed(summary, Vec::new()).predict(output));
+            return Ok(Preview::computed(summary, Vec::new()).predict(output).degraded(unknown));
         }
         let usable = backups.can_store_bundle(label(input)).await?;
         let names: Vec<String> = usable.locations.iter().map(ToString::to_string).collect();
@@ -149,14 +149,15 @@ impl StepType for Bundle {
             return Ok(done);
         }
         let look = Look::at(cx, &input, Depth::Whole).await?;
-        if let Some(output) = look.unchanged(&backups, &input).await? {
+        if let Some((output, unknown)) = look.unchanged(&backups, &input).await? {
+            for reason in unknown {
+                cx.degraded(reason).await?;
+            }
             cx.log(format!("nothing changed since `{}`", output.name)).await;
             return Ok(output);
         }
-        let submodules = ["cat-file", "-e", &format!("{}:.gitmodules", look.release.commit)];
-        if look.mirror.git().maybe(&submodules).await?.is_some() {
-            cx.log("its submodules are repositories of their own, and not in the bundle: keep each by itself")
-                .await;
+        for reason in look.not_in_it().await? {
+            cx.degraded(reason).await?;
         }
         let request = look.bundle(cx, &input).await?;
         let (tools, told) = (Toolbox::of(cx), Told(cx));
@@ -185,11 +186,13 @@ struct Look<'c> {
 impl<'c> Look<'c> {
     async fn at(cx: &'c ReadContext, input: &Input, depth: Depth) -> Result<Look<'c>, StepError> {
         let mirror = Mirror::of(cx, &input.repository, &input.remote, depth).await?;
-        let Revision { commit, tag } = {
-            let found = mirror.find(&input.commit).await?;
-            mirror.leading_to(&found).await?;
-            found
+        let found = mirror.find(&input.commit).await?;
+        mirror.leading_to(&found).await?;
+        let tag = match &found.tag {
+            Some(tag) => tag.clone(),
+            None => mirror.tag_of(&found).await?,
         };
+        let commit = found.commit;
         let told = mirror
             .git()
             .tell(&["for-each-ref", "--format=%(objectname) %(refname)"])
@@ -205,21 +208,26 @@ impl<'c> Look<'c> {
         };
         let release = Release {
             commit,
-            tag: tag.unwrap_or_default(),
+            tag,
             image: input.image.clone(),
         };
         Ok(Self { mirror, index, release })
     }
 
-    /// The last bundle, where it holds the very same.
-    async fn unchanged(&self, backups: &BackupsReader, input: &Input) -> Result<Option<Output>, StepError> {
-        if !input.only_changed {
+    /// The last bundle, where it holds the very same and every location that answers has it; and what is not known of it.
+    /// One that is asked for by a name, or to be kept, is made in any case.
+    async fn unchanged(
+        &self,
+        backups: &BackupsReader,
+        input: &Input,
+    ) -> Result<Option<(Output, Vec<String>)>, StepError> {
+        if !input.only_changed || label(input).is_some() || has_pin(input) {
             return Ok(None);
         }
-        let Some(entry) = backups.bundle_of(&self.index, &self.release).await? else {
+        let Some((entry, unknown)) = backups.bundle_of(&self.index, &self.release).await? else {
             return Ok(None);
         };
-        let same = |manifest| output(manifest, backups.reference(&entry), false);
+        let same = |manifest| (output(manifest, backups.reference(&entry), false), unknown);
         Ok(entry.manifest().map(same))
     }
 
@@ -245,6 +253,31 @@ impl<'c> Look<'c> {
         })
     }
 
+    /// What belongs to the commit, and comes from elsewhere than this repository.
+    async fn not_in_it(&self) -> Result<Vec<String>, StepError> {
+        let (git, commit) = (self.mirror.git(), &self.release.commit);
+        let mut reasons = Vec::new();
+        let submodules = format!("{commit}:.gitmodules");
+        if git.maybe(&["cat-file", "-e", &submodules]).await?.is_some() {
+            reasons.push(
+                "its submodules are repositories of their own, and not in the bundle: keep each by itself".to_owned(),
+            );
+        }
+        let large = [
+            "grep",
+            "--quiet",
+            "filter=lfs",
+            commit,
+            "--",
+            ":(glob)**/.gitattributes",
+        ];
+        if git.maybe(&large).await?.is_some() {
+            reasons
+                .push("what LFS keeps beside the repository is not in the bundle: back that store up, too".to_owned());
+        }
+        Ok(reasons)
+    }
+
     fn change(&self, locations: &[String]) -> Change {
         let object = format!("bundle of `{}`", self.index.repository);
         Change::create(object, json!({ "release": self.release, "locations": locations }))
@@ -257,6 +290,10 @@ async fn found(backups: &BackupsReader, key: &str) -> Result<Option<Output>, Ste
     };
     let made = |manifest| output(manifest, backups.reference(&entry), true);
     Ok(entry.manifest().map(made))
+}
+
+fn has_pin(input: &Input) -> bool {
+    input.pin.as_deref().is_some_and(|pin| !pin.is_empty())
 }
 
 fn label(input: &Input) -> Option<&str> {

@@ -133,6 +133,7 @@ impl StepType for Checkout {
             ])
             .await?;
         }
+        submodules(cx, &output).await?;
         keep(&git, &found).await?;
         proven(cx, &output).await
     }
@@ -174,6 +175,7 @@ async fn clone(cx: &StepContext, input: &Input, dir: &Path, made: Option<Making>
     let found = revision::find(&git, &input.commit).await?;
     let output = described(&git, &found, input, dir).await?;
     git.tell(&["checkout", "--detach", &found.commit]).await?;
+    submodules(cx, &output).await?;
     keep(&git, &found).await?;
     proven(cx, &output).await
 }
@@ -212,7 +214,17 @@ async fn standing(cx: &ReadContext, output: &Output) -> Result<bool, StepError> 
     let git = Git::at(cx, &output.dir);
     let head = git.maybe(&["rev-parse", "--verify", "HEAD"]).await?;
     let changes = git.maybe(&["status", "--porcelain", "--untracked-files=no"]).await?;
-    Ok(head.as_ref() == Some(&output.commit) && changes.is_some_and(|changes| changes.is_empty()))
+    let is_clean = changes.is_some_and(|changes| changes.is_empty());
+    Ok(head.as_ref() == Some(&output.commit) && is_clean && is_filled(&git, &output.dir).await?)
+}
+
+/// Whether all submodules are there: to git's status, one that was never fetched is no change.
+async fn is_filled(git: &Git<'_>, dir: &Path) -> Result<bool, StepError> {
+    if !dir.join(".gitmodules").exists() {
+        return Ok(true);
+    }
+    let told = git.maybe(&["submodule", "status", "--recursive"]).await?;
+    Ok(told.is_some_and(|told| told.lines().all(|line| line.starts_with(' '))))
 }
 
 /// What is in the repositories that this one names belongs to the commit.
@@ -228,7 +240,6 @@ async fn submodules(cx: &StepContext, output: &Output) -> Result<(), StepError> 
 }
 
 async fn proven(cx: &StepContext, output: &Output) -> Result<Output, StepError> {
-    submodules(cx, output).await?;
     if !standing(cx, output).await? {
         return Err(StepError::failed(format!(
             "`{}` is not commit `{}` as it was committed",

@@ -107,6 +107,19 @@ impl<'c> Mirror<'c> {
         agreed(ours, revision::find(&self.git(), name).await)
     }
 
+    /// The first tag on a commit; empty where it has none.
+    pub(crate) async fn tag_of(&self, found: &Revision) -> Result<String, StepError> {
+        let wanted = [
+            "for-each-ref",
+            "--format=%(refname:short)",
+            "--count=1",
+            "--points-at",
+            &found.commit,
+            "refs/tags",
+        ];
+        self.git().tell(&wanted).await
+    }
+
     /// The remote's branches and tags that lead to a commit, at most twenty; that there is none is an error.
     pub(crate) async fn leading_to(&self, found: &Revision) -> Result<Vec<String>, StepError> {
         let wanted = ["for-each-ref", "--format=%(refname:short)", "--contains", &found.commit];

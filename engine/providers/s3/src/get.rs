@@ -109,12 +109,10 @@ impl StepType for Download {
         vec![Role::of::<S3>("bucket")]
     }
 
-    fn needs(&self, input: &Known) -> Vec<Need> {
-        let mut needs = vec![Need::of("bucket", &["s3:ListBucket", "s3:GetObject"])];
-        if input.get("version_id").is_some() {
-            needs.push(Need::of("bucket", &["s3:GetObjectVersion"]));
-        }
-        needs
+    /// Where the bucket keeps versions, the one that was found is read, and no other.
+    fn needs(&self, _: &Known) -> Vec<Need> {
+        let rights = &["s3:ListBucket", "s3:GetObject", "s3:GetObjectVersion"];
+        vec![Need::of("bucket", rights)]
     }
 
     /// Only what overwrites cannot be taken back.

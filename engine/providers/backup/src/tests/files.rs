@@ -91,6 +91,28 @@ async fn configuration_is_kept_where_it_changed_and_comes_back() {
         dry.summary
     );
 
+    // By a name, or to be kept, it is made all the same; and where a location has lost it.
+    let mut named = shop.input();
+    named["label"] = json!("pre_upgrade");
+    let kept = shop.bench.clone().key("named").run(&Files, named).await.output();
+    assert_eq!(kept["made"], true);
+    std::fs::remove_file(
+        shop.folder
+            .path()
+            .join("backups")
+            .join(kept["name"].as_str().expect("a name")),
+    )
+    .expect("lost");
+    let dry = shop
+        .bench
+        .clone()
+        .preview(&Files, shop.input())
+        .await
+        .expect("a preview");
+    assert!(dry.summary.contains("has no whole copy of"), "{}", dry.summary);
+    let anew = shop.bench.clone().key("anew").run(&Files, shop.input()).await.output();
+    assert_eq!(anew["made"], true);
+
     std::fs::write(shop.folder.path().join("etc/app.env"), "PORT=8081").expect("a file");
     let newer = shop.bench.clone().key("three").run(&Files, shop.input()).await.output();
     let changed = shop.folder.path().canonicalize().expect("a folder").join("etc/app.env");

@@ -111,6 +111,31 @@ async fn a_bundle_is_made_where_something_changed() {
     assert_eq!(world.seat().output(&Bundle, &other_image).await["made"], true);
 }
 
+/// A restore would find out.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lies_beside_a_repository_is_told() {
+    let world = World::new().await;
+    std::fs::create_dir(world.clone_dir().join("films")).expect("a folder");
+    std::fs::write(
+        world.clone_dir().join("films/.gitattributes"),
+        "*.mp4 filter=lfs diff=lfs\n",
+    )
+    .expect("a file");
+    std::fs::write(world.clone_dir().join(".gitmodules"), "").expect("a file");
+    world.git(&["add", "."]).await;
+    let commit = world.commit("with large files").await;
+    world.git(&["push", "--quiet", "origin", "main"]).await;
+    let (outcome, told) = world.seat().run(&Bundle, &input(&world, &commit)).await;
+    outcome.expect("it is kept");
+    let degraded = told.degraded.join("; ");
+    assert!(
+        degraded.contains("submodules") && degraded.contains("LFS"),
+        "{degraded}"
+    );
+    let (_, told) = world.seat().run(&Bundle, &input(&world, "v1")).await;
+    assert!(told.degraded.is_empty(), "{:?}", told.degraded);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_was_not_pushed_is_refused() {
     let world = World::new().await;

@@ -172,4 +172,23 @@ async fn what_a_commit_takes_from_other_repositories_comes_along() {
     let output = world.seat().output(&Checkout, &input).await;
     let file = Path::new(output["dir"].as_str().expect("a folder")).join("library/file");
     assert_eq!(std::fs::read_to_string(file).expect("it came along"), "second");
+    // To git's status, a submodule that was never fetched is no change.
+    let tree = output["dir"].as_str().expect("a folder").to_owned();
+    let seat = world.seat();
+    let mut again = input.clone();
+    again["into"] = json!(tree);
+    assert!(matches!(
+        seat.probe(&Checkout, &again).await,
+        jm_step::Probe::Succeeded(_)
+    ));
+    world
+        .git_in(
+            Path::new(&tree),
+            &["submodule", "--quiet", "deinit", "--force", "library"],
+        )
+        .await;
+    assert!(matches!(
+        seat.probe(&Checkout, &again).await,
+        jm_step::Probe::Partial { .. }
+    ));
 }
