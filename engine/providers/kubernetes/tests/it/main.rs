@@ -127,6 +127,7 @@ on_server! {
     objects::whatever_was_there_comes_back,
     objects::no_value_of_a_secret_is_seen_anywhere,
     objects::a_conflict_names_field_and_manager,
+    objects::who_may_not_list_applies_many_objects_all_the_same,
     objects::what_a_step_of_jm_has_set_is_not_in_the_way_of_an_apply,
     objects::what_cannot_be_changed_is_made_anew_only_where_that_is_allowed,
     objects::a_namespace_that_does_not_go_away_is_told_with_what_holds_it,

@@ -398,6 +398,24 @@ pub(crate) async fn the_image_that_ran_comes_back(server: &Server) {
     assert_eq!(error.kind(), StepErrorKind::NotFound, "{error}");
 }
 
+pub(crate) async fn who_may_not_list_applies_many_objects_all_the_same(server: &Server) {
+    let scene = Scene::new(server).await;
+    let name = format!("{}-writer", scene.namespace());
+    let rules =
+        json!([{ "apiGroups": [""], "resources": ["configmaps", "namespaces"], "verbs": ["get", "create", "patch"] }]);
+    let role = json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": { "name": name }, "rules": rules });
+    scene.put(&role).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    for number in 0..20 {
+        let config = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": format!("c-{number}") } });
+        std::fs::write(folder.path().join(format!("{number}.json")), config.to_string()).expect("written");
+    }
+    let bench = crate::place::bench(&server.account(&name, &name).await, scene.namespace()).await;
+    let input = json!({ "paths": [folder.path()] });
+    assert_eq!(bench.run(&Apply, input.clone()).await.output()["counts"]["created"], 20);
+    assert_eq!(bench.run(&Apply, input).await.output()["counts"]["unchanged"], 20);
+}
+
 pub(crate) async fn a_kind_that_cannot_be_read_makes_the_run_degraded(server: &Server) {
     let scene = Scene::new(server).await;
     let secret =
