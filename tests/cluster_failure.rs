@@ -13,6 +13,7 @@ use crate::backup_kubernetes::BACK_UP;
 use crate::cluster_loss::identity;
 use crate::crash::journal_cuts::{Call, cut, journal_file};
 use crate::environment::{RESUME, World, folder, has_words, jm, journal, of_kind, said};
+use crate::workloads::answering_where;
 
 mod cuts;
 mod imports;
@@ -339,6 +340,39 @@ fn the_program_that_is_named_brings_the_cluster_up_first() -> Result<()> {
 fn join(running: std::thread::JoinHandle<std::io::Result<Output>>) -> Result<Output> {
     let ended = running.join().map_err(|_| anyhow::anyhow!("the run panicked"))?;
     Ok(ended?)
+}
+
+#[test]
+fn newer_manifests_and_another_image_are_applied_and_the_site_and_its_cdn_asked() -> Result<()> {
+    let (world, before) = world()?;
+    world.lose_cluster()?;
+    let manifests = world.folder().join("manifests");
+    std::fs::create_dir(&manifests)?;
+    let newer = r#"{ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "newer" } }"#;
+    std::fs::write(manifests.join("newer.json"), newer)?;
+    let digest = format!("sha256:{}", "b".repeat(64));
+    let image = format!("ghcr.io/your-org/journeyman-backend@{digest}");
+    // It answers well where the new image runs.
+    let asked = answering_where(&world, "journeyman-backend@sha256:bbbb")?;
+    let inputs = [
+        format!("manifests={}", manifests.display()),
+        format!("image={image}"),
+        asked.replace("health_url=", "cdn_url="),
+        asked,
+    ];
+    let mut words = REBUILD.to_vec();
+    words.extend(inputs.iter().flat_map(|input| ["-i", input.as_str()]));
+    run(&world, &words)?;
+    let records = journal(&world.state())?;
+    let done = of_kind(&records, "step-succeeded");
+    for step in ["manifests", "image", "rollout", "health", "cdn"] {
+        ensure!(done.iter().any(|record| record["step"] == step), "{step} was not done");
+    }
+    let ran = world.images()?;
+    ensure!(ran.iter().any(|image| image.ends_with(&digest)), "{ran:?}");
+    ensure!(world.objects()?.len() == before.objects.len() + 1, "the newer manifest");
+    ensure!(world.fingerprint()? == before.data, "other data");
+    Ok(())
 }
 
 #[test]

@@ -189,7 +189,7 @@ fn a_service_that_fails_is_mended_on_a_control_plane() -> Result<()> {
 }
 
 /// The address of a service that answers well while the back end's template holds a text, and with 503 while it does not.
-fn answering_where(world: &World, template: &'static str) -> Result<String> {
+pub(crate) fn answering_where(world: &World, template: &'static str) -> Result<String> {
     let words = ["get", BACKEND, "-n", NAMESPACE, "-o", "jsonpath={.spec.template}"];
     let mut ask = to_kubectl(world, &words);
     let listener = TcpListener::bind("127.0.0.1:0")?;

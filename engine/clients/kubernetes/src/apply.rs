@@ -13,6 +13,8 @@ use crate::kind::{ObjectKey, ResourceKind};
 use crate::patience::Patience;
 use crate::reader::Reader;
 
+mod twice;
+
 /// An object after it was applied.
 #[derive(Debug, Clone)]
 pub struct Applied {
@@ -130,7 +132,7 @@ async fn apply(
     let body = escaped(&body);
     let mut patience = Patience::new();
     loop {
-        match once(reader, kind, key, body.clone(), ask).await {
+        match attempt(reader, kind, key, &body, ask).await {
             Ok(applied) => return Ok(applied),
             Err(Unapplied::TurnedAway(error)) => return Err(ApplyError::Failed(error)),
             // Two writers at one moment, and no field that they do not agree about.
@@ -163,25 +165,69 @@ fn escaped(json: &str) -> Vec<u8> {
     text.into_bytes()
 }
 
+/// As it is asked for, and otherwise where the server does not take that of jm.
+async fn attempt(
+    reader: &Reader,
+    kind: &ResourceKind,
+    key: &ObjectKey,
+    body: &[u8],
+    ask: Ask,
+) -> Result<Applied, Unapplied> {
+    match once(reader, kind, key, body, ask).await {
+        // What jm's other steps have set (an image, a count) it has as another manager of the same name.
+        Err(Unapplied::Refused(ApplyError::Conflict(conflicts))) if are_own(&conflicts) => {
+            once(reader, kind, key, body, Ask { force: true, ..ask }).await
+        }
+        Err(Unapplied::Refused(ApplyError::Failed(error))) if twice::is_refused(&error) => {
+            twice::write(reader, kind, key, body, ask).await
+        }
+        done => done,
+    }
+}
+
+fn are_own(conflicts: &[FieldConflict]) -> bool {
+    conflicts.iter().all(|conflict| conflict.manager == FIELD_MANAGER)
+}
+
 async fn once(
     reader: &Reader,
     kind: &ResourceKind,
     key: &ObjectKey,
-    body: Vec<u8>,
+    body: &[u8],
     ask: Ask,
 ) -> Result<Applied, Unapplied> {
-    let doing = format!("cannot apply {key}");
-    let path = format!(
-        "{}?fieldManager={FIELD_MANAGER}&force={}{}",
-        kind.path_of(key),
-        ask.force,
-        if ask.dry_run { "&dryRun=All" } else { "" }
+    let query = format!("force={}&{}", ask.force, dry_run(ask.dry_run));
+    // JSON is YAML.
+    let request = request(
+        http::Method::PATCH,
+        &kind.path_of(key),
+        &query,
+        "application/apply-patch+yaml",
     );
-    let request = http::Request::patch(path)
+    send(reader, key, request, body).await
+}
+
+fn dry_run(is_dry: bool) -> &'static str {
+    if is_dry { "dryRun=All" } else { "" }
+}
+
+/// A write under jm's name.
+fn request(method: http::Method, path: &str, query: &str, content: &str) -> http::request::Builder {
+    http::Request::builder()
+        .method(method)
+        .uri(format!("{path}?fieldManager={FIELD_MANAGER}&{query}"))
         .header(http::header::ACCEPT, "application/json")
-        // JSON is YAML.
-        .header(http::header::CONTENT_TYPE, "application/apply-patch+yaml")
-        .body(kube::client::Body::from(body));
+        .header(http::header::CONTENT_TYPE, content)
+}
+
+async fn send(
+    reader: &Reader,
+    key: &ObjectKey,
+    request: http::request::Builder,
+    body: &[u8],
+) -> Result<Applied, Unapplied> {
+    let doing = format!("cannot apply {key}");
+    let request = request.body(kube::client::Body::from(body.to_vec()));
     let lost = |error: StepError| Unapplied::Refused(ApplyError::Failed(error));
     let failed = |error: kube::Error| lost(step_error(&doing, error));
     let request = request.map_err(|error| lost(StepError::failed(doing.clone()).source(error)))?;

@@ -146,6 +146,13 @@ impl Config {
     }
 }
 
+/// The program that the client is going to ask for credentials, with its arguments.
+pub(crate) fn program(user: &AuthInfo) -> Option<String> {
+    let exec = user.exec.as_ref()?;
+    let words = exec.command.iter().chain(exec.args.iter().flatten());
+    Some(words.map(String::as_str).collect::<Vec<_>>().join(" "))
+}
+
 /// What proves who we are is masked wherever it might turn up.
 fn register(user: &AuthInfo, cx: &OpenContext) {
     for secret in [&user.token, &user.password, &user.client_key_data]

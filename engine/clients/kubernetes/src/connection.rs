@@ -35,9 +35,9 @@ impl Connection for Kubernetes {
     type Reader = Reader;
 
     async fn open(config: Config, cx: &OpenContext) -> Result<Self, StepError> {
-        let client = steady::client(&config, cx).await?;
+        let (client, program) = steady::client(&config, cx).await?;
         Ok(Self {
-            reader: Reader::new(client, config.namespace),
+            reader: Reader::new(client, config.namespace, program),
         })
     }
 

@@ -50,11 +50,16 @@ pub struct ClusterInfo {
 pub struct Reader {
     client: Client,
     namespace: String,
+    program: Option<String>,
 }
 
 impl Reader {
-    pub(crate) fn new(client: Client, namespace: String) -> Self {
-        Self { client, namespace }
+    pub(crate) fn new(client: Client, namespace: String, program: Option<String>) -> Self {
+        Self {
+            client,
+            namespace,
+            program,
+        }
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -68,7 +73,13 @@ impl Reader {
 
     /// The same of another namespace of the cluster.
     pub fn in_namespace(&self, namespace: &str) -> Self {
-        Self::new(self.client.clone(), namespace.to_owned())
+        Self::new(self.client.clone(), namespace.to_owned(), self.program.clone())
+    }
+
+    /// The program that the kubeconfig has for credentials, with its arguments: it is run on this machine, with all rights
+    /// that jm has.
+    pub fn program(&self) -> Option<&str> {
+        self.program.as_deref()
     }
 
     /// The UID of the namespace `kube-system`: the one thing that is made once for a cluster and never again.

@@ -103,12 +103,18 @@ fn workload(kind: Kind, object: &Value) -> Readiness {
     };
     let name = read.metadata.name.clone().unwrap_or_default();
     let state = Workload::read(&WorkloadRef { kind, name }, &read);
-    // It makes nothing new until somebody lets it.
-    if state.paused || state.is_rolled_out() {
+    if state.is_back() {
         return Readiness::Ready;
     }
     if !state.observed {
         return Readiness::Waiting("its controller has not seen it yet".to_owned());
+    }
+    // Pods of an older template are scaled all the same; where there was no rollout yet, nothing makes any.
+    if state.paused && state.revision.is_none() {
+        let go_on = format!("`kubectl rollout resume {}`", state.workload);
+        return Readiness::Failed(format!(
+            "it is paused and has never run, so that nothing makes its pods: {go_on}"
+        ));
     }
     match &state.failure {
         Some((reason, message)) if reason == "ProgressDeadlineExceeded" => Readiness::Failed(message.clone()),
@@ -167,6 +173,24 @@ mod tests {
         assert!(matches!(of(1, 2), Readiness::Waiting(_)));
         assert!(matches!(of(2, 1), Readiness::Waiting(_)));
         assert_eq!(of(2, 2), Readiness::Ready);
+    }
+
+    #[test]
+    fn a_paused_deployment_is_ready_as_far_as_it_can_be() {
+        let paused = |annotations: Value, ready: u64| {
+            readiness(
+                &json!({ "apiVersion": "apps/v1", "kind": "Deployment", "spec": { "replicas": 2, "paused": true },
+                "metadata": { "name": "web", "generation": 2, "annotations": annotations },
+                "status": { "observedGeneration": 2, "replicas": ready, "readyReplicas": ready, "availableReplicas": ready } }),
+            )
+        };
+        let Readiness::Failed(why) = paused(json!({}), 0) else {
+            panic!("it was made paused, and nothing makes its pods")
+        };
+        assert!(why.contains("paused"), "{why}");
+        let ran = json!({ "deployment.kubernetes.io/revision": "3" });
+        assert!(matches!(paused(ran.clone(), 1), Readiness::Waiting(_)));
+        assert_eq!(paused(ran, 2), Readiness::Ready);
     }
 
     #[test]

@@ -19,15 +19,17 @@ use kube::Client;
 use kube::client::Body;
 use tower_service::Service;
 
-use crate::config::Config;
+use crate::config::{Config, program};
 use crate::error::step_error;
 use crate::patience::Patience;
 
 type Failure = Box<dyn StdError + Send + Sync>;
 
-/// A client whose requests go this way.
-pub(crate) async fn client(config: &Config, cx: &OpenContext) -> Result<Client, StepError> {
-    let (server, client) = open(config, cx).await?;
+/// A client whose requests go this way, and the program that tells its credentials, where one does.
+pub(crate) async fn client(config: &Config, cx: &OpenContext) -> Result<(Client, Option<String>), StepError> {
+    let settings = config.client_config(cx).await?;
+    let program = program(&settings.auth_info);
+    let (server, client) = connect(settings)?;
     let way = Way {
         config: config.clone(),
         cx: cx.clone(),
@@ -35,11 +37,10 @@ pub(crate) async fn client(config: &Config, cx: &OpenContext) -> Result<Client, 
         current: Mutex::new((0, client)),
         renewing: tokio::sync::Mutex::new(()),
     };
-    Ok(Client::new(Steady(Arc::new(way)), &config.namespace))
+    Ok((Client::new(Steady(Arc::new(way)), &config.namespace), program))
 }
 
-async fn open(config: &Config, cx: &OpenContext) -> Result<(Uri, Client), StepError> {
-    let settings = config.client_config(cx).await?;
+fn connect(settings: kube::Config) -> Result<(Uri, Client), StepError> {
     let server = settings.cluster_url.clone();
     let client = Client::try_from(settings);
     let client = client.map_err(|error| step_error("cannot make a client for the cluster", error))?;
@@ -112,7 +113,7 @@ impl Way {
         if self.current().0 != turn {
             return true;
         }
-        match open(&self.config, &self.cx).await {
+        match self.config.client_config(&self.cx).await.and_then(connect) {
             Ok((server, client)) if server == self.server => {
                 *self.current.lock().unwrap_or_else(PoisonError::into_inner) = (turn + 1, client);
                 true

@@ -105,7 +105,8 @@ fn drop_empty(fields: &mut Map<String, Value>, field: &str) {
     }
 }
 
-/// Whether anybody manages a field: one of the sets of fields names it.
+/// Whether anybody manages a field: one of the sets of fields names it. Where nothing tells who manages what, as `kubectl get`
+/// leaves it out, a value may be one that was chosen.
 fn is_managed(managed: Option<&Value>, field: &str) -> bool {
     fn has(fields: &Value, wanted: &str) -> bool {
         fields
@@ -114,7 +115,7 @@ fn is_managed(managed: Option<&Value>, field: &str) -> bool {
     }
     let wanted = format!("f:{field}");
     let entries = managed.and_then(Value::as_array);
-    entries.is_some_and(|entries| {
+    entries.is_none_or(|entries| {
         entries
             .iter()
             .filter_map(|entry| entry.get("fieldsV1"))
@@ -176,6 +177,15 @@ mod tests {
             stripped(service(given))["spec"],
             json!({ "type": "NodePort", "ports": [{ "port": 80 }] })
         );
+    }
+
+    #[test]
+    fn what_kubectl_has_saved_keeps_what_may_have_been_chosen() {
+        let service = json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": "x" },
+            "spec": { "type": "NodePort", "clusterIP": "10.0.0.1", "ipFamilies": ["IPv4"],
+                "ports": [{ "port": 80, "nodePort": 30080 }] } });
+        let left = json!({ "type": "NodePort", "ipFamilies": ["IPv4"], "ports": [{ "port": 80, "nodePort": 30080 }] });
+        assert_eq!(stripped(service)["spec"], left);
     }
 
     #[test]

@@ -157,10 +157,14 @@ impl StepType for Ready {
             cx.read::<Kubernetes>().await?
         };
         let output = look(&cluster, input).await?;
-        let summary = format!(
+        let mut summary = format!(
             "cluster {} with {} ready of {} nodes",
             output.version, output.ready_nodes, output.nodes
         );
+        if let Some(told) = told_by(&cluster) {
+            summary.push_str("; ");
+            summary.push_str(&told);
+        }
         Ok(Preview::verified(summary).predict(output))
     }
 
@@ -171,7 +175,11 @@ impl StepType for Ready {
             cx.reopen::<Kubernetes>(Expect::New).await?;
         }
         let cluster = cx.read::<Kubernetes>().await?;
-        wait::unless_cancelled(cx, look(&cluster, &input)).await
+        let output = wait::unless_cancelled(cx, look(&cluster, &input)).await?;
+        if let Some(told) = told_by(&cluster) {
+            cx.log(told).await;
+        }
+        Ok(output)
     }
 
     async fn probe(&self, _: &ReadContext, _: &Input) -> Result<Probe<Output>, StepError> {
@@ -200,6 +208,14 @@ async fn is_new(cx: &ReadContext, input: &Input) -> Result<bool, StepError> {
     );
     let refusal = format!("the cluster has {count} workloads of its own, so it is no new one");
     Err(StepError::refused(refusal).hint(hint))
+}
+
+/// A kubeconfig that somebody gave may start anything: what it starts is announced.
+fn told_by(cluster: &Reader) -> Option<String> {
+    let program = cluster.program()?;
+    Some(format!(
+        "credentials are told by `{program}`, which the kubeconfig names"
+    ))
 }
 
 async fn look(cluster: &Reader, input: &Input) -> Result<Output, StepError> {

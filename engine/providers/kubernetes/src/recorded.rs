@@ -35,6 +35,8 @@ fn spec_pointer(object: &Value) -> Option<&'static str> {
     })
 }
 
+/// What is recorded of a container: of this very image, or else of another one of its repository. What ran may have been
+/// named by its digest meanwhile, and manifests go on naming a tag.
 fn recorded<'r>(
     key: &ObjectKey,
     container: &str,
@@ -43,12 +45,17 @@ fn recorded<'r>(
 ) -> Option<&'r RecordedImage> {
     let workload = format!("{}/{}", key.kind, key.name);
     let namespace = key.namespace.as_deref().unwrap_or_default();
-    records.iter().find(|record| {
-        record.namespace == namespace
-            && record.workload == workload
-            && record.container == container
-            && record.image == image
-    })
+    let is_its = |record: &&RecordedImage| {
+        record.namespace == namespace && record.workload == workload && record.container == container
+    };
+    let its = || records.iter().filter(is_its);
+    let same = its().find(|record| record.image == image);
+    same.or_else(|| its().find(|record| is_of_one_repository(&record.image, image)))
+}
+
+fn is_of_one_repository(one: &str, other: &str) -> bool {
+    let name = |image| ImageRef::parse(image).map(|reference| reference.name);
+    matches!((name(one), name(other)), (Ok(one), Ok(other)) if one == other)
 }
 
 /// Containers whose image is only a tag, and for which no digest is recorded though something ran.
@@ -109,6 +116,33 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_tag_gives_way_to_what_ran_by_its_digest() {
+        let object = |image: &str| {
+            json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web", "namespace": "app" },
+                "spec": { "template": { "spec": { "containers": [{ "name": "main", "image": image }] } } } })
+        };
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let ran = format!("localhost:5000/web@{digest}");
+        let records = [RecordedImage {
+            namespace: "app".to_owned(),
+            workload: "Deployment/web".to_owned(),
+            container: "main".to_owned(),
+            image: ran.clone(),
+            digest: Some(digest),
+            idle: false,
+        }];
+        let mut tagged = object("localhost:5000/web:latest");
+        let key = ObjectKey::of(&tagged).expect("a key");
+        assert!(unrecorded(&key, &tagged, &records).is_empty());
+        pin(&key, &mut tagged, &records);
+        assert_eq!(tagged, object(&ran));
+        let mut other = object("localhost:5000/other:latest");
+        assert_eq!(unrecorded(&key, &other, &records).len(), 1);
+        pin(&key, &mut other, &records);
+        assert_eq!(other, object("localhost:5000/other:latest"));
+    }
 
     #[test]
     fn a_tag_gives_way_to_what_ran() {

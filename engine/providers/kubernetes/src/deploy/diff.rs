@@ -17,8 +17,7 @@ const MOST: usize = 20;
 /// The change from one state of an object to another; none where they are the same but for what the server keeps.
 pub(super) fn update(kind: &ResourceKind, key: &ObjectKey, before: &Value, after: &Value) -> Option<Change> {
     let fields = |object: &Value| {
-        let mut object = object.clone();
-        strip(&mut object, kind.has_status);
+        let mut object = stripped(kind, object);
         mask(key, &mut object);
         let mut fields = BTreeMap::new();
         flatten(String::new(), &object, &mut fields);
@@ -47,6 +46,21 @@ pub(super) fn update(kind: &ResourceKind, key: &ObjectKey, before: &Value, after
         is.insert("…".to_owned(), format!("and {} other fields", more + 1).into());
     }
     (!different.is_empty()).then(|| Change::update(key.to_string(), was, is))
+}
+
+/// The object without what the server keeps. Of that an apply may change whose an object is, and the rules of a role that a
+/// controller puts together.
+fn stripped(kind: &ResourceKind, object: &Value) -> Value {
+    let mut left = object.clone();
+    strip(&mut left, kind.has_status);
+    for (place, field) in [("/metadata", "ownerReferences"), ("", "rules")] {
+        let written = object.pointer(place).and_then(|fields| fields.get(field));
+        let fields = left.pointer_mut(place).and_then(Value::as_object_mut);
+        if let (Some(written), Some(fields)) = (written, fields) {
+            fields.insert(field.to_owned(), written.clone());
+        }
+    }
+    left
 }
 
 /// An object that comes into being. Its manifest says the rest; of a Secret the keys are told.
@@ -196,6 +210,27 @@ mod tests {
             created.contains("password") && !created.contains("c2VjcmV0"),
             "{created}"
         );
+    }
+
+    #[test]
+    fn whose_an_object_is_and_what_a_role_allows_are_told() {
+        let role = |owner: &str, verb: &str| {
+            json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+                "metadata": { "name": "x", "uid": "u", "ownerReferences": [{ "name": "x", "uid": owner }] },
+                "aggregationRule": {}, "rules": [{ "verbs": [verb] }] })
+        };
+        let (kind, _, _) = secret(&json!({}));
+        let before = role("a", "get");
+        let key = ObjectKey::of(&before).expect("a key");
+        for (after, field) in [
+            (role("b", "get"), "metadata.ownerReferences"),
+            (role("a", "list"), "rules"),
+        ] {
+            let change = update(&kind, &key, &before, &after).expect("a change");
+            let text = serde_json::to_string(&change).expect("json");
+            assert!(text.contains(field), "{text}");
+        }
+        assert_eq!(update(&kind, &key, &before, &before), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jm_client_kubernetes::{ObjectKey, Reader, ResourceKind};
-use jm_step::StepError;
+use jm_step::{StepError, StepErrorKind};
 use serde_json::Value;
 
 /// From so many objects of a kind on, a list costs less than asking for each.
@@ -55,20 +55,34 @@ impl Priors {
             if names.len() < WORTH_A_LIST || self.lists.contains_key(&place) || !kind.can("list") {
                 continue;
             }
-            let mut list = BTreeMap::new();
-            let mut pages = reader.pages(&kind, namespace.as_deref());
-            while let Some(objects) = pages.next().await? {
-                for object in objects {
-                    let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-                    let size = weight(&object);
-                    let kept = (self.kept + size <= BUDGET).then(|| Box::new(object));
-                    self.kept += kept.as_ref().map_or(0, |_| size);
-                    list.insert(name, kept);
-                }
+            match self.list(reader, &kind, namespace.as_deref()).await {
+                Ok(list) => drop(self.lists.insert(place, list)),
+                // Who may get each object and not list them is asked to do no more.
+                Err(error) if error.kind() == StepErrorKind::Denied => {}
+                Err(error) => return Err(error),
             }
-            self.lists.insert(place, list);
         }
         Ok(())
+    }
+
+    async fn list(
+        &mut self,
+        reader: &Reader,
+        kind: &ResourceKind,
+        namespace: Option<&str>,
+    ) -> Result<Listed, StepError> {
+        let mut list = BTreeMap::new();
+        let mut pages = reader.pages(kind, namespace);
+        while let Some(objects) = pages.next().await? {
+            for object in objects {
+                let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+                let size = weight(&object);
+                let kept = (self.kept + size <= BUDGET).then(|| Box::new(object));
+                self.kept += kept.as_ref().map_or(0, |_| size);
+                list.insert(name, kept);
+            }
+        }
+        Ok(list)
     }
 
     /// What is known of an object.

@@ -37,6 +37,8 @@ pub(super) struct Gather<'r> {
     makers: BTreeMap<String, bool>,
     /// Roles that nothing was seen to use yet.
     roles: Vec<Value>,
+    /// Custom resources without a namespace that are not kept: which of them others refer to, their kinds do not tell.
+    strangers: Vec<String>,
 }
 
 /// The namespaces that are asked for.
@@ -79,6 +81,7 @@ impl<'r> Gather<'r> {
             unread: Vec::new(),
             makers: BTreeMap::new(),
             roles: Vec::new(),
+            strangers: Vec::new(),
         })
     }
 
@@ -206,6 +209,11 @@ impl<'r> Gather<'r> {
                 self.aggregated(&mut writer, &kind).await?;
             }
         }
+        if !self.strangers.is_empty() {
+            let names = self.strangers.join(", ");
+            let left = "custom resources without a namespace are left out; `cluster_scope: all` keeps them";
+            cx.log(format!("{left}: {names}")).await;
+        }
         let index = KubernetesIndex {
             cluster,
             server_version,
@@ -289,6 +297,9 @@ impl<'r> Gather<'r> {
                 return Ok(());
             }
             if self.input.cluster_scope == ClusterScope::Used && !self.references.needs(kind, &object) {
+                if Wave::of_kind(&kind.group, &kind.kind) == Wave::Custom {
+                    self.strangers.push(ObjectKey::of(&object)?.to_string());
+                }
                 return Ok(());
             }
         }

@@ -41,6 +41,30 @@ fn write(folder: &Path, name: &str, object: &Value) {
     std::fs::write(folder.join(name), object.to_string()).expect("written");
 }
 
+pub(crate) async fn custom_resources_without_a_namespace_are_told_or_kept(server: &Server) {
+    let scene = Scene::new(server).await;
+    let mut issuers = definition(&scene, "issuers", "Issuer", &["v1"]);
+    issuers["spec"]["scope"] = "Cluster".into();
+    let issuer = json!({ "apiVersion": format!("{}/v1", group(&scene)), "kind": "Issuer",
+        "metadata": { "name": "stranger" } });
+    for object in [&issuers, &issuer] {
+        scene.put(object).await;
+    }
+    let key = jm_client_kubernetes::ObjectKey::of(&issuer).expect("a key").to_string();
+    let is_told = |line: &String| line.contains(&key) && line.contains("`cluster_scope: all`");
+    let ran = scene.bench().await.run(&Export, json!({})).await;
+    assert!(ran.log.iter().any(is_told), "{:?}", ran.log);
+    assert!(!scene.tree().await.contains_key(&key));
+    scene
+        .bench()
+        .await
+        .key("all")
+        .run(&Export, json!({ "cluster_scope": "all" }))
+        .await
+        .output();
+    assert!(scene.tree().await.contains_key(&key));
+}
+
 pub(crate) async fn a_kind_whose_conversion_is_down_is_left_out_and_listed(server: &Server) {
     let scene = Scene::new(server).await;
     let mut converted = definition(&scene, "widgets", "Widget", &["v1", "v2"]);

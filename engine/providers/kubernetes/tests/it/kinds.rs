@@ -72,6 +72,10 @@ impl Draw {
             "serviceAccountName": "web",
         });
         if self.flip() {
+            // The server takes it, and server-side apply does not.
+            spec["containers"][0]["env"] = json!([{ "name": "A", "value": "1" }, { "name": "A", "value": "2" }]);
+        }
+        if self.flip() {
             spec["initContainers"] = json!([{ "name": "init", "image": "registry.example/init:1" }]);
         }
         if self.flip() {

@@ -17,12 +17,16 @@ use crate::place::Place;
 use crate::server::Server;
 
 mod back;
+mod conflicts;
 mod kept;
 mod kubectl;
 mod promises;
 mod running;
 mod waves;
 pub(crate) use back::whatever_was_there_comes_back;
+pub(crate) use conflicts::{
+    a_conflict_names_field_and_manager, what_a_step_of_jm_has_set_is_not_in_the_way_of_an_apply,
+};
 pub(crate) use kept::{
     images_that_nobody_knows_are_told, roles_that_a_role_is_put_together_from_are_kept,
     what_nobody_would_make_again_is_kept, what_was_quiesced_comes_back_running,
@@ -246,29 +250,6 @@ pub(crate) async fn no_value_of_a_secret_is_seen_anywhere(server: &Server) {
     }
 }
 
-pub(crate) async fn a_conflict_names_field_and_manager(server: &Server) {
-    let scene = Scene::new(server).await;
-    let config = |value: &str| json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "c", "namespace": scene.namespace() }, "data": { "k": value } });
-    scene.put(&config("theirs")).await;
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("c.yaml");
-    std::fs::write(&path, config("ours").to_string()).expect("written");
-    let bench = scene.bench().await;
-    let error = bench
-        .preview(&Apply, json!({ "paths": [path] }))
-        .await
-        .expect_err("a conflict");
-    assert_eq!(error.kind(), StepErrorKind::Conflict);
-    let error = bench.run(&Apply, json!({ "paths": [path] })).await.error();
-    assert!(error.message().contains("`.data.k` is kept by `somebody`"), "{error}");
-    assert_eq!(scene.get(&config("")).await.expect("there")["data"]["k"], "theirs");
-    bench
-        .run(&Apply, json!({ "paths": [path], "on_conflict": "force" }))
-        .await
-        .output();
-    assert_eq!(scene.get(&config("")).await.expect("there")["data"]["k"], "ours");
-}
-
 pub(crate) async fn what_cannot_be_changed_is_made_anew_only_where_that_is_allowed(server: &Server) {
     let scene = Scene::new(server).await;
     let config = |value: &str| json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "c", "namespace": scene.namespace() }, "data": { "k": value }, "immutable": true });
@@ -415,6 +396,24 @@ pub(crate) async fn the_image_that_ran_comes_back(server: &Server) {
     assert_eq!(restored["counts"]["unchanged"], 1, "{restored:#}");
     let error = scene.bench().await.run(&Restore, only("deployment/none")).await.error();
     assert_eq!(error.kind(), StepErrorKind::NotFound, "{error}");
+}
+
+pub(crate) async fn who_may_not_list_applies_many_objects_all_the_same(server: &Server) {
+    let scene = Scene::new(server).await;
+    let name = format!("{}-writer", scene.namespace());
+    let rules =
+        json!([{ "apiGroups": [""], "resources": ["configmaps", "namespaces"], "verbs": ["get", "create", "patch"] }]);
+    let role = json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": { "name": name }, "rules": rules });
+    scene.put(&role).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    for number in 0..20 {
+        let config = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": format!("c-{number}") } });
+        std::fs::write(folder.path().join(format!("{number}.json")), config.to_string()).expect("written");
+    }
+    let bench = crate::place::bench(&server.account(&name, &name).await, scene.namespace()).await;
+    let input = json!({ "paths": [folder.path()] });
+    assert_eq!(bench.run(&Apply, input.clone()).await.output()["counts"]["created"], 20);
+    assert_eq!(bench.run(&Apply, input).await.output()["counts"]["unchanged"], 20);
 }
 
 pub(crate) async fn a_kind_that_cannot_be_read_makes_the_run_degraded(server: &Server) {

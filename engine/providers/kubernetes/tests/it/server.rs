@@ -114,8 +114,13 @@ impl Server {
 
     /// The kubeconfig of somebody who may do what an application's owner may.
     pub(crate) async fn editor(&self) -> PathBuf {
+        self.account("editor", "admin").await
+    }
+
+    /// The kubeconfig of a new account that has such a role.
+    pub(crate) async fn account(&self, name: &str, role: &str) -> PathBuf {
         let folder = self.kubeconfig.parent().expect("a folder");
-        make_account(folder, "editor", "admin").await
+        make_account(folder, name, role).await
     }
 
     /// How many requests of a namespace were turned away because there were too many.

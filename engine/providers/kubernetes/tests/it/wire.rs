@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use jm_client_kubernetes::Discovery;
-use jm_provider_kubernetes::{Pods, Quiesce, Resume, RolloutUndo, Scale, SetImage};
+use jm_provider_kubernetes::{Pods, Quiesce, Ready, Resume, RolloutUndo, Scale, SetImage};
 use jm_step::{AnyStepType, StepErrorKind};
 use jm_testkit::StepBench;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -266,4 +266,12 @@ pub(crate) async fn a_program_that_tells_tokens_is_asked_again(server: &Server) 
     proxy.let_in("second-token");
     tell("second-token");
     bench.run(&Pods, json!({})).await.output();
+
+    // People are told which program it is.
+    let program = format!("`cat {}`", told.display());
+    let nodes = json!({ "nodes": 0 });
+    let foretold = bench.preview(&Ready, nodes.clone()).await.expect("a preview");
+    assert!(foretold.summary.contains(&program), "{}", foretold.summary);
+    let ran = bench.run(&Ready, nodes).await;
+    assert!(ran.log.iter().any(|line| line.contains(&program)), "{:?}", ran.log);
 }

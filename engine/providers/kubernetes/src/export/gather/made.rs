@@ -2,12 +2,18 @@
 //! they are kept as they are.
 
 use jm_backup::ObjectWriter;
-use jm_client_kubernetes::{Maker, ResourceKind, is_built_in, is_never_kept, left_out};
+use jm_client_kubernetes::{Maker, ResourceKind, Wave, is_built_in, is_never_kept, left_out};
 use jm_step::StepError;
 use serde_json::Value;
 
 use super::Gather;
 use crate::export::ClusterScope;
+
+/// Workloads need what is made for them by custom resources, such as a SealedSecret, which come after them; and what makes it
+/// anew may need what is in no export: a key, a vault.
+fn is_configuration(object: &Value) -> bool {
+    object["apiVersion"] == "v1" && ["ConfigMap", "Secret"].iter().any(|kind| object["kind"] == *kind)
+}
 
 impl Gather<'_> {
     /// Whether an object need not be kept, since what makes it will be there again. What is in namespaces is taken to be
@@ -21,6 +27,9 @@ impl Gather<'_> {
         let Some(kind) = self.discovery.preferred_of(group, kind).cloned() else {
             return false;
         };
+        if is_configuration(object) && Wave::of_kind(&kind.group, &kind.kind) == Wave::Custom {
+            return false;
+        }
         if kind.namespaced {
             return self.is_wanted(&kind);
         }

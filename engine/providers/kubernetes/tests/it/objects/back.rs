@@ -36,7 +36,9 @@ async fn fill(scene: &Scene<'_>, seed: u64) -> Vec<Value> {
     }
     let owner = object("v1", "ConfigMap", scene, "config-0");
     objects.push(put_owned(scene, "ConfigMap", "owned", &owner, false).await);
-    put_owned(scene, "Secret", "made", &resource, true).await;
+    // Workloads need it before what makes it is there.
+    objects.push(put_owned(scene, "Secret", "made", &resource, true).await);
+    put_owned(scene, "Secret", "made-anew", &owner, true).await;
     for (claim, is_bound) in [("kept", true), ("found", true), ("data-set-0", false)] {
         until_there(scene, claim, is_bound).await;
     }
@@ -160,7 +162,7 @@ async fn comes_back(server: &Server, seed: u64) {
     }
     assert!(before.len() >= objects.len(), "{} of {}", before.len(), objects.len());
     no_kind_is_forgotten(&scene, &before).await;
-    let made = ObjectKey::of(&object("v1", "Secret", &scene, "made")).expect("a key");
+    let made = ObjectKey::of(&object("v1", "Secret", &scene, "made-anew")).expect("a key");
     assert!(
         !before.contains_key(&made.to_string()),
         "seed {seed}: its owner makes it anew, in any cluster"
