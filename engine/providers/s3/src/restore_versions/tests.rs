@@ -232,7 +232,7 @@ async fn whoever_goes_on_waits_for_nothing_that_came_out_of_the_archive_already(
         archived_bytes: 3,
         ..Counts::default()
     };
-    let mut saved = Progress::new(Timestamp::now());
+    let mut saved = Progress::new(at);
     saved.walk = 2;
     saved.counts = waiting.clone();
     saved.begun = vec![Begun {
@@ -242,7 +242,7 @@ async fn whoever_goes_on_waits_for_nothing_that_came_out_of_the_archive_already(
     let saved = serde_json::to_value(saved).expect("JSON");
     let again = bench(&store, "thawed").await.attempt(2).checkpoint(saved);
     let ran = again.run(&RestoreVersions, as_of(at));
-    let ran = tokio::time::timeout(Duration::from_secs(60), ran)
+    let ran = tokio::time::timeout(Duration::from_mins(1), ran)
         .await
         .expect("no wait");
     let output = ran.output();
