@@ -278,6 +278,30 @@ fn a_first_region_that_is_gone_is_no_obstacle() -> Result<()> {
     Ok(())
 }
 
+/// It may serve everybody else: nothing is restored beside it unless it is closed.
+#[test]
+fn a_first_region_that_refuses_jm_is_not_taken_for_gone() -> Result<()> {
+    let mut regions = Regions::up()?;
+    let count = declared(&regions.first)?;
+    let url = regions.first.systems.variable("DATABASE_URL").to_owned();
+    let (_, server) = url.split_once('@').context("a user")?;
+    let stranger = format!("postgresql://stranger@{server}");
+    let environment = &mut regions.first.systems.environment;
+    environment.insert("DATABASE_URL".to_owned(), stranger);
+
+    let text = regions.start(FAILOVER, &[], 6)?;
+    ensure!(
+        has_words(&text, "the database cannot be looked at, and may serve"),
+        "{text}"
+    );
+    regions.approve(4)?;
+    let begun = regions.begun(FAILOVER)?;
+    ensure!(begun.iter().any(|step| step == "fence-database"), "{begun:?}");
+    ensure!(!begun.iter().any(|step| step == "restore"), "{begun:?}");
+    ensure!(declared(&regions.first)? == count, "{} pods", declared(&regions.first)?);
+    Ok(())
+}
+
 #[test]
 fn one_region_under_two_names_is_left_alone() -> Result<()> {
     let regions = Regions::up()?;

@@ -140,6 +140,41 @@ fn a_bucket_of_a_site_is_as_it_was_at_a_moment_and_nothing_else() -> Result<()> 
     Ok(())
 }
 
+/// A page that stays defaced, for what it was lies in an archive, is said.
+#[test]
+fn what_is_left_in_an_archive_is_told() -> Result<()> {
+    let world = with_backups(World::sandbox()?)?;
+    let page = world.folder().join("page");
+    let put = |content: &str, class: &str| {
+        std::fs::write(&page, content)?;
+        let page = page.to_str().context("text")?;
+        let object = ["--key", "index.html", "--body", page, "--storage-class", class];
+        world.aws(&[&["s3api", "put-object", "--bucket", ASSETS], &object[..]].concat())
+    };
+    put("good", "GLACIER")?;
+    let at = a_moment();
+    put("defaced", "STANDARD")?;
+    let as_of = format!("as_of={at}");
+    let words = [
+        "-i",
+        "catalogue=false",
+        "-i",
+        "prefix=",
+        "-i",
+        "archived=leave",
+        "-i",
+        &as_of,
+    ];
+    let output = bring_back(&world, &words).env("BACKUP_S3_BUCKET", ASSETS).output()?;
+    ensure!(output.status.code() == Some(9), "{}", said(&output));
+    ensure!(
+        said(&output).contains("1 versions that are wanted lie in an archive"),
+        "{}",
+        said(&output)
+    );
+    Ok(())
+}
+
 #[test]
 fn local_backups_go_where_backups_are_kept_whatever_else_comes_back() -> Result<()> {
     let world = with_backups(World::sandbox()?)?;

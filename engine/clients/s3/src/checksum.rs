@@ -78,6 +78,12 @@ pub(crate) fn md5(bytes: &[u8]) -> String {
     STANDARD.encode(md5::Md5::digest(bytes))
 }
 
+/// The ETag of an object that was written in one request, where the store takes the MD5 for it.
+pub(crate) fn etag(bytes: &[u8]) -> String {
+    use md5::Digest as _;
+    format!("{:x}", md5::Md5::digest(bytes))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

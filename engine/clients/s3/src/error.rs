@@ -58,6 +58,14 @@ impl Doing {
             .step_error(self, error)
     }
 
+    /// The step error for a listing of which nobody can tell how it goes on: half of it must not count as all.
+    pub(crate) fn half_listed(&self) -> StepError {
+        StepError::failed(format!(
+            "{self}: the store says that there is more, and not where it goes on"
+        ))
+        .hint("see with `aws s3api list-objects-v2` what the store says, or reach it without what lies between")
+    }
+
     /// The step error for content that is not what the store's checksum says.
     pub(crate) fn damaged(&self, expected: &str, found: &str) -> StepError {
         StepError::failed(format!(

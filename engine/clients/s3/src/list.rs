@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use jm_step::StepError;
 
+use crate::error::Doing;
 use crate::versions::decoded;
 use crate::{ObjectSummary, S3Reader};
 
@@ -65,7 +66,10 @@ impl Pages {
         }
         let output = self.ask().await?;
         self.token = output.next_continuation_token().map(str::to_owned);
-        self.done = output.is_truncated() != Some(true) || self.token.is_none();
+        self.done = output.is_truncated() != Some(true);
+        if !self.done && self.token.is_none() {
+            return Err(self.doing().half_listed());
+        }
         let folder = &self.bucket.0.folder;
         let mut page = Vec::new();
         for object in output.contents() {
@@ -82,8 +86,12 @@ impl Pages {
         Ok(Some(page))
     }
 
+    fn doing(&self) -> Doing {
+        self.bucket.on_object("list", &self.starts_with, "s3:ListBucket")
+    }
+
     async fn ask(&self) -> Result<ListObjectsV2Output, StepError> {
-        let doing = self.bucket.on_object("list", &self.starts_with, "s3:ListBucket");
+        let doing = self.doing();
         let shared = &self.bucket.0;
         let call = shared.client.list_objects_v2().bucket(&shared.bucket);
         call.prefix(self.bucket.full(&self.starts_with))

@@ -1,7 +1,12 @@
 //! Writing an object from a stream whose length nobody knows.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
+use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextRef;
+use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::operation::put_object::PutObjectOutput;
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
@@ -9,12 +14,12 @@ use aws_sdk_s3::types::{ServerSideEncryption, StorageClass};
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use jm_step::StepError;
+use jm_step::{StepError, StepErrorKind};
 
 use crate::error::unwrap_step_error;
 use crate::pace::undamaged;
 use crate::transport::patient;
-use crate::{Checksum, Encryption, OtherHeaders, Pace, S3Bucket, checksum};
+use crate::{Checksum, Encryption, ObjectInfo, OtherHeaders, Pace, S3Bucket, checksum};
 
 const MIB: u64 = 1024 * 1024;
 /// What fits into this goes in one request; everything larger in parts of at least this size.
@@ -98,24 +103,54 @@ impl S3Bucket {
             Box::pin(self.refuse_existing(key)).await?;
         }
         let crc = checksum::crc64(&content);
-        let output = pace
-            .send(&doing, || {
-                let call = self.0.once.put_object();
-                self.whole(call, key, &content, &crc, put).send()
-            })
-            .await?;
-        Ok(uploaded_whole(&output, content.len(), &crc))
+        let tries = Tries::default();
+        let call = || {
+            let call = self.whole(self.0.once.put_object(), key, &content, &crc, put);
+            call.customize().interceptor(tries.clone()).send()
+        };
+        match pace.send(&doing, call).await {
+            Ok(output) => Ok(uploaded_whole(&output, content.len(), &crc)),
+            Err(error) => Box::pin(self.taken_before(key, &content, &crc, &tries, error)).await,
+        }
     }
 
     async fn put_whole(&self, key: &str, content: Bytes, put: &Put) -> Result<Uploaded, StepError> {
         let doing = self.on_object("write", key, "s3:PutObject");
         let crc = checksum::crc64(&content);
+        let tries = Tries::default();
         let call = || {
             let call = self.whole(self.0.client.put_object(), key, &content, &crc, put);
-            call.customize().config_override(patient()).send()
+            let call = call.customize().config_override(patient());
+            call.interceptor(tries.clone()).send()
         };
-        let output = undamaged(&doing, call).await?;
-        Ok(uploaded_whole(&output, content.len(), &crc))
+        match undamaged(&doing, call).await {
+            Ok(output) => Ok(uploaded_whole(&output, content.len(), &crc)),
+            Err(error) => self.taken_before(key, &content, &crc, &tries, error).await,
+        }
+    }
+
+    /// Where the answer to an earlier try was lost, what is in the way of a later one may be our own.
+    async fn taken_before(
+        &self,
+        key: &str,
+        content: &[u8],
+        crc: &str,
+        tries: &Tries,
+        error: StepError,
+    ) -> Result<Uploaded, StepError> {
+        if error.kind() != StepErrorKind::Conflict || tries.count() < 2 {
+            return Err(error);
+        }
+        match self.head(key, None).await {
+            Ok(Some(info)) if is_of(&info, content, crc) => Ok(Uploaded {
+                bytes: info.bytes,
+                etag: info.etag,
+                version_id: info.version_id,
+                checksum: Checksum::new("crc64nvme", crc),
+                parts: 1,
+            }),
+            _ => Err(error),
+        }
     }
 
     fn whole(
@@ -182,6 +217,40 @@ impl S3Bucket {
                     .hint("look at what is there now"))
             }
         }
+    }
+}
+
+/// Whether an object has this content, by the checksum that the store keeps, or by its ETag where that is an MD5.
+fn is_of(info: &ObjectInfo, content: &[u8], crc: &str) -> bool {
+    let is_crc = |sum: &Checksum| (sum.algorithm.as_str(), sum.value.as_str()) == ("crc64nvme", crc);
+    let is_md5 = |etag: &str| etag.trim_matches('"') == checksum::etag(content);
+    info.bytes == content.len() as u64
+        && (info.checksum.as_ref().is_some_and(is_crc) || info.etag.as_deref().is_some_and(is_md5))
+}
+
+/// Counts how often a request was sent.
+#[derive(Debug, Clone, Default)]
+struct Tries(Arc<AtomicU32>);
+
+impl Tries {
+    fn count(&self) -> u32 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Intercept for Tries {
+    fn name(&self) -> &'static str {
+        "number of tries"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(())
     }
 }
 

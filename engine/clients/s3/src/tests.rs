@@ -14,6 +14,7 @@ use tokio::io::AsyncReadExt;
 
 use crate::{Compatibility, Get, Put, S3, S3Bucket, VersioningStatus, unwrap_step_error};
 
+mod answers;
 mod copies;
 mod credentials;
 mod faults;

@@ -47,8 +47,11 @@ impl S3Reader {
                 }
             }
             let next = output.next_key_marker().map(|key| decoded(key, output.encoding_type()));
-            if output.is_truncated() != Some(true) || next.is_none() {
+            if output.is_truncated() != Some(true) {
                 return Ok(unfinished);
+            }
+            if next.is_none() {
+                return Err(doing.half_listed());
             }
             let next = (next, output.next_upload_id_marker().map(str::to_owned));
             if next == (key_marker, id_marker) {

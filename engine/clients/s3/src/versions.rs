@@ -106,6 +106,9 @@ impl S3Reader {
             .send()
             .await
             .map_err(|error| doing.failed(&error))?;
+        if output.is_truncated() == Some(true) && output.next_key_marker().is_none() {
+            return Err(doing.half_listed());
+        }
         let order = kept.order();
         let after_key = after.and_then(|mark| self.relative(mark));
         let page = self.page(&output, order.as_deref()).map(|mut page| {

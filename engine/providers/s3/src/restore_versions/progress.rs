@@ -52,18 +52,27 @@ impl Counts {
     /// Where a part of the work is done a second time: what it found done already was done by the first.
     pub(super) fn credit(&mut self, planned: &Self) {
         let done = planned.undeleted.saturating_sub(self.undeleted + self.failed);
-        let copied = planned.copied_back.saturating_sub(self.copied_back + self.failed);
+        // What lay in an archive may have come out of it, and been copied.
+        let wanted = planned.copied_back + planned.archived;
+        let copied = wanted.saturating_sub(self.copied_back + self.archived + self.failed);
         let hidden = planned.hidden.saturating_sub(self.hidden + self.failed);
         self.undeleted += done;
         self.copied_back += copied;
         self.hidden += hidden;
         if self.failed == 0 {
             self.markers_removed = self.markers_removed.max(planned.markers_removed);
-            self.bytes_copied = self.bytes_copied.max(planned.bytes_copied);
+            let wanted = planned.bytes_copied + planned.archived_bytes;
+            self.bytes_copied = self.bytes_copied.max(wanted.saturating_sub(self.archived_bytes));
             self.versions = planned.versions;
         }
         self.as_it_was = self.as_it_was.saturating_sub(done + copied);
         self.stay_deleted = self.stay_deleted.saturating_sub(hidden);
+    }
+
+    /// Each walk counts anew what lies in the archive: what it waited for may have come back by another hand, or be gone.
+    pub(super) fn forget_archived(&mut self) {
+        self.archived = 0;
+        self.archived_bytes = 0;
     }
 
     /// What a later walk has done, which looks at all keys again and acts on those only that the archive gave back.
@@ -71,10 +80,8 @@ impl Counts {
         self.copied_back += done.copied_back;
         self.bytes_copied += done.bytes_copied;
         self.failed += done.failed;
-        self.archived = self
-            .archived
-            .saturating_sub(done.copied_back + done.as_it_was + done.failed);
-        self.archived_bytes = self.archived_bytes.saturating_sub(done.bytes_copied);
+        self.archived += done.archived;
+        self.archived_bytes += done.archived_bytes;
     }
 
     /// How many keys were changed.

@@ -115,6 +115,9 @@ impl Restore<'_> {
     /// Once through all keys after the last one that is done.
     async fn walk(&mut self, rules: Rules) -> Result<(), StepError> {
         let after = self.progress.after.clone();
+        if after.is_none() {
+            self.progress.counts.forget_archived();
+        }
         let mut walk = Walk::new(
             self.bucket.reader().clone(),
             &self.input.prefix,

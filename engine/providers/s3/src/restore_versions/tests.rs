@@ -1,10 +1,11 @@
 //! Against real stores, with histories that nobody thought out.
 
-use jm_client_s3::ObjectVersion;
+use jm_client_s3::{ObjectVersion, Put};
 use jm_step::{Grade, StepErrorKind};
 use jm_testkit::StepBench;
 use serde_json::{Value, json};
 
+use super::progress::Begun;
 use super::*;
 use crate::store::{Store, all_stores, ministack, sandbox, versitygw, without_versions};
 
@@ -212,6 +213,44 @@ async fn a_kill_at_every_page_loses_nothing_and_counts_nothing_twice() {
         let enough = times(Cut::Early) >= at_least && times(Cut::Later) >= at_least;
         assert!(enough, "{}: {cuts:?}", store.name);
     }
+}
+
+/// What came out of the archive was copied, and the process died before that was saved.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_goes_on_waits_for_nothing_that_came_out_of_the_archive_already() {
+    let store = sandbox().await;
+    let bucket = store.bucket("thawed").await;
+    bucket.set_versioning(true).await.expect("set");
+    bucket.put_bytes("k", "old", Put::default()).await.expect("put");
+    let at = now_of(&store).await;
+    for content in ["new", "old"] {
+        bucket.put_bytes("k", content, Put::default()).await.expect("put");
+    }
+    let waiting = Counts {
+        keys: 1,
+        archived: 1,
+        archived_bytes: 3,
+        ..Counts::default()
+    };
+    let mut saved = Progress::new(at);
+    saved.walk = 2;
+    saved.counts = waiting.clone();
+    saved.begun = vec![Begun {
+        upto: "k".to_owned(),
+        planned: waiting,
+    }];
+    let saved = serde_json::to_value(saved).expect("JSON");
+    let again = bench(&store, "thawed").await.attempt(2).checkpoint(saved);
+    let ran = again.run(&RestoreVersions, as_of(at));
+    let ran = tokio::time::timeout(Duration::from_mins(1), ran)
+        .await
+        .expect("no wait");
+    let output = ran.output();
+    assert_eq!(
+        (&output["archived"], &output["copied_back"]),
+        (&json!(0), &json!(1)),
+        "{output}"
+    );
 }
 
 /// What somebody uploads under the same prefix, while a killed restore goes on, is none of its business.

@@ -188,12 +188,14 @@ impl Surplus {
         }
     }
 
-    /// What the source has and is not transferred is not missing.
-    fn names(mut self, left_out: &[LeftOut]) -> Vec<String> {
-        for left in left_out {
-            self.only_there.remove(&left.name);
-        }
-        let is_surplus = |name: &String| !self.on_both.contains(name);
+    /// What the source has and is not transferred is not missing, nor is what lies in it: it may be a link to a directory.
+    fn names(self, left_out: &[LeftOut]) -> Vec<String> {
+        let left_out: HashSet<&str> = left_out.iter().map(|left| left.name.as_str()).collect();
+        let is_left_out = |name: &str| {
+            let folders = name.match_indices('/').map(|(end, _)| &name[..end]);
+            folders.chain([name]).any(|name| left_out.contains(name))
+        };
+        let is_surplus = |name: &String| !self.on_both.contains(name) && !is_left_out(name);
         self.only_there.into_iter().filter(is_surplus).collect()
     }
 }
@@ -385,10 +387,22 @@ mod tests {
         for (name, is_on_both) in [("a", true), ("a", false), ("b", false), ("b", false), ("c", false)] {
             surplus.take(name, is_on_both);
         }
-        let left_out = LeftOut {
-            name: "c".to_owned(),
+        assert_eq!(surplus.names(&[link("c")]), ["b"]);
+    }
+
+    #[test]
+    fn what_lies_behind_a_link_to_a_directory_is_no_surplus() {
+        let mut surplus = Surplus::default();
+        for name in ["static", "static-old/a", "static/a", "static/b/c", "static0"] {
+            surplus.take(name, false);
+        }
+        assert_eq!(surplus.names(&[link("static")]), ["static-old/a", "static0"]);
+    }
+
+    fn link(name: &str) -> LeftOut {
+        LeftOut {
+            name: name.to_owned(),
             reason: "it is a symbolic link".to_owned(),
-        };
-        assert_eq!(surplus.names(&[left_out]), ["b"]);
+        }
     }
 }

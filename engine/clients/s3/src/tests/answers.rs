@@ -1,0 +1,114 @@
+//! Answers that are lost, and listings that say that there is more and not where.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures::TryStreamExt;
+use jm_step::{StepError, StepErrorKind};
+use jm_testkit::line::{Refusal, refusing};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::{Store, stores};
+use crate::{Pace, Put, S3Bucket};
+
+/// Passes everything on, and cuts the line instead of passing on the first answers to a PUT.
+async fn losing(server: SocketAddr, answers: usize) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let left = Arc::new(AtomicUsize::new(answers));
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            tokio::spawn(pass(client, server, left.clone()));
+        }
+    });
+    address
+}
+
+async fn pass(mut client: TcpStream, server: SocketAddr, left: Arc<AtomicUsize>) {
+    let Ok(mut server) = TcpStream::connect(server).await else {
+        return;
+    };
+    let (mut up, mut down) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
+    let mut is_put = false;
+    loop {
+        tokio::select! {
+            read = client.read(&mut up) => {
+                let Ok(count @ 1..) = read else { return };
+                is_put |= up.starts_with(b"PUT ");
+                if server.write_all(&up[..count]).await.is_err() { return }
+            }
+            read = server.read(&mut down) => {
+                let Ok(count @ 1..) = read else { return };
+                let is_answer = is_put && !down.starts_with(b"HTTP/1.1 100");
+                let fewer = |left: usize| left.checked_sub(1);
+                if is_answer && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer).is_ok() { return }
+                if client.write_all(&down[..count]).await.is_err() { return }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_object_of_our_own_is_not_in_the_way_when_the_answer_to_it_was_lost() {
+    let put = Put {
+        if_absent: true,
+        ..Put::default()
+    };
+    for store in stores().await {
+        let direct = store.bucket("answers").await;
+        let pace = Pace::new(4, 4);
+        for small in [false, true] {
+            let line = Store::at(store.name, losing(store.address(), 1).await);
+            let bucket = line.open("answers", |_| {}).await;
+            let key = format!("small-{small}");
+            let uploaded = if small {
+                bucket.put_small(&pace, &key, "content".into(), &put).await
+            } else {
+                bucket.put_bytes(&key, "content", put.clone()).await
+            };
+            let uploaded = uploaded.unwrap_or_else(|error| panic!("{} {key}: {error}", store.name));
+            let info = direct.head(&key, None).await.expect("an answer").expect("written");
+            assert_eq!((uploaded.bytes, uploaded.etag), (7, info.etag), "{} {key}", store.name);
+
+            // What was there before is in the way, whether it is the same or not.
+            for content in ["content", "other"] {
+                let refused = bucket.put_bytes(&key, content, put.clone()).await;
+                let error = refused.expect_err("it is there");
+                assert_eq!(error.kind(), StepErrorKind::Conflict, "{} {key}: {error}", store.name);
+            }
+            let line = Store::at(store.name, losing(store.address(), 1).await);
+            let bucket = line.open("answers", |_| {}).await;
+            let refused = bucket.put_bytes(&key, "other", put.clone()).await;
+            let error = refused.expect_err("other content is there");
+            assert_eq!(error.kind(), StepErrorKind::Conflict, "{} {key}: {error}", store.name);
+        }
+    }
+}
+
+/// The bucket behind a store whose every listing is this one.
+async fn listing(store: &Store, body: &'static str) -> S3Bucket {
+    let half = Refusal {
+        is_meant: |head: &str| head.starts_with("GET "),
+        status: "200 OK",
+        body,
+    };
+    let line = Store::at("half", refusing(store.address(), half).await);
+    line.open("half", |_| {}).await
+}
+
+#[tokio::test]
+async fn a_listing_that_does_not_say_where_it_goes_on_is_an_error() {
+    let store = stores().await.remove(0);
+    let objects = "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>";
+    let listed: Result<Vec<_>, StepError> = listing(&store, objects).await.list("").try_collect().await;
+    let versions = "<ListVersionsResult><IsTruncated>true</IsTruncated></ListVersionsResult>";
+    let versions = listing(&store, versions).await.versions_page("", None, 10).await;
+    let uploads = "<ListMultipartUploadsResult><IsTruncated>true</IsTruncated></ListMultipartUploadsResult>";
+    let uploads = listing(&store, uploads).await.unfinished_uploads("").await;
+    for error in [listed.err(), versions.err(), uploads.err()] {
+        let error = error.expect("half of a listing is no listing");
+        assert!(error.message().contains("not where it goes on"), "{error}");
+    }
+}
