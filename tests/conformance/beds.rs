@@ -22,6 +22,8 @@ pub(super) struct Beds<'w> {
     world: &'w World,
     registry: Registry,
     made: AtomicUsize,
+    /// What `backup.files` gave out of the backup that is there.
+    files: Value,
     /// What `backup.create` gave out of the backup that is there.
     backup: Value,
 }
@@ -77,6 +79,7 @@ impl<'w> Beds<'w> {
             world,
             registry: jm_cli::registry(),
             made: AtomicUsize::new(0),
+            files: Value::Null,
             backup: Value::Null,
         };
         world.query("postgres", &format!("CREATE DATABASE {TEMPLATE}"))?;
@@ -90,6 +93,11 @@ impl<'w> Beds<'w> {
         let backup = world.block_on(bench.run(&*beds.step("backup.create"), json!({})));
         beds.backup = backup.output();
         std::fs::write(beds.file("object"), "content")?;
+        let of_files = json!({ "paths": [beds.file("object")] });
+        let bench = beds.bench_on(TEMPLATE, &beds.file("files-of-all")).key("of-all");
+        beds.files = world
+            .block_on(bench.run(&*beds.step("backup.files"), of_files))
+            .output();
         let put = json!({ "file": beds.file("object"), "key": "object" });
         world
             .block_on(beds.stored("given/").run(&*beds.step("s3.put"), put))
@@ -110,6 +118,11 @@ impl<'w> Beds<'w> {
     /// The backup that is there, as steps are given it.
     pub(super) fn backup(&self) -> Value {
         self.backup["backup"].clone()
+    }
+
+    /// The backup of files that is there.
+    pub(super) fn files(&self) -> Value {
+        self.files["backup"].clone()
     }
 
     fn number(&self) -> usize {
@@ -200,6 +213,14 @@ impl<'w> Beds<'w> {
         let directory = self.file(&format!("backups-{}", self.number()));
         let bench = self.bench_on(TEMPLATE, &directory);
         Fresh::seen_by(bench, move || names(&directory))
+    }
+
+    /// The backup of files, and a folder that is not there.
+    pub(super) fn not_extracted(&self, name: &str) -> Fresh<'w> {
+        let path = self.file(name);
+        drop(std::fs::remove_dir_all(&path));
+        let bench = self.bench_on(TEMPLATE, &self.file("files-of-all"));
+        Fresh::seen_by(bench, move || path.exists().to_string())
     }
 
     /// A folder of the bucket of its own, and all versions in it.

@@ -115,6 +115,25 @@ fn of_backups() -> Vec<Case> {
             |beds| beds.copies().but_for(&["/database", "/copy", "/oid"]),
         ),
         case("backup.verify", of_backup, |beds| beds.copies()),
+        case(
+            "backup.files",
+            |beds| json!({ "paths": [beds.file("object")], "environment": ["PATH"] }),
+            |beds| beds.no_backups(),
+        ),
+        saving(
+            "backup.extract",
+            |beds| json!({ "backup": beds.files(), "into": beds.file("extracted") }),
+            |beds| beds.not_extracted("extracted"),
+        ),
+        case(
+            "git.bundle",
+            |beds| json!({ "repository": beds.file("clone"), "commit": "v1" }),
+            |beds| {
+                // Made anew in the world of each, as its backups are.
+                drop(beds.clone_of_remote("tree"));
+                beds.no_backups()
+            },
+        ),
     ]
 }
 
@@ -130,6 +149,7 @@ fn of_stores() -> Vec<Case> {
             |beds| json!({ "key": "object", "file": beds.file("got") }),
             |beds| beds.given("got"),
         ),
+        case("s3.list", nothing, |beds| beds.given("got")),
         case("s3.object", |_| json!({ "key": "object" }), |beds| beds.given("got")),
         case("s3.versioning", nothing, |beds| beds.folder()),
         case("s3.versions", nothing, |beds| beds.folder()),

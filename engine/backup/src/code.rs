@@ -234,7 +234,8 @@ mod tests {
         for at in 0..whole.len() - 1 {
             let mut other = whole.clone();
             other[at] ^= 1;
-            let is_a_name = (head.find("0123").expect("a hash")..head.len() - 2).contains(&at);
+            // Another version is a bundle, too, and so is one of other names.
+            let is_a_name = at == 3 || (head.find("0123").expect("a hash")..head.len() - 2).contains(&at);
             assert_eq!(read(other.as_slice()).is_ok(), is_a_name, "byte {at}");
         }
         // Git lets a branch have any name.

@@ -57,6 +57,10 @@ pub struct S3Config {
     /// The folder in it. Default: `backups/`.
     #[serde(default)]
     pub prefix: Option<String>,
+    /// The account that it has to belong to, by its twelve digits: the store refuses every request where it is
+    /// another's, as it is where somebody else has taken the name of a bucket that was lost.
+    #[serde(default)]
+    pub owner: Option<String>,
     /// Its region, such as `eu-central-1`.
     #[serde(default)]
     pub region: Option<String>,
@@ -163,6 +167,7 @@ impl S3Config {
         let client = self.enabled.then(|| jm_client_s3::Config {
             bucket: self.bucket.trim().to_owned(),
             prefix: self.prefix.clone().unwrap_or_else(|| "backups/".to_owned()),
+            owner: self.owner.clone(),
             region: self.region.clone(),
             endpoint: self.endpoint.clone(),
             path_style: self.path_style,

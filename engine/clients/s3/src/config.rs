@@ -58,6 +58,10 @@ pub struct Config {
     /// Only the keys that start with this folder, such as `backups/`; names that steps use are relative to it.
     #[serde(default)]
     pub prefix: String,
+    /// The account that the bucket has to belong to, by its twelve digits: the store refuses every request where it is
+    /// another's, as it is where somebody else has taken the name of a bucket that was lost.
+    #[serde(default)]
+    pub owner: Option<String>,
     /// The bucket's region, such as `eu-central-1`.
     #[serde(default)]
     pub region: Option<String>,

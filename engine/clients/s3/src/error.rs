@@ -21,6 +21,8 @@ pub(crate) struct Doing {
     pub(crate) what: String,
     /// Such as `s3:GetObject`.
     pub(crate) permission: &'static str,
+    /// Whether the bucket has to belong to an account, which a denial may be about.
+    pub(crate) owned: bool,
 }
 
 impl fmt::Display for Doing {
@@ -37,7 +39,7 @@ impl Doing {
     {
         let told = stalled(error)
             .unwrap_or_else(|| jm_client_aws::told("the store", error, |told, raw| self.told_by_store(told, raw)));
-        jm_client_aws::step_error(self, told, error)
+        jm_client_aws::step_error(self, self.or_another_owner(told), error)
     }
 
     /// The step error for one of many that the store refused by itself.
@@ -46,6 +48,17 @@ impl Doing {
             .or_else(|| by_code(code, self.permission))
             .unwrap_or_else(|| Told::new(StepErrorKind::Failed, format!("the store refused ({code}): {message}")));
         told.about(self).evidence(json!({ "code": code, "message": message }))
+    }
+
+    /// A store tells a bucket that is somebody else's in the words of an ordinary denial.
+    fn or_another_owner(&self, told: Told) -> Told {
+        if !self.owned || told.kind != StepErrorKind::Denied {
+            return told;
+        }
+        let hint = told.hint.clone().unwrap_or_default();
+        told.hint(format!(
+            "{hint}; or the bucket belongs to another account than the target's `owner`: then find out who has it"
+        ))
     }
 
     /// The step error for a body that broke off.

@@ -30,6 +30,7 @@ pub use versions::{NULL_VERSION, ObjectVersion, VersionMark, VersionsPage};
 mod bucket;
 mod lifecycle;
 mod list;
+pub use list::Newest;
 mod lock;
 pub use lock::{LockMode, ObjectLock};
 mod policy;

@@ -33,22 +33,44 @@ impl S3Reader {
         .boxed()
     }
 
-    /// The newest objects whose keys start with this, newest first. Holds no more than it gives, and one page.
-    pub async fn newest(&self, starts_with: &str, limit: usize) -> Result<Vec<ObjectSummary>, StepError> {
+    /// Counts the objects whose keys start with this, and gives the newest of them. Holds no more than it gives, and one
+    /// page. `seen` is told after each object how many there are so far.
+    pub async fn newest(
+        &self,
+        starts_with: &str,
+        limit: usize,
+        mut seen: impl FnMut(u64),
+    ) -> Result<Newest, StepError> {
+        let (mut count, mut bytes) = (0, 0);
         let mut newest = BinaryHeap::new();
         let mut objects = self.list(starts_with);
         while let Some(object) = objects.try_next().await? {
+            count += 1;
+            bytes += object.bytes;
+            seen(count);
             newest.push(Reverse(ByTime(object)));
             if newest.len() > limit {
                 newest.pop();
             }
         }
-        Ok(newest
-            .into_sorted_vec()
-            .into_iter()
-            .map(|Reverse(ByTime(object))| object)
-            .collect())
+        let newest = newest.into_sorted_vec().into_iter();
+        Ok(Newest {
+            count,
+            bytes,
+            newest: newest.map(|Reverse(ByTime(object))| object).collect(),
+        })
     }
+}
+
+/// All objects in numbers, and the newest of them.
+#[derive(Debug, Clone, Default)]
+pub struct Newest {
+    /// How many there are.
+    pub count: u64,
+    /// The bytes of all of them.
+    pub bytes: u64,
+    /// The newest, newest first.
+    pub newest: Vec<ObjectSummary>,
 }
 
 struct Pages {

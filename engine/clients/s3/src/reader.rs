@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) storage_class: Option<String>,
     pub(crate) encryption: Option<Encryption>,
     pub(crate) object_lock: Option<ObjectLock>,
+    /// Whether every request names the account that the bucket has to belong to.
+    pub(crate) owned: bool,
 }
 
 /// Which bucket this is.
@@ -99,6 +101,7 @@ impl S3Reader {
             storage_class: given(config.storage_class.as_ref()).map(str::to_owned),
             encryption: config.encryption.clone(),
             object_lock: config.object_lock,
+            owned: given(config.owner.as_ref()).is_some(),
         })))
     }
 
@@ -237,6 +240,7 @@ impl S3Reader {
             verb,
             what: self.url(key),
             permission,
+            owned: self.0.owned,
         }
     }
 
@@ -245,6 +249,7 @@ impl S3Reader {
             verb,
             what: format!("s3://{}", self.0.bucket),
             permission,
+            owned: self.0.owned,
         }
     }
 }

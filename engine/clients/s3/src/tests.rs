@@ -12,7 +12,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use jm_step::{Connection, OpenContext, StepErrorKind};
 use tokio::io::AsyncReadExt;
 
-use crate::{Compatibility, Get, Put, S3, S3Bucket, VersioningStatus, unwrap_step_error};
+use crate::{Compatibility, Get, Newest, Put, S3, S3Bucket, VersioningStatus, unwrap_step_error};
 
 mod answers;
 mod copies;
@@ -20,6 +20,7 @@ mod credentials;
 mod faults;
 mod lines;
 mod locks;
+mod owners;
 mod refusals;
 mod rights;
 mod stores;
@@ -251,7 +252,10 @@ async fn listings_are_complete_relative_and_newest_first() {
             .put_bytes("day/0500", "newer", Put::default())
             .await
             .expect("written");
-        let newest = within.newest("day/", 3).await.expect("listed");
+        let Newest { count, bytes, newest } = within.newest("day/", 3, |_| {}).await.expect("listed");
+        let all: Vec<_> = within.list("day/").try_collect().await.expect("listed");
+        let total: u64 = all.iter().map(|object| object.bytes).sum();
+        assert_eq!((count, bytes), (all.len() as u64, total), "{}", store.name);
         assert_eq!(
             (newest.len(), newest[0].key.as_str(), newest[0].bytes),
             (3, "day/0500", 5)

@@ -5,10 +5,13 @@ use std::time::Duration;
 use aws_config::Region;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::{HttpRequest, HttpResponse};
+use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
 use aws_sdk_s3::config::{
-    RequestChecksumCalculation, ResponseChecksumValidation, retry::RetryConfig, timeout::TimeoutConfig,
+    ConfigBag, Intercept, RequestChecksumCalculation, ResponseChecksumValidation, RuntimeComponents,
+    retry::RetryConfig, timeout::TimeoutConfig,
 };
-use jm_client_aws::{Access, SignAgain};
+use aws_sdk_s3::error::BoxError;
+use jm_client_aws::{Access, SignAgain, given};
 use jm_step::{OpenContext, StepError};
 
 use crate::checksum;
@@ -32,11 +35,47 @@ pub(crate) async fn client(config: &Config, cx: &OpenContext) -> Result<Client, 
         .retry_classifier(SignAgain)
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+    if let Some(owner) = given(config.owner.as_ref()) {
+        builder = builder.interceptor(OwnedBy::new(owner)?);
+    }
     if shared.region().is_none() && own {
         // A store of one's own has no regions, and the signature needs one.
         builder = builder.region(Region::new("us-east-1"));
     }
     Ok(Client::from_conf(builder.build()))
+}
+
+/// Says with every request whose bucket it has to be.
+#[derive(Debug)]
+struct OwnedBy(String);
+
+impl OwnedBy {
+    fn new(owner: &str) -> Result<Self, StepError> {
+        if owner.len() == 12 && owner.bytes().all(|digit| digit.is_ascii_digit()) {
+            return Ok(Self(owner.to_owned()));
+        }
+        Err(
+            StepError::invalid_input(format!("`{}` is no account of AWS", owner.escape_debug()))
+                .hint("`aws sts get-caller-identity` tells yours: twelve digits, in quotes in the targets file"),
+        )
+    }
+}
+
+impl Intercept for OwnedBy {
+    fn name(&self) -> &'static str {
+        "expected owner"
+    }
+
+    fn modify_before_signing(
+        &self,
+        request: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let headers = request.request_mut().headers_mut();
+        headers.insert("x-amz-expected-bucket-owner", self.0.clone());
+        Ok(())
+    }
 }
 
 /// How the store is reached.

@@ -19,6 +19,10 @@ pub(crate) struct Input {
     /// name alone; empty for any.
     #[serde(default)]
     origin: String,
+    /// The folder of its origin that it has to serve, such as `/production` or a target's prefix; empty for all of it. Left
+    /// out: any.
+    #[serde(default)]
+    path: Option<String>,
     /// Whether it has to answer.
     #[serde(default = "yes")]
     enabled: bool,
@@ -98,11 +102,20 @@ fn faults(found: &Distribution, input: &Input) -> Vec<String> {
         faults.push(format!("does not serve `{}`", input.alias));
     }
     let wanted = &input.origin;
-    let serves = found
-        .origin(&found.default_origin)
-        .is_some_and(|origin| origin.domain == *wanted || origin.domain.starts_with(&format!("{wanted}.s3")));
+    let origin = found.origin(&found.default_origin);
+    let serves =
+        origin.is_some_and(|origin| origin.domain == *wanted || origin.domain.starts_with(&format!("{wanted}.s3")));
     if !wanted.is_empty() && !serves {
         faults.push(format!("does not take its content from `{wanted}`"));
+    }
+    let served = origin.map_or("", |origin| origin.path.trim_matches('/'));
+    match input.path.as_deref().map(|path| path.trim_matches('/')) {
+        Some(path) if path != served => {
+            faults.push(format!(
+                "serves the folder `/{served}` of its origin, and not `/{path}`"
+            ));
+        }
+        _ => {}
     }
     faults
 }

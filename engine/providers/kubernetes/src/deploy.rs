@@ -96,6 +96,19 @@ pub struct Counts {
     pub pruned: u64,
 }
 
+/// Whether the cluster deletes the claims of an object with it, and what is in their volumes.
+fn takes_its_claims(object: &Value) -> bool {
+    let policy = object.pointer("/spec/persistentVolumeClaimRetentionPolicy/whenDeleted");
+    policy.and_then(Value::as_str) == Some("Delete")
+}
+
+fn claims_would_go(key: &ObjectKey) -> StepError {
+    StepError::conflict(format!(
+        "{key} is not deleted: its claims, and the data in their volumes, would go with it"
+    ))
+    .hint("set `spec.persistentVolumeClaimRetentionPolicy.whenDeleted` of what is there to `Retain`, then try again")
+}
+
 impl Counts {
     /// For people.
     pub(crate) fn describe(&self) -> String {

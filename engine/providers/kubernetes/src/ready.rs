@@ -50,9 +50,9 @@ pub struct Input {
     /// Which cluster it is to be.
     #[serde(default)]
     expect: Expected,
-    /// Namespaces that come with a new cluster: what runs there does not make it somebody's. Those that begin with `kube-`
-    /// never count.
-    #[serde(default = "come_with_it")]
+    /// Further namespaces that come with a new cluster: what runs there does not make it somebody's. Those that begin with
+    /// `kube-` never count, and those that providers are known to bring along, such as `local-path-storage`.
+    #[serde(default)]
     system_namespaces: Vec<String>,
 }
 
@@ -72,20 +72,16 @@ fn one() -> u32 {
     1
 }
 
-/// Where kind, GKE and Calico put what they need themselves.
-fn come_with_it() -> Vec<String> {
-    [
-        "local-path-storage",
-        "gke-managed-system",
-        "gke-managed-cim",
-        "gmp-system",
-        "calico-system",
-        "calico-apiserver",
-        "tigera-operator",
-    ]
-    .map(str::to_owned)
-    .to_vec()
-}
+/// Namespaces that providers and their programs bring along.
+const COME_WITH_IT: [&str; 7] = [
+    "local-path-storage",
+    "gke-managed-system",
+    "gke-managed-cim",
+    "gmp-system",
+    "calico-system",
+    "calico-apiserver",
+    "tigera-operator",
+];
 
 /// What it is.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -194,7 +190,9 @@ async fn is_new(cx: &ReadContext, input: &Input) -> Result<bool, StepError> {
         return Ok(false);
     }
     let cluster = cx.look::<Kubernetes>().await?;
-    let count = cluster.count_workloads(&input.system_namespaces).await?;
+    let further = input.system_namespaces.iter().cloned();
+    let systems: Vec<String> = COME_WITH_IT.map(str::to_owned).into_iter().chain(further).collect();
+    let count = cluster.count_workloads(&systems).await?;
     if count == 0 {
         return Ok(true);
     }

@@ -293,8 +293,8 @@ async fn here(bucket: &S3Reader, input: &Input, info: &ObjectInfo) -> Result<Her
     }
     let sums = file::sums_of(&input.file, input.checksum(info)).await?;
     let verdict = verdict(input, info, &sums);
-    // Nothing speaks for a part of an object but the part itself.
-    if input.is_part() && matches!(verdict, Ok(VerifiedBy::Size)) {
+    // Nothing speaks for a part of an object, or where the store keeps no checksum, but the content itself.
+    if matches!(verdict, Ok(VerifiedBy::Size)) {
         let theirs = file::sums_of_object(bucket.get(&input.key, input.rest(info, 0)).await?).await?;
         return Ok(if theirs.sha256() == sums.sha256() {
             Here::Same(output(input, info, &sums, VerifiedBy::Size))
@@ -303,8 +303,7 @@ async fn here(bucket: &S3Reader, input: &Input, info: &ObjectInfo) -> Result<Her
         });
     }
     Ok(match verdict {
-        // Equal sizes alone do not make two files the same.
-        Ok(VerifiedBy::Size) | Err(_) => Here::Other { bytes },
+        Err(_) => Here::Other { bytes },
         Ok(verified_by) => Here::Same(output(input, info, &sums, verified_by)),
     })
 }

@@ -6,6 +6,7 @@ use jm_step::Provider;
 mod bucket;
 mod file;
 mod get;
+mod list;
 mod object;
 #[cfg(test)]
 mod promises;
@@ -30,6 +31,7 @@ pub fn provider() -> Provider {
     Provider::of::<S3>()
         .step(bucket::Bucket)
         .step(get::Download)
+        .step(list::List)
         .step(object::Object)
         .step(put::Upload)
         .step(record_release::RecordRelease)

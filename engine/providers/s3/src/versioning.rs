@@ -16,6 +16,9 @@ pub(crate) struct Input {}
 pub(crate) struct Output {
     /// The bucket's name.
     bucket: String,
+    /// What keys of the target begin with in it, such as `site/`; empty for all of it.
+    #[serde(default)]
+    prefix: String,
     /// Whether it keeps versions. That asking is not allowed fails the step, and does not count as `never`.
     status: VersioningStatus,
     /// Whether a version can be deleted only with a second factor.
@@ -65,6 +68,7 @@ async fn look(bucket: &S3Reader) -> Result<Output, StepError> {
     let versioning = bucket.versioning().await?;
     Ok(Output {
         bucket: bucket.bucket().to_owned(),
+        prefix: bucket.prefix().to_owned(),
         status: versioning.status,
         mfa_delete: versioning.mfa_delete,
     })

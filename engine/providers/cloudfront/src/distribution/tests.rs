@@ -24,7 +24,11 @@ async fn a_distribution_that_is_as_expected_is_told_of() {
         assert_eq!(output["default_root_object"], "index.html");
         assert_eq!(output["comment"], "a & b", "{}", world.name);
         // The bucket's name alone will do.
-        world.bench().run(&Look, json!({ "origin": "assets" })).await.output();
+        world
+            .bench()
+            .run(&Look, json!({ "origin": "assets", "path": "" }))
+            .await
+            .output();
         let listed = world.bench().run(&List, json!({})).await.output();
         let all = listed["distributions"].as_array().expect("a list");
         assert_eq!(all.len(), 1, "{}", world.name);
@@ -41,6 +45,10 @@ async fn each_expectation_can_fail() {
                 "does not serve `other.example.com`",
             ),
             (json!({ "origin": "other" }), "does not take its content from `other`"),
+            (
+                json!({ "path": "/production" }),
+                "serves the folder `/` of its origin, and not `/production`",
+            ),
         ] {
             let error = world.bench().run(&Look, input.clone()).await.error();
             assert_eq!(error.kind(), StepErrorKind::Failed);

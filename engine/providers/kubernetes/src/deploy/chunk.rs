@@ -11,7 +11,7 @@ use super::diff;
 use super::object::Object;
 use super::outcome::{Applied, Outcome};
 use super::priors::Prior;
-use super::{Deploy, NEVER_RECREATED, OnConflict, Policy, ready, scaled};
+use super::{Deploy, NEVER_RECREATED, OnConflict, Policy, claims_would_go, ready, scaled, takes_its_claims};
 
 /// Requests under way. More make an API server no faster, and fewer leave it waiting.
 const AT_ONCE: usize = 32;
@@ -231,6 +231,9 @@ impl Doing<'_> {
 
     async fn recreate(&self, kind: &ResourceKind, object: &Object, before: &Value, why: &str) -> Result<(), StepError> {
         let key = &object.key;
+        if takes_its_claims(before) {
+            return Err(claims_would_go(key));
+        }
         if !self.policy.recreate.contains(&kind.kind) {
             let hint = if NEVER_RECREATED.contains(&kind.kind.as_str()) {
                 "what it holds would be lost, so jm does not delete it: change it back, or make another one".to_owned()

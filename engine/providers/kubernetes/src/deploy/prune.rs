@@ -11,7 +11,7 @@ use jm_step::{Change, StepError};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Deploy, Object, named};
+use super::{Deploy, Object, claims_would_go, named, takes_its_claims};
 
 const PART_OF: &str = "applyset.kubernetes.io/part-of";
 const ID: &str = "applyset.kubernetes.io/id";
@@ -155,6 +155,9 @@ impl Deploy<'_> {
                 let key = ObjectKey::of(&object)?;
                 if self.named.contains(&named(&key)) {
                     continue;
+                }
+                if takes_its_claims(&object) {
+                    return Err(claims_would_go(&key));
                 }
                 if let Some(writer) = self.writer {
                     let uid = object["metadata"]["uid"].as_str();

@@ -242,6 +242,12 @@ impl<'r> Gather<'r> {
                 StepError::not_found(format!("namespace `{namespace}` is not there"))
                     .hint("check the target's `namespace`, or `namespaces` of the step")
             })?;
+            if object.pointer("/metadata/deletionTimestamp").is_some() {
+                return Err(StepError::conflict(format!(
+                    "namespace `{namespace}` is being deleted: what is left of it is no backup"
+                ))
+                .hint("take an export that was made before; `jm backup list` shows them"));
+            }
             found.push((kind.clone(), object));
         }
         Ok(found)

@@ -122,10 +122,12 @@ impl<'b> Exported<'b> {
         let mut reader = self.backups.read_objects(&self.entry, self.at).await?;
         while let Some(object) = reader.next().await? {
             let wave = Wave::of(&object);
-            let object = Object::new(object)?;
-            if !self.filter.wants(wave, &object.key.kind, &object.key.name) {
+            let key = ObjectKey::of(&object)?;
+            // What is not wanted may be what jm would not touch.
+            if !self.filter.wants(wave, &key.kind, &key.name) {
                 continue;
             }
+            let object = Object::new(object)?;
             *waves.entry(wave).or_default() += 1;
             if self.filter.images == Images::Recorded {
                 missing.extend(recorded::unrecorded(&object.key, &object.value, &self.images));

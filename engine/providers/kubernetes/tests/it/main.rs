@@ -130,6 +130,7 @@ on_server! {
     objects::who_may_not_list_applies_many_objects_all_the_same,
     objects::what_a_step_of_jm_has_set_is_not_in_the_way_of_an_apply,
     objects::what_cannot_be_changed_is_made_anew_only_where_that_is_allowed,
+    objects::what_takes_its_claims_along_is_neither_made_anew_nor_pruned,
     objects::a_namespace_that_does_not_go_away_is_told_with_what_holds_it,
     objects::what_is_not_of_the_set_any_more_goes_only_when_asked,
     objects::the_image_that_ran_comes_back,

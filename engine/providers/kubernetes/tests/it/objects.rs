@@ -277,6 +277,52 @@ pub(crate) async fn what_cannot_be_changed_is_made_anew_only_where_that_is_allow
     );
 }
 
+/// The cluster would delete the claims with it, and the data in their volumes.
+pub(crate) async fn what_takes_its_claims_along_is_neither_made_anew_nor_pruned(server: &Server) {
+    let scene = Scene::new(server).await;
+    let set = |service: &str| {
+        json!({
+            "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": { "name": "s", "namespace": scene.namespace() },
+            "spec": {
+                "replicas": 0, "serviceName": service, "selector": { "matchLabels": { "app": "s" } },
+                "persistentVolumeClaimRetentionPolicy": { "whenDeleted": "Delete", "whenScaled": "Retain" },
+                "template": {
+                    "metadata": { "labels": { "app": "s" } },
+                    "spec": { "containers": [{ "name": "c", "image": "example.com/c@sha256:1111111111111111111111111111111111111111111111111111111111111111" }] },
+                },
+            },
+        })
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("s.yaml");
+    let write = |service: &str| std::fs::write(&path, set(service).to_string()).expect("written");
+    let bench = scene.bench().await;
+    let input = json!({ "paths": [folder.path()], "recreate": ["StatefulSet"], "applyset": "sets", "prune": true });
+    write("one");
+    bench.run(&Apply, input.clone()).await.output();
+    let uid = scene.get(&set("one")).await.expect("there")["metadata"]["uid"].clone();
+    write("two");
+    let mut errors = vec![
+        bench
+            .preview(&Apply, input.clone())
+            .await
+            .expect_err("would be refused"),
+        bench.run(&Apply, input.clone()).await.error(),
+    ];
+    let other =
+        json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "c", "namespace": scene.namespace() } });
+    std::fs::write(&path, other.to_string()).expect("written");
+    errors.push(bench.run(&Apply, input).await.error());
+    for error in errors {
+        assert_eq!(error.kind(), StepErrorKind::Conflict, "{error}");
+        assert!(format!("{:?}", error.summary()).contains("whenDeleted"), "{error}");
+    }
+    assert_eq!(
+        scene.get(&set("one")).await.expect("still there")["metadata"]["uid"],
+        uid
+    );
+}
+
 pub(crate) async fn a_namespace_that_does_not_go_away_is_told_with_what_holds_it(server: &Server) {
     let scene = Scene::new(server).await;
     let held = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "c", "namespace": scene.namespace(), "finalizers": ["example.com/hold"] } });
@@ -298,6 +344,12 @@ pub(crate) async fn a_namespace_that_does_not_go_away_is_told_with_what_holds_it
     while !is_told().await && began.elapsed() < Duration::from_mins(1) {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+    let error = scene.bench().await.run(&Export, json!({})).await.error();
+    assert_eq!(
+        error.kind(),
+        StepErrorKind::Conflict,
+        "what is left of it is no backup: {error}"
+    );
     let error = scene
         .bench()
         .await

@@ -72,6 +72,29 @@ async fn an_object_becomes_a_file_as_the_preview_said() {
     }
 }
 
+/// Killed between the rename and the record, and there is no checksum to compare the file with: then the object is read again.
+#[tokio::test]
+async fn what_no_checksum_speaks_for_is_found_by_its_content() {
+    for store in stores().await {
+        store.bucket("old").await;
+        let body = store.files().join("body");
+        std::fs::write(&body, "content").expect("a file");
+        let body = body.display().to_string();
+        store
+            .aws(&["s3api", "put-object", "--bucket", "old", "--key", "a", "--body", &body])
+            .await;
+        let bench = store.bench("old");
+        let file = store.files().join("a");
+        let input = json!({ "key": "a", "file": file });
+        let first = run(&bench, &input).await.0.expect("brought");
+        assert_eq!(first["verified_by"], "size", "{}", store.name);
+        assert_eq!(run(&bench, &input).await.0.expect("is there"), first, "{}", store.name);
+        std::fs::write(&file, "CONTENT").expect("a file");
+        let error = run(&bench, &input).await.0.expect_err("in the way");
+        assert_eq!(error.kind(), StepErrorKind::Conflict, "{}", store.name);
+    }
+}
+
 #[tokio::test]
 async fn another_file_is_overwritten_only_by_force() {
     for store in stores().await {
