@@ -177,6 +177,6 @@ mod tests {
             assert_eq!(output["newest"].as_array().expect("a list").len(), 1);
             assert_eq!(output["newest"][0]["key"], "a/1", "{}", store.name);
         }
-        List.check(&json!({ "newest": 1001 })).expect_err("too many");
+        AnyStepType::check(&List, &json!({ "newest": 1001 })).expect_err("too many");
     }
 }

@@ -102,7 +102,7 @@ mod tests {
                 );
                 assert_eq!(
                     output,
-                    json!({ "bucket": "states", "status": status, "mfa_delete": false }),
+                    json!({ "bucket": "states", "prefix": "", "status": status, "mfa_delete": false }),
                     "{}",
                     store.name
                 );

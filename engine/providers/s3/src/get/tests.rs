@@ -9,7 +9,7 @@ use serde_json::Value;
 use sha2::Digest;
 
 use super::*;
-use crate::store::{Store, stores};
+use crate::store::{Store, all_stores, stores};
 
 async fn run(bench: &Bench, input: &Value) -> (Result<Value, StepError>, Told) {
     let (cx, listener) = bench.step();
@@ -75,7 +75,8 @@ async fn an_object_becomes_a_file_as_the_preview_said() {
 /// Killed between the rename and the record, and there is no checksum to compare the file with: then the object is read again.
 #[tokio::test]
 async fn what_no_checksum_speaks_for_is_found_by_its_content() {
-    for store in stores().await {
+    let mut without = 0;
+    for store in all_stores().await {
         store.bucket("old").await;
         let body = store.files().join("body");
         std::fs::write(&body, "content").expect("a file");
@@ -87,12 +88,14 @@ async fn what_no_checksum_speaks_for_is_found_by_its_content() {
         let file = store.files().join("a");
         let input = json!({ "key": "a", "file": file });
         let first = run(&bench, &input).await.0.expect("brought");
-        assert_eq!(first["verified_by"], "size", "{}", store.name);
+        // Some stores compute one of their own.
+        without += usize::from(first["verified_by"] == "size");
         assert_eq!(run(&bench, &input).await.0.expect("is there"), first, "{}", store.name);
         std::fs::write(&file, "CONTENT").expect("a file");
         let error = run(&bench, &input).await.0.expect_err("in the way");
         assert_eq!(error.kind(), StepErrorKind::Conflict, "{}", store.name);
     }
+    assert!(without > 0, "every store has a checksum for it");
 }
 
 #[tokio::test]
