@@ -128,7 +128,7 @@ impl StepType for List {
 async fn counted(cx: &StepContext, bucket: &S3Reader, input: &Input) -> Result<Newest, StepError> {
     let so_far = AtomicU64::new(0);
     let counting = bucket.newest(&input.prefix, input.newest, |count| {
-        so_far.store(count, Ordering::Relaxed)
+        so_far.store(count, Ordering::Relaxed);
     });
     let mut counting = std::pin::pin!(counting);
     loop {
