@@ -7,19 +7,18 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::PathBuf;
 
-use jiff::SignedDuration;
 use jm_step::StepError;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use crate::backups::{Backups, BackupsReader};
-use crate::catalogue::{Catalogue, Entry};
+use crate::catalogue::Entry;
 use crate::content::{CodeContent, CodeIndex, Content};
-use crate::create::filing::{self, Deed, Filing};
-use crate::create::{Created, Usable};
+use crate::create::Created;
 use crate::flow::{CHUNK, Failure, Flow, consume, produce};
-use crate::manifest::{Level, Manifest, Release};
-use crate::name::{CODE_STEM, ContentKind, Format};
+use crate::keeping::Keeping;
+use crate::manifest::{Manifest, Release};
+use crate::name::ContentKind;
 use crate::observer::Observer;
 use crate::openpgp::OpenError;
 use crate::tools::Toolbox;
@@ -28,8 +27,6 @@ use crate::tools::Toolbox;
 const VERSIONS: [&str; 2] = ["# v2 git bundle", "# v3 git bundle"];
 /// A line of a bundle's head is a hash and the name of a branch or tag.
 const LONGEST_LINE: u64 = 64 * 1024;
-/// A repository without a forerunner.
-const GUESSED: u64 = 64 << 20;
 
 /// Which bundle is to be filed.
 #[derive(Debug, Clone)]
@@ -40,18 +37,8 @@ pub struct BundleRequest {
     pub refs: BTreeMap<String, String>,
     /// The file that git made.
     pub bundle: PathBuf,
-    /// A name for the backup.
-    pub label: Option<String>,
-    /// How long retention leaves it alone, whatever its age.
-    pub pin: Option<SignedDuration>,
-    /// The release for which it is made.
-    pub release: Release,
-    /// How far it is proven before it counts.
-    pub level: Level,
-    /// The run that asks.
-    pub run: String,
-    /// The deed.
-    pub idempotency_key: String,
+    /// How the backup is kept.
+    pub keeping: Keeping,
 }
 
 impl Backups {
@@ -62,25 +49,6 @@ impl Backups {
         tools: &Toolbox,
         observer: &dyn Observer,
     ) -> Result<Created, StepError> {
-        self.refuse_label(request.label.as_deref())?;
-        let catalogue = self.begin(observer).await?;
-        let filing = Filing {
-            backups: self,
-            tools,
-            observer,
-            level: request.level,
-        };
-        let deed = Deed {
-            stem: request.label.as_deref().unwrap_or(CODE_STEM),
-            label: request.label.as_deref(),
-            format: Format::Code,
-            needed: needed(&catalogue),
-            taken_at: jm_step::clock::now(),
-            pin: request.pin,
-            release: Some(&request.release),
-            run: &request.run,
-            idempotency_key: &request.idempotency_key,
-        };
         let bundle = request.bundle.clone();
         let written = async |sender, _| {
             produce(sender, move |writer| {
@@ -96,18 +64,12 @@ impl Backups {
                 },
             })))
         };
-        filing.store(deed, &catalogue, written).await
+        self.file(ContentKind::Code, &request.keeping, None, tools, observer, written)
+            .await
     }
 }
 
 impl BackupsReader {
-    /// Whether a bundle could be filed, and in which locations; reads only.
-    pub async fn can_store_bundle(&self, label: Option<&str>) -> Result<Usable, StepError> {
-        self.keys().passphrase().fit_to_write()?;
-        self.refuse_label(label)?;
-        self.usable(needed(&self.catalogue().await?)).await
-    }
-
     /// The newest bundle of a repository, where it has these branches and tags at these commits, and is of this release.
     /// Every location that answers has to have it; which do not, is told.
     pub async fn bundle_of(
@@ -130,10 +92,6 @@ impl BackupsReader {
         let will_do = newest.manifest().is_some_and(is_same) && copies.lacking.is_empty();
         Ok(will_do.then(|| (newest.clone(), copies.unknown)))
     }
-}
-
-fn needed(catalogue: &Catalogue) -> u64 {
-    filing::needed(catalogue, ContentKind::Code, GUESSED)
 }
 
 /// Whether this is the beginning of a bundle.

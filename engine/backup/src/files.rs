@@ -9,7 +9,6 @@ mod tape;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use jiff::SignedDuration;
 use jm_step::{Secret, StepError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,21 +17,17 @@ use self::gather::Gathered;
 pub(crate) use self::tape::OPENING;
 use crate::archive::Unpacked;
 use crate::backups::{Backups, BackupsReader, explain};
-use crate::catalogue::{BackupRef, Catalogue, Entry};
+use crate::catalogue::{BackupRef, Entry};
 use crate::content::{Content, FilesContent, FilesIndex, LeftOut};
-use crate::create::filing::{self, Deed, Filing};
-use crate::create::{Created, Usable};
+use crate::create::Created;
 use crate::flow::{Failure, Flow, consume, produce};
-use crate::key::KeyRing;
-use crate::manifest::{Level, Release};
-use crate::name::{ContentKind, FILES_STEM, Format};
+use crate::keeping::Keeping;
+use crate::key::{KeyId, KeyRing};
+use crate::name::ContentKind;
 use crate::observer::{Observer, watched};
 use crate::refusals::of_another_kind;
 use crate::tools::Toolbox;
 use crate::wholeness::Copies;
-
-/// Configuration is small beside any disk.
-const GUESSED: u64 = 1 << 20;
 
 /// Which files are to be filed.
 #[derive(Debug, Clone)]
@@ -43,18 +38,8 @@ pub struct FilesRequest {
     pub paths: Vec<PathBuf>,
     /// Environment variables by name, with their values; none for one that is not set.
     pub environment: BTreeMap<String, Option<Secret>>,
-    /// A name for the backup.
-    pub label: Option<String>,
-    /// How long retention leaves it alone, whatever its age.
-    pub pin: Option<SignedDuration>,
-    /// The release of the application that runs, where it is known.
-    pub release: Option<Release>,
-    /// How far it is proven before it counts.
-    pub level: Level,
-    /// The run that asks.
-    pub run: String,
-    /// The deed.
-    pub idempotency_key: String,
+    /// How the backup is kept.
+    pub keeping: Keeping,
 }
 
 /// What differs between two backups of one set, by path; a variable as `$NAME`. Values are never told.
@@ -161,13 +146,6 @@ impl FilesLook {
 }
 
 impl BackupsReader {
-    /// Whether files could be filed, and in which locations; reads only.
-    pub async fn can_store_files(&self, label: Option<&str>) -> Result<Usable, StepError> {
-        self.keys().passphrase().fit_to_write()?;
-        self.refuse_label(label)?;
-        self.usable(needed(&self.catalogue().await?)).await
-    }
-
     /// Reads and hashes all of it, and compares it with the last backup of the set. A path that is named and not there, or
     /// cannot be read, is an error; what cannot be read inside of a folder is left out.
     pub async fn look_at_files(&self, request: &FilesRequest) -> Result<FilesLook, StepError> {
@@ -214,7 +192,7 @@ impl BackupsReader {
         look.newest = Some(self.reference(entry));
         let Copies { lacking, unknown } = self.copies(&catalogue, entry);
         (look.lacking, look.unknown) = (lacking, unknown);
-        if manifest.release != request.release {
+        if manifest.release != request.keeping.release {
             look.lacking
                 .push(format!("`{}` was made with another release", entry.name));
         }
@@ -255,26 +233,7 @@ impl Backups {
         tools: &Toolbox,
         observer: &dyn Observer,
     ) -> Result<Created, StepError> {
-        self.refuse_label(request.label.as_deref())?;
-        let catalogue = self.begin(observer).await?;
-        let filing = Filing {
-            backups: self,
-            tools,
-            observer,
-            level: request.level,
-        };
-        let deed = Deed {
-            stem: request.label.as_deref().unwrap_or(FILES_STEM),
-            label: request.label.as_deref(),
-            format: Format::Files,
-            needed: needed(&catalogue),
-            taken_at: jm_step::clock::now(),
-            pin: request.pin,
-            release: request.release.as_ref(),
-            run: &request.run,
-            idempotency_key: &request.idempotency_key,
-        };
-        let written = async |sender, key: crate::key::KeyId| {
+        let written = async |sender, key: KeyId| {
             let files = look.index(&request.set, self.keys(), &key.salt)?;
             produce(sender, move |writer| {
                 tape::write(writer, &look.gathered, &look.environment)
@@ -282,12 +241,9 @@ impl Backups {
             .await?;
             Ok(Content::Files(Box::new(FilesContent { files })))
         };
-        filing.store(deed, &catalogue, written).await
+        self.file(ContentKind::Files, &request.keeping, None, tools, observer, written)
+            .await
     }
-}
-
-fn needed(catalogue: &Catalogue) -> u64 {
-    filing::needed(catalogue, ContentKind::Files, GUESSED)
 }
 
 /// Every file is read, has its checksum, and all of them are there.

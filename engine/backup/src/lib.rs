@@ -27,6 +27,7 @@ mod decrypt;
 mod files;
 mod fitness;
 mod flow;
+mod keeping;
 mod key;
 mod listing;
 mod location;
@@ -55,6 +56,7 @@ pub use content::{
 pub use create::{CreateRequest, Created, Usable, check_label, parse_pin};
 pub use files::{FilesDifference, FilesLook, FilesRequest};
 pub use fitness::{Fitness, Meant, Owners, Target, fitness};
+pub use keeping::Keeping;
 pub use key::{KeyId, Passphrase};
 pub use listing::Row;
 pub use location::LocationName;

@@ -101,6 +101,16 @@ pub enum ContentKind {
 impl ContentKind {
     pub(crate) const ALL: [Self; 4] = [Self::Database, Self::Kubernetes, Self::Files, Self::Code];
 
+    /// How one that is no dump is written, and a dump unless asked for otherwise.
+    pub(crate) fn format(self) -> Format {
+        match self {
+            Self::Database => Format::Custom,
+            Self::Kubernetes => Format::Kubernetes,
+            Self::Files => Format::Files,
+            Self::Code => Format::Code,
+        }
+    }
+
     /// For people, such as `a backup of a database`.
     pub fn describe(self) -> &'static str {
         match self {

@@ -8,7 +8,7 @@ mod text;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use jm_step::StepError;
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -16,15 +16,14 @@ use serde_json::Value;
 use self::text::Lines;
 use crate::archive::{Meter, Unpacked};
 use crate::backups::{Backups, BackupsReader, explain};
-use crate::catalogue::{Catalogue, Entry};
+use crate::catalogue::Entry;
 use crate::content::{Content, KubernetesContent, KubernetesIndex};
-use crate::create::filing::{self, Deed, Filing};
-use crate::create::{Created, Usable};
+use crate::create::Created;
 use crate::flow::{CHUNK, Failure, Flow, FlowSender, nobody_takes_it};
+use crate::keeping::Keeping;
 use crate::key::{KeyId, KeyRing};
 use crate::location::LocationName;
-use crate::manifest::Level;
-use crate::name::{ContentKind, Format, KUBERNETES_STEM};
+use crate::name::ContentKind;
 use crate::observer::Observer;
 use crate::openpgp::OpenError;
 use crate::refusals::of_another_kind;
@@ -34,8 +33,6 @@ use crate::tools::Toolbox;
 pub(crate) const OPENING: &str = "# Kubernetes objects, exported by jm.\n";
 const EXPLANATION: &str =
     "# One document is one line. Without jm: gpg --decrypt FILE | kubectl apply --server-side -f -\n";
-/// An export without a forerunner is small beside any disk.
-const GUESSED: u64 = 1 << 20;
 /// Hex digits of a tag: enough to see that a value changed.
 const TAG: usize = 16;
 
@@ -44,18 +41,10 @@ const TAG: usize = 16;
 pub struct ObjectsRequest {
     /// The namespaces that it is of.
     pub namespaces: Vec<String>,
-    /// A name for it.
-    pub label: Option<String>,
-    /// How long retention leaves it alone, whatever its age.
-    pub pin: Option<SignedDuration>,
     /// The moment of the data where that is not now: of files that were made long ago.
     pub taken_at: Option<Timestamp>,
-    /// How far it is proven before it counts.
-    pub level: Level,
-    /// The run that asks.
-    pub run: String,
-    /// The deed.
-    pub idempotency_key: String,
+    /// How the backup is kept.
+    pub keeping: Keeping,
 }
 
 /// Takes the objects of an export, one after the other.
@@ -129,36 +118,15 @@ impl Backups {
         W: FnOnce(ObjectWriter) -> F,
         F: Future<Output = Result<(ObjectWriter, KubernetesIndex), StepError>>,
     {
-        self.refuse_label(request.label.as_deref())?;
-        let catalogue = self.begin(observer).await?;
-        let filing = Filing {
-            backups: self,
-            tools,
-            observer,
-            level: request.level,
-        };
-        let deed = Deed {
-            stem: request.label.as_deref().unwrap_or(KUBERNETES_STEM),
-            label: request.label.as_deref(),
-            format: Format::Kubernetes,
-            needed: needed(&catalogue),
-            taken_at: request.taken_at.unwrap_or_else(jm_step::clock::now),
-            pin: request.pin,
-            release: None,
-            run: &request.run,
-            idempotency_key: &request.idempotency_key,
-        };
         let written = async |sender, key| {
             let (writer, index) = write(ObjectWriter::new(sender, self.keys().clone(), key)).await?;
             writer.end().await?;
             Ok(Content::Kubernetes(Box::new(KubernetesContent { kubernetes: index })))
         };
-        filing.store(deed, &catalogue, written).await
+        let (kind, keeping) = (ContentKind::Kubernetes, &request.keeping);
+        self.file(kind, keeping, request.taken_at, tools, observer, written)
+            .await
     }
-}
-
-fn needed(catalogue: &Catalogue) -> u64 {
-    filing::needed(catalogue, ContentKind::Kubernetes, GUESSED)
 }
 
 /// Reads the objects of an export, one after the other. Only the end proves that it is whole and the one that the
@@ -177,13 +145,6 @@ impl ObjectReader {
 }
 
 impl BackupsReader {
-    /// Whether an export could be filed, and in which locations; reads only.
-    pub async fn can_store_objects(&self, label: Option<&str>) -> Result<Usable, StepError> {
-        self.keys().passphrase().fit_to_write()?;
-        self.refuse_label(label)?;
-        self.usable(needed(&self.catalogue().await?)).await
-    }
-
     /// The objects of an export, from its copy in one location.
     pub async fn read_objects(&self, entry: &Entry, at: LocationName) -> Result<ObjectReader, StepError> {
         if entry.kind() != ContentKind::Kubernetes {

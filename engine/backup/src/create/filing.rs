@@ -3,45 +3,34 @@
 
 use std::time::Instant;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use jm_step::StepError;
 
-use super::{Created, pipeline, refuse_full};
+use super::{Created, Usable, pipeline, refuse_full};
 use crate::archive::{Expected, Meter, prove};
-use crate::backups::Backups;
+use crate::backups::{Backups, BackupsReader};
 use crate::catalogue::{BackupCopy, BackupRef, Catalogue, Entry, Status};
 use crate::content::Content;
 use crate::flow::{Failure, FlowSender, flow};
+use crate::keeping::Keeping;
 use crate::key::KeyId;
 use crate::location::{Location, LocationName, Stored};
-use crate::manifest::{Level, Manifest, Previous, Release, Seconds, sha256};
+use crate::manifest::{Level, Manifest, Previous, Seconds, sha256};
 use crate::name::{BackupName, ContentKind, Format};
 use crate::observer::{Observer, watched};
 use crate::tools::Toolbox;
 
 use super::pipeline::Totals;
 
+/// Configuration and exports are small beside any disk.
+const GUESSED_SMALL: u64 = 1 << 20;
+/// A repository without a forerunner.
+const GUESSED_CODE: u64 = 64 << 20;
+
 /// A copy that was written, and the location that has it.
 pub(crate) type Copies = Vec<(Location, Stored)>;
 /// Locations that do not have it, and why.
 pub(crate) type Failures = Vec<(LocationName, StepError)>;
-
-/// Which backup is being filed, as far as that does not depend on its content.
-pub(crate) struct Deed<'r> {
-    /// What its name begins with.
-    pub(crate) stem: &'r str,
-    pub(crate) label: Option<&'r str>,
-    pub(crate) format: Format,
-    /// How many bytes it is guessed to take.
-    pub(crate) needed: u64,
-    /// The moment of the data.
-    pub(crate) taken_at: Timestamp,
-    /// How long retention leaves it alone.
-    pub(crate) pin: Option<SignedDuration>,
-    pub(crate) release: Option<&'r Release>,
-    pub(crate) run: &'r str,
-    pub(crate) idempotency_key: &'r str,
-}
 
 /// A backup that is being filed.
 pub(crate) struct Filing<'a> {
@@ -52,11 +41,50 @@ pub(crate) struct Filing<'a> {
     pub(crate) level: Level,
 }
 
-/// A third more than the last backup of this kind.
-pub(crate) fn needed(catalogue: &Catalogue, kind: ContentKind, guessed: u64) -> u64 {
+impl Backups {
+    /// Files what `write` sends as a backup of this kind, of now unless said otherwise: see [`Filing::store`].
+    pub(crate) async fn file<W, F>(
+        &self,
+        kind: ContentKind,
+        keeping: &Keeping,
+        taken_at: Option<Timestamp>,
+        tools: &Toolbox,
+        observer: &dyn Observer,
+        write: W,
+    ) -> Result<Created, StepError>
+    where
+        W: FnOnce(FlowSender, KeyId) -> F,
+        F: Future<Output = Result<Content, StepError>>,
+    {
+        let filing = Filing {
+            backups: self,
+            tools,
+            observer,
+            level: keeping.level,
+        };
+        let taken_at = taken_at.unwrap_or_else(jm_step::clock::now);
+        filing.store(kind, keeping, taken_at, write).await
+    }
+}
+
+impl BackupsReader {
+    /// Whether a backup of this kind, which is no dump, could be filed, and in which locations; reads only.
+    pub async fn can_file(&self, kind: ContentKind, label: Option<&str>) -> Result<Usable, StepError> {
+        self.keys().passphrase().fit_to_write()?;
+        self.refuse_label(label)?;
+        self.usable(needed(&self.catalogue().await?, kind)).await
+    }
+}
+
+/// A third more than the last backup of this kind, or a guess.
+fn needed(catalogue: &Catalogue, kind: ContentKind) -> u64 {
     let mut manifests = catalogue.entries.iter().filter_map(Entry::manifest);
     let before = manifests.find(|manifest| manifest.kind() == kind);
-    before.map_or(guessed, |before| before.bytes.encrypted / 10 * 13)
+    match (before, kind) {
+        (Some(before), _) => before.bytes.encrypted / 10 * 13,
+        (None, ContentKind::Code) => GUESSED_CODE,
+        (None, _) => GUESSED_SMALL,
+    }
 }
 
 /// A name that no location has.
@@ -83,18 +111,23 @@ pub(super) fn free_name(
 impl Filing<'_> {
     /// Files what `write` sends in every location that takes it: encrypted on the way, read back, and with a manifest last.
     /// `write` says the end of what it sends, and gives back what it was.
-    pub(crate) async fn store<W, F>(
+    async fn store<W, F>(
         &self,
-        deed: Deed<'_>,
-        catalogue: &Catalogue,
+        kind: ContentKind,
+        keeping: &Keeping,
+        taken_at: Timestamp,
         write: W,
     ) -> Result<Created, StepError>
     where
         W: FnOnce(FlowSender, KeyId) -> F,
         F: Future<Output = Result<Content, StepError>>,
     {
-        let name = free_name(catalogue, deed.stem, deed.taken_at, deed.format)?;
-        let (locations, mut failures) = self.usable_locations(deed.needed).await?;
+        self.backups.refuse_label(keeping.label.as_deref())?;
+        let catalogue = &self.backups.begin(self.observer).await?;
+        let stem = keeping.label.as_deref().unwrap_or(kind.stem(self.backups.prefix()));
+        let format = kind.format();
+        let name = free_name(catalogue, stem, taken_at, format)?;
+        let (locations, mut failures) = self.usable_locations(needed(catalogue, kind)).await?;
         let key = self.key(catalogue)?;
         let (sender, content) = flow();
         let (meter, began) = (Meter::default(), Instant::now());
@@ -118,10 +151,10 @@ impl Filing<'_> {
         let manifest = Manifest {
             format: Manifest::format(),
             name,
-            created_at: deed.taken_at,
-            label: deed.label.map(str::to_owned),
-            pin_until: deed.pin.and_then(|pin| jm_step::clock::now().checked_add(pin).ok()),
-            dump: deed.format,
+            created_at: taken_at,
+            label: keeping.label.clone(),
+            pin_until: keeping.pin.and_then(|pin| jm_step::clock::now().checked_add(pin).ok()),
+            dump: format,
             sha256: totals.sha256,
             raw_sha256: totals.raw_sha256,
             bytes: totals.bytes,
@@ -133,9 +166,9 @@ impl Filing<'_> {
                 verify: began.elapsed().saturating_sub(written).as_secs(),
             },
             previous: self.previous(catalogue)?,
-            release: deed.release.cloned(),
-            run: deed.run.to_owned(),
-            idempotency_key: deed.idempotency_key.to_owned(),
+            release: keeping.release.clone(),
+            run: keeping.run.clone(),
+            idempotency_key: keeping.idempotency_key.clone(),
             jm: env!("CARGO_PKG_VERSION").to_owned(),
         };
         self.commit(manifest, copies, failures).await

@@ -52,12 +52,14 @@ impl Shop {
                 ("DATABASE_URL".to_owned(), value("postgresql://a:it's@b/c\nd")),
                 ("MISSING".to_owned(), None),
             ]),
-            label: None,
-            pin: None,
-            release: None,
-            level: Level::Archive,
-            run: "r".to_owned(),
-            idempotency_key: "k".to_owned(),
+            keeping: Keeping {
+                label: None,
+                pin: None,
+                release: None,
+                level: Level::Archive,
+                run: "r".to_owned(),
+                idempotency_key: "k".to_owned(),
+            },
         }
     }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jm_backup::{
-    BackupRef, Backups, BackupsReader, FilesDifference, FilesLook, FilesRequest, LeftOut, Level, Manifest, Told,
-    check_label, parse_pin,
+    BackupRef, Backups, BackupsReader, ContentKind, FilesDifference, FilesLook, FilesRequest, Keeping, LeftOut, Level,
+    Manifest, Told, check_label,
 };
 use jm_step::{
     Change, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, Secret, StepContext, StepError,
@@ -111,16 +111,13 @@ impl StepType for Files {
         if let Err(why) = check_label(&input.set) {
             issues.push(InputIssue::at("/set", why).help("such as `configuration`"));
         }
-        if let Some(Err(why)) = label(input).map(check_label) {
-            issues.push(InputIssue::at("/label", why).help("such as `pre_upgrade`"));
-        }
-        if let Err(why) = parse_pin(input.pin.as_deref().unwrap_or_default()) {
-            issues.push(InputIssue::at("/pin", why).help("such as `30d`"));
-        }
-        if input.verify == Level::Restored {
-            let what = "a backup is proven to be restorable by restoring it";
-            issues.push(InputIssue::at("/verify", what).help("`archive`"));
-        }
+        let restored = "a backup is proven to be restorable by restoring it";
+        issues.extend(Keeping::issues(
+            &input.label,
+            input.pin.as_deref(),
+            input.verify,
+            restored,
+        ));
         if issues.is_empty() { Ok(()) } else { Err(issues) }
     }
 
@@ -136,7 +133,7 @@ impl StepType for Files {
         let backups = cx.read::<Backups>().await?;
         let look = backups.look_at_files(&request(cx, input)).await?;
         let left_out: Vec<String> = look.left_out.iter().map(not_kept).collect();
-        if let Some(last) = unchanged(input, &look) {
+        if let Some(last) = unchanged(cx, input, &look) {
             let summary = format!("nothing changed since `{}`", last.name);
             let left_out = left_out.into_iter().chain(look.unknown.clone());
             let output = last_kept(&backups, last).await?;
@@ -144,7 +141,7 @@ impl StepType for Files {
                 .predict(output)
                 .degraded(left_out));
         }
-        let usable = backups.can_store_files(label(input)).await?;
+        let usable = backups.can_file(ContentKind::Files, label(input)).await?;
         let names: Vec<String> = usable.locations.iter().map(ToString::to_string).collect();
         let summary = format!("back {} up to {}", described(&look), names.join(" and "));
         let changes = vec![change(input, &look.difference, &names)];
@@ -161,7 +158,7 @@ impl StepType for Files {
         for left in &look.left_out {
             cx.degraded(not_kept(left)).await?;
         }
-        if let Some(last) = unchanged(&input, &look) {
+        if let Some(last) = unchanged(cx, &input, &look) {
             for reason in &look.unknown {
                 cx.degraded(reason.clone()).await?;
             }
@@ -199,9 +196,9 @@ async fn found(backups: &BackupsReader, key: &str) -> Result<Option<Output>, Ste
 }
 
 /// The last backup, where nothing has to be done. One that is asked for by a name, or to be kept, is made in any case.
-fn unchanged<'l>(input: &Input, look: &'l FilesLook) -> Option<&'l BackupRef> {
+fn unchanged<'l>(cx: &ReadContext, input: &Input, look: &'l FilesLook) -> Option<&'l BackupRef> {
     let last = look.newest.as_ref()?;
-    let is_asked_for = label(input).is_some() || input.pin.as_deref().is_some_and(|pin| !pin.is_empty());
+    let is_asked_for = keeping(cx, input).is_asked_for();
     let will_do = look.difference.is_empty() && look.lacking.is_empty();
     (input.only_changed && !is_asked_for && will_do).then_some(last)
 }
@@ -223,13 +220,14 @@ fn request(cx: &ReadContext, input: &Input) -> FilesRequest {
         set: input.set.clone(),
         paths: input.paths.iter().map(Into::into).collect(),
         environment: input.environment.iter().map(value).collect::<BTreeMap<_, _>>(),
-        label: label(input).map(str::to_owned),
-        // `check` has seen that it reads.
-        pin: parse_pin(input.pin.as_deref().unwrap_or_default()).unwrap_or_default(),
+        keeping: keeping(cx, input),
+    }
+}
+
+fn keeping(cx: &ReadContext, input: &Input) -> Keeping {
+    Keeping {
         release: input.release.release(),
-        level: input.verify,
-        run: cx.run().id.to_string(),
-        idempotency_key: cx.idempotency_key().to_owned(),
+        ..Keeping::of(cx, &input.label, input.pin.as_deref(), input.verify)
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jm_backup::{
-    BackupRef, Backups, BackupsReader, BundleRequest, CodeIndex, Level, Manifest, Release, Told, Toolbox, check_label,
-    parse_pin, until_cancelled,
+    BackupRef, Backups, BackupsReader, BundleRequest, CodeIndex, ContentKind, Keeping, Level, Manifest, Release, Told,
+    Toolbox, until_cancelled,
 };
 use jm_step::{
     Change, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError,
@@ -103,16 +103,13 @@ impl StepType for Bundle {
             let help = "such as `ghcr.io/shop/app@sha256:…`: a tag may be another image tomorrow";
             issues.push(InputIssue::at("/image", what).help(help));
         }
-        if let Some(Err(why)) = label(input).map(check_label) {
-            issues.push(InputIssue::at("/label", why).help("such as `pre_upgrade`"));
-        }
-        if let Err(why) = parse_pin(input.pin.as_deref().unwrap_or_default()) {
-            issues.push(InputIssue::at("/pin", why).help("such as `30d`"));
-        }
-        if input.verify == Level::Restored {
-            let what = "a bundle is proven to be restorable by cloning from it";
-            issues.push(InputIssue::at("/verify", what).help("`archive`"));
-        }
+        let restored = "a bundle is proven to be restorable by cloning from it";
+        issues.extend(Keeping::issues(
+            &input.label,
+            input.pin.as_deref(),
+            input.verify,
+            restored,
+        ));
         if issues.is_empty() { Ok(()) } else { Err(issues) }
     }
 
@@ -127,11 +124,11 @@ impl StepType for Bundle {
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
         let backups = cx.read::<Backups>().await?;
         let look = Look::at(cx, input, Depth::Commits).await?;
-        if let Some((output, unknown)) = look.unchanged(&backups, input).await? {
+        if let Some((output, unknown)) = look.unchanged(cx, &backups, input).await? {
             let summary = format!("nothing changed since `{}`", output.name);
             return Ok(Preview::computed(summary, Vec::new()).predict(output).degraded(unknown));
         }
-        let usable = backups.can_store_bundle(label(input)).await?;
+        let usable = backups.can_file(ContentKind::Code, label(input)).await?;
         let names: Vec<String> = usable.locations.iter().map(ToString::to_string).collect();
         let summary = format!(
             "keep {} branches and tags of `{}`, with commit `{}`, in {}",
@@ -149,7 +146,7 @@ impl StepType for Bundle {
             return Ok(done);
         }
         let look = Look::at(cx, &input, Depth::Whole).await?;
-        if let Some((output, unknown)) = look.unchanged(&backups, &input).await? {
+        if let Some((output, unknown)) = look.unchanged(cx, &backups, &input).await? {
             for reason in unknown {
                 cx.degraded(reason).await?;
             }
@@ -218,10 +215,11 @@ impl<'c> Look<'c> {
     /// One that is asked for by a name, or to be kept, is made in any case.
     async fn unchanged(
         &self,
+        cx: &ReadContext,
         backups: &BackupsReader,
         input: &Input,
     ) -> Result<Option<(Output, Vec<String>)>, StepError> {
-        if !input.only_changed || label(input).is_some() || has_pin(input) {
+        if !input.only_changed || self.keeping(cx, input).is_asked_for() {
             return Ok(None);
         }
         let Some((entry, unknown)) = backups.bundle_of(&self.index, &self.release).await? else {
@@ -243,13 +241,7 @@ impl<'c> Look<'c> {
             repository: self.index.repository.clone(),
             refs: self.index.refs.clone(),
             bundle,
-            label: label(input).map(str::to_owned),
-            // `check` has seen that it reads.
-            pin: parse_pin(input.pin.as_deref().unwrap_or_default()).unwrap_or_default(),
-            release: self.release.clone(),
-            level: input.verify,
-            run: cx.run().id.to_string(),
-            idempotency_key: cx.idempotency_key().to_owned(),
+            keeping: self.keeping(cx, input),
         })
     }
 
@@ -278,6 +270,13 @@ impl<'c> Look<'c> {
         Ok(reasons)
     }
 
+    fn keeping(&self, cx: &ReadContext, input: &Input) -> Keeping {
+        Keeping {
+            release: Some(self.release.clone()),
+            ..Keeping::of(cx, &input.label, input.pin.as_deref(), input.verify)
+        }
+    }
+
     fn change(&self, locations: &[String]) -> Change {
         let object = format!("bundle of `{}`", self.index.repository);
         Change::create(object, json!({ "release": self.release, "locations": locations }))
@@ -290,10 +289,6 @@ async fn found(backups: &BackupsReader, key: &str) -> Result<Option<Output>, Ste
     };
     let made = |manifest| output(manifest, backups.reference(&entry), true);
     Ok(entry.manifest().map(made))
-}
-
-fn has_pin(input: &Input) -> bool {
-    input.pin.as_deref().is_some_and(|pin| !pin.is_empty())
 }
 
 fn label(input: &Input) -> Option<&str> {

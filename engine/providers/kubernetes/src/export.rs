@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jm_backup::{
-    BackupRef, Backups, BackupsReader, Created, Entry, Level, Manifest, ObjectsRequest, RecordedImage, Told, Toolbox,
-    Unreadable, check_label, parse_pin, until_cancelled,
+    BackupRef, Backups, BackupsReader, ContentKind, Created, Entry, Keeping, Level, Manifest, ObjectsRequest,
+    RecordedImage, Told, Toolbox, Unreadable, until_cancelled,
 };
 use jm_client_kubernetes::{Kubernetes, Reader};
 use jm_step::{
@@ -114,17 +114,13 @@ impl StepType for Export {
 
     fn check(&self, input: &Input) -> Result<(), Vec<InputIssue>> {
         let mut issues = Vec::new();
-        if let Some(Err(why)) = label(input).map(check_label) {
-            issues.push(InputIssue::at("/label", why).help("such as `pre_upgrade`"));
-        }
-        if let Err(why) = parse_pin(input.pin.as_deref().unwrap_or_default()) {
-            issues.push(InputIssue::at("/pin", why).help("such as `30d`"));
-        }
-        if input.verify == Level::Restored {
-            issues.push(
-                InputIssue::at("/verify", "an export is proven to be restorable by restoring it").help("`archive`"),
-            );
-        }
+        let restored = "/verify";
+        issues.extend(Keeping::issues(
+            &input.label,
+            input.pin.as_deref(),
+            input.verify,
+            restored,
+        ));
         if issues.is_empty() { Ok(()) } else { Err(issues) }
     }
 
@@ -146,7 +142,7 @@ impl StepType for Export {
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
         let cluster = cx.read::<Kubernetes>().await?;
         let backups = cx.read::<Backups>().await?;
-        let usable = backups.can_store_objects(label(input)).await?;
+        let usable = backups.can_file(ContentKind::Kubernetes, label(input)).await?;
         let names: Vec<String> = usable.locations.iter().map(ToString::to_string).collect();
         let (unreadable, unknown) = Gather::new(&cluster, input).await?.try_all().await?;
         let summary = format!("export {} to {}", described(input, &cluster), names.join(" and "));
@@ -204,13 +200,8 @@ async fn export(cx: &StepContext, cluster: &Reader, backups: &Backups, input: &I
     let gather = Gather::new(cluster, input).await?;
     let request = ObjectsRequest {
         namespaces: gather.namespaces().to_vec(),
-        label: label(input).map(str::to_owned),
-        // `check` has seen that it reads.
-        pin: parse_pin(input.pin.as_deref().unwrap_or_default()).unwrap_or_default(),
         taken_at: None,
-        level: input.verify,
-        run: cx.run().id.to_string(),
-        idempotency_key: cx.idempotency_key().to_owned(),
+        keeping: Keeping::of(cx, &input.label, input.pin.as_deref(), input.verify),
     };
     let (toolbox, told) = (Toolbox::of(cx), Told(cx));
     let stored = backups.store_objects(&request, &toolbox, &told, async |writer| gather.all(cx, writer).await);

@@ -14,8 +14,8 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jm_backup::{
-    BackupRef, Backups, KubernetesIndex, Level, ObjectWriter, ObjectsRequest, RecordedImage, Told, Toolbox,
-    until_cancelled,
+    BackupRef, Backups, ContentKind, Keeping, KubernetesIndex, Level, ObjectWriter, ObjectsRequest, RecordedImage,
+    Told, Toolbox, until_cancelled,
 };
 use jm_client_kubernetes::{Maker, ObjectKey, Wave, awake, documents, is_never_kept, left_out, strip};
 use jm_step::{
@@ -92,7 +92,7 @@ impl StepType for Import {
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
         let backups = cx.read::<Backups>().await?;
-        backups.can_store_objects(None).await?;
+        backups.can_file(ContentKind::Kubernetes, None).await?;
         let mut changes = Vec::new();
         for (day, files) in days(input)? {
             changes.push(change(&day, &files, read(&files).await?.objects.len()));
@@ -246,12 +246,11 @@ async fn store(
     let namespaces: Vec<String> = namespaces.into_iter().collect();
     let request = ObjectsRequest {
         namespaces: namespaces.clone(),
-        label: None,
-        pin: None,
         taken_at: Some(begin(day)?),
-        level: Level::Archive,
-        run: cx.run().id.to_string(),
-        idempotency_key: key,
+        keeping: Keeping {
+            idempotency_key: key,
+            ..Keeping::of(cx, "", None, Level::Archive)
+        },
     };
     let write = async |mut writer: ObjectWriter| {
         let mut index = IndexBuilder::default();
