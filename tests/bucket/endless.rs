@@ -117,12 +117,13 @@ fn page(query: &str, keys: usize) -> String {
         page += &entries_of(key);
     }
     let more = end < keys;
-    page += &format!("<IsTruncated>{more}</IsTruncated>");
-    if more {
+    let next = if more {
         let last = end - 1;
-        page += &format!("<NextKeyMarker>{last:08}</NextKeyMarker><NextVersionIdMarker>o{last}</NextVersionIdMarker>");
-    }
-    page + "</ListVersionsResult>"
+        format!("<NextKeyMarker>{last:08}</NextKeyMarker><NextVersionIdMarker>o{last}</NextVersionIdMarker>")
+    } else {
+        String::new()
+    };
+    format!("{page}<IsTruncated>{more}</IsTruncated>{next}</ListVersionsResult>")
 }
 
 /// Every other key was deleted, the rest was overwritten.
@@ -133,7 +134,7 @@ fn entries_of(key: usize) -> String {
              <ETag>\"{id}{key:031}\"</ETag><Size>100</Size><StorageClass>STANDARD</StorageClass></Version>"
         )
     };
-    let newest = if key % 2 == 0 {
+    let newest = if key.is_multiple_of(2) {
         format!(
             "<DeleteMarker><Key>{key:08}</Key><VersionId>n{key}</VersionId><IsLatest>true</IsLatest><LastModified>{NEW}</LastModified></DeleteMarker>"
         )

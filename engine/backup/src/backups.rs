@@ -62,7 +62,7 @@ impl Connection for Backups {
             locations.push(Location::Local(Directory::new(&config.directory)));
         }
         if let Some(s3) = config.s3.client(&cx.environment) {
-            let (bucket, _) = S3Bucket::open_where_it_is(&s3, cx).await?;
+            let (bucket, _) = Box::pin(S3Bucket::open_where_it_is(&s3, cx)).await?;
             locations.push(Location::S3(bucket));
         }
         let reader = BackupsReader {

@@ -30,7 +30,7 @@ impl Connection for S3 {
     type Reader = S3Reader;
 
     async fn open(config: Config, cx: &OpenContext) -> Result<Self, StepError> {
-        let (bucket, followed) = S3Bucket::open_where_it_is(&config, cx).await?;
+        let (bucket, followed) = Box::pin(S3Bucket::open_where_it_is(&config, cx)).await?;
         Ok(Self { bucket, followed })
     }
 

@@ -243,9 +243,12 @@ async fn a_kill_at_every_page_loses_nothing_and_counts_nothing_twice() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nor_does_it_where_versioning_was_switched_off_and_on() {
-    for store in dating_stores().await {
-        killed_at_every_page(&store, Deeds::Everything).await;
-    }
+    killed_at_every_page(&sandbox().await, Deeds::Everything).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_on_a_store_of_somebody_else() {
+    killed_at_every_page(&ministack().await, Deeds::Everything).await;
 }
 
 /// What came out of the archive was copied, and the process died before that was saved.

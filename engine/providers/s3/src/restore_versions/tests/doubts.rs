@@ -69,6 +69,20 @@ async fn other_metadata_on_the_same_content_is_undone_once() {
     }
 }
 
+/// Writes `old` as jm itself would not.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the client of AWS reads what it writes from a file"
+)]
+async fn put_by_aws(store: &Store, bucket: &str, key: &str, more: &[&str]) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let body = folder.path().join("old");
+    std::fs::write(&body, "old").expect("written");
+    let body = body.to_str().expect("text");
+    let words = ["s3api", "put-object", "--bucket", bucket, "--key", key, "--body", body];
+    store.aws(&[&words, more].concat()).await;
+}
+
 /// Ministack lists such keys in a way that nobody can read, and versitygw does not take all of them.
 #[tokio::test]
 async fn keys_that_xml_cannot_say_come_back() {
@@ -110,16 +124,9 @@ async fn a_version_comes_back_under_its_own_key_and_once() {
     let (store, key) = (ministack().await, "arn:aws:kms:us-east-1:000000000000:key/one");
     let bucket = store.bucket("keys").await;
     bucket.set_versioning(true).await.expect("set");
-    let folder = tempfile::tempdir().expect("a folder");
-    let body = folder.path().join("old");
-    std::fs::write(&body, "old").expect("written");
-    let body = body.to_str().expect("text");
     let write = async |name: &str, key: &str| {
-        let words = ["s3api", "put-object", "--bucket", "keys", "--key", name, "--body", body];
-        let words = words
-            .into_iter()
-            .chain(["--server-side-encryption", "aws:kms", "--ssekms-key-id", key]);
-        store.aws(&words.collect::<Vec<_>>()).await;
+        let by_key = ["--server-side-encryption", "aws:kms", "--ssekms-key-id", key];
+        put_by_aws(&store, "keys", name, &by_key).await;
     };
     for name in ["overwritten", "by another key"] {
         write(name, key).await;
@@ -221,23 +228,8 @@ async fn no_walk_copies_over_content_that_would_be_lost() {
     let store = ministack().await;
     let bucket = store.bucket("thawing").await;
     bucket.set_versioning(true).await.expect("set");
-    let folder = tempfile::tempdir().expect("a folder");
-    let body = folder.path().join("old");
-    std::fs::write(&body, "old").expect("written");
-    let body = body.to_str().expect("text");
     for key in ["asked for", "refused"] {
-        let words = [
-            "s3api",
-            "put-object",
-            "--bucket",
-            "thawing",
-            "--key",
-            key,
-            "--body",
-            body,
-        ];
-        let words = words.into_iter().chain(["--storage-class", "GLACIER"]);
-        store.aws(&words.collect::<Vec<_>>()).await;
+        put_by_aws(&store, "thawing", key, &["--storage-class", "GLACIER"]).await;
     }
     let at = now_of(&store).await;
     bucket
