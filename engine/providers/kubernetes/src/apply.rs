@@ -15,13 +15,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::deploy::{
-    ApplySet, Chunks, Counts, Deploy, Done, NEVER_RECREATED, Object, OnConflict, Policy, Source, check_applyset,
-    keep_results,
+    ApplySet, Chunks, Counts, Deploy, Done, Kept, NEVER_RECREATED, Object, OnConflict, Policy, Source, check_applyset,
 };
 use crate::kept::warned;
 use crate::needs;
 use crate::recorded::{self, Images};
-use crate::wait;
 
 /// The step type `kubernetes.apply`.
 pub struct Apply;
@@ -159,11 +157,8 @@ impl StepType for Apply {
         let namespace = cluster.reader().namespace();
         let manifests = Manifests::read(cx, &input, namespace).await?;
         let policy = policy(&input, namespace);
-        let mut done = wait::unless_cancelled(cx, Deploy::run(cx, &cluster, &policy, &manifests)).await?;
-        Ok(Output {
-            results: keep_results(cx, &mut done).await?,
-            counts: done.counts,
-        })
+        let Kept { counts, results } = Deploy::run(cx, &cluster, &policy, &manifests).await?;
+        Ok(Output { counts, results })
     }
 
     async fn probe(&self, _: &ReadContext, _: &Input) -> Result<Probe<Output>, StepError> {

@@ -49,11 +49,11 @@ impl Deploy<'_> {
             async move { (index, doing.one(one).await) }
         });
         let work: Vec<_> = work.collect();
-        let mut results: Vec<_> = stream::iter(work).buffer_unordered(AT_ONCE).collect().await;
-        results.sort_by_key(|(index, _)| *index);
-        for (_, result) in results {
-            self.take(result, &mut failures);
+        let mut results = stream::iter(work).buffer_unordered(AT_ONCE);
+        while let Some(result) = results.next().await {
+            self.arrived.push(result);
         }
+        self.settle(&mut failures);
         if failures.is_empty() {
             Ok(keys)
         } else {
@@ -76,7 +76,7 @@ impl Deploy<'_> {
                     continue;
                 }
                 Err(error) => {
-                    failures.push((object.key, error));
+                    self.take(Applied::failed(object.key, error), failures);
                     continue;
                 }
             };
@@ -160,15 +160,14 @@ impl Deploy<'_> {
 impl Doing<'_> {
     async fn one(&self, one: Ready) -> Applied {
         let key = one.object.key.clone();
-        let (outcome, changes, keeper) = match self.apply(one).await {
-            Ok(done) => done,
-            Err(error) => (Outcome::Failed(error), Vec::new(), None),
-        };
-        Applied {
-            key,
-            outcome,
-            keeper,
-            changes,
+        match self.apply(one).await {
+            Ok((outcome, changes, keeper)) => Applied {
+                key,
+                outcome,
+                keeper,
+                changes,
+            },
+            Err(error) => Applied::failed(key, error),
         }
     }
 

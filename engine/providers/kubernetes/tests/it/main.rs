@@ -147,6 +147,7 @@ on_server! {
     objects::images_that_nobody_knows_are_told,
     objects::what_will_not_come_up_fails_fast_with_its_pods,
     objects::what_is_late_is_told_with_its_pods,
+    objects::results_are_kept_however_it_ends,
     objects::what_an_autoscaler_has_scaled_is_left_to_it,
     objects::waves_come_back_one_after_the_other,
     objects::a_kustomization_is_built_and_applied,

@@ -41,7 +41,7 @@ pub(crate) use remade::{
     what_takes_its_claims_along_is_neither_made_anew_nor_pruned,
 };
 pub(crate) use running::{
-    what_an_autoscaler_has_scaled_is_left_to_it, what_is_late_is_told_with_its_pods,
+    results_are_kept_however_it_ends, what_an_autoscaler_has_scaled_is_left_to_it, what_is_late_is_told_with_its_pods,
     what_will_not_come_up_fails_fast_with_its_pods,
 };
 pub(crate) use waves::{a_kustomization_is_built_and_applied, waves_come_back_one_after_the_other};
