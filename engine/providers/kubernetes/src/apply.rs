@@ -28,7 +28,7 @@ pub struct Apply;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
-    /// Manifests: files and folders (`*.yaml`, `*.yml`, `*.json`).
+    /// Manifests: files and folders (`*.yaml`, `*.yml`, `*.json`). A folder with a `kustomization.yaml` is built.
     #[serde(default)]
     paths: Vec<String>,
     /// A folder with a `kustomization.yaml`, built by `kustomize` or `kubectl kustomize`, whichever is on `PATH`.
@@ -255,8 +255,8 @@ impl Manifests {
         let mut besides = Vec::new();
         let mut waves = BTreeMap::new();
         let mut missing = Vec::new();
-        for value in files::read(cx, input).await? {
-            let mut object = Object::new(value)?;
+        for written in files::read(cx, input, namespace).await? {
+            let mut object = Object::new(written.value)?;
             let wave = object.wave();
             if input.waves.is_empty() || input.waves.contains(&wave) {
                 *waves.entry(wave).or_default() += 1;

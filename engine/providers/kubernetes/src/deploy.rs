@@ -5,6 +5,7 @@
 
 mod chunk;
 mod diff;
+mod motion;
 mod object;
 mod outcome;
 mod priors;
@@ -138,7 +139,8 @@ impl Counts {
 /// An object, whatever the version of its API: group, kind, namespace and name.
 type Named = (String, String, Option<String>, String);
 
-fn named(key: &ObjectKey) -> Named {
+/// Which object it is.
+pub(crate) fn named(key: &ObjectKey) -> Named {
     let ObjectKey {
         kind, namespace, name, ..
     } = key;

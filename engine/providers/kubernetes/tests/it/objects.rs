@@ -42,9 +42,11 @@ pub(crate) use remade::{
 };
 pub(crate) use running::{
     results_are_kept_however_it_ends, what_an_autoscaler_has_scaled_is_left_to_it, what_is_late_is_told_with_its_pods,
-    what_will_not_come_up_fails_fast_with_its_pods,
+    what_will_not_come_up_fails_fast_with_its_pods, who_is_in_trouble_is_named_and_not_who_waits,
 };
-pub(crate) use waves::{a_kustomization_is_built_and_applied, waves_come_back_one_after_the_other};
+pub(crate) use waves::{
+    a_kustomization_is_built_and_applied, an_object_that_is_written_twice_is_told, waves_come_back_one_after_the_other,
+};
 
 /// A namespace that is filled by hand, and a catalogue beside it.
 pub(crate) struct Scene<'s> {

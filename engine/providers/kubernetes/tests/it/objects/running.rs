@@ -56,6 +56,26 @@ pub(crate) async fn what_is_late_is_told_with_its_pods(server: &Server) {
     );
 }
 
+/// What waits for another is not what a person has to mend.
+pub(crate) async fn who_is_in_trouble_is_named_and_not_who_waits(server: &Server) {
+    let scene = Scene::new(server).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "registry.example/bad:1", Some(1));
+    let text = std::fs::read_to_string(folder.path().join("web.json")).expect("there");
+    let mut waits: Value = serde_json::from_str(&text).expect("JSON");
+    waits["metadata"]["name"] = "a".into();
+    waits["spec"]["minReadySeconds"] = 500.into();
+    waits["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.example/web:1".into();
+    for labels in ["/spec/selector/matchLabels/app", "/spec/template/metadata/labels/app"] {
+        *waits.pointer_mut(labels).expect("a label") = "a".into();
+    }
+    std::fs::write(folder.path().join("a.json"), waits.to_string()).expect("written");
+    let input = json!({ "paths": [folder.path()], "images": "written", "ready_seconds": 8 });
+    let error = scene.bench().await.run(&Apply, input).await.error();
+    assert!(error.message().contains("deployment.apps/web is not ready"), "{error}");
+    assert!(error.message().contains("ImagePull"), "{error}");
+}
+
 /// What became of each object is what is asked first where not all came up.
 pub(crate) async fn results_are_kept_however_it_ends(server: &Server) {
     let config = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "c" } });
