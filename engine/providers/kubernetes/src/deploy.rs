@@ -6,6 +6,7 @@
 mod chunk;
 mod diff;
 mod motion;
+mod namespaces;
 mod object;
 mod outcome;
 mod priors;
@@ -178,6 +179,8 @@ pub(crate) struct Deploy<'d> {
     named: BTreeSet<Named>,
     /// Namespaces and kinds that a preview has seen being made: what is in them cannot be asked about yet.
     announced: BTreeSet<String>,
+    /// Namespaces that were looked at, and whether what is in them now will be gone.
+    namespaces: BTreeMap<String, bool>,
 }
 
 impl<'d> Deploy<'d> {
@@ -236,6 +239,7 @@ impl<'d> Deploy<'d> {
             arrived: Vec::new(),
             named: BTreeSet::new(),
             announced: BTreeSet::new(),
+            namespaces: BTreeMap::new(),
         })
     }
 
@@ -352,19 +356,6 @@ impl<'d> Deploy<'d> {
         }
     }
 
-    async fn own_namespace(&mut self) -> Result<(), StepError> {
-        if !self.policy.create_namespace {
-            return Ok(());
-        }
-        let object = Object::namespace(self.reader.namespace())?;
-        let kind = self.kind_of(&object.key)?;
-        if self.reader.object(&kind, &object.key).await?.is_some() {
-            return Ok(());
-        }
-        let made = self.chunk(vec![object]).await?;
-        self.close(Wave::Namespaces, made).await
-    }
-
     fn kind_of(&self, key: &ObjectKey) -> Result<ResourceKind, StepError> {
         self.discovery
             .find(&key.api_version, &key.kind)
@@ -382,6 +373,7 @@ impl<'d> Deploy<'d> {
         Doing {
             reader: self.reader,
             writer: self.writer,
+            context: self.context,
             policy: self.policy,
         }
     }

@@ -291,7 +291,42 @@ pub(crate) async fn a_namespace_that_does_not_go_away_is_told_with_what_holds_it
         .await
         .error();
     assert!(error.message().contains("example.com/hold"), "{error}");
+    // Nor does it take anything in from who does not bring it along.
+    let some = json!({ "waves": ["configuration"], "ready_seconds": 2 });
+    let error = scene
+        .bench()
+        .await
+        .preview(&Restore, some.clone())
+        .await
+        .expect_err("it takes nothing in");
+    assert_eq!(error.kind(), StepErrorKind::Conflict, "{error}");
+    let error = scene.bench().await.run(&Restore, some).await.error();
+    assert!(error.message().contains("example.com/hold"), "{error}");
     assert!(scene.get(&held).await.is_some(), "nothing was forced");
+
+    // Once it is gone it is made anew.
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("c.json"), held.to_string()).expect("written");
+    let input = json!({ "paths": [folder.path()] });
+    let bench = scene.bench().await;
+    let preview = bench.preview(&Apply, input.clone()).await.expect("a preview");
+    let release = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let (api, nobody) = (scene.api(&held), json!({ "metadata": { "finalizers": null } }));
+        api.patch("c", &PatchParams::default(), &Patch::Merge(&nobody))
+            .await
+            .expect("released");
+    };
+    let (ran, ()) = tokio::join!(bench.run(&Apply, input), release);
+    assert_eq!(preview.changes, ran.changes, "what was said is what was done");
+    assert!(
+        ran.log
+            .iter()
+            .any(|line| line.contains("waiting for the end of namespace")),
+        "{:?}",
+        ran.log
+    );
+    assert_eq!(ran.output()["counts"]["created"], 2);
     scene.wipe(&[held]).await;
 }
 
