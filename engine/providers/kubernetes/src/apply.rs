@@ -257,6 +257,7 @@ impl Manifests {
         let mut missing = Vec::new();
         for written in files::read(cx, input, namespace).await? {
             let mut object = Object::new(written.value)?;
+            object.check_wave()?;
             let wave = object.wave();
             if input.waves.is_empty() || input.waves.contains(&wave) {
                 *waves.entry(wave).or_default() += 1;

@@ -152,7 +152,7 @@ pub(crate) fn named(key: &ObjectKey) -> Named {
 pub(crate) struct Done {
     pub(crate) counts: Counts,
     pub(crate) changes: Vec<Change>,
-    /// Who will undo what.
+    /// What an object says amiss, and who will undo what.
     pub(crate) warnings: Vec<String>,
     /// What the server could not be asked about, since what it needs is not there yet.
     pub(crate) unasked: u64,
@@ -244,11 +244,9 @@ impl<'d> Deploy<'d> {
     }
 
     fn finish(mut self) -> Done {
-        self.done.warnings = self
-            .keepers
-            .iter()
-            .map(|(keeper, (count, example))| keeper.warning(*count, example))
-            .collect();
+        let keepers = self.keepers.iter();
+        let warnings = keepers.map(|(keeper, (count, example))| keeper.warning(*count, example));
+        self.done.warnings.extend(warnings);
         self.done
     }
 

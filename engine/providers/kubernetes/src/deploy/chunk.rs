@@ -69,6 +69,10 @@ impl Deploy<'_> {
     ) -> Result<Vec<Ready>, StepError> {
         let mut found = Vec::new();
         for mut object in objects {
+            // Manifests were refused for it; an export comes back all the same, by the wave of the kind.
+            if let Err(wrong) = object.check_wave() {
+                self.done.warnings.push(wrong.message().to_owned());
+            }
             let kind = match self.kind_of(&object.key) {
                 Ok(kind) => kind,
                 Err(_) if self.writer.is_none() && self.is_defined_before(&object.key) => {

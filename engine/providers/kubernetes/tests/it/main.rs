@@ -152,7 +152,7 @@ on_server! {
     objects::what_an_autoscaler_has_scaled_is_left_to_it,
     objects::waves_come_back_one_after_the_other,
     objects::a_kustomization_is_built_and_applied,
-    objects::an_object_that_is_written_twice_is_told,
+    objects::what_manifests_leave_open_is_told,
     cuts::an_apply_whose_line_breaks_anywhere_is_taken_up_again,
     cuts::a_line_that_is_mended_soon_is_waited_for,
     cuts::an_export_whose_line_breaks_anywhere_is_whole_or_none,

@@ -45,7 +45,7 @@ pub(crate) use running::{
     what_will_not_come_up_fails_fast_with_its_pods, who_is_in_trouble_is_named_and_not_who_waits,
 };
 pub(crate) use waves::{
-    a_kustomization_is_built_and_applied, an_object_that_is_written_twice_is_told, waves_come_back_one_after_the_other,
+    a_kustomization_is_built_and_applied, waves_come_back_one_after_the_other, what_manifests_leave_open_is_told,
 };
 
 /// A namespace that is filled by hand, and a catalogue beside it.

@@ -177,7 +177,7 @@ pub(crate) async fn a_kustomization_is_built_and_applied(server: &Server) {
     );
 }
 
-pub(crate) async fn an_object_that_is_written_twice_is_told(server: &Server) {
+pub(crate) async fn what_manifests_leave_open_is_told(server: &Server) {
     let scene = Scene::new(server).await;
     let folder = tempfile::tempdir().expect("a folder");
     let config = |namespace: &str, value: &str| {
@@ -193,6 +193,16 @@ pub(crate) async fn an_object_that_is_written_twice_is_told(server: &Server) {
     assert_eq!(error.kind(), StepErrorKind::InvalidInput, "{error}");
     assert!(
         error.message().contains("a.yaml") && error.message().contains("b.yaml"),
+        "{error}"
+    );
+    write(
+        "b.yaml",
+        "apiVersion: v1\nkind: Secret\nmetadata: { name: s, annotations: { jm.dev/wave: workload } }\n",
+    );
+    let error = bench.run(&Apply, input.clone()).await.error();
+    assert_eq!(error.kind(), StepErrorKind::InvalidInput, "{error}");
+    assert!(
+        error.message().contains("\"workload\"") && error.message().contains("services, workloads"),
         "{error}"
     );
     // The same, word for word, is no question.
