@@ -121,14 +121,18 @@ async fn bounded(
         return end;
     }
     cancel();
-    if let Ok(Ok(output)) = tokio::time::timeout(grace, work).await {
-        return Ok(output);
-    }
+    let ended = match tokio::time::timeout(grace, work).await {
+        Ok(Ok(output)) => return Ok(output),
+        Ok(Err(error)) => Some(error),
+        Err(_) => None,
+    };
     let shown = jm_plan::duration::show(timeout);
-    Err(
-        StepError::timed_out(format!("it took longer than its time-out of {shown}"))
-            .hint("give the step a longer `timeout`, or find out what holds it up"),
-    )
+    let mut hint = "give the step a longer `timeout`, or find out what holds it up".to_owned();
+    // A step that stops may say what it leaves behind.
+    if let Some(said) = ended.as_ref().and_then(StepError::hint_text) {
+        hint = format!("{hint}; {said}");
+    }
+    Err(StepError::timed_out(format!("it took longer than its time-out of {shown}")).hint(hint))
 }
 
 /// Hears what a step says.
@@ -339,5 +343,28 @@ async fn ask(probing: &Probing, cx: &ReadContext) -> Result<Probe<Value>, StepEr
             panic_text(&*panic)
         ))),
         Err(_) => Err(StepError::timed_out("the probe got no answer")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_step_leaves_behind_is_told_when_its_time_is_up() {
+        let (cancel, cancelled) = oneshot::channel();
+        let work = async {
+            cancelled.await.expect("told to stop");
+            Err(StepError::cancelled("told to stop").hint("half of it is in `x`"))
+        };
+        let (timeout, grace) = (Duration::from_millis(10), Duration::from_mins(1));
+        let stop = || cancel.send(()).expect("heard");
+        let error = bounded(work, timeout, grace, stop).await.expect_err("its time is up");
+        assert_eq!(error.kind(), jm_step::StepErrorKind::TimedOut);
+        let hint = error.hint_text().expect("a hint");
+        assert!(
+            hint.contains("longer `timeout`") && hint.contains("half of it is in `x`"),
+            "{hint}"
+        );
     }
 }

@@ -14,6 +14,10 @@ use crate::workload_ref::{Kind, WorkloadRef};
 /// a journal, and tells any jm that the zero it finds is not the count that was wanted.
 pub const MARK: &str = "jm.dev/replicas-before-quiesce";
 
+/// The annotation that keeps, on the object itself, how many replicas a workload had before jm scaled it. Unlike [`MARK`] it
+/// says nothing of what is wanted: a count may have been set for good.
+pub const SCALED_FROM: &str = "jm.dev/replicas-before-scale";
+
 /// The annotation by which a Deployment and its newest ReplicaSet share a number.
 pub(crate) const REVISION: &str = "deployment.kubernetes.io/revision";
 
@@ -45,6 +49,8 @@ pub struct Workload {
     pub paused: bool,
     /// The count that the mark keeps, where there is one.
     pub mark: Option<u32>,
+    /// How many replicas it had before jm last scaled it.
+    pub scaled_from: Option<u32>,
     /// The bounds of its autoscaler that the mark keeps, where there is one.
     pub bounds: Option<Autoscaler>,
     /// The label selector of its pods, in the form of a query.
@@ -102,6 +108,7 @@ impl Workload {
             .and_then(Value::as_i64)
             .unwrap_or(0);
         let annotations = object.metadata.annotations.as_ref();
+        let count = |mark: &str| annotations?.get(mark)?.parse().ok();
         let changed = changed(object);
         let counts = Counts::of(workload.kind);
         let replicas = match workload.kind {
@@ -128,9 +135,8 @@ impl Workload {
                 .pointer("/spec/paused")
                 .and_then(Value::as_bool)
                 .unwrap_or(false),
-            mark: annotations
-                .and_then(|marks| marks.get(MARK))
-                .and_then(|mark| mark.parse().ok()),
+            mark: count(MARK),
+            scaled_from: count(SCALED_FROM),
             bounds: annotations
                 .and_then(|marks| marks.get(BOUNDS_MARK))
                 .and_then(|mark| Autoscaler::marked(mark)),

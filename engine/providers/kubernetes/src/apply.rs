@@ -15,13 +15,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::deploy::{
-    ApplySet, Chunks, Counts, Deploy, Done, NEVER_RECREATED, Object, OnConflict, Policy, Source, check_applyset,
-    keep_results,
+    ApplySet, Chunks, Counts, Deploy, Done, Kept, NEVER_RECREATED, Object, OnConflict, Policy, Source, check_applyset,
 };
 use crate::kept::warned;
 use crate::needs;
 use crate::recorded::{self, Images};
-use crate::wait;
 
 /// The step type `kubernetes.apply`.
 pub struct Apply;
@@ -30,7 +28,7 @@ pub struct Apply;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
-    /// Manifests: files and folders (`*.yaml`, `*.yml`, `*.json`).
+    /// Manifests: files and folders (`*.yaml`, `*.yml`, `*.json`). A folder with a `kustomization.yaml` is built.
     #[serde(default)]
     paths: Vec<String>,
     /// A folder with a `kustomization.yaml`, built by `kustomize` or `kubectl kustomize`, whichever is on `PATH`.
@@ -159,11 +157,8 @@ impl StepType for Apply {
         let namespace = cluster.reader().namespace();
         let manifests = Manifests::read(cx, &input, namespace).await?;
         let policy = policy(&input, namespace);
-        let mut done = wait::unless_cancelled(cx, Deploy::run(cx, &cluster, &policy, &manifests)).await?;
-        Ok(Output {
-            results: keep_results(cx, &mut done).await?,
-            counts: done.counts,
-        })
+        let Kept { counts, results } = Deploy::run(cx, &cluster, &policy, &manifests).await?;
+        Ok(Output { counts, results })
     }
 
     async fn probe(&self, _: &ReadContext, _: &Input) -> Result<Probe<Output>, StepError> {
@@ -260,8 +255,9 @@ impl Manifests {
         let mut besides = Vec::new();
         let mut waves = BTreeMap::new();
         let mut missing = Vec::new();
-        for value in files::read(cx, input).await? {
-            let mut object = Object::new(value)?;
+        for written in files::read(cx, input, namespace).await? {
+            let mut object = Object::new(written.value)?;
+            object.check_wave()?;
             let wave = object.wave();
             if input.waves.is_empty() || input.waves.contains(&wave) {
                 *waves.entry(wave).or_default() += 1;

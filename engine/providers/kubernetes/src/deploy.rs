@@ -5,11 +5,14 @@
 
 mod chunk;
 mod diff;
+mod motion;
+mod namespaces;
 mod object;
 mod outcome;
 mod priors;
 mod prune;
 mod ready;
+mod results;
 mod scaled;
 mod watch;
 
@@ -17,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jm_client_kubernetes::{Discovery, Keeper, Kubernetes, ObjectKey, Reader, ResourceKind, Wave};
-use jm_step::{ArtefactRef, Change, ReadContext, StepContext, StepError, Unit};
+use jm_step::{Change, ReadContext, StepContext, StepError, Unit};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -27,6 +30,8 @@ pub(crate) use self::object::Object;
 use self::outcome::{Applied, Outcome};
 use self::priors::Priors;
 pub(crate) use self::prune::{ApplySet, check_applyset};
+pub(crate) use self::results::Kept;
+use crate::wait;
 
 /// Kinds whose loss is a loss of data. No policy deletes them.
 pub(crate) const NEVER_RECREATED: [&str; 4] = [
@@ -135,7 +140,8 @@ impl Counts {
 /// An object, whatever the version of its API: group, kind, namespace and name.
 type Named = (String, String, Option<String>, String);
 
-fn named(key: &ObjectKey) -> Named {
+/// Which object it is.
+pub(crate) fn named(key: &ObjectKey) -> Named {
     let ObjectKey {
         kind, namespace, name, ..
     } = key;
@@ -146,12 +152,12 @@ fn named(key: &ObjectKey) -> Named {
 pub(crate) struct Done {
     pub(crate) counts: Counts,
     pub(crate) changes: Vec<Change>,
-    /// Who will undo what.
+    /// What an object says amiss, and who will undo what.
     pub(crate) warnings: Vec<String>,
     /// What the server could not be asked about, since what it needs is not there yet.
     pub(crate) unasked: u64,
     /// A line of JSON for each object.
-    pub(crate) results: Vec<u8>,
+    results: Vec<u8>,
 }
 
 /// A deployment of objects.
@@ -167,10 +173,14 @@ pub(crate) struct Deploy<'d> {
     priors: Priors,
     keepers: BTreeMap<Keeper, (usize, String)>,
     done: Done,
+    /// What became of objects of the chunk that is under way, each with its place in the chunk.
+    arrived: Vec<(usize, Applied)>,
     /// Every object that was among them.
     named: BTreeSet<Named>,
     /// Namespaces and kinds that a preview has seen being made: what is in them cannot be asked about yet.
     announced: BTreeSet<String>,
+    /// Namespaces that were looked at, and whether what is in them now will be gone.
+    namespaces: BTreeMap<String, bool>,
 }
 
 impl<'d> Deploy<'d> {
@@ -187,18 +197,18 @@ impl<'d> Deploy<'d> {
         Ok(deploy.finish())
     }
 
-    /// Does it.
+    /// Does it, unless it is told to stop. What became of the objects is told and kept, however it ends.
     pub(crate) async fn run(
         cx: &'d StepContext,
         writer: &'d Kubernetes,
         policy: &'d Policy,
         source: &impl Source,
-    ) -> Result<Done, StepError> {
-        let mut deploy = Self::new(writer, policy).await?;
+    ) -> Result<Kept, StepError> {
+        let mut deploy = wait::unless_cancelled(cx, Self::new(writer, policy)).await?;
         deploy.writer = Some(writer);
         deploy.context = Some(cx);
-        let ended = Box::pin(deploy.all(source)).await;
-        // What was changed is told, however it ended.
+        let ended = wait::unless_cancelled(cx, Box::pin(deploy.all(source))).await;
+        deploy.settle(&mut Vec::new());
         for change in std::mem::take(&mut deploy.done.changes) {
             cx.changed(change).await;
         }
@@ -206,7 +216,7 @@ impl<'d> Deploy<'d> {
         for warning in &done.warnings {
             cx.log(warning.clone()).await;
         }
-        ended.map(|()| done)
+        results::keep(cx, done, ended).await
     }
 
     async fn new(reader: &'d Reader, policy: &'d Policy) -> Result<Self, StepError> {
@@ -226,17 +236,17 @@ impl<'d> Deploy<'d> {
                 unasked: 0,
                 results: Vec::new(),
             },
+            arrived: Vec::new(),
             named: BTreeSet::new(),
             announced: BTreeSet::new(),
+            namespaces: BTreeMap::new(),
         })
     }
 
     fn finish(mut self) -> Done {
-        self.done.warnings = self
-            .keepers
-            .iter()
-            .map(|(keeper, (count, example))| keeper.warning(*count, example))
-            .collect();
+        let keepers = self.keepers.iter();
+        let warnings = keepers.map(|(keeper, (count, example))| keeper.warning(*count, example));
+        self.done.warnings.extend(warnings);
         self.done
     }
 
@@ -303,6 +313,15 @@ impl<'d> Deploy<'d> {
         }
     }
 
+    /// Takes in what has arrived, in the order of the objects.
+    fn settle(&mut self, failures: &mut Vec<(ObjectKey, StepError)>) {
+        let mut arrived = std::mem::take(&mut self.arrived);
+        arrived.sort_by_key(|(index, _)| *index);
+        for (_, result) in arrived {
+            self.take(result, failures);
+        }
+    }
+
     fn take(&mut self, result: Applied, failures: &mut Vec<(ObjectKey, StepError)>) {
         let Applied {
             key,
@@ -321,6 +340,7 @@ impl<'d> Deploy<'d> {
             Outcome::Updated => counts.updated += 1,
             Outcome::Unchanged => counts.unchanged += 1,
             Outcome::Recreated => counts.recreated += 1,
+            Outcome::Pruned => counts.pruned += 1,
             Outcome::Unasked => {
                 counts.created += 1;
                 self.done.unasked += 1;
@@ -332,19 +352,6 @@ impl<'d> Deploy<'d> {
         if let Outcome::Failed(error) = outcome {
             failures.push((key, error));
         }
-    }
-
-    async fn own_namespace(&mut self) -> Result<(), StepError> {
-        if !self.policy.create_namespace {
-            return Ok(());
-        }
-        let object = Object::namespace(self.reader.namespace())?;
-        let kind = self.kind_of(&object.key)?;
-        if self.reader.object(&kind, &object.key).await?.is_some() {
-            return Ok(());
-        }
-        let made = self.chunk(vec![object]).await?;
-        self.close(Wave::Namespaces, made).await
     }
 
     fn kind_of(&self, key: &ObjectKey) -> Result<ResourceKind, StepError> {
@@ -360,16 +367,12 @@ impl<'d> Deploy<'d> {
             })
     }
 
-    fn doing(&self) -> Doing<'_> {
+    fn doing(&self) -> Doing<'d> {
         Doing {
             reader: self.reader,
             writer: self.writer,
+            context: self.context,
             policy: self.policy,
         }
     }
-}
-
-/// Keeps a deployment's results among the run's files.
-pub(crate) async fn keep_results(cx: &StepContext, done: &mut Done) -> Result<ArtefactRef, StepError> {
-    cx.artefact("objects.jsonl", std::mem::take(&mut done.results)).await
 }

@@ -263,6 +263,7 @@ pub(crate) mod tests {
             observed: true,
             paused: false,
             mark,
+            scaled_from: None,
             bounds: None,
             selector: String::new(),
             revision: None,

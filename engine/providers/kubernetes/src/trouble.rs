@@ -21,6 +21,11 @@ fn grace(reason: &str) -> Duration {
     })
 }
 
+/// Whether nothing that comes up beside it can help.
+pub(crate) fn is_its_own(trouble: &Trouble) -> bool {
+    ["InvalidImageName", "ErrImageNeverPull"].contains(&trouble.reason.as_str())
+}
+
 /// What keeps the workload from being ready. Pods of an older template that is being replaced do not count, nor what
 /// the controller says of an older specification.
 pub(crate) fn first(state: &Workload, pods: &[PodState]) -> Option<Trouble> {
@@ -109,6 +114,11 @@ impl Lasting {
             since: None,
             told: None,
         }
+    }
+
+    /// Whether there was trouble when it was last looked at.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.since.is_some()
     }
 
     /// Trouble that was not told yet, in one line.

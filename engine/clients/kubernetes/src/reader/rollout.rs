@@ -1,6 +1,9 @@
 //! Reading what rollouts are about: templates, the revisions of them, and the images that really run.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use k8s_openapi::api::apps::v1::{ControllerRevision, ReplicaSet};
+use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::ListParams;
 use kube::core::{ApiResource, DynamicObject};
@@ -10,12 +13,19 @@ use jm_step::StepError;
 
 use super::Reader;
 use crate::error::step_error;
+use crate::owners::controller;
 use crate::revision::{self, Revision};
 use crate::workload::Workload;
 use crate::workload_ref::{Kind, WorkloadRef};
 
 /// The annotation on a template by which a restart makes it another one.
 pub(crate) const RESTARTED: &str = "jm.dev/restarted-by";
+
+/// The label by which a pod of a StatefulSet or DaemonSet tells its revision.
+const REVISION_HASH: &str = "controller-revision-hash";
+
+/// By an image as it is written: what pods report that they run as that.
+pub type Reported = BTreeMap<String, BTreeSet<String>>;
 
 /// A container of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +115,26 @@ impl Reader {
         Ok(images)
     }
 
+    /// What the pods of each revision report as the images that they run, by its number.
+    pub async fn reported_images(
+        &self,
+        workload: &Workload,
+        revisions: &[Revision],
+    ) -> Result<BTreeMap<u64, Reported>, StepError> {
+        let mut all: BTreeMap<u64, Reported> = BTreeMap::new();
+        for pod in self.found_by(workload).await? {
+            let its = revisions.iter().find(|revision| is_of(&pod, workload, revision));
+            let Some(revision) = its.filter(|_| pod.metadata.deletion_timestamp.is_none()) else {
+                continue;
+            };
+            let of_it = all.entry(revision.number).or_default();
+            for (image, reported) in reported(pod) {
+                of_it.entry(image).or_default().insert(reported);
+            }
+        }
+        Ok(all)
+    }
+
     /// The whole object of a workload that has pods of its own.
     pub(crate) async fn workload_object(&self, workload: &WorkloadRef) -> Result<DynamicObject, StepError> {
         if workload.kind == Kind::CronJob {
@@ -118,4 +148,39 @@ impl Reader {
             .await
             .map_err(|e| step_error(&doing, e))
     }
+}
+
+/// Whether a pod was made from this revision of the workload: by its ReplicaSet, or by the workload itself, which names the
+/// revision on the pod, a DaemonSet by the end of its name.
+fn is_of(pod: &Pod, workload: &Workload, revision: &Revision) -> bool {
+    let Some(owner) = controller(&pod.metadata) else {
+        return false;
+    };
+    if owner.uid != workload.uid {
+        return owner.name == revision.keeper;
+    }
+    let hash = pod
+        .metadata
+        .labels
+        .as_ref()
+        .and_then(|labels| labels.get(REVISION_HASH));
+    hash.is_some_and(|hash| *hash == revision.keeper || revision.keeper == format!("{}-{hash}", workload.workload.name))
+}
+
+/// Each image of a pod as it is written, and as it is reported.
+fn reported(pod: Pod) -> Vec<(String, String)> {
+    let (spec, status) = (pod.spec.unwrap_or_default(), pod.status.unwrap_or_default());
+    let written: BTreeMap<String, String> = spec
+        .init_containers
+        .into_iter()
+        .flatten()
+        .chain(spec.containers)
+        .filter_map(|container| Some((container.name, container.image?)))
+        .collect();
+    let statuses = [status.init_container_statuses, status.container_statuses];
+    let statuses = statuses.into_iter().flatten().flatten();
+    statuses
+        .filter(|status| !status.image_id.is_empty())
+        .filter_map(|status| Some((written.get(&status.name)?.clone(), status.image_id)))
+        .collect()
 }

@@ -1,13 +1,12 @@
 //! Some objects of one wave, applied at the same time.
 
 use futures::{StreamExt, stream};
-use jm_client_kubernetes::{
-    ApplyError, FieldConflict, Keeper, Kubernetes, ObjectKey, Reader, Readiness, ResourceKind, readiness,
-};
-use jm_step::{Change, StepError, StepErrorKind};
+use jm_client_kubernetes::{ApplyError, FieldConflict, Keeper, Kubernetes, ObjectKey, Reader, ResourceKind};
+use jm_step::{Change, StepContext, StepError, StepErrorKind};
 use serde_json::Value;
 
 use super::diff;
+use super::namespaces::ending;
 use super::object::Object;
 use super::outcome::{Applied, Outcome};
 use super::priors::Prior;
@@ -22,6 +21,7 @@ const NAMED: usize = 5;
 pub(super) struct Doing<'d> {
     pub(super) reader: &'d Reader,
     pub(super) writer: Option<&'d Kubernetes>,
+    pub(super) context: Option<&'d StepContext>,
     pub(super) policy: &'d Policy,
 }
 
@@ -49,11 +49,11 @@ impl Deploy<'_> {
             async move { (index, doing.one(one).await) }
         });
         let work: Vec<_> = work.collect();
-        let mut results: Vec<_> = stream::iter(work).buffer_unordered(AT_ONCE).collect().await;
-        results.sort_by_key(|(index, _)| *index);
-        for (_, result) in results {
-            self.take(result, &mut failures);
+        let mut results = stream::iter(work).buffer_unordered(AT_ONCE);
+        while let Some(result) = results.next().await {
+            self.arrived.push(result);
         }
+        self.settle(&mut failures);
         if failures.is_empty() {
             Ok(keys)
         } else {
@@ -69,6 +69,10 @@ impl Deploy<'_> {
     ) -> Result<Vec<Ready>, StepError> {
         let mut found = Vec::new();
         for mut object in objects {
+            // Manifests were refused for it; an export comes back all the same, by the wave of the kind.
+            if let Err(wrong) = object.check_wave() {
+                self.done.warnings.push(wrong.message().to_owned());
+            }
             let kind = match self.kind_of(&object.key) {
                 Ok(kind) => kind,
                 Err(_) if self.writer.is_none() && self.is_defined_before(&object.key) => {
@@ -76,12 +80,16 @@ impl Deploy<'_> {
                     continue;
                 }
                 Err(error) => {
-                    failures.push((object.key, error));
+                    self.take(Applied::failed(object.key, error), failures);
                     continue;
                 }
             };
             object.place(&kind, self.reader.namespace());
             self.hear_of(object.key.namespace.as_deref());
+            if self.is_made_anew(object.key.namespace.as_deref()).await? {
+                self.early(object);
+                continue;
+            }
             if let Some(set) = &self.policy.applyset {
                 set.label(&mut object.value);
             }
@@ -144,7 +152,7 @@ impl Deploy<'_> {
         self.announced.contains(&format!("{}/{}", key.group(), key.kind))
     }
 
-    /// An object of a kind that is still to be defined.
+    /// An object of a kind that is still to be defined, or of a namespace that is still to be made anew.
     fn early(&mut self, object: Object) {
         let changes = vec![diff::create(&object.key, &object.value)];
         let result = Applied {
@@ -160,15 +168,14 @@ impl Deploy<'_> {
 impl Doing<'_> {
     async fn one(&self, one: Ready) -> Applied {
         let key = one.object.key.clone();
-        let (outcome, changes, keeper) = match self.apply(one).await {
-            Ok(done) => done,
-            Err(error) => (Outcome::Failed(error), Vec::new(), None),
-        };
-        Applied {
-            key,
-            outcome,
-            keeper,
-            changes,
+        match self.apply(one).await {
+            Ok((outcome, changes, keeper)) => Applied {
+                key,
+                outcome,
+                keeper,
+                changes,
+            },
+            Err(error) => Applied::failed(key, error),
         }
     }
 
@@ -185,8 +192,12 @@ impl Doing<'_> {
             Prior::Known(object) => Some(*object),
             Prior::Ask => self.reader.object(&kind, key).await?,
         };
-        if kind.kind == "Namespace" && self.writer.is_some() {
-            self.until_gone(&kind, key, &mut prior).await?;
+        if prior.as_ref().is_some_and(|prior| ending(prior).is_some()) {
+            if self.writer.is_none() {
+                return Ok((Outcome::Unasked, vec![diff::create(key, &object.value)], None));
+            }
+            self.until_gone(&kind, key).await?;
+            prior = None;
         }
         let keeper = prior.as_ref().and_then(Keeper::of);
         let left = match &prior {
@@ -252,31 +263,6 @@ impl Doing<'_> {
             Err(ApplyError::Immutable(why)) => Err(StepError::failed(format!("{key} is refused: {why}"))),
             Err(ApplyError::Failed(error)) => Err(error),
         }
-    }
-
-    /// A namespace that is being deleted takes nothing in: it is waited for until it is gone.
-    async fn until_gone(
-        &self,
-        kind: &ResourceKind,
-        key: &ObjectKey,
-        prior: &mut Option<Value>,
-    ) -> Result<(), StepError> {
-        let held = |object: &Option<Value>| match object.as_ref().map(readiness) {
-            Some(Readiness::Waiting(why)) => Some(why),
-            _ => None,
-        };
-        let limit = tokio::time::Instant::now() + self.policy.patience;
-        while let Some(why) = held(prior) {
-            if tokio::time::Instant::now() > limit {
-                return Err(
-                    StepError::failed(format!("namespace `{}` does not go away: {why}", key.name))
-                        .hint("let its finalizers be worked off, or remove them by hand; jm does not"),
-                );
-            }
-            tokio::time::sleep(ready::PAUSE).await;
-            *prior = self.reader.object(kind, key).await?;
-        }
-        Ok(())
     }
 }
 

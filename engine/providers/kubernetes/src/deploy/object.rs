@@ -42,6 +42,12 @@ impl Object {
         Wave::of(&self.value)
     }
 
+    /// Whether its wave is one, where it says so itself.
+    pub(crate) fn check_wave(&self) -> Result<(), StepError> {
+        let wrong = |why| StepError::invalid_input(format!("{}: {why}", self.key));
+        Wave::said(&self.value).map(drop).map_err(wrong)
+    }
+
     /// Gives it the namespace that its kind needs, this one where it says none.
     pub(super) fn place(&mut self, kind: &ResourceKind, namespace: &str) {
         if kind.namespaced {

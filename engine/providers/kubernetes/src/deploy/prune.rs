@@ -11,6 +11,7 @@ use jm_step::{Change, StepError};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::outcome::{Applied, Outcome};
 use super::{Deploy, Object, claims_would_go, named, takes_its_claims};
 
 const PART_OF: &str = "applyset.kubernetes.io/part-of";
@@ -163,8 +164,13 @@ impl Deploy<'_> {
                     let uid = object["metadata"]["uid"].as_str();
                     writer.delete(kind, &key, uid).await?;
                 }
-                self.done.counts.pruned += 1;
-                self.done.changes.push(Change::delete(key.to_string()));
+                let pruned = Applied {
+                    changes: vec![Change::delete(key.to_string())],
+                    outcome: Outcome::Pruned,
+                    keeper: None,
+                    key,
+                };
+                self.take(pruned, &mut Vec::new());
             }
         }
         Ok(())

@@ -41,10 +41,12 @@ pub(crate) use remade::{
     what_takes_its_claims_along_is_neither_made_anew_nor_pruned,
 };
 pub(crate) use running::{
-    what_an_autoscaler_has_scaled_is_left_to_it, what_is_late_is_told_with_its_pods,
-    what_will_not_come_up_fails_fast_with_its_pods,
+    results_are_kept_however_it_ends, what_an_autoscaler_has_scaled_is_left_to_it, what_is_late_is_told_with_its_pods,
+    what_will_not_come_up_fails_fast_with_its_pods, who_is_in_trouble_is_named_and_not_who_waits,
 };
-pub(crate) use waves::{a_kustomization_is_built_and_applied, waves_come_back_one_after_the_other};
+pub(crate) use waves::{
+    a_kustomization_is_built_and_applied, waves_come_back_one_after_the_other, what_manifests_leave_open_is_told,
+};
 
 /// A namespace that is filled by hand, and a catalogue beside it.
 pub(crate) struct Scene<'s> {
@@ -289,7 +291,42 @@ pub(crate) async fn a_namespace_that_does_not_go_away_is_told_with_what_holds_it
         .await
         .error();
     assert!(error.message().contains("example.com/hold"), "{error}");
+    // Nor does it take anything in from who does not bring it along.
+    let some = json!({ "waves": ["configuration"], "ready_seconds": 2 });
+    let error = scene
+        .bench()
+        .await
+        .preview(&Restore, some.clone())
+        .await
+        .expect_err("it takes nothing in");
+    assert_eq!(error.kind(), StepErrorKind::Conflict, "{error}");
+    let error = scene.bench().await.run(&Restore, some).await.error();
+    assert!(error.message().contains("example.com/hold"), "{error}");
     assert!(scene.get(&held).await.is_some(), "nothing was forced");
+
+    // Once it is gone it is made anew.
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("c.json"), held.to_string()).expect("written");
+    let input = json!({ "paths": [folder.path()] });
+    let bench = scene.bench().await;
+    let preview = bench.preview(&Apply, input.clone()).await.expect("a preview");
+    let release = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let (api, nobody) = (scene.api(&held), json!({ "metadata": { "finalizers": null } }));
+        api.patch("c", &PatchParams::default(), &Patch::Merge(&nobody))
+            .await
+            .expect("released");
+    };
+    let (ran, ()) = tokio::join!(bench.run(&Apply, input), release);
+    assert_eq!(preview.changes, ran.changes, "what was said is what was done");
+    assert!(
+        ran.log
+            .iter()
+            .any(|line| line.contains("waiting for the end of namespace")),
+        "{:?}",
+        ran.log
+    );
+    assert_eq!(ran.output()["counts"]["created"], 2);
     scene.wipe(&[held]).await;
 }
 

@@ -95,6 +95,8 @@ async fn there_and_back(server: &Server, kind: &str) {
     let workload = make(&place, kind).await;
     let only = history(&place, &workload).await;
     assert_eq!(images(&only), (vec![ONE], Some(0)));
+    let digest = ONE.split_once('@').expect("a digest").1;
+    assert_eq!(only["revisions"][0]["digests"], json!({ (ONE): digest }));
     assert_eq!(only["revisions"][0]["change_cause"], "the first");
     let error = fails(&place, &RolloutUndo, json!({ "workload": workload })).await;
     assert_eq!(error.kind(), StepErrorKind::Conflict);
@@ -271,4 +273,27 @@ pub(crate) async fn a_tag_is_recorded_by_the_digest_that_its_pods_run(server: &S
         .map(|(_, digits)| format!("sha256:{digits}"));
     assert_eq!(set["digest"].as_str(), reported.as_deref(), "{runs:?}");
     assert_eq!(set["image"], image);
+    let revisions = history(&place, "deployment/web").await["revisions"].clone();
+    assert_eq!(
+        revisions[0]["digests"],
+        json!({}),
+        "it has no pods any more, and a tag tells nothing"
+    );
+    // The kubelet of the control plane reports none.
+    let Some(reported) = reported else {
+        assert_eq!(revisions[1]["digests"], json!({}));
+        return;
+    };
+    assert_eq!(revisions[1]["digests"], json!({ (image): reported }));
+    for kind in ["statefulset", "daemonset"] {
+        let place = Place::new(server).await;
+        let workload = make(&place, kind).await;
+        set_image(&place, &workload, image).await.output();
+        let revisions = history(&place, &workload).await["revisions"].clone();
+        let found = revisions[1]["digests"][image].as_str();
+        assert!(
+            found.is_some_and(|digest| digest.starts_with("sha256:")),
+            "{kind}: {revisions:#}"
+        );
+    }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::{BoxFuture, FutureExt};
+use jm_client_kubernetes::SCALED_FROM;
 use jm_provider_kubernetes::{Ready, RolloutStatus, Scale};
 use jm_step::process::Supervisor;
 use jm_step::{
@@ -30,6 +31,8 @@ pub(crate) async fn scale_goes_up_and_down(server: &Server) {
         assert_eq!(ran.changes, announced.changes);
         assert_eq!(ran.output(), json!({ "previous": from, "replicas": to }));
         assert_eq!(place.count("web").await.0, to);
+        let noted = place.annotation("web", SCALED_FROM).await;
+        assert_eq!(noted, Some(from.to_string()), "for who has no journal");
         let pods = place.pods("web").await.len();
         assert_eq!(i32::try_from(pods).expect("few"), to, "it waits for the pods");
     }
