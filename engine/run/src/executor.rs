@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures::future::FutureExt;
 use jm_step::{
-    Ack, Answer, AnyStepType, Change, ContextParts, Effect, Probe, ReadContext, StepContext, StepError, StepId,
-    StepMessage, Unit,
+    Ack, Answer, AnyStepType, Change, ContextParts, Effect, Probe, ReadContext, StepContext, StepError, StepErrorKind,
+    StepId, StepMessage, Unit,
 };
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
@@ -92,8 +92,12 @@ pub(crate) async fn attempt(attempt: Attempt) {
     let cx = StepContext::new(attempt.parts.clone(), sender);
     let mut listener = Listener::new(&attempt);
     let work = attempt.step_type.run(&cx, attempt.input);
-    let cancel = attempt.parts.cancel.clone();
-    let work = bounded(work, attempt.timeout, attempt.grace, || cancel.cancel());
+    let (late, cancel) = (attempt.parts.late.clone(), attempt.parts.cancel.clone());
+    let stop = || {
+        late.cancel();
+        cancel.cancel();
+    };
+    let work = bounded(work, attempt.timeout, attempt.grace, stop);
     let mut work = std::pin::pin!(AssertUnwindSafe(work).catch_unwind());
     let end = loop {
         tokio::select! {
@@ -109,26 +113,34 @@ pub(crate) async fn attempt(attempt: Attempt) {
     drop(attempt.news.send(News::Ended(attempt.node, outcome)).await);
 }
 
-/// Runs to the end or to the time-out; then asks to stop, and drops what does not.
+/// Runs to the end or to the time-out; then asks to stop, and drops what does not. What a step says of why it was not
+/// through by then is kept.
 async fn bounded(
     work: impl Future<Output = Result<Value, StepError>>,
     timeout: Duration,
     grace: Duration,
-    cancel: impl FnOnce(),
+    stop: impl FnOnce(),
 ) -> Result<Value, StepError> {
     let mut work = std::pin::pin!(work);
     if let Ok(end) = tokio::time::timeout(timeout, &mut work).await {
         return end;
     }
-    cancel();
-    if let Ok(Ok(output)) = tokio::time::timeout(grace, work).await {
-        return Ok(output);
-    }
-    let shown = jm_plan::duration::show(timeout);
-    Err(
-        StepError::timed_out(format!("it took longer than its time-out of {shown}"))
-            .hint("give the step a longer `timeout`, or find out what holds it up"),
-    )
+    stop();
+    let late = format!(
+        "it took longer than its time-out of {}",
+        jm_plan::duration::show(timeout)
+    );
+    let error = match tokio::time::timeout(grace, work).await {
+        Ok(Ok(output)) => return Ok(output),
+        Ok(Err(error)) if error.kind() != StepErrorKind::Cancelled => {
+            error.context(late).of_kind(StepErrorKind::TimedOut)
+        }
+        _ => StepError::timed_out(late),
+    };
+    Err(match error.hint_text() {
+        Some(_) => error,
+        None => error.hint("give the step a longer `timeout`, or find out what holds it up"),
+    })
 }
 
 /// Hears what a step says.
@@ -339,5 +351,45 @@ async fn ask(probing: &Probing, cx: &ReadContext) -> Result<Probe<Value>, StepEr
             panic_text(&*panic)
         ))),
         Err(_) => Err(StepError::timed_out("the probe got no answer")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    /// What comes of a step that says this when its time is up.
+    async fn late(says: StepError) -> StepError {
+        let stop = CancellationToken::new();
+        let told = stop.clone();
+        let work = async move {
+            told.cancelled().await;
+            Err(says)
+        };
+        let (timeout, grace) = (Duration::from_secs(1), Duration::from_secs(5));
+        let end = bounded(work, timeout, grace, || stop.cancel()).await;
+        end.expect_err("it is late")
+    }
+
+    #[tokio::test]
+    async fn what_a_step_says_when_its_time_is_up_is_kept() {
+        let seen = json!({ "pods": 1 });
+        let says = StepError::failed("it is not ready").hint("look at it");
+        let error = late(says.evidence(seen.clone())).await;
+        assert_eq!(error.kind(), StepErrorKind::TimedOut);
+        assert_eq!(
+            error.message(),
+            "it took longer than its time-out of 1s: it is not ready"
+        );
+        assert_eq!(error.hint_text(), Some("look at it"));
+        assert_eq!(error.summary().evidence, Some(seen));
+
+        let error = late(StepError::cancelled("told to stop")).await;
+        assert_eq!(error.kind(), StepErrorKind::TimedOut);
+        assert_eq!(error.message(), "it took longer than its time-out of 1s");
+        assert!(error.hint_text().is_some_and(|hint| hint.contains("`timeout`")));
     }
 }

@@ -92,6 +92,7 @@ impl StepBench {
             saved_output: None,
             announced: Arc::default(),
             cancel: CancellationToken::new(),
+            late: CancellationToken::new(),
             secrets: Secrets::new(),
             supervisor: Supervisor::none(),
         };
@@ -192,6 +193,12 @@ impl StepBench {
     /// Fires when the step is to stop.
     pub fn cancellation(&self) -> CancellationToken {
         self.parts.cancel.clone()
+    }
+
+    /// Tells the step that its time is up.
+    pub fn time_is_up(&self) {
+        self.parts.late.cancel();
+        self.parts.cancel.cancel();
     }
 
     /// What `preview` and `probe` get.
