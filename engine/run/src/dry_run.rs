@@ -332,6 +332,7 @@ impl<'r> Trial<'r> {
             saved_output: if entry.is_undone() { None } else { load(&entry.output)? },
             announced: self.announced_to(i),
             cancel: CancellationToken::new(),
+            late: CancellationToken::new(),
             secrets: self.run.secrets.clone(),
             supervisor: self.run.supervisor.clone(),
         })

@@ -165,7 +165,7 @@ impl Workload {
     }
 
     /// How far it is, for people.
-    pub(crate) fn progress(&self) -> String {
+    pub fn progress(&self) -> String {
         let Self {
             replicas,
             ready,

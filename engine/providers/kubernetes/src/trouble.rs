@@ -45,6 +45,16 @@ pub(crate) fn first(state: &Workload, pods: &[PodState]) -> Option<Trouble> {
     of_pods.or(of_workload)
 }
 
+/// What there is to say of a workload that is not ready and in no trouble that can be told: the pod to look at.
+pub(crate) fn unready(pods: &[PodState], message: String) -> Trouble {
+    let unready = pods.iter().find(|pod| !pod.ready && !pod.ended && !pod.going);
+    Trouble {
+        pod: unready.map(|pod| pod.name.clone()).unwrap_or_default(),
+        reason: "NotReady".to_owned(),
+        message,
+    }
+}
+
 /// What refuses the pods of a workload whose controller says so in events alone, as those of StatefulSets and DaemonSets do.
 /// Events of before the last change do not count.
 pub(crate) async fn refused(cluster: &Reader, state: &Workload) -> Result<Option<Trouble>, StepError> {
@@ -79,10 +89,14 @@ pub(crate) async fn error(
     pods: &[PodState],
     trouble: &Trouble,
 ) -> StepError {
+    plain(cx, cluster, state, trouble).evidence(evidence::gather(cx, cluster, state, pods, trouble).await)
+}
+
+/// The same without asking the cluster once more.
+pub(crate) fn plain(cx: &StepContext, cluster: &Reader, state: &Workload, trouble: &Trouble) -> StepError {
     let message = format!("{} does not become ready: {}", state.workload, told(trouble));
-    StepError::failed(redact(cx.secrets(), &message))
-        .hint(advice(&trouble.reason, cluster.namespace(), &trouble.pod))
-        .evidence(evidence::gather(cx, cluster, state, pods, trouble).await)
+    let advice = advice(&trouble.reason, cluster.namespace(), &trouble.pod);
+    StepError::failed(redact(cx.secrets(), &message)).hint(advice)
 }
 
 fn advice(reason: &str, namespace: &str, pod: &str) -> String {
@@ -96,6 +110,10 @@ fn advice(reason: &str, namespace: &str, pod: &str) -> String {
         "Unschedulable" => "add nodes or lower the requests, then resume the run".to_owned(),
         "FailedCreate" => format!(
             "see what refuses its pods (a quota, an admission policy): `kubectl get events -n {namespace}`; then resume the run"
+        ),
+        "NotReady" => format!(
+            "see what it waits for (its readiness probe, a volume): `kubectl describe pods -n {namespace}`; where it only \
+             needs longer, give the step a longer `timeout`; then resume the run"
         ),
         _ => format!("look closer: `kubectl describe pods -n {namespace}`; then resume the run"),
     }

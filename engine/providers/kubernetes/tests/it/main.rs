@@ -113,7 +113,9 @@ on_both_servers! {
 // What only one of the two can be asked.
 on_server! {
     on_the_stand_in_alone, stand_in:
+    rollouts::what_is_not_ready_in_time_is_told_with_pods_events_and_logs,
     people::logs_are_read_and_masked,
+    people::a_log_that_cannot_be_read_leaves_the_others,
     people::logs_are_followed_over_a_cut_until_the_pod_is_gone,
     people::a_container_that_no_pod_has_is_told_with_those_that_there_are,
     people::what_is_waited_for_while_following_is_told_once,

@@ -67,6 +67,36 @@ pub(crate) async fn a_rollout_is_followed_to_its_end(server: &Server) {
     assert!(error.message().contains("paused"), "{error}");
 }
 
+/// A readiness probe that fails is no trouble that Kubernetes names: only the time tells.
+pub(crate) async fn what_is_not_ready_in_time_is_told_with_pods_events_and_logs(server: &Server) {
+    let place = Place::with_web(server, 9).await;
+    let strategy = json!({ "rollingUpdate": { "maxSurge": 1, "maxUnavailable": 0 } });
+    place.patch("web", json!({ "spec": { "strategy": strategy } })).await;
+    place.image("web", "registry.example/unready:2").await;
+    let bench = place.bench().await;
+    let status = bench.run(&RolloutStatus, json!({ "workload": "deployment/web" }));
+    let late = async {
+        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+        bench.time_is_up();
+    };
+    let (ran, ()) = tokio::join!(status, late);
+    let log = ran.log.join("\n");
+    assert!(log.contains("Status:") && log.contains("main started at"), "{log}");
+    let error = ran.error();
+    assert_eq!(error.kind(), StepErrorKind::Failed, "{error}");
+    assert!(error.message().contains("NotReady: 1 of 9 replicas"), "{error}");
+    assert!(error.hint_text().is_some_and(|hint| hint.contains("kubectl describe")));
+    let seen = error.summary().evidence.expect("evidence");
+    let pods = seen["pods"].as_array().expect("pods");
+    assert_eq!(
+        (pods.len(), &pods[0]["ready"], &pods[0]["status"]),
+        (8, &json!("0/1"), &json!("Running")),
+        "the one of ten that is not well comes first: {seen}"
+    );
+    assert!(seen["events"].to_string().contains("Readiness probe failed"), "{seen}");
+    assert!(seen["log"].to_string().contains("main started at"), "{seen}");
+}
+
 pub(crate) async fn a_workload_that_wants_nothing_serves_nobody(server: &Server) {
     let place = Place::with_web(server, 0).await;
     let input = json!({ "workload": "deployment/web", "at_least": 1 });
@@ -149,6 +179,7 @@ fn parts_elsewhere(server: &Server) -> ContextParts {
         saved_output: None,
         announced: Arc::default(),
         cancel: tokio_util::sync::CancellationToken::new(),
+        late: tokio_util::sync::CancellationToken::new(),
         secrets: Secrets::new(),
         supervisor: Supervisor::none(),
     }
