@@ -376,7 +376,7 @@ impl<'r> Trial<'r> {
 
 /// The state as a resume would begin with it.
 fn resumed(run: &Run, mut state: RunState) -> Result<RunState, RunError> {
-    for kind in resume::records(&state, &run.by, &run.version) {
+    for kind in resume::records(run, &state) {
         let seq = state.last_seq() + 1;
         let at = jm_step::clock::now();
         state.apply(&Record {

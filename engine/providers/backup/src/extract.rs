@@ -32,6 +32,7 @@ pub(crate) struct Output {
     /// The backup's name.
     name: String,
     /// The folder.
+    #[schemars(extend("x-jm-on-this-machine" = true))]
     folder: String,
     /// How many files, folders and links came back.
     files: u64,
