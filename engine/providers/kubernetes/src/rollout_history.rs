@@ -33,7 +33,8 @@ pub struct Input {
 pub struct Output {
     /// The number of the one that is the workload's template now.
     current: u64,
-    /// The number of the one before it, to which an undo goes back; absent where there is none.
+    /// The number of the one before it, to which an undo goes back: the newest that runs something else, so not one that only
+    /// a restart has made. Absent where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     previous: Option<u64>,
     /// The revision that was asked about; absent where it is not kept.
@@ -150,7 +151,9 @@ async fn look(cluster: &Reader, input: &Input) -> Result<Output, StepError> {
     })
 }
 
-/// The newest revision that is not the workload's template now.
+/// The newest revision that runs something else than the workload does now. What only a restart has made is passed over: it
+/// would bring back what there is.
 pub(crate) fn previous(revisions: &[Revision]) -> Option<&Revision> {
-    revisions.iter().rfind(|one| !one.current)
+    let current = revisions.iter().find(|one| one.current)?;
+    revisions.iter().rfind(|one| !one.runs_the_same(current))
 }

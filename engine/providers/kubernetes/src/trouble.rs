@@ -26,12 +26,12 @@ pub(crate) fn is_its_own(trouble: &Trouble) -> bool {
     ["InvalidImageName", "ErrImageNeverPull"].contains(&trouble.reason.as_str())
 }
 
-/// What keeps the workload from being ready. Pods of an older template that is being replaced do not count, nor what
-/// the controller says of an older specification.
+/// What keeps the workload from being ready. Pods of an older template that is being replaced do not count, unless they
+/// hold up just that, nor what the controller says of an older specification.
 pub(crate) fn first(state: &Workload, pods: &[PodState]) -> Option<Trouble> {
     let of_pods = pods
         .iter()
-        .filter(|pod| !pod.going && !pod.ended && pod.newest)
+        .filter(|pod| !pod.going && !pod.ended && (pod.newest || pod.holds_up))
         .find_map(|pod| pod.trouble.clone());
     let of_workload = state
         .failure
@@ -89,14 +89,28 @@ pub(crate) async fn error(
     pods: &[PodState],
     trouble: &Trouble,
 ) -> StepError {
-    plain(cx, cluster, state, trouble).evidence(evidence::gather(cx, cluster, state, pods, trouble).await)
+    plain(cx, cluster, state, pods, trouble).evidence(evidence::gather(cx, cluster, state, pods, trouble).await)
 }
 
 /// The same without asking the cluster once more.
-pub(crate) fn plain(cx: &StepContext, cluster: &Reader, state: &Workload, trouble: &Trouble) -> StepError {
+pub(crate) fn plain(
+    cx: &StepContext,
+    cluster: &Reader,
+    state: &Workload,
+    pods: &[PodState],
+    trouble: &Trouble,
+) -> StepError {
     let message = format!("{} does not become ready: {}", state.workload, told(trouble));
-    let advice = advice(&trouble.reason, cluster.namespace(), &trouble.pod);
-    StepError::failed(redact(cx.secrets(), &message)).hint(advice)
+    let (namespace, pod) = (cluster.namespace(), trouble.pod.as_str());
+    let holds_up = pods.iter().any(|one| one.holds_up && one.name == pod);
+    StepError::failed(redact(cx.secrets(), &message)).hint(if holds_up {
+        format!(
+            "it is of an older template, and the StatefulSet waits for it to become ready before it replaces it: \
+             `kubectl delete pod {pod} -n {namespace}`, then resume the run"
+        )
+    } else {
+        advice(&trouble.reason, namespace, pod)
+    })
 }
 
 fn advice(reason: &str, namespace: &str, pod: &str) -> String {

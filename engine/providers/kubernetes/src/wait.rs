@@ -165,7 +165,7 @@ impl Seen {
         let trouble = trouble.unwrap_or_else(|| trouble::unready(&pods, state.progress()));
         let error = trouble::error(cx, cluster, &state, &pods, &trouble);
         let gathered = tokio::time::timeout(LAST_LOOK, error).await;
-        gathered.unwrap_or_else(|_| trouble::plain(cx, cluster, &state, &trouble))
+        gathered.unwrap_or_else(|_| trouble::plain(cx, cluster, &state, &pods, &trouble))
     }
 }
 

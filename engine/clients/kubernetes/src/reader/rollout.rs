@@ -49,6 +49,15 @@ pub struct Template {
     pub restarted_by: Option<String>,
 }
 
+/// A pod that has to go before others can come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodInTheWay {
+    /// Its name.
+    pub name: String,
+    /// Its UID: another one under the same name is not in the way.
+    pub(crate) uid: String,
+}
+
 impl Reader {
     /// The template of a workload.
     pub async fn template(&self, workload: &WorkloadRef) -> Result<Template, StepError> {
@@ -91,6 +100,25 @@ impl Reader {
             .map_err(|e| step_error(&doing, e))?;
         let revisions = revision::history(workload.kind, &object, &found.items);
         Ok((state, revisions))
+    }
+
+    /// The pods of a StatefulSet that are not ready and are to give way to those of a revision. In order, as it replaces them,
+    /// it would wait for them for ever.
+    pub async fn in_the_way(&self, workload: &Workload, of: &Revision) -> Result<Vec<PodInTheWay>, StepError> {
+        let Some(turns) = &workload.turns else {
+            return Ok(Vec::new());
+        };
+        let pods = self.found_by(workload).await?;
+        let owners = self.owners(workload).await?;
+        let is_stuck = |pod: &&Pod| owners.state(pod).is_some_and(|state| !state.ready && !state.going);
+        let stuck = pods.iter().filter(is_stuck).filter(|pod| turns.leaves(pod, &of.keeper));
+        let named = stuck.filter_map(|pod| {
+            Some(PodInTheWay {
+                name: pod.metadata.name.clone()?,
+                uid: pod.metadata.uid.clone()?,
+            })
+        });
+        Ok(named.collect())
     }
 
     /// What the pods of the newest template report as the image that a container of theirs runs, each once.

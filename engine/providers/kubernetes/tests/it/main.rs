@@ -82,6 +82,8 @@ on_both_servers! {
     revisions::a_container_that_is_not_there_is_not_made,
     revisions::a_bad_image_fails_fast_and_what_was_saved_leads_back,
     revisions::a_restart_renews_every_pod_once,
+    revisions::a_stateful_set_comes_back_from_an_image_that_cannot_be_pulled,
+    revisions::a_restart_is_no_revision_to_go_back_to,
     revisions::a_tag_is_recorded_by_the_digest_that_its_pods_run,
     revisions::a_deadline_that_an_older_rollout_missed_is_not_held_against_the_next,
     refusals::what_no_node_takes_is_told,
@@ -113,6 +115,7 @@ on_both_servers! {
 // What only one of the two can be asked.
 on_server! {
     on_the_stand_in_alone, stand_in:
+    rollouts::a_cordoned_node_takes_nothing,
     rollouts::what_is_not_ready_in_time_is_told_with_pods_events_and_logs,
     people::logs_are_read_and_masked,
     people::a_log_that_cannot_be_read_leaves_the_others,

@@ -11,7 +11,8 @@ use jm_step::{
     Secrets, StepContext, StepError, StepErrorKind, Target, TargetName,
 };
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::{Api, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::place::{Place, bench, create};
@@ -65,6 +66,21 @@ pub(crate) async fn a_rollout_is_followed_to_its_end(server: &Server) {
     let error = status(place.bench().await).await.error();
     assert_eq!(error.kind(), StepErrorKind::Conflict);
     assert!(error.message().contains("paused"), "{error}");
+}
+
+pub(crate) async fn a_cordoned_node_takes_nothing(server: &Server) {
+    let place = Place::new(server).await;
+    let nodes: Api<Node> = Api::all(server.client().await);
+    let found = nodes.list(&ListParams::default()).await.expect("nodes").items;
+    for node in &found {
+        let cordon = Patch::Merge(json!({ "spec": { "unschedulable": true } }));
+        let name = node.metadata.name.as_deref().expect("a name");
+        let patched = nodes.patch(name, &PatchParams::default(), &cordon).await;
+        patched.expect("patched");
+    }
+    let error = place.bench().await.run(&Ready, json!({ "nodes": 1 })).await.error();
+    let said = format!("0 of {} nodes are ready and take pods", found.len());
+    assert!(error.message().contains(&said), "{error}");
 }
 
 /// A readiness probe that fails is no trouble that Kubernetes names: only the time tells.
