@@ -16,6 +16,8 @@ use crate::git::{Git, is_remote, own_folder};
 use crate::revision::{self, Revision};
 use crate::verify::signer;
 
+mod lfs;
+
 /// Puts a commit into a working tree of its own.
 pub(crate) struct Checkout;
 
@@ -215,7 +217,8 @@ async fn standing(cx: &ReadContext, output: &Output) -> Result<bool, StepError> 
     let head = git.maybe(&["rev-parse", "--verify", "HEAD"]).await?;
     let changes = git.maybe(&["status", "--porcelain", "--untracked-files=no"]).await?;
     let is_clean = changes.is_some_and(|changes| changes.is_empty());
-    Ok(head.as_ref() == Some(&output.commit) && is_clean && is_filled(&git, &output.dir).await?)
+    let is_this = head.as_ref() == Some(&output.commit) && is_clean && is_filled(&git, &output.dir).await?;
+    Ok(is_this && lfs::pointer(cx, &output.dir).await?.is_none())
 }
 
 /// Whether all submodules are there: to git's status, one that was never fetched is no change.
@@ -240,6 +243,15 @@ async fn submodules(cx: &StepContext, output: &Output) -> Result<(), StepError> 
 }
 
 async fn proven(cx: &StepContext, output: &Output) -> Result<Output, StepError> {
+    if let Some(pointer) = lfs::pointer(cx, &output.dir).await? {
+        return Err(StepError::failed(format!(
+            "`{}` is a pointer of git-lfs's, and not the file as it was committed",
+            pointer.display()
+        ))
+        .hint(
+            "install git-lfs for whoever runs jm (`git lfs install`), see that its server has the file, and resume",
+        ));
+    }
     if !standing(cx, output).await? {
         return Err(StepError::failed(format!(
             "`{}` is not commit `{}` as it was committed",
