@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use crate::environment::{World, jm, journal, of_kind, said};
 
 mod edge;
+mod folder;
 mod line;
 mod recovery;
 mod releases;
