@@ -167,7 +167,10 @@ fn the_folder_that_is_served_and_other_origins_are_told() {
         path: path.to_owned(),
     };
     let found = Distribution {
-        origins: vec![origin("a", "a.example.com", "/production"), origin("b", "b.example.com", "")],
+        origins: vec![
+            origin("a", "a.example.com", "/production"),
+            origin("b", "b.example.com", ""),
+        ],
         default_origin: "a".to_owned(),
         ..found(&[])
     };
