@@ -274,8 +274,17 @@ async fn branch_of(git: &Git<'_>, found: &Revision) -> Result<Option<String>, St
     git.maybe(&["rev-parse", "--verify", "--quiet", &name]).await
 }
 
-/// A branch of this name with other commits on it is somebody's work.
+/// A branch of this name with other commits on it is somebody's work; and beside a branch `recovery`, git keeps none whose
+/// name goes on from there.
 async fn kept_elsewhere(git: &Git<'_>, found: &Revision) -> Result<(), StepError> {
+    let in_the_way = ["rev-parse", "--verify", "--quiet", "refs/heads/recovery"];
+    if git.maybe(&in_the_way).await?.is_some() {
+        return Err(StepError::conflict(format!(
+            "there is a branch `recovery`, and git makes no branch `{}` beside it",
+            branch_name(found)
+        ))
+        .hint("rename it: `git branch -m recovery NAME`, then try again"));
+    }
     match branch_of(git, found).await? {
         Some(other) if other != found.commit => Err(StepError::conflict(format!(
             "branch `{}` is there already, at commit `{other}`",
@@ -288,8 +297,9 @@ async fn kept_elsewhere(git: &Git<'_>, found: &Revision) -> Result<(), StepError
 
 /// Makes the branch that keeps the commit, or finds it.
 async fn keep(git: &Git<'_>, found: &Revision) -> Result<(), StepError> {
+    kept_elsewhere(git, found).await?;
     if branch_of(git, found).await?.is_some() {
-        return kept_elsewhere(git, found).await;
+        return Ok(());
     }
     let name = format!("refs/heads/{}", branch_name(found));
     git.tell(&["update-ref", "-m", "jm: git.checkout", &name, &found.commit, ""])

@@ -112,6 +112,29 @@ async fn a_recovery_branch_is_reused_unless_somebody_works_on_it() {
     assert!(!world.path("other").exists(), "nothing was begun");
 }
 
+/// Git keeps branches as files in folders, or as if it did.
+#[tokio::test]
+async fn a_branch_that_is_in_the_way_is_found_before_anything_is_made() {
+    let world = World::new().await;
+    world.git(&["branch", "recovery"]).await;
+    let seat = world.seat();
+    let refused = seat
+        .preview(&Checkout, &input(&world, "v1"))
+        .await
+        .expect_err("refused");
+    let error = seat.error(&Checkout, &input(&world, "v1")).await;
+    for error in [refused, error] {
+        assert_eq!(error.kind(), StepErrorKind::Conflict);
+        assert!(
+            error
+                .hint_text()
+                .is_some_and(|hint| hint.contains("git branch -m recovery")),
+            "{error}"
+        );
+    }
+    assert!(!world.path("tree").exists(), "nothing was begun");
+}
+
 #[tokio::test]
 async fn what_a_crash_left_is_made_anew_and_what_is_somebody_elses_stays() {
     let world = World::new().await;
