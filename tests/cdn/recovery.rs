@@ -141,20 +141,14 @@ pub(super) fn recover(world: &World, inputs: &[&str]) -> Command {
 /// The same, proven by another edge.
 fn recover_by(world: &World, url: &str, inputs: &[&str]) -> Command {
     let mut command = world.jm();
-    command.args([
-        "plan",
-        "run",
-        "plans/cdn-recovery.yaml",
-        "--yes",
-        "--confirm",
-        "production",
-    ]);
+    command.args(["plan", "run", "--yes", "--confirm", "production"]);
+    command.arg(file("plans/cdn-recovery.yaml"));
     command.args(["-i", &format!("url={url}")]);
     command.args(inputs.iter().flat_map(|input| ["-i", *input]));
     command
 }
 
-fn viewed(world: &World, path: &str) -> Result<journeyman::View> {
+pub(super) fn viewed(world: &World, path: &str) -> Result<journeyman::View> {
     Ok(world.block_on(journeyman::viewed(&world.systems, path))?)
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::FutureExt;
+use jm_plan::RetryPolicy;
 use jm_step::{
     Ack, Answer, AnyStepType, Change, ContextParts, Effect, Probe, ReadContext, StepContext, StepError, StepErrorKind,
     StepId, StepMessage, Unit,
@@ -20,6 +21,7 @@ use crate::guard::Consent;
 use crate::holds::Holds;
 use crate::journal::{Payload, RecordKind};
 use crate::payload::{clean, store, words};
+use crate::retry;
 
 /// What a step says within its own room, before it waits for the dispatcher.
 const CHANNEL: usize = 64;
@@ -321,20 +323,35 @@ pub(crate) struct Probing {
     pub(crate) patience: Option<Duration>,
 }
 
+/// How an attempt that is still under way is asked after: soon at first, and at last as often as an API that counts its
+/// callers bears for most of an hour.
+fn pace() -> RetryPolicy {
+    RetryPolicy {
+        attempts: u32::MAX,
+        base: Duration::from_secs(1),
+        factor: 1.5,
+        cap: Duration::from_secs(15),
+        jitter: 0.5,
+        on: Vec::new(),
+    }
+}
+
 /// Asks what became of an attempt, until there is an answer.
 pub(crate) async fn probe(probing: Probing) {
     let cx = ReadContext::new(probing.parts.clone());
     let began = Instant::now();
-    let mut failures = 0;
-    let mut told = false;
+    let pace = pace();
+    let (mut failures, mut looks) = (0, 0);
     let verdict = loop {
         match ask(&probing, &cx).await {
             Ok(Probe::Running) => match probing.patience.filter(|patience| began.elapsed() < *patience) {
                 Some(patience) => {
-                    if !std::mem::replace(&mut told, true) {
+                    looks += 1;
+                    if looks == 1 {
                         drop(probing.news.send(News::StillRunning(probing.node, patience)).await);
                     }
-                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    let pause = retry::pause(&pace, &probing.parts.run.id, &probing.parts.step, looks);
+                    tokio::time::sleep(pause).await;
                 }
                 None => break Ok(Probe::partial("it still goes on without us")),
             },
