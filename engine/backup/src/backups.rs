@@ -63,7 +63,8 @@ impl Connection for Backups {
             locations.push(Location::Local(Directory::new(&config.directory)));
         }
         if let Some(s3) = config.s3.client(&cx.environment) {
-            locations.push(Location::S3(S3Bucket::open(&s3, cx).await?));
+            let (bucket, _) = S3Bucket::open_where_it_is(&s3, cx).await?;
+            locations.push(Location::S3(bucket));
         }
         let reader = BackupsReader {
             locations,

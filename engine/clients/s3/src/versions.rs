@@ -17,7 +17,7 @@ use ulid::Ulid;
 use jm_step::StepError;
 
 use crate::object::{timestamp, unsigned};
-use crate::{S3Reader, is_archive};
+use crate::{Pace, S3Reader, is_archive};
 
 /// The id of a version that was written while the bucket kept none.
 pub const NULL_VERSION: &str = "null";
@@ -88,24 +88,25 @@ impl S3Reader {
     /// a thousand.
     pub async fn versions_page(
         &self,
+        pace: &Pace,
         starts_with: &str,
         after: Option<&VersionMark>,
         limit: u16,
     ) -> Result<VersionsPage, StepError> {
         let doing = self.on_object("list the versions of", starts_with, "s3:ListBucketVersions");
         let kept = Kept::default();
-        let call = self.0.client.list_object_versions().bucket(&self.0.bucket);
-        let output = call
-            .prefix(self.full(starts_with))
-            .encoding_type(EncodingType::Url)
-            .max_keys(i32::from(limit))
-            .set_key_marker(after.map(|mark| mark.key.clone()))
-            .set_version_id_marker(after.and_then(|mark| mark.version_id.clone()))
-            .customize()
-            .interceptor(kept.clone())
-            .send()
-            .await
-            .map_err(|error| doing.failed(&error))?;
+        let list = || {
+            let call = self.0.once.list_object_versions().bucket(&self.0.bucket);
+            call.prefix(self.full(starts_with))
+                .encoding_type(EncodingType::Url)
+                .max_keys(i32::from(limit))
+                .set_key_marker(after.map(|mark| mark.key.clone()))
+                .set_version_id_marker(after.and_then(|mark| mark.version_id.clone()))
+                .customize()
+                .interceptor(kept.clone())
+                .send()
+        };
+        let output = pace.send(&doing, list).await?;
         if output.is_truncated() == Some(true) && output.next_key_marker().is_none() {
             return Err(doing.half_listed());
         }

@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use jm_client_s3::{ArchiveTier, S3, S3Reader, VersioningStatus};
+use jm_client_s3::{ArchiveTier, Pace, S3, S3Reader, VersioningStatus};
 use jm_step::{
     ArtefactRef, Change, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext,
     StepError, StepType,
@@ -310,7 +310,8 @@ struct Foreseen {
 impl Foreseen {
     async fn look(cx: &ReadContext, bucket: &S3Reader, input: &Input, rules: Rules) -> Result<Self, StepError> {
         let mut foreseen = Self::default();
-        let mut walk = Walk::new(bucket.clone(), &input.prefix, rules, None);
+        let pace = Pace::new(run::START, input.concurrency);
+        let mut walk = Walk::new(bucket.clone(), pace, &input.prefix, rules, None);
         loop {
             let part = tokio::select! {
                 part = walk.next() => part?,

@@ -1,7 +1,7 @@
 //! What a listing does not tell: other metadata on the same content, ETags that are no sums, markers that stay, versions
 //! that a later step saves.
 
-use jm_client_s3::{OtherHeaders, Put};
+use jm_client_s3::{OtherHeaders, Pace, Put};
 use jm_step::Change;
 
 use super::*;
@@ -69,6 +69,53 @@ async fn other_metadata_on_the_same_content_is_undone_once() {
     }
 }
 
+/// Ministack alone keeps keys.
+#[tokio::test]
+async fn a_version_comes_back_under_its_own_key_and_once() {
+    let (store, key) = (ministack().await, "arn:aws:kms:us-east-1:000000000000:key/one");
+    let bucket = store.bucket("keys").await;
+    bucket.set_versioning(true).await.expect("set");
+    let folder = tempfile::tempdir().expect("a folder");
+    let body = folder.path().join("old");
+    std::fs::write(&body, "old").expect("written");
+    let body = body.to_str().expect("text");
+    let write = async |name: &str, key: &str| {
+        let words = ["s3api", "put-object", "--bucket", "keys", "--key", name, "--body", body];
+        let words = words
+            .into_iter()
+            .chain(["--server-side-encryption", "aws:kms", "--ssekms-key-id", key]);
+        store.aws(&words.collect::<Vec<_>>()).await;
+    };
+    for name in ["overwritten", "by another key"] {
+        write(name, key).await;
+    }
+    let at = now_of(&store).await;
+    bucket
+        .put_bytes("overwritten", "new", Put::default())
+        .await
+        .expect("written");
+    write("by another key", "arn:aws:kms:us-east-1:000000000000:key/two").await;
+    let bench = bench(&store, "keys").await;
+    let output = bench.run(&RestoreVersions, as_of(at)).await.output();
+    assert_eq!(output["copied_back"], json!(2), "{output}");
+    for name in ["overwritten", "by another key"] {
+        let info = bucket.head(name, None).await.expect("an answer").expect("there");
+        let keys = info.encryption.expect("encrypted");
+        assert_eq!(
+            (keys.algorithm.as_str(), keys.kms_key.as_deref()),
+            ("aws:kms", Some(key)),
+            "{name}"
+        );
+        assert_eq!(content(&bucket, name, None).await.as_deref(), Some(&b"old"[..]));
+    }
+    let again = bench.attempt(2).run(&RestoreVersions, as_of(at)).await.output();
+    assert_eq!(
+        (&again["copied_back"], &again["as_it_was"]),
+        (&json!(0), &json!(2)),
+        "{again}"
+    );
+}
+
 /// The preview says what the run would end with, and in a plan that lets the bucket keep versions before, both go well.
 #[tokio::test]
 async fn what_would_be_lost_fails_the_preview_unless_a_step_before_saves_it() {
@@ -119,11 +166,11 @@ async fn where_no_marker_may_be_removed_what_lies_under_it_is_copied_over_it() {
         bucket.set_versioning(true).await.expect("set");
         bucket.put_bytes("k", "there", Put::default()).await.expect("written");
         bucket.delete("k", None).await.expect("deleted");
-        let mut walk = Walk::new(bucket.reader().clone(), "", rules(true, false), None);
+        let mut walk = Walk::new(bucket.reader().clone(), Pace::alone(), "", rules(true, false), None);
         let part = walk.next().await.expect("listed").expect("a part");
         assert_eq!((part.markers.len(), part.copies.len()), (0, 1), "{}", store.name);
         assert_eq!((part.planned.undeleted, part.planned.copied_back), (0, 1));
-        let pace = jm_client_s3::Pace::new(1, 1);
+        let pace = Pace::alone();
         bucket
             .copy_version(&pace, &part.copies[0].target, false)
             .await

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use jm_client_s3::{Get, NULL_VERSION, ObjectVersion, Put, S3Bucket};
+use jm_client_s3::{Get, NULL_VERSION, ObjectVersion, Pace, Put, S3Bucket};
 use serde_json::Value;
 use tokio::io::AsyncReadExt;
 
@@ -27,7 +27,10 @@ pub(super) async fn entries(bucket: &S3Bucket) -> Vec<ObjectVersion> {
     let mut all: Vec<ObjectVersion> = Vec::new();
     let mut after = None;
     loop {
-        let page = bucket.versions_page("", after.as_ref(), 1000).await.expect("a page");
+        let page = bucket
+            .versions_page(&Pace::alone(), "", after.as_ref(), 1000)
+            .await
+            .expect("a page");
         for entry in page.entries {
             if all.last() != Some(&entry) {
                 all.push(entry);
