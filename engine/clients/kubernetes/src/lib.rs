@@ -26,7 +26,7 @@ pub use pod_line::PodLine;
 mod describe;
 mod reader;
 pub use reader::{
-    ClusterInfo, ContainerImage, Containers, Following, Heard, LogRequest, PodInTheWay, Reader, Template,
+    ClusterInfo, ContainerImage, Containers, Following, Heard, LogRequest, PodInTheWay, Pulled, Reader, Template,
 };
 mod revision;
 pub use revision::Revision;

@@ -27,7 +27,7 @@ pub use people::{Containers, LogRequest};
 mod pull;
 mod rollout;
 pub(crate) use rollout::RESTARTED;
-pub use rollout::{ContainerImage, PodInTheWay, Template};
+pub use rollout::{ContainerImage, PodInTheWay, Pulled, Template};
 
 /// The most lines that a failure takes from the events of a namespace.
 const MOST_EVENTS: usize = 10;

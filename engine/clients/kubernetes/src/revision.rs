@@ -1,10 +1,13 @@
 //! Revisions: the templates that a workload has had, as its controller keeps them.
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
+use crate::owners::controller;
 use crate::reader::RESTARTED;
+use crate::stateful::REVISION_OF;
 use crate::workload::REVISION;
 use crate::workload_ref::Kind;
 
@@ -39,6 +42,23 @@ impl Revision {
     /// Whether it runs the same as another one: at most a restart lies between them.
     pub fn runs_the_same(&self, other: &Self) -> bool {
         without_restarts(&self.template) == without_restarts(&other.template)
+    }
+
+    /// Whether a pod is of this revision.
+    pub(crate) fn is_of(&self, pod: &Pod) -> bool {
+        let label = pod.metadata.labels.as_ref().and_then(|labels| labels.get(REVISION_OF));
+        let ending = label.and_then(|label| self.keeper.strip_suffix(label.as_str()));
+        let by_label = ending.is_some_and(|rest| rest.is_empty() || rest.ends_with('-'));
+        by_label || controller(&pod.metadata).is_some_and(|owner| owner.name == self.keeper)
+    }
+
+    /// The image of a container, as the template names it.
+    pub(crate) fn image_of(&self, container: &str) -> Option<&str> {
+        let lists = ["/spec/initContainers", "/spec/containers"].into_iter();
+        let mut all = lists
+            .filter_map(|field| self.template.pointer(field)?.as_array())
+            .flatten();
+        all.find(|one| one["name"] == container)?["image"].as_str()
     }
 
     /// What a ReplicaSet or ControllerRevision keeps; `None` where it keeps no revision.

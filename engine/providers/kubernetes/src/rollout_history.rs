@@ -1,14 +1,17 @@
 //! `kubernetes.rollout_history`: the revisions of a workload, as `kubectl rollout history` knows them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use jm_client_kubernetes::{Kubernetes, Reader, Revision, WorkloadRef};
+use jm_client_kubernetes::{Kubernetes, Pulled, Reader, Revision, WorkloadRef};
+use jm_client_registry::reported_digest;
 use jm_step::{
     Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::image::Meant;
 use crate::needs;
 use crate::{kinds, wait};
 
@@ -53,20 +56,36 @@ pub(crate) struct Line {
     created: String,
     /// The images of its containers.
     images: Vec<String>,
+    /// The digests of those images, where they are known: from the image's own name, or from the pods of this revision that
+    /// are there, where all report the same.
+    digests: BTreeMap<String, String>,
     /// Why it was made: the annotation `kubernetes.io/change-cause`; empty where nobody said so.
     change_cause: String,
 }
 
-impl From<&Revision> for Line {
-    fn from(revision: &Revision) -> Self {
+impl Line {
+    fn of(revision: &Revision, pulled: &Pulled) -> Self {
+        let known = |image: &String| Some((image.clone(), digest(image, pulled)?));
         Self {
             revision: revision.number,
             current: revision.current,
             created: revision.created.map(|time| time.to_string()).unwrap_or_default(),
             images: revision.images.clone(),
+            digests: revision.images.iter().filter_map(known).collect(),
             change_cause: revision.cause.clone().unwrap_or_default(),
         }
     }
+}
+
+/// The digest of an image: its own, or the one that all pods report for it.
+fn digest(image: &str, pulled: &Pulled) -> Option<String> {
+    if let Some(own) = Meant::as_written(image).digest {
+        return Some(own);
+    }
+    let reported = pulled.iter().filter(|(name, _)| name == image);
+    let digests: BTreeSet<&str> = reported.filter_map(|(_, id)| reported_digest(id)).collect();
+    let one = digests.first().filter(|_| digests.len() == 1);
+    one.map(|digest| (*digest).to_owned())
 }
 
 impl StepType for RolloutHistory {
@@ -112,23 +131,23 @@ impl StepType for RolloutHistory {
 }
 
 async fn look(cluster: &Reader, input: &Input) -> Result<Output, StepError> {
-    let (_, revisions) = cluster.history(&input.workload).await?;
+    let (state, revisions) = cluster.history(&input.workload).await?;
     let Some(current) = revisions.iter().find(|one| one.current) else {
         return Err(StepError::unavailable(format!(
             "{} has no revision yet: its controller has not seen it",
             input.workload
         )));
     };
-    let previous = previous(&revisions);
-    let asked = match input.revision {
-        Some(number) => revisions.iter().find(|one| one.number == number),
-        None => previous,
-    };
+    let previous = previous(&revisions).map(|one| one.number);
+    let asked = input.revision.or(previous);
+    let pulled = cluster.pulled(&state, &revisions).await?;
+    let lines = revisions.iter().zip(&pulled).map(|(one, pulled)| Line::of(one, pulled));
+    let lines: Vec<Line> = lines.collect();
     Ok(Output {
         current: current.number,
-        previous: previous.map(|one| one.number),
-        asked: asked.map(Line::from),
-        revisions: revisions.iter().map(Line::from).collect(),
+        previous,
+        asked: lines.iter().find(|line| Some(line.revision) == asked).cloned(),
+        revisions: lines,
     })
 }
 

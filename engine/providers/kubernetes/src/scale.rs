@@ -1,4 +1,5 @@
-//! `kubernetes.scale`: sets the count of replicas of a workload and waits until it is so.
+//! `kubernetes.scale`: sets the count of replicas of a workload and waits until it is so. It leaves no mark on the object:
+//! what has one is to come back, also where an export is restored (`kubernetes.quiesce`).
 
 use std::time::Duration;
 
@@ -19,7 +20,8 @@ use crate::writer;
 /// The step type `kubernetes.scale`.
 pub struct Scale;
 
-/// What is to have how many replicas.
+/// What is to have how many replicas. To stop a workload for a while, and bring back what it had: `kubernetes.quiesce` and
+/// `kubernetes.resume`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Input {

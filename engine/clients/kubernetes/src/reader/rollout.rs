@@ -1,7 +1,9 @@
 //! Reading what rollouts are about: templates, the revisions of them, and the images that really run.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::apps::v1::{ControllerRevision, ReplicaSet};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::Api;
 use kube::api::ListParams;
 use kube::core::{ApiResource, DynamicObject};
@@ -39,6 +41,9 @@ pub struct Template {
     /// The deed that last restarted it.
     pub restarted_by: Option<String>,
 }
+
+/// Images as a template names them, each with an id that pods report for it.
+pub type Pulled = BTreeSet<(String, String)>;
 
 /// A pod that has to go before others can come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,6 +117,12 @@ impl Reader {
         Ok(named.collect())
     }
 
+    /// What the pods of each of these revisions report that was pulled: each image as the template names it, and its id.
+    pub async fn pulled(&self, workload: &Workload, revisions: &[Revision]) -> Result<Vec<Pulled>, StepError> {
+        let pods = self.pod_objects(workload).await?;
+        Ok(revisions.iter().map(|revision| pulled(revision, &pods)).collect())
+    }
+
     /// What the pods of the newest template report as the image that a container of theirs runs, each once.
     pub async fn running_images(&self, workload: &Workload, container: &str) -> Result<Vec<String>, StepError> {
         let pods = self.found_by(workload).await?;
@@ -121,12 +132,9 @@ impl Reader {
                 .state(pod)
                 .is_some_and(|state| state.newest && !state.going && !state.ended)
         });
-        let statuses = newest.filter_map(|pod| pod.status.as_ref()).flat_map(|status| {
-            let all = [&status.init_container_statuses, &status.container_statuses];
-            all.into_iter().flatten().flatten()
-        });
-        let mut images: Vec<String> = statuses
-            .filter(|status| status.name == container && !status.image_id.is_empty())
+        let mut images: Vec<String> = newest
+            .flat_map(with_images)
+            .filter(|status| status.name == container)
             .map(|status| status.image_id.clone())
             .collect();
         images.sort();
@@ -147,4 +155,21 @@ impl Reader {
             .await
             .map_err(|e| step_error(&doing, e))
     }
+}
+
+/// The containers of a pod whose images were pulled.
+fn with_images(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
+    let lists = pod
+        .status
+        .iter()
+        .flat_map(|status| [&status.init_container_statuses, &status.container_statuses]);
+    let all = lists.flatten().flatten();
+    all.filter(|status| !status.image_id.is_empty())
+}
+
+fn pulled(revision: &Revision, pods: &[Pod]) -> Pulled {
+    let containers = pods.iter().filter(|pod| revision.is_of(pod)).flat_map(with_images);
+    containers
+        .filter_map(|status| Some((revision.image_of(&status.name)?.to_owned(), status.image_id.clone())))
+        .collect()
 }

@@ -96,6 +96,10 @@ async fn there_and_back(server: &Server, kind: &str) {
     let only = history(&place, &workload).await;
     assert_eq!(images(&only), (vec![ONE], Some(0)));
     assert_eq!(only["revisions"][0]["change_cause"], "the first");
+    assert_eq!(
+        only["revisions"][0]["digests"][ONE],
+        ONE.split_once('@').expect("a digest").1
+    );
     let error = fails(&place, &RolloutUndo, json!({ "workload": workload })).await;
     assert_eq!(error.kind(), StepErrorKind::Conflict);
     assert!(error.message().contains("one revision only"), "{error}");
@@ -329,4 +333,7 @@ pub(crate) async fn a_tag_is_recorded_by_the_digest_that_its_pods_run(server: &S
         .map(|(_, digits)| format!("sha256:{digits}"));
     assert_eq!(set["digest"].as_str(), reported.as_deref(), "{runs:?}");
     assert_eq!(set["image"], image);
+    let found = history(&place, "deployment/web").await;
+    let told = &found["revisions"][1]["digests"][image];
+    assert_eq!(told, &set["digest"], "{found}");
 }
