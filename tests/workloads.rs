@@ -125,7 +125,9 @@ fn goes_back(world: &World) -> Result<()> {
     ensure!(world.image()? == GOOD, "{text}");
     ensure!(world.ready_replicas()? == REPLICAS);
     ensure!(
-        text.contains("from_revision: 2") && text.contains("REVISION  CURRENT"),
+        text.contains("from_revision: 2")
+            && text.contains("REVISION  CURRENT")
+            && text.contains("migrations: not asked"),
         "{text}"
     );
     // To a revision by its number; one that is not there is refused with those that are.

@@ -4,8 +4,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
-/// The label by which pods tell the ControllerRevision that they are of.
-const REVISION_OF: &str = "controller-revision-hash";
+/// The label by which pods tell the ControllerRevision that they are of: by its name, or, of a DaemonSet, by the end of it.
+pub(crate) const REVISION_OF: &str = "controller-revision-hash";
 
 /// What a StatefulSet does about pods of an older template.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,14 +15,12 @@ use super::Reader;
 use crate::error::step_error;
 use crate::owners::controller;
 use crate::revision::{self, Revision};
+use crate::stateful::REVISION_OF;
 use crate::workload::Workload;
 use crate::workload_ref::{Kind, WorkloadRef};
 
 /// The annotation on a template by which a restart makes it another one.
 pub(crate) const RESTARTED: &str = "jm.dev/restarted-by";
-
-/// The label by which a pod of a StatefulSet or DaemonSet tells its revision.
-const REVISION_HASH: &str = "controller-revision-hash";
 
 /// By an image as it is written: what pods report that they run as that.
 pub type Reported = BTreeMap<String, BTreeSet<String>>;
@@ -187,11 +185,7 @@ fn is_of(pod: &Pod, workload: &Workload, revision: &Revision) -> bool {
     if owner.uid != workload.uid {
         return owner.name == revision.keeper;
     }
-    let hash = pod
-        .metadata
-        .labels
-        .as_ref()
-        .and_then(|labels| labels.get(REVISION_HASH));
+    let hash = pod.metadata.labels.as_ref().and_then(|labels| labels.get(REVISION_OF));
     hash.is_some_and(|hash| *hash == revision.keeper || revision.keeper == format!("{}-{hash}", workload.workload.name))
 }
 

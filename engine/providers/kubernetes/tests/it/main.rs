@@ -88,6 +88,7 @@ on_both_servers! {
     revisions::a_deadline_that_an_older_rollout_missed_is_not_held_against_the_next,
     refusals::what_no_node_takes_is_told,
     images::a_tag_is_deployed_by_the_digest_that_it_names,
+    images::the_latest_is_deployed_by_its_digest_where_it_is_allowed,
     images::another_run_takes_what_the_tag_names_by_then,
     images::a_registry_is_asked_with_the_login_that_its_nodes_have,
     images::a_token_is_fetched_where_the_registry_sends_for_one,
