@@ -29,11 +29,14 @@ pub(super) async fn keep(cx: &StepContext, done: Done, ended: Result<(), StepErr
 }
 
 fn pointing(error: StepError, cx: &StepContext, results: &ArtefactRef) -> StepError {
-    let mut hint = error.hint_text().map_or_else(String::new, |hint| format!("{hint}; "));
-    hint.push_str(&format!(
+    let place = format!(
         "what became of each object until then stands in `artefacts/{}` of run `{}`",
         results.sha256,
         cx.run().id
-    ));
+    );
+    let hint = match error.hint_text() {
+        Some(hint) => format!("{hint}; {place}"),
+        None => place,
+    };
     error.hint(hint)
 }

@@ -314,8 +314,16 @@ impl<'r> Gather<'r> {
 
     /// Whether an object is left out, whoever makes it.
     fn is_passed_over(&mut self, kind: &ResourceKind, object: &Value) -> bool {
-        let is_of_helm = object["type"] == "helm.sh/release.v1";
-        left_out(object).is_some() || self.is_of_a_service(kind, object) || (is_of_helm && !self.input.helm_releases)
+        left_out(object).is_some() || self.is_of_a_service(kind, object) || self.is_of_a_type_left_out(kind, object)
+    }
+
+    fn is_of_a_type_left_out(&self, kind: &ResourceKind, object: &Value) -> bool {
+        let is_secret = kind.group.is_empty() && kind.kind == "Secret";
+        let its_type = object["type"].as_str().filter(|_| is_secret);
+        its_type.is_some_and(|its_type| {
+            let is_of_helm = its_type == "helm.sh/release.v1";
+            (is_of_helm && !self.input.helm_releases) || self.input.without_types.iter().any(|one| one == its_type)
+        })
     }
 
     /// Endpoints of a service that selects pods come by themselves.

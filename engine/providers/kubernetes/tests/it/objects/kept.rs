@@ -196,3 +196,29 @@ pub(crate) async fn images_that_nobody_knows_are_told(server: &Server) {
     let refused = scene.bench().await.run(&Restore, only("deployment/web")).await.error();
     assert_eq!(refused.kind(), StepErrorKind::Refused, "{refused}");
 }
+
+pub(crate) async fn secrets_of_some_types_are_left_out_where_that_is_said(server: &Server) {
+    let scene = Scene::new(server).await;
+    let secret = |name: &str, its_type: &str| {
+        let mut secret = scene.of("v1", "Secret", name);
+        secret["type"] = its_type.into();
+        secret
+    };
+    let (own, release) = (secret("own", "Opaque"), secret("release", "helm.sh/release.v1"));
+    let login = secret("other", "example.com/login");
+    for object in [&own, &release, &login] {
+        scene.put(object).await;
+    }
+    for (input, left_out) in [
+        (json!({}), vec![]),
+        (json!({ "helm_releases": false }), vec![&release]),
+        (json!({ "without_types": ["example.com/login"] }), vec![&login]),
+    ] {
+        scene.export(input.clone()).await;
+        let tree = scene.tree().await;
+        for object in [&own, &release, &login] {
+            let is_kept = tree.contains_key(&called(object));
+            assert_eq!(is_kept, !left_out.contains(&object), "{input}: {object}");
+        }
+    }
+}
