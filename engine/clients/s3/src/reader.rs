@@ -212,13 +212,11 @@ impl S3Reader {
                 }
             }
         };
-        match pace.send(&doing, head).await? {
-            Some(output) => Ok(Some(ObjectInfo::of_head(&output, key.to_owned()))),
-            None => {
-                self.ping().await?;
-                Ok(None)
-            }
-        }
+        let Some(output) = pace.send(&doing, head).await? else {
+            self.ping().await?;
+            return Ok(None);
+        };
+        Ok(Some(ObjectInfo::of_head(&output, key.to_owned())))
     }
 
     /// The region that the store names, where it refuses requests that are signed for ours. What else may be wrong, the
