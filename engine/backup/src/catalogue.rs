@@ -179,10 +179,11 @@ impl Catalogue {
 
     /// The link to it, for the one that is made next.
     pub(crate) fn link(&self) -> Option<Previous> {
-        let name = &self.newest_known()?.name;
-        let manifest = self.files.get(name)?.clone();
+        let newest = self.newest_known()?;
+        let manifest = self.files.get(&newest.name)?.clone();
         Some(Previous {
-            name: name.clone(),
+            name: newest.name.clone(),
+            of: Some(newest.of()),
             manifest,
         })
     }

@@ -4,7 +4,7 @@
 //! A backup that is older than backups are kept may be gone. The newest of all has nothing after it that could tell: that
 //! it is gone shows by the age of what is left, and in the other location.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{Timestamp, ToSpan};
 use jm_step::StepError;
@@ -25,6 +25,9 @@ pub struct Broken {
     pub name: BackupName,
     /// The later one, which tells of it.
     pub told_by: BackupName,
+    /// Of what it was, where the later one says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
     /// What became of it.
     pub how: Breach,
 }
@@ -43,11 +46,12 @@ pub enum Breach {
 
 impl std::fmt::Display for Broken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { name, told_by, how } = self;
+        let Self { name, told_by, how, .. } = self;
         match how {
             Breach::Gone => write!(
                 f,
-                "`{name}` is gone, which was the newest when `{told_by}` was made, and is not as old as backups are kept"
+                "`{name}` is in no location, which was the newest backup when `{told_by}` was made, and is not as old as backups \
+                 are kept: it was removed, or lies where this target does not look"
             ),
             Breach::Unproven => write!(
                 f,
@@ -83,7 +87,8 @@ pub(crate) fn broken(entries: &[Entry], files: &Files, all_answer: bool, kept_si
         }
     }
     // Two that were made at a time tell of the same one.
-    broken.dedup_by(|later, earlier| later.name == earlier.name);
+    let mut told = BTreeSet::new();
+    broken.retain(|one| told.insert(one.name.clone()));
     broken
 }
 
@@ -103,6 +108,7 @@ fn of(manifest: &Manifest, previous: &Previous, how: Breach) -> Broken {
     Broken {
         name: previous.name.clone(),
         told_by: manifest.name.clone(),
+        of: previous.of.clone(),
         how,
     }
 }
@@ -135,6 +141,7 @@ mod tests {
             let sum = sha256(&made.seal(&keys).expect("sealed"));
             previous = Some(Previous {
                 name: made.name.clone(),
+                of: None,
                 manifest: sum.clone(),
             });
             files.insert(made.name.clone(), sum);

@@ -68,6 +68,9 @@ pub struct Seconds {
 pub struct Previous {
     /// Its name.
     pub name: BackupName,
+    /// Of what it is: a database, or namespaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
     /// SHA-256 of its manifest.
     pub manifest: String,
 }

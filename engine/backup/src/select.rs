@@ -39,9 +39,7 @@ pub enum Which {
 impl Which {
     /// How it is written, for people.
     pub const FORMS: &str = "`latest`, `latest<=2026-11-25T12:00:00Z`, a day (YYYYMMDD, UTC) or the name of a backup";
-}
 
-impl Which {
     /// Whether one of this moment may be meant.
     fn reaches(&self, at: Timestamp) -> bool {
         match self {
@@ -354,14 +352,17 @@ impl BackupsReader {
     }
 }
 
-/// Whether a break in the chain bears on this choice: it is the chosen one, or it is newer and would have been chosen.
+/// Whether a break in the chain bears on this choice: it is the chosen one, or it is newer and may have been chosen.
 fn concerns(broken: &Broken, chosen: &Entry, wanted: &Wanted) -> bool {
     if broken.name == chosen.name {
         return true;
     }
     let at = broken.name.taken_at();
+    let of = chosen.manifest().map(Manifest::of);
+    let is_of_another = broken.of.is_some() && of.is_some() && broken.of != of;
     !matches!(wanted.which, Which::Name(_))
         && broken.name.format().kind() == wanted.kind
+        && !is_of_another
         && !broken.name.stem().starts_with(NEVER_LATEST)
         && at >= chosen.created_at()
         && wanted.which.reaches(at)

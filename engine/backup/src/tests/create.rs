@@ -255,7 +255,7 @@ async fn a_backup_that_was_taken_out_shows_by_the_one_after_it() {
     let (chosen, degraded) = select(until(1)).await;
     assert_eq!((chosen, degraded.len()), (name(0), 1), "{degraded:?}");
     assert!(
-        degraded[0].contains(&format!("`{}` is gone, which was the newest", name(1))),
+        degraded[0].contains(&format!("`{}` is in no location, which was the newest", name(1))),
         "{degraded:?}"
     );
     let lacking = backups.wholeness(LocationName::Local).await.expect("looked").lacking;

@@ -1,6 +1,6 @@
 //! `backup.extract`: writes what is in a backup of files, or of code, into a new folder, proven to the end.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jm_backup::{Backups, ContentKind, Entry, FilesIndex, Manifest, Told, bundle_in};
@@ -22,8 +22,8 @@ pub(crate) struct Extract;
 pub(crate) struct Input {
     /// The backup, as `backup.find` or `backup.files` gives it, or its name.
     backup: Backup,
-    /// A new folder. Of files, `files` in it has each under its whole path, and `environment.sh` sets the variables; of
-    /// code, `code.bundle` is what git clones from.
+    /// A new folder. Of files, `files` in it has each under its whole path, and `environment.sh` sets the variables. Of
+    /// code, `code.bundle` in it is what git clones from; that file must not be there yet.
     into: String,
 }
 
@@ -79,7 +79,7 @@ impl StepType for Extract {
         let backups = cx.read::<Backups>().await?;
         let entry = input.backup.find(&backups).await?;
         let inside = Inside::of(&entry)?;
-        refuse_there(&input.into)?;
+        inside.refuse_there(&input.into)?;
         let output = inside.output(input, &entry);
         let summary = format!("write {inside} of `{}` into `{}`", entry.name, input.into);
         Ok(Preview::computed(summary, vec![change(input, &entry)]).predict(output))
@@ -92,12 +92,8 @@ impl StepType for Extract {
         let ours = Ours {
             folder: input.into.clone(),
         };
-        match refuse_there(&input.into) {
-            Err(_) if cx.checkpoint()?.as_ref() == Some(&ours) => {
-                if inside.is_there(&input.into) {
-                    return Ok(inside.output(&input, &entry));
-                }
-            }
+        match inside.refuse_there(&input.into) {
+            Err(_) if cx.checkpoint()?.as_ref() == Some(&ours) => return Ok(inside.output(&input, &entry)),
             outcome => outcome?,
         }
         cx.save_checkpoint(&ours).await?;
@@ -107,8 +103,10 @@ impl StepType for Extract {
     }
 
     /// Where the folder is there, another run finds out whose it is.
-    async fn probe(&self, _: &ReadContext, input: &Input) -> Result<Probe<Output>, StepError> {
-        Ok(match refuse_there(&input.into) {
+    async fn probe(&self, cx: &ReadContext, input: &Input) -> Result<Probe<Output>, StepError> {
+        let backups = cx.read::<Backups>().await?;
+        let inside = Inside::of(&input.backup.find(&backups).await?)?;
+        Ok(match inside.refuse_there(&input.into) {
             Ok(()) => Probe::NotStarted,
             Err(_) => Probe::unknown(format!("`{}` is there, and may be ours", input.into)),
         })
@@ -144,12 +142,21 @@ impl Inside {
         }
     }
 
-    /// Whether all of it is there. A folder of files, like a bundle, has its name only when all is in it.
-    fn is_there(&self, folder: &str) -> bool {
+    /// What has its name only when all is in it: the folder of files, and the bundle in a folder that may be there.
+    fn place(&self, folder: &str) -> PathBuf {
         match self {
-            Self::Files(_) => Path::new(folder).exists(),
-            Self::Code => bundle_in(Path::new(folder)).exists(),
+            Self::Files(_) => PathBuf::from(folder),
+            Self::Code => bundle_in(Path::new(folder)),
         }
+    }
+
+    fn refuse_there(&self, folder: &str) -> Result<(), StepError> {
+        let place = self.place(folder);
+        if place.exists() {
+            return Err(StepError::conflict(format!("`{}` is there already", place.display()))
+                .hint("name a new folder: nothing is written over"));
+        }
+        Ok(())
     }
 
     async fn write(&self, backups: &Backups, entry: &Entry, folder: &str, told: &Told<'_>) -> Result<(), StepError> {
@@ -172,18 +179,10 @@ impl Inside {
             environment: if has_variables { environment } else { String::new() },
             bundle: match self {
                 Self::Files(_) => String::new(),
-                Self::Code => bundle_in(Path::new(&input.into)).display().to_string(),
+                Self::Code => self.place(&input.into).display().to_string(),
             },
         }
     }
-}
-
-fn refuse_there(folder: &str) -> Result<(), StepError> {
-    if Path::new(folder).exists() {
-        return Err(StepError::conflict(format!("`{folder}` is there already"))
-            .hint("name a new folder: nothing is written over"));
-    }
-    Ok(())
 }
 
 fn change(input: &Input, entry: &Entry) -> Change {

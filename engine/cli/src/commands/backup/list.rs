@@ -76,7 +76,7 @@ pub(in crate::commands) fn list(args: &BackupListArgs, ui: &Ui) -> Outcome {
             ui.warn(format!("backup location {location} does not answer: {error}"));
         }
         for broken in &catalogue.broken {
-            ui.warn(format!("{broken}: find out who changes backups there"));
+            ui.warn(format!("{broken}"));
         }
         Ok(if catalogue.down.is_empty() && catalogue.broken.is_empty() {
             Exit::Done
