@@ -243,8 +243,16 @@ fn a_failover_that_fails_lets_the_first_region_serve_on() -> Result<()> {
     let (data, count) = (regions.first.fingerprint()?, declared(&regions.first)?);
     let second = declared(&regions.second)?;
     // The restored copy lacks a table that is looked for.
-    let text = regions.start(FAILOVER, &[r#"critical_tables=["users", "never_there"]"#], 6)?;
-    ensure!(has_words(&text, "the cluster answers, the database serves"), "{text}");
+    let tables = r#"critical_tables=["users", "never_there"]"#;
+    let unwell = format!("primary_url={}never-there", regions.first.systems.variable("CDN_URL"));
+    let text = regions.start(FAILOVER, &[tables, &unwell], 6)?;
+    ensure!(
+        has_words(
+            &text,
+            "the cluster answers, the database serves, the address answers, with 403"
+        ),
+        "{text}"
+    );
     let text = regions.approve(4)?;
     ensure!(text.contains("never_there"), "{text}");
     ensure!(
@@ -312,6 +320,20 @@ fn a_first_region_that_is_gone_is_no_obstacle() -> Result<()> {
     regions.address_cluster(&settings, Some("https://127.0.0.1:1"))?;
     let environment = &mut regions.first.systems.environment;
     environment.insert("DATABASE_URL".to_owned(), nowhere);
+    // Nor are its backups there, but a copy of them elsewhere.
+    let copy = "journeyman-copy";
+    regions.first.aws(&["s3api", "create-bucket", "--bucket", copy])?;
+    let (from, to) = (format!("s3://{}", journeyman::BUCKET), format!("s3://{copy}"));
+    regions.first.aws(&["s3", "sync", &from, &to])?;
+    let empty = regions.first.folder().join("no-backups").display().to_string();
+    for (name, value) in [
+        ("BACKUP_S3_BUCKET", "gone-with-the-region"),
+        ("STANDBY_BACKUP_S3_BUCKET", copy),
+        ("BACKUP_DIR", &empty),
+    ] {
+        let environment = &mut regions.first.systems.environment;
+        environment.insert(name.to_owned(), value.to_owned());
+    }
 
     let replicas = format!("replicas={REPLICAS}");
     let text = regions.start(FAILOVER, &[&replicas], 6)?;

@@ -379,6 +379,7 @@ async fn ask(probing: &Probing, cx: &ReadContext) -> Result<Probe<Value>, StepEr
 
 #[cfg(test)]
 mod tests {
+    use jm_step::RunId;
     use serde_json::json;
     use tokio_util::sync::CancellationToken;
 
@@ -421,5 +422,18 @@ mod tests {
             hint.contains("longer `timeout`") && hint.contains("half of it is in `x`"),
             "{hint}"
         );
+    }
+
+    #[test]
+    fn what_takes_an_hour_is_not_asked_after_every_second() {
+        let (pace, run, step) = (pace(), RunId::generate(), "a".parse().expect("a name"));
+        let pause = |looks| retry::pause(&pace, &run, &step, looks);
+        assert!(pause(1) <= Duration::from_secs(1), "what ends soon is seen soon");
+        let (mut looks, mut passed) = (0, Duration::ZERO);
+        while passed < Duration::from_mins(45) {
+            looks += 1;
+            passed += pause(looks);
+        }
+        assert!((180..=400).contains(&looks), "{looks}");
     }
 }

@@ -1,5 +1,7 @@
 //! What git-lfs keeps outside of a repository: without it, a file is a pointer to its content, and git's status is clean.
 
+#![expect(clippy::disallowed_types, reason = "a pointer is known by how its file begins")]
+
 use std::path::{Path, PathBuf};
 
 use jm_step::{ReadContext, StepError};
