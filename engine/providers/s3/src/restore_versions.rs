@@ -118,7 +118,8 @@ impl StepType for RestoreVersions {
     // Markers are removed and versions added; no content is ever deleted.
     const EFFECT: Effect = Effect::Reversible;
     const REPEAT: Repeat = Repeat::Safe;
-    const TIMEOUT: Duration = Duration::from_hours(24);
+    // Out of the deepest archive, the cheapest way takes two days.
+    const TIMEOUT: Duration = Duration::from_hours(72);
     type Input = Input;
     type Output = Output;
 

@@ -249,8 +249,13 @@ impl Part {
     fn take(&mut self, key: String, verdict: Verdict, rules: Rules) {
         let counts = &mut self.planned;
         match verdict {
-            Verdict::CopyBack { target, latest, .. }
-                if rules.only_archived && (target.in_archive() || target.may_be_archived()) =>
+            Verdict::CopyBack {
+                target,
+                latest,
+                loses_null,
+            } if rules.only_archived
+                && (target.in_archive() || target.may_be_archived())
+                && !(loses_null && rules.nulls_are_lost) =>
             {
                 counts.archived += 1;
                 counts.archived_bytes += target.bytes;

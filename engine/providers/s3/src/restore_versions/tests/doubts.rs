@@ -69,6 +69,41 @@ async fn other_metadata_on_the_same_content_is_undone_once() {
     }
 }
 
+/// Ministack lists such keys in a way that nobody can read, and versitygw does not take all of them.
+#[tokio::test]
+async fn keys_that_xml_cannot_say_come_back() {
+    let store = sandbox().await;
+    let bucket = store.bucket("unsayable").await;
+    bucket.set_versioning(true).await.expect("set");
+    let keys = ["\u{1}deleted\u{1f}", "\u{1}overwritten\u{b}"];
+    for key in keys {
+        bucket.put_bytes(key, "old", Put::default()).await.expect("written");
+    }
+    let at = now_of(&store).await;
+    bucket.delete(keys[0], None).await.expect("deleted");
+    bucket
+        .put_bytes(keys[1], "newer", Put::default())
+        .await
+        .expect("written");
+    let output = bench(&store, "unsayable")
+        .await
+        .run(&RestoreVersions, as_of(at))
+        .await
+        .output();
+    assert_eq!(
+        (&output["undeleted"], &output["copied_back"]),
+        (&json!(1), &json!(1)),
+        "{output}"
+    );
+    for key in keys {
+        assert_eq!(
+            content(&bucket, key, None).await.as_deref(),
+            Some(&b"old"[..]),
+            "{key:?}"
+        );
+    }
+}
+
 /// Ministack alone keeps keys.
 #[tokio::test]
 async fn a_version_comes_back_under_its_own_key_and_once() {
@@ -176,6 +211,57 @@ async fn where_no_marker_may_be_removed_what_lies_under_it_is_copied_over_it() {
             .await
             .expect("copied");
         assert_eq!(content(&bucket, "k", None).await.as_deref(), Some(&b"there"[..]));
+    }
+}
+
+/// What the first walk leaves alone, for content under the id `null` would be lost, a later one that comes for archived versions
+/// leaves alone, too.
+#[tokio::test]
+async fn no_walk_copies_over_content_that_would_be_lost() {
+    let store = ministack().await;
+    let bucket = store.bucket("thawing").await;
+    bucket.set_versioning(true).await.expect("set");
+    let folder = tempfile::tempdir().expect("a folder");
+    let body = folder.path().join("old");
+    std::fs::write(&body, "old").expect("written");
+    let body = body.to_str().expect("text");
+    for key in ["asked for", "refused"] {
+        let words = [
+            "s3api",
+            "put-object",
+            "--bucket",
+            "thawing",
+            "--key",
+            key,
+            "--body",
+            body,
+        ];
+        let words = words.into_iter().chain(["--storage-class", "GLACIER"]);
+        store.aws(&words.collect::<Vec<_>>()).await;
+    }
+    let at = now_of(&store).await;
+    bucket
+        .put_bytes("asked for", "newer", Put::default())
+        .await
+        .expect("written");
+    bucket.set_versioning(false).await.expect("set");
+    bucket
+        .put_bytes("refused", "newer", Put::default())
+        .await
+        .expect("written");
+    for only_archived in [false, true] {
+        let rules = Rules {
+            wish: Wish::AsOf(at),
+            nulls_are_lost: true,
+            ask_archive: true,
+            only_archived,
+            ..rules(false, false)
+        };
+        let mut walk = Walk::new(bucket.reader().clone(), Pace::alone(), "", rules, None);
+        let part = walk.next().await.expect("listed").expect("a part");
+        let archived: Vec<&str> = part.archived.iter().map(|copy| copy.target.key.as_str()).collect();
+        assert_eq!((archived, part.copies.len()), (vec!["asked for"], 0), "{only_archived}");
+        assert_eq!(part.refused.len(), usize::from(!only_archived));
     }
 }
 
