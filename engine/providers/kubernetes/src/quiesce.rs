@@ -269,6 +269,7 @@ pub(crate) mod tests {
             changed: None,
             failure: None,
             keeper: None,
+            turns: None,
         }
     }
 

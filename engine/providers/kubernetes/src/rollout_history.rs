@@ -56,11 +56,12 @@ pub(crate) struct Line {
     created: String,
     /// The images of its containers.
     images: Vec<String>,
-    /// The digests of those images, where they are known: from the image's own name, or from the pods of this revision that
-    /// are there, where all report the same.
-    digests: BTreeMap<String, String>,
     /// Why it was made: the annotation `kubernetes.io/change-cause`; empty where nobody said so.
     change_cause: String,
+    /// The digests of those images, where they are known: from the image's own name, or from the pods of this revision that
+    /// are there, where all report the same.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    digests: BTreeMap<String, String>,
 }
 
 impl Line {
@@ -71,8 +72,8 @@ impl Line {
             current: revision.current,
             created: revision.created.map(|time| time.to_string()).unwrap_or_default(),
             images: revision.images.clone(),
-            digests: revision.images.iter().filter_map(known).collect(),
             change_cause: revision.cause.clone().unwrap_or_default(),
+            digests: revision.images.iter().filter_map(known).collect(),
         }
     }
 }
