@@ -270,6 +270,30 @@ fn pods_that_are_ready_and_do_not_answer_are_mended_too() -> Result<()> {
     Ok(())
 }
 
+/// A restart makes a revision, too: the plan's own, where there is no other one, or that of the day before.
+#[test]
+fn a_restart_is_no_way_back() -> Result<()> {
+    let world = World::sandbox()?;
+    let soon = "answers_within=3s";
+    let address = answering_where(&world, "never there")?;
+    let (records, text) = world.dry_and_real(MEND, &[&address, soon], 4, &["restart"])?;
+    ensure!(
+        has_words(&text, "every revision that is kept runs what has failed")
+            && !has_succeeded(&records, "rollback")
+            && has_succeeded(&records, "escalate"),
+        "{text}"
+    );
+
+    world.deploy("ghcr.io/your-org/journeyman-backend:2.0.0")?;
+    let (code, output) = world.outcome_of("kubernetes.restart", &[&format!("workload={BACKEND}")])?;
+    ensure!(code == Some(0), "{output}");
+    let address = answering_where(&world, GOOD)?;
+    let (records, text) = world.dry_and_real(MEND, &[&address, soon], 9, &["restart"])?;
+    ensure!(has_succeeded(&records, "answers-rolled-back"), "{text}");
+    ensure!(world.image()? == GOOD && world.ready_replicas()? == REPLICAS, "{text}");
+    Ok(())
+}
+
 /// The question for the table of a well-known tool for migrations.
 const MIGRATIONS: &str = "migrations=SELECT migration_time AS applied_at FROM public.knex_migrations";
 const ROLLBACK: &str = "plans/rollback-deployment.yaml";

@@ -35,6 +35,7 @@ pub use connection::Kubernetes;
 mod kind;
 mod patience;
 mod stateful;
+pub use stateful::Turns;
 mod steady;
 pub use kind::{ObjectKey, ResourceKind};
 mod discovery;

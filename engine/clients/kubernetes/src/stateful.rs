@@ -9,7 +9,7 @@ pub(crate) const REVISION_OF: &str = "controller-revision-hash";
 
 /// What a StatefulSet does about pods of an older template.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Turns {
+pub struct Turns {
     /// The ControllerRevision of the newest template, as far as the controller has seen it.
     pub(crate) newest: Option<String>,
     /// The number of the first pod that is to be of it; `None` where pods are replaced only when somebody deletes them.

@@ -66,7 +66,7 @@ pub struct Workload {
     /// Who else keeps it as it is.
     pub keeper: Option<Keeper>,
     /// Of a StatefulSet: which of its pods are replaced, and when.
-    pub(crate) turns: Option<Turns>,
+    pub turns: Option<Turns>,
 }
 
 /// Where a kind keeps its counts.

@@ -55,11 +55,11 @@ pub(crate) struct Line {
     created: String,
     /// The images of its containers, as they are written.
     images: Vec<String>,
+    /// Why it was made: the annotation `kubernetes.io/change-cause`; empty where nobody said so.
+    change_cause: String,
     /// The digest of each of them that is known: the image is written by it, or the revision has pods, which report it.
     #[serde(default)]
     digests: BTreeMap<String, String>,
-    /// Why it was made: the annotation `kubernetes.io/change-cause`; empty where nobody said so.
-    change_cause: String,
 }
 
 impl Line {

@@ -80,10 +80,9 @@ impl StepType for RolloutUndo {
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
         let cluster = cx.read::<Kubernetes>().await?;
         let found = look(&cluster, input, cx.saved_output()?.as_ref()).await?;
-        let mut summary = summary(input, &found.output);
-        for pod in &found.in_the_way {
-            summary.push_str(&format!("; {}", in_the_way(pod)));
-        }
+        let cleared = found.in_the_way.iter().map(in_the_way);
+        let does: Vec<String> = [summary(input, &found.output)].into_iter().chain(cleared).collect();
+        let summary = does.join("; ");
         let deletions = found.in_the_way.iter().map(deletion);
         let changes: Vec<Change> = found.change(input).into_iter().chain(deletions).collect();
         Ok(if changes.is_empty() {

@@ -227,10 +227,16 @@ mod tests {
             ready: false,
             ended: false,
             newest,
+            holds_up: false,
             trouble: Some(trouble("CrashLoopBackOff")),
         };
         let state = crate::quiesce::tests::state(1, None);
         assert_eq!(first(&state, &[pod(false)]), None);
+        let holds_up = PodState {
+            holds_up: true,
+            ..pod(false)
+        };
+        assert!(first(&state, &[holds_up]).is_some(), "nobody replaces that one");
         assert_eq!(
             first(&state, &[pod(false), pod(true)]),
             Some(trouble("CrashLoopBackOff"))
