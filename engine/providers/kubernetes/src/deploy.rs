@@ -5,6 +5,7 @@
 
 mod chunk;
 mod diff;
+mod halfway;
 mod motion;
 mod namespaces;
 mod object;
@@ -12,6 +13,7 @@ mod outcome;
 mod priors;
 mod prune;
 mod ready;
+mod recreate;
 mod results;
 mod scaled;
 mod watch;
@@ -26,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use self::chunk::Doing;
+use self::halfway::Halfway;
 pub(crate) use self::object::Object;
 use self::outcome::{Applied, Outcome};
 use self::priors::Priors;
@@ -75,6 +78,10 @@ pub(crate) trait Source {
     /// Objects that are to be there as well and are not applied this time: they stay of the set.
     fn besides(&self) -> &[Object] {
         &[]
+    }
+    /// All that are to be of the set, where there is one.
+    fn members(&self) -> Vec<&ObjectKey> {
+        Vec::new()
     }
     /// Begins to read the objects of a wave.
     fn open(&self, wave: Wave) -> impl Future<Output = Result<impl Chunks, StepError>> + Send;
@@ -179,6 +186,7 @@ pub(crate) struct Deploy<'d> {
     named: BTreeSet<Named>,
     /// Namespaces and kinds that a preview has seen being made: what is in them cannot be asked about yet.
     announced: BTreeSet<String>,
+    halfway: Halfway,
     /// Namespaces that were looked at, and whether what is in them now will be gone.
     namespaces: BTreeMap<String, bool>,
 }
@@ -207,7 +215,7 @@ impl<'d> Deploy<'d> {
         let mut deploy = wait::unless_cancelled(cx, Self::new(writer, policy)).await?;
         deploy.writer = Some(writer);
         deploy.context = Some(cx);
-        let ended = wait::unless_cancelled(cx, Box::pin(deploy.all(source))).await;
+        let ended = deploy.unless_cancelled(cx, source).await;
         deploy.settle(&mut Vec::new());
         for change in std::mem::take(&mut deploy.done.changes) {
             cx.changed(change).await;
@@ -217,6 +225,22 @@ impl<'d> Deploy<'d> {
             cx.log(warning.clone()).await;
         }
         results::keep(cx, done, ended).await
+    }
+
+    /// All of it, or as much as is done when it is told to stop. What was deleted by then is made anew first.
+    async fn unless_cancelled(&mut self, cx: &StepContext, source: &impl Source) -> Result<(), StepError> {
+        let halfway = self.halfway.clone();
+        let mut work = Box::pin(self.all(source));
+        tokio::select! {
+            biased;
+            () = cx.cancelled() => {}
+            ended = &mut work => return ended,
+        }
+        tokio::select! {
+            biased;
+            () = halfway.none() => Err(StepError::cancelled("told to stop while the cluster was changed")),
+            ended = work => ended,
+        }
     }
 
     async fn new(reader: &'d Reader, policy: &'d Policy) -> Result<Self, StepError> {
@@ -239,6 +263,7 @@ impl<'d> Deploy<'d> {
             arrived: Vec::new(),
             named: BTreeSet::new(),
             announced: BTreeSet::new(),
+            halfway: Halfway::new(),
             namespaces: BTreeMap::new(),
         })
     }
@@ -253,7 +278,12 @@ impl<'d> Deploy<'d> {
     async fn all(&mut self, source: &impl Source) -> Result<(), StepError> {
         let total: u64 = source.waves().values().sum();
         self.own_namespace().await?;
+        let mut is_enrolled = false;
         for wave in source.waves().keys() {
+            // Its parent lives in the namespace.
+            if *wave > Wave::Namespaces && !std::mem::replace(&mut is_enrolled, true) {
+                self.enrol(&source.members()).await?;
+            }
             let mut chunks = source.open(*wave).await?;
             let mut made = Vec::new();
             loop {
@@ -278,7 +308,8 @@ impl<'d> Deploy<'d> {
         if wave != Wave::Workloads || self.policy.wait {
             ready::wait(self.reader, cx, &made, self.policy.patience).await?;
         }
-        if wave == Wave::Definitions || wave == Wave::Webhooks {
+        let defines = made.iter().any(|(kind, _)| kind.kind == "CustomResourceDefinition");
+        if defines || wave == Wave::Webhooks {
             self.discovery = self.rediscover(&made).await?;
         }
         Ok(())
@@ -372,6 +403,7 @@ impl<'d> Deploy<'d> {
             reader: self.reader,
             writer: self.writer,
             context: self.context,
+            halfway: self.halfway.clone(),
             policy: self.policy,
         }
     }

@@ -31,8 +31,8 @@ pub(super) struct Gather<'r> {
     /// Services that select pods, whose endpoints a controller makes.
     selecting: BTreeSet<(String, String)>,
     unreadable: Vec<Unreadable>,
-    /// The same of kinds in namespaces.
-    unread: Vec<ResourceKind>,
+    /// The same of kinds in namespaces, by namespace.
+    unread: BTreeMap<String, Vec<ResourceKind>>,
     /// Makers that are in no namespace, by UID, each with whether it need not be looked at further.
     makers: BTreeMap<String, bool>,
     /// Roles that nothing was seen to use yet.
@@ -78,7 +78,7 @@ impl<'r> Gather<'r> {
             index: IndexBuilder::default(),
             kept: BTreeSet::new(),
             selecting: BTreeSet::new(),
-            unread: Vec::new(),
+            unread: BTreeMap::new(),
             makers: BTreeMap::new(),
             roles: Vec::new(),
             strangers: Vec::new(),
@@ -133,15 +133,14 @@ impl<'r> Gather<'r> {
         for kind in self.kinds(true) {
             for namespace in self.namespaces.clone() {
                 if let Err(error) = self.try_kind(&kind, &namespace).await {
-                    self.give_up(&kind, error).await?;
-                    break;
+                    self.give_up(&kind, Some(&namespace), error).await?;
                 }
             }
         }
         if self.input.cluster_scope != ClusterScope::None {
             for kind in self.kinds(false) {
                 if let Err(error) = self.reader.pages(&kind, None).of(1).next().await {
-                    self.give_up(&kind, error).await?;
+                    self.give_up(&kind, None, error).await?;
                 }
             }
         }
@@ -193,9 +192,9 @@ impl<'r> Gather<'r> {
         for kind in self.kinds(true) {
             for namespace in self.namespaces.clone() {
                 if let Some(error) = self.read(cx, &mut writer, &kind, Some(&namespace)).await? {
-                    self.give_up(&kind, error).await?;
-                    self.unread.push(kind);
-                    break;
+                    self.give_up(&kind, Some(&namespace), error).await?;
+                    self.unread.entry(namespace).or_default().push(kind.clone());
+                    continue;
                 }
                 self.read_whole(&kind, &namespace);
             }
@@ -204,7 +203,7 @@ impl<'r> Gather<'r> {
         if self.input.cluster_scope != ClusterScope::None {
             for kind in self.kinds(false) {
                 if let Some(error) = self.read(cx, &mut writer, &kind, None).await? {
-                    self.give_up(&kind, error).await?;
+                    self.give_up(&kind, None, error).await?;
                 }
                 self.aggregated(&mut writer, &kind).await?;
             }
@@ -253,14 +252,24 @@ impl<'r> Gather<'r> {
         Ok(found)
     }
 
-    /// A kind that cannot be read makes the export incomplete, not impossible. A cluster that is away does that.
-    async fn give_up(&mut self, kind: &ResourceKind, error: StepError) -> Result<(), StepError> {
+    /// A kind that cannot be read makes the export incomplete, not impossible: not even in the other namespaces. A cluster
+    /// that is away does that.
+    async fn give_up(
+        &mut self,
+        kind: &ResourceKind,
+        namespace: Option<&str>,
+        error: StepError,
+    ) -> Result<(), StepError> {
         match error.kind() {
             StepErrorKind::Unavailable => drop(self.reader.cluster_uid().await?),
             // The kind itself is gone since it was asked for: its definition was deleted.
             StepErrorKind::NotFound => return Ok(()),
             _ => {}
         }
+        let error = match namespace {
+            Some(namespace) => error.context(format_args!("in namespace `{namespace}`")),
+            None => error,
+        };
         self.unreadable.push(unreadable(&kind.label(), &error));
         Ok(())
     }

@@ -130,6 +130,24 @@ pub(crate) async fn a_resource_waits_for_its_definition(server: &Server) {
     scene.wipe(&[widget(&scene), widgets]).await;
 }
 
+pub(crate) async fn a_definition_of_any_wave_is_known_to_the_next(server: &Server) {
+    let scene = Scene::new(server).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut widgets = definition(&scene, "widgets", "Widget", &["v1"]);
+    widgets["metadata"]["annotations"] = json!({ "jm.dev/wave": "volumes" });
+    let mut early = widget(&scene);
+    early["metadata"]["annotations"] = json!({ "jm.dev/wave": "services" });
+    write(folder.path(), "1.json", &widgets);
+    write(folder.path(), "2.json", &early);
+    let ran = scene
+        .bench()
+        .await
+        .run(&Apply, json!({ "paths": [folder.path()] }))
+        .await;
+    assert_eq!(ran.output()["counts"]["created"], 2);
+    scene.wipe(&[early, widgets]).await;
+}
+
 pub(crate) async fn a_definition_that_will_never_be_established_is_named(server: &Server) {
     let scene = Scene::new(server).await;
     let folder = tempfile::tempdir().expect("a folder");
