@@ -19,6 +19,7 @@ mod scaled;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jm_client_kubernetes::{Discovery, Keeper, Kubernetes, ObjectKey, Reader, ResourceKind, Wave};
@@ -187,6 +188,8 @@ pub(crate) struct Deploy<'d> {
     /// Namespaces and kinds that a preview has seen being made: what is in them cannot be asked about yet.
     announced: BTreeSet<String>,
     halfway: Halfway,
+    /// Kinds that were defined on the way, by group and kind.
+    defined: Arc<BTreeSet<(String, String)>>,
     /// Namespaces that were looked at, and whether what is in them now will be gone.
     namespaces: BTreeMap<String, bool>,
 }
@@ -264,6 +267,7 @@ impl<'d> Deploy<'d> {
             named: BTreeSet::new(),
             announced: BTreeSet::new(),
             halfway: Halfway::new(),
+            defined: Arc::default(),
             namespaces: BTreeMap::new(),
         })
     }
@@ -316,7 +320,7 @@ impl<'d> Deploy<'d> {
     }
 
     /// The kinds, once those that were just defined are among them.
-    async fn rediscover(&self, made: &[(ResourceKind, ObjectKey)]) -> Result<Discovery, StepError> {
+    async fn rediscover(&mut self, made: &[(ResourceKind, ObjectKey)]) -> Result<Discovery, StepError> {
         let mut defined = Vec::new();
         for (kind, key) in made.iter().filter(|(kind, _)| kind.kind == "CustomResourceDefinition") {
             if let Some(definition) = self.reader.object(kind, key).await? {
@@ -327,6 +331,8 @@ impl<'d> Deploy<'d> {
                 defined.push((text("/spec/group"), text("/spec/names/kind"), key.name.clone()));
             }
         }
+        let kinds = defined.iter().map(|(group, kind, _)| (group.clone(), kind.clone()));
+        Arc::make_mut(&mut self.defined).extend(kinds);
         let limit = tokio::time::Instant::now() + self.policy.patience;
         loop {
             let discovery = self.reader.discover().await?;
@@ -404,6 +410,7 @@ impl<'d> Deploy<'d> {
             writer: self.writer,
             context: self.context,
             halfway: self.halfway.clone(),
+            defined: self.defined.clone(),
             policy: self.policy,
         }
     }

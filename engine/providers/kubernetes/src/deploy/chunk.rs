@@ -1,9 +1,14 @@
 //! Some objects of one wave, applied at the same time.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
 use futures::{StreamExt, stream};
 use jm_client_kubernetes::{ApplyError, FieldConflict, Keeper, Kubernetes, ObjectKey, Reader, ResourceKind};
 use jm_step::{Change, StepContext, StepError, StepErrorKind};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::diff;
 use super::halfway::Halfway;
@@ -11,10 +16,12 @@ use super::namespaces::ending;
 use super::object::Object;
 use super::outcome::{Applied, Outcome};
 use super::priors::Prior;
-use super::{Deploy, OnConflict, Policy, scaled};
+use super::{Deploy, OnConflict, Policy, ready, scaled};
 
 /// Requests under way. More make an API server no faster, and fewer leave it waiting.
 const AT_ONCE: usize = 32;
+/// How long each API server of a cluster may take to serve a new kind, once one of them does.
+const SERVED_EVERYWHERE: Duration = Duration::from_secs(30);
 /// The most objects that an error names.
 const NAMED: usize = 5;
 
@@ -24,6 +31,7 @@ pub(super) struct Doing<'d> {
     pub(super) writer: Option<&'d Kubernetes>,
     pub(super) context: Option<&'d StepContext>,
     pub(super) halfway: Halfway,
+    pub(super) defined: Arc<BTreeSet<(String, String)>>,
     pub(super) policy: &'d Policy,
 }
 
@@ -239,11 +247,27 @@ impl Doing<'_> {
     /// Applies, or asks what applying would do.
     pub(super) async fn ask(&self, kind: &ResourceKind, key: &ObjectKey, object: &Value) -> Result<Value, ApplyError> {
         let force = self.policy.on_conflict == OnConflict::Force;
-        let applied = match self.writer {
-            Some(writer) => writer.apply(kind, key, object, force).await,
-            None => self.reader.dry_run(kind, key, object, force).await,
-        };
-        applied.map(|applied| applied.object)
+        let limit = Instant::now() + SERVED_EVERYWHERE.min(self.policy.patience);
+        loop {
+            let applied = match self.writer {
+                Some(writer) => writer.apply(kind, key, object, force).await,
+                None => self.reader.dry_run(kind, key, object, force).await,
+            };
+            match applied {
+                Err(ApplyError::Failed(error)) if self.is_not_served_yet(kind, &error) && Instant::now() < limit => {
+                    tokio::time::sleep(ready::PAUSE).await;
+                }
+                applied => return applied.map(|applied| applied.object),
+            }
+        }
+    }
+
+    /// Whether an API server has not heard yet of a kind that another one said it serves. Of a namespace that is not there the
+    /// answer says so.
+    fn is_not_served_yet(&self, kind: &ResourceKind, error: &StepError) -> bool {
+        error.kind() == StepErrorKind::NotFound
+            && self.defined.contains(&(kind.group.clone(), kind.kind.clone()))
+            && !error.message().contains("namespaces \"")
     }
 }
 

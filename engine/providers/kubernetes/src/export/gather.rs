@@ -37,6 +37,8 @@ pub(super) struct Gather<'r> {
     makers: BTreeMap<String, bool>,
     /// Roles that nothing was seen to use yet.
     roles: Vec<Value>,
+    /// Objects that are not kept since they are being deleted.
+    leaving: Vec<String>,
     /// Custom resources without a namespace that are not kept: which of them others refer to, their kinds do not tell.
     strangers: Vec<String>,
 }
@@ -81,6 +83,7 @@ impl<'r> Gather<'r> {
             unread: BTreeMap::new(),
             makers: BTreeMap::new(),
             roles: Vec::new(),
+            leaving: Vec::new(),
             strangers: Vec::new(),
         })
     }
@@ -213,6 +216,11 @@ impl<'r> Gather<'r> {
             let left = "custom resources without a namespace are left out; `cluster_scope: all` keeps them";
             cx.log(format!("{left}: {names}")).await;
         }
+        if !self.leaving.is_empty() {
+            let names = self.leaving.join(", ");
+            cx.degraded(format!("being deleted, and so not in the export: {names}"))
+                .await?;
+        }
         let index = KubernetesIndex {
             cluster,
             server_version,
@@ -300,6 +308,9 @@ impl<'r> Gather<'r> {
 
     async fn look(&mut self, writer: &mut ObjectWriter, kind: &ResourceKind, object: Value) -> Result<(), StepError> {
         self.images.see(&object);
+        if object.pointer("/metadata/deletionTimestamp").is_some() {
+            return self.leave(kind, object).await;
+        }
         if self.is_passed_over(kind, &object) || self.is_made_again(&object).await {
             return Ok(());
         }
@@ -319,6 +330,20 @@ impl<'r> Gather<'r> {
             }
         }
         self.keep(writer, kind, object).await
+    }
+
+    /// Notes an object that is being deleted, where it would be kept otherwise. It may be in use still: what holds it may be
+    /// just that.
+    async fn leave(&mut self, kind: &ResourceKind, mut object: Value) -> Result<(), StepError> {
+        let key = ObjectKey::of(&object)?;
+        if let Some(metadata) = object["metadata"].as_object_mut() {
+            metadata.remove("deletionTimestamp");
+        }
+        let is_of_these = kind.namespaced || self.references.needs(kind, &object);
+        if is_of_these && !self.is_passed_over(kind, &object) && !self.is_made_again(&object).await {
+            self.leaving.push(key.to_string());
+        }
+        Ok(())
     }
 
     /// Whether an object is left out, whoever makes it.

@@ -9,6 +9,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::objects::Scene;
+use crate::proxy::{Fault, Proxy};
 use crate::server::Server;
 
 /// A group that no other test has.
@@ -146,6 +147,28 @@ pub(crate) async fn a_definition_of_any_wave_is_known_to_the_next(server: &Serve
         .await;
     assert_eq!(ran.output()["counts"]["created"], 2);
     scene.wipe(&[early, widgets]).await;
+}
+
+/// As behind a load balancer: the server that tells that it serves a kind is not the one that is asked next.
+pub(crate) async fn a_server_that_has_not_heard_of_a_definition_is_asked_again(server: &Server) {
+    let scene = Scene::new(server).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    write(
+        folder.path(),
+        "1.json",
+        &definition(&scene, "widgets", "Widget", &["v1"]),
+    );
+    write(folder.path(), "2.json", &widget(&scene));
+    let proxy = Proxy::to(server).await;
+    proxy.fail(3, Fault::Status(404), |_, asked| {
+        asked.starts_with("PATCH") && asked.contains("/widgets/")
+    });
+    let bench = crate::place::bench(&proxy.kubeconfig, scene.namespace()).await;
+    let ran = bench.run(&Apply, json!({ "paths": [folder.path()] })).await;
+    assert_eq!(ran.output()["counts"]["created"], 2);
+    scene
+        .wipe(&[widget(&scene), definition(&scene, "widgets", "Widget", &["v1"])])
+        .await;
 }
 
 pub(crate) async fn a_definition_that_will_never_be_established_is_named(server: &Server) {

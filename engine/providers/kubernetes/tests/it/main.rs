@@ -148,6 +148,7 @@ on_server! {
     objects::what_was_quiesced_comes_back_running,
     objects::roles_that_a_role_is_put_together_from_are_kept,
     objects::what_nobody_would_make_again_is_kept,
+    objects::what_is_being_deleted_is_told,
     objects::secrets_of_some_types_are_left_out_where_that_is_said,
     objects::images_that_nobody_knows_are_told,
     objects::what_will_not_come_up_fails_fast_with_its_pods,
@@ -168,6 +169,7 @@ on_server! {
     definitions::a_kind_whose_conversion_is_down_is_left_out_and_listed,
     definitions::a_resource_waits_for_its_definition,
     definitions::a_definition_of_any_wave_is_known_to_the_next,
+    definitions::a_server_that_has_not_heard_of_a_definition_is_asked_again,
     definitions::a_definition_that_will_never_be_established_is_named,
 }
 on_server! {

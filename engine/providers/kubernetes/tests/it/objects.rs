@@ -31,8 +31,8 @@ pub(crate) use conflicts::{
 };
 pub(crate) use kept::{
     images_that_nobody_knows_are_told, roles_that_a_role_is_put_together_from_are_kept,
-    secrets_of_some_types_are_left_out_where_that_is_said, what_nobody_would_make_again_is_kept,
-    what_was_quiesced_comes_back_running,
+    secrets_of_some_types_are_left_out_where_that_is_said, what_is_being_deleted_is_told,
+    what_nobody_would_make_again_is_kept, what_was_quiesced_comes_back_running,
 };
 pub(crate) use promises::{
     a_restore_keeps_what_a_step_type_promises, an_apply_keeps_what_a_step_type_promises,

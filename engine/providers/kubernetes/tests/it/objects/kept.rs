@@ -218,3 +218,21 @@ pub(crate) async fn secrets_of_some_types_are_left_out_where_that_is_said(server
         }
     }
 }
+
+/// A claim in use is being deleted for as long as its pods run.
+pub(crate) async fn what_is_being_deleted_is_told(server: &Server) {
+    let scene = Scene::new(server).await;
+    let mut held = scene.object("v1", "ConfigMap", "held");
+    held["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    scene.put(&held).await;
+    drop(scene.api(&held).delete("held", &DeleteParams::default()).await);
+    let ran = scene
+        .bench()
+        .await
+        .run(&Export, json!({ "cluster_scope": "none" }))
+        .await;
+    assert_eq!(ran.degraded.len(), 1, "{:?}", ran.degraded);
+    assert!(ran.degraded[0].contains(&called(&held)), "{:?}", ran.degraded);
+    assert!(!scene.tree().await.contains_key(&called(&held)));
+    scene.wipe(&[held]).await;
+}
