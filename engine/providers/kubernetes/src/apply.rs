@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jm_backup::RecordedImage;
-use jm_client_kubernetes::{Kubernetes, Wave};
+use jm_client_kubernetes::{Kubernetes, ObjectKey, Wave};
 use jm_step::{
     ArtefactRef, Connection, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext,
     StepError, StepType,
@@ -34,8 +34,8 @@ pub struct Input {
     /// A folder with a `kustomization.yaml`, built by `kustomize` or `kubectl kustomize`, whichever is on `PATH`.
     #[serde(default)]
     kustomization: Option<String>,
-    /// Whether folders in folders are read too.
-    #[serde(default = "yes")]
+    /// Whether folders in folders are read too, but those whose name begins with a dot.
+    #[serde(default)]
     recursive: bool,
     /// Only these waves.
     #[serde(default)]
@@ -131,13 +131,7 @@ impl StepType for Apply {
     }
 
     fn needs(&self, input: &Known) -> Vec<Need> {
-        let mut needs = needs::to_deploy();
-        let recreates = input.get("recreate").and_then(serde_json::Value::as_array);
-        let prunes = input.get("prune").is_some_and(|prune| *prune == true);
-        if prunes || recreates.is_some_and(|kinds| !kinds.is_empty()) {
-            needs.push(needs::cluster(&["delete *", "cluster delete *"]));
-        }
-        needs
+        needs::to_deploy(input)
     }
 
     /// What is applied can be applied another way again; what is deleted is gone.
@@ -268,8 +262,9 @@ impl Manifests {
             }
         }
         if objects.is_empty() {
-            return Err(StepError::not_found("there is no manifest to apply")
-                .hint("name files or folders with `*.yaml`, `*.yml` or `*.json`"));
+            return Err(StepError::not_found("there is no manifest to apply").hint(
+                "name files or folders with `*.yaml`, `*.yml` or `*.json`, or set `recursive` for folders in them",
+            ));
         }
         recorded::refuse(&missing)?;
         Ok(Self {
@@ -294,6 +289,11 @@ impl Source for Manifests {
 
     fn besides(&self) -> &[Object] {
         &self.besides
+    }
+
+    fn members(&self) -> Vec<&ObjectKey> {
+        let all = self.objects.iter().chain(&self.besides);
+        all.map(|object| &object.key).collect()
     }
 
     async fn open(&self, wave: Wave) -> Result<impl Chunks, StepError> {

@@ -5,6 +5,7 @@
 
 mod chunk;
 mod diff;
+mod halfway;
 mod motion;
 mod namespaces;
 mod object;
@@ -12,11 +13,13 @@ mod outcome;
 mod priors;
 mod prune;
 mod ready;
+mod recreate;
 mod results;
 mod scaled;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jm_client_kubernetes::{Discovery, Keeper, Kubernetes, ObjectKey, Reader, ResourceKind, Wave};
@@ -26,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use self::chunk::Doing;
+use self::halfway::Halfway;
 pub(crate) use self::object::Object;
 use self::outcome::{Applied, Outcome};
 use self::priors::Priors;
@@ -75,6 +79,10 @@ pub(crate) trait Source {
     /// Objects that are to be there as well and are not applied this time: they stay of the set.
     fn besides(&self) -> &[Object] {
         &[]
+    }
+    /// All that are to be of the set, where there is one.
+    fn members(&self) -> Vec<&ObjectKey> {
+        Vec::new()
     }
     /// Begins to read the objects of a wave.
     fn open(&self, wave: Wave) -> impl Future<Output = Result<impl Chunks, StepError>> + Send;
@@ -179,6 +187,9 @@ pub(crate) struct Deploy<'d> {
     named: BTreeSet<Named>,
     /// Namespaces and kinds that a preview has seen being made: what is in them cannot be asked about yet.
     announced: BTreeSet<String>,
+    halfway: Halfway,
+    /// Kinds that were defined on the way, by group and kind.
+    defined: Arc<BTreeSet<(String, String)>>,
     /// Namespaces that were looked at, and whether what is in them now will be gone.
     namespaces: BTreeMap<String, bool>,
 }
@@ -207,7 +218,7 @@ impl<'d> Deploy<'d> {
         let mut deploy = wait::unless_cancelled(cx, Self::new(writer, policy)).await?;
         deploy.writer = Some(writer);
         deploy.context = Some(cx);
-        let ended = wait::unless_cancelled(cx, Box::pin(deploy.all(source))).await;
+        let ended = deploy.unless_cancelled(cx, source).await;
         deploy.settle(&mut Vec::new());
         for change in std::mem::take(&mut deploy.done.changes) {
             cx.changed(change).await;
@@ -217,6 +228,22 @@ impl<'d> Deploy<'d> {
             cx.log(warning.clone()).await;
         }
         results::keep(cx, done, ended).await
+    }
+
+    /// All of it, or as much as is done when it is told to stop. What was deleted by then is made anew first.
+    async fn unless_cancelled(&mut self, cx: &StepContext, source: &impl Source) -> Result<(), StepError> {
+        let halfway = self.halfway.clone();
+        let mut work = Box::pin(self.all(source));
+        tokio::select! {
+            biased;
+            () = cx.cancelled() => {}
+            ended = &mut work => return ended,
+        }
+        tokio::select! {
+            biased;
+            () = halfway.none() => Err(StepError::cancelled("told to stop while the cluster was changed")),
+            ended = work => ended,
+        }
     }
 
     async fn new(reader: &'d Reader, policy: &'d Policy) -> Result<Self, StepError> {
@@ -239,6 +266,8 @@ impl<'d> Deploy<'d> {
             arrived: Vec::new(),
             named: BTreeSet::new(),
             announced: BTreeSet::new(),
+            halfway: Halfway::new(),
+            defined: Arc::default(),
             namespaces: BTreeMap::new(),
         })
     }
@@ -253,7 +282,12 @@ impl<'d> Deploy<'d> {
     async fn all(&mut self, source: &impl Source) -> Result<(), StepError> {
         let total: u64 = source.waves().values().sum();
         self.own_namespace().await?;
+        let mut is_enrolled = false;
         for wave in source.waves().keys() {
+            // Its parent lives in the namespace.
+            if *wave > Wave::Namespaces && !std::mem::replace(&mut is_enrolled, true) {
+                self.enrol(&source.members()).await?;
+            }
             let mut chunks = source.open(*wave).await?;
             let mut made = Vec::new();
             loop {
@@ -278,14 +312,15 @@ impl<'d> Deploy<'d> {
         if wave != Wave::Workloads || self.policy.wait {
             ready::wait(self.reader, cx, &made, self.policy.patience).await?;
         }
-        if wave == Wave::Definitions || wave == Wave::Webhooks {
+        let defines = made.iter().any(|(kind, _)| kind.kind == "CustomResourceDefinition");
+        if defines || wave == Wave::Webhooks {
             self.discovery = self.rediscover(&made).await?;
         }
         Ok(())
     }
 
     /// The kinds, once those that were just defined are among them.
-    async fn rediscover(&self, made: &[(ResourceKind, ObjectKey)]) -> Result<Discovery, StepError> {
+    async fn rediscover(&mut self, made: &[(ResourceKind, ObjectKey)]) -> Result<Discovery, StepError> {
         let mut defined = Vec::new();
         for (kind, key) in made.iter().filter(|(kind, _)| kind.kind == "CustomResourceDefinition") {
             if let Some(definition) = self.reader.object(kind, key).await? {
@@ -296,6 +331,8 @@ impl<'d> Deploy<'d> {
                 defined.push((text("/spec/group"), text("/spec/names/kind"), key.name.clone()));
             }
         }
+        let kinds = defined.iter().map(|(group, kind, _)| (group.clone(), kind.clone()));
+        Arc::make_mut(&mut self.defined).extend(kinds);
         let limit = tokio::time::Instant::now() + self.policy.patience;
         loop {
             let discovery = self.reader.discover().await?;
@@ -372,6 +409,8 @@ impl<'d> Deploy<'d> {
             reader: self.reader,
             writer: self.writer,
             context: self.context,
+            halfway: self.halfway.clone(),
+            defined: self.defined.clone(),
             policy: self.policy,
         }
     }

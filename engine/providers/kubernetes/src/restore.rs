@@ -117,8 +117,8 @@ impl StepType for Restore {
         vec![crate::CLUSTER, crate::BACKUPS]
     }
 
-    fn needs(&self, _: &Known) -> Vec<Need> {
-        let mut needs = needs::to_deploy();
+    fn needs(&self, input: &Known) -> Vec<Need> {
+        let mut needs = needs::to_deploy(input);
         needs.push(Need::of(crate::BACKUPS.name, jm_backup::READING));
         needs
     }

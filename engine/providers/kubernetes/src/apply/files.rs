@@ -65,7 +65,8 @@ fn once(objects: Vec<Written>, namespace: &str) -> Result<Vec<Written>, StepErro
     let mut places = BTreeMap::new();
     let mut kept: Vec<Written> = Vec::new();
     for object in objects {
-        let mut key = ObjectKey::of(&object.value)?;
+        let mut key =
+            ObjectKey::of(&object.value).map_err(|error| error.context(format_args!("`{}`", object.origin)))?;
         key.namespace.get_or_insert_with(|| namespace.to_owned());
         match places.entry(named(&key)) {
             Entry::Vacant(place) => {
@@ -123,14 +124,14 @@ async fn collect(path: &Path, recursive: bool, named: bool, files: &mut Vec<Path
         }
         return Ok(());
     }
-    if !named && !recursive {
+    if !named && (!recursive || is_hidden(path)) {
         return Ok(());
     }
     if !named && is_kustomization(path).await? {
         // It may be built upon by another one: then to apply both would be wrong.
         return Err(
             StepError::invalid_input(format!("`{}` is a kustomization among plain manifests", path.display())).hint(
-                "name the folder that is to be built itself, and files or folders beside it, or set `recursive: false`",
+                "name the folder that is to be built itself, and files or folders beside it, or leave `recursive` out",
             ),
         );
     }
@@ -149,9 +150,14 @@ async fn collect(path: &Path, recursive: bool, named: bool, files: &mut Vec<Path
 }
 
 fn is_manifest(path: &Path) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-    !name.starts_with('.') && ["yaml", "yml", "json"].contains(&ending)
+    !is_hidden(path) && ["yaml", "yml", "json"].contains(&ending)
+}
+
+/// As of git, or of an editor.
+fn is_hidden(path: &Path) -> bool {
+    path.file_name()
+        .is_some_and(|name| name.to_string_lossy().starts_with('.'))
 }
 
 async fn text(file: &Path) -> Result<String, StepError> {

@@ -19,7 +19,7 @@ pub(super) enum Outcome {
 
 impl Outcome {
     pub(super) fn changes_something(&self) -> bool {
-        matches!(self, Self::Updated | Self::Recreated)
+        matches!(self, Self::Updated | Self::Recreated | Self::Pruned)
     }
 
     fn as_str(&self) -> &'static str {

@@ -162,7 +162,9 @@ pub(crate) async fn a_kustomization_is_built_and_applied(server: &Server) {
         "{error}"
     );
     // Of a folder with several, one is meant.
-    let error = bench.run(&Apply, paths(&["."])).await.error();
+    let mut all = paths(&["."]);
+    all["recursive"] = true.into();
+    let error = bench.run(&Apply, all).await.error();
     assert!(error.message().contains("base` is a kustomization"), "{error}");
 
     write("production/kustomization.yaml", "resources: [../nowhere]\n");
@@ -205,7 +207,34 @@ pub(crate) async fn what_manifests_leave_open_is_told(server: &Server) {
         error.message().contains("\"workload\"") && error.message().contains("services, workloads"),
         "{error}"
     );
+    write("b.yaml", "kind: Secret\n");
+    let error = bench.run(&Apply, input.clone()).await.error();
+    assert!(error.message().contains("b.yaml"), "{error}");
     // The same, word for word, is no question.
     write("b.yaml", &config("", "one"));
     assert_eq!(bench.run(&Apply, input).await.output()["counts"]["created"], 1);
+}
+
+/// As kubectl has it: what lies deeper may be meant for another cluster.
+pub(crate) async fn folders_in_folders_are_read_where_that_is_said(server: &Server) {
+    let scene = Scene::new(server).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    for place in ["a", "deeper/b", ".hidden/c"] {
+        let path = folder.path().join(place).with_extension("json");
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        std::fs::write(&path, scene.object("v1", "ConfigMap", &name).to_string()).expect("written");
+    }
+    let bench = scene.bench().await;
+    for (recursive, there) in [(json!(null), [true, false, false]), (json!(true), [true, true, false])] {
+        let mut input = json!({ "paths": [folder.path()] });
+        if !recursive.is_null() {
+            input["recursive"] = recursive;
+        }
+        bench.run(&Apply, input.clone()).await.output();
+        for (name, is_there) in ["a", "b", "c"].into_iter().zip(there) {
+            let found = scene.get(&scene.object("v1", "ConfigMap", name)).await;
+            assert_eq!(found.is_some(), is_there, "{input}: {name}");
+        }
+    }
 }
