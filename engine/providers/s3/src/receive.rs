@@ -38,8 +38,8 @@ pub(crate) async fn receive(
     let path = path.to_owned();
     let first = Piece::first(sums.bytes(), stream.info().bytes);
     let writer = Writer::new(file, sums.bytes(), written);
-    let writing = tokio::task::spawn_blocking(move || write(to_hash, writer, &path, sums, &done));
-    let received = pass_on(stream, first, full, empty).await;
+    let writing = tokio::task::spawn_blocking(move || write(to_hash, writer, &path, sums));
+    let received = pass_on(stream, first, full, empty, &done).await;
     let written = writing
         .await
         .map_err(|error| StepError::failed("writing the file was ended").source(error))?;
@@ -55,11 +55,14 @@ async fn pass_on(
     first: Piece,
     full: mpsc::Sender<Message>,
     mut empty: mpsc::Receiver<Piece>,
+    done: &AtomicU64,
 ) -> Result<(), StepError> {
     let mut chunks = stream.into_stream();
     let (mut piece, mut pieces) = (first, 1);
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(unwrap_step_error)?;
+        // Each chunk, for a slow line takes minutes for a piece.
+        done.fetch_add(chunk.len() as u64, Ordering::Relaxed);
         let mut rest = &chunk[..];
         while !rest.is_empty() {
             if piece.is_full() {
@@ -87,21 +90,16 @@ fn write(
     mut writer: Writer,
     path: &Path,
     mut sums: Sums,
-    done: &AtomicU64,
 ) -> Result<Sums, StepError> {
     let failed = |error| file::failed("write", path, error);
-    let mut hash = |piece: &Piece| {
-        sums.update(piece.bytes());
-        done.fetch_add(piece.bytes().len() as u64, Ordering::Relaxed);
-    };
     while let Some(message) = to_hash.blocking_recv() {
         match message {
             Message::Piece(piece) => {
-                hash(&piece);
+                sums.update(piece.bytes());
                 writer.write(piece).map_err(failed)?;
             }
             Message::End(piece) => {
-                hash(&piece);
+                sums.update(piece.bytes());
                 writer.finish(&piece).map_err(failed)?;
                 return Ok(sums);
             }
