@@ -73,9 +73,9 @@ impl Line {
             revision: revision.number,
             current: revision.current,
             created: revision.created.map(|time| time.to_string()).unwrap_or_default(),
-            digests: revision.images.iter().filter_map(digest).collect(),
             images: revision.images.clone(),
             change_cause: revision.cause.clone().unwrap_or_default(),
+            digests: revision.images.iter().filter_map(digest).collect(),
         }
     }
 }
