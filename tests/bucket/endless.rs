@@ -112,17 +112,14 @@ fn page(query: &str, keys: usize) -> String {
     let first = first.map_or(0, |last| last + 1);
     let entries: usize = given("max-keys").and_then(|most| most.parse().ok()).unwrap_or(1000);
     let end = (first + entries / OF_KEY).min(keys);
-    let mut page = String::from("<ListVersionsResult><EncodingType>url</EncodingType>");
-    for key in first..end {
-        page += &entries_of(key);
-    }
+    let all: String = (first..end).map(entries_of).collect();
     let more = end < keys;
-    page += &format!("<IsTruncated>{more}</IsTruncated>");
-    if more {
-        let last = end - 1;
-        page += &format!("<NextKeyMarker>{last:08}</NextKeyMarker><NextVersionIdMarker>o{last}</NextVersionIdMarker>");
-    }
-    page + "</ListVersionsResult>"
+    let last = end.saturating_sub(1);
+    let next = format!("<NextKeyMarker>{last:08}</NextKeyMarker><NextVersionIdMarker>o{last}</NextVersionIdMarker>");
+    let next = if more { next } else { String::new() };
+    format!(
+        "<ListVersionsResult><EncodingType>url</EncodingType>{all}<IsTruncated>{more}</IsTruncated>{next}</ListVersionsResult>"
+    )
 }
 
 /// Every other key was deleted, the rest was overwritten.
@@ -133,7 +130,7 @@ fn entries_of(key: usize) -> String {
              <ETag>\"{id}{key:031}\"</ETag><Size>100</Size><StorageClass>STANDARD</StorageClass></Version>"
         )
     };
-    let newest = if key % 2 == 0 {
+    let newest = if key.is_multiple_of(2) {
         format!(
             "<DeleteMarker><Key>{key:08}</Key><VersionId>n{key}</VersionId><IsLatest>true</IsLatest><LastModified>{NEW}</LastModified></DeleteMarker>"
         )
