@@ -94,6 +94,45 @@ fn an_image_is_built_and_pushed_anew_whatever_its_tag_named_before() -> Result<(
     Ok(())
 }
 
+/// The remote is gone and so is every clone: the backup of the code is built and deployed.
+#[test]
+fn the_backup_of_the_code_is_built_where_its_remote_is_gone() -> Result<()> {
+    let (world, repository) = broken()?;
+    let commit = format!("commit={}", journeyman::GOOD);
+    let kept = world
+        .jm()
+        .args([
+            "plan",
+            "run",
+            "plans/backup-code.yaml",
+            "--yes",
+            "--confirm",
+            "production",
+        ])
+        .args(["-i", &commit, "-i", &format!("repository=file://{repository}")])
+        .output()?;
+    ensure!(kept.status.code() == Some(0), "{}", said(&kept));
+    std::fs::remove_dir_all(&repository)?;
+    let builder = world.folder().join(journeyman::BUILDER);
+    let inputs = [
+        "kept=latest".to_owned(),
+        format!("kept_into={}", world.folder().join("kept").display()),
+        commit,
+        "install=[\"true\"]".to_owned(),
+        "build=[\"sh\", \"build.sh\"]".to_owned(),
+        format!("builder={}", builder.display()),
+    ];
+    let mut restore = world.jm();
+    restore.args(["plan", "run", "plans/restore-from-git.yaml", "--yes"]);
+    restore.args(["--confirm", "production"]);
+    restore.args(inputs.iter().flat_map(|input| ["-i", input]));
+    let restored = restore.output()?;
+    ensure!(restored.status.code() == Some(0), "{}", said(&restored));
+    let deployed = world.block_on(journeyman::wanted_image(&world.systems))?;
+    world.run(&builder.display().to_string(), &["manifest", "inspect", &deployed])?;
+    Ok(())
+}
+
 /// `jm plan run plans/cdn-recovery.yaml` in this world, with all that it needs to be let through.
 pub(super) fn recover(world: &World, inputs: &[&str]) -> Command {
     recover_by(world, world.systems.variable("CDN_URL"), inputs)
@@ -102,20 +141,14 @@ pub(super) fn recover(world: &World, inputs: &[&str]) -> Command {
 /// The same, proven by another edge.
 fn recover_by(world: &World, url: &str, inputs: &[&str]) -> Command {
     let mut command = world.jm();
-    command.args([
-        "plan",
-        "run",
-        "plans/cdn-recovery.yaml",
-        "--yes",
-        "--confirm",
-        "production",
-    ]);
+    command.args(["plan", "run", "--yes", "--confirm", "production"]);
+    command.arg(file("plans/cdn-recovery.yaml"));
     command.args(["-i", &format!("url={url}")]);
     command.args(inputs.iter().flat_map(|input| ["-i", *input]));
     command
 }
 
-fn viewed(world: &World, path: &str) -> Result<journeyman::View> {
+pub(super) fn viewed(world: &World, path: &str) -> Result<journeyman::View> {
     Ok(world.block_on(journeyman::viewed(&world.systems, path))?)
 }
 

@@ -11,6 +11,7 @@ use jm_step::{
 
 use crate::archive::{self, Expected, Meter, Unpacked};
 use crate::catalogue::{self, BackupCopy, BackupRef, Catalogue, Entry, Status};
+use crate::chain;
 use crate::config::Config;
 use crate::flow::{Failure, Flow};
 use crate::key::{KeyRing, Passphrase};
@@ -154,7 +155,8 @@ impl Connection for Backups {
 impl BackupsReader {
     /// All backups of all locations that answer, newest first.
     pub async fn catalogue(&self) -> Result<Catalogue, StepError> {
-        catalogue::read(&self.locations, &self.keys).await
+        let kept_since = chain::kept_since(jm_step::clock::now(), self.retention_days)?;
+        catalogue::read(&self.locations, &self.keys, kept_since).await
     }
 
     /// The locations that do not answer, and what they say instead.

@@ -8,11 +8,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::compare::{Comparer, Verdict, sums_of};
+use super::compare::{Comparer, Verdict};
 use super::directory::{LeftOut, Manifests};
 use super::known::KnownSums;
 use super::pattern::HeaderRule;
 use super::side::{All, Found, Side};
+use crate::file;
 
 /// So many names are compared at a time.
 const AT_ONCE: usize = 16;
@@ -159,8 +160,8 @@ async fn prove(source: &mut All, manifests: &Manifests) -> Result<Vec<LeftOut>, 
         .collect();
     let wrong: Vec<Option<String>> = stream::iter(vouched)
         .map(|(name, path, vouched)| async move {
-            let sums = sums_of(&path).await?;
-            Ok::<_, StepError>((sums.sha256 != vouched).then_some(name))
+            let sums = file::sums_of(&path, None).await?;
+            Ok::<_, StepError>((sums.sha256() != vouched).then_some(name))
         })
         .buffered(AT_ONCE)
         .try_collect()
