@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use crate::environment::{World, jm, journal, of_kind, said};
 
 mod edge;
+mod folder;
 mod line;
 mod recovery;
 mod releases;
@@ -139,7 +140,7 @@ fn a_jm_that_is_killed_between_the_request_and_the_journal_asks_for_one_invalida
         (Cut::Before("POST "), 0, 2),
         (Cut::After("POST "), 1, 2),
         // It is accepted, and that is on disk: the resume only waits.
-        (Cut::After("GET /2020-05-31/distribution/ID/invalidation/"), 1, 1),
+        (Cut::After("GET /2020-05-31/distribution/ID/invalidation/I"), 1, 1),
     ] {
         let scene = Scene::set()?;
         scene.kill_at(cut).with_context(|| format!("{cut:?}"))?;

@@ -4,15 +4,17 @@
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use jm_sandbox::journeyman::{DATABASE, NAMESPACE};
+use jm_sandbox::journeyman::{self, DATABASE, NAMESPACE, View};
 use serde_json::Value;
 
 use crate::cluster_loss::kubectl;
 use crate::environment::{RESUME, World, has_words, journal_of, of_kind, said};
+use crate::wire::Wire;
 
 const FAILOVER: &str = "data-center-failover";
 const FAIL_BACK: &str = "data-center-fail-back";
-/// Where the edges take the content from after the failover.
+/// Where the edges take the content from after the failover: this bucket, by its address.
+const BUCKET: &str = "assets-standby";
 const ASSETS: &str = "assets-standby.s3.eu-west-1.amazonaws.com";
 /// How many pods the second region is told to run: not as many as it is found with.
 const REPLICAS: i32 = 3;
@@ -38,6 +40,7 @@ impl Regions {
         let mut command = self.first.jm();
         command
             .args(words)
+            .env("STANDBY_ASSETS_S3_BUCKET", BUCKET)
             .env("STANDBY_DATABASE_URL", self.second.systems.variable("DATABASE_URL"))
             .env("STANDBY_KUBECONFIG", self.second.systems.variable("KUBECONFIG"))
             .env("STANDBY_KUBE_CONTEXT", context.trim());
@@ -65,6 +68,44 @@ impl Regions {
         let started = of_kind(&records, "step-started");
         let steps = started.iter().filter_map(|record| record["step"].as_str());
         Ok(steps.map(str::to_owned).collect())
+    }
+
+    /// Publishes a page in a bucket of assets.
+    fn publish(&self, bucket: &str, page: &str) -> Result<()> {
+        let file = self.first.folder().join("index.html");
+        std::fs::write(&file, page)?;
+        let to = format!("s3://{bucket}/index.html");
+        self.first.aws(&["s3", "cp", file.to_str().context("text")?, &to])?;
+        Ok(())
+    }
+
+    /// What a viewer gets.
+    fn viewed(&self) -> Result<View> {
+        Ok(self.first.block_on(journeyman::viewed(&self.first.systems, ""))?)
+    }
+
+    /// The input by which the edge is proven: no name leads to the sandbox's.
+    fn edge(&self) -> String {
+        format!("edge_url={}", self.first.systems.variable("CDN_URL"))
+    }
+
+    /// The first region's cluster is found by a copy of its settings, in which this is its address; by the right one, where
+    /// none is given.
+    fn address_cluster(&mut self, settings: &str, address: Option<&str>) -> Result<()> {
+        let server = settings
+            .lines()
+            .find_map(|line| line.trim_start().strip_prefix("server:"));
+        let server = server.context("a server")?.trim();
+        let config = self.first.folder().join("copied.kubeconfig");
+        std::fs::write(&config, settings.replace(server, address.unwrap_or(server)))?;
+        let environment = &mut self.first.systems.environment;
+        environment.insert("KUBECONFIG".to_owned(), config.display().to_string());
+        Ok(())
+    }
+
+    /// What leads to the first region's cluster.
+    fn cluster_settings(&self) -> Result<String> {
+        Ok(std::fs::read_to_string(self.first.systems.variable("KUBECONFIG"))?)
     }
 
     /// Where the edges take their content from.
@@ -112,9 +153,28 @@ fn the_second_region_takes_over_and_gives_back_what_was_written_there() -> Resul
         regions.origin()?,
     );
     let replicas = format!("replicas={REPLICAS}");
-    let domain = format!("assets_domain={ASSETS}");
+    let (domain, edge) = (format!("assets_domain={ASSETS}"), regions.edge());
+    regions.publish(journeyman::ASSETS, "first")?;
+    ensure!(regions.viewed()?.body == "first", "{:?}", regions.viewed()?);
 
-    let text = regions.start(FAILOVER, &[&replicas, &domain], 6)?;
+    // Nobody is asked to send viewers to where there is nothing.
+    for (domain, told) in [
+        (domain.as_str(), "assets-standby"),
+        (
+            "assets_domain=assets-stanby.s3.eu-west-1.amazonaws.com",
+            "`assets-stanby.s3.eu-west-1.amazonaws.com` is another one's address",
+        ),
+    ] {
+        let text = regions.start(FAILOVER, &[domain, &edge], 4)?;
+        ensure!(has_words(&text, told), "{text}");
+        ensure!(!regions.begun(FAILOVER)?.iter().any(|step| step == "approve"), "{text}");
+        if domain.contains(BUCKET) {
+            regions.first.aws(&["s3api", "create-bucket", "--bucket", BUCKET])?;
+            regions.publish(BUCKET, "second")?;
+        }
+    }
+
+    let text = regions.start(FAILOVER, &[&replicas, &domain, &edge], 6)?;
     ensure!(has_words(&text, "the cluster answers, the database serves"), "{text}");
     // Nobody has agreed yet: the first region serves as before.
     ensure!(
@@ -137,6 +197,7 @@ fn the_second_region_takes_over_and_gives_back_what_was_written_there() -> Resul
         "the edges go elsewhere: {}",
         regions.origin()?
     );
+    ensure!(regions.viewed()?.body == "second", "{:?}", regions.viewed()?);
 
     // What is written there from now on is nowhere else.
     regions
@@ -158,7 +219,7 @@ fn the_second_region_takes_over_and_gives_back_what_was_written_there() -> Resul
         .env_remove("CLOUDFRONT_DISTRIBUTION_ID");
     let text = ended(&mut unnamed, 4)?;
     ensure!(has_words(&text, "no distribution is named"), "{text}");
-    regions.start(FAIL_BACK, &[&assets_domain], 6)?;
+    regions.start(FAIL_BACK, &[&assets_domain, &edge], 6)?;
     regions.approve(0)?;
     ensure!(
         regions.first.fingerprint()? == data,
@@ -172,6 +233,7 @@ fn the_second_region_takes_over_and_gives_back_what_was_written_there() -> Resul
         "the edges go elsewhere: {}",
         regions.origin()?
     );
+    ensure!(regions.viewed()?.body == "first", "{:?}", regions.viewed()?);
     Ok(())
 }
 
@@ -181,8 +243,16 @@ fn a_failover_that_fails_lets_the_first_region_serve_on() -> Result<()> {
     let (data, count) = (regions.first.fingerprint()?, declared(&regions.first)?);
     let second = declared(&regions.second)?;
     // The restored copy lacks a table that is looked for.
-    let text = regions.start(FAILOVER, &[r#"critical_tables=["users", "never_there"]"#], 6)?;
-    ensure!(has_words(&text, "the cluster answers, the database serves"), "{text}");
+    let tables = r#"critical_tables=["users", "never_there"]"#;
+    let unwell = format!("primary_url={}never-there", regions.first.systems.variable("CDN_URL"));
+    let text = regions.start(FAILOVER, &[tables, &unwell], 6)?;
+    ensure!(
+        has_words(
+            &text,
+            "the cluster answers, the database serves, the address answers, with 403"
+        ),
+        "{text}"
+    );
     let text = regions.approve(4)?;
     ensure!(text.contains("never_there"), "{text}");
     ensure!(
@@ -246,23 +316,32 @@ fn a_first_region_that_is_gone_is_no_obstacle() -> Result<()> {
     let data = regions.first.fingerprint()?;
     // Nothing listens there any more; backups and CDN live elsewhere.
     let nowhere = format!("postgresql://jm@127.0.0.1:1/{DATABASE}");
-    let config = regions.first.folder().join("gone.kubeconfig");
-    let written = std::fs::read_to_string(regions.first.systems.variable("KUBECONFIG"))?;
-    let server = written.lines().find(|line| line.trim_start().starts_with("server:"));
-    let server = server
-        .and_then(|line| line.split_once("server:"))
-        .context("a server")?
-        .1
-        .trim();
-    std::fs::write(&config, written.replace(server, "https://127.0.0.1:1"))?;
+    let settings = regions.cluster_settings()?;
+    regions.address_cluster(&settings, Some("https://127.0.0.1:1"))?;
     let environment = &mut regions.first.systems.environment;
     environment.insert("DATABASE_URL".to_owned(), nowhere);
-    environment.insert("KUBECONFIG".to_owned(), config.display().to_string());
+    // Nor are its backups there, but a copy of them elsewhere.
+    let copy = "journeyman-copy";
+    regions.first.aws(&["s3api", "create-bucket", "--bucket", copy])?;
+    let (from, to) = (format!("s3://{}", journeyman::BUCKET), format!("s3://{copy}"));
+    regions.first.aws(&["s3", "sync", &from, &to])?;
+    let empty = regions.first.folder().join("no-backups").display().to_string();
+    for (name, value) in [
+        ("BACKUP_S3_BUCKET", "gone-with-the-region"),
+        ("STANDBY_BACKUP_S3_BUCKET", copy),
+        ("BACKUP_DIR", &empty),
+    ] {
+        let environment = &mut regions.first.systems.environment;
+        environment.insert(name.to_owned(), value.to_owned());
+    }
 
     let replicas = format!("replicas={REPLICAS}");
     let text = regions.start(FAILOVER, &[&replicas], 6)?;
     ensure!(
-        has_words(&text, "the cluster does not answer, the database does not serve"),
+        has_words(
+            &text,
+            "the cluster cannot be looked at, and may serve, the database does not serve"
+        ),
         "{text}"
     );
     // Nobody could fence it: whoever brings it up again has to know that.
@@ -275,6 +354,49 @@ fn a_first_region_that_is_gone_is_no_obstacle() -> Result<()> {
     ensure!(regions.second.ready_replicas()? == REPLICAS, "other replicas");
     let begun = regions.begun(FAILOVER)?;
     ensure!(!begun.iter().any(|step| step.starts_with("fence")), "{begun:?}");
+    ensure!(begun.iter().any(|step| step == "stop-unseen"), "{begun:?}");
+    Ok(())
+}
+
+/// Up to an hour lies between the looks and the answer: a region that is back by then would write beside the second.
+#[test]
+fn a_first_region_that_comes_back_before_the_answer_is_fenced() -> Result<()> {
+    let mut regions = Regions::up()?;
+    let data = regions.first.fingerprint()?;
+    let settings = regions.cluster_settings()?;
+    regions.address_cluster(&settings, Some("https://127.0.0.1:1"))?;
+    let url = regions.first.systems.variable("DATABASE_URL").to_owned();
+    let port = url.rsplit_once(':').and_then(|(_, end)| end.split_once('/'));
+    let port = port.context("a port")?.0;
+    let away = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let through = format!(
+        "{}?sslmode=disable",
+        url.replace(&format!(":{port}/"), &format!(":{away}/"))
+    );
+    let environment = &mut regions.first.systems.environment;
+    environment.insert("DATABASE_URL".to_owned(), through);
+
+    let text = regions.start(FAILOVER, &[], 6)?;
+    ensure!(
+        has_words(&text, "the cluster does not answer, the database does not serve"),
+        "{text}"
+    );
+    regions.address_cluster(&settings, None)?;
+    let _wire = Wire::at(away, port.parse()?)?;
+    let text = regions.approve(0)?;
+    let begun = regions.begun(FAILOVER)?;
+    for fence in ["fence-application", "fence-database"] {
+        ensure!(begun.iter().any(|step| step == fence), "{fence}: {text}");
+    }
+    ensure!(
+        declared(&regions.first)? == 0,
+        "the first region's application still runs"
+    );
+    ensure!(
+        !lets_in(&regions.first)?,
+        "the first region's database still lets sessions in"
+    );
+    ensure!(regions.second.fingerprint()? == data, "other data in the second region");
     Ok(())
 }
 

@@ -77,11 +77,16 @@ struct State {
 impl Wire {
     /// Stands before `127.0.0.1:target`, and lets everything through.
     pub(crate) fn to(target: u16) -> Result<Self> {
+        Self::at(0, target)
+    }
+
+    /// The same on a port of the test's choice, where nothing listened until now.
+    pub(crate) fn at(port: u16, target: u16) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()?;
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+        let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", port)))?;
         let port = listener.local_addr()?.port();
         let (state, released) = (Shared::default(), Arc::new(Notify::new()));
         runtime.spawn(accept(listener, target, state.clone(), released.clone()));

@@ -96,7 +96,8 @@ impl<'r> Trial<'r> {
             let settled = |id: &StepId| state.step(id.as_str()).is_some_and(|entry| entry.state.is_settled());
             scope.steps.retain(|id, _| settled(id));
         }
-        scope.run = json!({ "id": run.info.id, "plan": run.info.plan, "drill": run.info.drill });
+        let (info, directory) = (&run.info, scope::directory(run));
+        scope.run = json!({ "id": info.id, "plan": info.plan, "directory": directory, "drill": info.drill });
         let cx = OpenContext {
             secrets: run.secrets.clone(),
             environment: run.environment.clone(),
@@ -332,6 +333,7 @@ impl<'r> Trial<'r> {
             saved_output: if entry.is_undone() { None } else { load(&entry.output)? },
             announced: self.announced_to(i),
             cancel: CancellationToken::new(),
+            late: CancellationToken::new(),
             secrets: self.run.secrets.clone(),
             supervisor: self.run.supervisor.clone(),
         })
@@ -375,7 +377,7 @@ impl<'r> Trial<'r> {
 
 /// The state as a resume would begin with it.
 fn resumed(run: &Run, mut state: RunState) -> Result<RunState, RunError> {
-    for kind in resume::records(&state, &run.by, &run.version) {
+    for kind in resume::records(run, &state) {
         let seq = state.last_seq() + 1;
         let at = jm_step::clock::now();
         state.apply(&Record {

@@ -28,6 +28,8 @@ pub struct Run {
     pub plan: Arc<Plan>,
     /// The plan's file, where it came from one, as an absolute path.
     pub file: Option<String>,
+    /// The folder in which it was started, as an absolute path. A resume brings that of the journal.
+    pub directory: Option<String>,
     /// The run's id, its plan's name, and when it was opened. A resume brings those of the journal.
     pub info: RunInfo,
     /// The targets, rendered. Those that no step uses are not opened.
@@ -105,6 +107,7 @@ impl Run {
         Self {
             plan,
             file: None,
+            directory: None,
             info,
             targets: Vec::new(),
             not_configured: BTreeMap::new(),
@@ -202,6 +205,7 @@ impl Run {
             run: self.info.clone(),
             plan: self.plan.digest().to_owned(),
             file: self.file.clone(),
+            directory: self.directory.clone(),
             inputs: serde_json::Value::Object(self.plain_inputs()),
             inputs_artefact: None,
             secrets: self.secret_references(),

@@ -66,6 +66,11 @@ pub(crate) fn status(state: &StepState) -> StepStatus {
     }
 }
 
+/// Where it was started. A run of an older jm goes by where it is taken up, as it did then.
+pub(crate) fn directory(run: &Run) -> &str {
+    run.directory.as_deref().unwrap_or(".")
+}
+
 /// What `run` is to expressions. Steps of `finally` see the status that the run will end with.
 pub(crate) fn run_value(run: &Run, state: &RunState, in_finally: bool) -> Value {
     let status = in_finally.then(|| schedule::status(state));
@@ -73,6 +78,7 @@ pub(crate) fn run_value(run: &Run, state: &RunState, in_finally: bool) -> Value 
         "id": run.info.id,
         "plan": run.info.plan,
         "started_at": run.info.started_at,
+        "directory": directory(run),
         "drill": run.info.drill,
         "status": status.map_or("running", RunStatus::as_str),
         "summary": headline(run, state, status),

@@ -100,6 +100,7 @@ impl StepBench {
             saved_output: None,
             announced: Arc::default(),
             cancel: CancellationToken::new(),
+            late: CancellationToken::new(),
             secrets: Secrets::new(),
             supervisor: Supervisor::none(),
         };
@@ -200,6 +201,12 @@ impl StepBench {
     /// Fires when the step is to stop.
     pub fn cancellation(&self) -> CancellationToken {
         self.parts.cancel.clone()
+    }
+
+    /// Tells the step that its time is up.
+    pub fn time_is_up(&self) {
+        self.parts.late.cancel();
+        self.parts.cancel.cancel();
     }
 
     /// What `preview` and `probe` get.

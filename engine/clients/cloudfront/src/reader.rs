@@ -8,7 +8,7 @@ use aws_sdk_cloudfront::config::timeout::TimeoutConfig;
 use aws_sdk_cloudfront::config::{Builder, Region};
 use aws_sdk_cloudfront::operation::get_distribution::GetDistributionError;
 use aws_sdk_cloudfront::operation::get_invalidation::GetInvalidationError;
-use aws_sdk_cloudfront::types::DistributionConfig;
+use aws_sdk_cloudfront::types::{DistributionConfig, DistributionList};
 use jm_client_aws::given;
 use jm_step::{OpenContext, StepError};
 
@@ -96,8 +96,8 @@ impl Reader {
                 return Ok(found);
             };
             found.extend(list.items().iter().map(Distribution::of_summary));
-            marker = list.next_marker().filter(|next| !next.is_empty()).map(str::to_owned);
-            if !list.is_truncated() || marker.is_none() {
+            marker = next(list)?;
+            if marker.is_none() {
                 return Ok(found);
             }
         }
@@ -149,6 +149,19 @@ impl Reader {
     }
 }
 
+/// Where a list goes on; nothing where it is whole.
+fn next(list: &DistributionList) -> Result<Option<String>, StepError> {
+    let marker = list.next_marker().filter(|next| !next.is_empty()).map(str::to_owned);
+    match marker {
+        _ if !list.is_truncated() => Ok(None),
+        Some(marker) => Ok(Some(marker)),
+        None => Err(StepError::failed(format!(
+            "{LISTING}: the list is not whole, and does not say where it goes on"
+        ))
+        .hint("see whether what answers under the endpoint is CloudFront; name the distribution where it is known")),
+    }
+}
+
 const LISTING: Doing<'static> = Doing {
     verb: "list all distributions",
     what: "",
@@ -160,5 +173,25 @@ fn looking(id: &str) -> Doing<'_> {
         verb: "look at",
         what: id,
         permission: "cloudfront:GetDistribution",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_breaks_off_is_not_a_whole_one() {
+        let list = |truncated: bool, marker: &str| {
+            let list = DistributionList::builder().marker("").max_items(100).quantity(0);
+            list.is_truncated(truncated)
+                .next_marker(marker)
+                .build()
+                .expect("complete")
+        };
+        assert_eq!(next(&list(true, "E2")).expect("whole"), Some("E2".to_owned()));
+        assert_eq!(next(&list(false, "")).expect("whole"), None);
+        let error = next(&list(true, "")).expect_err("broken off");
+        assert!(error.message().contains("is not whole"), "{error}");
     }
 }

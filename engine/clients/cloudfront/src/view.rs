@@ -84,6 +84,12 @@ impl Distribution {
     pub fn origin(&self, id: &str) -> Option<&Origin> {
         self.origins.iter().find(|origin| origin.id == id)
     }
+
+    /// The host names of all origins but this one.
+    pub fn other_origins(&self, id: &str) -> Vec<String> {
+        let others = self.origins.iter().filter(|origin| origin.id != id);
+        others.map(|origin| origin.domain.clone()).collect()
+    }
 }
 
 impl From<&types::Invalidation> for Invalidation {

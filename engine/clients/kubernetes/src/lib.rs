@@ -25,13 +25,17 @@ mod pod_line;
 pub use pod_line::PodLine;
 mod describe;
 mod reader;
-pub use reader::{ClusterInfo, ContainerImage, Containers, Following, Heard, LogRequest, Reader, Reported, Template};
+pub use reader::{
+    ClusterInfo, ContainerImage, Containers, Following, Heard, LogRequest, PodInTheWay, Reader, Reported, Template,
+};
 mod revision;
 pub use revision::Revision;
 mod connection;
 pub use connection::Kubernetes;
 mod kind;
 mod patience;
+mod stateful;
+pub use stateful::Turns;
 mod steady;
 pub use kind::{ObjectKey, ResourceKind};
 mod discovery;

@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use crate::autoscaler::{Autoscaler, BOUNDS_MARK};
 use crate::keeper::Keeper;
+use crate::revision::Revision;
+use crate::stateful::Turns;
 use crate::workload_ref::{Kind, WorkloadRef};
 
 /// The annotation that keeps the count of replicas of a quiesced workload on the object itself: it outlives the loss of
@@ -63,6 +65,8 @@ pub struct Workload {
     pub failure: Option<(String, String)>,
     /// Who else keeps it as it is.
     pub keeper: Option<Keeper>,
+    /// Of a StatefulSet: which of its pods are replaced, and when.
+    pub turns: Option<Turns>,
 }
 
 /// Where a kind keeps its counts.
@@ -145,7 +149,14 @@ impl Workload {
             failure: failure(&object.data, changed),
             changed,
             keeper: Keeper::of_workload(workload, &object.metadata),
+            turns: (workload.kind == Kind::StatefulSet).then(|| Turns::read(object)),
         }
+    }
+
+    /// Whether its controller has seen that its newest template is that of a revision. Only StatefulSets say so.
+    pub fn has_taken_up(&self, revision: &Revision) -> bool {
+        let newest = self.turns.as_ref().and_then(|turns| turns.newest.as_ref());
+        self.observed && newest == Some(&revision.keeper)
     }
 
     /// Whether every replica that is wanted is ready, of whatever template, and none too many is left.
@@ -165,7 +176,7 @@ impl Workload {
     }
 
     /// How far it is, for people.
-    pub(crate) fn progress(&self) -> String {
+    pub fn progress(&self) -> String {
         let Self {
             replicas,
             ready,

@@ -361,7 +361,11 @@ fn misshapen(reference: &Reference) -> Option<PlanError> {
             error(Code::UnknownStep, "no step is named", help.to_owned())
         }
         Root::Steps => misshapen_step(reference),
-        Root::Run => unknown_member(reference, "run", &["id", "started_at", "drill", "status", "summary"]),
+        Root::Run => unknown_member(
+            reference,
+            "run",
+            &["id", "started_at", "directory", "drill", "status", "summary"],
+        ),
         Root::Objectives => unknown_member(reference, "objectives", &["rto", "rpo"]),
         Root::Inputs | Root::Env => None,
     }

@@ -77,7 +77,7 @@ pub struct Scope {
     pub inputs: Value,
     /// The steps.
     pub steps: BTreeMap<StepId, StepScope>,
-    /// `id`, `started_at`, `drill`, `status`, `summary`. A member that is absent is not known yet.
+    /// `id`, `started_at`, `directory`, `drill`, `status`, `summary`. A member that is absent is not known yet.
     pub run: Value,
     /// `rto` and `rpo` as text, see [`crate::Plan::objectives_value`].
     pub objectives: Value,

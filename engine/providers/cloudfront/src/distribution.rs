@@ -33,8 +33,15 @@ pub(crate) struct Output {
     /// What it is.
     #[serde(flatten)]
     distribution: Distribution,
-    /// The address of its first page: the alias that was asked for, else its first one, else its own host name.
+    /// The address of its first page: the alias that was asked for, else its first one without a `*`, else its own host
+    /// name.
     url: String,
+    /// The folder of its origin that it serves, without a slash at either end; empty for all of it.
+    #[serde(default)]
+    folder: String,
+    /// The host names of its other origins: what is served from there does not move with the default behaviour's origin.
+    #[serde(default)]
+    other_origins: Vec<String>,
 }
 
 impl StepType for Look {
@@ -85,12 +92,31 @@ async fn look(cx: &ReadContext, input: &Input) -> Result<Output, StepError> {
                 .evidence(json!(found)),
         );
     }
-    let host = Some(&input.alias).filter(|alias| !alias.is_empty());
-    let host = host.or(found.aliases.first()).unwrap_or(&found.domain);
     Ok(Output {
-        url: format!("https://{host}/"),
+        url: format!("https://{}/", host(&found, input)),
+        folder: folder(&found).to_owned(),
+        other_origins: found.other_origins(&found.default_origin),
         distribution: found,
     })
+}
+
+/// Where viewers reach it. No host is called `*.example.com`.
+fn host<'a>(found: &'a Distribution, input: &'a Input) -> &'a str {
+    let mut aliases = [&input.alias].into_iter().chain(&found.aliases);
+    let alias = aliases.find(|alias| !alias.is_empty() && !alias.contains('*'));
+    alias.unwrap_or(&found.domain)
+}
+
+/// The folder of its origin that it serves.
+fn folder(found: &Distribution) -> &str {
+    let origin = found.origin(&found.default_origin);
+    origin.map_or("", |origin| origin.path.trim_matches('/'))
+}
+
+/// Whether an alias covers a host name: as it stands, or by a `*` in the place of its first label.
+fn covers(alias: &str, host: &str) -> bool {
+    let below = alias.strip_prefix("*.");
+    alias == host || below.is_some_and(|below| host.split_once('.').is_some_and(|(_, rest)| rest == below))
 }
 
 fn faults(found: &Distribution, input: &Input) -> Vec<String> {
@@ -98,7 +124,7 @@ fn faults(found: &Distribution, input: &Input) -> Vec<String> {
     if input.enabled && !found.enabled {
         faults.push("is disabled".to_owned());
     }
-    if !input.alias.is_empty() && !found.aliases.contains(&input.alias) {
+    if !input.alias.is_empty() && !found.aliases.iter().any(|alias| covers(alias, &input.alias)) {
         faults.push(format!("does not serve `{}`", input.alias));
     }
     let wanted = &input.origin;
@@ -108,7 +134,7 @@ fn faults(found: &Distribution, input: &Input) -> Vec<String> {
     if !wanted.is_empty() && !serves {
         faults.push(format!("does not take its content from `{wanted}`"));
     }
-    let served = origin.map_or("", |origin| origin.path.trim_matches('/'));
+    let served = folder(found);
     match input.path.as_deref().map(|path| path.trim_matches('/')) {
         Some(path) if path != served => {
             faults.push(format!(

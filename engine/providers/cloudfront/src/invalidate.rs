@@ -5,7 +5,7 @@ use std::time::Duration;
 use jm_client_cloudfront::{Asked, CloudFront, Reader};
 use jm_step::{
     Change, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError,
-    StepType, Unit,
+    StepErrorKind, StepType, Unit,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,8 @@ const FREE: usize = 1000;
 const CENTS: f64 = 0.5;
 /// So many paths are named in a change: a record of the journal is small.
 const NAMED: usize = 20;
+/// No invalidation has this id.
+const NOBODYS: &str = "NONE";
 /// CloudFront names no limit for a reference; this has room for run, step and hash.
 const LONGEST_REFERENCE: usize = 128;
 
@@ -114,6 +116,9 @@ impl StepType for Invalidate {
         let cdn = cx.connect::<CloudFront>().await?;
         let batches = planned(&input);
         let mut accepted: Accepted = cx.checkpoint()?.unwrap_or_default();
+        if accepted.invalidations.is_empty() {
+            may_follow(cx, &cdn).await?;
+        }
         for batch in batches.iter().skip(accepted.invalidations.len()) {
             let invalidation = request(cx, &cdn, batch).await?;
             accepted.invalidations.push(invalidation);
@@ -166,6 +171,24 @@ fn planned(input: &Input) -> Vec<Vec<String>> {
     match most {
         Some(most) if paths.len() > most => paths::batches(everything()),
         _ => paths::batches(paths),
+    }
+}
+
+/// What is accepted and may not be looked at fails the step, and whoever resumes it then asks, and pays, once more: so
+/// that is found before anything is asked for.
+async fn may_follow(cx: &StepContext, cdn: &CloudFront) -> Result<(), StepError> {
+    let mut wait = Wait::new();
+    loop {
+        match answer(cx, cdn.invalidation(NOBODYS)).await {
+            Err(error) if matches!(error.kind(), StepErrorKind::Denied | StepErrorKind::Cancelled) => {
+                return Err(error);
+            }
+            Err(error) if error.kind().is_transient() => {
+                wait.forgive::<()>(cx, Err(error)).await?;
+            }
+            _ => return Ok(()),
+        }
+        wait.pause(cx, "CloudFront to answer").await?;
     }
 }
 

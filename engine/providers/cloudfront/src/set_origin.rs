@@ -46,6 +46,9 @@ pub(crate) struct Output {
     previous_domain: String,
     /// The folder that was served before.
     previous_path: String,
+    /// The host names of the distribution's other origins, which stay as they are.
+    #[serde(default)]
+    other_origins: Vec<String>,
 }
 
 impl StepType for SetOrigin {
@@ -90,7 +93,12 @@ impl StepType for SetOrigin {
             let summary = format!("`{}` takes its content from `{}` already", found.id, wanted.domain);
             return Ok(Preview::verified(summary).predict(output));
         }
-        let summary = format!("`{}` takes its content from `{}`", found.id, wanted.domain);
+        let summary = format!(
+            "`{}` takes its content from `{}`{}",
+            found.id,
+            wanted.domain,
+            staying(&output)
+        );
         Ok(Preview::computed(summary, vec![change(&found, &now, &wanted)]).predict(output))
     }
 
@@ -114,7 +122,7 @@ impl StepType for SetOrigin {
             cx.save_output(&*output).await?;
             tries += 1;
             match answer(cx, Box::pin(cdn.set_origin(&seen, &wanted))).await {
-                Ok(()) => cx.log("every edge is being told").await,
+                Ok(()) => cx.log(format!("every edge is being told{}", staying(output))).await,
                 Err(error) if error.kind() == StepErrorKind::Conflict && tries < TRIES => {
                     cx.log(format!("{error}; looking again")).await;
                 }
@@ -171,6 +179,15 @@ fn output(found: &Distribution, now: &Origin, wanted: &Origin) -> Output {
         path: wanted.path.clone(),
         previous_domain: now.domain.clone(),
         previous_path: now.path.clone(),
+        other_origins: found.other_origins(&wanted.id),
+    }
+}
+
+/// What does not move, in words that follow what does.
+fn staying(output: &Output) -> String {
+    match output.other_origins.as_slice() {
+        [] => String::new(),
+        others => format!("; what it takes from `{}` stays there", others.join("`, `")),
     }
 }
 

@@ -16,6 +16,8 @@ use crate::git::{Git, is_remote, own_folder};
 use crate::revision::{self, Revision};
 use crate::verify::signer;
 
+mod lfs;
+
 /// Puts a commit into a working tree of its own.
 pub(crate) struct Checkout;
 
@@ -37,6 +39,7 @@ pub(crate) struct Input {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Output {
     /// The folder of the tree.
+    #[schemars(extend("x-jm-on-this-machine" = true))]
     dir: PathBuf,
     /// The commit's full hash.
     commit: String,
@@ -215,7 +218,8 @@ async fn standing(cx: &ReadContext, output: &Output) -> Result<bool, StepError> 
     let head = git.maybe(&["rev-parse", "--verify", "HEAD"]).await?;
     let changes = git.maybe(&["status", "--porcelain", "--untracked-files=no"]).await?;
     let is_clean = changes.is_some_and(|changes| changes.is_empty());
-    Ok(head.as_ref() == Some(&output.commit) && is_clean && is_filled(&git, &output.dir).await?)
+    let is_this = head.as_ref() == Some(&output.commit) && is_clean && is_filled(&git, &output.dir).await?;
+    Ok(is_this && lfs::pointer(cx, &output.dir).await?.is_none())
 }
 
 /// Whether all submodules are there: to git's status, one that was never fetched is no change.
@@ -240,6 +244,15 @@ async fn submodules(cx: &StepContext, output: &Output) -> Result<(), StepError> 
 }
 
 async fn proven(cx: &StepContext, output: &Output) -> Result<Output, StepError> {
+    if let Some(pointer) = lfs::pointer(cx, &output.dir).await? {
+        return Err(StepError::failed(format!(
+            "`{}` is a pointer of git-lfs's, and not the file as it was committed",
+            pointer.display()
+        ))
+        .hint(
+            "install git-lfs for whoever runs jm (`git lfs install`), see that its server has the file, and resume",
+        ));
+    }
     if !standing(cx, output).await? {
         return Err(StepError::failed(format!(
             "`{}` is not commit `{}` as it was committed",
@@ -262,8 +275,17 @@ async fn branch_of(git: &Git<'_>, found: &Revision) -> Result<Option<String>, St
     git.maybe(&["rev-parse", "--verify", "--quiet", &name]).await
 }
 
-/// A branch of this name with other commits on it is somebody's work.
+/// A branch of this name with other commits on it is somebody's work; and beside a branch `recovery`, git keeps none whose
+/// name goes on from there.
 async fn kept_elsewhere(git: &Git<'_>, found: &Revision) -> Result<(), StepError> {
+    let in_the_way = ["rev-parse", "--verify", "--quiet", "refs/heads/recovery"];
+    if git.maybe(&in_the_way).await?.is_some() {
+        return Err(StepError::conflict(format!(
+            "there is a branch `recovery`, and git makes no branch `{}` beside it",
+            branch_name(found)
+        ))
+        .hint("rename it: `git branch -m recovery NAME`, then try again"));
+    }
     match branch_of(git, found).await? {
         Some(other) if other != found.commit => Err(StepError::conflict(format!(
             "branch `{}` is there already, at commit `{other}`",
@@ -276,8 +298,9 @@ async fn kept_elsewhere(git: &Git<'_>, found: &Revision) -> Result<(), StepError
 
 /// Makes the branch that keeps the commit, or finds it.
 async fn keep(git: &Git<'_>, found: &Revision) -> Result<(), StepError> {
+    kept_elsewhere(git, found).await?;
     if branch_of(git, found).await?.is_some() {
-        return kept_elsewhere(git, found).await;
+        return Ok(());
     }
     let name = format!("refs/heads/{}", branch_name(found));
     git.tell(&["update-ref", "-m", "jm: git.checkout", &name, &found.commit, ""])

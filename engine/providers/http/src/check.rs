@@ -84,13 +84,13 @@ enum Statuses {
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Output {
-    /// The status of the good answer.
+    /// The status of the good answer; where the step failed, of the last kind of answer that was not good.
     status: u16,
     /// How long the last try took, in milliseconds.
     elapsed_ms: u64,
     /// How many tries it took.
     attempts: u32,
-    /// The SHA-256 of the good answer's body, as far as it was read, in lower-case hex.
+    /// The SHA-256 of that answer's body, as far as it was read, in lower-case hex.
     body_sha256: String,
     /// What the caches on the way say of it (`x-cache` and the like), such as `Hit from cloudfront`; empty where none
     /// says anything.
@@ -150,20 +150,27 @@ impl StepType for Check {
         let http = Http::new(cx.environment())?;
         let request = request(&input)?;
         let started = Instant::now();
-        let mut good = 0;
+        let (mut good, mut told) = (0, None);
         for attempts in 1.. {
-            let tried = tokio::select! {
+            let reply = tokio::select! {
                 () = cx.cancelled() => return Err(stopped(&input)),
-                tried = attempt(&http, &request, &input) => tried,
+                reply = http.send(&request) => reply,
             };
-            let error = match tried {
-                Ok(reply) => {
+            let error = match reply.map(|reply| (not_good(&reply, &input), reply)) {
+                Ok((None, reply)) => {
                     good += 1;
                     if good >= input.times {
                         return Ok(output(&reply, attempts));
                     }
                     pause(cx, &input).await?;
                     continue;
+                }
+                // Who answers, and not well, is there.
+                Ok((Some(error), reply)) => {
+                    if told.replace(reply.status) != Some(reply.status) {
+                        cx.save_output(output(&reply, attempts)).await?;
+                    }
+                    error
                 }
                 Err(error) => error,
             };
@@ -258,16 +265,13 @@ fn request(input: &Input) -> Result<Request, StepError> {
     Ok(request)
 }
 
-async fn attempt(http: &Http, request: &Request, input: &Input) -> Result<Reply, StepError> {
-    let reply = http.send(request).await?;
-    match fault(&reply, input) {
-        None => Ok(reply),
-        Some(fault) => Err(
-            StepError::new(kind(reply.status, input), format!("{} {fault}", shown(input)))
-                .hint("see the logs of the service behind it")
-                .evidence(json!({ "status": reply.status, "reply": start_of(&reply) })),
-        ),
-    }
+/// What a reply that is not good fails the step with.
+fn not_good(reply: &Reply, input: &Input) -> Option<StepError> {
+    let fault = fault(reply, input)?;
+    let error = StepError::new(kind(reply.status, input), format!("{} {fault}", shown(input)))
+        .hint("see the logs of the service behind it")
+        .evidence(json!({ "status": reply.status, "reply": start_of(reply) }));
+    Some(error)
 }
 
 /// What is wrong with the reply, if anything.

@@ -43,11 +43,12 @@ pub(crate) fn to_compare(input: &Known) -> Vec<Need> {
         .collect()
 }
 
-/// To bring a workload back to a revision: what it was then takes the whole of its place.
+/// To bring a workload back to a revision: what it was then takes the whole of its place, and a pod that holds up a
+/// StatefulSet goes.
 pub(crate) fn to_go_back(input: &Known) -> Vec<Need> {
     let of_kind = |kind| match kind {
         Kind::Deployment => cluster(&["update deployments.apps"]),
-        Kind::StatefulSet => cluster(&["update statefulsets.apps"]),
+        Kind::StatefulSet => cluster(&["update statefulsets.apps", "delete pods"]),
         Kind::DaemonSet => cluster(&["update daemonsets.apps"]),
         Kind::CronJob => cluster(&[]),
     };

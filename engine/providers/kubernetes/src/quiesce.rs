@@ -270,6 +270,7 @@ pub(crate) mod tests {
             changed: None,
             failure: None,
             keeper: None,
+            turns: None,
         }
     }
 

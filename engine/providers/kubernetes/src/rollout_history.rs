@@ -33,7 +33,8 @@ pub struct Input {
 pub struct Output {
     /// The number of the one that is the workload's template now.
     current: u64,
-    /// The number of the one before it, to which an undo goes back; absent where there is none.
+    /// The number of the one before it, to which an undo goes back: the newest that runs something else, so not one that only
+    /// a restart has made. Absent where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     previous: Option<u64>,
     /// The revision that was asked about; absent where it is not kept.
@@ -54,11 +55,11 @@ pub(crate) struct Line {
     created: String,
     /// The images of its containers, as they are written.
     images: Vec<String>,
+    /// Why it was made: the annotation `kubernetes.io/change-cause`; empty where nobody said so.
+    change_cause: String,
     /// The digest of each of them that is known: the image is written by it, or the revision has pods, which report it.
     #[serde(default)]
     digests: BTreeMap<String, String>,
-    /// Why it was made: the annotation `kubernetes.io/change-cause`; empty where nobody said so.
-    change_cause: String,
 }
 
 impl Line {
@@ -72,9 +73,9 @@ impl Line {
             revision: revision.number,
             current: revision.current,
             created: revision.created.map(|time| time.to_string()).unwrap_or_default(),
-            digests: revision.images.iter().filter_map(digest).collect(),
             images: revision.images.clone(),
             change_cause: revision.cause.clone().unwrap_or_default(),
+            digests: revision.images.iter().filter_map(digest).collect(),
         }
     }
 }
@@ -150,7 +151,9 @@ async fn look(cluster: &Reader, input: &Input) -> Result<Output, StepError> {
     })
 }
 
-/// The newest revision that is not the workload's template now.
+/// The newest revision that runs something else than the workload does now. What only a restart has made is passed over: it
+/// would bring back what there is.
 pub(crate) fn previous(revisions: &[Revision]) -> Option<&Revision> {
-    revisions.iter().rfind(|one| !one.current)
+    let current = revisions.iter().find(|one| one.current)?;
+    revisions.iter().rfind(|one| !one.runs_the_same(current))
 }

@@ -25,6 +25,9 @@ pub(crate) struct Input {
 
 #[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Output {
+    /// The name of its bucket.
+    #[serde(default)]
+    bucket: String,
     /// Its size.
     bytes: u64,
     /// The SHA-256 of its content in lower-case hex, computed by whoever asks.
@@ -62,7 +65,7 @@ impl StepType for Object {
         let summary = format!("`{url}` has {} bytes", info.bytes);
         if info.bytes > SOON_READ {
             let known = json!({
-                "bytes": info.bytes, "version_id": info.version_id, "content_type": info.content_type,
+                "bucket": bucket.bucket(), "bytes": info.bytes, "version_id": info.version_id, "content_type": info.content_type,
                 "cache_control": info.cache_control,
             });
             return Ok(Preview::declared(format!("{summary}, which are read")).foresee(known));
@@ -94,6 +97,7 @@ async fn read(bucket: &S3Reader, input: &Input) -> Result<Output, StepError> {
     } = stream.info().clone();
     let sums = file::sums_of_object(stream).await?;
     Ok(Output {
+        bucket: bucket.bucket().to_owned(),
         bytes: sums.bytes(),
         sha256: sums.sha256(),
         version_id,
@@ -130,6 +134,7 @@ mod tests {
                 (preview.grade, preview.predicted.as_ref()),
                 (Grade::Verified, Some(&output))
             );
+            assert_eq!(output["bucket"], "told");
             assert_eq!(
                 (&output["bytes"], &output["sha256"], &output["content_type"]),
                 (

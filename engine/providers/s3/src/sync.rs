@@ -15,6 +15,7 @@ mod act;
 mod compare;
 mod decide;
 mod directory;
+mod hash;
 mod known;
 mod pattern;
 mod run;

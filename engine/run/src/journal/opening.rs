@@ -11,7 +11,7 @@ use crate::files::RunFiles;
 use crate::payload;
 
 /// The journal's format that this jm writes. Another major cannot be read; a newer minor may hold kinds that cannot.
-pub const FORMAT: Format = Format { major: 1, minor: 2 };
+pub const FORMAT: Format = Format { major: 1, minor: 3 };
 
 /// A version of the journal's format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -34,6 +34,9 @@ pub struct Opened {
     /// The plan's file, where it came from one, as an absolute path. Since format 1.1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
+    /// The folder in which it was started: `run.directory` to expressions. Since format 1.3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
     /// The inputs by name, without the secret ones; `null` where they are too large for a record. Read them with
     /// [`Opened::all_inputs`].
     pub inputs: Value,

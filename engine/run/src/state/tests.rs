@@ -32,6 +32,7 @@ pub(crate) fn opening() -> RecordKind {
         },
         plan: "digest".to_owned(),
         file: None,
+        directory: None,
         inputs: serde_json::json!({}),
         inputs_artefact: None,
         secrets: BTreeMap::new(),

@@ -60,6 +60,11 @@ pub(super) async fn answer(inner: Arc<Inner>, request: HttpRequest<Incoming>) ->
             "ServiceUnavailable",
             "The service is not available.",
         )),
+        Some(Fault::Denied) => Some(Refusal::new(
+            StatusCode::FORBIDDEN,
+            "AccessDenied",
+            "the credentials may not do this",
+        )),
         Some(Fault::ReplyLost) | None => None,
     };
     if let Some(refusal) = early {

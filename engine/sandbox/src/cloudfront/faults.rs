@@ -10,6 +10,8 @@ pub enum Fault {
     Throttled,
     /// 503. Nothing is done.
     Unavailable,
+    /// 403. Nothing is done.
+    Denied,
     /// It is done, and the connection is cut before the reply.
     ReplyLost,
 }

@@ -60,6 +60,7 @@ fn assemble(
         launch::assemble(plan, info, targets, registry, &args.options, ui)?
     };
     run.file = Some(project::absolute(&args.plan)?);
+    run.directory = Some(project::absolute(Path::new("."))?);
     run.options.offline = args.offline;
     Ok(run)
 }

@@ -164,6 +164,7 @@ impl Saved {
         };
         let mut run = launch::assemble(plan, info, source.targets.as_ref(), registry, &options, ui)?;
         run.file = Some(self.plan.path.display().to_string());
+        run.directory.clone_from(&self.opened.directory);
         self.refuse(&self.changes(&run))?;
         Ok(run)
     }

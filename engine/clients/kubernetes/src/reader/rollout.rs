@@ -15,14 +15,12 @@ use super::Reader;
 use crate::error::step_error;
 use crate::owners::controller;
 use crate::revision::{self, Revision};
+use crate::stateful::REVISION_OF;
 use crate::workload::Workload;
 use crate::workload_ref::{Kind, WorkloadRef};
 
 /// The annotation on a template by which a restart makes it another one.
 pub(crate) const RESTARTED: &str = "jm.dev/restarted-by";
-
-/// The label by which a pod of a StatefulSet or DaemonSet tells its revision.
-const REVISION_HASH: &str = "controller-revision-hash";
 
 /// By an image as it is written: what pods report that they run as that.
 pub type Reported = BTreeMap<String, BTreeSet<String>>;
@@ -47,6 +45,15 @@ pub struct Template {
     pub containers: Vec<ContainerImage>,
     /// The deed that last restarted it.
     pub restarted_by: Option<String>,
+}
+
+/// A pod that has to go before others can come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodInTheWay {
+    /// Its name.
+    pub name: String,
+    /// Its UID: another one under the same name is not in the way.
+    pub(crate) uid: String,
 }
 
 impl Reader {
@@ -91,6 +98,25 @@ impl Reader {
             .map_err(|e| step_error(&doing, e))?;
         let revisions = revision::history(workload.kind, &object, &found.items);
         Ok((state, revisions))
+    }
+
+    /// The pods of a StatefulSet that are not ready and are to give way to those of a revision. In order, as it replaces them,
+    /// it would wait for them for ever.
+    pub async fn in_the_way(&self, workload: &Workload, of: &Revision) -> Result<Vec<PodInTheWay>, StepError> {
+        let Some(turns) = &workload.turns else {
+            return Ok(Vec::new());
+        };
+        let pods = self.found_by(workload).await?;
+        let owners = self.owners(workload).await?;
+        let is_stuck = |pod: &&Pod| owners.state(pod).is_some_and(|state| !state.ready && !state.going);
+        let stuck = pods.iter().filter(is_stuck).filter(|pod| turns.leaves(pod, &of.keeper));
+        let named = stuck.filter_map(|pod| {
+            Some(PodInTheWay {
+                name: pod.metadata.name.clone()?,
+                uid: pod.metadata.uid.clone()?,
+            })
+        });
+        Ok(named.collect())
     }
 
     /// What the pods of the newest template report as the image that a container of theirs runs, each once.
@@ -159,11 +185,7 @@ fn is_of(pod: &Pod, workload: &Workload, revision: &Revision) -> bool {
     if owner.uid != workload.uid {
         return owner.name == revision.keeper;
     }
-    let hash = pod
-        .metadata
-        .labels
-        .as_ref()
-        .and_then(|labels| labels.get(REVISION_HASH));
+    let hash = pod.metadata.labels.as_ref().and_then(|labels| labels.get(REVISION_OF));
     hash.is_some_and(|hash| *hash == revision.keeper || revision.keeper == format!("{}-{hash}", workload.workload.name))
 }
 

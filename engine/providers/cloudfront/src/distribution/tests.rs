@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jm_client_cloudfront::Origin;
 use jm_step::{AnyStepType, Grade, StepErrorKind};
 use jm_testkit::conformance::{World as _, cancels_promptly, preview_writes_nothing, runs_once, saves_nothing};
 
@@ -109,23 +110,72 @@ async fn who_does_not_know_the_id_can_list() {
     }
 }
 
-#[test]
-fn a_disabled_distribution_is_not_as_expected() {
-    let found = Distribution {
+/// A distribution of no world.
+fn found(aliases: &[&str]) -> Distribution {
+    Distribution {
         id: "E".to_owned(),
         domain: "e.cloudfront.net".to_owned(),
-        aliases: Vec::new(),
+        aliases: aliases.iter().map(|&alias| alias.to_owned()).collect(),
         origins: Vec::new(),
         default_origin: String::new(),
-        enabled: false,
+        enabled: true,
         deployed: true,
         default_root_object: String::new(),
         comment: String::new(),
+    }
+}
+
+fn input(fields: serde_json::Value) -> Input {
+    serde_json::from_value(fields).expect("an input")
+}
+
+#[test]
+fn a_disabled_distribution_is_not_as_expected() {
+    let found = Distribution {
+        enabled: false,
+        ..found(&[])
     };
-    let mut input: Input = serde_json::from_value(json!({})).expect("an input");
-    assert_eq!(faults(&found, &input), ["is disabled"]);
-    input.enabled = false;
-    assert!(faults(&found, &input).is_empty());
+    assert_eq!(faults(&found, &input(json!({}))), ["is disabled"]);
+    assert!(faults(&found, &input(json!({ "enabled": false }))).is_empty());
+}
+
+#[test]
+fn a_star_in_an_alias_stands_for_one_label_and_is_no_address() {
+    let found = found(&["*.example.com", "example.org"]);
+    let asked = |alias: &str| input(json!({ "alias": alias }));
+    for alias in ["www.example.com", "*.example.com", "example.org"] {
+        assert!(faults(&found, &asked(alias)).is_empty(), "{alias}");
+    }
+    for alias in ["example.com", "a.www.example.com", "www.example.org", "wwwexample.com"] {
+        assert_eq!(faults(&found, &asked(alias)), [format!("does not serve `{alias}`")]);
+    }
+    assert_eq!(host(&found, &asked("www.example.com")), "www.example.com");
+    assert_eq!(host(&found, &asked("*.example.com")), "example.org");
+    assert_eq!(host(&found, &asked("")), "example.org");
+    let only = Distribution {
+        aliases: vec!["*.example.com".to_owned()],
+        ..found
+    };
+    assert_eq!(host(&only, &asked("")), "e.cloudfront.net");
+}
+
+#[test]
+fn the_folder_that_is_served_and_other_origins_are_told() {
+    let origin = |id: &str, domain: &str, path: &str| Origin {
+        id: id.to_owned(),
+        domain: domain.to_owned(),
+        path: path.to_owned(),
+    };
+    let found = Distribution {
+        origins: vec![
+            origin("a", "a.example.com", "/production"),
+            origin("b", "b.example.com", ""),
+        ],
+        default_origin: "a".to_owned(),
+        ..found(&[])
+    };
+    assert_eq!(folder(&found), "production");
+    assert_eq!(found.other_origins("a"), ["b.example.com"]);
 }
 
 #[tokio::test]

@@ -101,6 +101,23 @@ async fn throttling_trouble_and_lost_replies_come_to_one_invalidation() {
     assert_eq!(world.effects(), 1);
 }
 
+/// A resume after the policy was mended is another deed: what was accepted before would be asked for, and paid, again.
+#[tokio::test]
+async fn who_may_not_look_at_it_asks_for_none() {
+    let world = World::stand_in(quick()).await;
+    world.server().inject(Request::GetInvalidation, Fault::Denied);
+    let error = world.bench().run(&Invalidate, json!({})).await.error();
+    assert_eq!(error.kind(), StepErrorKind::Denied, "{error}");
+    assert_eq!(world.effects(), 0);
+    world
+        .bench()
+        .key("run-step-1")
+        .run(&Invalidate, json!({}))
+        .await
+        .output();
+    assert_eq!(world.effects(), 1);
+}
+
 #[tokio::test]
 async fn trouble_that_outlasts_the_sdk_is_waited_out() {
     let world = World::stand_in(quick()).await;
@@ -207,4 +224,10 @@ fn a_reference_names_the_deed_and_its_paths() {
     assert_ne!(reference("k", &paths), reference("l", &paths));
     assert!(reference("k", &paths).starts_with("jm-k-"));
     assert!(reference(&"k".repeat(200), &paths).len() <= LONGEST_REFERENCE);
+}
+
+#[test]
+fn edges_are_waited_for_as_long_as_cloudfront_may_take() {
+    let patience = <Invalidate as jm_step::StepType>::TIMEOUT;
+    assert_eq!(patience, std::time::Duration::from_mins(45));
 }

@@ -95,6 +95,20 @@ async fn an_origin_that_is_not_there_is_said_so() {
 }
 
 #[test]
+fn what_does_not_move_is_named() {
+    let mut output: Output = serde_json::from_value(json!({
+        "distribution": "E", "origin": "a", "domain": STANDBY, "path": "", "previous_domain": ORIGIN, "previous_path": "",
+    }))
+    .expect("an output");
+    assert_eq!(staying(&output), "");
+    output.other_origins = vec!["api.example.com".to_owned(), "media.example.com".to_owned()];
+    assert_eq!(
+        staying(&output),
+        "; what it takes from `api.example.com`, `media.example.com` stays there"
+    );
+}
+
+#[test]
 fn nonsense_is_found_before_the_run() {
     let issues = AnyStepType::check(&SetOrigin, &json!({ "domain": "https://a/", "path": "b/" })).expect_err("bad");
     let pointers: Vec<&str> = issues.iter().map(|issue| issue.pointer.as_str()).collect();

@@ -112,6 +112,29 @@ async fn a_recovery_branch_is_reused_unless_somebody_works_on_it() {
     assert!(!world.path("other").exists(), "nothing was begun");
 }
 
+/// Git keeps branches as files in folders, or as if it did.
+#[tokio::test]
+async fn a_branch_that_is_in_the_way_is_found_before_anything_is_made() {
+    let world = World::new().await;
+    world.git(&["branch", "recovery"]).await;
+    let seat = world.seat();
+    let refused = seat
+        .preview(&Checkout, &input(&world, "v1"))
+        .await
+        .expect_err("refused");
+    let error = seat.error(&Checkout, &input(&world, "v1")).await;
+    for error in [refused, error] {
+        assert_eq!(error.kind(), StepErrorKind::Conflict);
+        assert!(
+            error
+                .hint_text()
+                .is_some_and(|hint| hint.contains("git branch -m recovery")),
+            "{error}"
+        );
+    }
+    assert!(!world.path("tree").exists(), "nothing was begun");
+}
+
 #[tokio::test]
 async fn what_a_crash_left_is_made_anew_and_what_is_somebody_elses_stays() {
     let world = World::new().await;
@@ -191,4 +214,35 @@ async fn what_a_commit_takes_from_other_repositories_comes_along() {
         seat.probe(&Checkout, &again).await,
         jm_step::Probe::Partial { .. }
     ));
+}
+
+/// Without git-lfs, git's status of a tree with pointers in it is clean.
+#[tokio::test]
+async fn a_pointer_is_not_the_file_that_was_committed() {
+    let world = World::new().await;
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
+    std::fs::write(world.clone_dir().join(".gitattributes"), "*.bin filter=lfs -text\n").expect("a file");
+    // A page about pointers is a page.
+    std::fs::write(world.clone_dir().join("page"), pointer).expect("a file");
+    std::fs::write(world.clone_dir().join("small.bin"), "whole").expect("a file");
+    world.git(&["add", "."]).await;
+    world.git(&["commit", "--quiet", "-m", "with git-lfs"]).await;
+    let whole = world.hash("HEAD").await;
+    world.seat().output(&Checkout, &input(&world, &whole)).await;
+
+    std::fs::create_dir(world.clone_dir().join("below")).expect("a folder");
+    std::fs::write(world.clone_dir().join("below/ä.bin"), pointer).expect("a file");
+    world.git(&["add", "."]).await;
+    world.git(&["commit", "--quiet", "-m", "a large file"]).await;
+    let commit = world.hash("HEAD").await;
+    let own = json!({ "repository": world.clone_dir(), "commit": commit });
+    let seat = world.seat();
+    let error = seat.error(&Checkout, &own).await;
+    assert!(error.message().contains("below/ä.bin` is a pointer"), "{error}");
+    assert!(
+        error.hint_text().is_some_and(|hint| hint.contains("install git-lfs")),
+        "{error}"
+    );
+    let verdict = seat.probe(&Checkout, &own).await;
+    assert!(matches!(verdict, Probe::Partial { .. }), "{verdict:?}");
 }

@@ -134,6 +134,23 @@ async fn without_waiting_the_kind_lets_the_engine_retry() {
     }
 }
 
+/// Whoever fences a service that is not well has to know that something answers there.
+#[tokio::test]
+async fn what_is_not_good_is_told_of_each_kind_once() {
+    let url = server(vec![DOWN, DOWN, BROKEN]).await;
+    let (cx, listener) = Bench::new().step();
+    let input = json!({ "url": url, "for": "5s", "interval": "10ms" });
+    AnyStepType::run(&Check, &cx, input).await.expect_err("not well");
+    let statuses: Vec<u64> = listener
+        .told(cx)
+        .await
+        .outputs
+        .iter()
+        .filter_map(|output| output["status"].as_u64())
+        .collect();
+    assert_eq!(statuses, [503, 500]);
+}
+
 #[tokio::test]
 async fn it_stops_when_told() {
     let url = server(vec![DOWN]).await;

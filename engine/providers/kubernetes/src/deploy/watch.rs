@@ -96,14 +96,8 @@ impl<'w> Watch<'w> {
     /// The error for a workload that is not ready, for whatever reason; `None` of what is no workload.
     pub(super) async fn error(&self, key: &ObjectKey, why: &str) -> Option<StepError> {
         let found = find(self.reader, key).await?;
-        let trouble = found.trouble.clone().unwrap_or_else(|| {
-            let unready = found.pods.iter().find(|pod| !pod.ready && !pod.ended && !pod.going);
-            Trouble {
-                pod: unready.map(|pod| pod.name.clone()).unwrap_or_default(),
-                reason: "NotReady".to_owned(),
-                message: String::new(),
-            }
-        });
+        let trouble = found.trouble.clone();
+        let trouble = trouble.unwrap_or_else(|| trouble::unready(&found.pods, String::new()));
         let error = error(self.cx, self.reader, key, &found, &trouble).await;
         Some(error.context(why))
     }

@@ -82,10 +82,13 @@ on_both_servers! {
     revisions::a_container_that_is_not_there_is_not_made,
     revisions::a_bad_image_fails_fast_and_what_was_saved_leads_back,
     revisions::a_restart_renews_every_pod_once,
+    revisions::a_stateful_set_comes_back_from_an_image_that_cannot_be_pulled,
+    revisions::a_restart_is_no_revision_to_go_back_to,
     revisions::a_tag_is_recorded_by_the_digest_that_its_pods_run,
     revisions::a_deadline_that_an_older_rollout_missed_is_not_held_against_the_next,
     refusals::what_no_node_takes_is_told,
     images::a_tag_is_deployed_by_the_digest_that_it_names,
+    images::the_latest_is_deployed_by_its_digest_where_it_is_allowed,
     images::another_run_takes_what_the_tag_names_by_then,
     images::a_registry_is_asked_with_the_login_that_its_nodes_have,
     images::a_token_is_fetched_where_the_registry_sends_for_one,
@@ -113,7 +116,10 @@ on_both_servers! {
 // What only one of the two can be asked.
 on_server! {
     on_the_stand_in_alone, stand_in:
+    rollouts::a_cordoned_node_takes_nothing,
+    rollouts::what_is_not_ready_in_time_is_told_with_pods_events_and_logs,
     people::logs_are_read_and_masked,
+    people::a_log_that_cannot_be_read_leaves_the_others,
     people::logs_are_followed_over_a_cut_until_the_pod_is_gone,
     people::a_container_that_no_pod_has_is_told_with_those_that_there_are,
     people::what_is_waited_for_while_following_is_told_once,

@@ -6,6 +6,8 @@ use jm_step::InputIssue;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::hash::is_hashed;
+
 /// Headers of objects whose names match.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -13,6 +15,10 @@ pub(crate) struct HeaderRule {
     /// Names, such as `*.html` or `static/*`: `*` stands for any characters, also for `/`.
     #[serde(rename = "match")]
     pub(crate) pattern: String,
+    /// Only those of them that have a hash in them, such as `app.3f2a9c1b.js`: what has another name with other content may
+    /// be kept for ever.
+    #[serde(default)]
+    pub(crate) hashed: bool,
     /// Such as `public, max-age=31536000, immutable`.
     #[serde(default)]
     pub(crate) cache_control: Option<String>,
@@ -55,7 +61,8 @@ pub(crate) fn headers(rules: &[HeaderRule], name: &str) -> Headers {
 
 /// The first rule that matches.
 pub(crate) fn rule<'r>(rules: &'r [HeaderRule], name: &str) -> Option<&'r HeaderRule> {
-    rules.iter().find(|rule| matches(&rule.pattern, name))
+    let means = |rule: &&HeaderRule| matches(&rule.pattern, name) && (!rule.hashed || is_hashed(name));
+    rules.iter().find(means)
 }
 
 /// What the schema cannot say.
@@ -158,6 +165,7 @@ mod tests {
     fn the_first_rule_counts_and_the_ending_says_the_rest() {
         let rule = |pattern: &str, cache: &str| HeaderRule {
             pattern: pattern.to_owned(),
+            hashed: false,
             cache_control: Some(cache.to_owned()),
             content_type: None,
         };
@@ -171,6 +179,18 @@ mod tests {
         );
         assert_eq!(headers(&rules, "a.html").cache_control.as_deref(), Some("no-cache"));
         assert_eq!(headers(&[], "a.unknown"), Headers::default());
+        let kept = HeaderRule {
+            hashed: true,
+            ..rule("static/*", "immutable")
+        };
+        let rules = [kept, rule("*", "no-cache")];
+        for (name, cache) in [
+            ("static/app.3f2a9c1b.js", "immutable"),
+            ("static/config.json", "no-cache"),
+            ("app.3f2a9c1b.js", "no-cache"),
+        ] {
+            assert_eq!(headers(&rules, name).cache_control.as_deref(), Some(cache), "{name}");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ fn opened(format: Format) -> RecordKind {
         },
         plan: "digest".to_owned(),
         file: None,
+        directory: None,
         inputs: serde_json::json!({}),
         inputs_artefact: None,
         secrets: std::collections::BTreeMap::new(),
