@@ -49,7 +49,7 @@ pub(in crate::commands) fn resume(args: &ResumeArgs, ui: &Ui) -> Outcome {
         ui,
     )?;
     run.files = Arc::new(directory.clone());
-    run.directory = opened.directory.clone();
+    run.directory.clone_from(&opened.directory);
     if let Some(step) = &run.options.until {
         not_past(step, &stands)?;
     }
