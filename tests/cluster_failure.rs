@@ -1,18 +1,21 @@
 //! The plan that rebuilds a cluster that is gone, with the database that lived in it: dry, whole, and killed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fmt::Debug;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Output;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use jm_sandbox::journeyman::{Fingerprint, REPLICAS};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::backup_kubernetes::BACK_UP;
 use crate::cluster_loss::identity;
 use crate::crash::journal_cuts::{Call, cut, journal_file};
-use crate::environment::{RESUME, World, folder, has_words, jm, journal, of_kind, said};
+use crate::environment::{RESUME, World, file, folder, has_words, jm, journal, of_kind, said};
 use crate::workloads::answering_where;
 
 mod cuts;
@@ -34,25 +37,46 @@ struct Ground {
     up: &'static [&'static str],
     /// How the export of its objects ends.
     exported: i32,
+    /// How it is lost.
+    lose: fn(&World) -> Result<()>,
     /// More words for the rebuild.
-    inputs: &'static [&'static str],
+    inputs: fn(&World) -> Result<Vec<String>>,
     /// How a rebuild is cut at a place in its journal, and gone on with. Whether there was such a place.
-    cut: fn(&World, &Before, usize, &mut cuts::Swept) -> Result<bool>,
+    cut: fn(&cuts::Scene, usize, &mut cuts::Swept) -> Result<bool>,
+}
+
+impl Ground {
+    /// The words of the rebuild.
+    fn rebuild(&self, world: &World) -> Result<Vec<String>> {
+        let words = REBUILD.iter().map(|word| (*word).to_owned());
+        Ok(words.chain((self.inputs)(world)?).collect())
+    }
 }
 
 const STAND_IN: Ground = Ground {
     up: &["--database", "in-cluster"],
     exported: 0,
-    inputs: &[],
+    lose: World::lose_cluster,
+    inputs: |_| Ok(Vec::new()),
     cut: cuts::at_sync,
+};
+/// Every step of the plan has something to do: the address of the cluster is gone as well, until a program brings it up.
+const EVERYTHING: Ground = Ground {
+    lose: lose_address,
+    inputs: everything,
+    ..STAND_IN
 };
 /// Kubernetes' own programs. No pod of its node says which image it runs, since only its kubelet is played.
 const CONTROL_PLANE: Ground = Ground {
     up: &["--database", "in-cluster", "--kubernetes", "real"],
     exported: 9,
-    inputs: &["-i", "images=recorded-or-written"],
+    lose: World::lose_cluster,
+    inputs: |_| Ok(vec!["-i".to_owned(), "images=recorded-or-written".to_owned()]),
     cut: cuts::at_write,
 };
+
+/// The steps that only do something where they are told to.
+const EXTRAS: [&str; 5] = ["provision", "manifests", "image", "health", "cdn"];
 
 /// More places than a run's journal has.
 const MOST: usize = 200;
@@ -75,21 +99,78 @@ fn world_on(ground: &Ground) -> Result<(World, Before)> {
     world.back_up()?;
     let exported = world.jm().args(BACK_UP).output()?;
     ensure!(exported.status.code() == Some(ground.exported), "{}", said(&exported));
-    let before = Before {
-        data: world.fingerprint()?,
-        objects: world.objects()?,
-        images: world.images()?,
-    };
+    let before = Before::look(&world)?;
     Ok((world, before))
 }
 
-fn run(world: &World, words: &[&str]) -> Result<()> {
+fn run<W: AsRef<OsStr> + Debug>(world: &World, words: &[W]) -> Result<()> {
     let output = world.jm().args(words).output()?;
     ensure!(output.status.code() == Some(0), "{words:?}: {}", said(&output));
     Ok(())
 }
 
+/// Where the address of a cluster that is lost is kept, for a program that brings it up.
+fn kept(world: &World) -> PathBuf {
+    world.folder().join("kubeconfig-of-the-new-one")
+}
+
+fn address(world: &World) -> PathBuf {
+    PathBuf::from(world.systems.variable("KUBECONFIG"))
+}
+
+/// The cluster is gone, and nothing on this machine tells where the next one will be.
+fn lose_address(world: &World) -> Result<()> {
+    if kept(world).exists() && !address(world).exists() {
+        std::fs::rename(kept(world), address(world))?;
+    }
+    world.lose_cluster()?;
+    Ok(std::fs::rename(address(world), kept(world))?)
+}
+
+/// A program that makes the cluster known, newer manifests, another image, and somebody who asks whether it answers.
+fn everything(world: &World) -> Result<Vec<String>> {
+    let (kept, address) = (kept(world), address(world));
+    let made = format!(
+        "cp '{}' '{}.new' && mv '{1}.new' '{1}'",
+        kept.display(),
+        address.display()
+    );
+    let mut inputs = vec![
+        format!("provision={}", json!(["sh", "-c", made])),
+        format!("provisioned={}", json!(["test", "-e", address])),
+    ];
+    inputs.extend(newer(world)?);
+    Ok(inputs.into_iter().flat_map(|input| ["-i".to_owned(), input]).collect())
+}
+
+/// Newer manifests and another image, and the addresses at which the application answers where that image runs.
+fn newer(world: &World) -> Result<Vec<String>> {
+    let manifests = world.folder().join("manifests");
+    std::fs::create_dir(&manifests)?;
+    let newer = r#"{ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "newer" } }"#;
+    std::fs::write(manifests.join("newer.json"), newer)?;
+    let asked = answering_where(world, "journeyman-backend@sha256:bbbb")?;
+    Ok(vec![
+        format!("manifests={}", manifests.display()),
+        format!("image=ghcr.io/your-org/journeyman-backend@{}", newer_digest()),
+        asked.replace("health_url=", "cdn_url="),
+        asked,
+    ])
+}
+
+fn newer_digest() -> String {
+    format!("sha256:{}", "b".repeat(64))
+}
+
 impl Before {
+    fn look(world: &World) -> Result<Self> {
+        Ok(Self {
+            data: world.fingerprint()?,
+            objects: world.objects()?,
+            images: world.images()?,
+        })
+    }
+
     /// Compares what there is now, and the journal of the newest run.
     fn check(&self, world: &World) -> Result<()> {
         ensure!(world.fingerprint()? == self.data, "other data");
@@ -120,11 +201,11 @@ impl Before {
 /// A dry run against a lost cluster says what it cannot know, and the run brings all back.
 fn is_rebuilt(ground: &Ground) -> Result<()> {
     let (world, before) = world_on(ground)?;
-    world.lose_cluster()?;
+    let rebuild = ground.rebuild(&world)?;
+    (ground.lose)(&world)?;
     let output = world
         .jm()
-        .args(REBUILD)
-        .args(ground.inputs)
+        .args(&rebuild)
         .args(["--dry-run", "--format", "json"])
         .output()?;
     ensure!(output.status.code() == Some(0), "{}", said(&output));
@@ -148,7 +229,7 @@ fn is_rebuilt(ground: &Ground) -> Result<()> {
     let waits = step("restore")?["because"].as_str().unwrap_or_default();
     ensure!(waits.contains("known after"), "{waits}");
 
-    run(&world, &[&REBUILD, ground.inputs].concat())?;
+    run(&world, &rebuild)?;
     before.check(&world)?;
     let records = journal(&world.state())?;
     let done = of_kind(&records, "step-succeeded");
@@ -343,35 +424,82 @@ fn join(running: std::thread::JoinHandle<std::io::Result<Output>>) -> Result<Out
 }
 
 #[test]
-fn newer_manifests_and_another_image_are_applied_and_the_site_and_its_cdn_asked() -> Result<()> {
-    let (world, before) = world()?;
-    world.lose_cluster()?;
-    let manifests = world.folder().join("manifests");
-    std::fs::create_dir(&manifests)?;
-    let newer = r#"{ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "newer" } }"#;
-    std::fs::write(manifests.join("newer.json"), newer)?;
-    let digest = format!("sha256:{}", "b".repeat(64));
-    let image = format!("ghcr.io/your-org/journeyman-backend@{digest}");
-    // It answers well where the new image runs.
-    let asked = answering_where(&world, "journeyman-backend@sha256:bbbb")?;
-    let inputs = [
-        format!("manifests={}", manifests.display()),
-        format!("image={image}"),
-        asked.replace("health_url=", "cdn_url="),
-        asked,
-    ];
-    let mut words = REBUILD.to_vec();
-    words.extend(inputs.iter().flat_map(|input| ["-i", input.as_str()]));
+fn a_cluster_whose_address_is_gone_too_is_brought_up_and_gets_newer_manifests_and_another_image() -> Result<()> {
+    let (world, before) = world_on(&EVERYTHING)?;
+    let words = EVERYTHING.rebuild(&world)?;
+    (EVERYTHING.lose)(&world)?;
+    let dry = world.jm().args(&words).arg("--dry-run").output()?;
+    ensure!(dry.status.code() == Some(0), "{}", said(&dry));
+    ensure!(!address(&world).exists(), "the dry run made it");
     run(&world, &words)?;
     let records = journal(&world.state())?;
     let done = of_kind(&records, "step-succeeded");
-    for step in ["manifests", "image", "rollout", "health", "cdn"] {
+    for step in EXTRAS {
         ensure!(done.iter().any(|record| record["step"] == step), "{step} was not done");
     }
     let ran = world.images()?;
-    ensure!(ran.iter().any(|image| image.ends_with(&digest)), "{ran:?}");
+    ensure!(ran.iter().any(|image| image.ends_with(&newer_digest())), "{ran:?}");
     ensure!(world.objects()?.len() == before.objects.len() + 1, "the newer manifest");
     ensure!(world.fingerprint()? == before.data, "other data");
+    Ok(())
+}
+
+/// `kind` and `terraform`, played: what they make is the address of the sandbox's new cluster.
+const KIND: &str = r#"case "$1 $2" in
+  "get clusters") cat "$MADE" 2>/dev/null || true ;;
+  "create cluster") cp "$KEPT" "$6" && echo "$4" >"$MADE" ;;
+esac"#;
+const TERRAFORM: &str = r#"case "$1" in
+  plan) [ -e "$MADE" ] || exit 2 ;;
+  apply) cp "$KEPT" "$KUBECONFIG" && touch "$MADE" ;;
+esac"#;
+
+/// The programs of the two examples, as the plan takes them: what brings a cluster up, and what asks for it.
+#[test]
+fn both_examples_bring_up_the_cluster_that_the_plan_rebuilds_in() -> Result<()> {
+    let (world, before) = world()?;
+    let address = address(&world);
+    let kind = json!([
+        "kind",
+        "create",
+        "cluster",
+        "--name",
+        "journeyman",
+        "--kubeconfig",
+        address
+    ]);
+    let is_up = json!([file("examples/provision-kind/is-up"), "journeyman", address]);
+    let terraform = json!(["terraform", "apply", "-auto-approve"]);
+    let is_applied = json!([file("examples/provision-terraform/is-applied")]);
+    for (name, script, provision, provisioned) in [
+        ("kind", KIND, kind, is_up),
+        ("terraform", TERRAFORM, terraform, is_applied),
+    ] {
+        let programs = world.folder().join(name);
+        std::fs::create_dir(&programs)?;
+        let program = programs.join(name);
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n"))?;
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
+        let kubectl = std::env::var("KUBEBUILDER_ASSETS").unwrap_or_default();
+        let path = format!("{}:{kubectl}:{}", programs.display(), std::env::var("PATH")?);
+        lose_address(&world)?;
+        let output = world
+            .jm()
+            .env("PATH", path)
+            .env("KEPT", kept(&world))
+            .env("MADE", programs.join("made"))
+            .args(REBUILD)
+            .args([
+                "-i",
+                &format!("provision={provision}"),
+                "-i",
+                &format!("provisioned={provisioned}"),
+            ])
+            .args(["-i", r#"provision_env=["KUBECONFIG", "KEPT", "MADE"]"#])
+            .output()?;
+        ensure!(output.status.code() == Some(0), "{name}: {}", said(&output));
+        before.check(&world)?;
+    }
     Ok(())
 }
 

@@ -338,7 +338,10 @@ fn a_first_region_that_is_gone_is_no_obstacle() -> Result<()> {
     let replicas = format!("replicas={REPLICAS}");
     let text = regions.start(FAILOVER, &[&replicas], 6)?;
     ensure!(
-        has_words(&text, "the cluster does not answer, the database does not serve"),
+        has_words(
+            &text,
+            "the cluster cannot be looked at, and may serve, the database does not serve"
+        ),
         "{text}"
     );
     // Nobody could fence it: whoever brings it up again has to know that.
@@ -351,6 +354,7 @@ fn a_first_region_that_is_gone_is_no_obstacle() -> Result<()> {
     ensure!(regions.second.ready_replicas()? == REPLICAS, "other replicas");
     let begun = regions.begun(FAILOVER)?;
     ensure!(!begun.iter().any(|step| step.starts_with("fence")), "{begun:?}");
+    ensure!(begun.iter().any(|step| step == "stop-unseen"), "{begun:?}");
     Ok(())
 }
 

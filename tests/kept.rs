@@ -116,19 +116,10 @@ fn configuration_is_kept_when_it_changes_and_no_value_is_told() -> Result<()> {
     machine.tells_no_value()?;
 
     let back = machine.path("back");
-    let extracted = machine
-        .jm()
-        .args([
-            "step",
-            "run",
-            "backup.extract",
-            "--yes",
-            "-w",
-            &format!("backup={name}"),
-        ])
-        .args(["-w", &format!("into={back}")])
-        .output()?;
-    ended(&extracted, 0)?;
+    let words = ["plan", "run", "plans/restore-configuration.yaml", "--yes"];
+    let restore = || machine.jm().args(words).args(["-i", &format!("into={back}")]).output();
+    let restored = ended(&restore()?, 9)?;
+    ensure!(has_words(&restored, "`$UNSET` could not be kept"), "{restored}");
     let file = format!(
         "{back}/files{}/app.env",
         std::fs::canonicalize(machine.path("etc"))?.display()
@@ -139,6 +130,8 @@ fn configuration_is_kept_when_it_changes_and_no_value_is_told() -> Result<()> {
     );
     let script = std::fs::read_to_string(format!("{back}/environment.sh"))?;
     ensure!(script == format!("export DATABASE_URL='{SECRET}'\n"), "other variables");
+    let refused = ended(&restore()?, 4)?;
+    ensure!(has_words(&refused, "is there already"), "{refused}");
     Ok(())
 }
 

@@ -125,7 +125,9 @@ fn goes_back(world: &World) -> Result<()> {
     ensure!(world.image()? == GOOD, "{text}");
     ensure!(world.ready_replicas()? == REPLICAS);
     ensure!(
-        text.contains("from_revision: 2") && text.contains("REVISION  CURRENT"),
+        text.contains("from_revision: 2")
+            && text.contains("REVISION  CURRENT")
+            && text.contains("migrations: not asked"),
         "{text}"
     );
     // To a revision by its number; one that is not there is refused with those that are.
@@ -265,6 +267,30 @@ fn pods_that_are_ready_and_do_not_answer_are_mended_too() -> Result<()> {
         has_words(&text, "The service does not answer, neither after a restart"),
         "{text}"
     );
+    Ok(())
+}
+
+/// A restart makes a revision, too: the plan's own, where there is no other one, or that of the day before.
+#[test]
+fn a_restart_is_no_way_back() -> Result<()> {
+    let world = World::sandbox()?;
+    let soon = "answers_within=3s";
+    let address = answering_where(&world, "never there")?;
+    let (records, text) = world.dry_and_real(MEND, &[&address, soon], 4, &["restart"])?;
+    ensure!(
+        has_words(&text, "every revision that is kept runs what has failed")
+            && !has_succeeded(&records, "rollback")
+            && has_succeeded(&records, "escalate"),
+        "{text}"
+    );
+
+    world.deploy("ghcr.io/your-org/journeyman-backend:2.0.0")?;
+    let (code, output) = world.outcome_of("kubernetes.restart", &[&format!("workload={BACKEND}")])?;
+    ensure!(code == Some(0), "{output}");
+    let address = answering_where(&world, GOOD)?;
+    let (records, text) = world.dry_and_real(MEND, &[&address, soon], 9, &["restart"])?;
+    ensure!(has_succeeded(&records, "answers-rolled-back"), "{text}");
+    ensure!(world.image()? == GOOD && world.ready_replicas()? == REPLICAS, "{text}");
     Ok(())
 }
 

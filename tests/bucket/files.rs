@@ -15,6 +15,8 @@ use crate::server::{Server, peer};
 
 /// How many times as long as the quickest peer jm may take.
 const BESIDE_PEERS: f64 = 1.0;
+/// The name of the large file.
+const LARGE: &str = "file";
 /// So many files lie in a folder.
 const IN_A_FOLDER: usize = 500;
 
@@ -78,10 +80,28 @@ pub(crate) async fn small(server: &Server, amounts: Amounts) -> Result<bool> {
     ) && met)
 }
 
+/// How the large file goes there and back.
+#[derive(Clone, Copy)]
+enum Way {
+    ByItself,
+    /// By a sync of the folder that it lies in.
+    InAFolder,
+}
+
+impl Way {
+    fn words(self) -> &'static str {
+        match self {
+            Self::ByItself => "by itself",
+            Self::InAFolder => "in a folder",
+        }
+    }
+}
+
 /// One large file there and back.
 pub(crate) async fn large(server: &Server, amounts: Amounts) -> Result<bool> {
-    let file = server.folder().join("large");
-    write_large(&file, amounts.large)?;
+    let folder = server.folder().join("large");
+    std::fs::create_dir(&folder)?;
+    write_large(&folder.join(LARGE), amounts.large)?;
     println!(
         "{} MiB to the bucket and back, medians of {}:",
         amounts.large >> 20,
@@ -89,39 +109,96 @@ pub(crate) async fn large(server: &Server, amounts: Amounts) -> Result<bool> {
     );
     server.bucket("large", false).await?;
     let s5cmd = peer("JM_TEST_S5CMD", "s5cmd");
-    let mut took: [Vec<Duration>; 4] = Default::default();
-    for round in 0..amounts.rounds {
-        let back = |who: &str| server.folder().join(format!("back-{who}"));
-        let key = format!("jm-{round}");
-        took[0].push(
-            server
-                .jm("s3.put", "large", &json!({ "file": file, "key": key }))?
-                .0
-                .took,
-        );
-        let input = json!({ "key": key, "file": back("jm") });
-        took[1].push(server.jm("s3.get", "large", &input)?.0.took);
-        is_same(&file, &back("jm"))?;
-        if let Some(s5cmd) = &s5cmd {
-            let object = format!("s3://large/s5cmd-{round}");
-            let mut up = s5cmd_at(server, s5cmd);
-            took[2].push(server.run(up.arg("cp").arg(&file).arg(&object))?.took);
-            let mut down = s5cmd_at(server, s5cmd);
-            took[3].push(server.run(down.arg("cp").arg(&object).arg(back("s5cmd")))?.took);
-            is_same(&file, &back("s5cmd"))?;
+    let mut met = true;
+    for way in [Way::ByItself, Way::InAFolder] {
+        let mut took: [Vec<Duration>; 4] = Default::default();
+        for _ in 0..amounts.rounds {
+            let [up, down] = jm_both_ways(server, way, &folder).await?;
+            took[0].push(up);
+            took[1].push(down);
+            if let Some(s5cmd) = &s5cmd {
+                let [up, down] = s5cmd_both_ways(server, s5cmd, way, &folder).await?;
+                took[2].push(up);
+                took[3].push(down);
+            }
+        }
+        let [up, down, s5cmd_up, s5cmd_down] = took.map(median);
+        let how = way.words();
+        println!("  {how}: there: jm {up:.2?}, s5cmd {s5cmd_up:.2?}; back: jm {down:.2?}, s5cmd {s5cmd_down:.2?}");
+        if s5cmd.is_none() {
+            return Ok(false);
+        }
+        for (direction, ours, theirs) in [("to", up, s5cmd_up), ("from", down, s5cmd_down)] {
+            let what = format!("jm beside s5cmd, {how}, {direction} the bucket");
+            met &= at_most(&what, ratio(ours, theirs), BESIDE_PEERS);
         }
     }
-    let [up, down, s5cmd_up, s5cmd_down] = took.map(median);
-    println!("  there: jm {up:.2?}, s5cmd {s5cmd_up:.2?}; back: jm {down:.2?}, s5cmd {s5cmd_down:.2?}");
-    if s5cmd.is_none() {
-        return Ok(false);
-    }
-    let met = at_most("jm beside s5cmd, to the bucket", ratio(up, s5cmd_up), BESIDE_PEERS);
-    Ok(at_most(
-        "jm beside s5cmd, from the bucket",
-        ratio(down, s5cmd_down),
-        BESIDE_PEERS,
-    ) && met)
+    Ok(met)
+}
+
+async fn jm_both_ways(server: &Server, way: Way, folder: &Path) -> Result<[Duration; 2]> {
+    let back = server.folder().join("back");
+    std::fs::create_dir(&back)?;
+    let key = format!("in/{LARGE}");
+    let (up, down) = match way {
+        Way::ByItself => (
+            ("s3.put", json!({ "file": folder.join(LARGE), "key": key })),
+            ("s3.get", json!({ "key": key, "file": back.join(LARGE) })),
+        ),
+        Way::InAFolder => (
+            ("s3.sync", json!({ "directory": folder, "prefix": "in/" })),
+            (
+                "s3.sync",
+                json!({ "directory": back, "prefix": "in/", "to": "directory" }),
+            ),
+        ),
+    };
+    let took = [up, down].map(|(step, input)| Ok(server.jm(step, "large", &input)?.0.took));
+    let took = both(took)?;
+    came_back(server, folder, &back).await?;
+    Ok(took)
+}
+
+async fn s5cmd_both_ways(server: &Server, s5cmd: &Path, way: Way, folder: &Path) -> Result<[Duration; 2]> {
+    let back = server.folder().join("back");
+    std::fs::create_dir(&back)?;
+    let here = |folder: &Path| format!("{}/", folder.display());
+    let (up, down) = match way {
+        Way::ByItself => {
+            let object = format!("s3://large/in/{LARGE}");
+            let file = |folder: &Path| folder.join(LARGE).display().to_string();
+            (
+                ["cp".to_owned(), file(folder), object.clone()],
+                ["cp".to_owned(), object, file(&back)],
+            )
+        }
+        Way::InAFolder => (
+            ["sync".to_owned(), here(folder), "s3://large/in/".to_owned()],
+            ["sync".to_owned(), "s3://large/in/*".to_owned(), here(&back)],
+        ),
+    };
+    let took = [up, down].map(|words| Ok(server.run(s5cmd_at(server, s5cmd).args(words))?.took));
+    let took = both(took)?;
+    came_back(server, folder, &back).await?;
+    Ok(took)
+}
+
+fn both([up, down]: [Result<Duration>; 2]) -> Result<[Duration; 2]> {
+    Ok([up?, down?])
+}
+
+/// What came back is what went, and nothing of it stays, there or here.
+async fn came_back(server: &Server, folder: &Path, back: &Path) -> Result<()> {
+    let ended = Command::new("cmp")
+        .arg("-s")
+        .arg(folder.join(LARGE))
+        .arg(back.join(LARGE))
+        .status()?;
+    ensure!(ended.success(), "`{}` came back otherwise", back.display());
+    std::fs::remove_dir_all(back)?;
+    let call = server.client().delete_object().bucket("large");
+    call.key(format!("in/{LARGE}")).send().await?;
+    Ok(())
 }
 
 fn s5cmd_at(server: &Server, program: &Path) -> Command {
@@ -171,10 +248,4 @@ fn write_large(path: &Path, bytes: u64) -> Result<()> {
         seed += 1;
     }
     Ok(file.flush()?)
-}
-
-fn is_same(one: &Path, other: &Path) -> Result<()> {
-    let ended = Command::new("cmp").arg("-s").arg(one).arg(other).status()?;
-    ensure!(ended.success(), "`{}` came back otherwise", other.display());
-    Ok(std::fs::remove_file(other)?)
 }

@@ -14,9 +14,11 @@
 mod bare;
 #[path = "../beside.rs"]
 mod beside;
+mod endless;
 mod files;
 #[path = "../measured.rs"]
 mod measured;
+mod memory;
 mod restore;
 mod server;
 
@@ -35,6 +37,8 @@ struct Amounts {
     large: u64,
     /// Keys that are brought back: half of them deleted, half of them overwritten.
     keys: usize,
+    /// Versions of which none is kept anywhere, brought back for the memory that it takes.
+    versions: usize,
     /// How often the programs take turns; the medians count.
     rounds: usize,
 }
@@ -51,6 +55,7 @@ impl Amounts {
             files: of(10_000),
             large: (1 << 30) / 100 * u64::from(percent),
             keys: of(100_000),
+            versions: of(1_000_000),
             rounds: if percent < 100 { 1 } else { 3 },
         })
     }
@@ -74,5 +79,6 @@ async fn measure() -> Result<bool> {
     let mut met = files::small(&server, amounts).await?;
     met &= files::large(&server, amounts).await?;
     met &= restore::measure(&server, amounts).await?;
+    met &= memory::measure(&server, amounts)?;
     Ok(met)
 }

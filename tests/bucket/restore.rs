@@ -18,7 +18,7 @@ const BESIDE_LOOP: f64 = 100.0;
 /// The most memory that the binary may take, in bytes.
 const MEMORY: u64 = 256 << 20;
 /// So many requests at once does the bare client try.
-const AT_ONCE: [usize; 4] = [8, 16, 32, 64];
+const AT_ONCE: [usize; 5] = [8, 16, 32, 64, 128];
 /// So many keys does the loop bring back, of which nobody would wait for more.
 const LOOP: usize = 10;
 /// What old versions are older than they are.

@@ -105,12 +105,25 @@ impl Server {
 
     /// Runs a step of jm by itself, and gives what it gave out.
     pub(crate) fn jm(&self, step: &str, bucket: &str, input: &Value) -> Result<(Measured, Value)> {
+        self.jm_at(None, step, bucket, input)
+    }
+
+    /// The same at another store, where one is named.
+    pub(crate) fn jm_at(
+        &self,
+        endpoint: Option<&str>,
+        step: &str,
+        bucket: &str,
+        input: &Value,
+    ) -> Result<(Measured, Value)> {
         let targets = self.folder().join(format!("{bucket}.yaml"));
         let text = format!(
             "apiVersion: jm/v1\nkind: Targets\nname: bench\ntargets:\n  bucket: {{ provider: s3, bucket: {bucket} }}\n"
         );
         std::fs::write(&targets, text)?;
-        beside::step(self.program(JM), self.folder(), &targets, step, input)
+        let mut jm = self.program(JM);
+        jm.envs(endpoint.map(|endpoint| ("AWS_ENDPOINT_URL", endpoint)));
+        beside::step(jm, self.folder(), &targets, step, input)
     }
 }
 

@@ -94,6 +94,45 @@ fn an_image_is_built_and_pushed_anew_whatever_its_tag_named_before() -> Result<(
     Ok(())
 }
 
+/// The remote is gone and so is every clone: the backup of the code is built and deployed.
+#[test]
+fn the_backup_of_the_code_is_built_where_its_remote_is_gone() -> Result<()> {
+    let (world, repository) = broken()?;
+    let commit = format!("commit={}", journeyman::GOOD);
+    let kept = world
+        .jm()
+        .args([
+            "plan",
+            "run",
+            "plans/backup-code.yaml",
+            "--yes",
+            "--confirm",
+            "production",
+        ])
+        .args(["-i", &commit, "-i", &format!("repository=file://{repository}")])
+        .output()?;
+    ensure!(kept.status.code() == Some(0), "{}", said(&kept));
+    std::fs::remove_dir_all(&repository)?;
+    let builder = world.folder().join(journeyman::BUILDER);
+    let inputs = [
+        "kept=latest".to_owned(),
+        format!("kept_into={}", world.folder().join("kept").display()),
+        commit,
+        "install=[\"true\"]".to_owned(),
+        "build=[\"sh\", \"build.sh\"]".to_owned(),
+        format!("builder={}", builder.display()),
+    ];
+    let mut restore = world.jm();
+    restore.args(["plan", "run", "plans/restore-from-git.yaml", "--yes"]);
+    restore.args(["--confirm", "production"]);
+    restore.args(inputs.iter().flat_map(|input| ["-i", input]));
+    let restored = restore.output()?;
+    ensure!(restored.status.code() == Some(0), "{}", said(&restored));
+    let deployed = world.block_on(journeyman::wanted_image(&world.systems))?;
+    world.run(&builder.display().to_string(), &["manifest", "inspect", &deployed])?;
+    Ok(())
+}
+
 /// `jm plan run plans/cdn-recovery.yaml` in this world, with all that it needs to be let through.
 pub(super) fn recover(world: &World, inputs: &[&str]) -> Command {
     recover_by(world, world.systems.variable("CDN_URL"), inputs)
@@ -181,6 +220,21 @@ fn what_does_not_build_is_not_published_and_invalidating_alone_publishes_nothing
         said(&output)
     );
 
+    // Nor has it to answer: what is cached is dropped. To publish, it has.
+    let nowhere = |inputs: &[&str]| {
+        let mut command = recover(&world, inputs);
+        command.env("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9").output()
+    };
+    let output = nowhere(&["only=invalidate"])?;
+    ensure!(output.status.code() == Some(9), "{}", said(&output));
+    let records = journal(&world.state())?;
+    let done = of_kind(&records, "step-succeeded");
+    ensure!(done.iter().any(|record| record["step"] == "edge"), "{}", said(&output));
+    let output = nowhere(&[&repository, "commit=v1.0.0"])?;
+    let text = said(&output);
+    ensure!(output.status.code() == Some(4), "{text}");
+    ensure!(has_words(&text, "the bucket of assets cannot be used"), "{text}");
+
     let output = built("v1.0.0", r#"build=["sh", "build.sh"]"#)?;
     ensure!(output.status.code() == Some(0), "{}", said(&output));
     ensure!(viewed(&world, "")?.body == GOOD_PAGE, "{:?}", viewed(&world, "")?);
@@ -225,6 +279,31 @@ fn another_bucket_is_not_published_to_and_invalidating_is_proven_by_the_buckets_
         sum.starts_with(edge["input"]["body_sha256"].as_str().context("a sum")?),
         "{edge}"
     );
+    Ok(())
+}
+
+/// The tree lies where a reboot empties, and on one machine alone: whoever goes on takes it out of git again.
+#[test]
+fn a_tree_that_is_gone_is_checked_out_and_built_again_by_the_resume() -> Result<()> {
+    let (world, repository) = broken()?;
+    let inputs = [
+        &format!("repository={repository}"),
+        "commit=v1.0.0",
+        r#"install=["true"]"#,
+        r#"build=["sh", "build.sh"]"#,
+    ];
+    // Everything that names the tree itself is done; what is still to come names what was built in it.
+    let output = recover(&world, &inputs).args(["--until", "assets"]).output()?;
+    ensure!(output.status.code() == Some(5), "{}", said(&output));
+    let records = journal(&world.state())?;
+    let mut ended = of_kind(&records, "step-succeeded").into_iter();
+    let checkout = ended.find(|record| record["step"] == "checkout").context("the step")?;
+    let tree = checkout["output"]["inline"]["dir"].as_str().context("a folder")?;
+    std::fs::remove_dir_all(tree)?;
+
+    let output = world.resume().output()?;
+    ensure!(output.status.code() == Some(0), "{}", said(&output));
+    ensure!(viewed(&world, "")?.body == GOOD_PAGE, "{:?}", viewed(&world, "")?);
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use jm_step::{
 
 use crate::archive::{self, Expected, Meter, Unpacked};
 use crate::catalogue::{self, BackupCopy, BackupRef, Catalogue, Entry, Status};
+use crate::chain;
 use crate::config::Config;
 use crate::flow::{Failure, Flow};
 use crate::key::{KeyRing, Passphrase};
@@ -62,7 +63,8 @@ impl Connection for Backups {
             locations.push(Location::Local(Directory::new(&config.directory)));
         }
         if let Some(s3) = config.s3.client(&cx.environment) {
-            locations.push(Location::S3(S3Bucket::open(&s3, cx).await?));
+            let (bucket, _) = S3Bucket::open_where_it_is(&s3, cx).await?;
+            locations.push(Location::S3(bucket));
         }
         let reader = BackupsReader {
             locations,
@@ -153,7 +155,8 @@ impl Connection for Backups {
 impl BackupsReader {
     /// All backups of all locations that answer, newest first.
     pub async fn catalogue(&self) -> Result<Catalogue, StepError> {
-        catalogue::read(&self.locations, &self.keys).await
+        let kept_since = chain::kept_since(jm_step::clock::now(), self.retention_days)?;
+        catalogue::read(&self.locations, &self.keys, kept_since).await
     }
 
     /// The locations that do not answer, and what they say instead.

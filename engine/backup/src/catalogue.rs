@@ -9,10 +9,11 @@ use jm_step::{StepError, StepErrorKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::chain::{self, Broken, Files};
 use crate::content::{DatabaseContent, KubernetesIndex};
 use crate::key::{KeyId, KeyRing};
 use crate::location::{Location, LocationName};
-use crate::manifest::{self, Level, Manifest, Reading};
+use crate::manifest::{self, Level, Manifest, Previous, Reading};
 use crate::name::{BackupName, ContentKind, Format};
 use crate::refusals::{of_another, refused, unread, wrong_key};
 
@@ -160,6 +161,9 @@ pub struct Catalogue {
     pub entries: Vec<Entry>,
     /// The locations that did not answer, and what they said instead.
     pub down: Vec<(LocationName, StepError)>,
+    /// Backups that are not as later ones found them.
+    pub broken: Vec<Broken>,
+    files: Files,
 }
 
 impl Catalogue {
@@ -171,6 +175,17 @@ impl Catalogue {
     /// The newest with an authentic manifest.
     pub(crate) fn newest_known(&self) -> Option<&Manifest> {
         self.entries.iter().find_map(Entry::manifest)
+    }
+
+    /// The link to it, for the one that is made next.
+    pub(crate) fn link(&self) -> Option<Previous> {
+        let newest = self.newest_known()?;
+        let manifest = self.files.get(&newest.name)?.clone();
+        Some(Previous {
+            name: newest.name.clone(),
+            of: Some(newest.of()),
+            manifest,
+        })
     }
 }
 
@@ -269,24 +284,37 @@ struct Gathered {
     manifests: Vec<LocationName>,
 }
 
-/// Looks through all locations. An error only where none answers.
-pub(crate) async fn read(locations: &[Location], keys: &KeyRing) -> Result<Catalogue, StepError> {
+/// Looks through all locations. An error only where none answers. Backups since `kept_since` are kept in any case.
+pub(crate) async fn read(
+    locations: &[Location],
+    keys: &KeyRing,
+    kept_since: Timestamp,
+) -> Result<Catalogue, StepError> {
     let (gathered, down) = gather(locations).await?;
     let entries = gathered
         .into_iter()
         .map(|(name, gathered)| async move {
-            let status = status(&name, &gathered.manifests, locations, keys).await?;
-            Ok(Entry {
+            let (status, file) = status(&name, &gathered.manifests, locations, keys).await?;
+            let file = file.map(|file| (name.clone(), file));
+            let entry = Entry {
                 name,
                 copies: gathered.copies,
                 status,
-            })
+            };
+            Ok((entry, file))
         })
         .collect::<Vec<_>>();
-    let entries: Vec<Result<Entry, StepError>> = stream::iter(entries).buffer_unordered(AT_ONCE).collect().await;
-    let mut entries = entries.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let read: Vec<Result<_, StepError>> = stream::iter(entries).buffer_unordered(AT_ONCE).collect().await;
+    let read = read.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let (mut entries, files): (Vec<Entry>, Vec<_>) = read.into_iter().unzip();
     entries.sort_by(|a, b| (b.created_at(), &b.name).cmp(&(a.created_at(), &a.name)));
-    Ok(Catalogue { entries, down })
+    let files = files.into_iter().flatten().collect();
+    Ok(Catalogue {
+        broken: chain::broken(&entries, &files, down.is_empty(), kept_since),
+        entries,
+        down,
+        files,
+    })
 }
 
 type Lists = (BTreeMap<BackupName, Gathered>, Vec<(LocationName, StepError)>);
@@ -323,22 +351,23 @@ async fn gather(locations: &[Location]) -> Result<Lists, StepError> {
     Ok((gathered, down))
 }
 
+/// What is known of a backup, and the SHA-256 of the manifest's file that tells it.
 async fn status(
     name: &BackupName,
     at: &[LocationName],
     locations: &[Location],
     keys: &KeyRing,
-) -> Result<Status, StepError> {
+) -> Result<(Status, Option<String>), StepError> {
     let mut status = Status::Unverified;
     for location in locations.iter().filter(|location| at.contains(&location.name())) {
         status = match location.small(&name.manifest()).await {
             Err(error) => Status::Unread(error.kind(), error.to_string()),
             Ok(text) => match manifest::read(name, &text, keys)? {
-                Reading::Authentic(manifest) => return Ok(Status::Known(manifest)),
+                Reading::Authentic(manifest, file) => return Ok((Status::Known(manifest), Some(file))),
                 Reading::OtherKey(key) => Status::OtherKey(key),
                 Reading::Refused(why) => Status::Refused(why),
             },
         };
     }
-    Ok(status)
+    Ok((status, None))
 }

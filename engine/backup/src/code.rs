@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jm_step::StepError;
 use sha1::Sha1;
@@ -17,10 +17,12 @@ use crate::content::{CodeContent, CodeIndex, Content};
 use crate::create::Created;
 use crate::flow::{CHUNK, Failure, Flow, consume, produce};
 use crate::keeping::Keeping;
+use crate::location::Directory;
 use crate::manifest::{Manifest, Release};
 use crate::name::ContentKind;
 use crate::observer::Observer;
 use crate::openpgp::OpenError;
+use crate::refusals::of_another_kind;
 use crate::tools::Toolbox;
 
 /// What bundles begin with: <https://git-scm.com/docs/gitformat-bundle>.
@@ -91,6 +93,25 @@ impl BackupsReader {
         let copies = self.copies(&catalogue, newest);
         let will_do = newest.manifest().is_some_and(is_same) && copies.lacking.is_empty();
         Ok(will_do.then(|| (newest.clone(), copies.unknown)))
+    }
+}
+
+/// The file of a bundle in a folder of its own.
+const FILE: &str = "code.bundle";
+
+/// Where [`BackupsReader::extract_bundle`] puts the bundle.
+pub fn bundle_in(folder: &Path) -> PathBuf {
+    folder.join(FILE)
+}
+
+impl BackupsReader {
+    /// Writes the bundle into a folder, which is made where it is missing: it is there when all of it is proven.
+    pub async fn extract_bundle(&self, entry: &Entry, into: &Path, observer: &dyn Observer) -> Result<u64, StepError> {
+        if entry.kind() != ContentKind::Code {
+            return Err(of_another_kind(&entry.name, entry.kind(), ContentKind::Code));
+        }
+        Directory::new(into).make().await?;
+        self.decrypt_to_file(entry, &bundle_in(into), observer).await
     }
 }
 

@@ -320,7 +320,7 @@ impl Making<'_> {
                 dump: dumped.as_secs(),
                 verify: began.elapsed().saturating_sub(dumped).as_secs(),
             },
-            previous: self.filing.previous(catalogue)?,
+            previous: catalogue.link(),
             release: self.request.release.clone(),
             run: self.request.run.clone(),
             idempotency_key: self.request.idempotency_key.clone(),

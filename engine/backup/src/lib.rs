@@ -19,6 +19,7 @@ mod archive;
 mod backups;
 mod belongings;
 mod catalogue;
+mod chain;
 mod code;
 mod config;
 mod content;
@@ -47,7 +48,8 @@ mod wholeness;
 pub use backups::{Backups, BackupsReader};
 pub use belongings::KeptBelongings;
 pub use catalogue::{BackupCopy, BackupRef, Catalogue, Entry, Status};
-pub use code::BundleRequest;
+pub use chain::{Breach, Broken};
+pub use code::{BundleRequest, bundle_in};
 pub use config::{Config, MAKING, READING, S3Config};
 pub use content::{
     CodeContent, CodeIndex, Content, DatabaseContent, FileKind, FilesContent, FilesIndex, IndexedFile, IndexedKind,

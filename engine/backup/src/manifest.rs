@@ -68,6 +68,9 @@ pub struct Seconds {
 pub struct Previous {
     /// Its name.
     pub name: BackupName,
+    /// Of what it is: a database, or namespaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
     /// SHA-256 of its manifest.
     pub manifest: String,
 }
@@ -137,7 +140,8 @@ pub struct Manifest {
 /// What a manifest file turned out to be.
 #[derive(Debug, Clone)]
 pub(crate) enum Reading {
-    Authentic(Box<Manifest>),
+    /// With the SHA-256 of its file.
+    Authentic(Box<Manifest>, String),
     /// Made with another key, of which this is the id.
     OtherKey(KeyId),
     /// Not what was written, or not by us.
@@ -195,7 +199,7 @@ pub(crate) fn read(name: &BackupName, text: &[u8], keys: &KeyRing) -> Result<Rea
         return refused("its authentication does not fit: it was changed, or put together by somebody without the key");
     }
     match serde_json::from_slice::<Manifest>(text) {
-        Ok(manifest) if manifest.name == *name => Ok(Reading::Authentic(Box::new(manifest))),
+        Ok(manifest) if manifest.name == *name => Ok(Reading::Authentic(Box::new(manifest), sha256(text))),
         Ok(manifest) => refused(&format!("it is the manifest of `{}`", manifest.name)),
         Err(error) => refused(&format!("it does not fit this jm: {error}")),
     }
@@ -280,7 +284,7 @@ pub(crate) mod tests {
             "plain JSON"
         );
         let name: BackupName = NAME.parse().expect("name");
-        assert!(matches!(read(&name, &sealed, &ours).expect("read"), Reading::Authentic(m) if m.name == name));
+        assert!(matches!(read(&name, &sealed, &ours).expect("read"), Reading::Authentic(m, _) if m.name == name));
         let newer: BackupName = "journeyman_backup_20240116_020000.dump.gpg".parse().expect("name");
         assert!(matches!(
             read(&newer, &sealed, &ours).expect("read"),
@@ -328,10 +332,11 @@ pub(crate) mod tests {
         let all: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).expect("json");
         assert_eq!(all.len(), order.len() + 1, "and the tag, and no new field");
         let name: BackupName = NAME.parse().expect("name");
-        let Reading::Authentic(read) = read(&name, &sealed, &ours).expect("read") else {
+        let Reading::Authentic(read, file) = read(&name, &sealed, &ours).expect("read") else {
             panic!("not believed");
         };
         assert_eq!(read.seal(&ours).expect("seal"), sealed);
+        assert_eq!(file, sha256(&sealed));
     }
 
     proptest! {
@@ -343,7 +348,7 @@ pub(crate) mod tests {
             let at = place.index(sealed.len());
             sealed[at] ^= 1 << bit;
             let name: BackupName = NAME.parse().expect("name");
-            let believed = matches!(read(&name, &sealed, &ours), Ok(Reading::Authentic(_)));
+            let believed = matches!(read(&name, &sealed, &ours), Ok(Reading::Authentic(..)));
             prop_assert!(!believed, "byte {at}, bit {bit}");
         }
     }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backups::{BackupsReader, explain};
 use crate::catalogue::{BackupCopy, BackupRef, Catalogue, Entry, Status};
+use crate::chain::Broken;
 use crate::location::LocationName;
 use crate::manifest::{Level, Manifest};
 use crate::name::{BackupName, ContentKind, day};
@@ -38,6 +39,15 @@ pub enum Which {
 impl Which {
     /// How it is written, for people.
     pub const FORMS: &str = "`latest`, `latest<=2026-11-25T12:00:00Z`, a day (YYYYMMDD, UTC) or the name of a backup";
+
+    /// Whether one of this moment may be meant.
+    fn reaches(&self, at: Timestamp) -> bool {
+        match self {
+            Self::Latest | Self::Name(_) => true,
+            Self::LatestUntil(time) => at <= *time,
+            Self::Day(from, until) => (*from..*until).contains(&at),
+        }
+    }
 }
 
 impl FromStr for Which {
@@ -181,6 +191,8 @@ impl BackupsReader {
         for entry in &entries {
             match self.good_copies(entry, wanted, tools, observer, &mut degraded).await {
                 Ok(copies) => {
+                    let broken = catalogue.broken.iter().filter(|broken| concerns(broken, entry, wanted));
+                    degraded.extend(broken.map(Broken::to_string));
                     let backup = BackupRef::of(entry, &copies, self.prefix());
                     return Ok(Selection {
                         backup: BackupRef {
@@ -246,14 +258,8 @@ impl BackupsReader {
         if entry.kind() != wanted.kind {
             return false;
         }
-        let at = entry.created_at();
-        let in_time = match &wanted.which {
-            Which::Latest | Which::Name(_) => true,
-            Which::LatestUntil(time) => at <= *time,
-            Which::Day(from, until) => (*from..*until).contains(&at),
-        };
         let label = entry.label(self.prefix());
-        in_time && !label.is_some_and(|label| label.starts_with(NEVER_LATEST))
+        wanted.which.reaches(entry.created_at()) && !label.is_some_and(|label| label.starts_with(NEVER_LATEST))
     }
 
     async fn good_copies(
@@ -344,6 +350,22 @@ impl BackupsReader {
         };
         self.select(&wanted, tools, &Silent).await
     }
+}
+
+/// Whether a break in the chain bears on this choice: it is the chosen one, or it is newer and may have been chosen.
+fn concerns(broken: &Broken, chosen: &Entry, wanted: &Wanted) -> bool {
+    if broken.name == chosen.name {
+        return true;
+    }
+    let at = broken.name.taken_at();
+    let of = chosen.manifest().map(Manifest::of);
+    let is_of_another = broken.of.is_some() && of.is_some() && broken.of != of;
+    !matches!(wanted.which, Which::Name(_))
+        && broken.name.format().kind() == wanted.kind
+        && !is_of_another
+        && !broken.name.stem().starts_with(NEVER_LATEST)
+        && at >= chosen.created_at()
+        && wanted.which.reaches(at)
 }
 
 /// What may be chosen, newest first, and what might be were its name enough.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backups::BackupsReader;
 use crate::catalogue::{BackupCopy, Catalogue, Entry, Status};
+use crate::chain::Broken;
 use crate::location::{Location, LocationName};
 use crate::manifest::{self, Manifest, Reading};
 
@@ -31,7 +32,7 @@ pub struct Lacking {
 pub struct Wholeness {
     /// How many are whole there.
     pub whole: u64,
-    /// Those that are not, newest first.
+    /// Those that are not, newest first; after them those that are not as a later one found them, wherever they lay.
     pub lacking: Vec<Lacking>,
     /// The SHA-256 of every backup that has an authentic manifest, by its name.
     pub sums: BTreeMap<String, String>,
@@ -61,6 +62,17 @@ pub(crate) struct Copies {
     pub(crate) lacking: Vec<String>,
     /// The locations that do not answer, in words.
     pub(crate) unknown: Vec<String>,
+}
+
+/// Breaks in the chain of manifests, of backups that are not told of already.
+fn unlike_before(broken: &[Broken], told: &[Lacking]) -> Vec<Lacking> {
+    let lacking = broken.iter().map(|broken| Lacking {
+        name: broken.name.to_string(),
+        reason: broken.to_string(),
+    });
+    lacking
+        .filter(|one| told.iter().all(|told| told.name != one.name))
+        .collect()
 }
 
 impl BackupsReader {
@@ -109,13 +121,15 @@ impl BackupsReader {
             let name = entry.name.to_string();
             lacks.map(|reason| Lacking { name, reason })
         });
+        let mut lacking: Vec<Lacking> = lacking.collect();
+        lacking.extend(unlike_before(&catalogue.broken, &lacking));
         let known = catalogue.entries.iter().filter_map(Entry::manifest);
         let sums = known.map(|manifest| (manifest.name.to_string(), manifest.sha256.clone()));
         Ok(Wholeness {
             sums: sums.collect(),
             whole: fine.len() as u64 - other_key,
             other_key,
-            lacking: lacking.collect(),
+            lacking,
             down: catalogue.down,
         })
     }
@@ -174,7 +188,7 @@ impl BackupsReader {
             text => text?,
         };
         let there = manifest::read(&manifest.name, &text, self.keys())?;
-        if !matches!(there, Reading::Authentic(there) if there.sha256 == manifest.sha256) {
+        if !matches!(there, Reading::Authentic(there, _) if there.sha256 == manifest.sha256) {
             return Ok(Some("its manifest there is not what was written".to_owned()));
         }
         let noted = at.noted_sha256(manifest.name.as_str()).await?;

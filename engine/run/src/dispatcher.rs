@@ -153,7 +153,7 @@ impl<'r> Dispatcher<'r> {
         if let Some(status) = state.closed().filter(|status| !status.is_resumable()) {
             return Err(RunError::Over(status));
         }
-        for record in crate::resume::records(state, &self.run.by, &self.run.version) {
+        for record in crate::resume::records(self.run, state) {
             self.ledger.note(record)?;
         }
         self.take_words()?;

@@ -333,6 +333,7 @@ impl<'r> Trial<'r> {
             saved_output: if entry.is_undone() { None } else { load(&entry.output)? },
             announced: self.announced_to(i),
             cancel: CancellationToken::new(),
+            late: CancellationToken::new(),
             secrets: self.run.secrets.clone(),
             supervisor: self.run.supervisor.clone(),
         })
@@ -376,7 +377,7 @@ impl<'r> Trial<'r> {
 
 /// The state as a resume would begin with it.
 fn resumed(run: &Run, mut state: RunState) -> Result<RunState, RunError> {
-    for kind in resume::records(&state, &run.by, &run.version) {
+    for kind in resume::records(run, &state) {
         let seq = state.last_seq() + 1;
         let at = jm_step::clock::now();
         state.apply(&Record {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures::future::FutureExt;
 use jm_plan::RetryPolicy;
 use jm_step::{
-    Ack, Answer, AnyStepType, Change, ContextParts, Effect, Probe, ReadContext, StepContext, StepError, StepId,
-    StepMessage, Unit,
+    Ack, Answer, AnyStepType, Change, ContextParts, Effect, Probe, ReadContext, StepContext, StepError, StepErrorKind,
+    StepId, StepMessage, Unit,
 };
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
@@ -94,8 +94,12 @@ pub(crate) async fn attempt(attempt: Attempt) {
     let cx = StepContext::new(attempt.parts.clone(), sender);
     let mut listener = Listener::new(&attempt);
     let work = attempt.step_type.run(&cx, attempt.input);
-    let cancel = attempt.parts.cancel.clone();
-    let work = bounded(work, attempt.timeout, attempt.grace, || cancel.cancel());
+    let (late, cancel) = (attempt.parts.late.clone(), attempt.parts.cancel.clone());
+    let stop = || {
+        late.cancel();
+        cancel.cancel();
+    };
+    let work = bounded(work, attempt.timeout, attempt.grace, stop);
     let mut work = std::pin::pin!(AssertUnwindSafe(work).catch_unwind());
     let end = loop {
         tokio::select! {
@@ -111,26 +115,40 @@ pub(crate) async fn attempt(attempt: Attempt) {
     drop(attempt.news.send(News::Ended(attempt.node, outcome)).await);
 }
 
-/// Runs to the end or to the time-out; then asks to stop, and drops what does not.
+/// What helps where a step took too long, and says nothing itself.
+const LONGER: &str = "give the step a longer `timeout`, or find out what holds it up";
+
+/// Runs to the end or to the time-out; then asks to stop, and drops what does not. What a step says of why it was not
+/// through by then is kept.
 async fn bounded(
     work: impl Future<Output = Result<Value, StepError>>,
     timeout: Duration,
     grace: Duration,
-    cancel: impl FnOnce(),
+    stop: impl FnOnce(),
 ) -> Result<Value, StepError> {
     let mut work = std::pin::pin!(work);
     if let Ok(end) = tokio::time::timeout(timeout, &mut work).await {
         return end;
     }
-    cancel();
-    if let Ok(Ok(output)) = tokio::time::timeout(grace, work).await {
-        return Ok(output);
-    }
-    let shown = jm_plan::duration::show(timeout);
-    Err(
-        StepError::timed_out(format!("it took longer than its time-out of {shown}"))
-            .hint("give the step a longer `timeout`, or find out what holds it up"),
-    )
+    stop();
+    let late = format!(
+        "it took longer than its time-out of {}",
+        jm_plan::duration::show(timeout)
+    );
+    let ended = match tokio::time::timeout(grace, work).await {
+        Ok(Ok(output)) => return Ok(output),
+        Ok(Err(error)) => Some(error),
+        Err(_) => None,
+    };
+    // A step that only stops may say what it leaves behind.
+    let left = ended.as_ref().and_then(StepError::hint_text).map(str::to_owned);
+    Err(match ended.filter(|error| error.kind() != StepErrorKind::Cancelled) {
+        Some(error) if left.is_some() => error.context(late).of_kind(StepErrorKind::TimedOut),
+        Some(error) => error.context(late).of_kind(StepErrorKind::TimedOut).hint(LONGER),
+        None => {
+            StepError::timed_out(late).hint(left.map_or_else(|| LONGER.to_owned(), |left| format!("{LONGER}; {left}")))
+        }
+    })
 }
 
 /// Hears what a step says.
@@ -362,8 +380,49 @@ async fn ask(probing: &Probing, cx: &ReadContext) -> Result<Probe<Value>, StepEr
 #[cfg(test)]
 mod tests {
     use jm_step::RunId;
+    use serde_json::json;
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
+
+    /// What comes of a step that says this when its time is up.
+    async fn late(says: StepError) -> StepError {
+        let stop = CancellationToken::new();
+        let told = stop.clone();
+        let work = async move {
+            told.cancelled().await;
+            Err(says)
+        };
+        let (timeout, grace) = (Duration::from_secs(1), Duration::from_secs(5));
+        let end = bounded(work, timeout, grace, || stop.cancel()).await;
+        end.expect_err("it is late")
+    }
+
+    #[tokio::test]
+    async fn what_a_step_says_when_its_time_is_up_is_kept() {
+        let seen = json!({ "pods": 1 });
+        let says = StepError::failed("it is not ready").hint("look at it");
+        let error = late(says.evidence(seen.clone())).await;
+        assert_eq!(error.kind(), StepErrorKind::TimedOut);
+        assert_eq!(
+            error.message(),
+            "it took longer than its time-out of 1s: it is not ready"
+        );
+        assert_eq!(error.hint_text(), Some("look at it"));
+        assert_eq!(error.summary().evidence, Some(seen));
+
+        let error = late(StepError::cancelled("told to stop")).await;
+        assert_eq!(error.kind(), StepErrorKind::TimedOut);
+        assert_eq!(error.message(), "it took longer than its time-out of 1s");
+        assert!(error.hint_text().is_some_and(|hint| hint.contains("`timeout`")));
+
+        let error = late(StepError::cancelled("told to stop").hint("half of it is in `x`")).await;
+        let hint = error.hint_text().expect("a hint");
+        assert!(
+            hint.contains("longer `timeout`") && hint.contains("half of it is in `x`"),
+            "{hint}"
+        );
+    }
 
     #[test]
     fn what_takes_an_hour_is_not_asked_after_every_second() {

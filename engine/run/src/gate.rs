@@ -56,6 +56,10 @@ impl IdentityGate for Gate {
         .boxed()
     }
 
+    fn notice(&self, text: String) -> BoxFuture<'_, ()> {
+        async move { drop(self.news.send(News::Notice(text)).await) }.boxed()
+    }
+
     fn hold<'a>(
         &'a self,
         target: &'a Target,

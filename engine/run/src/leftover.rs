@@ -141,12 +141,12 @@ fn leftover(step: &StepId, mark: Mark, name: String, output: &Value, (finished, 
     }
 }
 
-fn text(output: &Value, field: &str) -> Option<String> {
+pub(crate) fn text(output: &Value, field: &str) -> Option<String> {
     output.get(field)?.as_str().map(str::to_owned)
 }
 
 /// The fields of a step's output that its schema marks, each with what the mark says.
-fn marked(step: &PlannedStep, mark: &str) -> Vec<(String, Value)> {
+pub(crate) fn marked(step: &PlannedStep, mark: &str) -> Vec<(String, Value)> {
     let schema = step.step_type.output_schema();
     let properties = schema.get("properties").and_then(Value::as_object);
     let fields = properties.into_iter().flatten();

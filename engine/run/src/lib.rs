@@ -15,6 +15,7 @@ mod files;
 pub use files::RunFiles;
 mod gate;
 pub use gate::admits_pinned;
+mod gone;
 pub mod graph;
 mod guard;
 pub use guard::{Consent, DataLoss, GuardQuestion, Person};

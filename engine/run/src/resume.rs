@@ -2,20 +2,23 @@
 
 use jm_step::Effect;
 
+use crate::gone::{self, Gone};
 use crate::journal::RecordKind;
+use crate::run::Run;
 use crate::state::{RunState, StepState};
 
 /// The records with which a run goes on.
-pub(crate) fn records(state: &RunState, by: &str, version: &str) -> Vec<RecordKind> {
+pub(crate) fn records(run: &Run, state: &RunState) -> Vec<RecordKind> {
     let resumed = RecordKind::RunResumed {
-        by: by.to_owned(),
-        jm: version.to_owned(),
+        by: run.by.clone(),
+        jm: run.version.clone(),
     };
     let mut anew = Anew::new(state);
     // A run that a person has ended does nothing more but `finally`, and what failed stays failed.
     if state.aborted().is_none() {
         anew.retried();
         anew.ended_badly();
+        anew.gone(&gone::of(run, state));
     }
     anew.at_the_end();
     if state.aborted().is_none() {
@@ -72,6 +75,18 @@ impl<'s> Anew<'s> {
                 StepState::Failed { unclear: false, .. } => self.because[step] = Some("it failed".to_owned()),
                 StepState::Blocked { by } => self.because[step] = Some(format!("`{by}` is done anew")),
                 _ => {}
+            }
+        }
+    }
+
+    /// Steps that made what is not on this machine any more, where it is still needed; what comes after them has put its own
+    /// things into it.
+    fn gone(&mut self, gone: &[Gone]) {
+        for one in gone {
+            let is_ahead = |step: &usize| self.because[*step].is_some() || !self.state.entry(*step).state.is_passed();
+            if self.because[one.step].is_none() && one.named_by.iter().any(is_ahead) {
+                self.because[one.step] = Some(format!("`{}` is not on this machine any more", one.path.display()));
+                self.after(one.step);
             }
         }
     }

@@ -38,6 +38,11 @@ pub trait Connection: Send + Sync + Sized + 'static {
     /// The side of it that cannot write.
     fn reader(&self) -> &Self::Reader;
 
+    /// What people should know of how it was opened.
+    fn notice(&self) -> Option<String> {
+        None
+    }
+
     /// What a schema cannot say of the configuration: an address that is none, one field that needs another. Pure: the
     /// system is not reached and no file is read. The environment is the one that the connection would open in.
     fn check(_: &Self::Config, _: &Environment) -> Vec<InputIssue> {
@@ -219,6 +224,8 @@ pub trait AnyConnection: Send + Sync + 'static {
     fn ping(&self) -> BoxFuture<'_, Result<(), StepError>>;
     /// See [`Connection::identity`].
     fn identity(&self) -> BoxFuture<'_, Result<Identity, StepError>>;
+    /// See [`Connection::notice`].
+    fn notice(&self) -> Option<String>;
     /// See [`Connection::held_as`].
     fn held_as(&self, identity: &Identity) -> String;
     /// See [`Connection::hold`].
@@ -237,6 +244,9 @@ impl<C: Connection> AnyConnection for C {
     }
     fn identity(&self) -> BoxFuture<'_, Result<Identity, StepError>> {
         Connection::identity(self).boxed()
+    }
+    fn notice(&self) -> Option<String> {
+        Connection::notice(self)
     }
     fn held_as(&self, identity: &Identity) -> String {
         Connection::held_as(self, identity)
@@ -336,6 +346,11 @@ pub trait IdentityGate: Send + Sync {
         identity: Identity,
         expect: Expect,
     ) -> BoxFuture<'a, Result<(), StepError>>;
+
+    /// Tells people something about a system that was admitted.
+    fn notice(&self, _: String) -> BoxFuture<'_, ()> {
+        std::future::ready(()).boxed()
+    }
 
     /// Holds an admitted system against other runs, before a step gets it. A gate that only looks holds nothing.
     fn hold<'a>(
@@ -452,6 +467,9 @@ impl Connections {
         connection.ping().await.map_err(opening)?;
         let identity = connection.identity().await.map_err(opening)?;
         self.0.gate.admit(target, identity.clone(), expect).await?;
+        if let Some(notice) = connection.notice() {
+            self.0.gate.notice(format!("target `{}`: {notice}", target.name)).await;
+        }
         Ok((connection, identity))
     }
 

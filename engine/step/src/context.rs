@@ -54,6 +54,8 @@ pub struct ContextParts {
     pub announced: Arc<[Change]>,
     /// Fires when the step is to stop.
     pub cancel: CancellationToken,
+    /// Fires just before that where it is to stop because its time is up.
+    pub late: CancellationToken,
     /// The masker.
     pub secrets: Secrets,
     /// Ends child processes when jm is gone.
@@ -156,6 +158,12 @@ impl ReadContext {
     /// The token behind [`ReadContext::cancelled`], for work that is handed on.
     pub fn cancellation(&self) -> &CancellationToken {
         &self.0.cancel
+    }
+
+    /// Whether it is to stop because its time is up. Unlike one that a person stops, it has a few seconds to tell in its
+    /// error what it was waiting for.
+    pub fn is_late(&self) -> bool {
+        self.0.late.is_cancelled()
     }
 
     /// The masker.

@@ -140,6 +140,12 @@ impl StepError {
         self
     }
 
+    /// Makes it one of another class.
+    pub fn of_kind(mut self, kind: StepErrorKind) -> Self {
+        self.0.kind = kind;
+        self
+    }
+
     /// Its class.
     pub fn kind(&self) -> StepErrorKind {
         self.0.kind

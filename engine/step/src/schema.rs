@@ -25,6 +25,10 @@ pub const LEFT_BEHIND: &str = "x-jm-left-behind";
 /// put into its place.
 pub const TAKEN_UP: &str = "x-jm-taken-up";
 
+/// Marks a field of an output, a path or `null`, of what the step has put on the machine that jm runs on. Where it is gone when
+/// a run goes on, and steps that are still to be done name it, the step and what comes after it is done anew.
+pub const ON_THIS_MACHINE: &str = "x-jm-on-this-machine";
+
 /// The schema of a type. Definitions that it uses stand under `$defs`.
 pub fn of<T: JsonSchema>() -> Value {
     SchemaSettings::draft2020_12()

@@ -125,6 +125,7 @@ impl Bench {
             saved_output: self.saved_output.clone(),
             announced: Arc::default(),
             cancel: self.cancel.clone(),
+            late: CancellationToken::new(),
             secrets: self.secrets.clone(),
             supervisor: Supervisor::none(),
         }

@@ -45,6 +45,7 @@ pub struct Ran {
     pub questions: Vec<String>,
     /// Files that it kept.
     pub artefacts: Vec<ArtefactRef>,
+    files: MemoryFiles,
     saves: usize,
 }
 
@@ -63,6 +64,13 @@ impl Ran {
     /// Where it succeeded or was cut off.
     pub fn error(self) -> StepError {
         self.result.expect("it came to its end").expect_err("it failed")
+    }
+
+    /// The text of the last file that it kept under a name.
+    pub fn kept(&self, name: &str) -> Option<String> {
+        let artefact = self.artefacts.iter().rfind(|artefact| artefact.name == name)?;
+        let content = self.files.get(artefact).ok()?;
+        Some(String::from_utf8_lossy(&content).into_owned())
     }
 
     /// How often it saved something, checkpoints and outputs together.
@@ -92,6 +100,7 @@ impl StepBench {
             saved_output: None,
             announced: Arc::default(),
             cancel: CancellationToken::new(),
+            late: CancellationToken::new(),
             secrets: Secrets::new(),
             supervisor: Supervisor::none(),
         };
@@ -194,6 +203,12 @@ impl StepBench {
         self.parts.cancel.clone()
     }
 
+    /// Tells the step that its time is up.
+    pub fn time_is_up(&self) {
+        self.parts.late.cancel();
+        self.parts.cancel.cancel();
+    }
+
     /// What `preview` and `probe` get.
     pub fn read_context(&self) -> ReadContext {
         ReadContext::new(self.parts())
@@ -263,7 +278,6 @@ fn connections(targets: Vec<Target>, environment: Environment, secrets: &Secrets
 /// Keeps what a step says, and says yes to it.
 struct Ear {
     ran: Ran,
-    files: MemoryFiles,
     approved: bool,
 }
 
@@ -279,9 +293,9 @@ impl Ear {
                 degraded: Vec::new(),
                 questions: Vec::new(),
                 artefacts: Vec::new(),
+                files: MemoryFiles::new(),
                 saves: 0,
             },
-            files: MemoryFiles::new(),
             approved,
         }
     }
@@ -316,7 +330,7 @@ impl Ear {
             }
             StepMessage::Changed { change } => ran.changes.push(change),
             StepMessage::Artefact { name, content, ack } => {
-                let artefact = self.files.put(&name, &content).expect("memory does not fail");
+                let artefact = ran.files.put(&name, &content).expect("memory does not fail");
                 ran.artefacts.push(artefact.clone());
                 drop(ack.send(Ok(artefact)));
             }

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 mod files;
 pub use files::effects_in;
-use files::{Ambiguous, Checkpoint, Final, Once};
+use files::{Ambiguous, Checkpoint, Final, Make, Once};
 mod people;
 use people::{Ask, Recover, Stop};
 
@@ -31,6 +31,7 @@ pub fn provider() -> Provider {
         .step(Save)
         .step(Once)
         .step(Final)
+        .step(Make)
         .step(Checkpoint)
         .step(Ambiguous)
         .step(Ask)

@@ -16,7 +16,7 @@ use crate::name::BackupName;
 
 /// Whether manifest and content are authentic and belong together.
 pub(super) fn belongs(name: &BackupName, text: &[u8], content: &mut File, keys: &KeyRing) -> bool {
-    let Ok(Reading::Authentic(manifest)) = manifest::read(name, text, keys) else {
+    let Ok(Reading::Authentic(manifest, _)) = manifest::read(name, text, keys) else {
         return false;
     };
     digest(content).is_some_and(|(bytes, sha256)| bytes == manifest.bytes.encrypted && sha256 == manifest.sha256)

@@ -15,7 +15,7 @@ use crate::flow::{Failure, FlowSender, flow};
 use crate::keeping::Keeping;
 use crate::key::KeyId;
 use crate::location::{Location, LocationName, Stored};
-use crate::manifest::{Level, Manifest, Previous, Seconds, sha256};
+use crate::manifest::{Level, Manifest, Seconds};
 use crate::name::{BackupName, ContentKind, Format};
 use crate::observer::{Observer, watched};
 use crate::tools::Toolbox;
@@ -165,7 +165,7 @@ impl Filing<'_> {
                 dump: written.as_secs(),
                 verify: began.elapsed().saturating_sub(written).as_secs(),
             },
-            previous: self.previous(catalogue)?,
+            previous: catalogue.link(),
             release: keeping.release.clone(),
             run: keeping.run.clone(),
             idempotency_key: keeping.idempotency_key.clone(),
@@ -262,17 +262,6 @@ impl Filing<'_> {
     pub(crate) fn key(&self, catalogue: &Catalogue) -> Result<KeyId, StepError> {
         let salt = catalogue.newest_known().map(|manifest| manifest.key.salt.clone());
         self.backups.keys().identify(salt)
-    }
-
-    pub(crate) fn previous(&self, catalogue: &Catalogue) -> Result<Option<Previous>, StepError> {
-        let Some(newest) = catalogue.newest_known() else {
-            return Ok(None);
-        };
-        let text = newest.seal(self.backups.keys())?;
-        Ok(Some(Previous {
-            name: newest.name.clone(),
-            manifest: sha256(&text),
-        }))
     }
 
     pub(crate) async fn commit(

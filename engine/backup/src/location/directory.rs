@@ -198,14 +198,15 @@ impl Directory {
         Some(space.f_bavail * space.f_frsize)
     }
 
+    /// Makes the directory where it is missing, for its owner alone.
+    pub(crate) async fn make(&self) -> Result<(), StepError> {
+        self.blocking(make).await
+    }
+
     /// Makes the directory and its marker where they are missing.
     pub(crate) async fn prepare(&self) -> Result<(), StepError> {
         self.blocking(|path| {
-            std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(path)
-                .map_err(|error| failed("make", path, error))?;
+            make(path)?;
             refuse_open_directory(path)?;
             match create_new(&path.join(MARKER)) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -255,6 +256,11 @@ impl Directory {
             .await
             .map_err(|error| StepError::failed("work on the backup directory was given up").source(error))?
     }
+}
+
+fn make(path: &Path) -> Result<(), StepError> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| failed("make", path, error))
 }
 
 fn found(entry: &std::fs::DirEntry) -> Option<Found> {

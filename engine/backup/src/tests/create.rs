@@ -223,3 +223,52 @@ async fn a_look_beforehand_says_what_would_happen() {
         "found beside PATH"
     );
 }
+
+/// Somebody who may write to the catalogue takes a backup out of it: what is chosen instead is not chosen without a word.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_was_taken_out_shows_by_the_one_after_it() {
+    let rig = Rig::new().await;
+    let backups = rig.backups().await;
+    let mut made = Vec::new();
+    for _ in 0..3 {
+        made.push(rig.create(&backups).await.manifest);
+    }
+    let select = async |which: Which| {
+        let chosen = backups.select(&Wanted::database(which), &tools(), &Silent).await;
+        let chosen = chosen.expect("chosen");
+        (chosen.backup.name, chosen.degraded)
+    };
+    let until = |at: usize| Which::LatestUntil(made[at].created_at);
+    let name = |at: usize| made[at].name.clone();
+    assert_eq!(select(until(1)).await, (name(1), Vec::new()));
+
+    let manifest = rig.directory().join(name(1).manifest());
+    let text = std::fs::read(&manifest).expect("manifest");
+    std::fs::remove_file(&manifest).expect("removed");
+    let (chosen, degraded) = select(until(1)).await;
+    assert_eq!((chosen, degraded.len()), (name(0), 1), "{degraded:?}");
+    assert!(
+        degraded[0].contains(&format!("the manifest of `{}` is gone", name(1))),
+        "{degraded:?}"
+    );
+    std::fs::remove_file(rig.directory().join(name(1).as_str())).expect("removed");
+    let (chosen, degraded) = select(until(1)).await;
+    assert_eq!((chosen, degraded.len()), (name(0), 1), "{degraded:?}");
+    assert!(
+        degraded[0].contains(&format!("`{}` is in no location, which was the newest", name(1))),
+        "{degraded:?}"
+    );
+    let lacking = backups.wholeness(LocationName::Local).await.expect("looked").lacking;
+    assert_eq!(
+        lacking.iter().map(|one| &one.name).collect::<Vec<_>>(),
+        [name(1).as_str()]
+    );
+    // What is newer than it, and what was meant by its name, is as good as before.
+    assert_eq!(select(Which::Latest).await, (name(2), Vec::new()));
+    assert_eq!(select(Which::Name(name(0))).await, (name(0), Vec::new()));
+
+    // With its manifest back the catalogue is as it was; that the file is gone is told of it by itself.
+    std::fs::write(&manifest, text).expect("written");
+    assert_eq!(select(Which::Latest).await, (name(2), Vec::new()));
+    assert_eq!(backups.catalogue().await.expect("catalogue").broken, []);
+}

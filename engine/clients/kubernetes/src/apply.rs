@@ -13,6 +13,7 @@ use crate::kind::{ObjectKey, ResourceKind};
 use crate::patience::Patience;
 use crate::reader::Reader;
 
+mod anew;
 mod twice;
 
 /// An object after it was applied.
@@ -127,9 +128,7 @@ async fn apply(
     object: &Value,
     ask: Ask,
 ) -> Result<Applied, ApplyError> {
-    let body = serde_json::to_string(object)
-        .map_err(|error| ApplyError::Failed(StepError::failed(format!("{key} is no JSON")).source(error)))?;
-    let body = escaped(&body);
+    let body = body(key, object).map_err(ApplyError::Failed)?;
     let mut patience = Patience::new();
     loop {
         match attempt(reader, kind, key, &body, ask).await {
@@ -146,6 +145,12 @@ async fn apply(
             Err(Unapplied::Refused(refusal)) => return Err(refusal),
         }
     }
+}
+
+fn body(key: &ObjectKey, object: &Value) -> Result<Vec<u8>, StepError> {
+    let json =
+        serde_json::to_string(object).map_err(|error| StepError::failed(format!("{key} is no JSON")).source(error))?;
+    Ok(escaped(&json))
 }
 
 /// The body is read as YAML, which is JSON but for characters that YAML does not take as they are. They stand in strings
@@ -262,7 +267,16 @@ fn refused(key: &ObjectKey, status: Status) -> ApplyError {
             return ApplyError::Conflict(conflicts);
         }
     }
-    let is_immutable = causes.iter().any(|cause| is_immutable(&cause.message)) || is_immutable(&status.message);
+    // What is said of the whole begins with the object's name, which may be anything.
+    let is_immutable = match causes {
+        [] => is_immutable(
+            status
+                .message
+                .split_once(" is invalid: ")
+                .map_or(&status.message, |(_, why)| why),
+        ),
+        causes => causes.iter().any(|cause| is_immutable(&cause.message)),
+    };
     let status = if key.is_secret() { discreet(status) } else { status };
     if status.code == 422 && is_immutable {
         return ApplyError::Immutable(status.message);
@@ -328,8 +342,9 @@ fn field_conflict(cause: &StatusCause) -> Option<FieldConflict> {
     })
 }
 
-/// The words in which the API server's validations refuse a change.
+/// The words in which the API server's validations refuse a change, outside of the values that they quote.
 fn is_immutable(message: &str) -> bool {
+    let message = unquoted(message);
     [
         "field is immutable",
         "immutable",
@@ -346,6 +361,20 @@ fn is_immutable(message: &str) -> bool {
     ]
     .iter()
     .any(|words| message.contains(words))
+}
+
+/// A message without what stands in double quotes.
+fn unquoted(message: &str) -> String {
+    let (mut text, mut is_quoted, mut is_escaped) = (String::new(), false, false);
+    for c in message.chars() {
+        match c {
+            '"' if !is_escaped => is_quoted = !is_quoted,
+            c if !is_quoted => text.push(c),
+            _ => {}
+        }
+        is_escaped = is_quoted && c == '\\' && !is_escaped;
+    }
+    text
 }
 
 #[cfg(test)]
@@ -446,9 +475,16 @@ mod tests {
                 "{words}"
             );
         }
-        assert!(matches!(
-            refused(&key("ConfigMap"), status(422, "Required value", "spec")),
-            ApplyError::Failed(_)
-        ));
+        for words in [
+            "Required value",
+            "Invalid value: \"immutable \\\" field is immutable\": a valid key consists of letters",
+        ] {
+            let mut said = status(422, words, "spec");
+            said.message = format!("ConfigMap \"immutable-settings\" is invalid: spec: {words}");
+            assert!(
+                matches!(refused(&key("ConfigMap"), said), ApplyError::Failed(_)),
+                "{words}"
+            );
+        }
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::autoscaler::{Autoscaler, BOUNDS_MARK};
 use crate::cron_job::SUSPEND_MARK;
-use crate::workload::MARK;
+use crate::workload::{MARK, SCALED_FROM};
 
 /// Gives a quiesced workload the count, or the schedule, that its marks keep, and takes the marks off. A cluster that is
 /// rebuilt has no run that would bring it back. What nobody marked is left as it is: somebody may want it so.
@@ -17,6 +17,8 @@ pub fn awake(object: &mut Value) {
     };
     let mut take = |mark: &str| marks.remove(mark)?.as_str().map(str::to_owned);
     let (count, bounds, suspended) = (take(MARK), take(BOUNDS_MARK), take(SUSPEND_MARK));
+    // Of a cluster that is not there any more.
+    take(SCALED_FROM);
     if marks.is_empty() {
         metadata.remove("annotations");
     }
@@ -46,7 +48,7 @@ mod tests {
     fn what_was_quiesced_is_kept_as_it_was_before() {
         let bounds = json!({ "name": "web", "min": 4, "max": 9 }).to_string();
         let marked = woken(
-            json!({ (MARK): "3", (BOUNDS_MARK): bounds, "mine": "1" }),
+            json!({ (MARK): "3", (BOUNDS_MARK): bounds, (SCALED_FROM): "5", "mine": "1" }),
             json!({ "replicas": 0 }),
         );
         assert_eq!(marked["spec"]["replicas"], 4, "no less than its autoscaler keeps");

@@ -1,10 +1,11 @@
 //! What a targets file says of a cluster, and the way from there to a client.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use jm_step::{Environment, NamedBy, NamedFile, OpenContext, StepError};
-use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use schemars::JsonSchema;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
@@ -40,7 +41,7 @@ impl Config {
         let files = self.files(cx)?;
         let mut config = if files.is_empty() {
             kube::Config::incluster().map_err(|error| {
-                StepError::invalid_input("there is no kubeconfig, and this is not a pod")
+                StepError::not_found("there is no kubeconfig, and this is not a pod")
                     .hint("set KUBECONFIG, or `kubeconfig` of the target")
                     .source(error)
             })?
@@ -111,7 +112,7 @@ impl Config {
             // With none left, kubectl would take some other cluster's defaults: jm does not guess.
             return if found.is_empty() {
                 Err(
-                    StepError::invalid_input(format!("KUBECONFIG names `{list}`, which is not there"))
+                    StepError::not_found(format!("KUBECONFIG names `{list}`, which is not there"))
                         .hint("set KUBECONFIG to the path of a kubeconfig, or `kubeconfig` of the target"),
                 )
             } else {
@@ -171,8 +172,15 @@ fn read(files: &[PathBuf]) -> Result<Kubeconfig, StepError> {
     })
 }
 
-fn unusable(error: kube::config::KubeconfigError) -> StepError {
-    StepError::invalid_input(format!("the kubeconfig cannot be used: {error}"))
+/// A kubeconfig that is not there may come with the cluster that a plan brings up; one that is there and wrong stays so.
+fn unusable(error: KubeconfigError) -> StepError {
+    let is_missing = matches!(&error, KubeconfigError::ReadConfig(error, _) if error.kind() == ErrorKind::NotFound);
+    let kind = if is_missing {
+        StepError::not_found
+    } else {
+        StepError::invalid_input
+    };
+    kind(format!("the kubeconfig cannot be used: {error}"))
         .hint("check KUBECONFIG and the target's `context` with `kubectl config view`")
 }
 
@@ -236,6 +244,21 @@ current-context: one
         let cx = context(&[("KUBECONFIG", "/nowhere"), ("HOME", "/nowhere")]);
         let error = config("app", "").client_config(&cx).await.expect_err("not there");
         assert!(error.message().contains("`/nowhere`"), "{error}");
+        assert_eq!(error.kind(), StepErrorKind::NotFound, "it may come with its cluster");
+        let named = Config {
+            kubeconfig: "/nowhere".to_owned(),
+            ..config("app", "")
+        };
+        let error = named.client_config(&cx).await.expect_err("not there");
+        assert_eq!(error.kind(), StepErrorKind::NotFound);
+        let wrong = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(wrong.path(), "clusters: 1").unwrap();
+        let named = Config {
+            kubeconfig: wrong.path().display().to_string(),
+            ..named
+        };
+        let error = named.client_config(&cx).await.expect_err("not a kubeconfig");
+        assert_eq!(error.kind(), StepErrorKind::InvalidInput);
         for (namespace, kind) in [
             ("", StepErrorKind::InvalidInput),
             ("kube-system", StepErrorKind::Refused),

@@ -16,7 +16,7 @@ use crate::patience::Patience;
 use crate::reader::Reader;
 use crate::rights;
 use crate::steady;
-use crate::workload::{MARK, Workload};
+use crate::workload::{MARK, SCALED_FROM, Workload};
 use crate::workload_ref::WorkloadRef;
 
 mod rollout;
@@ -124,9 +124,10 @@ impl Kubernetes {
             .await
     }
 
-    /// Scales a workload and leaves everything else alone.
-    pub async fn scale(&self, workload: &WorkloadRef, replicas: u32) -> Result<Workload, StepError> {
-        let patch = json!({ "spec": { "replicas": replicas } });
+    /// Scales a workload and notes on it, in one write, how many replicas it had; leaves everything else alone.
+    pub async fn scale(&self, workload: &WorkloadRef, previous: u32, replicas: u32) -> Result<Workload, StepError> {
+        let note = json!({ SCALED_FROM: previous.to_string() });
+        let patch = json!({ "metadata": { "annotations": note }, "spec": { "replicas": replicas } });
         self.patch(&format!("cannot scale {workload} to {replicas}"), workload, &patch)
             .await
     }

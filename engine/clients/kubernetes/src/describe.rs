@@ -13,10 +13,17 @@ use serde_json::Value;
 use crate::autoscaler::BOUNDS_MARK;
 use crate::cron_job::SUSPEND_MARK;
 use crate::pod_line::PodLine;
-use crate::workload::{MARK, REVISION, Workload};
+use crate::workload::{MARK, REVISION, SCALED_FROM, Workload};
 
 /// Annotations that are shown.
-const KNOWN: &[&str] = &[MARK, BOUNDS_MARK, SUSPEND_MARK, REVISION, "kubernetes.io/change-cause"];
+const KNOWN: &[&str] = &[
+    MARK,
+    SCALED_FROM,
+    BOUNDS_MARK,
+    SUSPEND_MARK,
+    REVISION,
+    "kubernetes.io/change-cause",
+];
 /// Where values begin.
 const COLUMN: usize = 14;
 

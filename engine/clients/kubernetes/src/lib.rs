@@ -11,7 +11,7 @@ pub use error::step_error;
 mod workload_ref;
 pub use workload_ref::{InvalidWorkload, Kind, WorkloadRef};
 mod workload;
-pub use workload::{MARK, Workload};
+pub use workload::{MARK, SCALED_FROM, Workload};
 mod cron_job;
 pub use cron_job::{CronJob, SUSPEND_MARK};
 mod autoscaler;
@@ -25,13 +25,17 @@ mod pod_line;
 pub use pod_line::PodLine;
 mod describe;
 mod reader;
-pub use reader::{ClusterInfo, ContainerImage, Containers, Following, Heard, LogRequest, Reader, Template};
+pub use reader::{
+    ClusterInfo, ContainerImage, Containers, Following, Heard, LogRequest, PodInTheWay, Reader, Reported, Template,
+};
 mod revision;
 pub use revision::Revision;
 mod connection;
 pub use connection::Kubernetes;
 mod kind;
 mod patience;
+mod stateful;
+pub use stateful::Turns;
 mod steady;
 pub use kind::{ObjectKey, ResourceKind};
 mod discovery;

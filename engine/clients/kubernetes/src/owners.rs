@@ -7,15 +7,24 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use crate::pod::PodState;
+use crate::stateful::Turns;
 use crate::workload::{REVISION, Workload};
 
-/// What may own the pods of a workload, by UID, each with whether it is of the newest template.
-pub(crate) struct Owners(Option<BTreeMap<String, bool>>);
+/// What may own the pods of a workload.
+pub(crate) struct Owners {
+    /// By UID, each with whether it is of the newest template; `None` where it cannot be told.
+    known: Option<BTreeMap<String, bool>>,
+    /// Of a StatefulSet: how it goes from one template to the next.
+    turns: Option<Turns>,
+}
 
 impl Owners {
     /// The workload owns its pods itself, as a StatefulSet does.
     pub(crate) fn itself(workload: &Workload) -> Self {
-        Self(Some(BTreeMap::from([(workload.uid.clone(), true)])))
+        Self {
+            known: Some(BTreeMap::from([(workload.uid.clone(), true)])),
+            turns: workload.turns.clone(),
+        }
     }
 
     /// Those of these ReplicaSets that belong to the workload.
@@ -24,24 +33,34 @@ impl Owners {
             .iter()
             .filter(|set| controller(&set.metadata).is_some_and(|owner| owner.uid == workload.uid));
         let known = ours.filter_map(|set| Some((set.metadata.uid.clone()?, is_newest(workload, set))));
-        Self(Some(known.collect()))
+        Self {
+            known: Some(known.collect()),
+            turns: None,
+        }
     }
 
     /// It cannot be told: every pod counts.
     pub(crate) fn unknown() -> Self {
-        Self(None)
+        Self {
+            known: None,
+            turns: None,
+        }
     }
 
     /// The pod in short; `None` where it is another workload's. A pod that nothing controls counts: whatever it is, it
     /// runs under the workload's labels.
     pub(crate) fn state(&self, pod: &Pod) -> Option<PodState> {
-        let newest = match (&self.0, controller(&pod.metadata)) {
+        let is_of_newest = match (&self.known, controller(&pod.metadata)) {
             (Some(known), Some(owner)) => *known.get(&owner.uid)?,
             _ => true,
         };
+        let newest = is_of_newest && self.turns.as_ref().is_none_or(|turns| turns.is_through(pod));
+        let in_order = self.turns.as_ref().is_some_and(Turns::waits_for_ready);
+        let state = PodState::read(pod);
         Some(PodState {
             newest,
-            ..PodState::read(pod)
+            holds_up: in_order && !newest && !state.ready && !state.going && !state.ended,
+            ..state
         })
     }
 }

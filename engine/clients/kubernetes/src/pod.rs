@@ -40,6 +40,9 @@ pub struct PodState {
     pub ended: bool,
     /// Whether it runs the newest template. `true` where that cannot be told.
     pub newest: bool,
+    /// Whether it is of an older template, and its StatefulSet waits for it to become ready before it replaces it. One that
+    /// never becomes ready has to be deleted.
+    pub holds_up: bool,
     /// What keeps it from becoming ready.
     pub trouble: Option<Trouble>,
 }
@@ -54,6 +57,7 @@ impl PodState {
             ready: condition(pod, "Ready").is_some_and(|(status, ..)| status == "True"),
             ended: matches!(phase, "Succeeded" | "Failed"),
             newest: true,
+            holds_up: false,
             trouble: stuck_container(pod, &name).or_else(|| unschedulable(pod, &name)),
             name,
         }

@@ -27,7 +27,7 @@ pub use people::{Containers, LogRequest};
 mod pull;
 mod rollout;
 pub(crate) use rollout::RESTARTED;
-pub use rollout::{ContainerImage, Template};
+pub use rollout::{ContainerImage, PodInTheWay, Reported, Template};
 
 /// The most lines that a failure takes from the events of a namespace.
 const MOST_EVENTS: usize = 10;
@@ -39,7 +39,7 @@ pub struct ClusterInfo {
     pub version: String,
     /// Nodes.
     pub nodes: u32,
-    /// Nodes that are ready.
+    /// Nodes that are ready and take pods: not those that are cordoned.
     pub ready_nodes: u32,
     /// The default storage class, where there is one.
     pub default_storage_class: Option<String>,
@@ -112,7 +112,7 @@ impl Reader {
             .await
             .map_err(|e| step_error("cannot list nodes", e))?
             .items;
-        let ready = nodes.iter().filter(|node| is_ready(node)).count();
+        let ready = nodes.iter().filter(|node| is_ready(node) && !is_cordoned(node)).count();
         let classes: Api<StorageClass> = Api::all(self.client.clone());
         let classes = classes
             .list(&ListParams::default())
@@ -205,7 +205,7 @@ impl Reader {
         found.map(|found| found.items).map_err(|e| step_error(&doing, e))
     }
 
-    fn pod_api(&self) -> Api<Pod> {
+    pub(crate) fn pod_api(&self) -> Api<Pod> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
@@ -304,6 +304,10 @@ fn is_counted_by_its_maker(metadata: &ObjectMeta) -> bool {
 fn is_ready(node: &Node) -> bool {
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
     conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
+}
+
+fn is_cordoned(node: &Node) -> bool {
+    node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true)
 }
 
 fn is_default(class: &StorageClass) -> bool {

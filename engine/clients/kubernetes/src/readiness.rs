@@ -49,15 +49,9 @@ fn namespace(object: &Value) -> Readiness {
         .filter_map(Value::as_str)
         .map(str::to_owned)
         .collect();
-    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
-    for condition in conditions.into_iter().flatten() {
-        let kind = condition["type"].as_str().unwrap_or_default();
-        if ["NamespaceFinalizersRemaining", "NamespaceContentRemaining"].contains(&kind)
-            && condition["status"] == "True"
-        {
-            holders.extend(condition["message"].as_str().map(str::to_owned));
-        }
-    }
+    // Each of them tells of something that is left, or that cannot be looked for.
+    let unsettled = conditions(object).filter(|condition| condition["status"] == "True");
+    holders.extend(unsettled.filter_map(|condition| condition["message"].as_str().map(str::to_owned)));
     Readiness::Waiting(format!("it is being deleted, and held by {}", holders.join("; ")))
 }
 
@@ -148,11 +142,16 @@ mod tests {
             "metadata": { "name": "x", "deletionTimestamp": "t" }, "spec": { "finalizers": ["kubernetes"] },
             "status": { "conditions": [
                 { "type": "NamespaceFinalizersRemaining", "status": "True", "message": "example.com/hold in 1 resource instances" },
+                { "type": "NamespaceDeletionDiscoveryFailure", "status": "True", "message": "metrics.k8s.io/v1beta1 is away" },
+                { "type": "NamespaceDeletionContentFailure", "status": "False", "message": "all is deleted" },
             ] } });
         let Readiness::Waiting(why) = readiness(&namespace) else {
             panic!("not waiting")
         };
-        assert!(why.contains("kubernetes") && why.contains("example.com/hold"), "{why}");
+        for holder in ["kubernetes", "example.com/hold", "metrics.k8s.io"] {
+            assert!(why.contains(holder), "{why}");
+        }
+        assert!(!why.contains("all is deleted"), "{why}");
     }
 
     fn deployment(status: &Value) -> Readiness {

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
+use crate::reader::RESTARTED;
 use crate::workload::REVISION;
 use crate::workload_ref::Kind;
 
@@ -11,6 +12,9 @@ use crate::workload_ref::Kind;
 pub(crate) const CAUSE: &str = "kubernetes.io/change-cause";
 /// The label that a Deployment's controller adds to the templates of its ReplicaSets.
 const HASH: &str = "pod-template-hash";
+
+/// The annotations by which a restart makes a template another one: jm's, and kubectl's.
+const RESTARTS: [&str; 2] = [RESTARTED, "kubectl.kubernetes.io/restartedAt"];
 
 /// A template that a workload has had.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +36,11 @@ pub struct Revision {
 }
 
 impl Revision {
+    /// Whether it runs the same as another one: at most a restart lies between them.
+    pub fn runs_the_same(&self, other: &Self) -> bool {
+        without_restarts(&self.template) == without_restarts(&other.template)
+    }
+
     /// What a ReplicaSet or ControllerRevision keeps; `None` where it keeps no revision.
     fn read(kind: Kind, keeper: &DynamicObject) -> Option<Self> {
         let annotations = keeper.metadata.annotations.as_ref();
@@ -97,6 +106,20 @@ fn plain(template: &Value) -> Value {
     template
 }
 
+fn without_restarts(template: &Value) -> Value {
+    let mut template = template.clone();
+    let Some(metadata) = template.get_mut("metadata").and_then(Value::as_object_mut) else {
+        return template;
+    };
+    if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+        annotations.retain(|name, _| !RESTARTS.contains(&name.as_str()));
+        if annotations.is_empty() {
+            metadata.remove("annotations");
+        }
+    }
+    template
+}
+
 fn images(template: &Value) -> Vec<String> {
     let of = |field: &str| {
         let list = template.pointer(field).and_then(Value::as_array).cloned();
@@ -153,6 +176,28 @@ mod tests {
             ("i:1", Some("why"))
         );
         assert_eq!(found[0].template, template("i:1"));
+    }
+
+    #[test]
+    fn a_restart_makes_another_template_that_runs_the_same() {
+        let web =
+            object(json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web", "uid": "u" } }));
+        let with = |name: &str, number: &str, image: &str, annotations: Value| {
+            let mut set = set(name, "u", number, image);
+            set.data["spec"]["template"]["metadata"]["annotations"] = annotations;
+            set
+        };
+        let sets = [
+            set("a", "u", "1", "i:1"),
+            with("b", "2", "i:1", json!({ "kubectl.kubernetes.io/restartedAt": "now" })),
+            with("c", "3", "i:1", json!({ (RESTARTED): "a deed" })),
+            with("d", "4", "i:1", json!({ (RESTARTED): "a deed", "checksum": "1" })),
+            set("e", "u", "5", "i:2"),
+        ];
+        let found = history(Kind::Deployment, &web, &sets);
+        let same: Vec<bool> = found.iter().map(|one| one.runs_the_same(&found[0])).collect();
+        assert_eq!(same, [true, true, true, false, false]);
+        assert_ne!(found[0].template, found[1].template);
     }
 
     #[test]

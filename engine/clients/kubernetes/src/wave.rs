@@ -60,13 +60,21 @@ impl Wave {
         Self::Webhooks,
     ];
 
+    /// What an object says itself that its wave is; an error, for people, where there is no such wave.
+    pub fn said(object: &Value) -> Result<Option<Self>, String> {
+        let annotations = object.pointer("/metadata/annotations");
+        let Some(said) = annotations.and_then(|annotations| annotations.get(WAVE)) else {
+            return Ok(None);
+        };
+        Self::deserialize(said).map(Some).map_err(|_| {
+            let names: Vec<&str> = Self::ALL.into_iter().map(Self::as_str).collect();
+            format!("`{WAVE}: {said}` names no wave: there are {}", names.join(", "))
+        })
+    }
+
     /// The wave of an object: what it says itself, or that of its kind.
     pub fn of(object: &Value) -> Self {
-        let said = object
-            .pointer("/metadata/annotations")
-            .and_then(|annotations| annotations.get(WAVE))
-            .and_then(|wave| Self::deserialize(wave).ok());
-        said.unwrap_or_else(|| {
+        Self::said(object).ok().flatten().unwrap_or_else(|| {
             let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
             let group = text("apiVersion").split_once('/').map_or("", |(group, _)| group);
             Self::of_kind(group, text("kind"))
@@ -163,6 +171,12 @@ mod tests {
             "apiVersion": "example.com/v1", "kind": "Certificate", "metadata": { "annotations": { (WAVE): "configuration" } },
         });
         assert_eq!(Wave::of(&object), Wave::Configuration);
+        let mistyped = json!({ "kind": "ConfigMap", "metadata": { "annotations": { (WAVE): "workload" } } });
+        let error = Wave::said(&mistyped).expect_err("no wave");
+        assert!(
+            error.contains("\"workload\"") && error.contains("services, workloads, custom"),
+            "{error}"
+        );
         for wave in Wave::ALL {
             assert_eq!(json!(wave), json!(wave.as_str()));
         }

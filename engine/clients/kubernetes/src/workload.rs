@@ -8,11 +8,17 @@ use serde_json::Value;
 
 use crate::autoscaler::{Autoscaler, BOUNDS_MARK};
 use crate::keeper::Keeper;
+use crate::revision::Revision;
+use crate::stateful::Turns;
 use crate::workload_ref::{Kind, WorkloadRef};
 
 /// The annotation that keeps the count of replicas of a quiesced workload on the object itself: it outlives the loss of
 /// a journal, and tells any jm that the zero it finds is not the count that was wanted.
 pub const MARK: &str = "jm.dev/replicas-before-quiesce";
+
+/// The annotation that keeps, on the object itself, how many replicas a workload had before jm scaled it. Unlike [`MARK`] it
+/// says nothing of what is wanted: a count may have been set for good.
+pub const SCALED_FROM: &str = "jm.dev/replicas-before-scale";
 
 /// The annotation by which a Deployment and its newest ReplicaSet share a number.
 pub(crate) const REVISION: &str = "deployment.kubernetes.io/revision";
@@ -45,6 +51,8 @@ pub struct Workload {
     pub paused: bool,
     /// The count that the mark keeps, where there is one.
     pub mark: Option<u32>,
+    /// How many replicas it had before jm last scaled it.
+    pub scaled_from: Option<u32>,
     /// The bounds of its autoscaler that the mark keeps, where there is one.
     pub bounds: Option<Autoscaler>,
     /// The label selector of its pods, in the form of a query.
@@ -57,6 +65,8 @@ pub struct Workload {
     pub failure: Option<(String, String)>,
     /// Who else keeps it as it is.
     pub keeper: Option<Keeper>,
+    /// Of a StatefulSet: which of its pods are replaced, and when.
+    pub turns: Option<Turns>,
 }
 
 /// Where a kind keeps its counts.
@@ -102,6 +112,7 @@ impl Workload {
             .and_then(Value::as_i64)
             .unwrap_or(0);
         let annotations = object.metadata.annotations.as_ref();
+        let count = |mark: &str| annotations?.get(mark)?.parse().ok();
         let changed = changed(object);
         let counts = Counts::of(workload.kind);
         let replicas = match workload.kind {
@@ -128,9 +139,8 @@ impl Workload {
                 .pointer("/spec/paused")
                 .and_then(Value::as_bool)
                 .unwrap_or(false),
-            mark: annotations
-                .and_then(|marks| marks.get(MARK))
-                .and_then(|mark| mark.parse().ok()),
+            mark: count(MARK),
+            scaled_from: count(SCALED_FROM),
             bounds: annotations
                 .and_then(|marks| marks.get(BOUNDS_MARK))
                 .and_then(|mark| Autoscaler::marked(mark)),
@@ -139,7 +149,14 @@ impl Workload {
             failure: failure(&object.data, changed),
             changed,
             keeper: Keeper::of_workload(workload, &object.metadata),
+            turns: (workload.kind == Kind::StatefulSet).then(|| Turns::read(object)),
         }
+    }
+
+    /// Whether its controller has seen that its newest template is that of a revision. Only StatefulSets say so.
+    pub fn has_taken_up(&self, revision: &Revision) -> bool {
+        let newest = self.turns.as_ref().and_then(|turns| turns.newest.as_ref());
+        self.observed && newest == Some(&revision.keeper)
     }
 
     /// Whether every replica that is wanted is ready, of whatever template, and none too many is left.
@@ -159,7 +176,7 @@ impl Workload {
     }
 
     /// How far it is, for people.
-    pub(crate) fn progress(&self) -> String {
+    pub fn progress(&self) -> String {
         let Self {
             replicas,
             ready,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use jm_step::StepError;
 
-use crate::{ObjectVersion, S3Bucket};
+use crate::{ObjectVersion, Pace, S3Bucket};
 
 /// How soon, and at what price, an archived version is there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -42,6 +42,7 @@ impl S3Bucket {
     /// Asks for an archived version. One that was asked for already is no error.
     pub async fn ask_for_archived(
         &self,
+        pace: &Pace,
         version: &ObjectVersion,
         days: u16,
         tier: ArchiveTier,
@@ -49,17 +50,18 @@ impl S3Bucket {
         let doing = self.on_object("bring back from the archive", &version.key, "s3:RestoreObject");
         let request = request(version, days, tier);
         let request = request.map_err(|error| StepError::failed(format!("{doing}: no tier")).source(error))?;
-        let call = self.0.client.restore_object().bucket(&self.0.bucket);
-        let outcome = call
-            .key(self.full(&version.key))
-            .version_id(&version.version_id)
-            .restore_request(request)
-            .send()
-            .await;
-        match outcome {
-            Err(error) if error.code() == Some("RestoreAlreadyInProgress") => Ok(()),
-            outcome => outcome.map(drop).map_err(|error| doing.failed(&error)),
-        }
+        let key = self.full(&version.key);
+        let ask = || {
+            let call = self.0.once.restore_object().bucket(&self.0.bucket).key(&key);
+            let call = call.version_id(&version.version_id).restore_request(request.clone());
+            async move {
+                match call.send().await {
+                    Err(error) if error.code() == Some("RestoreAlreadyInProgress") => Ok(()),
+                    outcome => outcome.map(drop),
+                }
+            }
+        };
+        pace.send(&doing, ask).await
     }
 }
 

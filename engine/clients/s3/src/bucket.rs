@@ -34,6 +34,20 @@ impl S3Bucket {
         Ok(Self { reader })
     }
 
+    /// The same, where a store that is reached answers that the bucket is in another region than the configuration says: in
+    /// that one, which is given out, too.
+    pub async fn open_where_it_is(config: &Config, cx: &OpenContext) -> Result<(Self, Option<String>), StepError> {
+        let bucket = Self::open(config, cx).await?;
+        let Some(region) = bucket.other_region().await else {
+            return Ok((bucket, None));
+        };
+        let there = Config {
+            region: Some(region.clone()),
+            ..config.clone()
+        };
+        Ok((Self::open(&there, cx).await?, Some(region)))
+    }
+
     /// The same without a method that writes.
     pub fn reader(&self) -> &S3Reader {
         &self.reader

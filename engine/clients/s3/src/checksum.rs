@@ -49,7 +49,7 @@ impl Hasher {
     }
 
     /// CRC-64/NVME, which jm sends.
-    pub(crate) fn crc64() -> Self {
+    pub fn crc64() -> Self {
         Self::new(CrcAlgorithm::Crc64Nvme, 8)
     }
 

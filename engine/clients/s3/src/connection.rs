@@ -11,12 +11,16 @@ use crate::transport::store;
 use crate::{Config, S3Bucket, S3Reader, rights};
 
 /// A target of provider `s3`.
-pub struct S3(S3Bucket);
+pub struct S3 {
+    bucket: S3Bucket,
+    /// The region that the store named, where it is another than the targets file says.
+    followed: Option<String>,
+}
 
 impl Deref for S3 {
     type Target = S3Bucket;
     fn deref(&self) -> &S3Bucket {
-        &self.0
+        &self.bucket
     }
 }
 
@@ -26,15 +30,24 @@ impl Connection for S3 {
     type Reader = S3Reader;
 
     async fn open(config: Config, cx: &OpenContext) -> Result<Self, StepError> {
-        S3Bucket::open(&config, cx).await.map(Self)
+        let (bucket, followed) = S3Bucket::open_where_it_is(&config, cx).await?;
+        Ok(Self { bucket, followed })
     }
 
     async fn ping(&self) -> Result<(), StepError> {
-        self.0.ping().await
+        self.bucket.ping().await
     }
 
     async fn identity(&self) -> Result<Identity, StepError> {
-        Ok(Identity::single(self.0.identity().await?.to_string()))
+        Ok(Identity::single(self.bucket.identity().await?.to_string()))
+    }
+
+    fn notice(&self) -> Option<String> {
+        let region = self.followed.as_ref()?;
+        Some(format!(
+            "the store says that bucket `{}` is in region `{region}`, and is asked there; `region` in the targets file spares the detour",
+            self.bucket.bucket()
+        ))
     }
 
     fn check(config: &Config, environment: &Environment) -> Vec<InputIssue> {
@@ -56,7 +69,7 @@ impl Connection for S3 {
     }
 
     fn reader(&self) -> &S3Reader {
-        self.0.reader()
+        self.bucket.reader()
     }
 
     fn knows_right(right: &str) -> bool {

@@ -3,7 +3,7 @@
 use aws_sdk_s3::operation::copy_object::CopyObjectOutput;
 use aws_sdk_s3::operation::copy_object::builders::CopyObjectFluentBuilder;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
-use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, StorageClass, Tag};
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, ServerSideEncryption, StorageClass, Tag};
 use futures::{StreamExt, TryStreamExt, stream};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -39,6 +39,14 @@ pub struct Copied {
     pub etag: Option<String>,
 }
 
+/// How a copy is encrypted.
+#[derive(Debug, Clone)]
+struct Keys {
+    algorithm: Option<ServerSideEncryption>,
+    kms_key: Option<String>,
+    bucket_key: Option<bool>,
+}
+
 /// Whether an object of so many bytes is copied in parts, and so by an upload that a kill may leave unfinished.
 pub fn is_copied_in_parts(bytes: u64) -> bool {
     bytes > LARGEST_COPY
@@ -69,18 +77,14 @@ impl S3Bucket {
     /// Copies a version over its own key inside the store, with its metadata, tags and storage class: the content
     /// becomes the newest version, and every other version stays. A version that was brought back from an archive
     /// becomes an ordinary object. What is too large for one request is copied in parts, with the parts that it was
-    /// written in, so that its ETag stays the same. A redirect of a website stands in no listing and is copied by no store:
-    /// where the bucket may have some (`redirects`), each version is looked at first. Its ACL is not copied.
-    pub async fn copy_version(
-        &self,
-        pace: &Pace,
-        version: &ObjectVersion,
-        redirects: bool,
-    ) -> Result<Copied, StepError> {
+    /// written in, so that its ETag stays the same. Where it is encrypted with a key of its own, so is the copy, unless the
+    /// target names another one. Neither that nor a redirect of a website stands in a listing, and no store copies it by
+    /// itself: where the bucket may have some (`look`), each version is looked at first. Its ACL is not copied.
+    pub async fn copy_version(&self, pace: &Pace, version: &ObjectVersion, look: bool) -> Result<Copied, StepError> {
         if version.bytes > LARGEST_COPY {
             Box::pin(self.copy_parts(pace, version)).await
         } else {
-            self.copy_whole(pace, version, redirects).await
+            self.copy_whole(pace, version, look).await
         }
     }
 
@@ -105,7 +109,7 @@ impl S3Bucket {
         let key = self.full(key);
         let output = pace
             .send(&doing, || {
-                self.copying(&source, &key)
+                self.copying(&source, &key, self.own_keys())
                     .set_copy_source_if_match(object.etag.clone())
                     .set_storage_class(self.storage_class())
                     .customize()
@@ -116,14 +120,14 @@ impl S3Bucket {
         Ok(Copied::of(&output))
     }
 
-    /// A request that copies to a key of this bucket, encrypted as its objects are.
-    fn copying(&self, source: &str, key: &str) -> CopyObjectFluentBuilder {
-        let (encryption, kms_key) = self.encryption();
+    /// A request that copies to a key of this bucket.
+    fn copying(&self, source: &str, key: &str, keys: Keys) -> CopyObjectFluentBuilder {
         let (lock, until) = self.lock();
         let call = self.0.once.copy_object().bucket(&self.0.bucket).key(key);
         call.copy_source(source)
-            .set_server_side_encryption(encryption)
-            .set_ssekms_key_id(kms_key)
+            .set_server_side_encryption(keys.algorithm)
+            .set_ssekms_key_id(keys.kms_key)
+            .set_bucket_key_enabled(keys.bucket_key)
             .set_object_lock_mode(lock)
             .set_object_lock_retain_until_date(until)
     }
@@ -133,19 +137,19 @@ impl S3Bucket {
         object.bytes <= LARGEST_COPY
     }
 
-    async fn copy_whole(&self, pace: &Pace, version: &ObjectVersion, redirects: bool) -> Result<Copied, StepError> {
+    async fn copy_whole(&self, pace: &Pace, version: &ObjectVersion, look: bool) -> Result<Copied, StepError> {
         let doing = self.on_object("bring back", &version.key, "s3:GetObjectVersion` and `s3:PutObject");
-        let redirect = if redirects {
+        let (mut redirect, mut keys) = (None, self.own_keys());
+        if look {
             let info = self.head_version(pace, version, None).await?;
-            info.website_redirect_location().map(str::to_owned)
-        } else {
-            None
-        };
+            redirect = info.website_redirect_location().map(str::to_owned);
+            keys = self.keys_of(&info);
+        }
         let (source, key) = (self.source(version), self.full(&version.key));
         let output = pace
             .send(&doing, || {
                 // A store may answer only once gigabytes are copied.
-                self.copying(&source, &key)
+                self.copying(&source, &key, keys.clone())
                     .set_storage_class(self.class_of(version))
                     .set_website_redirect_location(redirect.clone())
                     .customize()
@@ -239,7 +243,7 @@ impl S3Bucket {
         let key = self.full(&version.key);
         let output = pace
             .send(&doing, || {
-                let (encryption, kms_key) = self.encryption();
+                let keys = self.keys_of(info);
                 let (lock, until) = self.lock();
                 let call = self.0.once.create_multipart_upload().bucket(&self.0.bucket).key(&key);
                 call.set_content_type(info.content_type().map(str::to_owned))
@@ -251,8 +255,9 @@ impl S3Bucket {
                     .set_metadata(info.metadata().cloned())
                     .set_tagging(tags.clone())
                     .set_storage_class(self.class_of(version))
-                    .set_server_side_encryption(encryption)
-                    .set_ssekms_key_id(kms_key)
+                    .set_server_side_encryption(keys.algorithm)
+                    .set_ssekms_key_id(keys.kms_key)
+                    .set_bucket_key_enabled(keys.bucket_key)
                     .set_object_lock_mode(lock)
                     .set_object_lock_retain_until_date(until)
                     .send()
@@ -301,6 +306,28 @@ impl S3Bucket {
         let size = unsigned(first.content_length());
         let fits = size > 0 && size <= LARGEST_COPY && version.bytes.div_ceil(size) <= u64::from(MOST_PARTS);
         Ok(if fits && size < version.bytes { size } else { even })
+    }
+
+    /// The keys that the target names for its objects; none where the bucket decides.
+    fn own_keys(&self) -> Keys {
+        let (algorithm, kms_key) = self.encryption();
+        Keys {
+            algorithm,
+            kms_key,
+            bucket_key: None,
+        }
+    }
+
+    /// Those for a copy of a version: the target's, else the version's own.
+    fn keys_of(&self, info: &HeadObjectOutput) -> Keys {
+        if self.chooses_keys() {
+            return self.own_keys();
+        }
+        Keys {
+            algorithm: info.server_side_encryption().cloned(),
+            kms_key: info.ssekms_key_id().map(str::to_owned),
+            bucket_key: info.bucket_key_enabled(),
+        }
     }
 
     /// The header that names a version as the source of a copy.

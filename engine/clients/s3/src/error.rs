@@ -305,6 +305,22 @@ fn other_region(region: Option<&str>) -> Told {
     }
 }
 
+/// The region in which a store says that the bucket is: in a header, or in the words of its error.
+pub(crate) fn region_named<E>(error: &Failure<E>) -> Option<String> {
+    let raw = error.raw_response()?;
+    if !matches!(raw.status().as_u16(), 301 | 307 | 400) {
+        return None;
+    }
+    let in_body = || {
+        let body = std::str::from_utf8(raw.body().bytes()?).ok()?;
+        Some(body.split_once("<Region>")?.1.split_once("</Region>")?.0)
+    };
+    let named = raw.headers().get("x-amz-bucket-region").or_else(in_body)?;
+    // It becomes a part of addresses.
+    let is_region = !named.is_empty() && named.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    is_region.then(|| named.to_owned())
+}
+
 /// A code that tells of another region comes with several statuses.
 fn tells_other_region(code: &str) -> bool {
     matches!(

@@ -12,7 +12,7 @@ pub use error::unwrap_step_error;
 mod checksum;
 pub use checksum::{Checksum, Hasher};
 mod object;
-pub use object::{ObjectInfo, ObjectSummary, OtherHeaders};
+pub use object::{Encrypted, ObjectInfo, ObjectSummary, OtherHeaders};
 mod reader;
 pub use reader::{BucketIdentity, S3Reader, Versioning, VersioningStatus};
 mod get;

@@ -6,10 +6,10 @@ use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::operation::complete_multipart_upload::CompleteMultipartUploadOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncRead;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use jm_step::{StepError, StepErrorKind};
 
@@ -78,6 +78,7 @@ impl S3Bucket {
             pending: Pending::new(self, key, id),
             tasks: JoinSet::new(),
             parts: Vec::new(),
+            spare: Vec::new(),
             crc: Hasher::crc64(),
             bytes: 0,
         })
@@ -128,12 +129,17 @@ impl Drop for Pending {
     }
 }
 
+/// A part that was sent, and its memory where nothing holds that any more.
+type Sent = (CompletedPart, Option<BytesMut>);
+
 /// An upload of a stream.
 struct Upload {
     // Its parts are given up before it is.
-    tasks: JoinSet<Result<CompletedPart, StepError>>,
+    tasks: JoinSet<Result<Sent, StepError>>,
     pending: Pending,
     parts: Vec<CompletedPart>,
+    /// Memory of parts that were sent.
+    spare: Vec<BytesMut>,
     crc: Hasher,
     bytes: u64,
 }
@@ -153,13 +159,14 @@ impl Upload {
             self.bytes += part.len() as u64;
             self.send(number, part, &room).await?;
             number += 1;
-            part = read_part(&mut body, part_size(number, put.bytes)).await?;
+            let memory = self.spare.pop().unwrap_or_default();
+            part = read_part(&mut body, part_size(number, put.bytes), memory).await?;
             if number > MOST_PARTS && !part.is_empty() {
                 return Err(self.too_large());
             }
         }
         while let Some(done) = self.tasks.join_next().await {
-            self.parts.push(joined(done)?);
+            self.sent(done)?;
         }
         self.parts.sort_by_key(CompletedPart::part_number);
         self.complete(put).await
@@ -171,17 +178,24 @@ impl Upload {
         let permit = loop {
             tokio::select! {
                 biased;
-                Some(done) = self.tasks.join_next() => self.parts.push(joined(done)?),
+                Some(done) = self.tasks.join_next() => self.sent(done)?,
                 permit = room.clone().acquire_many_owned(tokens) => break permit,
             }
         };
         let pending = &self.pending;
         let (bucket, key, id) = (pending.bucket.clone(), pending.key.clone(), pending.id().to_owned());
         self.tasks.spawn(async move {
-            let sent = send_part(&bucket, &key, &id, number, part).await;
+            let sent = send_part(&bucket, &key, &id, number, part.clone()).await;
             drop(permit);
-            sent
+            sent.map(|sent| (sent, part.try_into_mut().ok()))
         });
+        Ok(())
+    }
+
+    fn sent(&mut self, done: Result<Result<Sent, StepError>, JoinError>) -> Result<(), StepError> {
+        let (part, memory) = joined(done)?;
+        self.parts.push(part);
+        self.spare.extend(memory);
         Ok(())
     }
 
@@ -299,7 +313,7 @@ async fn send_part(
         .build())
 }
 
-fn joined<T>(done: Result<Result<T, StepError>, tokio::task::JoinError>) -> Result<T, StepError> {
+fn joined<T>(done: Result<Result<T, StepError>, JoinError>) -> Result<T, StepError> {
     done.map_err(|error| StepError::failed("sending a part was ended").source(error))?
 }
 

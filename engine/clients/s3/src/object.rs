@@ -36,10 +36,23 @@ pub struct ObjectInfo {
     pub headers: OtherHeaders,
     /// Such as `STANDARD_IA`; `None` where the store does not say.
     pub storage_class: Option<String>,
+    /// How it is encrypted, where the store says so.
+    pub encryption: Option<Encrypted>,
     /// Until when nobody can delete it, where it is locked and the credentials may know.
     pub locked_until: Option<Timestamp>,
     /// Whether it has to be brought back from an archive before it can be read.
     pub archived: bool,
+}
+
+/// How a store encrypts an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encrypted {
+    /// Such as `AES256` or `aws:kms`.
+    pub algorithm: String,
+    /// The KMS key, where it is one.
+    pub kms_key: Option<String>,
+    /// Whether KMS gives a key to the bucket and not to each object.
+    pub bucket_key: bool,
 }
 
 /// What readers of an object are told beside its type and how long it is kept.
@@ -105,6 +118,11 @@ macro_rules! info {
                 content_language: output.content_language().map(str::to_owned),
             },
             storage_class: class.map(|class| class.as_str().to_owned()),
+            encryption: output.server_side_encryption().map(|algorithm| Encrypted {
+                algorithm: algorithm.as_str().to_owned(),
+                kms_key: output.ssekms_key_id().map(str::to_owned),
+                bucket_key: output.bucket_key_enabled() == Some(true),
+            }),
             locked_until: output.object_lock_retain_until_date().and_then(timestamp),
             archived: is_archived(class, $tier, output.restore()),
         }

@@ -81,6 +81,11 @@ impl Pace {
         }))
     }
 
+    /// One request after the other.
+    pub fn alone() -> Self {
+        Self::new(1, 1)
+    }
+
     /// How many requests may be under way now.
     pub fn limit(&self) -> usize {
         self.state().limit

@@ -79,7 +79,7 @@ impl S3Bucket {
             Box::pin(self.refuse_existing(key)).await?;
         }
         let size = part_size(1, put.bytes);
-        let first = read_part(&mut body, size).await?;
+        let first = read_part(&mut body, size, BytesMut::new()).await?;
         // A full part may be followed by nothing, which costs two more requests; what was said of the size may be wrong.
         if (first.len() as u64) < size {
             return Box::pin(self.put_whole(key, first, &put)).await;
@@ -281,11 +281,15 @@ pub(crate) fn part_size(number: u32, bytes: Option<u64>) -> u64 {
     }
 }
 
-/// Reads until a part is full or the stream ends.
-pub(crate) async fn read_part(body: &mut (impl AsyncRead + Unpin), size: u64) -> Result<Bytes, StepError> {
+/// Reads until a part is full or the stream ends, into the memory of an earlier part where there is some.
+pub(crate) async fn read_part(
+    body: &mut (impl AsyncRead + Unpin),
+    size: u64,
+    mut part: BytesMut,
+) -> Result<Bytes, StepError> {
     let size_in_memory =
         usize::try_from(size).map_err(|_| StepError::failed("a part is too large for this machine"))?;
-    let mut part = BytesMut::new();
+    part.clear();
     while part.len() < size_in_memory {
         // Grown as it fills: a small object does not cost a whole part.
         part.reserve((size_in_memory - part.len()).min(256 * 1024));
@@ -327,8 +331,11 @@ mod tests {
     #[tokio::test]
     async fn a_part_ends_where_it_is_full_or_the_stream_is_over() {
         let mut body: &[u8] = b"0123456789";
-        assert_eq!(read_part(&mut body, 4).await.expect("part"), "0123");
-        assert_eq!(read_part(&mut body, 400).await.expect("part"), "456789");
-        assert_eq!(read_part(&mut body, 4).await.expect("part"), "");
+        assert_eq!(read_part(&mut body, 4, BytesMut::new()).await.expect("part"), "0123");
+        assert_eq!(
+            read_part(&mut body, 400, BytesMut::new()).await.expect("part"),
+            "456789"
+        );
+        assert_eq!(read_part(&mut body, 4, BytesMut::new()).await.expect("part"), "");
     }
 }

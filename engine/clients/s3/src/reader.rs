@@ -13,9 +13,9 @@ use jm_client_aws::given;
 use jm_step::{OpenContext, StepError};
 
 use crate::config::Config;
-use crate::error::Doing;
+use crate::error::{Doing, region_named};
 use crate::transport::{self, Failure};
-use crate::{Compatibility, Encryption, ObjectInfo, ObjectLock};
+use crate::{Compatibility, Encryption, ObjectInfo, ObjectLock, Pace};
 
 /// A bucket without a single method that writes. Cheap to clone.
 #[derive(Clone)]
@@ -190,6 +190,52 @@ impl S3Reader {
             }
             Err(error) => Err(doing.failed(&error)),
         }
+    }
+
+    /// As [`Self::head`] tells, when it is its turn: one of many looks.
+    pub async fn look_at(
+        &self,
+        pace: &Pace,
+        key: &str,
+        version_id: Option<&str>,
+    ) -> Result<Option<ObjectInfo>, StepError> {
+        let doing = self.on_object("look at", key, "s3:GetObject");
+        let full = self.full(key);
+        let head = || {
+            let call = self.0.once.head_object().bucket(&self.0.bucket).key(&full);
+            let call = call.set_version_id(version_id.map(str::to_owned));
+            let call = call.checksum_mode(ChecksumMode::Enabled);
+            async move {
+                match call.send().await {
+                    Err(error) if is_absent(&error) => Ok(None),
+                    outcome => outcome.map(Some),
+                }
+            }
+        };
+        let Some(output) = pace.send(&doing, head).await? else {
+            self.ping().await?;
+            return Ok(None);
+        };
+        Ok(Some(ObjectInfo::of_head(&output, key.to_owned())))
+    }
+
+    /// The region that the store names, where it refuses requests that are signed for ours. What else may be wrong, the
+    /// first call tells.
+    pub(crate) async fn other_region(&self) -> Option<String> {
+        let client = &self.0.once;
+        let head = client.head_bucket().bucket(&self.0.bucket).customize();
+        let refused = head.config_override(transport::glance()).send().await.err()?;
+        let named = match region_named(&refused) {
+            // What HEAD cannot say, a listing does.
+            None if status(&refused) == Some(400) => {
+                let list = client.list_objects_v2().bucket(&self.0.bucket).max_keys(1).customize();
+                let refused = list.config_override(transport::glance()).send().await.err()?;
+                region_named(&refused)
+            }
+            named => named,
+        };
+        let ours = client.config().region().map(AsRef::as_ref);
+        named.filter(|named| Some(named.as_str()) != ours)
     }
 
     /// The bucket's region, where the store says it.

@@ -136,7 +136,7 @@ impl S3Bucket {
             let mut again = Vec::new();
             for one in refused.unclear {
                 if let Err(error) = self.remove_one(pace, &one, words).await
-                    && self.is_there(&one).await?
+                    && self.is_there(pace, &one).await?
                 {
                     not_removed.push((one, error));
                 }
@@ -165,13 +165,13 @@ impl S3Bucket {
     }
 
     /// By a listing, for versitygw calls the id of a version that is gone an invalid argument.
-    async fn is_there(&self, one: &Removed) -> Result<bool, StepError> {
+    async fn is_there(&self, pace: &Pace, one: &Removed) -> Result<bool, StepError> {
         let Some(id) = &one.version_id else {
             return Ok(self.head(&one.key, None).await?.is_some());
         };
         let mut after = None;
         loop {
-            let page = self.versions_page(&one.key, after.as_ref(), 1000).await?;
+            let page = self.versions_page(pace, &one.key, after.as_ref(), 1000).await?;
             // The versions of the key itself come before those of longer ones.
             let of_key = page.entries.iter().filter(|version| version.key == one.key);
             if of_key.clone().any(|version| version.version_id == *id) {

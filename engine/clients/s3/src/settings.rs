@@ -152,20 +152,22 @@ impl S3Reader {
         Ok(Some(DefaultEncryption { keys, bucket_key }))
     }
 
-    /// Whether what is written by this target may be encrypted by KMS, whose ETags are no sum of the content. Where
+    /// Whether versions may be encrypted by KMS: by the bucket's default, or because whoever wrote one named a key. The ETags
+    /// of such versions are no sums of their content. Only a store that knows no encryption of its own has none; where
     /// asking is not allowed, it may.
     pub async fn may_encrypt_by_kms(&self) -> Result<bool, StepError> {
-        let by_kms = |keys: &Encryption| matches!(keys, Encryption::KmsKey(_));
-        if let Some(keys) = &self.0.encryption {
-            return Ok(by_kms(keys));
-        }
         match self.default_encryption().await {
-            Ok(default) => Ok(default.is_some_and(|default| by_kms(&default.keys))),
+            Ok(_) => Ok(true),
             Err(error) if error.kind() == StepErrorKind::Denied => Ok(true),
             // A store that knows no such setting.
             Err(error) if error.kind() == StepErrorKind::Failed => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether the target says how objects are encrypted, whatever the bucket says.
+    pub fn chooses_keys(&self) -> bool {
+        self.0.encryption.is_some()
     }
 
     /// Which public access is blocked; nothing is where the bucket says nothing.

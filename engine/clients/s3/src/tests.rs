@@ -22,6 +22,7 @@ mod lines;
 mod locks;
 mod owners;
 mod refusals;
+mod regions;
 mod rights;
 mod stores;
 use stores::{Store, stores};

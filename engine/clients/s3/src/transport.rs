@@ -22,6 +22,8 @@ use crate::config::{Compatibility, Config};
 const PATIENT: Duration = Duration::from_mins(4);
 /// A sign of life does not take longer than this, with all its tries.
 const PING: Duration = Duration::from_secs(15);
+/// Nor does a look that nothing depends on.
+const GLANCE: Duration = Duration::from_secs(5);
 
 /// What every call of the SDK fails with.
 pub(crate) type Failure<E> = aws_sdk_s3::error::SdkError<E, HttpResponse>;
@@ -133,6 +135,12 @@ fn with_md5(request: &mut HttpRequest) {
 /// For calls that send much.
 pub(crate) fn patient() -> aws_sdk_s3::config::Builder {
     let timeouts = TimeoutConfig::builder().read_timeout(PATIENT).build();
+    aws_sdk_s3::config::Builder::new().timeout_config(timeouts)
+}
+
+/// For a look that nothing depends on.
+pub(crate) fn glance() -> aws_sdk_s3::config::Builder {
+    let timeouts = TimeoutConfig::builder().operation_timeout(GLANCE).build();
     aws_sdk_s3::config::Builder::new().timeout_config(timeouts)
 }
 

@@ -17,7 +17,7 @@ use ulid::Ulid;
 use jm_step::StepError;
 
 use crate::object::{timestamp, unsigned};
-use crate::{S3Reader, is_archive};
+use crate::{Pace, S3Reader, is_archive};
 
 /// The id of a version that was written while the bucket kept none.
 pub const NULL_VERSION: &str = "null";
@@ -88,24 +88,25 @@ impl S3Reader {
     /// a thousand.
     pub async fn versions_page(
         &self,
+        pace: &Pace,
         starts_with: &str,
         after: Option<&VersionMark>,
         limit: u16,
     ) -> Result<VersionsPage, StepError> {
         let doing = self.on_object("list the versions of", starts_with, "s3:ListBucketVersions");
         let kept = Kept::default();
-        let call = self.0.client.list_object_versions().bucket(&self.0.bucket);
-        let output = call
-            .prefix(self.full(starts_with))
-            .encoding_type(EncodingType::Url)
-            .max_keys(i32::from(limit))
-            .set_key_marker(after.map(|mark| mark.key.clone()))
-            .set_version_id_marker(after.and_then(|mark| mark.version_id.clone()))
-            .customize()
-            .interceptor(kept.clone())
-            .send()
-            .await
-            .map_err(|error| doing.failed(&error))?;
+        let list = || {
+            let call = self.0.once.list_object_versions().bucket(&self.0.bucket);
+            call.prefix(self.full(starts_with))
+                .encoding_type(EncodingType::Url)
+                .max_keys(i32::from(limit))
+                .set_key_marker(after.map(|mark| mark.key.clone()))
+                .set_version_id_marker(after.and_then(|mark| mark.version_id.clone()))
+                .customize()
+                .interceptor(kept.clone())
+                .send()
+        };
+        let output = pace.send(&doing, list).await?;
         if output.is_truncated() == Some(true) && output.next_key_marker().is_none() {
             return Err(doing.half_listed());
         }
@@ -189,7 +190,19 @@ fn in_order(entries: &mut [ObjectVersion], before: Option<&str>, after: Option<&
 
 /// Whether the times that were told are in order. A page that happens to have all its markers last may have lost nothing.
 fn newest_first(versions: &[ObjectVersion]) -> bool {
-    let falls = |pair: &[ObjectVersion]| !pair[1].latest && pair[0].last_modified >= pair[1].last_modified;
+    let falls = |pair: &[ObjectVersion]| {
+        // What is told by the second comes neither before nor after what is known better, within that second.
+        let exact = pair.iter().all(|version| given(&version.version_id).is_some());
+        let time = |at: Timestamp| {
+            if exact {
+                at.as_nanosecond()
+            } else {
+                at.as_second().into()
+            }
+        };
+        let [one, other] = [&pair[0], &pair[1]].map(|version| version.last_modified.map(time));
+        !pair[1].latest && one >= other
+    };
     versions.windows(2).all(falls)
 }
 
@@ -328,6 +341,29 @@ mod tests {
     fn pages_that_lost_their_order_are_told_from_others() {
         assert!(apart(&[false, false, true]) && apart(&[true, false]));
         assert!(!apart(&[true, false, true]) && !apart(&[false, false]) && !apart(&[]));
+    }
+
+    /// A page with one marker at its end, of the same second as the version with the id `null` that took its place.
+    #[test]
+    fn an_order_that_seconds_do_not_gainsay_stays() {
+        let entry = |version_id: &str, marker, at: &str| ObjectVersion {
+            key: "k".to_owned(),
+            version_id: version_id.to_owned(),
+            marker,
+            latest: false,
+            last_modified: at.parse().ok(),
+            bytes: 0,
+            etag: None,
+            storage_class: None,
+        };
+        let told = vec![
+            entry("01M8EVWA0XFNAA1GS0K6A0GFSE", false, "2026-11-27T16:02:11.101Z"),
+            entry(NULL_VERSION, false, "2026-11-27T16:02:05Z"),
+            entry("01M8EVW481SYMTPTF9VQ82MZ35", true, "2026-11-27T16:02:05.185Z"),
+        ];
+        let mut ordered = told.clone();
+        in_order(&mut ordered, None, None);
+        assert_eq!(ordered, told);
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub(crate) struct Input {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Output {
     /// The folder of the tree.
+    #[schemars(extend("x-jm-on-this-machine" = true))]
     dir: PathBuf,
     /// The commit's full hash.
     commit: String,

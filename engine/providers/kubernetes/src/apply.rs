@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jm_backup::RecordedImage;
-use jm_client_kubernetes::{Kubernetes, Wave};
+use jm_client_kubernetes::{Kubernetes, ObjectKey, Wave};
 use jm_step::{
     ArtefactRef, Connection, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext,
     StepError, StepType,
@@ -15,13 +15,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::deploy::{
-    ApplySet, Chunks, Counts, Deploy, Done, NEVER_RECREATED, Object, OnConflict, Policy, Source, check_applyset,
-    keep_results,
+    ApplySet, Chunks, Counts, Deploy, Done, Kept, NEVER_RECREATED, Object, OnConflict, Policy, Source, check_applyset,
 };
 use crate::kept::warned;
 use crate::needs;
 use crate::recorded::{self, Images};
-use crate::wait;
 
 /// The step type `kubernetes.apply`.
 pub struct Apply;
@@ -30,14 +28,14 @@ pub struct Apply;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
-    /// Manifests: files and folders (`*.yaml`, `*.yml`, `*.json`).
+    /// Manifests: files and folders (`*.yaml`, `*.yml`, `*.json`). A folder with a `kustomization.yaml` is built.
     #[serde(default)]
     paths: Vec<String>,
     /// A folder with a `kustomization.yaml`, built by `kustomize` or `kubectl kustomize`, whichever is on `PATH`.
     #[serde(default)]
     kustomization: Option<String>,
-    /// Whether folders in folders are read too.
-    #[serde(default = "yes")]
+    /// Whether folders in folders are read too, but those whose name begins with a dot.
+    #[serde(default)]
     recursive: bool,
     /// Only these waves.
     #[serde(default)]
@@ -133,13 +131,7 @@ impl StepType for Apply {
     }
 
     fn needs(&self, input: &Known) -> Vec<Need> {
-        let mut needs = needs::to_deploy();
-        let recreates = input.get("recreate").and_then(serde_json::Value::as_array);
-        let prunes = input.get("prune").is_some_and(|prune| *prune == true);
-        if prunes || recreates.is_some_and(|kinds| !kinds.is_empty()) {
-            needs.push(needs::cluster(&["delete *", "cluster delete *"]));
-        }
-        needs
+        needs::to_deploy(input)
     }
 
     /// What is applied can be applied another way again; what is deleted is gone.
@@ -159,11 +151,8 @@ impl StepType for Apply {
         let namespace = cluster.reader().namespace();
         let manifests = Manifests::read(cx, &input, namespace).await?;
         let policy = policy(&input, namespace);
-        let mut done = wait::unless_cancelled(cx, Deploy::run(cx, &cluster, &policy, &manifests)).await?;
-        Ok(Output {
-            results: keep_results(cx, &mut done).await?,
-            counts: done.counts,
-        })
+        let Kept { counts, results } = Deploy::run(cx, &cluster, &policy, &manifests).await?;
+        Ok(Output { counts, results })
     }
 
     async fn probe(&self, _: &ReadContext, _: &Input) -> Result<Probe<Output>, StepError> {
@@ -260,8 +249,9 @@ impl Manifests {
         let mut besides = Vec::new();
         let mut waves = BTreeMap::new();
         let mut missing = Vec::new();
-        for value in files::read(cx, input).await? {
-            let mut object = Object::new(value)?;
+        for written in files::read(cx, input, namespace).await? {
+            let mut object = Object::new(written.value)?;
+            object.check_wave()?;
             let wave = object.wave();
             if input.waves.is_empty() || input.waves.contains(&wave) {
                 *waves.entry(wave).or_default() += 1;
@@ -272,8 +262,9 @@ impl Manifests {
             }
         }
         if objects.is_empty() {
-            return Err(StepError::not_found("there is no manifest to apply")
-                .hint("name files or folders with `*.yaml`, `*.yml` or `*.json`"));
+            return Err(StepError::not_found("there is no manifest to apply").hint(
+                "name files or folders with `*.yaml`, `*.yml` or `*.json`, or set `recursive` for folders in them",
+            ));
         }
         recorded::refuse(&missing)?;
         Ok(Self {
@@ -298,6 +289,11 @@ impl Source for Manifests {
 
     fn besides(&self) -> &[Object] {
         &self.besides
+    }
+
+    fn members(&self) -> Vec<&ObjectKey> {
+        let all = self.objects.iter().chain(&self.besides);
+        all.map(|object| &object.key).collect()
     }
 
     async fn open(&self, wave: Wave) -> Result<impl Chunks, StepError> {

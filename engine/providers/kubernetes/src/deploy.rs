@@ -5,28 +5,37 @@
 
 mod chunk;
 mod diff;
+mod halfway;
+mod motion;
+mod namespaces;
 mod object;
 mod outcome;
 mod priors;
 mod prune;
 mod ready;
+mod recreate;
+mod results;
 mod scaled;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jm_client_kubernetes::{Discovery, Keeper, Kubernetes, ObjectKey, Reader, ResourceKind, Wave};
-use jm_step::{ArtefactRef, Change, ReadContext, StepContext, StepError, Unit};
+use jm_step::{Change, ReadContext, StepContext, StepError, Unit};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use self::chunk::Doing;
+use self::halfway::Halfway;
 pub(crate) use self::object::Object;
 use self::outcome::{Applied, Outcome};
 use self::priors::Priors;
 pub(crate) use self::prune::{ApplySet, check_applyset};
+pub(crate) use self::results::Kept;
+use crate::wait;
 
 /// Kinds whose loss is a loss of data. No policy deletes them.
 pub(crate) const NEVER_RECREATED: [&str; 4] = [
@@ -70,6 +79,10 @@ pub(crate) trait Source {
     /// Objects that are to be there as well and are not applied this time: they stay of the set.
     fn besides(&self) -> &[Object] {
         &[]
+    }
+    /// All that are to be of the set, where there is one.
+    fn members(&self) -> Vec<&ObjectKey> {
+        Vec::new()
     }
     /// Begins to read the objects of a wave.
     fn open(&self, wave: Wave) -> impl Future<Output = Result<impl Chunks, StepError>> + Send;
@@ -135,7 +148,8 @@ impl Counts {
 /// An object, whatever the version of its API: group, kind, namespace and name.
 type Named = (String, String, Option<String>, String);
 
-fn named(key: &ObjectKey) -> Named {
+/// Which object it is.
+pub(crate) fn named(key: &ObjectKey) -> Named {
     let ObjectKey {
         kind, namespace, name, ..
     } = key;
@@ -146,12 +160,12 @@ fn named(key: &ObjectKey) -> Named {
 pub(crate) struct Done {
     pub(crate) counts: Counts,
     pub(crate) changes: Vec<Change>,
-    /// Who will undo what.
+    /// What an object says amiss, and who will undo what.
     pub(crate) warnings: Vec<String>,
     /// What the server could not be asked about, since what it needs is not there yet.
     pub(crate) unasked: u64,
     /// A line of JSON for each object.
-    pub(crate) results: Vec<u8>,
+    results: Vec<u8>,
 }
 
 /// A deployment of objects.
@@ -167,10 +181,17 @@ pub(crate) struct Deploy<'d> {
     priors: Priors,
     keepers: BTreeMap<Keeper, (usize, String)>,
     done: Done,
+    /// What became of objects of the chunk that is under way, each with its place in the chunk.
+    arrived: Vec<(usize, Applied)>,
     /// Every object that was among them.
     named: BTreeSet<Named>,
     /// Namespaces and kinds that a preview has seen being made: what is in them cannot be asked about yet.
     announced: BTreeSet<String>,
+    halfway: Halfway,
+    /// Kinds that were defined on the way, by group and kind.
+    defined: Arc<BTreeSet<(String, String)>>,
+    /// Namespaces that were looked at, and whether what is in them now will be gone.
+    namespaces: BTreeMap<String, bool>,
 }
 
 impl<'d> Deploy<'d> {
@@ -187,18 +208,18 @@ impl<'d> Deploy<'d> {
         Ok(deploy.finish())
     }
 
-    /// Does it.
+    /// Does it, unless it is told to stop. What became of the objects is told and kept, however it ends.
     pub(crate) async fn run(
         cx: &'d StepContext,
         writer: &'d Kubernetes,
         policy: &'d Policy,
         source: &impl Source,
-    ) -> Result<Done, StepError> {
-        let mut deploy = Self::new(writer, policy).await?;
+    ) -> Result<Kept, StepError> {
+        let mut deploy = wait::unless_cancelled(cx, Self::new(writer, policy)).await?;
         deploy.writer = Some(writer);
         deploy.context = Some(cx);
-        let ended = Box::pin(deploy.all(source)).await;
-        // What was changed is told, however it ended.
+        let ended = deploy.unless_cancelled(cx, source).await;
+        deploy.settle(&mut Vec::new());
         for change in std::mem::take(&mut deploy.done.changes) {
             cx.changed(change).await;
         }
@@ -206,7 +227,23 @@ impl<'d> Deploy<'d> {
         for warning in &done.warnings {
             cx.log(warning.clone()).await;
         }
-        ended.map(|()| done)
+        results::keep(cx, done, ended).await
+    }
+
+    /// All of it, or as much as is done when it is told to stop. What was deleted by then is made anew first.
+    async fn unless_cancelled(&mut self, cx: &StepContext, source: &impl Source) -> Result<(), StepError> {
+        let halfway = self.halfway.clone();
+        let mut work = Box::pin(self.all(source));
+        tokio::select! {
+            biased;
+            () = cx.cancelled() => {}
+            ended = &mut work => return ended,
+        }
+        tokio::select! {
+            biased;
+            () = halfway.none() => Err(StepError::cancelled("told to stop while the cluster was changed")),
+            ended = work => ended,
+        }
     }
 
     async fn new(reader: &'d Reader, policy: &'d Policy) -> Result<Self, StepError> {
@@ -226,24 +263,31 @@ impl<'d> Deploy<'d> {
                 unasked: 0,
                 results: Vec::new(),
             },
+            arrived: Vec::new(),
             named: BTreeSet::new(),
             announced: BTreeSet::new(),
+            halfway: Halfway::new(),
+            defined: Arc::default(),
+            namespaces: BTreeMap::new(),
         })
     }
 
     fn finish(mut self) -> Done {
-        self.done.warnings = self
-            .keepers
-            .iter()
-            .map(|(keeper, (count, example))| keeper.warning(*count, example))
-            .collect();
+        let keepers = self.keepers.iter();
+        let warnings = keepers.map(|(keeper, (count, example))| keeper.warning(*count, example));
+        self.done.warnings.extend(warnings);
         self.done
     }
 
     async fn all(&mut self, source: &impl Source) -> Result<(), StepError> {
         let total: u64 = source.waves().values().sum();
         self.own_namespace().await?;
+        let mut is_enrolled = false;
         for wave in source.waves().keys() {
+            // Its parent lives in the namespace.
+            if *wave > Wave::Namespaces && !std::mem::replace(&mut is_enrolled, true) {
+                self.enrol(&source.members()).await?;
+            }
             let mut chunks = source.open(*wave).await?;
             let mut made = Vec::new();
             loop {
@@ -268,14 +312,15 @@ impl<'d> Deploy<'d> {
         if wave != Wave::Workloads || self.policy.wait {
             ready::wait(self.reader, cx, &made, self.policy.patience).await?;
         }
-        if wave == Wave::Definitions || wave == Wave::Webhooks {
+        let defines = made.iter().any(|(kind, _)| kind.kind == "CustomResourceDefinition");
+        if defines || wave == Wave::Webhooks {
             self.discovery = self.rediscover(&made).await?;
         }
         Ok(())
     }
 
     /// The kinds, once those that were just defined are among them.
-    async fn rediscover(&self, made: &[(ResourceKind, ObjectKey)]) -> Result<Discovery, StepError> {
+    async fn rediscover(&mut self, made: &[(ResourceKind, ObjectKey)]) -> Result<Discovery, StepError> {
         let mut defined = Vec::new();
         for (kind, key) in made.iter().filter(|(kind, _)| kind.kind == "CustomResourceDefinition") {
             if let Some(definition) = self.reader.object(kind, key).await? {
@@ -286,6 +331,8 @@ impl<'d> Deploy<'d> {
                 defined.push((text("/spec/group"), text("/spec/names/kind"), key.name.clone()));
             }
         }
+        let kinds = defined.iter().map(|(group, kind, _)| (group.clone(), kind.clone()));
+        Arc::make_mut(&mut self.defined).extend(kinds);
         let limit = tokio::time::Instant::now() + self.policy.patience;
         loop {
             let discovery = self.reader.discover().await?;
@@ -300,6 +347,15 @@ impl<'d> Deploy<'d> {
                 );
             }
             tokio::time::sleep(ready::PAUSE).await;
+        }
+    }
+
+    /// Takes in what has arrived, in the order of the objects.
+    fn settle(&mut self, failures: &mut Vec<(ObjectKey, StepError)>) {
+        let mut arrived = std::mem::take(&mut self.arrived);
+        arrived.sort_by_key(|(index, _)| *index);
+        for (_, result) in arrived {
+            self.take(result, failures);
         }
     }
 
@@ -321,6 +377,7 @@ impl<'d> Deploy<'d> {
             Outcome::Updated => counts.updated += 1,
             Outcome::Unchanged => counts.unchanged += 1,
             Outcome::Recreated => counts.recreated += 1,
+            Outcome::Pruned => counts.pruned += 1,
             Outcome::Unasked => {
                 counts.created += 1;
                 self.done.unasked += 1;
@@ -332,19 +389,6 @@ impl<'d> Deploy<'d> {
         if let Outcome::Failed(error) = outcome {
             failures.push((key, error));
         }
-    }
-
-    async fn own_namespace(&mut self) -> Result<(), StepError> {
-        if !self.policy.create_namespace {
-            return Ok(());
-        }
-        let object = Object::namespace(self.reader.namespace())?;
-        let kind = self.kind_of(&object.key)?;
-        if self.reader.object(&kind, &object.key).await?.is_some() {
-            return Ok(());
-        }
-        let made = self.chunk(vec![object]).await?;
-        self.close(Wave::Namespaces, made).await
     }
 
     fn kind_of(&self, key: &ObjectKey) -> Result<ResourceKind, StepError> {
@@ -360,16 +404,14 @@ impl<'d> Deploy<'d> {
             })
     }
 
-    fn doing(&self) -> Doing<'_> {
+    fn doing(&self) -> Doing<'d> {
         Doing {
             reader: self.reader,
             writer: self.writer,
+            context: self.context,
+            halfway: self.halfway.clone(),
+            defined: self.defined.clone(),
             policy: self.policy,
         }
     }
-}
-
-/// Keeps a deployment's results among the run's files.
-pub(crate) async fn keep_results(cx: &StepContext, done: &mut Done) -> Result<ArtefactRef, StepError> {
-    cx.artefact("objects.jsonl", std::mem::take(&mut done.results)).await
 }

@@ -1,7 +1,7 @@
 //! What people look at first when something does not become ready: the pods in lines, the description of one that is not
 //! well, its events, the last lines of its log. A little of it goes with the error, all of it into the step's log.
 
-use jm_client_kubernetes::{LogRequest, PodState, Reader, Trouble, Workload};
+use jm_client_kubernetes::{LogRequest, PodLine, PodState, Reader, Trouble, Workload};
 use jm_step::{StepContext, StepError};
 use serde_json::{Value, json};
 
@@ -31,12 +31,15 @@ pub(crate) async fn gather(
     pods: &[PodState],
     trouble: &Trouble,
 ) -> Value {
-    let lines = cluster.pod_lines(state).await.unwrap_or_default();
+    let mut lines = cluster.pod_lines(state).await.unwrap_or_default();
+    let of = |line: &PodLine| pods.iter().find(|pod| pod.name == line.name);
+    // Those that somebody has to look at come first: of many, only a few are shown.
+    lines.sort_by_key(|line| of(line).map(|pod| (pod.trouble.is_none(), pod.ready)));
     let shown: Vec<Value> = lines
         .iter()
         .take(MOST_PODS)
         .map(|line| {
-            let trouble = pods.iter().find(|pod| pod.name == line.name).and_then(|pod| pod.trouble.as_ref());
+            let trouble = of(line).and_then(|pod| pod.trouble.as_ref());
             json!({ "name": line.name, "ready": line.ready, "status": line.status, "restarts": line.restarts, "trouble": trouble })
         })
         .collect();
@@ -75,7 +78,7 @@ async fn log(cx: &StepContext, cluster: &Reader, trouble: &Trouble) -> Option<St
         let read = logs::read(cluster, &pod, &wanted, cx.secrets())
             .await
             .unwrap_or_default();
-        for log in read.iter().filter(|log| !log.text.is_empty()) {
+        for log in read.0.iter().filter(|log| !log.text.is_empty()) {
             let which = if previous { ", the run before" } else { "" };
             let head = format!("--- {} ({}{which})\n", log.pod, log.container);
             text.extend([&head, log.text.trim_end(), "\n"]);

@@ -60,6 +60,9 @@ pub struct Input {
     /// Whether the Secrets in which Helm keeps its releases are kept.
     #[serde(default = "yes")]
     helm_releases: bool,
+    /// Types of Secrets that are left out, such as `kubernetes.io/tls` where another system issues the certificates anew.
+    #[serde(default)]
+    without_types: Vec<String>,
     /// A name for the export, such as `pre_upgrade`. Empty: none.
     #[serde(default)]
     label: String,

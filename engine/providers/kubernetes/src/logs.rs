@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures::{StreamExt, stream};
 use jm_client_kubernetes::{Kind, Kubernetes, LogRequest, Reader, WorkloadRef};
 use jm_step::{
     Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, Secrets, StepContext, StepError,
@@ -22,8 +23,9 @@ use crate::wait;
 pub(crate) const MOST_OF_ONE: usize = 64 * 1024;
 /// The most logs that are read.
 const MOST_LOGS: usize = 50;
-/// How long reading what is there may take.
-const READING: Duration = Duration::from_mins(2);
+/// How long one question about a pod, or for a log, may take: the kubelet of a node that is gone answers nothing.
+const ONE: Duration = Duration::from_secs(20);
+const AT_ONCE: usize = 16;
 /// The longest that logs are followed.
 const LONGEST: u32 = 12 * 60 * 60;
 
@@ -88,7 +90,8 @@ pub(crate) struct Log {
     pub(crate) pod: String,
     /// The container.
     pub(crate) container: String,
-    /// Its last lines, at most 64 KiB; what looks like a secret is hidden. Where it has none yet, the API server's word why.
+    /// Its last lines, at most 64 KiB; what looks like a secret is hidden. Where it has none yet, or cannot be read, the API
+    /// server's word why.
     pub(crate) text: String,
 }
 
@@ -150,12 +153,13 @@ impl StepType for Logs {
             let (logs, cut_off) = follow::follow(cx, &cluster, &pods, &request, most).await?;
             return Ok(Output { logs, cut_off });
         }
-        let reading = async {
-            let reading = read(&cluster, &pods, &request, cx.secrets());
-            let late = |_| StepError::timed_out("the logs could not be read within two minutes");
-            tokio::time::timeout(READING, reading).await.map_err(late)?
-        };
-        let logs = wait::unless_cancelled(cx, reading).await?;
+        let reading = read(&cluster, &pods, &request, cx.secrets());
+        let (logs, unread) = wait::unless_cancelled(cx, reading).await?;
+        if !unread.is_empty() {
+            let why: Vec<&str> = unread.iter().map(StepError::message).collect();
+            let why = redact(cx.secrets(), &why.join("; "));
+            cx.degraded(format!("not all logs can be read: {why}")).await?;
+        }
         Ok(Output { logs, cut_off: false })
     }
 
@@ -185,36 +189,77 @@ async fn pods(cluster: &Reader, input: &Input) -> Result<Vec<String>, StepError>
     }
 }
 
-/// The logs of pods. A container that has not started, or was not started before, has none: it says so in its place.
+/// The logs of pods, and why some of them cannot be read: the others are there all the same, for a moment later they may be
+/// gone. An error where none can. A container that has not started, or was not started before, has none: it says so in its
+/// place.
 pub(crate) async fn read(
     cluster: &Reader,
     pods: &[String],
     wanted: &LogRequest,
     secrets: &Secrets,
-) -> Result<Vec<Log>, StepError> {
-    let mut logs = empty(cluster, pods, wanted).await?;
-    for log in &mut logs {
-        let text = match cluster.log(&log.pod, &log.request(wanted)).await {
-            Ok(text) => text,
-            Err(error) if error.kind() == StepErrorKind::InvalidInput => format!("({})", error.message()),
-            Err(error) => return Err(error),
-        };
+) -> Result<(Vec<Log>, Vec<StepError>), StepError> {
+    let (mut logs, mut failures) = listed(cluster, pods, wanted).await?;
+    let texts: Vec<_> = logs.iter().map(|log| text(cluster, log, wanted)).collect();
+    let texts: Vec<_> = stream::iter(texts).buffered(AT_ONCE).collect().await;
+    let mut is_any_read = logs.is_empty() && failures.is_empty();
+    for (log, text) in logs.iter_mut().zip(texts) {
+        is_any_read |= text.is_ok();
+        let text = text.unwrap_or_else(|error| {
+            let instead = format!("({})", error.message());
+            failures.push(error);
+            instead
+        });
         log.text = redact(secrets, &last_lines(&text, MOST_OF_ONE));
     }
-    Ok(logs)
+    if is_any_read {
+        Ok((logs, failures))
+    } else {
+        Err(failures.swap_remove(0))
+    }
 }
 
-/// The logs of the containers of pods, of which nothing is read yet. While a workload is rolled out not all of its pods need
-/// have the container that is wanted, but one of them has to.
+async fn text(cluster: &Reader, log: &Log, wanted: &LogRequest) -> Result<String, StepError> {
+    let what = format!("the log of pod `{}`", log.pod);
+    match in_time(&what, cluster.log(&log.pod, &log.request(wanted))).await {
+        Err(error) if error.kind() == StepErrorKind::InvalidInput => Ok(format!("({})", error.message())),
+        read => read,
+    }
+}
+
+async fn in_time<T>(what: &str, asked: impl Future<Output = Result<T, StepError>>) -> Result<T, StepError> {
+    let late = |_| StepError::timed_out(format!("{what} did not come within {} s", ONE.as_secs()));
+    tokio::time::timeout(ONE, asked).await.map_err(late)?
+}
+
+/// The logs of the containers of pods, of which nothing is read yet. An error where one of the pods cannot be looked at.
 pub(crate) async fn empty(cluster: &Reader, pods: &[String], wanted: &LogRequest) -> Result<Vec<Log>, StepError> {
-    let mut logs = Vec::new();
-    let mut others = BTreeSet::new();
-    for pod in pods {
-        let containers = cluster.containers(pod).await?;
-        let chosen = match &wanted.container {
-            None => containers.main,
-            Some(one) if containers.all().any(|name| name == one) => vec![one.clone()],
-            Some(_) => {
+    let (logs, failures) = listed(cluster, pods, wanted).await?;
+    failures.into_iter().next().map_or(Ok(logs), Err)
+}
+
+/// The same, and why some of the pods cannot be looked at. While a workload is rolled out not all of its pods need have the
+/// container that is wanted, but one of them has to.
+async fn listed(
+    cluster: &Reader,
+    pods: &[String],
+    wanted: &LogRequest,
+) -> Result<(Vec<Log>, Vec<StepError>), StepError> {
+    let asked = pods.iter().map(|pod| async move {
+        let what = format!("what is known of pod `{pod}`");
+        (pod, in_time(&what, cluster.containers(pod)).await)
+    });
+    let asked: Vec<_> = asked.collect();
+    let asked: Vec<_> = stream::iter(asked).buffered(AT_ONCE).collect().await;
+    let (mut logs, mut failures, mut others) = (Vec::new(), Vec::new(), BTreeSet::new());
+    for (pod, containers) in asked {
+        let chosen = match (containers, &wanted.container) {
+            (Err(error), _) => {
+                failures.push(error);
+                continue;
+            }
+            (Ok(containers), None) => containers.main,
+            (Ok(containers), Some(one)) if containers.all().any(|name| name == one) => vec![one.clone()],
+            (Ok(containers), Some(_)) => {
                 others.extend(containers.all().cloned());
                 continue;
             }
@@ -233,7 +278,7 @@ pub(crate) async fn empty(cluster: &Reader, pods: &[String], wanted: &LogRequest
         );
     }
     logs.truncate(MOST_LOGS);
-    Ok(logs)
+    Ok((logs, failures))
 }
 
 impl Log {

@@ -43,11 +43,12 @@ pub(crate) fn to_compare(input: &Known) -> Vec<Need> {
         .collect()
 }
 
-/// To bring a workload back to a revision: what it was then takes the whole of its place.
+/// To bring a workload back to a revision: what it was then takes the whole of its place, and a pod that holds up a
+/// StatefulSet goes.
 pub(crate) fn to_go_back(input: &Known) -> Vec<Need> {
     let of_kind = |kind| match kind {
         Kind::Deployment => cluster(&["update deployments.apps"]),
-        Kind::StatefulSet => cluster(&["update statefulsets.apps"]),
+        Kind::StatefulSet => cluster(&["update statefulsets.apps", "delete pods"]),
         Kind::DaemonSet => cluster(&["update daemonsets.apps"]),
         Kind::CronJob => cluster(&[]),
     };
@@ -59,8 +60,8 @@ pub(crate) fn to_go_back(input: &Known) -> Vec<Need> {
 
 /// To apply objects, of whatever kinds they are, and wait for what runs of them. A role can be made only by who has all that
 /// it gives, or may say so all the same.
-pub(crate) fn to_deploy() -> Vec<Need> {
-    vec![cluster(&[
+pub(crate) fn to_deploy(input: &Known) -> Vec<Need> {
+    let mut needs = vec![cluster(&[
         "get,list,create,patch *",
         "get pods/log",
         "list events",
@@ -68,7 +69,13 @@ pub(crate) fn to_deploy() -> Vec<Need> {
         "cluster get,create,patch namespaces",
         "cluster get,list,create,patch *",
         "cluster bind,escalate clusterroles.rbac.authorization.k8s.io",
-    ])]
+    ])];
+    let recreates = input.get("recreate").and_then(Value::as_array);
+    let prunes = input.get("prune").is_some_and(|prune| *prune == true);
+    if prunes || recreates.is_some_and(|kinds| !kinds.is_empty()) {
+        needs.push(cluster(&["delete *", "cluster delete *"]));
+    }
+    needs
 }
 
 fn looks(kinds: &[Kind]) -> Vec<Need> {
@@ -113,6 +120,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn who_deletes_nothing_needs_not_be_allowed_to() {
+        let deletes = |input: Value| {
+            let needs = to_deploy(&Known::new(input));
+            needs
+                .iter()
+                .flat_map(|need| need.rights)
+                .any(|right| right.contains("delete"))
+        };
+        assert!(!deletes(json!({})) && !deletes(json!({ "recreate": [], "prune": false })));
+        assert!(deletes(json!({ "recreate": ["Job"] })) && deletes(json!({ "prune": true })));
+    }
 
     #[test]
     fn only_the_kinds_that_are_named_are_needed() {

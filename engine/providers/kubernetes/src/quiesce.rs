@@ -263,12 +263,14 @@ pub(crate) mod tests {
             observed: true,
             paused: false,
             mark,
+            scaled_from: None,
             bounds: None,
             selector: String::new(),
             revision: None,
             changed: None,
             failure: None,
             keeper: None,
+            turns: None,
         }
     }
 

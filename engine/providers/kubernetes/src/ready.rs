@@ -32,7 +32,7 @@ const COUNTED: [&str; 8] = [
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
-    /// The least nodes that are ready.
+    /// The least nodes that are ready and take pods: not those that are cordoned.
     #[serde(default = "one")]
     nodes: u32,
     /// The least version of the API server, such as `1.33`; empty for any.
@@ -93,7 +93,7 @@ pub struct Output {
     version: String,
     /// Nodes.
     nodes: u32,
-    /// Nodes that are ready.
+    /// Nodes that are ready and take pods.
     ready_nodes: u32,
     /// The default storage class; empty where there is none.
     default_storage_class: String,
@@ -243,7 +243,7 @@ fn shortcomings(found: &ClusterInfo, input: &Input) -> Vec<String> {
     let mut lacks = Vec::new();
     if found.ready_nodes < input.nodes {
         lacks.push(format!(
-            "{} of {} nodes are ready, and {} are wanted",
+            "{} of {} nodes are ready and take pods, and {} are wanted",
             found.ready_nodes, found.nodes, input.nodes
         ));
     }

@@ -9,11 +9,18 @@ use regex::Regex;
 /// What takes the place of what looks like a secret.
 const HIDDEN: &str = "[hidden]";
 
+/// What secrets are called.
+const NAMES: &str =
+    "password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credentials?|authorization|cookie";
+/// How a name ends that tells where a secret is, and is none.
+const PLACES: [&str; 4] = ["name", "ref", "file", "path"];
+
+static NAME: LazyLock<Regex> = LazyLock::new(|| Regex::new(&format!("(?i)(?:{NAMES})")).expect("it is an expression"));
 /// `password=x`, `"token": "x"`, `Authorization: Bearer x`: the name stays, the value goes.
 static NAMED: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(
-        r#"(?i)((?:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credentials?|authorization|cookie)[a-z0-9_-]*["']?\s*[:=]\s*(?:bearer\s+|basic\s+)?)("[^"]*"|'[^']*'|[^\s,;&"']+)"#,
-    )
+    Regex::new(&format!(
+        r#"(?i)((?:{NAMES})[a-z0-9_-]*["']?\s*[:=]\s*(?:bearer\s+|basic\s+)?)("[^"]*"|'[^']*'|[^\s,;&"']+)"#
+    ))
     .expect("it is an expression")
 });
 /// `scheme://user:password@host`: the credentials go.
@@ -31,6 +38,17 @@ pub(crate) fn redact(secrets: &Secrets, text: &str) -> String {
         c => c,
     };
     clean.chars().map(shown).collect()
+}
+
+/// Whether a value under such a name is a secret.
+pub(crate) fn names_a_secret(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    NAME.is_match(name) && !PLACES.iter().any(|end| lower.ends_with(end))
+}
+
+/// Whether a text holds what looks like a secret.
+pub(crate) fn holds_a_secret(text: &str) -> bool {
+    NAMED.is_match(text) || USER.is_match(text)
 }
 
 /// The last lines of a text that fit into so many bytes, with `…` where something was left out.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use self::exported::{Exported, Filter};
 use crate::apply::{check_recreate, effect, five_minutes, preview, yes};
-use crate::deploy::{Counts, Deploy, OnConflict, Policy, keep_results};
+use crate::deploy::{Counts, Deploy, Kept, OnConflict, Policy};
 use crate::needs;
 use crate::recorded::Images;
 use crate::wait;
@@ -117,8 +117,8 @@ impl StepType for Restore {
         vec![crate::CLUSTER, crate::BACKUPS]
     }
 
-    fn needs(&self, _: &Known) -> Vec<Need> {
-        let mut needs = needs::to_deploy();
+    fn needs(&self, input: &Known) -> Vec<Need> {
+        let mut needs = needs::to_deploy(input);
         needs.push(Need::of(crate::BACKUPS.name, jm_backup::READING));
         needs
     }
@@ -145,16 +145,14 @@ impl StepType for Restore {
         let cluster = cx.connect::<Kubernetes>().await?;
         let backups = cx.connect::<Backups>().await?;
         let backup = Box::pin(choose(cx, &backups, &input, cluster.reader().namespace())).await?;
-        let work = async {
-            let exported = Exported::open(backups.reader(), &backup, filter(&input)).await?;
-            Deploy::run(cx, &cluster, &policy(&input), &exported).await
-        };
-        let mut done = Box::pin(wait::unless_cancelled(cx, work)).await?;
+        let opening = Exported::open(backups.reader(), &backup, filter(&input));
+        let exported = Box::pin(wait::unless_cancelled(cx, opening)).await?;
+        let Kept { counts, results } = Box::pin(Deploy::run(cx, &cluster, &policy(&input), &exported)).await?;
         Ok(Output {
             export: backup.name.to_string(),
             recovery_point: backup.created_at.to_string(),
-            results: keep_results(cx, &mut done).await?,
-            counts: done.counts,
+            counts,
+            results,
         })
     }
 

@@ -224,6 +224,7 @@ fn count(before: &QuiescedWorkload, state: &Workload, least: u32, input: &Input)
     let wanted = before
         .replicas
         .or(state.mark)
+        .or(state.scaled_from.filter(|count| *count > 0))
         .or(input.fallback_replicas)
         .ok_or_else(|| {
             StepError::not_found(format!("nobody knows how many replicas {} had", before.workload))
@@ -289,6 +290,26 @@ mod tests {
         assert_eq!(counted(None, Some(3), Some(10), None), Some(3));
         assert_eq!(counted(None, None, Some(10), None), Some(10));
         assert_eq!(counted(None, None, None, None), None);
+    }
+
+    #[test]
+    fn what_was_scaled_to_nothing_comes_back_to_what_it_had() {
+        let mut state = crate::quiesce::tests::state(0, None);
+        let before = QuiescedWorkload {
+            workload: state.workload.clone(),
+            replicas: None,
+            autoscaler: None,
+            suspended: None,
+        };
+        let input = Input {
+            quiesced: Quiesced::default(),
+            fallback_replicas: Some(10),
+            wait: true,
+        };
+        for (noted, count) in [(Some(4), 4), (Some(0), 10), (None, 10)] {
+            state.scaled_from = noted;
+            assert_eq!(super::count(&before, &state, 0, &input).ok(), Some(count));
+        }
     }
 
     #[test]

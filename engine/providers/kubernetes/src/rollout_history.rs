@@ -1,8 +1,10 @@
 //! `kubernetes.rollout_history`: the revisions of a workload, as `kubectl rollout history` knows them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use jm_client_kubernetes::{Kubernetes, Reader, Revision, WorkloadRef};
+use jm_client_kubernetes::{Kubernetes, Reader, Reported, Revision, WorkloadRef};
+use jm_client_registry::{ImageRef, reported_digest};
 use jm_step::{
     Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
 };
@@ -31,7 +33,8 @@ pub struct Input {
 pub struct Output {
     /// The number of the one that is the workload's template now.
     current: u64,
-    /// The number of the one before it, to which an undo goes back; absent where there is none.
+    /// The number of the one before it, to which an undo goes back: the newest that runs something else, so not one that only
+    /// a restart has made. Absent where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     previous: Option<u64>,
     /// The revision that was asked about; absent where it is not kept.
@@ -50,22 +53,37 @@ pub(crate) struct Line {
     current: bool,
     /// When it was made, as RFC 3339.
     created: String,
-    /// The images of its containers.
+    /// The images of its containers, as they are written.
     images: Vec<String>,
     /// Why it was made: the annotation `kubernetes.io/change-cause`; empty where nobody said so.
     change_cause: String,
+    /// The digest of each of them that is known: the image is written by it, or the revision has pods, which report it.
+    #[serde(default)]
+    digests: BTreeMap<String, String>,
 }
 
-impl From<&Revision> for Line {
-    fn from(revision: &Revision) -> Self {
+impl Line {
+    fn of(revision: &Revision, reported: Option<&Reported>) -> Self {
+        let digest = |image: &String| {
+            let written = ImageRef::parse(image).ok().and_then(|image| image.digest);
+            let digest = written.or_else(|| one_digest(reported?.get(image)?));
+            digest.map(|digest| (image.clone(), digest.to_owned()))
+        };
         Self {
             revision: revision.number,
             current: revision.current,
             created: revision.created.map(|time| time.to_string()).unwrap_or_default(),
             images: revision.images.clone(),
             change_cause: revision.cause.clone().unwrap_or_default(),
+            digests: revision.images.iter().filter_map(digest).collect(),
         }
     }
+}
+
+/// The one digest that all pods report. Those that run different ones under one name do not tell which is meant.
+fn one_digest(reported: &BTreeSet<String>) -> Option<&str> {
+    let digests: BTreeSet<&str> = reported.iter().filter_map(|image| reported_digest(image)).collect();
+    digests.first().copied().filter(|_| digests.len() == 1)
 }
 
 impl StepType for RolloutHistory {
@@ -111,7 +129,7 @@ impl StepType for RolloutHistory {
 }
 
 async fn look(cluster: &Reader, input: &Input) -> Result<Output, StepError> {
-    let (_, revisions) = cluster.history(&input.workload).await?;
+    let (state, revisions) = cluster.history(&input.workload).await?;
     let Some(current) = revisions.iter().find(|one| one.current) else {
         return Err(StepError::unavailable(format!(
             "{} has no revision yet: its controller has not seen it",
@@ -123,15 +141,19 @@ async fn look(cluster: &Reader, input: &Input) -> Result<Output, StepError> {
         Some(number) => revisions.iter().find(|one| one.number == number),
         None => previous,
     };
+    let reported = cluster.reported_images(&state, &revisions).await?;
+    let line = |revision: &Revision| Line::of(revision, reported.get(&revision.number));
     Ok(Output {
         current: current.number,
         previous: previous.map(|one| one.number),
-        asked: asked.map(Line::from),
-        revisions: revisions.iter().map(Line::from).collect(),
+        asked: asked.map(line),
+        revisions: revisions.iter().map(line).collect(),
     })
 }
 
-/// The newest revision that is not the workload's template now.
+/// The newest revision that runs something else than the workload does now. What only a restart has made is passed over: it
+/// would bring back what there is.
 pub(crate) fn previous(revisions: &[Revision]) -> Option<&Revision> {
-    revisions.iter().rfind(|one| !one.current)
+    let current = revisions.iter().find(|one| one.current)?;
+    revisions.iter().rfind(|one| !one.runs_the_same(current))
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jm_client_kubernetes::{Kubernetes, Reader, Revision, Workload, WorkloadRef};
+use jm_client_kubernetes::{Kind, Kubernetes, PodInTheWay, Reader, Revision, Workload, WorkloadRef};
 use jm_step::{
     Change, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError,
     StepErrorKind, StepType,
@@ -28,7 +28,8 @@ pub struct RolloutUndo;
 pub struct Input {
     /// Which Deployment, StatefulSet or DaemonSet.
     workload: WorkloadRef,
-    /// The revision to go back to, as `kubernetes.rollout_history` numbers them. Without it: the one before.
+    /// The revision to go back to, as `kubernetes.rollout_history` numbers them. Without it: the one before, which is the
+    /// newest that runs something else.
     #[serde(default)]
     to_revision: Option<u64>,
     /// Whether to wait until it is rolled out.
@@ -79,10 +80,15 @@ impl StepType for RolloutUndo {
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
         let cluster = cx.read::<Kubernetes>().await?;
         let found = look(&cluster, input, cx.saved_output()?.as_ref()).await?;
-        let summary = summary(input, &found.output);
-        Ok(match found.change(input) {
-            None => Preview::verified(summary),
-            Some(change) => Preview::computed(kept::warned(summary, &kept::warning(&found.state)), vec![change]),
+        let cleared = found.in_the_way.iter().map(in_the_way);
+        let does: Vec<String> = [summary(input, &found.output)].into_iter().chain(cleared).collect();
+        let summary = does.join("; ");
+        let deletions = found.in_the_way.iter().map(deletion);
+        let changes: Vec<Change> = found.change(input).into_iter().chain(deletions).collect();
+        Ok(if changes.is_empty() {
+            Preview::verified(summary)
+        } else {
+            Preview::computed(kept::warned(summary, &kept::warning(&found.state)), changes)
         }
         .predict(found.output))
     }
@@ -113,6 +119,7 @@ impl StepType for RolloutUndo {
                 Err(error) => return Err(error),
             }
         };
+        clear_the_way(cx, &cluster, &input, &output).await?;
         if input.wait {
             wait::ready(cx, &cluster, &input.workload, Until::RolledOut).await?;
         }
@@ -127,6 +134,8 @@ impl StepType for RolloutUndo {
         let found = look(&cluster, input, Some(&saved)).await?;
         Ok(if !found.target.current {
             Probe::NotStarted
+        } else if let Some(pod) = found.in_the_way.first() {
+            Probe::partial(format!("pod `{}` holds up the rollout of {}", pod.name, input.workload))
         } else if input.wait && !found.state.is_rolled_out() {
             Probe::partial(format!("{} is being rolled out", input.workload))
         } else {
@@ -141,6 +150,8 @@ struct Found {
     target: Revision,
     from: u64,
     output: Output,
+    /// Pods of a StatefulSet that have to be deleted, for it replaces none that does not become ready.
+    in_the_way: Vec<PodInTheWay>,
 }
 
 impl Found {
@@ -153,6 +164,44 @@ impl Found {
             )
         })
     }
+}
+
+/// Deletes what holds up a StatefulSet on its way back. Not before its controller has taken the template up: it would make
+/// the same pods again.
+async fn clear_the_way(cx: &StepContext, cluster: &Kubernetes, input: &Input, done: &Output) -> Result<(), StepError> {
+    if input.workload.kind != Kind::StatefulSet {
+        return Ok(());
+    }
+    let taken_up = || async {
+        let found = look(cluster, input, Some(done)).await?;
+        if found.state.has_taken_up(&found.target) {
+            return Ok(found);
+        }
+        Err(StepError::unavailable(format!(
+            "the controller of {} has not taken its template up",
+            input.workload
+        )))
+    };
+    for pod in wait::answer(cx, taken_up).await?.in_the_way {
+        cluster.clear(&pod).await.map_err(|error| {
+            let namespace = cluster.namespace();
+            let by_hand = format!("`kubectl delete pod {} -n {namespace}`, then resume the run", pod.name);
+            error
+                .context(format!("{} holds up the way back", pod.name))
+                .hint(by_hand)
+        })?;
+        cx.log(in_the_way(&pod)).await;
+        cx.changed(deletion(&pod)).await;
+    }
+    Ok(())
+}
+
+fn in_the_way(pod: &PodInTheWay) -> String {
+    format!("delete pod `{}`, which is not ready and holds up the others", pod.name)
+}
+
+fn deletion(pod: &PodInTheWay) -> Change {
+    Change::delete(format!("pod/{}", pod.name))
 }
 
 async fn look(cluster: &Reader, input: &Input, earlier: Option<&Output>) -> Result<Found, StepError> {
@@ -182,6 +231,7 @@ async fn look(cluster: &Reader, input: &Input, earlier: Option<&Output>) -> Resu
     });
     Ok(Found {
         from,
+        in_the_way: cluster.in_the_way(&state, target).await?,
         target: target.clone(),
         state,
         output,
@@ -208,10 +258,12 @@ fn wanted<'r>(input: &Input, revisions: &'r [Revision]) -> Result<&'r Revision, 
     let workload = &input.workload;
     let Some(number) = input.to_revision else {
         return previous(revisions).ok_or_else(|| {
-            StepError::conflict(format!(
-                "{workload} has one revision only, so there is none to go back to"
-            ))
-            .hint("deploy a good image instead: `kubernetes.set_image`")
+            let why = match revisions.len() {
+                1 => "has one revision only",
+                _ => "runs the same in all revisions that are kept, which restarts have made",
+            };
+            StepError::conflict(format!("{workload} {why}, so there is none to go back to"))
+                .hint("deploy a good image instead: `kubernetes.set_image`")
         });
     };
     revisions.iter().find(|one| one.number == number).ok_or_else(|| {

@@ -1,4 +1,5 @@
-//! `kubernetes.scale`: sets the count of replicas of a workload and waits until it is so.
+//! `kubernetes.scale`: sets the count of replicas of a workload and waits until it is so. What it was before stands in the
+//! journal, and on the object.
 
 use std::time::Duration;
 
@@ -106,7 +107,7 @@ impl StepType for Scale {
             if let Some(warning) = kept::warning(&state) {
                 cx.log(warning).await;
             }
-            cluster.scale(&input.workload, input.replicas).await?;
+            cluster.scale(&input.workload, previous, input.replicas).await?;
             cx.changed(change).await;
         }
         match (input.wait, input.replicas) {

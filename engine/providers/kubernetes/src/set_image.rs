@@ -20,6 +20,9 @@ use crate::{kept, kinds};
 /// How often the workload is looked at again where somebody changes it in the very moment.
 const TRIES: u32 = 10;
 
+/// What is said of an image whose digest nobody knows.
+const BY_ITS_TAG: &str = ", by its tag, for the registry does not tell its digest: it may be another image tomorrow";
+
 /// The step type `kubernetes.set_image`.
 pub struct SetImage;
 
@@ -34,7 +37,8 @@ pub struct Input {
     /// The image: by its digest, `ghcr.io/your-org/backend@sha256:…`; or by a tag, `ghcr.io/your-org/backend:1.4.2`, whose
     /// digest its registry is then asked for, so that it is deployed by that. `latest` needs `allow_tag`.
     image: String,
-    /// Whether the tag is deployed as it is written, without asking the registry: its image may be another one tomorrow.
+    /// Whether a tag that names no version, `latest`, will do, and where the registry does not tell its digest, the tag as it
+    /// is written: its image may be another one tomorrow.
     #[serde(default)]
     allow_tag: bool,
     /// A login of the registry. Without one: that of the workload's imagePullSecrets or of its service account's, if any.
@@ -54,7 +58,7 @@ fn yes() -> bool {
 pub struct Output {
     /// The image of before.
     previous: String,
-    /// The image of now, as the workload names it: by its digest, unless `allow_tag` was set.
+    /// The image of now, as the workload names it: by its digest, unless the registry did not tell it and `allow_tag` was set.
     image: String,
     /// Its digest: that of the reference or of the registry, else the one that its pods report. Absent where nobody says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -94,8 +98,9 @@ impl StepType for SetImage {
         Ok(match change(container, input, &meant) {
             None => Preview::verified(format!("{} runs {} already", input.workload, meant.image)),
             Some(change) => {
+                let by_its_tag = if meant.digest.is_none() { BY_ITS_TAG } else { "" };
                 let summary = format!(
-                    "let container `{}` of {} run {}",
+                    "let container `{}` of {} run {}{by_its_tag}",
                     container.name, input.workload, meant.image
                 );
                 let summary = kept::warned(summary, &kept::warning(&template.state));
@@ -126,6 +131,9 @@ impl StepType for SetImage {
             match cluster.set_image(&template.state, container, &meant.image).await {
                 Ok(()) => {
                     cx.changed(change).await;
+                    if meant.digest.is_none() {
+                        cx.log(format!("{}{BY_ITS_TAG}", meant.image)).await;
+                    }
                     if let Some(warning) = kept::warning(&template.state) {
                         cx.log(warning).await;
                     }
@@ -166,10 +174,10 @@ async fn meant(cx: &ReadContext, cluster: &Reader, input: &Input) -> Result<Mean
     if let Some(saved) = cx.saved_output::<Output>()? {
         return Ok(saved.meant());
     }
-    if input.allow_tag {
-        return Ok(Meant::as_written(&input.image));
+    match Meant::now(cx, cluster, (&input.workload, input.login.as_ref()), &input.image).await {
+        Err(_) if input.allow_tag => Ok(Meant::as_written(&input.image)),
+        found => found,
     }
-    Meant::now(cx, cluster, (&input.workload, input.login.as_ref()), &input.image).await
 }
 
 impl Output {
@@ -193,7 +201,7 @@ fn image_issue(input: &Input) -> Option<InputIssue> {
     }
     Some(
         InputIssue::at("/image", "it names no version: `latest` is whatever was pushed last")
-            .help("name the digest that was recorded, or a tag; or set `allow_tag: true`"),
+            .help("name the digest that was recorded, or a tag; or take what it names now with `allow_tag: true`"),
     )
 }
 

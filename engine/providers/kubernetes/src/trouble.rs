@@ -21,12 +21,17 @@ fn grace(reason: &str) -> Duration {
     })
 }
 
-/// What keeps the workload from being ready. Pods of an older template that is being replaced do not count, nor what
-/// the controller says of an older specification.
+/// Whether nothing that comes up beside it can help.
+pub(crate) fn is_its_own(trouble: &Trouble) -> bool {
+    ["InvalidImageName", "ErrImageNeverPull"].contains(&trouble.reason.as_str())
+}
+
+/// What keeps the workload from being ready. Pods of an older template that is being replaced do not count, unless they
+/// hold up just that, nor what the controller says of an older specification.
 pub(crate) fn first(state: &Workload, pods: &[PodState]) -> Option<Trouble> {
     let of_pods = pods
         .iter()
-        .filter(|pod| !pod.going && !pod.ended && pod.newest)
+        .filter(|pod| !pod.going && !pod.ended && (pod.newest || pod.holds_up))
         .find_map(|pod| pod.trouble.clone());
     let of_workload = state
         .failure
@@ -38,6 +43,16 @@ pub(crate) fn first(state: &Workload, pods: &[PodState]) -> Option<Trouble> {
             message: message.clone(),
         });
     of_pods.or(of_workload)
+}
+
+/// What there is to say of a workload that is not ready and in no trouble that can be told: the pod to look at.
+pub(crate) fn unready(pods: &[PodState], message: String) -> Trouble {
+    let unready = pods.iter().find(|pod| !pod.ready && !pod.ended && !pod.going);
+    Trouble {
+        pod: unready.map(|pod| pod.name.clone()).unwrap_or_default(),
+        reason: "NotReady".to_owned(),
+        message,
+    }
 }
 
 /// What refuses the pods of a workload whose controller says so in events alone, as those of StatefulSets and DaemonSets do.
@@ -74,10 +89,28 @@ pub(crate) async fn error(
     pods: &[PodState],
     trouble: &Trouble,
 ) -> StepError {
+    plain(cx, cluster, state, pods, trouble).evidence(evidence::gather(cx, cluster, state, pods, trouble).await)
+}
+
+/// The same without asking the cluster once more.
+pub(crate) fn plain(
+    cx: &StepContext,
+    cluster: &Reader,
+    state: &Workload,
+    pods: &[PodState],
+    trouble: &Trouble,
+) -> StepError {
     let message = format!("{} does not become ready: {}", state.workload, told(trouble));
-    StepError::failed(redact(cx.secrets(), &message))
-        .hint(advice(&trouble.reason, cluster.namespace(), &trouble.pod))
-        .evidence(evidence::gather(cx, cluster, state, pods, trouble).await)
+    let (namespace, pod) = (cluster.namespace(), trouble.pod.as_str());
+    let holds_up = pods.iter().any(|one| one.holds_up && one.name == pod);
+    StepError::failed(redact(cx.secrets(), &message)).hint(if holds_up {
+        format!(
+            "it is of an older template, and the StatefulSet waits for it to become ready before it replaces it: \
+             `kubectl delete pod {pod} -n {namespace}`, then resume the run"
+        )
+    } else {
+        advice(&trouble.reason, namespace, pod)
+    })
 }
 
 fn advice(reason: &str, namespace: &str, pod: &str) -> String {
@@ -91,6 +124,10 @@ fn advice(reason: &str, namespace: &str, pod: &str) -> String {
         "Unschedulable" => "add nodes or lower the requests, then resume the run".to_owned(),
         "FailedCreate" => format!(
             "see what refuses its pods (a quota, an admission policy): `kubectl get events -n {namespace}`; then resume the run"
+        ),
+        "NotReady" => format!(
+            "see what it waits for (its readiness probe, a volume): `kubectl describe pods -n {namespace}`; where it only \
+             needs longer, give the step a longer `timeout`; then resume the run"
         ),
         _ => format!("look closer: `kubectl describe pods -n {namespace}`; then resume the run"),
     }
@@ -109,6 +146,11 @@ impl Lasting {
             since: None,
             told: None,
         }
+    }
+
+    /// Whether there was trouble when it was last looked at.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.since.is_some()
     }
 
     /// Trouble that was not told yet, in one line.
@@ -185,10 +227,16 @@ mod tests {
             ready: false,
             ended: false,
             newest,
+            holds_up: false,
             trouble: Some(trouble("CrashLoopBackOff")),
         };
         let state = crate::quiesce::tests::state(1, None);
         assert_eq!(first(&state, &[pod(false)]), None);
+        let holds_up = PodState {
+            holds_up: true,
+            ..pod(false)
+        };
+        assert!(first(&state, &[holds_up]).is_some(), "nobody replaces that one");
         assert_eq!(
             first(&state, &[pod(false), pod(true)]),
             Some(trouble("CrashLoopBackOff"))

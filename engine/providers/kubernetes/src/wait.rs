@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jm_client_kubernetes::{Kind, Reader, Workload, WorkloadRef};
+use jm_client_kubernetes::{Kind, PodState, Reader, Trouble, Workload, WorkloadRef};
 use jm_step::{ReadContext, StepContext, StepError, StepErrorKind, Unit};
 use tokio::time::Instant;
 
@@ -17,6 +17,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(400);
 const SETTLE: Duration = Duration::from_secs(2);
 /// An API server that does not answer for as long as this is down. A rollout outlives shorter gaps.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a step whose time is up may go on looking at what it was waiting for.
+const LAST_LOOK: Duration = Duration::from_secs(4);
 
 /// How far a workload is to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,12 +39,30 @@ impl Until {
     }
 }
 
-/// Waits until the workload is stopped and no pod or Job of it is left. Never deletes one by force.
+/// Waits until the workload is stopped and no pod or Job of it is left. Never deletes one by force. Where its time is up
+/// before, the error tells what was left.
 pub(crate) async fn stopped(cx: &StepContext, cluster: &Reader, workload: &WorkloadRef) -> Result<(), StepError> {
+    let mut told = None;
+    match (watch_stop(cx, cluster, workload, &mut told).await, told) {
+        (Err(error), Some(left)) if error.kind() == StepErrorKind::Cancelled && cx.is_late() => {
+            let namespace = cluster.namespace();
+            Err(StepError::failed(left).hint(format!(
+                "see what keeps them (a grace period, a finalizer, a node that is gone): `kubectl describe pods -n {namespace}`; then resume the run"
+            )))
+        }
+        (end, _) => end,
+    }
+}
+
+async fn watch_stop(
+    cx: &StepContext,
+    cluster: &Reader,
+    workload: &WorkloadRef,
+    told: &mut Option<String>,
+) -> Result<(), StepError> {
     let what = if workload.kind == Kind::CronJob { "Jobs" } else { "pods" };
     let (mut patience, mut pauses) = (Patience::new(), Pauses::new());
     let mut most = 0;
-    let mut told = None;
     let mut quiet = Quiet::new(workload.kind);
     loop {
         let looking = async {
@@ -57,10 +78,10 @@ pub(crate) async fn stopped(cx: &StepContext, cluster: &Reader, workload: &Workl
             if quiet.lasts(count == 0 && writer.has_settled()) {
                 return Ok(());
             }
-            if count > 0 && told.as_ref() != Some(&left) {
-                cx.log(format!("{workload}: {count} {what} are left: {}", left.join(", ")))
-                    .await;
-                told = Some(left);
+            let line = format!("{workload}: {count} {what} are left: {}", left.join(", "));
+            if count > 0 && told.as_ref() != Some(&line) {
+                cx.log(line.as_str()).await;
+                *told = Some(line);
             }
         }
         pauses.next(cx).await?;
@@ -113,12 +134,47 @@ fn still_stopped(writer: &Writer) -> Result<(), StepError> {
     )
 }
 
-/// Waits until every replica that is wanted is there and ready.
+/// Waits until every replica that is wanted is there and ready. Where its time is up before, the error tells what it was
+/// waiting for.
 pub(crate) async fn ready(
     cx: &StepContext,
     cluster: &Reader,
     workload: &WorkloadRef,
     until: Until,
+) -> Result<Workload, StepError> {
+    let mut seen = None;
+    match (watch(cx, cluster, workload, until, &mut seen).await, seen) {
+        (Err(error), Some(seen)) if error.kind() == StepErrorKind::Cancelled && cx.is_late() => {
+            Err(seen.error(cx, cluster).await)
+        }
+        (end, _) => end,
+    }
+}
+
+/// A workload that is not ready.
+struct Seen {
+    state: Workload,
+    pods: Vec<PodState>,
+    trouble: Option<Trouble>,
+}
+
+impl Seen {
+    /// The error for one that was not ready in time.
+    async fn error(self, cx: &StepContext, cluster: &Reader) -> StepError {
+        let Self { state, pods, trouble } = self;
+        let trouble = trouble.unwrap_or_else(|| trouble::unready(&pods, state.progress()));
+        let error = trouble::error(cx, cluster, &state, &pods, &trouble);
+        let gathered = tokio::time::timeout(LAST_LOOK, error).await;
+        gathered.unwrap_or_else(|_| trouble::plain(cx, cluster, &state, &pods, &trouble))
+    }
+}
+
+async fn watch(
+    cx: &StepContext,
+    cluster: &Reader,
+    workload: &WorkloadRef,
+    until: Until,
+    seen: &mut Option<Seen>,
 ) -> Result<Workload, StepError> {
     let (mut patience, mut pauses) = (Patience::new(), Pauses::new());
     let mut lasting = Lasting::new();
@@ -140,9 +196,11 @@ pub(crate) async fn ready(
             if let Some(news) = lasting.news(found.as_ref()) {
                 cx.log(format!("{workload}: {news}")).await;
             }
-            if let Some(found) = lasting.lasts(found) {
+            if let Some(found) = lasting.lasts(found.clone()) {
                 return Err(trouble::error(cx, cluster, &state, &pods, &found).await);
             }
+            let trouble = found;
+            *seen = Some(Seen { state, pods, trouble });
         }
         pauses.next(cx).await?;
     }

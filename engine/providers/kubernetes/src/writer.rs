@@ -12,7 +12,7 @@ use crate::wait;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Writer {
     /// It has replicas.
-    Scaled(Workload),
+    Scaled(Box<Workload>),
     /// It starts Jobs by a schedule.
     Scheduled(CronJob),
 }
@@ -57,7 +57,7 @@ impl Writer {
     pub(crate) async fn look(cluster: &Reader, workload: &WorkloadRef) -> Result<Self, StepError> {
         Ok(match workload.kind {
             Kind::CronJob => Self::Scheduled(cluster.cron_job(workload).await?),
-            _ => Self::Scaled(cluster.workload(workload).await?),
+            _ => Self::Scaled(Box::new(cluster.workload(workload).await?)),
         })
     }
 

@@ -57,6 +57,7 @@ pub(crate) struct Input {
 #[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Output {
     /// Where it is now.
+    #[schemars(extend("x-jm-on-this-machine" = true))]
     file: PathBuf,
     /// Which version it is, where the bucket keeps versions.
     version_id: Option<String>,

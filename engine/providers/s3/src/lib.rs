@@ -19,6 +19,7 @@ mod restore_versions;
 mod same;
 #[cfg(test)]
 mod store;
+mod straight;
 mod sync;
 mod unfinished;
 mod verify_release;

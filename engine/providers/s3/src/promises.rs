@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use jm_client_s3::{Put, S3};
+use jm_client_s3::{Pace, Put, S3};
 use jm_step::AnyStepType;
 use jm_testkit::StepBench;
 use jm_testkit::conformance::{
@@ -67,7 +67,10 @@ async fn look(bucket: &S3) -> String {
         bucket.bucket_tags().await.expect("told"),
         bucket.lifecycle().await.expect("told"),
     );
-    let versions = bucket.versions_page("", None, 1000).await.expect("a page");
+    let versions = bucket
+        .versions_page(&Pace::alone(), "", None, 1000)
+        .await
+        .expect("a page");
     format!("{settings:?} {:?}", versions.entries)
 }
 

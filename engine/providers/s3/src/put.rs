@@ -131,7 +131,7 @@ impl StepType for Upload {
             .await?;
         }
         let done = Arc::new(AtomicU64::new(0));
-        let file = Unchanged::open(&input.file, &sums.sha256(), done.clone()).await?;
+        let file = Unchanged::open(&input.file, &sums, done.clone()).await?;
         let put = Put {
             content_type: input.content_type(),
             cache_control: input.cache_control.clone(),
@@ -222,7 +222,7 @@ impl There {
 async fn look(bucket: &S3Reader, input: &Input) -> Result<(There, Sums), StepError> {
     let info = bucket.head(&input.key, None).await?;
     let checksum = info.as_ref().and_then(|info| info.checksum.clone());
-    let sums = file::sums_of(&input.file, checksum.as_ref()).await?;
+    let sums = file::sums_before_upload(&input.file, checksum.as_ref()).await?;
     let there = match info {
         None => There::Nothing,
         Some(info) if same(bucket, &info, &sums).await? => {

@@ -1,33 +1,28 @@
-//! From a stream into a file: one side receives while the other hashes and writes, and what was written goes to the disk
-//! meanwhile, so that neither waits for the other, and the last sync is short.
+//! From a stream into a file: one side receives while another hashes and a third writes, so that none waits for another.
 
 #![expect(clippy::disallowed_types, reason = "what is received is written to a file")]
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
 use futures::StreamExt;
 use jm_client_s3::{ObjectStream, unwrap_step_error};
 use jm_step::StepError;
 use tokio::sync::mpsc;
 
 use crate::file::{self, Sums};
+use crate::straight::{Piece, Writer};
 
-/// Chunks that wait between the two sides; a store sends them in some tens of kilobytes.
-const WAITING: usize = 64;
-/// What is written at once.
-const PIECE: usize = 1 << 20;
-/// After so many bytes, what there is goes to the disk in the background.
-const SYNC_EVERY: u64 = 64 << 20;
+/// So many pieces go round: one is filled, one is hashed, one is written, and one is on its way.
+const PIECES: usize = 4;
 
 enum Message {
-    Bytes(Bytes),
-    /// All of it came: a side that merely went away must not look like that.
-    End,
+    /// It is full.
+    Piece(Piece),
+    /// All of it came, and this is the last of it: a side that merely went away must not look like that.
+    End(Piece),
 }
 
 /// Writes a stream to a file, from where that stands, and adds it to the sums, and each byte to `done`. Where the stream breaks off, the file holds some beginning of it.
@@ -38,11 +33,14 @@ pub(crate) async fn receive(
     sums: Sums,
     done: Arc<AtomicU64>,
 ) -> Result<Sums, StepError> {
-    let (sender, receiver) = mpsc::channel(WAITING);
+    let (full, to_hash) = mpsc::channel(PIECES);
+    let (written, empty) = mpsc::channel(PIECES);
     let path = path.to_owned();
-    let written = tokio::task::spawn_blocking(move || write(receiver, file, &path, sums, &done));
-    let received = pass_on(stream, sender).await;
-    let written = written
+    let first = Piece::first(sums.bytes(), stream.info().bytes);
+    let writer = Writer::new(file, sums.bytes(), written);
+    let writing = tokio::task::spawn_blocking(move || write(to_hash, writer, &path, sums));
+    let received = pass_on(stream, first, full, empty, &done).await;
+    let written = writing
         .await
         .map_err(|error| StepError::failed("writing the file was ended").source(error))?;
     // A disk that takes no more says why the other side had nobody to pass on to.
@@ -52,91 +50,61 @@ pub(crate) async fn receive(
     }
 }
 
-async fn pass_on(stream: ObjectStream, sender: mpsc::Sender<Message>) -> Result<(), StepError> {
+async fn pass_on(
+    stream: ObjectStream,
+    first: Piece,
+    full: mpsc::Sender<Message>,
+    mut empty: mpsc::Receiver<Piece>,
+    done: &AtomicU64,
+) -> Result<(), StepError> {
     let mut chunks = stream.into_stream();
+    let (mut piece, mut pieces) = (first, 1);
     while let Some(chunk) = chunks.next().await {
-        let bytes = chunk.map_err(unwrap_step_error)?;
-        if sender.send(Message::Bytes(bytes)).await.is_err() {
-            return Ok(());
+        let chunk = chunk.map_err(unwrap_step_error)?;
+        // Each chunk, for a slow line takes minutes for a piece.
+        done.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+        let mut rest = &chunk[..];
+        while !rest.is_empty() {
+            if piece.is_full() {
+                // Where nobody takes it, the other side has failed, and says so.
+                if full.send(Message::Piece(piece)).await.is_err() {
+                    return Ok(());
+                }
+                piece = if pieces < PIECES {
+                    pieces += 1;
+                    Piece::new()
+                } else {
+                    let Some(piece) = empty.recv().await else { return Ok(()) };
+                    piece
+                };
+            }
+            rest = piece.fill(rest);
         }
     }
-    // Where nobody takes it, the other side has failed, and says so.
-    drop(sender.send(Message::End).await);
+    drop(full.send(Message::End(piece)).await);
     Ok(())
 }
 
 fn write(
-    mut receiver: mpsc::Receiver<Message>,
-    file: File,
+    mut to_hash: mpsc::Receiver<Message>,
+    mut writer: Writer,
     path: &Path,
     mut sums: Sums,
-    done: &AtomicU64,
 ) -> Result<Sums, StepError> {
     let failed = |error| file::failed("write", path, error);
-    let mut background = Background::new(path);
-    let mut file = BufWriter::with_capacity(PIECE, file);
-    while let Some(message) = receiver.blocking_recv() {
-        let bytes = match message {
-            Message::Bytes(bytes) => bytes,
-            Message::End => {
-                file.flush().map_err(failed)?;
-                background.wait()?;
+    while let Some(message) = to_hash.blocking_recv() {
+        match message {
+            Message::Piece(piece) => {
+                sums.update(piece.bytes());
+                writer.write(piece).map_err(failed)?;
+            }
+            Message::End(piece) => {
+                sums.update(piece.bytes());
+                writer.finish(&piece).map_err(failed)?;
                 return Ok(sums);
             }
-        };
-        file.write_all(&bytes).map_err(failed)?;
-        sums.update(&bytes);
-        let count = bytes.len() as u64;
-        done.fetch_add(count, Ordering::Relaxed);
-        background.written(count, file.get_ref())?;
+        }
     }
-    // Given up: what is in the buffer may not be written any more, for another attempt may write there by now.
-    drop(file.into_parts());
-    background.wait()?;
+    // Given up, and so is what is not written yet.
     Ok(sums)
-}
-
-/// Syncs in a thread of its own, one sync at a time.
-struct Background<'p> {
-    path: &'p Path,
-    under_way: Option<std::thread::JoinHandle<io::Result<()>>>,
-    /// Bytes that were written since it began.
-    since: u64,
-}
-
-impl<'p> Background<'p> {
-    fn new(path: &'p Path) -> Self {
-        Self {
-            path,
-            under_way: None,
-            since: 0,
-        }
-    }
-
-    /// So many bytes more are written now.
-    fn written(&mut self, bytes: u64, file: &File) -> Result<(), StepError> {
-        self.since += bytes;
-        let is_busy = self.under_way.as_ref().is_some_and(|sync| !sync.is_finished());
-        if self.since < SYNC_EVERY || is_busy {
-            return Ok(());
-        }
-        self.wait()?;
-        self.since = 0;
-        let file = file
-            .try_clone()
-            .map_err(|error| file::failed("write", self.path, error))?;
-        self.under_way = Some(std::thread::spawn(move || file.sync_data()));
-        Ok(())
-    }
-
-    /// What a sync could not write is lost to every later one, which would not tell.
-    fn wait(&mut self) -> Result<(), StepError> {
-        let Some(sync) = self.under_way.take() else {
-            return Ok(());
-        };
-        let synced = sync
-            .join()
-            .unwrap_or_else(|_| Err(io::Error::other("the sync was ended")));
-        synced.map_err(|error| file::failed("write", self.path, error))
-    }
 }

@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use jm_client_s3::{ArchiveTier, S3, S3Reader, VersioningStatus};
+use jm_client_s3::{ArchiveTier, Pace, S3, S3Reader, VersioningStatus};
 use jm_step::{
     ArtefactRef, Change, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext,
     StepError, StepType,
@@ -118,7 +118,8 @@ impl StepType for RestoreVersions {
     // Markers are removed and versions added; no content is ever deleted.
     const EFFECT: Effect = Effect::Reversible;
     const REPEAT: Repeat = Repeat::Safe;
-    const TIMEOUT: Duration = Duration::from_hours(24);
+    // Out of the deepest archive, the cheapest way takes two days.
+    const TIMEOUT: Duration = Duration::from_hours(72);
     type Input = Input;
     type Output = Output;
 
@@ -310,7 +311,8 @@ struct Foreseen {
 impl Foreseen {
     async fn look(cx: &ReadContext, bucket: &S3Reader, input: &Input, rules: Rules) -> Result<Self, StepError> {
         let mut foreseen = Self::default();
-        let mut walk = Walk::new(bucket.clone(), &input.prefix, rules, None);
+        let pace = Pace::new(run::START, input.concurrency);
+        let mut walk = Walk::new(bucket.clone(), pace, &input.prefix, rules, None);
         loop {
             let part = tokio::select! {
                 part = walk.next() => part?,

@@ -1,32 +1,34 @@
 //! Whether two versions of a key are the same to whoever reads it.
 
-use jm_client_s3::{Get, ObjectInfo, ObjectVersion, S3Reader};
+use jm_client_s3::{Get, ObjectInfo, ObjectVersion, Pace, S3Reader};
 use jm_step::StepError;
 
 use crate::file;
 
-/// Compares two versions of one key: their headers and metadata, and their content by what a listing and the sums of the
-/// store and of its writers tell; where those do not say and it is worth it (`read`), by reading both.
+/// Compares a version of a key with another one (`wanted`): their headers, metadata and keys, and their content by what a
+/// listing and the sums of the store and of its writers tell; where those do not say and it is worth it (`read`), by reading
+/// both.
 pub(crate) async fn versions(
     bucket: &S3Reader,
+    pace: &Pace,
     one: &ObjectVersion,
-    other: &ObjectVersion,
+    wanted: &ObjectVersion,
     read: bool,
 ) -> Result<bool, StepError> {
     let (first, second) = tokio::try_join!(
-        Box::pin(bucket.head(&one.key, Some(&one.version_id))),
-        Box::pin(bucket.head(&other.key, Some(&other.version_id))),
+        Box::pin(bucket.look_at(pace, &one.key, Some(&one.version_id))),
+        Box::pin(bucket.look_at(pace, &wanted.key, Some(&wanted.version_id))),
     )?;
     let (Some(first), Some(second)) = (first, second) else {
         return Ok(false);
     };
-    if !told_alike(&first, &second) {
+    if !told_alike(&first, &second) || !(bucket.chooses_keys() || has_key_of(&first, &second)) {
         return Ok(false);
     }
-    let by_etag = has_etag_of(one, other).then_some(true);
+    let by_etag = has_etag_of(one, wanted).then_some(true);
     match by_etag.or_else(|| by_sums(&first, &second)) {
         Some(same) => Ok(same),
-        None if read => Ok(sha256(bucket, one).await? == sha256(bucket, other).await?),
+        None if read => Ok(sha256(bucket, one).await? == sha256(bucket, wanted).await?),
         None => Ok(false),
     }
 }
@@ -42,6 +44,13 @@ fn told_alike(first: &ObjectInfo, second: &ObjectInfo) -> bool {
         && first.cache_control == second.cache_control
         && first.headers == second.headers
         && first.metadata == second.metadata
+}
+
+/// Whether an object is encrypted with the KMS key of the wanted one, or with none. Of one that was written before stores
+/// encrypted everything by themselves nothing is told, and a copy gets what the bucket has.
+fn has_key_of(found: &ObjectInfo, wanted: &ObjectInfo) -> bool {
+    let key = |info: &ObjectInfo| info.encryption.as_ref().and_then(|keys| keys.kms_key.clone());
+    wanted.encryption.is_none() || key(found) == key(wanted)
 }
 
 fn by_sums(first: &ObjectInfo, second: &ObjectInfo) -> Option<bool> {

@@ -1,7 +1,7 @@
 //! `s3.versions`: counts the versions and markers under a prefix, and lists them.
 
 use jiff::Timestamp;
-use jm_client_s3::{NULL_VERSION, ObjectVersion, S3, S3Reader, VersionMark};
+use jm_client_s3::{NULL_VERSION, ObjectVersion, Pace, S3, S3Reader, VersionMark};
 use jm_step::{
     ArtefactRef, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError,
     StepType, Unit,
@@ -118,7 +118,7 @@ impl StepType for Versions {
     /// Counting may take minutes, so a preview only sees that it can be done.
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
         let bucket = cx.read::<S3>().await?;
-        bucket.versions_page(&input.prefix, None, 1).await?;
+        bucket.versions_page(&Pace::alone(), &input.prefix, None, 1).await?;
         Ok(Preview::declared(format!(
             "counts the versions under `{}`",
             bucket.url(&input.prefix)
@@ -128,10 +128,10 @@ impl StepType for Versions {
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
         let bucket = cx.read::<S3>().await?;
         let mut count = Count::new(bucket.url(&input.prefix), input.sample);
-        let mut after = None;
+        let (pace, mut after) = (Pace::alone(), None);
         loop {
             let page = tokio::select! {
-                page = page(&bucket, &input, after.as_ref()) => page?,
+                page = page(&bucket, &pace, &input, after.as_ref()) => page?,
                 () = cx.cancelled() => return Err(StepError::cancelled("told to stop while listing versions")),
             };
             for entry in page.0 {
@@ -161,10 +161,11 @@ fn sample() -> usize {
 
 async fn page(
     bucket: &S3Reader,
+    pace: &Pace,
     input: &Input,
     after: Option<&VersionMark>,
 ) -> Result<(Vec<ObjectVersion>, Option<VersionMark>), StepError> {
-    let page = bucket.versions_page(&input.prefix, after, PAGE).await?;
+    let page = bucket.versions_page(pace, &input.prefix, after, PAGE).await?;
     Ok((page.entries, page.next))
 }
 

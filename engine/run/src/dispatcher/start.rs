@@ -129,6 +129,7 @@ impl Dispatcher<'_> {
             saved_output: if entry.is_undone() { None } else { load(&entry.output)? },
             announced: Arc::default(),
             cancel: CancellationToken::new(),
+            late: CancellationToken::new(),
             secrets: self.run.secrets.clone(),
             supervisor: self.run.supervisor.clone(),
         })

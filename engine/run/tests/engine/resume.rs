@@ -331,3 +331,48 @@ async fn an_input_secret_that_changed_is_noticed() {
     let events = format!("{:?}", session.reporter.events());
     assert!(events.contains("secret input `token` has another value"), "{events}");
 }
+
+/// What was made on a machine, and is still needed, is made again where it is gone; what was done with it goes with it.
+#[tokio::test]
+async fn what_is_gone_from_this_machine_is_made_again_where_it_is_needed() {
+    let (temp, file) = effects();
+    let place = |name: &str| temp.path().join(name).to_string_lossy().into_owned();
+    let (tree, used, broken) = (place("tree"), place("used"), place("broken"));
+    std::fs::write(&broken, "x").expect("written");
+    let mut session = Session::new(&format!(
+        "apiVersion: jm/v1
+name: made
+steps:
+  - {{ id: used, uses: test.make, with: {{ file: '{used}' }} }}
+  - {{ id: done, uses: test.once, with: {{ file: '{file}', name: '${{{{ steps.used.outputs.file }}}}' }} }}
+  - {{ id: tree, uses: test.make, with: {{ file: '{tree}' }} }}
+  - {{ id: build, uses: test.once, with: {{ file: '{file}', name: '${{{{ steps.tree.outputs.file }}}}/dist' }} }}
+  - {{ id: publish, uses: test.fail, needs: [done], with: {{ while: '{broken}', message: '${{{{ steps.build.outputs.line }}}}' }} }}
+"
+    ));
+    assert_eq!(session.go().await, RunStatus::Failed);
+    assert_eq!(session.go().await, RunStatus::Failed);
+    let tries = |session: &Session| ["used", "done", "tree", "build"].map(|step| session.keys(step).len());
+    assert_eq!(tries(&session), [1, 1, 1, 1], "all is there");
+
+    std::fs::remove_file(&used).expect("gone");
+    std::fs::remove_file(&tree).expect("gone");
+    std::fs::remove_file(&broken).expect("mended");
+    let dry = jm_run::dry_run(&session.run, &session.records, &mut session.reporter.clone()).await;
+    let dry = dry.expect("tried");
+    let ahead = dry
+        .steps
+        .iter()
+        .filter(|step| step.status == jm_run::DryStatus::WillRun);
+    let ahead: Vec<&str> = ahead.map(|step| step.id.as_str()).collect();
+    assert_eq!(ahead, ["tree", "build", "publish"]);
+
+    assert_eq!(session.go().await, RunStatus::Completed);
+    assert_eq!(tries(&session), [1, 1, 2, 2], "what nobody needs any more is let be");
+    assert!(std::path::Path::new(&tree).exists());
+    let is_told = |record: &Record| {
+        matches!(&record.kind, RecordKind::StepAnew { step, because }
+            if step.as_str() == "tree" && because.contains("not on this machine"))
+    };
+    assert!(session.records.iter().any(is_told));
+}

@@ -118,6 +118,40 @@ impl StepType for Final {
     }
 }
 
+/// What was made, and where.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Place {
+    /// The file.
+    #[schemars(extend("x-jm-on-this-machine" = true))]
+    file: String,
+}
+
+/// `test.make`: makes a file, which later steps need.
+pub(super) struct Make;
+
+impl StepType for Make {
+    const NAME: &'static str = "test.make";
+    const SUMMARY: &'static str = "makes a file that later steps need";
+    const EFFECT: Effect = Effect::Reversible;
+    const REPEAT: Repeat = Repeat::Safe;
+    type Input = Place;
+    type Output = Place;
+    fn roles(&self) -> Vec<Role> {
+        Vec::new()
+    }
+    async fn preview(&self, _: &ReadContext, _: &Place) -> Result<Preview<Place>, StepError> {
+        Ok(Preview::declared("makes a file"))
+    }
+    async fn run(&self, _: &StepContext, input: Place) -> Result<Place, StepError> {
+        add_line(&input.file, "made")?;
+        Ok(input)
+    }
+    async fn probe(&self, _: &ReadContext, _: &Place) -> Result<Probe<Place>, StepError> {
+        Ok(Probe::unknown("a file may be anybody's"))
+    }
+}
+
 /// The input of [`Checkpoint`].
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

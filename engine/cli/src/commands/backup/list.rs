@@ -1,6 +1,6 @@
 //! `jm backup list`: all backups of all locations that answer, newest first.
 
-use jm_backup::{LocationName, Row};
+use jm_backup::{Broken, LocationName, Row};
 use jm_step::ErrorSummary;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -35,6 +35,8 @@ pub(in crate::commands) struct BackupList {
     backups: Vec<Row>,
     /// Locations that do not answer: what lies only there is missing above.
     down: Vec<DownLocation>,
+    /// Backups that are not as later ones found them: gone before their time, or with another manifest or none.
+    broken: Vec<Broken>,
 }
 
 /// A location that does not answer.
@@ -57,7 +59,13 @@ pub(in crate::commands) fn list(args: &BackupListArgs, ui: &Ui) -> Outcome {
                     error: error.summary(),
                 });
                 let down = down.collect();
-                Document::of(BackupList { backups: rows, down }).print(ui);
+                let broken = catalogue.broken.clone();
+                Document::of(BackupList {
+                    backups: rows,
+                    down,
+                    broken,
+                })
+                .print(ui);
             }
             Format::Human if rows.is_empty() => {
                 ui.say("there are no backups yet; `jm step run backup.create` makes one");
@@ -67,7 +75,10 @@ pub(in crate::commands) fn list(args: &BackupListArgs, ui: &Ui) -> Outcome {
         for (location, error) in &catalogue.down {
             ui.warn(format!("backup location {location} does not answer: {error}"));
         }
-        Ok(if catalogue.down.is_empty() {
+        for broken in &catalogue.broken {
+            ui.warn(format!("{broken}"));
+        }
+        Ok(if catalogue.down.is_empty() && catalogue.broken.is_empty() {
             Exit::Done
         } else {
             Exit::Degraded

@@ -1,13 +1,13 @@
 //! Writes that begin a rollout.
 
-use kube::api::{Patch, PostParams};
+use kube::api::{DeleteParams, Patch, PostParams, Preconditions};
 use serde_json::json;
 
-use jm_step::StepError;
+use jm_step::{StepError, StepErrorKind};
 
 use super::{FIELD_MANAGER, Kubernetes, parameters};
 use crate::error::step_error;
-use crate::reader::{ContainerImage, RESTARTED, Template};
+use crate::reader::{ContainerImage, PodInTheWay, RESTARTED, Template};
 use crate::revision::{CAUSE, Revision};
 use crate::workload::Workload;
 
@@ -39,6 +39,22 @@ impl Kubernetes {
         self.merge(&format!("cannot restart {workload}"), workload, &patch)
             .await
             .map(drop)
+    }
+
+    /// Deletes a pod, unless it is gone already, so that one of the newest template comes in its place.
+    pub async fn clear(&self, pod: &PodInTheWay) -> Result<(), StepError> {
+        let it = Preconditions {
+            uid: Some(pod.uid.clone()),
+            resource_version: None,
+        };
+        let parameters = DeleteParams::default().preconditions(it);
+        let deleted = self.reader.pod_api().delete(&pod.name, &parameters).await;
+        let doing = format!("cannot delete pod `{}`", pod.name);
+        match deleted.map_err(|error| step_error(&doing, error)) {
+            Ok(_) => Ok(()),
+            Err(error) if matches!(error.kind(), StepErrorKind::NotFound | StepErrorKind::Conflict) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes a revision's template the workload's own. Where somebody has changed the workload since it was read, nothing

@@ -1,6 +1,9 @@
 //! Reading what rollouts are about: templates, the revisions of them, and the images that really run.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use k8s_openapi::api::apps::v1::{ControllerRevision, ReplicaSet};
+use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::ListParams;
 use kube::core::{ApiResource, DynamicObject};
@@ -10,12 +13,17 @@ use jm_step::StepError;
 
 use super::Reader;
 use crate::error::step_error;
+use crate::owners::controller;
 use crate::revision::{self, Revision};
+use crate::stateful::REVISION_OF;
 use crate::workload::Workload;
 use crate::workload_ref::{Kind, WorkloadRef};
 
 /// The annotation on a template by which a restart makes it another one.
 pub(crate) const RESTARTED: &str = "jm.dev/restarted-by";
+
+/// By an image as it is written: what pods report that they run as that.
+pub type Reported = BTreeMap<String, BTreeSet<String>>;
 
 /// A container of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +45,15 @@ pub struct Template {
     pub containers: Vec<ContainerImage>,
     /// The deed that last restarted it.
     pub restarted_by: Option<String>,
+}
+
+/// A pod that has to go before others can come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodInTheWay {
+    /// Its name.
+    pub name: String,
+    /// Its UID: another one under the same name is not in the way.
+    pub(crate) uid: String,
 }
 
 impl Reader {
@@ -83,6 +100,25 @@ impl Reader {
         Ok((state, revisions))
     }
 
+    /// The pods of a StatefulSet that are not ready and are to give way to those of a revision. In order, as it replaces them,
+    /// it would wait for them for ever.
+    pub async fn in_the_way(&self, workload: &Workload, of: &Revision) -> Result<Vec<PodInTheWay>, StepError> {
+        let Some(turns) = &workload.turns else {
+            return Ok(Vec::new());
+        };
+        let pods = self.found_by(workload).await?;
+        let owners = self.owners(workload).await?;
+        let is_stuck = |pod: &&Pod| owners.state(pod).is_some_and(|state| !state.ready && !state.going);
+        let stuck = pods.iter().filter(is_stuck).filter(|pod| turns.leaves(pod, &of.keeper));
+        let named = stuck.filter_map(|pod| {
+            Some(PodInTheWay {
+                name: pod.metadata.name.clone()?,
+                uid: pod.metadata.uid.clone()?,
+            })
+        });
+        Ok(named.collect())
+    }
+
     /// What the pods of the newest template report as the image that a container of theirs runs, each once.
     pub async fn running_images(&self, workload: &Workload, container: &str) -> Result<Vec<String>, StepError> {
         let pods = self.found_by(workload).await?;
@@ -105,6 +141,26 @@ impl Reader {
         Ok(images)
     }
 
+    /// What the pods of each revision report as the images that they run, by its number.
+    pub async fn reported_images(
+        &self,
+        workload: &Workload,
+        revisions: &[Revision],
+    ) -> Result<BTreeMap<u64, Reported>, StepError> {
+        let mut all: BTreeMap<u64, Reported> = BTreeMap::new();
+        for pod in self.found_by(workload).await? {
+            let its = revisions.iter().find(|revision| is_of(&pod, workload, revision));
+            let Some(revision) = its.filter(|_| pod.metadata.deletion_timestamp.is_none()) else {
+                continue;
+            };
+            let of_it = all.entry(revision.number).or_default();
+            for (image, reported) in reported(pod) {
+                of_it.entry(image).or_default().insert(reported);
+            }
+        }
+        Ok(all)
+    }
+
     /// The whole object of a workload that has pods of its own.
     pub(crate) async fn workload_object(&self, workload: &WorkloadRef) -> Result<DynamicObject, StepError> {
         if workload.kind == Kind::CronJob {
@@ -118,4 +174,35 @@ impl Reader {
             .await
             .map_err(|e| step_error(&doing, e))
     }
+}
+
+/// Whether a pod was made from this revision of the workload: by its ReplicaSet, or by the workload itself, which names the
+/// revision on the pod, a DaemonSet by the end of its name.
+fn is_of(pod: &Pod, workload: &Workload, revision: &Revision) -> bool {
+    let Some(owner) = controller(&pod.metadata) else {
+        return false;
+    };
+    if owner.uid != workload.uid {
+        return owner.name == revision.keeper;
+    }
+    let hash = pod.metadata.labels.as_ref().and_then(|labels| labels.get(REVISION_OF));
+    hash.is_some_and(|hash| *hash == revision.keeper || revision.keeper == format!("{}-{hash}", workload.workload.name))
+}
+
+/// Each image of a pod as it is written, and as it is reported.
+fn reported(pod: Pod) -> Vec<(String, String)> {
+    let (spec, status) = (pod.spec.unwrap_or_default(), pod.status.unwrap_or_default());
+    let written: BTreeMap<String, String> = spec
+        .init_containers
+        .into_iter()
+        .flatten()
+        .chain(spec.containers)
+        .filter_map(|container| Some((container.name, container.image?)))
+        .collect();
+    let statuses = [status.init_container_statuses, status.container_statuses];
+    let statuses = statuses.into_iter().flatten().flatten();
+    statuses
+        .filter(|status| !status.image_id.is_empty())
+        .filter_map(|status| Some((written.get(&status.name)?.clone(), status.image_id)))
+        .collect()
 }

@@ -10,8 +10,9 @@ use jm_testkit::line::{Refusal, refusing};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::copies::{scripted, version};
 use super::{Store, stores};
-use crate::{Pace, Put, S3Bucket};
+use crate::{ArchiveTier, Pace, Put, S3Bucket};
 
 /// Passes everything on, and cuts the line instead of passing on the first answers to a PUT.
 async fn losing(server: SocketAddr, answers: usize) -> SocketAddr {
@@ -87,6 +88,39 @@ async fn an_object_of_our_own_is_not_in_the_way_when_the_answer_to_it_was_lost()
     }
 }
 
+/// One that asks for a pause more often than the SDK tries by itself.
+#[tokio::test]
+async fn a_walk_outlasts_a_store_that_asks_for_a_pause_again_and_again() {
+    const PAUSES: usize = 5;
+    let store = || async {
+        let number = AtomicUsize::new(0);
+        let address = scripted(Arc::default(), move |line, _| {
+            if number.fetch_add(1, Ordering::SeqCst) < PAUSES {
+                return ("503 Slow Down", String::new());
+            }
+            let listed = "<ListVersionsResult><IsTruncated>false</IsTruncated></ListVersionsResult>";
+            match line.split(' ').next() {
+                Some("GET") => ("200 OK", listed.to_owned()),
+                Some("POST") => ("202 Accepted", String::new()),
+                _ => ("200 OK", String::new()),
+            }
+        });
+        Store::at("busy", address.await).open("b", |_| {}).await
+    };
+    let pace = Pace::new(16, 16);
+    let page = store().await.versions_page(&pace, "", None, 10).await;
+    assert!(page.expect("listed").entries.is_empty());
+    let info = store().await.look_at(&pace, "k", Some("v")).await;
+    assert!(info.expect("looked at").is_some());
+    let version = version(Some("GLACIER"));
+    let asked = store()
+        .await
+        .ask_for_archived(&pace, &version, 7, ArchiveTier::Bulk)
+        .await;
+    asked.expect("asked for");
+    assert!(pace.limit() < 16, "everybody is asked to slow down");
+}
+
 /// The bucket behind a store whose every listing is this one.
 async fn listing(store: &Store, body: &'static str) -> S3Bucket {
     let half = Refusal {
@@ -104,7 +138,10 @@ async fn a_listing_that_does_not_say_where_it_goes_on_is_an_error() {
     let objects = "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>";
     let listed: Result<Vec<_>, StepError> = listing(&store, objects).await.list("").try_collect().await;
     let versions = "<ListVersionsResult><IsTruncated>true</IsTruncated></ListVersionsResult>";
-    let versions = listing(&store, versions).await.versions_page("", None, 10).await;
+    let versions = listing(&store, versions)
+        .await
+        .versions_page(&Pace::alone(), "", None, 10)
+        .await;
     let uploads = "<ListMultipartUploadsResult><IsTruncated>true</IsTruncated></ListMultipartUploadsResult>";
     let uploads = listing(&store, uploads).await.unfinished_uploads("").await;
     for error in [listed.err(), versions.err(), uploads.err()] {

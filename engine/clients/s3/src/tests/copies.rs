@@ -13,7 +13,11 @@ use super::*;
 use crate::{ArchiveTier, ObjectVersion, Pace, VersionOf};
 
 async fn versions(bucket: &S3Bucket) -> Vec<ObjectVersion> {
-    bucket.versions_page("", None, 1000).await.expect("a page").entries
+    bucket
+        .versions_page(&Pace::alone(), "", None, 1000)
+        .await
+        .expect("a page")
+        .entries
 }
 
 async fn tags(bucket: &S3Bucket, key: &str) -> Vec<(String, String)> {
@@ -156,7 +160,7 @@ pub(super) fn error(code: &str, message: &str) -> String {
     format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>")
 }
 
-fn version(class: Option<&str>) -> ObjectVersion {
+pub(super) fn version(class: Option<&str>) -> ObjectVersion {
     ObjectVersion {
         key: "k".to_owned(),
         version_id: "v".to_owned(),
@@ -252,12 +256,12 @@ async fn an_archived_version_is_asked_for_once() {
     assert!(version.in_archive());
     for _ in 0..2 {
         bucket
-            .ask_for_archived(&version, 7, ArchiveTier::Bulk)
+            .ask_for_archived(&Pace::alone(), &version, 7, ArchiveTier::Bulk)
             .await
             .expect("asked for, now or before");
     }
     let denied = bucket
-        .ask_for_archived(&version, 7, ArchiveTier::Bulk)
+        .ask_for_archived(&Pace::alone(), &version, 7, ArchiveTier::Bulk)
         .await
         .expect_err("denied");
     assert!(denied.hint_text().expect("a hint").contains("s3:RestoreObject"));

@@ -240,7 +240,11 @@ async fn an_older_store_is_used_as_what_it_is() {
         let refused = bucket.delete_many(&pace, keys).await.expect("an answer");
         assert!(refused.is_empty(), "{} {refused:?}", store.name);
         assert!(bucket.head("a", None).await.expect("an answer").is_none());
-        let markers = bucket.versions_page("", None, 100).await.expect("a page").entries;
+        let markers = bucket
+            .versions_page(&Pace::alone(), "", None, 100)
+            .await
+            .expect("a page")
+            .entries;
         let markers = markers.into_iter().filter(|entry| entry.marker && entry.key == "a");
         let markers = markers
             .map(|entry| VersionOf {

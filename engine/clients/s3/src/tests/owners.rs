@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::Store;
-use crate::{Get, Put};
+use crate::{Get, Pace, Put};
 
 const OWNER: &str = "111122223333";
 
@@ -62,7 +62,11 @@ async fn a_bucket_that_is_somebody_elses_is_told() {
             .await
             .map(drop)
             .expect_err("refused"),
-        owned.versions_page("", None, 10).await.map(drop).expect_err("refused"),
+        owned
+            .versions_page(&Pace::alone(), "", None, 10)
+            .await
+            .map(drop)
+            .expect_err("refused"),
         owned.delete("k", None).await.map(drop).expect_err("refused"),
     ];
     for error in errors {

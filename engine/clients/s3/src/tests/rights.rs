@@ -6,7 +6,7 @@ use jm_step::{Right, Secret, Standing};
 use serde_json::json;
 
 use super::{Store, stores};
-use crate::{S3Bucket, S3Reader};
+use crate::{Pace, S3Bucket, S3Reader};
 
 /// What a backup needs of its bucket.
 const BACKUP: [&str; 4] = [
@@ -42,7 +42,10 @@ async fn questions_leave_nothing_behind() {
                 assert!(excess.contains(&right), "{}: {excess:?}", store.name);
             }
             let whole = store.open(name, |_| {}).await;
-            let left = whole.versions_page("", None, 10).await.map(|page| page.entries.len());
+            let left = whole
+                .versions_page(&Pace::alone(), "", None, 10)
+                .await
+                .map(|page| page.entries.len());
             assert_eq!(left.expect("a page"), 0, "{}: {name}", store.name);
             assert_eq!(
                 whole.unfinished_uploads("").await.expect("a list"),

@@ -1,5 +1,6 @@
 //! Files of this machine there and back, by the steps.
 
+use jm_backup::{BundleRequest, Keeping, Level, Silent};
 use jm_step::{Grade, StepErrorKind};
 use jm_testkit::StepBench;
 use serde_json::{Value, json};
@@ -9,6 +10,7 @@ use super::{KEY, backups};
 use crate::extract::Extract;
 use crate::files::Files;
 use crate::find::Find;
+use crate::observer::toolbox;
 
 struct Shop {
     folder: TempDir,
@@ -157,4 +159,43 @@ async fn a_deed_that_was_done_is_not_done_twice() {
         shop.bench.clone().key("two").run(&Files, input).await.output()["name"],
         one["name"]
     );
+}
+
+/// The file has its name only when all of it is there, so that an attempt that broke off is gone on with in its folder.
+#[tokio::test(flavor = "multi_thread")]
+async fn code_comes_back_as_the_bundle_that_it_was() {
+    let shop = Shop::new().await;
+    let path = |name: &str| shop.folder.path().join(name);
+    // An empty bundle: a head that names a commit, and a pack without objects.
+    let pack = b"PACK\x00\x00\x00\x02\x00\x00\x00\x00\x02\x9d\x08\x82\x3b\xd8\xa8\xea\xb5\x10\xad\x6a\xc7\x5c\x82\x3c\xfd\x3e\xd3\x1e";
+    let head = format!("# v2 git bundle\n{} refs/heads/main\n\n", "a".repeat(40));
+    let bundle = [head.as_bytes(), pack].concat();
+    std::fs::write(path("bundle"), &bundle).expect("a file");
+    let kept = backups(&path("backups"), KEY).await;
+    let request = BundleRequest {
+        repository: "https://git.example.com/shop.git".to_owned(),
+        refs: [("refs/heads/main".to_owned(), "a".repeat(40))].into(),
+        bundle: path("bundle"),
+        keeping: Keeping {
+            label: None,
+            pin: None,
+            release: None,
+            level: Level::Archive,
+            run: "run".to_owned(),
+            idempotency_key: "key".to_owned(),
+        },
+    };
+    let tools = toolbox(&shop.bench.read_context());
+    let made = kept.store_bundle(&request, &tools, &Silent).await.expect("kept");
+    let input = json!({ "backup": made.manifest.name, "into": path("back") });
+    // What a kill left of an attempt.
+    std::fs::create_dir(path("back")).expect("a folder");
+    let back = shop.bench.clone().run(&Extract, input.clone()).await.output();
+    assert_eq!(back["bundle"], json!(path("back").join("code.bundle")));
+    assert_eq!(
+        std::fs::read(path("back").join("code.bundle")).expect("it came back"),
+        bundle
+    );
+    let error = shop.bench.clone().run(&Extract, input).await.error();
+    assert_eq!(error.kind(), StepErrorKind::Conflict);
 }

@@ -2,36 +2,104 @@
 
 #![expect(clippy::disallowed_methods, reason = "this module reads manifests")]
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use jm_client_kubernetes::{documents, strip_bookkeeping};
+use jm_client_kubernetes::{ObjectKey, documents, strip_bookkeeping};
 use jm_step::process::{Command, find};
 use jm_step::{ReadContext, StepError};
 use serde_json::Value;
 use tokio::io::AsyncReadExt;
 
 use super::Input;
+use crate::deploy::named;
 
 /// A file that is larger than this is no manifest.
 const LARGEST: u64 = 256 << 20;
 
-/// All objects, in the order of the paths, and of the names within folders.
-pub(super) async fn read(cx: &ReadContext, input: &Input) -> Result<Vec<Value>, StepError> {
+/// What tells kustomize what to build, and is no object.
+const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
+
+/// An object as it is written, and where.
+pub(super) struct Written {
+    origin: String,
+    pub(super) value: Value,
+}
+
+/// All objects, in the order of the paths, and of the names within folders, each once. `namespace` is that of objects that
+/// name none.
+pub(super) async fn read(cx: &ReadContext, input: &Input, namespace: &str) -> Result<Vec<Written>, StepError> {
     let mut objects = Vec::new();
     for path in &input.paths {
+        if is_kustomization(Path::new(path)).await? {
+            objects.extend(written(path, &kustomize(cx, path).await?)?);
+            continue;
+        }
         let mut files = Vec::new();
         collect(Path::new(path), input.recursive, true, &mut files).await?;
         for file in files {
-            objects.extend(documents(&file.display().to_string(), &text(&file).await?)?);
+            objects.extend(written(&file.display().to_string(), &text(&file).await?)?);
         }
     }
     if let Some(folder) = &input.kustomization {
-        objects.extend(documents(folder, &kustomize(cx, folder).await?)?);
+        objects.extend(written(folder, &kustomize(cx, folder).await?)?);
     }
-    for object in &mut objects {
-        strip_bookkeeping(object);
+    once(objects, namespace)
+}
+
+fn written(origin: &str, text: &str) -> Result<Vec<Written>, StepError> {
+    let objects = documents(origin, text)?.into_iter().map(|mut value| {
+        strip_bookkeeping(&mut value);
+        Written {
+            origin: origin.to_owned(),
+            value,
+        }
+    });
+    Ok(objects.collect())
+}
+
+/// Each object once. Of one that is written twice, and not the same, nobody can tell which is meant.
+fn once(objects: Vec<Written>, namespace: &str) -> Result<Vec<Written>, StepError> {
+    let mut places = BTreeMap::new();
+    let mut kept: Vec<Written> = Vec::new();
+    for object in objects {
+        let mut key =
+            ObjectKey::of(&object.value).map_err(|error| error.context(format_args!("`{}`", object.origin)))?;
+        key.namespace.get_or_insert_with(|| namespace.to_owned());
+        match places.entry(named(&key)) {
+            Entry::Vacant(place) => {
+                place.insert(kept.len());
+                kept.push(object);
+            }
+            Entry::Occupied(place) => {
+                let first = &kept[*place.get()];
+                if first.value != object.value {
+                    return Err(StepError::invalid_input(format!(
+                        "{key} stands in `{}` and, otherwise, in `{}`",
+                        first.origin, object.origin
+                    ))
+                    .hint("take one of them out: which of the two is meant nobody can tell"));
+                }
+            }
+        }
     }
-    Ok(objects)
+    Ok(kept)
+}
+
+/// Whether it is a folder that kustomize builds.
+async fn is_kustomization(path: &Path) -> Result<bool, StepError> {
+    for name in KUSTOMIZATIONS {
+        let file = path.join(name);
+        match tokio::fs::metadata(&file).await {
+            Ok(metadata) => return Ok(metadata.is_file()),
+            // The path itself may be no folder, or not there: who reads it tells.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            Err(error) => return Err(unreadable(&file, error)),
+        }
+    }
+    Ok(false)
 }
 
 async fn collect(path: &Path, recursive: bool, named: bool, files: &mut Vec<PathBuf>) -> Result<(), StepError> {
@@ -39,14 +107,33 @@ async fn collect(path: &Path, recursive: bool, named: bool, files: &mut Vec<Path
         .await
         .map_err(|error| unreadable(path, error))?;
     if metadata.is_file() {
-        // A file that is named itself is read whatever it is called.
+        if named
+            && path
+                .file_name()
+                .is_some_and(|name| KUSTOMIZATIONS.iter().any(|one| name == *one))
+        {
+            return Err(StepError::invalid_input(format!(
+                "`{}` says what kustomize builds, and is no object",
+                path.display()
+            ))
+            .hint("name its folder, which is built then"));
+        }
+        // Any other file that is named itself is read whatever it is called.
         if named || is_manifest(path) {
             files.push(path.to_owned());
         }
         return Ok(());
     }
-    if !named && !recursive {
+    if !named && (!recursive || is_hidden(path)) {
         return Ok(());
+    }
+    if !named && is_kustomization(path).await? {
+        // It may be built upon by another one: then to apply both would be wrong.
+        return Err(
+            StepError::invalid_input(format!("`{}` is a kustomization among plain manifests", path.display())).hint(
+                "name the folder that is to be built itself, and files or folders beside it, or leave `recursive` out",
+            ),
+        );
     }
     let mut entries = tokio::fs::read_dir(path)
         .await
@@ -63,11 +150,14 @@ async fn collect(path: &Path, recursive: bool, named: bool, files: &mut Vec<Path
 }
 
 fn is_manifest(path: &Path) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-    // What kustomize reads is no object.
-    let kustomization = ["kustomization.yaml", "kustomization.yml"].contains(&name);
-    !name.starts_with('.') && !kustomization && ["yaml", "yml", "json"].contains(&ending)
+    !is_hidden(path) && ["yaml", "yml", "json"].contains(&ending)
+}
+
+/// As of git, or of an editor.
+fn is_hidden(path: &Path) -> bool {
+    path.file_name()
+        .is_some_and(|name| name.to_string_lossy().starts_with('.'))
 }
 
 async fn text(file: &Path) -> Result<String, StepError> {

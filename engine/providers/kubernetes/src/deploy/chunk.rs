@@ -1,20 +1,27 @@
 //! Some objects of one wave, applied at the same time.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
 use futures::{StreamExt, stream};
-use jm_client_kubernetes::{
-    ApplyError, FieldConflict, Keeper, Kubernetes, ObjectKey, Reader, Readiness, ResourceKind, readiness,
-};
-use jm_step::{Change, StepError, StepErrorKind};
+use jm_client_kubernetes::{ApplyError, FieldConflict, Keeper, Kubernetes, ObjectKey, Reader, ResourceKind};
+use jm_step::{Change, StepContext, StepError, StepErrorKind};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::diff;
+use super::halfway::Halfway;
+use super::namespaces::ending;
 use super::object::Object;
 use super::outcome::{Applied, Outcome};
 use super::priors::Prior;
-use super::{Deploy, NEVER_RECREATED, OnConflict, Policy, claims_would_go, ready, scaled, takes_its_claims};
+use super::{Deploy, OnConflict, Policy, ready, scaled};
 
 /// Requests under way. More make an API server no faster, and fewer leave it waiting.
 const AT_ONCE: usize = 32;
+/// How long each API server of a cluster may take to serve a new kind, once one of them does.
+const SERVED_EVERYWHERE: Duration = Duration::from_secs(30);
 /// The most objects that an error names.
 const NAMED: usize = 5;
 
@@ -22,6 +29,9 @@ const NAMED: usize = 5;
 pub(super) struct Doing<'d> {
     pub(super) reader: &'d Reader,
     pub(super) writer: Option<&'d Kubernetes>,
+    pub(super) context: Option<&'d StepContext>,
+    pub(super) halfway: Halfway,
+    pub(super) defined: Arc<BTreeSet<(String, String)>>,
     pub(super) policy: &'d Policy,
 }
 
@@ -49,11 +59,11 @@ impl Deploy<'_> {
             async move { (index, doing.one(one).await) }
         });
         let work: Vec<_> = work.collect();
-        let mut results: Vec<_> = stream::iter(work).buffer_unordered(AT_ONCE).collect().await;
-        results.sort_by_key(|(index, _)| *index);
-        for (_, result) in results {
-            self.take(result, &mut failures);
+        let mut results = stream::iter(work).buffer_unordered(AT_ONCE);
+        while let Some(result) = results.next().await {
+            self.arrived.push(result);
         }
+        self.settle(&mut failures);
         if failures.is_empty() {
             Ok(keys)
         } else {
@@ -67,8 +77,16 @@ impl Deploy<'_> {
         objects: Vec<Object>,
         failures: &mut Vec<(ObjectKey, StepError)>,
     ) -> Result<Vec<Ready>, StepError> {
+        // A workload of an earlier wave may have brought kinds along.
+        if self.writer.is_some() && objects.iter().any(|object| self.kind_of(&object.key).is_err()) {
+            self.discovery = self.reader.discover().await?;
+        }
         let mut found = Vec::new();
         for mut object in objects {
+            // Manifests were refused for it; an export comes back all the same, by the wave of the kind.
+            if let Err(wrong) = object.check_wave() {
+                self.done.warnings.push(wrong.message().to_owned());
+            }
             let kind = match self.kind_of(&object.key) {
                 Ok(kind) => kind,
                 Err(_) if self.writer.is_none() && self.is_defined_before(&object.key) => {
@@ -76,12 +94,16 @@ impl Deploy<'_> {
                     continue;
                 }
                 Err(error) => {
-                    failures.push((object.key, error));
+                    self.take(Applied::failed(object.key, error), failures);
                     continue;
                 }
             };
             object.place(&kind, self.reader.namespace());
             self.hear_of(object.key.namespace.as_deref());
+            if self.is_made_anew(object.key.namespace.as_deref()).await? {
+                self.early(object);
+                continue;
+            }
             if let Some(set) = &self.policy.applyset {
                 set.label(&mut object.value);
             }
@@ -144,7 +166,7 @@ impl Deploy<'_> {
         self.announced.contains(&format!("{}/{}", key.group(), key.kind))
     }
 
-    /// An object of a kind that is still to be defined.
+    /// An object of a kind that is still to be defined, or of a namespace that is still to be made anew.
     fn early(&mut self, object: Object) {
         let changes = vec![diff::create(&object.key, &object.value)];
         let result = Applied {
@@ -160,15 +182,14 @@ impl Deploy<'_> {
 impl Doing<'_> {
     async fn one(&self, one: Ready) -> Applied {
         let key = one.object.key.clone();
-        let (outcome, changes, keeper) = match self.apply(one).await {
-            Ok(done) => done,
-            Err(error) => (Outcome::Failed(error), Vec::new(), None),
-        };
-        Applied {
-            key,
-            outcome,
-            keeper,
-            changes,
+        match self.apply(one).await {
+            Ok((outcome, changes, keeper)) => Applied {
+                key,
+                outcome,
+                keeper,
+                changes,
+            },
+            Err(error) => Applied::failed(key, error),
         }
     }
 
@@ -185,8 +206,12 @@ impl Doing<'_> {
             Prior::Known(object) => Some(*object),
             Prior::Ask => self.reader.object(&kind, key).await?,
         };
-        if kind.kind == "Namespace" && self.writer.is_some() {
-            self.until_gone(&kind, key, &mut prior).await?;
+        if prior.as_ref().is_some_and(|prior| ending(prior).is_some()) {
+            if self.writer.is_none() {
+                return Ok((Outcome::Unasked, vec![diff::create(key, &object.value)], None));
+            }
+            self.until_gone(&kind, key).await?;
+            prior = None;
         }
         let keeper = prior.as_ref().and_then(Keeper::of);
         let left = match &prior {
@@ -220,67 +245,33 @@ impl Doing<'_> {
     }
 
     /// Applies, or asks what applying would do.
-    async fn ask(&self, kind: &ResourceKind, key: &ObjectKey, object: &Value) -> Result<Value, ApplyError> {
+    pub(super) async fn ask(&self, kind: &ResourceKind, key: &ObjectKey, object: &Value) -> Result<Value, ApplyError> {
         let force = self.policy.on_conflict == OnConflict::Force;
-        let applied = match self.writer {
-            Some(writer) => writer.apply(kind, key, object, force).await,
-            None => self.reader.dry_run(kind, key, object, force).await,
-        };
-        applied.map(|applied| applied.object)
-    }
-
-    async fn recreate(&self, kind: &ResourceKind, object: &Object, before: &Value, why: &str) -> Result<(), StepError> {
-        let key = &object.key;
-        if takes_its_claims(before) {
-            return Err(claims_would_go(key));
-        }
-        if !self.policy.recreate.contains(&kind.kind) {
-            let hint = if NEVER_RECREATED.contains(&kind.kind.as_str()) {
-                "what it holds would be lost, so jm does not delete it: change it back, or make another one".to_owned()
-            } else {
-                format!("name {} in `recreate` to have it deleted and made anew", kind.kind)
+        let limit = Instant::now() + SERVED_EVERYWHERE.min(self.policy.patience);
+        loop {
+            let applied = match self.writer {
+                Some(writer) => writer.apply(kind, key, object, force).await,
+                None => self.reader.dry_run(kind, key, object, force).await,
             };
-            return Err(StepError::conflict(format!("{key} cannot be changed: {why}")).hint(hint));
-        }
-        let Some(writer) = self.writer else { return Ok(()) };
-        let uid = before.pointer("/metadata/uid").and_then(Value::as_str);
-        writer.delete(kind, key, uid).await?;
-        ready::gone(self.reader, kind, key, self.policy.patience).await?;
-        match self.ask(kind, key, &object.value).await {
-            Ok(_) => Ok(()),
-            Err(ApplyError::Conflict(conflicts)) => Err(conflict(key, &conflicts, None)),
-            Err(ApplyError::Immutable(why)) => Err(StepError::failed(format!("{key} is refused: {why}"))),
-            Err(ApplyError::Failed(error)) => Err(error),
+            match applied {
+                Err(ApplyError::Failed(error)) if self.is_not_served_yet(kind, &error) && Instant::now() < limit => {
+                    tokio::time::sleep(ready::PAUSE).await;
+                }
+                applied => return applied.map(|applied| applied.object),
+            }
         }
     }
 
-    /// A namespace that is being deleted takes nothing in: it is waited for until it is gone.
-    async fn until_gone(
-        &self,
-        kind: &ResourceKind,
-        key: &ObjectKey,
-        prior: &mut Option<Value>,
-    ) -> Result<(), StepError> {
-        let held = |object: &Option<Value>| match object.as_ref().map(readiness) {
-            Some(Readiness::Waiting(why)) => Some(why),
-            _ => None,
-        };
-        let limit = tokio::time::Instant::now() + self.policy.patience;
-        while let Some(why) = held(prior) {
-            if tokio::time::Instant::now() > limit {
-                return Err(
-                    StepError::failed(format!("namespace `{}` does not go away: {why}", key.name))
-                        .hint("let its finalizers be worked off, or remove them by hand; jm does not"),
-                );
-            }
-            tokio::time::sleep(ready::PAUSE).await;
-            *prior = self.reader.object(kind, key).await?;
-        }
-        Ok(())
+    /// Whether an API server has not heard yet of a kind that another one said it serves. Of a namespace that is not there the
+    /// answer says so.
+    fn is_not_served_yet(&self, kind: &ResourceKind, error: &StepError) -> bool {
+        error.kind() == StepErrorKind::NotFound
+            && self.defined.contains(&(kind.group.clone(), kind.kind.clone()))
+            && !error.message().contains("namespaces \"")
     }
 }
 
-fn conflict(key: &ObjectKey, conflicts: &[FieldConflict], keeper: Option<&Keeper>) -> StepError {
+pub(super) fn conflict(key: &ObjectKey, conflicts: &[FieldConflict], keeper: Option<&Keeper>) -> StepError {
     let fields: Vec<String> = conflicts.iter().map(ToString::to_string).collect();
     let mut message = format!("{key} is also kept by others: {}", fields.join(", "));
     if let Some(keeper) = keeper {

@@ -9,6 +9,8 @@ use jm_step::Change;
 use serde_json::{Map, Value, json};
 use sha2::Sha256;
 
+use crate::redact::{holds_a_secret, names_a_secret};
+
 /// The longest value that is shown, in bytes.
 const LONGEST: usize = 200;
 /// The most fields of one object that are shown.
@@ -36,10 +38,10 @@ pub(super) fn update(kind: &ResourceKind, key: &ObjectKey, before: &Value, after
         .collect();
     for name in different.iter().take(MOST) {
         if let Some(value) = before.get(**name) {
-            was.insert((**name).clone(), shown(value));
+            was.insert((**name).clone(), shown(key, name, value));
         }
         if let Some(value) = after.get(**name) {
-            is.insert((**name).clone(), shown(value));
+            is.insert((**name).clone(), shown(key, name, value));
         }
     }
     if let Some(more) = different.len().checked_sub(MOST + 1) {
@@ -74,11 +76,24 @@ pub(super) fn create(key: &ObjectKey, object: &Value) -> Change {
     Change::create(key.to_string(), after)
 }
 
-/// Puts a hash in the place of each value of a Secret.
+/// Puts a hash in the place of each value of a Secret, and of a ConfigMap: what is changed there is told by its key alone, for
+/// passwords stand in either, and what is told goes as far as the comment on a pull request.
 fn mask(key: &ObjectKey, object: &mut Value) {
-    if !key.is_secret() {
-        return;
+    match key.kind.as_str() {
+        "Secret" if key.is_secret() => mask_secret(key, object),
+        "ConfigMap" if key.group().is_empty() => {
+            for field in ["data", "binaryData"] {
+                let values = object.get_mut(field).and_then(Value::as_object_mut);
+                for (name, value) in values.into_iter().flatten() {
+                    *value = secret_hash(key, name, value.as_str().unwrap_or_default().as_bytes()).into();
+                }
+            }
+        }
+        _ => {}
     }
+}
+
+fn mask_secret(key: &ObjectKey, object: &mut Value) {
     // As the server does: what is given as text is data.
     let plain = object.as_object_mut().and_then(|fields| fields.remove("stringData"));
     let mut data = match object.get_mut("data").map(Value::take) {
@@ -164,13 +179,31 @@ fn labels(items: &[Value]) -> Vec<String> {
     names.iter().enumerate().map(label).collect()
 }
 
-fn shown(value: &Value) -> Value {
+/// A value as it is told: short, and by its hash alone where it looks like a secret.
+fn shown(key: &ObjectKey, path: &str, value: &Value) -> Value {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Array(_) => value.to_string(),
+        _ => String::new(),
+    };
+    if !text.is_empty() && (names_a_secret(name_of(path)) || holds_a_secret(&text)) {
+        return secret_hash(key, path, text.as_bytes()).into();
+    }
     match value {
         Value::String(text) if text.len() > LONGEST => {
             let cut: String = text.chars().take(LONGEST / 2).collect();
             format!("{cut}… ({} bytes)", text.len()).into()
         }
         other => other.clone(),
+    }
+}
+
+/// The name that the value at a path goes by: that of a variable, or of its field.
+fn name_of(path: &str) -> &str {
+    let (place, field) = path.rsplit_once('.').unwrap_or(("", path));
+    match place.rsplit_once('[') {
+        Some((_, label)) if field == "value" => label.trim_end_matches(']'),
+        _ => field,
     }
 }
 
@@ -210,6 +243,55 @@ mod tests {
             created.contains("password") && !created.contains("c2VjcmV0"),
             "{created}"
         );
+    }
+
+    #[test]
+    fn a_changed_config_map_shows_its_keys_alone() {
+        let config = |value: &str| {
+            json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "x" },
+                "data": { "db.conf": value, "same": "it stays" }, "binaryData": { "bytes": value } })
+        };
+        let (kind, _, _) = secret(&json!({}));
+        let (before, after) = (config("aHVudGVyMQ"), config("aHVudGVyMg"));
+        let key = ObjectKey::of(&before).expect("a key");
+        let text = serde_json::to_string(&update(&kind, &key, &before, &after)).expect("json");
+        assert!(
+            text.contains("data.db.conf") && text.contains("binaryData.bytes"),
+            "{text}"
+        );
+        assert!(!text.contains("aHVudGVy") && !text.contains("same"), "{text}");
+    }
+
+    #[test]
+    fn what_looks_like_a_secret_is_told_by_its_hash() {
+        let web = |value: &str, port: u16| {
+            let env = [
+                ("DB_PASSWORD", value.to_owned()),
+                ("DATABASE_URL", format!("postgres://app:{value}@db/app")),
+                ("DB_PASSWORD_FILE", format!("/run/{port}")),
+            ];
+            let env: Vec<Value> = env
+                .iter()
+                .map(|(name, value)| json!({ "name": name, "value": value }))
+                .collect();
+            json!({ "apiVersion": "v1", "kind": "X", "metadata": { "name": "x" }, "spec": { "apiToken": value,
+                "secretName": format!("tls-{port}"), "containers": [{ "name": "main", "env": env, "args": [format!("--password={value}")] }] } })
+        };
+        let (kind, _, _) = secret(&json!({}));
+        let (before, after) = (web("hunter1", 80), web("hunter2", 81));
+        let key = ObjectKey::of(&before).expect("a key");
+        let text = serde_json::to_string(&update(&kind, &key, &before, &after)).expect("json");
+        assert!(!text.contains("hunter"), "{text}");
+        for told in [
+            "env[DB_PASSWORD].value",
+            "env[DATABASE_URL].value",
+            ".args",
+            "apiToken",
+            "tls-81",
+            "/run/81",
+        ] {
+            assert!(text.contains(told), "{told}: {text}");
+        }
     }
 
     #[test]

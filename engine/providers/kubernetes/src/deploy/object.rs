@@ -15,7 +15,7 @@ pub(crate) struct Object {
 
 impl Object {
     /// Takes an object in. What lives in a namespace of Kubernetes itself is refused.
-    pub(crate) fn new(value: Value) -> Result<Self, StepError> {
+    pub(crate) fn new(mut value: Value) -> Result<Self, StepError> {
         let key = ObjectKey::of(&value)?;
         let namespace = match key.kind.as_str() {
             "Namespace" if key.group().is_empty() => Some(&key.name),
@@ -29,6 +29,7 @@ impl Object {
         }
         if key.is_secret() {
             check_secret(&key, &value)?;
+            fold_text(&mut value);
         }
         Ok(Self { key, value })
     }
@@ -40,6 +41,12 @@ impl Object {
 
     pub(crate) fn wave(&self) -> Wave {
         Wave::of(&self.value)
+    }
+
+    /// Whether its wave is one, where it says so itself.
+    pub(crate) fn check_wave(&self) -> Result<(), StepError> {
+        let wrong = |why| StepError::invalid_input(format!("{}: {why}", self.key));
+        Wave::said(&self.value).map(drop).map_err(wrong)
     }
 
     /// Gives it the namespace that its kind needs, this one where it says none.
@@ -89,6 +96,19 @@ fn check_secret(key: &ObjectKey, value: &Value) -> Result<(), StepError> {
     Ok(())
 }
 
+/// Writes the text of a Secret as the data that the server makes of it. Server-side apply keeps account of the fields as they
+/// are written: it would see no conflict about what is given as text, and take nothing away that is not given any more.
+fn fold_text(secret: &mut Value) {
+    let Some(Value::Object(texts)) = secret.as_object_mut().and_then(|fields| fields.remove("stringData")) else {
+        return;
+    };
+    for (name, text) in texts {
+        if let Some(text) = text.as_str() {
+            secret["data"][name] = STANDARD.encode(text).into();
+        }
+    }
+}
+
 /// As the API server reads it: lines may be broken.
 fn is_base64(text: &str) -> bool {
     let joined: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
@@ -120,6 +140,21 @@ mod tests {
         }
         assert!(secret("data", json!("NDcxMQ==")).is_ok() && secret("data", json!("NDcx\nMQ==\n")).is_ok());
         assert!(secret("stringData", json!("4711")).is_ok() && secret("data", Value::Null).is_ok());
+    }
+
+    #[test]
+    fn text_of_a_secret_is_data_and_wins() {
+        let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "x" },
+            "data": { "a": "b2xk", "b": "b2xk" }, "stringData": { "a": "new", "none": null } });
+        let value = Object::new(secret).expect("an object").value;
+        assert_eq!(value["data"], json!({ "a": "bmV3", "b": "b2xk" }));
+        assert_eq!(value.get("stringData"), None);
+        let plain =
+            json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "x" }, "stringData": { "a": "new" } });
+        assert_eq!(
+            Object::new(plain).expect("an object").value["data"],
+            json!({ "a": "bmV3" })
+        );
     }
 
     #[test]

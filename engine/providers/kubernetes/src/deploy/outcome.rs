@@ -11,6 +11,7 @@ pub(super) enum Outcome {
     Updated,
     Unchanged,
     Recreated,
+    Pruned,
     /// It would be created; what the server says to it cannot be known yet.
     Unasked,
     Failed(StepError),
@@ -18,7 +19,7 @@ pub(super) enum Outcome {
 
 impl Outcome {
     pub(super) fn changes_something(&self) -> bool {
-        matches!(self, Self::Updated | Self::Recreated)
+        matches!(self, Self::Updated | Self::Recreated | Self::Pruned)
     }
 
     fn as_str(&self) -> &'static str {
@@ -27,6 +28,7 @@ impl Outcome {
             Self::Updated => "updated",
             Self::Unchanged => "unchanged",
             Self::Recreated => "recreated",
+            Self::Pruned => "pruned",
             Self::Failed(_) => "failed",
         }
     }
@@ -47,4 +49,15 @@ pub(super) struct Applied {
     pub(super) outcome: Outcome,
     pub(super) keeper: Option<Keeper>,
     pub(super) changes: Vec<Change>,
+}
+
+impl Applied {
+    pub(super) fn failed(key: ObjectKey, error: StepError) -> Self {
+        Self {
+            key,
+            outcome: Outcome::Failed(error),
+            keeper: None,
+            changes: Vec::new(),
+        }
+    }
 }

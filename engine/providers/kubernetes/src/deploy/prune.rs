@@ -6,11 +6,12 @@
 use std::collections::BTreeSet;
 
 use base64::Engine;
-use jm_client_kubernetes::{ApplyError, ObjectKey, ResourceKind};
+use jm_client_kubernetes::{ApplyError, Keeper, ObjectKey, ResourceKind};
 use jm_step::{Change, StepError};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::outcome::{Applied, Outcome};
 use super::{Deploy, Object, claims_would_go, named, takes_its_claims};
 
 const PART_OF: &str = "applyset.kubernetes.io/part-of";
@@ -64,6 +65,11 @@ impl ApplySet {
         }
     }
 
+    /// Whether objects of a kind stay although they are not among the objects any more.
+    fn spares(&self, kind: &str) -> bool {
+        SPARED.contains(&kind) && !self.also.contains(kind)
+    }
+
     pub(super) fn label(&self, object: &mut Value) {
         object["metadata"]["labels"][PART_OF] = self.id.clone().into();
     }
@@ -81,8 +87,19 @@ impl ApplySet {
 }
 
 impl Deploy<'_> {
-    /// Writes down which kinds the set holds, and deletes its members that were not among the objects, nor are to be there
-    /// besides.
+    /// Writes down, before the first of its objects is applied, which kinds the set is going to hold, besides those that it
+    /// holds: whoever comes after a death in between finds every member.
+    pub(super) async fn enrol(&mut self, members: &[&ObjectKey]) -> Result<(), StepError> {
+        let Some(set) = self.policy.applyset.clone() else {
+            return Ok(());
+        };
+        let mut kinds = self.held(&set).await?;
+        kinds.extend(members.iter().map(|key| group_kind(&key.kind, key.group())));
+        self.write_down(&set, &kinds).await
+    }
+
+    /// Deletes members of the set that were not among the objects, nor are to be there besides, and writes down which kinds
+    /// it holds then.
     pub(super) async fn prune(&mut self, besides: &[Object]) -> Result<(), StepError> {
         let Some(set) = self.policy.applyset.clone() else {
             return Ok(());
@@ -95,34 +112,44 @@ impl Deploy<'_> {
             .iter()
             .map(|(group, kind, ..)| group_kind(kind, group))
             .collect();
-        let parent = ObjectKey::of(&set.parent(&now))?;
-        let secrets = self.kind_of(&parent)?;
-        let before = self.reader.object(&secrets, &parent).await?;
-        if let Some(other) = before
-            .as_ref()
-            .filter(|before| before["metadata"]["labels"][ID] != set.id.as_str())
-        {
-            let kind = other["type"].as_str().unwrap_or_default();
+        let mut holds = self.held(&set).await?;
+        holds.extend(now.iter().cloned());
+        if set.prune {
+            for kind in self.kinds_of(&holds) {
+                if !set.spares(&kind.kind) {
+                    self.prune_kind(&set, &kind).await?;
+                }
+            }
+            // What was spared is found when its kind is named.
+            holds.retain(|held| now.contains(held) || set.spares(held.split('.').next().unwrap_or_default()));
+        }
+        self.write_down(&set, &holds).await
+    }
+
+    /// The kinds that the set holds, as its parent has it. What has its name and is no parent of it is an error.
+    async fn held(&self, set: &ApplySet) -> Result<BTreeSet<String>, StepError> {
+        let parent = ObjectKey::of(&set.parent(&BTreeSet::new()))?;
+        let before = self.reader.object(&self.kind_of(&parent)?, &parent).await?;
+        let Some(before) = before else {
+            return Ok(BTreeSet::new());
+        };
+        if before["metadata"]["labels"][ID] != set.id.as_str() {
+            let kind = before["type"].as_str().unwrap_or_default();
             return Err(
                 StepError::conflict(format!("{parent} is there and no parent of this set (type `{kind}`)"))
                     .hint("give the set another name"),
             );
         }
-        let known = before
-            .as_ref()
-            .and_then(|before| before["metadata"]["annotations"][KINDS].as_str())
-            .unwrap_or_default();
-        let mut all = now.clone();
-        all.extend(known.split(',').filter(|kind| !kind.is_empty()).map(str::to_owned));
-        if set.prune {
-            for kind in self.kinds_of(&all) {
-                self.prune_kind(&set, &kind).await?;
-            }
-        }
+        let known = before["metadata"]["annotations"][KINDS].as_str().unwrap_or_default();
+        let kinds = known.split(',').filter(|kind| !kind.is_empty());
+        Ok(kinds.map(str::to_owned).collect())
+    }
+
+    async fn write_down(&self, set: &ApplySet, kinds: &BTreeSet<String>) -> Result<(), StepError> {
         let Some(writer) = self.writer else { return Ok(()) };
-        // As long as nothing was deleted the set holds what it held.
-        let holds = if set.prune { &now } else { &all };
-        match writer.apply(&secrets, &parent, &set.parent(holds), true).await {
+        let object = set.parent(kinds);
+        let parent = ObjectKey::of(&object)?;
+        match writer.apply(&self.kind_of(&parent)?, &parent, &object, true).await {
             Ok(_) => Ok(()),
             Err(ApplyError::Failed(error)) => Err(error),
             Err(other) => Err(StepError::failed(format!("cannot write {parent}: {other:?}"))),
@@ -144,9 +171,6 @@ impl Deploy<'_> {
     }
 
     async fn prune_kind(&mut self, set: &ApplySet, kind: &ResourceKind) -> Result<(), StepError> {
-        if SPARED.contains(&kind.kind.as_str()) && !set.also.contains(&kind.kind) {
-            return Ok(());
-        }
         let namespace = kind.namespaced.then_some(set.namespace.as_str());
         let reader = self.reader;
         let mut pages = reader.pages(kind, namespace).labelled(&format!("{PART_OF}={}", set.id));
@@ -163,8 +187,13 @@ impl Deploy<'_> {
                     let uid = object["metadata"]["uid"].as_str();
                     writer.delete(kind, &key, uid).await?;
                 }
-                self.done.counts.pruned += 1;
-                self.done.changes.push(Change::delete(key.to_string()));
+                let pruned = Applied {
+                    changes: vec![Change::delete(key.to_string())],
+                    outcome: Outcome::Pruned,
+                    keeper: Keeper::of(&object),
+                    key,
+                };
+                self.take(pruned, &mut Vec::new());
             }
         }
         Ok(())

@@ -46,22 +46,25 @@ pub(super) async fn wait(
             .map(|&one| async move { (one, look(reader, &one.0, &one.1).await) });
         let looks: Vec<_> = looks.collect();
         let looks: Vec<_> = stream::iter(looks).buffered(AT_ONCE).collect().await;
-        let mut waiting = Vec::new();
+        let (mut waiting, mut failed) = (Vec::new(), Vec::new());
         for (one, found) in looks {
             match found? {
                 Readiness::Ready => {}
                 Readiness::Waiting(why) => waiting.push((one, why)),
-                Readiness::Failed(why) => return Err(not_ready(reader, &watch, &one.1, &why).await),
+                Readiness::Failed(why) => failed.push((one, why)),
             }
         }
-        let Some((first, why)) = waiting.first() else {
+        if let Some((one, why)) = culprit(&watch, &failed) {
+            return Err(not_ready(reader, &watch, &one.1, why).await);
+        }
+        let Some((one, why)) = culprit(&watch, &waiting) else {
             return Ok(());
         };
         if Instant::now() > limit {
             let late = format!("{why}, after {} s", patience.as_secs());
-            return Err(not_ready(reader, &watch, &first.1, &late).await);
+            return Err(not_ready(reader, &watch, &one.1, &late).await);
         }
-        let line = format!("{} objects are not ready; {}: {why}", waiting.len(), first.1);
+        let line = format!("{} objects are not ready; {}: {why}", waiting.len(), one.1);
         if told.as_ref() != Some(&line) {
             cx.log(line.clone()).await;
             told = Some(line);
@@ -72,6 +75,15 @@ pub(super) async fn wait(
         tokio::time::sleep(PAUSE).await;
     }
     Ok(())
+}
+
+/// An object, and why it is not ready.
+type Unready<'m> = (&'m (ResourceKind, ObjectKey), String);
+
+/// The one to name: one that something is wrong with, where there is one, for the others may only wait for it.
+fn culprit<'a, 'm>(watch: &Watch<'_>, unready: &'a [Unready<'m>]) -> Option<&'a Unready<'m>> {
+    let in_trouble = unready.iter().find(|(one, _)| watch.is_in_trouble(&one.1));
+    in_trouble.or(unready.first())
 }
 
 async fn look(reader: &Reader, kind: &ResourceKind, key: &ObjectKey) -> Result<Readiness, StepError> {

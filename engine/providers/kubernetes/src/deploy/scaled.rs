@@ -36,6 +36,25 @@ pub(super) async fn left_to_autoscaler(
     Ok(Some(left))
 }
 
+/// The object as it is made anew in the place of one that an autoscaler has scaled, with the count that this one had.
+pub(super) async fn as_scaled(
+    reader: &Reader,
+    kind: &ResourceKind,
+    object: &Object,
+    before: &Value,
+) -> Result<Option<Value>, StepError> {
+    let live = before.pointer("/spec/replicas").and_then(Value::as_u64);
+    let Some(live) = live.filter(|live| *live > 0) else {
+        return Ok(None);
+    };
+    if !is_autoscaled(reader, kind, object).await? {
+        return Ok(None);
+    }
+    let mut scaled = object.value.clone();
+    scaled["spec"]["replicas"] = live.into();
+    Ok(Some(scaled))
+}
+
 async fn is_autoscaled(reader: &Reader, kind: &ResourceKind, object: &Object) -> Result<bool, StepError> {
     let is_scaled = kind.group == "apps" && ["Deployment", "StatefulSet"].contains(&kind.kind.as_str());
     let name = format!("{}/{}", kind.kind, object.key.name);

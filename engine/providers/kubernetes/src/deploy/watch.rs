@@ -8,6 +8,7 @@ use jm_client_kubernetes::{ObjectKey, PodState, Reader, Trouble, Workload, Workl
 use jm_step::{StepContext, StepError};
 use tokio::time::Instant;
 
+use super::motion::Motion;
 use crate::trouble::{self, Lasting};
 
 /// Between two looks at pods, of which there may be many.
@@ -21,26 +22,41 @@ struct Found {
     trouble: Option<Trouble>,
 }
 
+impl Found {
+    /// What changes as long as it comes up.
+    fn shape(&self) -> String {
+        let Workload {
+            current,
+            updated,
+            ready,
+            available,
+            ..
+        } = &self.state;
+        let pods: Vec<_> = self.pods.iter().map(|pod| (&pod.name, pod.ready, pod.going)).collect();
+        format!("{current} {updated} {ready} {available} {pods:?}")
+    }
+}
+
+fn is_in_trouble(found: Option<&Found>) -> bool {
+    found.is_some_and(|found| found.trouble.is_some())
+}
+
 /// Tells trouble that passes from trouble that lasts.
 pub(super) struct Watch<'w> {
     reader: &'w Reader,
     cx: &'w StepContext,
-    begun: Instant,
     looked: Option<Instant>,
-    /// When something was last on its way: not ready, and not in trouble.
-    moved: Instant,
+    motion: Motion,
     lasting: BTreeMap<ObjectKey, Lasting>,
 }
 
 impl<'w> Watch<'w> {
     pub(super) fn new(reader: &'w Reader, cx: &'w StepContext) -> Self {
-        let now = Instant::now();
         Self {
             reader,
             cx,
-            begun: now,
             looked: None,
-            moved: now,
+            motion: Motion::new(),
             lasting: BTreeMap::new(),
         }
     }
@@ -54,12 +70,10 @@ impl<'w> Watch<'w> {
         let looks = waiting.iter().map(|&key| async move { (key, find(reader, key).await) });
         let looks: Vec<_> = looks.collect();
         let found: Vec<_> = stream::iter(looks).buffered(AT_ONCE).collect().await;
-        let now = Instant::now();
-        self.looked = Some(now);
-        let is_in_trouble = |found: &Option<Found>| found.as_ref().is_some_and(|found| found.trouble.is_some());
-        if !found.iter().all(|(_, found)| is_in_trouble(found)) {
-            self.moved = now;
-        }
+        self.looked = Some(Instant::now());
+        let on_their_way = found.iter().filter(|(_, found)| !is_in_trouble(found.as_ref()));
+        self.motion
+            .look(on_their_way.map(|(key, found)| (*key, found.as_ref().map_or_else(String::new, Found::shape))));
         for (key, found) in found {
             let Some(found) = found else { continue };
             let lasting = self.lasting.entry(key.clone()).or_insert_with(Lasting::new);
@@ -67,30 +81,23 @@ impl<'w> Watch<'w> {
                 self.cx.log(format!("{}: {news}", found.state.workload)).await;
             }
             let lasts = lasting.lasts(found.trouble.clone());
-            if let Some(trouble) = lasts.filter(|_| self.is_final()) {
+            if let Some(trouble) = lasts.filter(|trouble| trouble::is_its_own(trouble) || self.motion.is_over()) {
                 return Err(error(self.cx, reader, key, &found, &trouble).await);
             }
         }
         Ok(())
     }
 
-    /// A workload may want what the same wave brings up: a database, a driver, a registry. The pauses between two attempts
-    /// of Kubernetes grow with the time that it has tried, so once all else is there it is given as long again.
-    fn is_final(&self) -> bool {
-        self.moved.elapsed() >= self.moved - self.begun
+    /// Whether something is wrong with it, as far as was seen.
+    pub(super) fn is_in_trouble(&self, key: &ObjectKey) -> bool {
+        self.lasting.get(key).is_some_and(Lasting::has_begun)
     }
 
     /// The error for a workload that is not ready, for whatever reason; `None` of what is no workload.
     pub(super) async fn error(&self, key: &ObjectKey, why: &str) -> Option<StepError> {
         let found = find(self.reader, key).await?;
-        let trouble = found.trouble.clone().unwrap_or_else(|| {
-            let unready = found.pods.iter().find(|pod| !pod.ready && !pod.ended && !pod.going);
-            Trouble {
-                pod: unready.map(|pod| pod.name.clone()).unwrap_or_default(),
-                reason: "NotReady".to_owned(),
-                message: String::new(),
-            }
-        });
+        let trouble = found.trouble.clone();
+        let trouble = trouble.unwrap_or_else(|| trouble::unready(&found.pods, String::new()));
         let error = error(self.cx, self.reader, key, &found, &trouble).await;
         Some(error.context(why))
     }

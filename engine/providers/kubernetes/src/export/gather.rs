@@ -31,12 +31,14 @@ pub(super) struct Gather<'r> {
     /// Services that select pods, whose endpoints a controller makes.
     selecting: BTreeSet<(String, String)>,
     unreadable: Vec<Unreadable>,
-    /// The same of kinds in namespaces.
-    unread: Vec<ResourceKind>,
+    /// The same of kinds in namespaces, by namespace.
+    unread: BTreeMap<String, Vec<ResourceKind>>,
     /// Makers that are in no namespace, by UID, each with whether it need not be looked at further.
     makers: BTreeMap<String, bool>,
     /// Roles that nothing was seen to use yet.
     roles: Vec<Value>,
+    /// Objects that are not kept since they are being deleted.
+    leaving: Vec<String>,
     /// Custom resources without a namespace that are not kept: which of them others refer to, their kinds do not tell.
     strangers: Vec<String>,
 }
@@ -78,9 +80,10 @@ impl<'r> Gather<'r> {
             index: IndexBuilder::default(),
             kept: BTreeSet::new(),
             selecting: BTreeSet::new(),
-            unread: Vec::new(),
+            unread: BTreeMap::new(),
             makers: BTreeMap::new(),
             roles: Vec::new(),
+            leaving: Vec::new(),
             strangers: Vec::new(),
         })
     }
@@ -133,15 +136,14 @@ impl<'r> Gather<'r> {
         for kind in self.kinds(true) {
             for namespace in self.namespaces.clone() {
                 if let Err(error) = self.try_kind(&kind, &namespace).await {
-                    self.give_up(&kind, error).await?;
-                    break;
+                    self.give_up(&kind, Some(&namespace), error).await?;
                 }
             }
         }
         if self.input.cluster_scope != ClusterScope::None {
             for kind in self.kinds(false) {
                 if let Err(error) = self.reader.pages(&kind, None).of(1).next().await {
-                    self.give_up(&kind, error).await?;
+                    self.give_up(&kind, None, error).await?;
                 }
             }
         }
@@ -193,9 +195,9 @@ impl<'r> Gather<'r> {
         for kind in self.kinds(true) {
             for namespace in self.namespaces.clone() {
                 if let Some(error) = self.read(cx, &mut writer, &kind, Some(&namespace)).await? {
-                    self.give_up(&kind, error).await?;
-                    self.unread.push(kind);
-                    break;
+                    self.give_up(&kind, Some(&namespace), error).await?;
+                    self.unread.entry(namespace).or_default().push(kind.clone());
+                    continue;
                 }
                 self.read_whole(&kind, &namespace);
             }
@@ -204,7 +206,7 @@ impl<'r> Gather<'r> {
         if self.input.cluster_scope != ClusterScope::None {
             for kind in self.kinds(false) {
                 if let Some(error) = self.read(cx, &mut writer, &kind, None).await? {
-                    self.give_up(&kind, error).await?;
+                    self.give_up(&kind, None, error).await?;
                 }
                 self.aggregated(&mut writer, &kind).await?;
             }
@@ -213,6 +215,11 @@ impl<'r> Gather<'r> {
             let names = self.strangers.join(", ");
             let left = "custom resources without a namespace are left out; `cluster_scope: all` keeps them";
             cx.log(format!("{left}: {names}")).await;
+        }
+        if !self.leaving.is_empty() {
+            let names = self.leaving.join(", ");
+            cx.degraded(format!("being deleted, and so not in the export: {names}"))
+                .await?;
         }
         let index = KubernetesIndex {
             cluster,
@@ -253,14 +260,24 @@ impl<'r> Gather<'r> {
         Ok(found)
     }
 
-    /// A kind that cannot be read makes the export incomplete, not impossible. A cluster that is away does that.
-    async fn give_up(&mut self, kind: &ResourceKind, error: StepError) -> Result<(), StepError> {
+    /// A kind that cannot be read makes the export incomplete, not impossible: not even in the other namespaces. A cluster
+    /// that is away does that.
+    async fn give_up(
+        &mut self,
+        kind: &ResourceKind,
+        namespace: Option<&str>,
+        error: StepError,
+    ) -> Result<(), StepError> {
         match error.kind() {
             StepErrorKind::Unavailable => drop(self.reader.cluster_uid().await?),
             // The kind itself is gone since it was asked for: its definition was deleted.
             StepErrorKind::NotFound => return Ok(()),
             _ => {}
         }
+        let error = match namespace {
+            Some(namespace) => error.context(format_args!("in namespace `{namespace}`")),
+            None => error,
+        };
         self.unreadable.push(unreadable(&kind.label(), &error));
         Ok(())
     }
@@ -291,6 +308,9 @@ impl<'r> Gather<'r> {
 
     async fn look(&mut self, writer: &mut ObjectWriter, kind: &ResourceKind, object: Value) -> Result<(), StepError> {
         self.images.see(&object);
+        if object.pointer("/metadata/deletionTimestamp").is_some() {
+            return self.leave(kind, object).await;
+        }
         if self.is_passed_over(kind, &object) || self.is_made_again(&object).await {
             return Ok(());
         }
@@ -312,10 +332,32 @@ impl<'r> Gather<'r> {
         self.keep(writer, kind, object).await
     }
 
+    /// Notes an object that is being deleted, where it would be kept otherwise. It may be in use still: what holds it may be
+    /// just that.
+    async fn leave(&mut self, kind: &ResourceKind, mut object: Value) -> Result<(), StepError> {
+        let key = ObjectKey::of(&object)?;
+        if let Some(metadata) = object["metadata"].as_object_mut() {
+            metadata.remove("deletionTimestamp");
+        }
+        let is_of_these = kind.namespaced || self.references.needs(kind, &object);
+        if is_of_these && !self.is_passed_over(kind, &object) && !self.is_made_again(&object).await {
+            self.leaving.push(key.to_string());
+        }
+        Ok(())
+    }
+
     /// Whether an object is left out, whoever makes it.
     fn is_passed_over(&mut self, kind: &ResourceKind, object: &Value) -> bool {
-        let is_of_helm = object["type"] == "helm.sh/release.v1";
-        left_out(object).is_some() || self.is_of_a_service(kind, object) || (is_of_helm && !self.input.helm_releases)
+        left_out(object).is_some() || self.is_of_a_service(kind, object) || self.is_of_a_type_left_out(kind, object)
+    }
+
+    fn is_of_a_type_left_out(&self, kind: &ResourceKind, object: &Value) -> bool {
+        let is_secret = kind.group.is_empty() && kind.kind == "Secret";
+        let its_type = object["type"].as_str().filter(|_| is_secret);
+        its_type.is_some_and(|its_type| {
+            let is_of_helm = its_type == "helm.sh/release.v1";
+            (is_of_helm && !self.input.helm_releases) || self.input.without_types.iter().any(|one| one == its_type)
+        })
     }
 
     /// Endpoints of a service that selects pods come by themselves.

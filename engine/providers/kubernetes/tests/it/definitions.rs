@@ -9,6 +9,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::objects::Scene;
+use crate::proxy::{Fault, Proxy};
 use crate::server::Server;
 
 /// A group that no other test has.
@@ -128,6 +129,46 @@ pub(crate) async fn a_resource_waits_for_its_definition(server: &Server) {
     assert_eq!(ran.output()["counts"]["created"], 2);
     assert_eq!(scene.get(&widget(&scene)).await.expect("there")["size"], 7);
     scene.wipe(&[widget(&scene), widgets]).await;
+}
+
+pub(crate) async fn a_definition_of_any_wave_is_known_to_the_next(server: &Server) {
+    let scene = Scene::new(server).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut widgets = definition(&scene, "widgets", "Widget", &["v1"]);
+    widgets["metadata"]["annotations"] = json!({ "jm.dev/wave": "volumes" });
+    let mut early = widget(&scene);
+    early["metadata"]["annotations"] = json!({ "jm.dev/wave": "services" });
+    write(folder.path(), "1.json", &widgets);
+    write(folder.path(), "2.json", &early);
+    let ran = scene
+        .bench()
+        .await
+        .run(&Apply, json!({ "paths": [folder.path()] }))
+        .await;
+    assert_eq!(ran.output()["counts"]["created"], 2);
+    scene.wipe(&[early, widgets]).await;
+}
+
+/// As behind a load balancer: the server that tells that it serves a kind is not the one that is asked next.
+pub(crate) async fn a_server_that_has_not_heard_of_a_definition_is_asked_again(server: &Server) {
+    let scene = Scene::new(server).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    write(
+        folder.path(),
+        "1.json",
+        &definition(&scene, "widgets", "Widget", &["v1"]),
+    );
+    write(folder.path(), "2.json", &widget(&scene));
+    let proxy = Proxy::to(server).await;
+    proxy.fail(3, Fault::Status(404), |_, asked| {
+        asked.starts_with("PATCH") && asked.contains("/widgets/")
+    });
+    let bench = crate::place::bench(&proxy.kubeconfig, scene.namespace()).await;
+    let ran = bench.run(&Apply, json!({ "paths": [folder.path()] })).await;
+    assert_eq!(ran.output()["counts"]["created"], 2);
+    scene
+        .wipe(&[widget(&scene), definition(&scene, "widgets", "Widget", &["v1"])])
+        .await;
 }
 
 pub(crate) async fn a_definition_that_will_never_be_established_is_named(server: &Server) {

@@ -70,6 +70,16 @@ pub(crate) async fn a_tag_is_deployed_by_the_digest_that_it_names(server: &Serve
     assert!(matches!(verdict, Probe::Succeeded(output) if output["digest"] == first.as_str()));
 }
 
+/// The flag lets `latest` pass, and not what it names when a node pulls it.
+pub(crate) async fn the_latest_is_deployed_by_its_digest_where_it_is_allowed(server: &Server) {
+    let place = Place::with_web(server, 1).await;
+    let registry = Registry::start(Entry::Open).await;
+    let digest = registry.push("latest", "the newest").await;
+    let mut input = input(&registry, "latest");
+    input["allow_tag"] = json!(true);
+    deployed(&place, place.bench().await, input, &digest).await;
+}
+
 pub(crate) async fn another_run_takes_what_the_tag_names_by_then(server: &Server) {
     let place = Place::with_web(server, 1).await;
     let registry = Registry::start(Entry::Open).await;
@@ -213,6 +223,10 @@ pub(crate) async fn a_registry_that_cannot_be_asked_leaves_a_way_open(server: &S
     assert_eq!(place.writes(), writes);
     let mut as_written = input;
     as_written["allow_tag"] = json!(true);
-    let output = place.bench().await.run(&SetImage, as_written).await.output();
-    assert_eq!(output["image"], format!("{}:1.0", registry.name()));
+    let bench = place.bench().await;
+    let announced = bench.preview(&SetImage, as_written.clone()).await.expect("a preview");
+    assert!(announced.summary.contains("by its tag"), "{}", announced.summary);
+    let ran = bench.run(&SetImage, as_written).await;
+    assert!(ran.log.iter().any(|line| line.contains("by its tag")), "{:?}", ran.log);
+    assert_eq!(ran.output()["image"], format!("{}:1.0", registry.name()));
 }

@@ -26,10 +26,12 @@ mod running;
 mod waves;
 pub(crate) use back::whatever_was_there_comes_back;
 pub(crate) use conflicts::{
-    a_conflict_names_field_and_manager, what_a_step_of_jm_has_set_is_not_in_the_way_of_an_apply,
+    a_conflict_names_field_and_manager, text_of_a_secret_conflicts_as_its_data_does,
+    what_a_step_of_jm_has_set_is_not_in_the_way_of_an_apply,
 };
 pub(crate) use kept::{
     images_that_nobody_knows_are_told, roles_that_a_role_is_put_together_from_are_kept,
+    secrets_of_some_types_are_left_out_where_that_is_said, what_is_being_deleted_is_told,
     what_nobody_would_make_again_is_kept, what_was_quiesced_comes_back_running,
 };
 pub(crate) use promises::{
@@ -37,14 +39,18 @@ pub(crate) use promises::{
     an_export_keeps_what_a_step_type_promises, an_import_keeps_what_a_step_type_promises,
 };
 pub(crate) use remade::{
+    a_stop_leaves_nothing_deleted, nothing_is_deleted_for_what_would_not_be_taken,
     what_cannot_be_changed_is_made_anew_only_where_that_is_allowed,
     what_takes_its_claims_along_is_neither_made_anew_nor_pruned,
 };
 pub(crate) use running::{
-    what_an_autoscaler_has_scaled_is_left_to_it, what_is_late_is_told_with_its_pods,
-    what_will_not_come_up_fails_fast_with_its_pods,
+    results_are_kept_however_it_ends, what_an_autoscaler_has_scaled_is_left_to_it, what_is_late_is_told_with_its_pods,
+    what_will_not_come_up_fails_fast_with_its_pods, who_is_in_trouble_is_named_and_not_who_waits,
 };
-pub(crate) use waves::{a_kustomization_is_built_and_applied, waves_come_back_one_after_the_other};
+pub(crate) use waves::{
+    a_kustomization_is_built_and_applied, folders_in_folders_are_read_where_that_is_said,
+    waves_come_back_one_after_the_other, what_manifests_leave_open_is_told,
+};
 
 /// A namespace that is filled by hand, and a catalogue beside it.
 pub(crate) struct Scene<'s> {
@@ -100,6 +106,11 @@ impl<'s> Scene<'s> {
             Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
             None => Api::all_with(self.client.clone(), &resource),
         }
+    }
+
+    /// The least of an object in the namespace.
+    pub(crate) fn object(&self, version: &str, kind: &str, name: &str) -> Value {
+        json!({ "apiVersion": version, "kind": kind, "metadata": { "name": name, "namespace": self.namespace() } })
     }
 
     /// Writes an object as somebody else would.
@@ -289,7 +300,42 @@ pub(crate) async fn a_namespace_that_does_not_go_away_is_told_with_what_holds_it
         .await
         .error();
     assert!(error.message().contains("example.com/hold"), "{error}");
+    // Nor does it take anything in from who does not bring it along.
+    let some = json!({ "waves": ["configuration"], "ready_seconds": 2 });
+    let error = scene
+        .bench()
+        .await
+        .preview(&Restore, some.clone())
+        .await
+        .expect_err("it takes nothing in");
+    assert_eq!(error.kind(), StepErrorKind::Conflict, "{error}");
+    let error = scene.bench().await.run(&Restore, some).await.error();
+    assert!(error.message().contains("example.com/hold"), "{error}");
     assert!(scene.get(&held).await.is_some(), "nothing was forced");
+
+    // Once it is gone it is made anew.
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("c.json"), held.to_string()).expect("written");
+    let input = json!({ "paths": [folder.path()] });
+    let bench = scene.bench().await;
+    let preview = bench.preview(&Apply, input.clone()).await.expect("a preview");
+    let release = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let (api, nobody) = (scene.api(&held), json!({ "metadata": { "finalizers": null } }));
+        api.patch("c", &PatchParams::default(), &Patch::Merge(&nobody))
+            .await
+            .expect("released");
+    };
+    let (ran, ()) = tokio::join!(bench.run(&Apply, input), release);
+    assert_eq!(preview.changes, ran.changes, "what was said is what was done");
+    assert!(
+        ran.log
+            .iter()
+            .any(|line| line.contains("waiting for the end of namespace")),
+        "{:?}",
+        ran.log
+    );
+    assert_eq!(ran.output()["counts"]["created"], 2);
     scene.wipe(&[held]).await;
 }
 
@@ -329,6 +375,68 @@ pub(crate) async fn what_is_not_of_the_set_any_more_goes_only_when_asked(server:
     std::fs::remove_file(file("a")).expect("removed");
     assert_eq!(bench.run(&Apply, input(true)).await.output()["counts"]["pruned"], 1);
     assert!(scene.get(&config("a")).await.is_none());
+}
+
+/// What holds data goes only where its kind is named, and who will undo it is told.
+pub(crate) async fn what_holds_data_is_spared_and_who_keeps_what_goes_is_told(server: &Server) {
+    let scene = Scene::new(server).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = scene.object("v1", "ConfigMap", "stays");
+    let secret = scene.object("v1", "Secret", "s");
+    let mut helms = scene.object("v1", "ConfigMap", "helms");
+    helms["metadata"]["labels"] = json!({ "app.kubernetes.io/managed-by": "Helm" });
+    helms["metadata"]["annotations"] =
+        json!({ "meta.helm.sh/release-name": "web", "meta.helm.sh/release-namespace": scene.namespace() });
+    for object in [&config, &secret, &helms] {
+        let name = object["metadata"]["name"].as_str().expect("a name");
+        std::fs::write(folder.path().join(format!("{name}.json")), object.to_string()).expect("written");
+    }
+    let bench = scene.bench().await;
+    let input = |also: Value| json!({ "paths": [folder.path()], "applyset": "app", "prune": true, "prune_also": also });
+    bench.run(&Apply, input(json!([]))).await.output();
+    for name in ["s", "helms"] {
+        std::fs::remove_file(folder.path().join(format!("{name}.json"))).expect("removed");
+    }
+    let ran = bench.run(&Apply, input(json!([]))).await;
+    assert!(
+        ran.log.iter().any(|line| line.contains("Helm") && line.contains("web")),
+        "{:?}",
+        ran.log
+    );
+    assert_eq!(ran.output()["counts"]["pruned"], 1);
+    assert!(scene.get(&helms).await.is_none() && scene.get(&secret).await.is_some());
+    let named = bench.run(&Apply, input(json!(["Secret"]))).await;
+    assert_eq!(
+        named.output()["counts"]["pruned"],
+        1,
+        "a kind that was spared is still of the set"
+    );
+    assert!(scene.get(&secret).await.is_none() && scene.get(&config).await.is_some());
+}
+
+/// The parent of a set tells of its kinds before there is an object of them, and until none is left.
+pub(crate) async fn a_set_that_was_cut_off_is_found_whole(server: &Server) {
+    let scene = Scene::new(server).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |object: &Value, name: &str| {
+        std::fs::write(folder.path().join(name), object.to_string()).expect("written");
+    };
+    let config = scene.object("v1", "ConfigMap", "c");
+    write(&config, "c.json");
+    // The wave after that of the first one fails.
+    let mut service = scene.object("v1", "Service", "s");
+    service["spec"] = json!({ "ports": [{ "port": 0 }] });
+    write(&service, "s.json");
+    let bench = scene.bench().await;
+    let input = json!({ "paths": [folder.path()], "applyset": "app", "prune": true });
+    bench.run(&Apply, input.clone()).await.error();
+    assert!(scene.get(&config).await.is_some());
+    // Whoever mends it leaves the first one out.
+    std::fs::remove_file(folder.path().join("c.json")).expect("removed");
+    service["spec"] = json!({ "ports": [{ "port": 80 }] });
+    write(&service, "s.json");
+    assert_eq!(bench.run(&Apply, input).await.output()["counts"]["pruned"], 1);
+    assert!(scene.get(&config).await.is_none());
 }
 
 pub(crate) async fn the_image_that_ran_comes_back(server: &Server) {
@@ -422,6 +530,39 @@ pub(crate) async fn a_kind_that_cannot_be_read_makes_the_run_degraded(server: &S
             .is_some_and(|count| count >= 1),
         "the others are kept"
     );
+}
+
+/// Nor does it keep the same kind of another namespace from being read.
+pub(crate) async fn a_kind_that_cannot_be_read_in_one_namespace_is_read_in_the_others(server: &Server) {
+    let (closed, open) = (Scene::new(server).await, Scene::new(server).await);
+    for scene in [&closed, &open] {
+        scene.put(&scene.object("v1", "Secret", "s")).await;
+    }
+    let name = format!("{}-reader", open.namespace());
+    let kubeconfig = server.account(&name, "view").await;
+    let mut binding = open.object("rbac.authorization.k8s.io/v1", "RoleBinding", "reader");
+    binding["roleRef"] = json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "admin" });
+    binding["subjects"] = json!([{ "kind": "ServiceAccount", "name": name, "namespace": "default" }]);
+    open.put(&binding).await;
+    let bench = crate::place::bench(&kubeconfig, open.namespace()).await;
+    let bench = bench.with("backups", open.backups().await);
+    let input = json!({ "namespaces": [closed.namespace(), open.namespace()], "cluster_scope": "none" });
+    let foretold = bench.preview(&Export, input.clone()).await.expect("a preview");
+    let ran = bench.run(&Export, input).await;
+    assert_eq!(foretold.degraded.len(), ran.degraded.len(), "{:?}", foretold.degraded);
+    let unreadable = ran.output()["unreadable"].clone();
+    let secrets: Vec<&Value> = unreadable
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|one| one["kind"] == "secret")
+        .collect();
+    assert_eq!(secrets.len(), 1, "{unreadable:#}");
+    let why = secrets[0]["why"].as_str().unwrap_or_default();
+    assert!(why.contains(&format!("`{}`", closed.namespace())), "{why}");
+    let tree = open.tree().await;
+    let has = |scene: &Scene<'_>| tree.contains_key(&format!("{} secret/s", scene.namespace()));
+    assert!(has(&open) && !has(&closed), "{:?}", tree.keys());
 }
 
 /// As at a resume for which the key was mistyped.

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::line::{Line, State};
 use crate::place::{Place, bench};
+use crate::proxy::{Fault, Proxy};
 use crate::server::Server;
 
 /// A machine that has much to do ends nothing on time, but long before a follower that nobody ends.
@@ -144,6 +145,51 @@ pub(crate) async fn logs_are_read_and_masked(server: &Server) {
             .as_str()
             .is_some_and(|text| text.contains("waiting to start")),
         "{output}"
+    );
+}
+
+/// The kubelet of a node that is gone does not answer, and a pod may go while the others are read.
+pub(crate) async fn a_log_that_cannot_be_read_leaves_the_others(server: &Server) {
+    let place = Place::with_web(server, 3).await;
+    let proxy = Proxy::to(server).await;
+    let bench = bench(&proxy.kubeconfig, &place.namespace).await;
+    let pods = place.pods("web").await;
+    let answers = |pod: &str, end: &str, status: u16| {
+        let end = format!("/pods/{pod}{end}");
+        let fits = move |_: usize, asked: &str| asked.split('?').next().is_some_and(|path| path.ends_with(&end));
+        proxy.fail(usize::MAX, Fault::Status(status), fits);
+    };
+    answers(&pods[0], "/log", 500);
+    answers(&pods[1], "", 404);
+    let ran = bench.run(&Logs, json!({ "workload": "deployment/web" })).await;
+    assert_eq!(ran.degraded.len(), 1, "{:?}", ran.degraded);
+    assert!(
+        pods[..2].iter().all(|pod| ran.degraded[0].contains(pod)),
+        "{:?}",
+        ran.degraded
+    );
+    let output = ran.output();
+    let text = |pod: &str| {
+        let all = output["logs"].as_array().expect("logs");
+        let log = all.iter().find(|log| log["pod"] == *pod)?;
+        Some(log["text"].as_str().expect("a text").to_owned())
+    };
+    assert!(
+        text(&pods[0]).is_some_and(|text| text.starts_with("(cannot read the log")),
+        "{output}"
+    );
+    assert_eq!(text(&pods[1]), None);
+    assert!(
+        text(&pods[2]).is_some_and(|text| text.starts_with("main started at")),
+        "{output}"
+    );
+
+    answers(&pods[2], "/log", 500);
+    let error = bench.run(&Logs, json!({ "pod": pods[2] })).await.error();
+    assert_eq!(
+        error.kind(),
+        StepErrorKind::Unavailable,
+        "where nothing can be read, another attempt may: {error}"
     );
 }
 

@@ -109,10 +109,15 @@ impl<'s> Place<'s> {
         (found.spec.replicas.unwrap_or(1), mark)
     }
 
+    /// An annotation of a deployment.
+    pub(crate) async fn annotation(&self, name: &str, annotation: &str) -> Option<String> {
+        let found = self.api::<Deployment>().get(name).await.expect("it is there");
+        found.metadata.annotations?.remove(annotation)
+    }
+
     /// The bounds of its autoscaler that are marked on a deployment.
     pub(crate) async fn bounds(&self, name: &str) -> Option<Value> {
-        let found = self.api::<Deployment>().get(name).await.expect("it is there");
-        let mark = found.metadata.annotations?.get(BOUNDS_MARK)?.clone();
+        let mark = self.annotation(name, BOUNDS_MARK).await?;
         Some(serde_json::from_str(&mark).expect("JSON"))
     }
 

@@ -95,6 +95,8 @@ async fn there_and_back(server: &Server, kind: &str) {
     let workload = make(&place, kind).await;
     let only = history(&place, &workload).await;
     assert_eq!(images(&only), (vec![ONE], Some(0)));
+    let digest = ONE.split_once('@').expect("a digest").1;
+    assert_eq!(only["revisions"][0]["digests"], json!({ (ONE): digest }));
     assert_eq!(only["revisions"][0]["change_cause"], "the first");
     let error = fails(&place, &RolloutUndo, json!({ "workload": workload })).await;
     assert_eq!(error.kind(), StepErrorKind::Conflict);
@@ -228,6 +230,64 @@ pub(crate) async fn a_restart_renews_every_pod_once(server: &Server) {
     assert_eq!(place.staying_pods("app").await, after);
 }
 
+/// A StatefulSet replaces no pod before all of them are ready, which one whose image cannot be pulled never is.
+pub(crate) async fn a_stateful_set_comes_back_from_an_image_that_cannot_be_pulled(server: &Server) {
+    let place = Place::new(server).await;
+    let workload = make(&place, "statefulset").await;
+    let set = |image: &str| json!({ "workload": workload, "container": "main", "image": image, "allow_tag": true });
+    let fails = async |image: &str| {
+        let error = place.bench().await.run(&SetImage, set(image)).await.error();
+        assert_eq!(error.kind(), StepErrorKind::Failed, "{error}");
+        assert!(error.message().contains("pod `app-1`: "), "{error}");
+        error.hint_text().expect("a hint").to_owned()
+    };
+    assert!(fails("registry.example/bad:2").await.contains("check the image's name"));
+    // Going on with a better image does not help, and is told so.
+    assert!(
+        fails("registry.example/good:3")
+            .await
+            .contains("kubectl delete pod app-1")
+    );
+
+    let input = json!({ "workload": workload, "to_revision": 1 });
+    let ran = run(&place, &RolloutUndo, input).await;
+    let changed: Vec<&str> = ran.changes.iter().map(|change| change.object.as_str()).collect();
+    assert_eq!(changed, [workload.as_str(), "pod/app-1"]);
+    ran.output();
+    let now = history(&place, &workload).await;
+    let bad_and_good = ["registry.example/bad:2", "registry.example/good:3"];
+    assert_eq!(images(&now), ([&bad_and_good[..], &[ONE]].concat(), Some(2)));
+    let again = run(&place, &RolloutUndo, json!({ "workload": workload, "to_revision": 4 })).await;
+    assert!(again.changes.is_empty(), "nothing is in the way");
+}
+
+/// A restart makes a revision, too, which runs what has failed already.
+pub(crate) async fn a_restart_is_no_revision_to_go_back_to(server: &Server) {
+    let place = Place::new(server).await;
+    let workload = make(&place, "deployment").await;
+    let restart = || async {
+        let restarted = run(&place, &Restart, json!({ "workload": workload })).await;
+        restarted.output();
+    };
+    restart().await;
+    let found = history(&place, &workload).await;
+    assert_eq!(images(&found), (vec![ONE, ONE], Some(1)));
+    assert_eq!(found.get("previous"), None);
+    let error = fails(&place, &RolloutUndo, json!({ "workload": workload })).await;
+    assert_eq!(error.kind(), StepErrorKind::Conflict);
+    assert!(error.message().contains("restarts"), "{error}");
+
+    set_image(&place, &workload, TWO).await.output();
+    restart().await;
+    let found = history(&place, &workload).await;
+    assert_eq!(images(&found), (vec![ONE, ONE, TWO, TWO], Some(3)));
+    assert_eq!(found["previous"], 2, "three is what runs now");
+    let output = run(&place, &RolloutUndo, json!({ "workload": workload }))
+        .await
+        .output();
+    assert_eq!((&output["to_revision"], &output["images"]), (&json!(2), &json!([ONE])));
+}
+
 pub(crate) async fn a_deadline_that_an_older_rollout_missed_is_not_held_against_the_next(server: &Server) {
     let place = Place::new(server).await;
     let workload = make(&place, "deployment").await;
@@ -271,4 +331,27 @@ pub(crate) async fn a_tag_is_recorded_by_the_digest_that_its_pods_run(server: &S
         .map(|(_, digits)| format!("sha256:{digits}"));
     assert_eq!(set["digest"].as_str(), reported.as_deref(), "{runs:?}");
     assert_eq!(set["image"], image);
+    let revisions = history(&place, "deployment/web").await["revisions"].clone();
+    assert_eq!(
+        revisions[0]["digests"],
+        json!({}),
+        "it has no pods any more, and a tag tells nothing"
+    );
+    // The kubelet of the control plane reports none.
+    let Some(reported) = reported else {
+        assert_eq!(revisions[1]["digests"], json!({}));
+        return;
+    };
+    assert_eq!(revisions[1]["digests"], json!({ (image): reported }));
+    for kind in ["statefulset", "daemonset"] {
+        let place = Place::new(server).await;
+        let workload = make(&place, kind).await;
+        set_image(&place, &workload, image).await.output();
+        let revisions = history(&place, &workload).await["revisions"].clone();
+        let found = revisions[1]["digests"][image].as_str();
+        assert!(
+            found.is_some_and(|digest| digest.starts_with("sha256:")),
+            "{kind}: {revisions:#}"
+        );
+    }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::{BoxFuture, FutureExt};
+use jm_client_kubernetes::SCALED_FROM;
 use jm_provider_kubernetes::{Ready, RolloutStatus, Scale};
 use jm_step::process::Supervisor;
 use jm_step::{
@@ -10,7 +11,8 @@ use jm_step::{
     Secrets, StepContext, StepError, StepErrorKind, Target, TargetName,
 };
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::{Api, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::place::{Place, bench, create};
@@ -30,6 +32,8 @@ pub(crate) async fn scale_goes_up_and_down(server: &Server) {
         assert_eq!(ran.changes, announced.changes);
         assert_eq!(ran.output(), json!({ "previous": from, "replicas": to }));
         assert_eq!(place.count("web").await.0, to);
+        let noted = place.annotation("web", SCALED_FROM).await;
+        assert_eq!(noted, Some(from.to_string()), "for who has no journal");
         let pods = place.pods("web").await.len();
         assert_eq!(i32::try_from(pods).expect("few"), to, "it waits for the pods");
     }
@@ -62,6 +66,51 @@ pub(crate) async fn a_rollout_is_followed_to_its_end(server: &Server) {
     let error = status(place.bench().await).await.error();
     assert_eq!(error.kind(), StepErrorKind::Conflict);
     assert!(error.message().contains("paused"), "{error}");
+}
+
+pub(crate) async fn a_cordoned_node_takes_nothing(server: &Server) {
+    let place = Place::new(server).await;
+    let nodes: Api<Node> = Api::all(server.client().await);
+    let found = nodes.list(&ListParams::default()).await.expect("nodes").items;
+    for node in &found {
+        let cordon = Patch::Merge(json!({ "spec": { "unschedulable": true } }));
+        let name = node.metadata.name.as_deref().expect("a name");
+        let patched = nodes.patch(name, &PatchParams::default(), &cordon).await;
+        patched.expect("patched");
+    }
+    let error = place.bench().await.run(&Ready, json!({ "nodes": 1 })).await.error();
+    let said = format!("0 of {} nodes are ready and take pods", found.len());
+    assert!(error.message().contains(&said), "{error}");
+}
+
+/// A readiness probe that fails is no trouble that Kubernetes names: only the time tells.
+pub(crate) async fn what_is_not_ready_in_time_is_told_with_pods_events_and_logs(server: &Server) {
+    let place = Place::with_web(server, 9).await;
+    let strategy = json!({ "rollingUpdate": { "maxSurge": 1, "maxUnavailable": 0 } });
+    place.patch("web", json!({ "spec": { "strategy": strategy } })).await;
+    place.image("web", "registry.example/unready:2").await;
+    let bench = place.bench().await;
+    let status = bench.run(&RolloutStatus, json!({ "workload": "deployment/web" }));
+    let late = async {
+        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+        bench.time_is_up();
+    };
+    let (ran, ()) = tokio::join!(status, late);
+    let log = ran.log.join("\n");
+    assert!(log.contains("Status:") && log.contains("main started at"), "{log}");
+    let error = ran.error();
+    assert_eq!(error.kind(), StepErrorKind::Failed, "{error}");
+    assert!(error.message().contains("NotReady: 1 of 9 replicas"), "{error}");
+    assert!(error.hint_text().is_some_and(|hint| hint.contains("kubectl describe")));
+    let seen = error.summary().evidence.expect("evidence");
+    let pods = seen["pods"].as_array().expect("pods");
+    assert_eq!(
+        (pods.len(), &pods[0]["ready"], &pods[0]["status"]),
+        (8, &json!("0/1"), &json!("Running")),
+        "the one of ten that is not well comes first: {seen}"
+    );
+    assert!(seen["events"].to_string().contains("Readiness probe failed"), "{seen}");
+    assert!(seen["log"].to_string().contains("main started at"), "{seen}");
 }
 
 pub(crate) async fn a_workload_that_wants_nothing_serves_nobody(server: &Server) {
@@ -146,6 +195,7 @@ fn parts_elsewhere(server: &Server) -> ContextParts {
         saved_output: None,
         announced: Arc::default(),
         cancel: tokio_util::sync::CancellationToken::new(),
+        late: tokio_util::sync::CancellationToken::new(),
         secrets: Secrets::new(),
         supervisor: Supervisor::none(),
     }

@@ -17,8 +17,8 @@ pub(super) struct Worker {
     pub(super) pace: Pace,
     /// Versions written since then may be our own, from an attempt that was cut off.
     pub(super) ours_since: Option<Timestamp>,
-    /// Whether versions may be redirects of a website.
-    pub(super) redirects: bool,
+    /// Whether versions may have what neither a listing tells nor a store copies by itself.
+    pub(super) look: bool,
     /// Whether archived versions are asked for.
     pub(super) ask: bool,
     pub(super) days: u16,
@@ -101,9 +101,7 @@ impl Worker {
         if archived && !self.is_there(copy).await? {
             return Ok(Done::AskedFor);
         }
-        self.bucket
-            .copy_version(&self.pace, &copy.target, self.redirects)
-            .await?;
+        self.bucket.copy_version(&self.pace, &copy.target, self.look).await?;
         Ok(Done::Now)
     }
 
@@ -114,19 +112,21 @@ impl Worker {
             .is_some_and(|since| copy.latest.last_modified.is_none_or(|time| time >= since));
         Ok(ours
             && may_be_same(&copy.latest, &copy.target)
-            && same::versions(&self.bucket, &copy.latest, &copy.target, true).await?)
+            && same::versions(&self.bucket, &self.pace, &copy.latest, &copy.target, true).await?)
     }
 
     /// Whether an archived version can be read now; asks for it where not.
     async fn is_there(&self, copy: &CopyBack) -> Result<bool, StepError> {
         let info = self
             .bucket
-            .head(&copy.target.key, Some(&copy.target.version_id))
+            .look_at(&self.pace, &copy.target.key, Some(&copy.target.version_id))
             .await?;
         if info.is_none_or(|info| !info.archived) {
             return Ok(true);
         }
-        self.bucket.ask_for_archived(&copy.target, self.days, self.tier).await?;
+        self.bucket
+            .ask_for_archived(&self.pace, &copy.target, self.days, self.tier)
+            .await?;
         Ok(false)
     }
 }

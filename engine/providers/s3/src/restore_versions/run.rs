@@ -16,7 +16,7 @@ use crate::unfinished;
 /// So many parts are under way at once.
 const PARTS_AT_ONCE: usize = 4;
 /// So many requests are sent at once before the store has shown what it can take.
-const START: usize = 16;
+pub(super) const START: usize = 16;
 /// So many failures stand in a record.
 const SHOWN: usize = 20;
 /// So many failures are kept for the artefact.
@@ -48,7 +48,7 @@ struct Restore<'a> {
     bucket: &'a S3Bucket,
     input: &'a Input,
     pace: Pace,
-    redirects: bool,
+    look: bool,
     progress: Progress,
     failures: Vec<Failure>,
     error: Option<StepError>,
@@ -70,7 +70,7 @@ pub(super) async fn restore(
         bucket,
         input,
         pace: Pace::new(START, input.concurrency),
-        redirects: bucket.is_website().await,
+        look: rules.by_kms || bucket.is_website().await,
         failures: progress.failures.clone(),
         progress,
         error: None,
@@ -120,6 +120,7 @@ impl Restore<'_> {
         }
         let mut walk = Walk::new(
             self.bucket.reader().clone(),
+            self.pace.clone(),
             &self.input.prefix,
             rules,
             after.as_deref(),
@@ -195,7 +196,7 @@ impl Restore<'_> {
             bucket: self.bucket.clone(),
             pace: self.pace.clone(),
             ours_since: again.then(|| self.progress.began - SKEW),
-            redirects: self.redirects,
+            look: self.look,
             ask: self.input.archived.ask,
             days: self.input.archived.days,
             tier: self.input.archived.tier,

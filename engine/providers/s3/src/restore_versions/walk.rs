@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use jm_client_s3::{ObjectVersion, S3Reader, VersionMark, VersionOf};
+use jm_client_s3::{ObjectVersion, Pace, S3Reader, VersionMark, VersionOf};
 use jm_step::StepError;
 
 use super::choose::{Chooser, Decided, Verdict, Wish, is_of_parts, may_be_same};
@@ -60,6 +60,7 @@ pub(super) struct Part {
 /// Walks through the versions of a prefix.
 pub(super) struct Walk {
     bucket: S3Reader,
+    pace: Pace,
     prefix: String,
     rules: Rules,
     chooser: Chooser,
@@ -74,10 +75,11 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    pub(super) fn new(bucket: S3Reader, prefix: &str, rules: Rules, after: Option<&str>) -> Self {
+    pub(super) fn new(bucket: S3Reader, pace: Pace, prefix: &str, rules: Rules, after: Option<&str>) -> Self {
         Self {
             next: after.map(|key| bucket.after_key(key)),
             bucket,
+            pace,
             prefix: prefix.to_owned(),
             rules,
             chooser: Chooser::new(rules.wish),
@@ -137,7 +139,7 @@ impl Walk {
     async fn look_at(&self, unsure: Vec<Unsure>, part: &mut Part) -> Result<(), StepError> {
         let mut looked = stream::iter(unsure)
             .map(|one| async {
-                let same = one.is_same(&self.bucket).await?;
+                let same = one.is_same(&self.bucket, &self.pace).await?;
                 Ok::<_, StepError>((one, same))
             })
             .buffered(LOOKS_AT_ONCE);
@@ -161,8 +163,8 @@ impl Walk {
             }
             let page = self
                 .bucket
-                .versions_page(&self.prefix, self.next.as_ref(), self.rules.page);
-            let page = page.await?;
+                .versions_page(&self.pace, &self.prefix, self.next.as_ref(), self.rules.page)
+                .await?;
             self.listed_all = page.next.is_none();
             self.next = page.next;
             let skip = self.skip.as_deref();
@@ -209,8 +211,8 @@ struct Unsure {
 }
 
 impl Unsure {
-    async fn is_same(&self, bucket: &S3Reader) -> Result<bool, StepError> {
-        match same::versions(bucket, &self.latest, &self.target, false).await {
+    async fn is_same(&self, bucket: &S3Reader, pace: &Pace) -> Result<bool, StepError> {
+        match same::versions(bucket, pace, &self.latest, &self.target, false).await {
             Err(error) if error.kind().is_transient() => Err(error),
             // Nobody may look: then the listing counts alone, and a copy says what is wrong.
             Err(_) => Ok(same::has_etag_of(&self.latest, &self.target)),
@@ -247,8 +249,13 @@ impl Part {
     fn take(&mut self, key: String, verdict: Verdict, rules: Rules) {
         let counts = &mut self.planned;
         match verdict {
-            Verdict::CopyBack { target, latest, .. }
-                if rules.only_archived && (target.in_archive() || target.may_be_archived()) =>
+            Verdict::CopyBack {
+                target,
+                latest,
+                loses_null,
+            } if rules.only_archived
+                && (target.in_archive() || target.may_be_archived())
+                && !(loses_null && rules.nulls_are_lost) =>
             {
                 counts.archived += 1;
                 counts.archived_bytes += target.bytes;

@@ -17,7 +17,6 @@ use rustix::fs::{CWD, RenameFlags};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
-use super::compare::sums_of;
 use super::decide::{Existing, Rules, Transfer};
 use super::directory::{FileFound, PARTIAL, place};
 use super::pattern::headers;
@@ -152,10 +151,11 @@ impl Worker {
             return Ok(());
         }
         let _turn = self.large_turn(file.bytes).await;
-        let sums = sums_of(&file.path).await?;
-        is_vouched(file, &sums.sha256)?;
-        let stream = Unchanged::open(&file.path, &sums.sha256, self.done.clone()).await?;
-        let put = self.put(transfer, &sums.sha256);
+        let sums = file::sums_before_upload(&file.path, None).await?;
+        let sha256 = sums.sha256();
+        is_vouched(file, &sha256)?;
+        let stream = Unchanged::open(&file.path, &sums, self.done.clone()).await?;
+        let put = self.put(transfer, &sha256);
         self.bucket()?.put(&key, stream, put).await.map(drop)
     }
 

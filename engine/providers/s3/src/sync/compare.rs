@@ -25,15 +25,6 @@ pub(super) struct FileSums {
     pub(super) store: Option<Checksum>,
 }
 
-/// Reads a file to its end, whatever is known of it.
-pub(super) async fn sums_of(path: &Path) -> Result<FileSums, StepError> {
-    let path = path.to_owned();
-    let reading = tokio::task::spawn_blocking(move || read(&path, None));
-    reading
-        .await
-        .map_err(|error| StepError::failed("reading a file was ended").source(error))?
-}
-
 /// Reads a file once for all sums; the store's by its algorithm.
 pub(super) fn read(path: &Path, mut store: Option<(Hasher, String)>) -> Result<FileSums, StepError> {
     use std::io::Read;

@@ -8,11 +8,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::compare::{Comparer, Verdict, sums_of};
+use super::compare::{Comparer, Verdict};
 use super::directory::{LeftOut, Manifests};
 use super::known::KnownSums;
 use super::pattern::HeaderRule;
 use super::side::{All, Found, Side};
+use crate::file;
 
 /// So many names are compared at a time.
 const AT_ONCE: usize = 16;
@@ -135,7 +136,12 @@ pub(super) async fn decide(from: &Side, to: &Side, rules: &Rules, known: &KnownS
     }
     plan.transfers.sort_by(|one, other| one.name.cmp(&other.name));
     plan.kept.sort();
-    plan.deletions = deletions(from, rules, surplus.names(&left_out), plan.counts.looked_at)?;
+    plan.deletions = deletions(
+        from,
+        rules,
+        surplus.names(&left_out, rules.manifests.as_ref()),
+        plan.counts.looked_at,
+    )?;
     plan.left_out = left_out;
     if rules.existing == Existing::Fail && !plan.kept.is_empty() {
         return Err(in_the_way(to, &plan.kept));
@@ -154,8 +160,8 @@ async fn prove(source: &mut All, manifests: &Manifests) -> Result<Vec<LeftOut>, 
         .collect();
     let wrong: Vec<Option<String>> = stream::iter(vouched)
         .map(|(name, path, vouched)| async move {
-            let sums = sums_of(&path).await?;
-            Ok::<_, StepError>((sums.sha256 != vouched).then_some(name))
+            let sums = file::sums_of(&path, None).await?;
+            Ok::<_, StepError>((sums.sha256() != vouched).then_some(name))
         })
         .buffered(AT_ONCE)
         .try_collect()
@@ -188,12 +194,17 @@ impl Surplus {
         }
     }
 
-    /// What the source has and is not transferred is not missing, nor is what lies in it: it may be a link to a directory.
-    fn names(self, left_out: &[LeftOut]) -> Vec<String> {
+    /// What the source has and is not transferred is not missing, nor is what lies in it: it may be a link to a directory. Nor
+    /// is the manifest that it has beside it.
+    fn names(self, left_out: &[LeftOut], manifests: Option<&Manifests>) -> Vec<String> {
         let left_out: HashSet<&str> = left_out.iter().map(|left| left.name.as_str()).collect();
         let is_left_out = |name: &str| {
+            let of_manifest = manifests.and_then(|manifests| name.strip_suffix(&manifests.ending));
             let folders = name.match_indices('/').map(|(end, _)| &name[..end]);
-            folders.chain([name]).any(|name| left_out.contains(name))
+            folders
+                .chain([name])
+                .chain(of_manifest)
+                .any(|name| left_out.contains(name))
         };
         let is_surplus = |name: &String| !self.on_both.contains(name) && !is_left_out(name);
         self.only_there.into_iter().filter(is_surplus).collect()
@@ -387,7 +398,7 @@ mod tests {
         for (name, is_on_both) in [("a", true), ("a", false), ("b", false), ("b", false), ("c", false)] {
             surplus.take(name, is_on_both);
         }
-        assert_eq!(surplus.names(&[link("c")]), ["b"]);
+        assert_eq!(surplus.names(&[link("c")], None), ["b"]);
     }
 
     #[test]
@@ -396,7 +407,7 @@ mod tests {
         for name in ["static", "static-old/a", "static/a", "static/b/c", "static0"] {
             surplus.take(name, false);
         }
-        assert_eq!(surplus.names(&[link("static")]), ["static-old/a", "static0"]);
+        assert_eq!(surplus.names(&[link("static")], None), ["static-old/a", "static0"]);
     }
 
     fn link(name: &str) -> LeftOut {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
-use jm_client_s3::{ObjectSummary, S3Reader};
+use jm_client_s3::{ObjectSummary, Pace, S3Reader};
 use jm_step::StepError;
 
 use super::directory::{Directory, FileFound, LeftOut, place};
@@ -48,9 +48,12 @@ impl Objects {
     /// Those of these names of which a version has content, whatever marks them as deleted.
     pub(super) async fn with_versions(&self, mut names: HashSet<&str>) -> Result<HashSet<String>, StepError> {
         let mut found = HashSet::new();
-        let mut after = None;
+        let (pace, mut after) = (Pace::alone(), None);
         while !names.is_empty() {
-            let page = self.bucket.versions_page(&self.prefix, after.as_ref(), 1000).await?;
+            let page = self
+                .bucket
+                .versions_page(&pace, &self.prefix, after.as_ref(), 1000)
+                .await?;
             for version in page.entries.iter().filter(|version| !version.marker) {
                 let name = version.key.strip_prefix(&self.prefix);
                 found.extend(name.and_then(|name| names.take(name)).map(str::to_owned));

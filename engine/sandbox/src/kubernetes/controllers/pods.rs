@@ -1,8 +1,8 @@
 //! The scheduler and the kubelet: pods get a node, start, and end.
 //!
 //! The name of an image says how its containers fare: one with `bad` cannot be pulled, one with `crash` ends again
-//! and again, one with `slow` takes five seconds. A pod that is not to be restarted succeeds, or fails where its
-//! image has `fail` in its name.
+//! and again, one with `slow` takes five seconds, one with `unready` runs and never passes its readiness probe. A pod that
+//! is not to be restarted succeeds, or fails where its image has `fail` in its name.
 
 mod status;
 
@@ -150,6 +150,7 @@ fn start(cluster: &Cluster, pod: &Value) {
     let fate = match () {
         () if images.contains("bad") => status::Fate::NoImage,
         () if images.contains("crash") => status::Fate::Crash,
+        () if images.contains("unready") => status::Fate::Unready,
         () if text(pod, "/spec/restartPolicy") == "Always" => status::Fate::Serve,
         () if images.contains("fail") => status::Fate::Fail,
         () => status::Fate::Succeed,
@@ -179,6 +180,14 @@ fn tell_start(cluster: &Cluster, pod: &Value, container: &Value, fate: status::F
     );
     events::tell(cluster, pod, "Created", &format!("Created container: {name}"));
     events::tell(cluster, pod, "Started", &format!("Started container {name}"));
+    if fate == status::Fate::Unready {
+        events::warn(
+            cluster,
+            pod,
+            "Unhealthy",
+            "Readiness probe failed: HTTP probe failed with statuscode: 503",
+        );
+    }
     if fate == status::Fate::Crash {
         let place = format!("{}_{}", object::name(pod), object::namespace(pod));
         events::warn(

@@ -63,22 +63,18 @@ impl Gather<'_> {
         }
     }
 
-    /// Keeps what is made by objects of kinds that could not be read.
+    /// Keeps what is made by objects of kinds that could not be read in its namespace.
     pub(super) async fn orphans(&mut self, writer: &mut ObjectWriter) -> Result<(), StepError> {
-        let unread = std::mem::take(&mut self.unread);
-        if unread.is_empty() {
-            return Ok(());
-        }
-        let is_of = |kinds: &[ResourceKind], maker: &Maker| {
-            let mut kinds = kinds.iter();
-            kinds.any(|kind| kind.group == maker.key.group() && kind.kind == maker.key.kind)
-        };
-        for kind in self.kinds(true).into_iter().filter(|kind| !unread.contains(kind)) {
-            for namespace in self.namespaces.clone() {
+        for (namespace, unread) in std::mem::take(&mut self.unread) {
+            let is_maker = |maker: &Maker| {
+                let mut kinds = unread.iter();
+                kinds.any(|kind| kind.group == maker.key.group() && kind.kind == maker.key.kind)
+            };
+            for kind in self.kinds(true).into_iter().filter(|kind| !unread.contains(kind)) {
                 let mut pages = self.reader.pages(&kind, Some(&namespace));
                 while let Some(objects) = pages.next().await? {
                     for object in objects {
-                        let is_orphan = Maker::of(&object).is_some_and(|maker| is_of(&unread, &maker));
+                        let is_orphan = Maker::of(&object).is_some_and(|maker| is_maker(&maker));
                         if is_orphan && !self.is_passed_over(&kind, &object) {
                             self.keep(writer, &kind, object).await?;
                         }

@@ -2,7 +2,8 @@
 
 use jm_provider_kubernetes::{Apply, Scale};
 use jm_step::StepErrorKind;
-use serde_json::json;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
 
 use super::Scene;
 use crate::server::Server;
@@ -28,6 +29,41 @@ pub(crate) async fn a_conflict_names_field_and_manager(server: &Server) {
         .await
         .output();
     assert_eq!(scene.get(&config("")).await.expect("there")["data"]["k"], "ours");
+}
+
+/// As of what is given as data: a value that was rotated meanwhile is no one's to overwrite, and what is given no more goes.
+pub(crate) async fn text_of_a_secret_conflicts_as_its_data_does(server: &Server) {
+    let scene = Scene::new(server).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("s.json");
+    let secret = scene.object("v1", "Secret", "s");
+    let write = |texts: Value| {
+        let mut secret = secret.clone();
+        secret["stringData"] = texts;
+        std::fs::write(&path, secret.to_string()).expect("written");
+    };
+    let bench = scene.bench().await;
+    let input = json!({ "paths": [path] });
+    write(json!({ "x": "one", "y": "two" }));
+    bench.run(&Apply, input.clone()).await.output();
+    write(json!({ "x": "one" }));
+    bench.run(&Apply, input.clone()).await.output();
+    let data = async || scene.get(&secret).await.expect("there")["data"].clone();
+    assert_eq!(data().await, json!({ "x": "b25l" }));
+
+    let rotated = Patch::Merge(json!({ "data": { "x": "bmV3" } }));
+    let somebody = PatchParams {
+        field_manager: Some("somebody".to_owned()),
+        ..PatchParams::default()
+    };
+    scene
+        .api(&secret)
+        .patch("s", &somebody, &rotated)
+        .await
+        .expect("rotated");
+    let error = bench.run(&Apply, input).await.error();
+    assert_eq!(error.kind(), StepErrorKind::Conflict, "{error}");
+    assert_eq!(data().await, json!({ "x": "bmV3" }));
 }
 
 pub(crate) async fn what_a_step_of_jm_has_set_is_not_in_the_way_of_an_apply(server: &Server) {

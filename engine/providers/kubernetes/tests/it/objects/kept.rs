@@ -19,10 +19,6 @@ fn called(object: &Value) -> String {
 }
 
 impl Scene<'_> {
-    fn of(&self, version: &str, kind: &str, name: &str) -> Value {
-        json!({ "apiVersion": version, "kind": kind, "metadata": { "name": name, "namespace": self.namespace() } })
-    }
-
     /// A role that is in no namespace, with a name that no other test has.
     fn role(&self, name: &str, labels: &Value, more: Value) -> Value {
         let name = format!("{}-{name}", self.namespace());
@@ -36,7 +32,7 @@ impl Scene<'_> {
 
     /// Lets an account of the namespace have such a role.
     async fn bind(&self, name: &str, role: &Value) {
-        let mut binding = self.of(RBAC, "RoleBinding", name);
+        let mut binding = self.object(RBAC, "RoleBinding", name);
         binding["roleRef"] = json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role });
         binding["subjects"] = json!([{ "kind": "ServiceAccount", "name": "default", "namespace": self.namespace() }]);
         self.put(&binding).await;
@@ -45,7 +41,7 @@ impl Scene<'_> {
     /// Writes a config map that another object makes.
     async fn put_made_by(&self, owner: &Value) -> String {
         let owner = self.get(owner).await.expect("an owner");
-        let mut made = self.of("v1", "ConfigMap", "made");
+        let mut made = self.object("v1", "ConfigMap", "made");
         made["metadata"]["ownerReferences"] = json!([{ "apiVersion": owner["apiVersion"], "kind": owner["kind"],
             "name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"], "controller": true }]);
         self.put(&made).await;
@@ -64,7 +60,7 @@ pub(crate) async fn what_was_quiesced_comes_back_running(server: &Server) {
     let scene = Scene::new(server).await;
     scene.place.deploy("web", "registry.example/web:1", 2).await;
     scene.place.until_ready("web", 2).await;
-    let mut job = scene.of("batch/v1", "CronJob", "nightly");
+    let mut job = scene.object("batch/v1", "CronJob", "nightly");
     let containers = json!([{ "name": "main", "image": "registry.example/x:1" }]);
     job["spec"] = json!({ "schedule": "0 0 1 1 *", "jobTemplate": { "spec": { "template": { "spec": {
         "restartPolicy": "Never", "containers": containers } } } } });
@@ -151,7 +147,7 @@ pub(crate) async fn what_nobody_would_make_again_is_kept(server: &Server) {
 
     // Its maker is of a kind that a viewer may not read.
     let scene = Scene::new(server).await;
-    let secret = scene.of("v1", "Secret", "maker");
+    let secret = scene.object("v1", "Secret", "maker");
     scene.put(&secret).await;
     let made = scene.put_made_by(&secret).await;
     let bench = crate::place::bench(&server.viewer, scene.namespace()).await;
@@ -195,4 +191,48 @@ pub(crate) async fn images_that_nobody_knows_are_told(server: &Server) {
     assert_eq!(rests.output()["counts"]["unchanged"], 1);
     let refused = scene.bench().await.run(&Restore, only("deployment/web")).await.error();
     assert_eq!(refused.kind(), StepErrorKind::Refused, "{refused}");
+}
+
+pub(crate) async fn secrets_of_some_types_are_left_out_where_that_is_said(server: &Server) {
+    let scene = Scene::new(server).await;
+    let secret = |name: &str, its_type: &str| {
+        let mut secret = scene.object("v1", "Secret", name);
+        secret["type"] = its_type.into();
+        secret
+    };
+    let (own, release) = (secret("own", "Opaque"), secret("release", "helm.sh/release.v1"));
+    let login = secret("other", "example.com/login");
+    for object in [&own, &release, &login] {
+        scene.put(object).await;
+    }
+    for (input, left_out) in [
+        (json!({}), vec![]),
+        (json!({ "helm_releases": false }), vec![&release]),
+        (json!({ "without_types": ["example.com/login"] }), vec![&login]),
+    ] {
+        scene.export(input.clone()).await;
+        let tree = scene.tree().await;
+        for object in [&own, &release, &login] {
+            let is_kept = tree.contains_key(&called(object));
+            assert_eq!(is_kept, !left_out.contains(&object), "{input}: {object}");
+        }
+    }
+}
+
+/// A claim in use is being deleted for as long as its pods run.
+pub(crate) async fn what_is_being_deleted_is_told(server: &Server) {
+    let scene = Scene::new(server).await;
+    let mut held = scene.object("v1", "ConfigMap", "held");
+    held["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    scene.put(&held).await;
+    drop(scene.api(&held).delete("held", &DeleteParams::default()).await);
+    let ran = scene
+        .bench()
+        .await
+        .run(&Export, json!({ "cluster_scope": "none" }))
+        .await;
+    assert_eq!(ran.degraded.len(), 1, "{:?}", ran.degraded);
+    assert!(ran.degraded[0].contains(&called(&held)), "{:?}", ran.degraded);
+    assert!(!scene.tree().await.contains_key(&called(&held)));
+    scene.wipe(&[held]).await;
 }

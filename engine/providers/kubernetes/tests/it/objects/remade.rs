@@ -1,8 +1,11 @@
 //! What cannot be changed, and is deleted and made anew, or not.
 
+use std::time::Duration;
+
 use jm_provider_kubernetes::Apply;
 use jm_step::StepErrorKind;
-use serde_json::json;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
 
 use super::Scene;
 use crate::server::Server;
@@ -32,6 +35,87 @@ pub(crate) async fn what_cannot_be_changed_is_made_anew_only_where_that_is_allow
         )
         .is_err()
     );
+}
+
+fn deployment(selected: &str, pull: &str) -> Value {
+    json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web" }, "spec": {
+        "selector": { "matchLabels": { "app": selected } },
+        "template": { "metadata": { "labels": { "app": selected } }, "spec": { "containers": [
+            { "name": "main", "image": "registry.example/web:1", "imagePullPolicy": pull }] } } } })
+}
+
+/// The one that is there serves still, whatever is wrong with what was to come in its place.
+pub(crate) async fn nothing_is_deleted_for_what_would_not_be_taken(server: &Server) {
+    let scene = Scene::new(server).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("web.json");
+    let write = |object: &Value| std::fs::write(&path, object.to_string()).expect("written");
+    let bench = scene.bench().await;
+    let input = json!({ "paths": [path], "recreate": ["Deployment"], "wait": false });
+    write(&deployment("one", "Always"));
+    bench.run(&Apply, input.clone()).await.output();
+    let there = scene.object("apps/v1", "Deployment", "web");
+    let uid = async || scene.get(&there).await.expect("there")["metadata"]["uid"].clone();
+    let first = uid().await;
+
+    // One answer names both what cannot be changed and what is wrong anyway.
+    write(&deployment("two", "Sometimes"));
+    let foretold = bench.preview(&Apply, input.clone()).await.expect_err("refused");
+    let error = bench.run(&Apply, input.clone()).await.error();
+    for error in [foretold, error] {
+        assert!(error.message().contains("imagePullPolicy"), "{error}");
+        assert!(
+            error
+                .hint_text()
+                .is_some_and(|hint| hint.contains("nothing of it was deleted")),
+            "{error:?}"
+        );
+    }
+    assert_eq!(uid().await, first);
+
+    // An autoscaler has scaled what is made anew.
+    scene.place.autoscale("web", 1, 9).await;
+    scene.place.patch("web", json!({ "spec": { "replicas": 4 } })).await;
+    write(&deployment("two", "Always"));
+    let ran = bench.run(&Apply, input).await;
+    assert_eq!(ran.output()["counts"]["recreated"], 1);
+    assert_ne!(uid().await, first);
+    assert_eq!(scene.place.count("web").await.0, 4);
+}
+
+/// Told to stop while the old one goes away, it makes the new one all the same.
+pub(crate) async fn a_stop_leaves_nothing_deleted(server: &Server) {
+    let scene = Scene::new(server).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("c.json");
+    let mut config = scene.object("v1", "ConfigMap", "c");
+    config["immutable"] = true.into();
+    config["data"] = json!({ "k": "one" });
+    config["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    scene.put(&config).await;
+    config["metadata"].as_object_mut().expect("a map").remove("finalizers");
+    config["data"] = json!({ "k": "two" });
+    std::fs::write(&path, config.to_string()).expect("written");
+    let bench = scene.bench().await;
+    let input = json!({ "paths": [path], "recreate": ["ConfigMap"], "on_conflict": "force" });
+    let stopping = async {
+        let is_going = async || {
+            let found = scene.get(&config).await.expect("there");
+            found["metadata"]["deletionTimestamp"].is_string()
+        };
+        while !is_going().await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        bench.cancellation().cancel();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let (api, nobody) = (scene.api(&config), json!({ "metadata": { "finalizers": null } }));
+        api.patch("c", &PatchParams::default(), &Patch::Merge(&nobody))
+            .await
+            .expect("released");
+    };
+    let (ran, ()) = tokio::join!(bench.run(&Apply, input), stopping);
+    assert!(ran.result.is_some(), "it came to an end");
+    assert_eq!(scene.get(&config).await.expect("made anew")["data"]["k"], "two");
 }
 
 /// The cluster would delete the claims with it, and the data in their volumes.

@@ -56,6 +56,68 @@ pub(crate) async fn what_is_late_is_told_with_its_pods(server: &Server) {
     );
 }
 
+/// What waits for another is not what a person has to mend.
+pub(crate) async fn who_is_in_trouble_is_named_and_not_who_waits(server: &Server) {
+    let scene = Scene::new(server).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "registry.example/bad:1", Some(1));
+    let text = std::fs::read_to_string(folder.path().join("web.json")).expect("there");
+    let mut waits: Value = serde_json::from_str(&text).expect("JSON");
+    waits["metadata"]["name"] = "a".into();
+    waits["spec"]["minReadySeconds"] = 500.into();
+    waits["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.example/web:1".into();
+    for labels in ["/spec/selector/matchLabels/app", "/spec/template/metadata/labels/app"] {
+        *waits.pointer_mut(labels).expect("a label") = "a".into();
+    }
+    std::fs::write(folder.path().join("a.json"), waits.to_string()).expect("written");
+    let input = json!({ "paths": [folder.path()], "images": "written", "ready_seconds": 8 });
+    let error = scene.bench().await.run(&Apply, input).await.error();
+    assert!(error.message().contains("deployment.apps/web is not ready"), "{error}");
+    assert!(error.message().contains("ImagePull"), "{error}");
+}
+
+/// What became of each object is what is asked first where not all came up.
+pub(crate) async fn results_are_kept_however_it_ends(server: &Server) {
+    let config = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "c" } });
+    let unheard = json!({ "apiVersion": "example.com/v1", "kind": "Unheard", "metadata": { "name": "u" } });
+    let run = async |ready_seconds: u32, wait: bool, stop: bool| {
+        let scene = Scene::new(server).await;
+        let folder = tempfile::tempdir().expect("a folder");
+        write(folder.path(), "registry.example/bad:1", Some(1));
+        for (name, object) in [("config.json", &config), ("unheard.json", &unheard)] {
+            std::fs::write(folder.path().join(name), object.to_string()).expect("written");
+        }
+        let input =
+            json!({ "paths": [folder.path()], "images": "written", "ready_seconds": ready_seconds, "wait": wait });
+        let bench = scene.bench().await;
+        let stopping = async {
+            while stop && scene.place.pods("web").await.is_empty() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            if stop {
+                bench.cancellation().cancel();
+            }
+        };
+        let (ran, ()) = tokio::join!(bench.run(&Apply, input), stopping);
+        let kept = ran.kept("objects.jsonl").expect("the results are kept");
+        let place = format!("artefacts/{}", ran.artefacts[0].sha256);
+        let error = ran.error();
+        assert!(error.hint_text().is_some_and(|hint| hint.contains(&place)), "{error:?}");
+        let results = kept
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        let results: Vec<String> = results
+            .map(|line| line["result"].as_str().expect("a result").to_owned())
+            .collect();
+        (error.kind(), results)
+    };
+    let both = vec!["created".to_owned(), "created".to_owned()];
+    assert_eq!(run(1, true, false).await, (StepErrorKind::Failed, both.clone()));
+    assert_eq!(run(300, true, true).await, (StepErrorKind::Cancelled, both.clone()));
+    let all = [both, vec!["failed".to_owned()]].concat();
+    assert_eq!(run(300, false, false).await, (StepErrorKind::NotFound, all));
+}
+
 pub(crate) async fn what_an_autoscaler_has_scaled_is_left_to_it(server: &Server) {
     let scene = Scene::new(server).await;
     let folder = tempfile::tempdir().expect("a folder");

@@ -146,6 +146,27 @@ pub(crate) async fn a_kustomization_is_built_and_applied(server: &Server) {
         "it is as it was to be"
     );
 
+    // Named among the paths it is built, too: what it is made of are no objects.
+    let paths =
+        |paths: &[&str]| json!({ "paths": paths.iter().map(|path| folder.path().join(path)).collect::<Vec<_>>() });
+    write("production/patch.yaml", "- op: remove\n  path: /metadata/labels\n");
+    let by_path = bench.run(&Apply, paths(&["production"])).await;
+    assert_eq!(by_path.changes, [], "it is what was built before");
+    assert_eq!(by_path.output()["counts"]["unchanged"], 2);
+    let error = bench
+        .run(&Apply, paths(&["production/kustomization.yaml"]))
+        .await
+        .error();
+    assert!(
+        error.hint_text().is_some_and(|hint| hint.contains("its folder")),
+        "{error}"
+    );
+    // Of a folder with several, one is meant.
+    let mut all = paths(&["."]);
+    all["recursive"] = true.into();
+    let error = bench.run(&Apply, all).await.error();
+    assert!(error.message().contains("base` is a kustomization"), "{error}");
+
     write("production/kustomization.yaml", "resources: [../nowhere]\n");
     let error = bench.run(&Apply, input.clone()).await.error();
     assert_eq!(error.kind(), StepErrorKind::InvalidInput, "{error}");
@@ -156,4 +177,64 @@ pub(crate) async fn a_kustomization_is_built_and_applied(server: &Server) {
         error.hint_text().is_some_and(|hint| hint.contains("install")),
         "{error}"
     );
+}
+
+pub(crate) async fn what_manifests_leave_open_is_told(server: &Server) {
+    let scene = Scene::new(server).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = |namespace: &str, value: &str| {
+        format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: c{namespace} }}\ndata: {{ k: {value} }}\n")
+    };
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("written");
+    write("a.yaml", &config("", "one"));
+    let other = format!(", namespace: {}", scene.namespace());
+    write("b.yaml", &config(&other, "two"));
+    let input = json!({ "paths": [folder.path()] });
+    let bench = scene.bench().await;
+    let error = bench.run(&Apply, input.clone()).await.error();
+    assert_eq!(error.kind(), StepErrorKind::InvalidInput, "{error}");
+    assert!(
+        error.message().contains("a.yaml") && error.message().contains("b.yaml"),
+        "{error}"
+    );
+    write(
+        "b.yaml",
+        "apiVersion: v1\nkind: Secret\nmetadata: { name: s, annotations: { jm.dev/wave: workload } }\n",
+    );
+    let error = bench.run(&Apply, input.clone()).await.error();
+    assert_eq!(error.kind(), StepErrorKind::InvalidInput, "{error}");
+    assert!(
+        error.message().contains("\"workload\"") && error.message().contains("services, workloads"),
+        "{error}"
+    );
+    write("b.yaml", "kind: Secret\n");
+    let error = bench.run(&Apply, input.clone()).await.error();
+    assert!(error.message().contains("b.yaml"), "{error}");
+    // The same, word for word, is no question.
+    write("b.yaml", &config("", "one"));
+    assert_eq!(bench.run(&Apply, input).await.output()["counts"]["created"], 1);
+}
+
+/// As kubectl has it: what lies deeper may be meant for another cluster.
+pub(crate) async fn folders_in_folders_are_read_where_that_is_said(server: &Server) {
+    let scene = Scene::new(server).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    for place in ["a", "deeper/b", ".hidden/c"] {
+        let path = folder.path().join(place).with_extension("json");
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        std::fs::write(&path, scene.object("v1", "ConfigMap", &name).to_string()).expect("written");
+    }
+    let bench = scene.bench().await;
+    for (recursive, there) in [(json!(null), [true, false, false]), (json!(true), [true, true, false])] {
+        let mut input = json!({ "paths": [folder.path()] });
+        if !recursive.is_null() {
+            input["recursive"] = recursive;
+        }
+        bench.run(&Apply, input.clone()).await.output();
+        for (name, is_there) in ["a", "b", "c"].into_iter().zip(there) {
+            let found = scene.get(&scene.object("v1", "ConfigMap", name)).await;
+            assert_eq!(found.is_some(), is_there, "{input}: {name}");
+        }
+    }
 }

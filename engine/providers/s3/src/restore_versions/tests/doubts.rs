@@ -1,7 +1,7 @@
 //! What a listing does not tell: other metadata on the same content, ETags that are no sums, markers that stay, versions
 //! that a later step saves.
 
-use jm_client_s3::{OtherHeaders, Put};
+use jm_client_s3::{OtherHeaders, Pace, Put};
 use jm_step::Change;
 
 use super::*;
@@ -69,6 +69,88 @@ async fn other_metadata_on_the_same_content_is_undone_once() {
     }
 }
 
+/// Ministack lists such keys in a way that nobody can read, and versitygw does not take all of them.
+#[tokio::test]
+async fn keys_that_xml_cannot_say_come_back() {
+    let store = sandbox().await;
+    let bucket = store.bucket("unsayable").await;
+    bucket.set_versioning(true).await.expect("set");
+    let keys = ["\u{1}deleted\u{1f}", "\u{1}overwritten\u{b}"];
+    for key in keys {
+        bucket.put_bytes(key, "old", Put::default()).await.expect("written");
+    }
+    let at = now_of(&store).await;
+    bucket.delete(keys[0], None).await.expect("deleted");
+    bucket
+        .put_bytes(keys[1], "newer", Put::default())
+        .await
+        .expect("written");
+    let output = bench(&store, "unsayable")
+        .await
+        .run(&RestoreVersions, as_of(at))
+        .await
+        .output();
+    assert_eq!(
+        (&output["undeleted"], &output["copied_back"]),
+        (&json!(1), &json!(1)),
+        "{output}"
+    );
+    for key in keys {
+        assert_eq!(
+            content(&bucket, key, None).await.as_deref(),
+            Some(&b"old"[..]),
+            "{key:?}"
+        );
+    }
+}
+
+/// Ministack alone keeps keys.
+#[tokio::test]
+async fn a_version_comes_back_under_its_own_key_and_once() {
+    let (store, key) = (ministack().await, "arn:aws:kms:us-east-1:000000000000:key/one");
+    let bucket = store.bucket("keys").await;
+    bucket.set_versioning(true).await.expect("set");
+    let folder = tempfile::tempdir().expect("a folder");
+    let body = folder.path().join("old");
+    std::fs::write(&body, "old").expect("written");
+    let body = body.to_str().expect("text");
+    let write = async |name: &str, key: &str| {
+        let words = ["s3api", "put-object", "--bucket", "keys", "--key", name, "--body", body];
+        let words = words
+            .into_iter()
+            .chain(["--server-side-encryption", "aws:kms", "--ssekms-key-id", key]);
+        store.aws(&words.collect::<Vec<_>>()).await;
+    };
+    for name in ["overwritten", "by another key"] {
+        write(name, key).await;
+    }
+    let at = now_of(&store).await;
+    bucket
+        .put_bytes("overwritten", "new", Put::default())
+        .await
+        .expect("written");
+    write("by another key", "arn:aws:kms:us-east-1:000000000000:key/two").await;
+    let bench = bench(&store, "keys").await;
+    let output = bench.run(&RestoreVersions, as_of(at)).await.output();
+    assert_eq!(output["copied_back"], json!(2), "{output}");
+    for name in ["overwritten", "by another key"] {
+        let info = bucket.head(name, None).await.expect("an answer").expect("there");
+        let keys = info.encryption.expect("encrypted");
+        assert_eq!(
+            (keys.algorithm.as_str(), keys.kms_key.as_deref()),
+            ("aws:kms", Some(key)),
+            "{name}"
+        );
+        assert_eq!(content(&bucket, name, None).await.as_deref(), Some(&b"old"[..]));
+    }
+    let again = bench.attempt(2).run(&RestoreVersions, as_of(at)).await.output();
+    assert_eq!(
+        (&again["copied_back"], &again["as_it_was"]),
+        (&json!(0), &json!(2)),
+        "{again}"
+    );
+}
+
 /// The preview says what the run would end with, and in a plan that lets the bucket keep versions before, both go well.
 #[tokio::test]
 async fn what_would_be_lost_fails_the_preview_unless_a_step_before_saves_it() {
@@ -119,16 +201,67 @@ async fn where_no_marker_may_be_removed_what_lies_under_it_is_copied_over_it() {
         bucket.set_versioning(true).await.expect("set");
         bucket.put_bytes("k", "there", Put::default()).await.expect("written");
         bucket.delete("k", None).await.expect("deleted");
-        let mut walk = Walk::new(bucket.reader().clone(), "", rules(true, false), None);
+        let mut walk = Walk::new(bucket.reader().clone(), Pace::alone(), "", rules(true, false), None);
         let part = walk.next().await.expect("listed").expect("a part");
         assert_eq!((part.markers.len(), part.copies.len()), (0, 1), "{}", store.name);
         assert_eq!((part.planned.undeleted, part.planned.copied_back), (0, 1));
-        let pace = jm_client_s3::Pace::new(1, 1);
+        let pace = Pace::alone();
         bucket
             .copy_version(&pace, &part.copies[0].target, false)
             .await
             .expect("copied");
         assert_eq!(content(&bucket, "k", None).await.as_deref(), Some(&b"there"[..]));
+    }
+}
+
+/// What the first walk leaves alone, for content under the id `null` would be lost, a later one that comes for archived versions
+/// leaves alone, too.
+#[tokio::test]
+async fn no_walk_copies_over_content_that_would_be_lost() {
+    let store = ministack().await;
+    let bucket = store.bucket("thawing").await;
+    bucket.set_versioning(true).await.expect("set");
+    let folder = tempfile::tempdir().expect("a folder");
+    let body = folder.path().join("old");
+    std::fs::write(&body, "old").expect("written");
+    let body = body.to_str().expect("text");
+    for key in ["asked for", "refused"] {
+        let words = [
+            "s3api",
+            "put-object",
+            "--bucket",
+            "thawing",
+            "--key",
+            key,
+            "--body",
+            body,
+        ];
+        let words = words.into_iter().chain(["--storage-class", "GLACIER"]);
+        store.aws(&words.collect::<Vec<_>>()).await;
+    }
+    let at = now_of(&store).await;
+    bucket
+        .put_bytes("asked for", "newer", Put::default())
+        .await
+        .expect("written");
+    bucket.set_versioning(false).await.expect("set");
+    bucket
+        .put_bytes("refused", "newer", Put::default())
+        .await
+        .expect("written");
+    for only_archived in [false, true] {
+        let rules = Rules {
+            wish: Wish::AsOf(at),
+            nulls_are_lost: true,
+            ask_archive: true,
+            only_archived,
+            ..rules(false, false)
+        };
+        let mut walk = Walk::new(bucket.reader().clone(), Pace::alone(), "", rules, None);
+        let part = walk.next().await.expect("listed").expect("a part");
+        let archived: Vec<&str> = part.archived.iter().map(|copy| copy.target.key.as_str()).collect();
+        assert_eq!((archived, part.copies.len()), (vec!["asked for"], 0), "{only_archived}");
+        assert_eq!(part.refused.len(), usize::from(!only_archived));
     }
 }
 

@@ -1,11 +1,13 @@
 //! Histories of a few odd keys: puts, overwrites, deletes, markers deleted, versioning switched.
 
+use std::sync::LazyLock;
+
 use jm_client_s3::{Pace, Put, S3Bucket, VersionOf};
 
 use super::entries;
 use super::model::State;
 
-/// Keys that something stumbles over: versitygw alone makes one of two slashes, so those are left out.
+/// Keys that something stumbles over, and that every store keeps as they are.
 pub(super) const KEYS: &[&str] = &[
     "plain",
     "with space",
@@ -20,6 +22,29 @@ pub(super) const KEYS: &[&str] = &[
     "日本",
     "😀",
 ];
+
+/// Those that versitygw alone, whose keys are paths, makes others of.
+static ODD: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let long = "ü/".repeat(341) + "z";
+    assert_eq!(long.len(), 1024, "the longest key");
+    let odd = [
+        "a//b",
+        "/leading",
+        "trailing/",
+        "//",
+        "..",
+        "./a",
+        "\u{7f}",
+        "a + %2B%",
+        " lead",
+    ];
+    odd.into_iter().map(str::to_owned).chain([long]).collect()
+});
+
+/// All of them.
+pub(super) fn keys() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().copied().chain(ODD.iter().map(String::as_str))
+}
 
 /// The same numbers for the same seed.
 pub(super) struct Rng(u64);
@@ -44,7 +69,7 @@ pub(super) enum Deeds {
     Plain,
     /// And markers that are removed again.
     Unmarked,
-    /// And versioning that is switched off and on.
+    /// And versioning that is switched off and on, and keys of every kind.
     Everything,
 }
 
@@ -56,8 +81,12 @@ pub(super) async fn history(bucket: &S3Bucket, rng: &mut Rng, deeds: Deeds, coun
         Deeds::Unmarked => 18,
         Deeds::Everything => 20,
     };
+    let keys: Vec<&str> = match deeds {
+        Deeds::Everything => keys().collect(),
+        Deeds::Plain | Deeds::Unmarked => KEYS.to_vec(),
+    };
     for deed in 0..count {
-        let key = KEYS[rng.below(KEYS.len())];
+        let key = keys[rng.below(keys.len())];
         match rng.below(most) {
             0..=11 => {
                 // The same content again and again makes versions that only their ids tell apart.

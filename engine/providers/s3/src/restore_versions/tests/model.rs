@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use jm_client_s3::{Get, NULL_VERSION, ObjectVersion, Put, S3Bucket};
+use jm_client_s3::{Get, NULL_VERSION, ObjectVersion, Pace, Put, S3Bucket};
 use serde_json::Value;
 use tokio::io::AsyncReadExt;
 
@@ -27,7 +27,10 @@ pub(super) async fn entries(bucket: &S3Bucket) -> Vec<ObjectVersion> {
     let mut all: Vec<ObjectVersion> = Vec::new();
     let mut after = None;
     loop {
-        let page = bucket.versions_page("", after.as_ref(), 1000).await.expect("a page");
+        let page = bucket
+            .versions_page(&Pace::alone(), "", after.as_ref(), 1000)
+            .await
+            .expect("a page");
         for entry in page.entries {
             if all.last() != Some(&entry) {
                 all.push(entry);
@@ -54,9 +57,9 @@ pub(super) async fn content(bucket: &S3Bucket, key: &str, version: Option<&str>)
 /// What every key holds now, asked one by one.
 pub(super) async fn state(bucket: &S3Bucket) -> State {
     let mut state = State::new();
-    for key in super::KEYS {
+    for key in super::keys() {
         if let Some(content) = content(bucket, key, None).await {
-            state.insert((*key).to_owned(), content);
+            state.insert(key.to_owned(), content);
         }
     }
     state
@@ -79,8 +82,8 @@ pub(super) async fn expected(bucket: &S3Bucket, all: &[ObjectVersion], input: &V
         state: state(bucket).await,
         ..Expected::default()
     };
-    for key in super::KEYS {
-        let versions: Vec<&ObjectVersion> = all.iter().filter(|entry| entry.key == *key).collect();
+    for key in super::keys() {
+        let versions: Vec<&ObjectVersion> = all.iter().filter(|entry| entry.key == key).collect();
         let Some(latest) = versions.first() else { continue };
         let wanted = match at {
             Some(at) => versions
@@ -111,7 +114,7 @@ pub(super) async fn expected(bucket: &S3Bucket, all: &[ObjectVersion], input: &V
                 expected.refused += 1;
             } else {
                 expected.hidden += 1;
-                expected.state.remove(*key);
+                expected.state.remove(key);
             }
             continue;
         };
@@ -120,7 +123,7 @@ pub(super) async fn expected(bucket: &S3Bucket, all: &[ObjectVersion], input: &V
             .take_while(|version| version.version_id != wanted.version_id);
         let content_above = above.clone().any(|version| !version.marker);
         let then = content(bucket, key, Some(&wanted.version_id)).await.expect("content");
-        if above.count() == 0 || expected.state.get(*key) == Some(&then) {
+        if above.count() == 0 || expected.state.get(key) == Some(&then) {
             continue;
         }
         if !content_above {
@@ -131,7 +134,7 @@ pub(super) async fn expected(bucket: &S3Bucket, all: &[ObjectVersion], input: &V
         } else {
             expected.copied_back += 1;
         }
-        expected.state.insert((*key).to_owned(), then);
+        expected.state.insert(key.to_owned(), then);
     }
     expected
 }

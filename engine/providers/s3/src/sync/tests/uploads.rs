@@ -296,6 +296,36 @@ async fn only_what_a_manifest_speaks_for_goes_up() {
     }
 }
 
+/// A file that rots in the directory takes nothing of its good copy along.
+#[tokio::test]
+async fn what_is_left_out_keeps_its_copy_and_the_manifest_of_that() {
+    for store in stores().await {
+        let bucket = store.bucket("rotten").await;
+        let folder = folder(&store, "rotten");
+        let sum = |of: &[u8]| {
+            use sha2::Digest;
+            json!({ "sha256": hex::encode(sha2::Sha256::digest(of)) }).to_string()
+        };
+        for name in ["good.gpg", "old.gpg"] {
+            write(&folder, name, "good");
+            write(&folder, &format!("{name}.manifest.json"), sum(b"good"));
+        }
+        let mut input = json!({ "directory": folder, "manifests": { "ending": ".manifest.json" } });
+        let bench = bench(&store, "rotten").await;
+        bench.run(&SyncStep, input.clone()).await.output();
+        bucket
+            .put_bytes("surplus.manifest.json", "x", Put::default())
+            .await
+            .expect("written");
+        write(&folder, "old.gpg", "rots");
+        input["delete"] = json!({ "at_most": 10 });
+        let output = bench.run(&SyncStep, input).await.output();
+        assert_eq!(output["deleted"], json!(1), "{}: {output}", store.name);
+        let both = ["good.gpg", "good.gpg.manifest.json", "old.gpg", "old.gpg.manifest.json"];
+        assert_eq!(keys(&bucket).await, both, "{}", store.name);
+    }
+}
+
 /// Whoever can write to the directory can write a manifest that fits a file of their own.
 #[tokio::test]
 async fn what_was_proven_stands_above_what_a_manifest_says() {

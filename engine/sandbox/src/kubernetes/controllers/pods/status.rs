@@ -9,6 +9,8 @@ use super::super::super::object::{self, items, text};
 pub(super) enum Fate {
     /// They run and are ready.
     Serve,
+    /// They run and are never ready.
+    Unready,
     /// Their image cannot be pulled.
     NoImage,
     /// They end again and again.
@@ -43,7 +45,7 @@ pub(super) fn begin(pod: &mut Value, fate: Fate) {
         .collect();
     let phase = match fate {
         Fate::NoImage => "Pending",
-        Fate::Serve | Fate::Crash => "Running",
+        Fate::Serve | Fate::Unready | Fate::Crash => "Running",
         Fate::Succeed => "Succeeded",
         Fate::Fail => "Failed",
     };
@@ -108,7 +110,7 @@ fn container(container: &Value, fate: Fate) -> Value {
     let ended =
         |code: i32, reason: &str| json!({"exitCode": code, "reason": reason, "startedAt": now, "finishedAt": now});
     let (state, last) = match fate {
-        Fate::Serve => (json!({"running": {"startedAt": now}}), json!({})),
+        Fate::Serve | Fate::Unready => (json!({"running": {"startedAt": now}}), json!({})),
         Fate::NoImage => {
             let message = format!("failed to pull image \"{image}\": not found");
             (
@@ -130,7 +132,7 @@ fn container(container: &Value, fate: Fate) -> Value {
     };
     json!({
         "name": container["name"], "state": state, "lastState": last, "ready": fate == Fate::Serve,
-        "restartCount": i32::from(fate == Fate::Crash), "image": image, "imageID": image_id, "started": fate == Fate::Serve,
+        "restartCount": i32::from(fate == Fate::Crash), "image": image, "imageID": image_id, "started": matches!(fate, Fate::Serve | Fate::Unready),
     })
 }
 
