@@ -378,7 +378,10 @@ fn a_first_region_that_comes_back_before_the_answer_is_fenced() -> Result<()> {
 
     let text = regions.start(FAILOVER, &[], 6)?;
     ensure!(
-        has_words(&text, "the cluster does not answer, the database does not serve"),
+        has_words(
+            &text,
+            "the cluster cannot be looked at, and may serve, the database does not serve"
+        ),
         "{text}"
     );
     regions.address_cluster(&settings, None)?;

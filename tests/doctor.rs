@@ -222,6 +222,12 @@ fn service_account(world: &World) -> Result<()> {
     let excess = mender.rights(PLAN, "cluster", 0, "excess")?;
     ensure!(excess.is_empty(), "{excess:?}");
     let workload = "workload=deployment/backend-deployment";
+    // A restart is no revision to go back to.
+    let image = format!("backend=ghcr.io/your-org/journeyman-backend@sha256:{}", "b".repeat(64));
+    kubectl(
+        world,
+        &["set", "image", "deployment/backend-deployment", &image, "-n", NAMESPACE],
+    )?;
     // The nodes of the tests keep no logs.
     let looks = ["pods", "describe", "rollout_history"];
     for step in looks.into_iter().chain(["restart", "rollout_status", "rollout_undo"]) {

@@ -61,6 +61,9 @@ async fn open(at: &BackupsAt, ui: &Ui) -> Result<Opened, CommandError> {
     Ok(Opened { backups, tools })
 }
 
+/// The name of the role that steps have for backups, and of the target that is meant where there are several.
+const USUAL: &str = "backups";
+
 fn chosen(document: &TargetsDocument, named: Option<&str>) -> Result<TargetName, CommandError> {
     let all: Vec<&TargetName> = document
         .targets()
@@ -81,6 +84,8 @@ fn chosen(document: &TargetsDocument, named: Option<&str>) -> Result<TargetName,
                 .hint(format!("it has: {}", names()))
             }),
         (None, [only]) => Ok((*only).clone()),
+        // As steps bind it: others are copies that a plan names.
+        (None, all) if let Some(usual) = all.iter().find(|name| name.as_str() == USUAL) => Ok((*usual).clone()),
         (None, []) => Err(CommandError::usage(format!(
             "{} has no target of provider `backup`",
             document.file()
