@@ -188,6 +188,7 @@ fn parts_elsewhere(server: &Server) -> ContextParts {
         run: Arc::new(run),
         step: "step".parse().expect("a name"),
         attempt: 1,
+        tried_again: false,
         idempotency_key: "key".to_owned(),
         bindings: Arc::new([("cluster".to_owned(), name)].into()),
         connections: Connections::new([target], Arc::new(KnowsAnother), open),
