@@ -326,6 +326,7 @@ impl<'r> Trial<'r> {
             run: Arc::new(self.run.info.clone()),
             step: entry.id.clone(),
             attempt: entry.attempts + 1,
+            tried_again: false,
             idempotency_key: format!("{}-{}-{}", self.run.info.id, entry.id, entry.generation),
             bindings: Arc::new(self.planned[i].bindings.clone()),
             connections: self.connections.clone(),

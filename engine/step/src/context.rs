@@ -40,6 +40,8 @@ pub struct ContextParts {
     pub step: StepId,
     /// Which try this is, from 1.
     pub attempt: u32,
+    /// See [`ReadContext::is_tried_again`].
+    pub tried_again: bool,
     /// See [`ReadContext::idempotency_key`].
     pub idempotency_key: String,
     /// The targets, by the role they play for this step.
@@ -85,6 +87,11 @@ impl ReadContext {
     /// Which try this is, from 1.
     pub fn attempt(&self) -> u32 {
         self.0.attempt
+    }
+
+    /// Whether another try follows by itself where a system does not answer this one. A preview is not tried again.
+    pub fn is_tried_again(&self) -> bool {
+        self.0.tried_again
     }
 
     /// The same for every attempt of this step in this run; a step that is done anew (resumed after a failure, undone,

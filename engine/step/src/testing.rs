@@ -119,6 +119,7 @@ impl Bench {
             run: Arc::new(run),
             step,
             attempt: 1,
+            tried_again: false,
             bindings: Arc::new(self.bindings.clone()),
             connections: Connections::new(self.targets.clone(), Arc::new(AllWelcome), open),
             checkpoint: self.checkpoint.clone(),

@@ -95,6 +95,7 @@ impl StepBench {
             run: Arc::new(info),
             step: "step".parse().expect("a name"),
             attempt: 1,
+            tried_again: false,
             bindings: Arc::new(BTreeMap::new()),
             checkpoint: None,
             saved_output: None,
@@ -168,6 +169,12 @@ impl StepBench {
     /// Another attempt than the first.
     pub fn attempt(mut self, attempt: u32) -> Self {
         self.parts.attempt = attempt;
+        self
+    }
+
+    /// Another try follows where a system does not answer.
+    pub fn tried_again(mut self) -> Self {
+        self.parts.tried_again = true;
         self
     }
 

@@ -255,7 +255,9 @@ impl StepType for Flaky {
     }
     async fn run(&self, cx: &StepContext, input: FlakyInput) -> Result<EchoOutput, StepError> {
         if cx.attempt() <= input.failures {
-            return Err(StepError::unavailable(format!("attempt {} is to fail", cx.attempt())));
+            let last = if cx.is_tried_again() { "" } else { ", the last" };
+            let said = format!("attempt {} is to fail{last}", cx.attempt());
+            return Err(StepError::unavailable(said));
         }
         Ok(EchoOutput {
             value: Value::from(cx.idempotency_key()),

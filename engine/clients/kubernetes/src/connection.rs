@@ -118,15 +118,16 @@ impl Kubernetes {
 
     /// Scales a workload and takes the marks off, in one write.
     pub async fn resume(&self, workload: &WorkloadRef, replicas: u32) -> Result<Workload, StepError> {
-        let unmarked = json!({ MARK: null, BOUNDS_MARK: null });
+        let unmarked = json!({ MARK: null, BOUNDS_MARK: null, SCALED_FROM: null });
         let patch = json!({ "metadata": { "annotations": unmarked }, "spec": { "replicas": replicas } });
         self.patch(&format!("cannot scale {workload} to {replicas}"), workload, &patch)
             .await
     }
 
-    /// Scales a workload and notes on it, in one write, how many replicas it had; leaves everything else alone.
+    /// Scales a workload and notes on it, in one write, how many replicas it had where it is to have none; else it takes the
+    /// note off, which would be taken for the count before a zero that somebody else sets. Leaves everything else alone.
     pub async fn scale(&self, workload: &WorkloadRef, previous: u32, replicas: u32) -> Result<Workload, StepError> {
-        let note = json!({ SCALED_FROM: previous.to_string() });
+        let note = json!({ SCALED_FROM: (replicas == 0).then(|| previous.to_string()) });
         let patch = json!({ "metadata": { "annotations": note }, "spec": { "replicas": replicas } });
         self.patch(&format!("cannot scale {workload} to {replicas}"), workload, &patch)
             .await

@@ -1,5 +1,6 @@
 //! Pods: whether they are there, whether they are ready, and what keeps them from it.
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,10 @@ const STUCK: &[&str] = &[
     "CreateContainerError",
     "RunContainerError",
 ];
+
+/// How long a pod without any trouble may take to become ready, as long as a Deployment gives its own by default: a database
+/// may have a log to replay.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(10);
 
 /// A pod, in short.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +67,30 @@ impl PodState {
             name,
         }
     }
+}
+
+/// Whether a pod that is not ready is not about to be: it is in trouble, has ended and was started again, or has not become
+/// ready for too long.
+pub(crate) fn is_stuck(pod: &Pod, now: Timestamp) -> bool {
+    PodState::read(pod).trouble.is_some() || has_ended_before(pod) || is_overdue(pod, now)
+}
+
+fn has_ended_before(pod: &Pod) -> bool {
+    let containers = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.container_statuses.as_ref());
+    containers.is_some_and(|all| {
+        all.iter()
+            .any(|container| !container.ready && container.restart_count > 0)
+    })
+}
+
+fn is_overdue(pod: &Pod, now: Timestamp) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let unready = conditions.and_then(|all| all.iter().find(|one| one.type_ == "Ready" && one.status != "True"));
+    let since = unready.and_then(|condition| condition.last_transition_time.as_ref());
+    since.is_some_and(|since| now.duration_since(since.0) > PATIENCE)
 }
 
 fn condition<'p>(pod: &'p Pod, of: &str) -> Option<(&'p str, &'p str, &'p str)> {
@@ -136,5 +165,24 @@ mod tests {
         );
         let ready = pod(json!({ "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }] }));
         assert!(ready.ready && !ready.ended && ready.trouble.is_none());
+    }
+
+    #[test]
+    fn what_only_starts_slowly_is_not_stuck() {
+        let now: Timestamp = "2026-11-27T12:10:00Z".parse().expect("a time");
+        let stuck = |since: &str, restarts: u32, state: serde_json::Value| {
+            let status = json!({ "phase": "Running",
+                "conditions": [{ "type": "Ready", "status": "False", "lastTransitionTime": since }],
+                "containerStatuses": [{ "name": "c", "image": "i", "imageID": "", "ready": false,
+                    "restartCount": restarts, "state": state }] });
+            let pod = json!({ "metadata": { "name": "p" }, "status": status });
+            is_stuck(&serde_json::from_value(pod).expect("a pod"), now)
+        };
+        let runs = || json!({ "running": {} });
+        assert!(!stuck("2026-11-27T12:01:00Z", 0, runs()), "it replays its log");
+        assert!(stuck("2026-11-27T11:59:00Z", 0, runs()), "it does not come");
+        assert!(stuck("2026-11-27T12:09:59Z", 1, runs()), "between two crashes");
+        let waits = json!({ "waiting": { "reason": "ImagePullBackOff" } });
+        assert!(stuck("2026-11-27T12:09:59Z", 0, waits));
     }
 }

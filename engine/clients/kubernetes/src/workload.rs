@@ -16,8 +16,8 @@ use crate::workload_ref::{Kind, WorkloadRef};
 /// a journal, and tells any jm that the zero it finds is not the count that was wanted.
 pub const MARK: &str = "jm.dev/replicas-before-quiesce";
 
-/// The annotation that keeps, on the object itself, how many replicas a workload had before jm scaled it. Unlike [`MARK`] it
-/// says nothing of what is wanted: a count may have been set for good.
+/// The annotation that keeps, on the object itself, how many replicas a workload had before jm scaled it to
+/// nothing. Unlike [`MARK`] it says nothing of what is wanted: the zero may have been set for good.
 pub const SCALED_FROM: &str = "jm.dev/replicas-before-scale";
 
 /// The annotation by which a Deployment and its newest ReplicaSet share a number.
@@ -51,7 +51,7 @@ pub struct Workload {
     pub paused: bool,
     /// The count that the mark keeps, where there is one.
     pub mark: Option<u32>,
-    /// How many replicas it had before jm last scaled it.
+    /// How many replicas it had before jm scaled it to nothing.
     pub scaled_from: Option<u32>,
     /// The bounds of its autoscaler that the mark keeps, where there is one.
     pub bounds: Option<Autoscaler>,

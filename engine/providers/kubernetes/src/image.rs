@@ -11,6 +11,8 @@ pub(crate) struct Meant {
     pub(crate) image: String,
     /// As `sha256:…`.
     pub(crate) digest: Option<String>,
+    /// Why the registry did not tell the digest, where it was asked and the tag has to do.
+    pub(crate) untold: Option<String>,
 }
 
 impl Meant {
@@ -20,16 +22,18 @@ impl Meant {
         Self {
             image: text.to_owned(),
             digest: reference.and_then(|image| image.digest).map(str::to_owned),
+            untold: None,
         }
     }
 
     /// What is meant by a reference: where it names a tag, the image that the tag names now. Asked with this login, else
-    /// with that of the workload's own pull secrets.
+    /// with that of the workload's own pull secrets. Where the registry does not tell, the tag does if it may.
     pub(crate) async fn now(
         cx: &ReadContext,
         cluster: &Reader,
         (workload, login): (&WorkloadRef, Option<&Login>),
         text: &str,
+        tag_does: bool,
     ) -> Result<Self, StepError> {
         let reference = ImageRef::parse(text).map_err(StepError::invalid_input)?;
         if reference.digest.is_some() {
@@ -40,12 +44,25 @@ impl Meant {
             None => pull_login(cluster, workload, &reference, cx.secrets()).await?,
         };
         let registry = Registry::new(cx.environment())?;
-        let digest = registry.digest(&reference, found.as_ref()).await.map_err(what_to_do)?;
-        Ok(Self {
-            image: reference.pinned(&digest),
-            digest: Some(digest),
-        })
+        match registry.digest(&reference, found.as_ref()).await {
+            Ok(digest) => Ok(Self {
+                image: reference.pinned(&digest),
+                digest: Some(digest),
+                untold: None,
+            }),
+            Err(error) if tag_does && is_left_to_nodes(error.kind(), cx.is_tried_again()) => Ok(Self {
+                untold: Some(error.message().to_owned()),
+                ..Self::as_written(text)
+            }),
+            Err(error) => Err(what_to_do(error)),
+        }
     }
+}
+
+/// Whether nodes may find by its tag what the registry does not tell of. An image that is not there they cannot pull
+/// either; and trouble that may pass is waited for as long as the registry is asked again.
+fn is_left_to_nodes(kind: StepErrorKind, is_asked_again: bool) -> bool {
+    kind != StepErrorKind::NotFound && !(kind.is_transient() && is_asked_again)
 }
 
 /// The login that the nodes would pull the image with.
@@ -78,4 +95,24 @@ fn what_to_do(error: StepError) -> StepError {
         (_, None) => ways.to_owned(),
     };
     error.hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_does_only_where_asking_the_registry_again_does_not_help() {
+        use StepErrorKind::{Denied, Failed, NotFound, TimedOut, Unavailable};
+        for (kind, while_asked, at_last) in [
+            (NotFound, false, false),
+            (Unavailable, false, true),
+            (TimedOut, false, true),
+            (Denied, true, true),
+            (Failed, true, true),
+        ] {
+            let left = [true, false].map(|is_asked_again| is_left_to_nodes(kind, is_asked_again));
+            assert_eq!(left, [while_asked, at_last], "{kind}");
+        }
+    }
 }

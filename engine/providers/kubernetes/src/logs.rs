@@ -250,7 +250,8 @@ async fn listed(
     });
     let asked: Vec<_> = asked.collect();
     let asked: Vec<_> = stream::iter(asked).buffered(AT_ONCE).collect().await;
-    let (mut logs, mut failures, mut others) = (Vec::new(), Vec::new(), BTreeSet::new());
+    let (mut logs, mut failures) = (Vec::new(), Vec::new());
+    let (mut without, mut others) = (Vec::new(), BTreeSet::new());
     for (pod, containers) in asked {
         let chosen = match (containers, &wanted.container) {
             (Err(error), _) => {
@@ -260,6 +261,7 @@ async fn listed(
             (Ok(containers), None) => containers.main,
             (Ok(containers), Some(one)) if containers.all().any(|name| name == one) => vec![one.clone()],
             (Ok(containers), Some(_)) => {
+                without.push(pod.as_str());
                 others.extend(containers.all().cloned());
                 continue;
             }
@@ -270,15 +272,24 @@ async fn listed(
             text: String::new(),
         }));
     }
-    if let (Some(one), true, false) = (&wanted.container, logs.is_empty(), others.is_empty()) {
+    if let (Some(one), true, false) = (&wanted.container, logs.is_empty(), without.is_empty()) {
+        let nowhere = format!("there is no container `{one}` in {}", without.join(", "));
         let there: Vec<String> = others.into_iter().collect();
-        return Err(
-            StepError::not_found(format!("there is no container `{one}` in {}", pods.join(", ")))
-                .hint(format!("there are: {}", there.join(", "))),
-        );
+        return Err(nowhere_seen(nowhere, &failures).hint(format!("there are: {}", there.join(", "))));
     }
     logs.truncate(MOST_LOGS);
     Ok((logs, failures))
+}
+
+/// The error where no pod that was seen has the container. One that could not be looked at may have it: of what kind the
+/// error is follows from why not.
+fn nowhere_seen(nowhere: String, unseen: &[StepError]) -> StepError {
+    let kind = unseen.first().map_or(StepErrorKind::NotFound, StepError::kind);
+    let said: Vec<&str> = [nowhere.as_str()]
+        .into_iter()
+        .chain(unseen.iter().map(StepError::message))
+        .collect();
+    StepError::new(kind, said.join("; "))
 }
 
 impl Log {

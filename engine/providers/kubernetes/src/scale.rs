@@ -1,5 +1,5 @@
 //! `kubernetes.scale`: sets the count of replicas of a workload and waits until it is so. What it was before stands in the
-//! journal, and on the object.
+//! journal, and, where it is scaled to nothing, on the object.
 
 use std::time::Duration;
 

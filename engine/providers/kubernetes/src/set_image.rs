@@ -20,9 +20,6 @@ use crate::{kept, kinds};
 /// How often the workload is looked at again where somebody changes it in the very moment.
 const TRIES: u32 = 10;
 
-/// What is said of an image whose digest nobody knows.
-const BY_ITS_TAG: &str = ", by its tag, for the registry does not tell its digest: it may be another image tomorrow";
-
 /// The step type `kubernetes.set_image`.
 pub struct SetImage;
 
@@ -37,8 +34,8 @@ pub struct Input {
     /// The image: by its digest, `ghcr.io/your-org/backend@sha256:…`; or by a tag, `ghcr.io/your-org/backend:1.4.2`, whose
     /// digest its registry is then asked for, so that it is deployed by that. `latest` needs `allow_tag`.
     image: String,
-    /// Whether a tag that names no version, `latest`, will do, and where the registry does not tell its digest, the tag as it
-    /// is written: its image may be another one tomorrow.
+    /// Whether a tag that names no version, `latest`, will do, and the tag as it is written where the registry does not tell
+    /// its digest, also when it is asked again: its image may be another one tomorrow. Not one that the registry does not have.
     #[serde(default)]
     allow_tag: bool,
     /// A login of the registry. Without one: that of the workload's imagePullSecrets or of its service account's, if any.
@@ -98,10 +95,11 @@ impl StepType for SetImage {
         Ok(match change(container, input, &meant) {
             None => Preview::verified(format!("{} runs {} already", input.workload, meant.image)),
             Some(change) => {
-                let by_its_tag = if meant.digest.is_none() { BY_ITS_TAG } else { "" };
                 let summary = format!(
-                    "let container `{}` of {} run {}{by_its_tag}",
-                    container.name, input.workload, meant.image
+                    "let container `{}` of {} run {}",
+                    container.name,
+                    input.workload,
+                    told(&meant)
                 );
                 let summary = kept::warned(summary, &kept::warning(&template.state));
                 Preview::computed(summary, vec![change])
@@ -132,7 +130,7 @@ impl StepType for SetImage {
                 Ok(()) => {
                     cx.changed(change).await;
                     if meant.digest.is_none() {
-                        cx.log(format!("{}{BY_ITS_TAG}", meant.image)).await;
+                        cx.log(told(&meant)).await;
                     }
                     if let Some(warning) = kept::warning(&template.state) {
                         cx.log(warning).await;
@@ -174,10 +172,18 @@ async fn meant(cx: &ReadContext, cluster: &Reader, input: &Input) -> Result<Mean
     if let Some(saved) = cx.saved_output::<Output>()? {
         return Ok(saved.meant());
     }
-    match Meant::now(cx, cluster, (&input.workload, input.login.as_ref()), &input.image).await {
-        Err(_) if input.allow_tag => Ok(Meant::as_written(&input.image)),
-        found => found,
+    let who = (&input.workload, input.login.as_ref());
+    Meant::now(cx, cluster, who, &input.image, input.allow_tag).await
+}
+
+/// The image; and why by its tag, where nobody knows its digest.
+fn told(meant: &Meant) -> String {
+    let Meant { image, digest, untold } = meant;
+    if digest.is_some() {
+        return image.clone();
     }
+    let why = untold.as_deref().unwrap_or("the registry did not tell its digest");
+    format!("{image}, by its tag, which may name another image tomorrow: {why}")
 }
 
 impl Output {
@@ -185,6 +191,7 @@ impl Output {
         Meant {
             image: self.image.clone(),
             digest: self.digest.clone(),
+            untold: None,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jm_plan::PlannedStep;
-use jm_step::{ContextParts, Effect, Known, StepError, StepId};
+use jm_step::{ContextParts, Effect, Known, StepError, StepErrorKind, StepId};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -12,6 +12,7 @@ use crate::error::RunError;
 use crate::executor::{self, Attempt, Probing};
 use crate::journal::RecordKind;
 use crate::payload::{self, presentable};
+use crate::retry;
 use crate::state::StepState;
 
 impl Dispatcher<'_> {
@@ -122,6 +123,11 @@ impl Dispatcher<'_> {
             run: Arc::new(self.run.info.clone()),
             step: entry.id.clone(),
             attempt,
+            tried_again: retry::is_worth_retrying(
+                &self.planned[step].retry,
+                StepErrorKind::Unavailable,
+                entry.tries + 1,
+            ),
             idempotency_key: format!("{}-{}-{}", self.run.info.id, entry.id, entry.generation),
             bindings: Arc::new(self.planned[step].bindings.clone()),
             connections: self.connections.clone(),

@@ -131,6 +131,12 @@ steps:
     assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
     assert_eq!(session.keys("b").len(), 2);
     assert_eq!(session.error("b").kind, StepErrorKind::Unavailable);
+    let failures = session.records.iter().filter_map(|record| match &record.kind {
+        RecordKind::StepFailed { step, error, .. } if step.as_str() == "b" => Some(error.message.as_str()),
+        _ => None,
+    });
+    let told: Vec<&str> = failures.collect();
+    assert_eq!(told, ["attempt 1 is to fail", "attempt 2 is to fail, the last"]);
 }
 
 #[tokio::test]

@@ -9,11 +9,12 @@ use kube::api::ListParams;
 use kube::core::{ApiResource, DynamicObject};
 use serde_json::Value;
 
-use jm_step::StepError;
+use jm_step::{StepError, clock};
 
 use super::Reader;
 use crate::error::step_error;
 use crate::owners::controller;
+use crate::pod::is_stuck;
 use crate::revision::{self, Revision};
 use crate::stateful::REVISION_OF;
 use crate::workload::Workload;
@@ -100,16 +101,22 @@ impl Reader {
         Ok((state, revisions))
     }
 
-    /// The pods of a StatefulSet that are not ready and are to give way to those of a revision. In order, as it replaces them,
-    /// it would wait for them for ever.
+    /// The pods of a StatefulSet that are to give way to those of a revision and will not become ready. In order, as it
+    /// replaces them, it would wait for them for ever; all at once, it does not.
     pub async fn in_the_way(&self, workload: &Workload, of: &Revision) -> Result<Vec<PodInTheWay>, StepError> {
-        let Some(turns) = &workload.turns else {
+        let Some(turns) = workload.turns.as_ref().filter(|turns| turns.waits_for_ready()) else {
             return Ok(Vec::new());
         };
         let pods = self.found_by(workload).await?;
         let owners = self.owners(workload).await?;
-        let is_stuck = |pod: &&Pod| owners.state(pod).is_some_and(|state| !state.ready && !state.going);
-        let stuck = pods.iter().filter(is_stuck).filter(|pod| turns.leaves(pod, &of.keeper));
+        let now = clock::now();
+        let is_waited_for = |pod: &Pod| {
+            let state = owners.state(pod);
+            state.is_some_and(|state| !state.ready && !state.going && !state.ended)
+        };
+        let stuck = pods
+            .iter()
+            .filter(|pod| turns.leaves(pod, &of.keeper) && is_waited_for(pod) && is_stuck(pod, now));
         let named = stuck.filter_map(|pod| {
             Some(PodInTheWay {
                 name: pod.metadata.name.clone()?,

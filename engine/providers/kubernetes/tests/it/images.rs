@@ -202,6 +202,14 @@ pub(crate) async fn a_registry_that_cannot_be_asked_leaves_a_way_open(server: &S
         .error();
     assert_eq!(error.kind(), StepErrorKind::NotFound);
     assert!(error.message().contains(&format!("{}:2.0", registry.name())), "{error}");
+    let mut mistyped = input(&registry, "2.0");
+    mistyped["allow_tag"] = json!(true);
+    let error = place.bench().await.run(&SetImage, mistyped).await.error();
+    assert_eq!(
+        error.kind(),
+        StepErrorKind::NotFound,
+        "nodes cannot pull it either: {error}"
+    );
 
     registry.stop().await;
     let input = input(&registry, "1.0");
@@ -223,10 +231,19 @@ pub(crate) async fn a_registry_that_cannot_be_asked_leaves_a_way_open(server: &S
     assert_eq!(place.writes(), writes);
     let mut as_written = input;
     as_written["allow_tag"] = json!(true);
+    let waits = place.bench().await.tried_again();
+    let error = waits.run(&SetImage, as_written.clone()).await.error();
+    assert_eq!(
+        error.kind(),
+        StepErrorKind::Unavailable,
+        "it is asked again first: {error}"
+    );
+    assert_eq!(place.writes(), writes);
     let bench = place.bench().await;
     let announced = bench.preview(&SetImage, as_written.clone()).await.expect("a preview");
-    assert!(announced.summary.contains("by its tag"), "{}", announced.summary);
+    let tells = |line: &String| line.contains("by its tag") && line.contains(error.message());
+    assert!(tells(&announced.summary), "{}", announced.summary);
     let ran = bench.run(&SetImage, as_written).await;
-    assert!(ran.log.iter().any(|line| line.contains("by its tag")), "{:?}", ran.log);
+    assert!(ran.log.iter().any(tells), "{:?}", ran.log);
     assert_eq!(ran.output()["image"], format!("{}:1.0", registry.name()));
 }

@@ -60,6 +60,7 @@ on_both_servers! {
     resume::what_was_written_down_comes_back,
     resume::without_a_journal_the_mark_tells,
     resume::a_fallback_is_for_what_nobody_knows,
+    resume::a_note_of_an_earlier_scale_does_not_count,
     resume::an_autoscaler_is_not_undercut,
     resume::put_back_and_stopped_again,
     resume::an_image_that_cannot_be_pulled_fails_fast,

@@ -184,6 +184,15 @@ pub(crate) async fn a_log_that_cannot_be_read_leaves_the_others(server: &Server)
         "{output}"
     );
 
+    let elsewhere = json!({ "workload": "deployment/web", "container": "sidecar" });
+    let error = bench.run(&Logs, elsewhere).await.error();
+    let (seen, why_not) = error.message().split_once("; ").expect("both");
+    assert!(
+        seen.contains(&pods[0]) && seen.contains(&pods[2]) && !seen.contains(&pods[1]),
+        "{error}"
+    );
+    assert!(why_not.contains(&pods[1]), "{error}");
+
     answers(&pods[2], "/log", 500);
     let error = bench.run(&Logs, json!({ "pod": pods[2] })).await.error();
     assert_eq!(

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use jm_provider_kubernetes::{Quiesce, Resume};
+use jm_provider_kubernetes::{Quiesce, Resume, Scale};
 use jm_step::{StepError, StepErrorKind};
 use serde_json::{Value, json};
 
@@ -70,6 +70,28 @@ pub(crate) async fn a_fallback_is_for_what_nobody_knows(server: &Server) {
     assert_eq!(place.count("web").await, (0, None));
     let output = resume(&place, json!({ "quiesced": outputs, "fallback_replicas": 2 })).await;
     assert_eq!(*replicas(&output), 2);
+}
+
+/// What jm noted when it scaled says nothing of a zero that somebody else has set long after.
+pub(crate) async fn a_note_of_an_earlier_scale_does_not_count(server: &Server) {
+    let place = Place::with_web(server, 1).await;
+    let scale = async |replicas: u32| {
+        let input = json!({ "workload": "deployment/web", "replicas": replicas });
+        place.bench().await.run(&Scale, input).await.output();
+    };
+    let by_hand = async |fallback: u32| {
+        place.patch("web", json!({ "spec": { "replicas": 0 } })).await;
+        let outputs = place.quiesce("web").await;
+        let output = resume(&place, json!({ "quiesced": outputs, "fallback_replicas": fallback })).await;
+        assert_eq!(*replicas(&output), fallback);
+    };
+    scale(2).await;
+    by_hand(3).await;
+    scale(0).await;
+    let outputs = place.quiesce("web").await;
+    let output = resume(&place, json!({ "quiesced": outputs, "fallback_replicas": 1 })).await;
+    assert_eq!(*replicas(&output), 3, "the zero was jm's, and so was the note");
+    by_hand(2).await;
 }
 
 pub(crate) async fn an_autoscaler_is_not_undercut(server: &Server) {
