@@ -122,13 +122,14 @@ impl<'s> Anew<'s> {
             is_done && graph.node(*later).effect == Effect::Irreversible
         };
         let kept: Vec<usize> = graph.after(one.step).into_iter().filter(is_kept).collect();
-        let mut because = format!("`{}` is not on this machine any more", one.path.display());
-        for later in &kept {
+        let gone = format!("`{}` is not on this machine any more", one.path.display());
+        let told = kept.iter().map(|later| {
             let id = &self.state.entry(*later).id;
-            because.push_str(&format!(
-                "; `{id}`, which comes after it, cannot be taken back and is not repeated: `jm run retry` does it anew"
-            ));
-        }
+            format!(
+                "`{id}`, which comes after it, cannot be taken back and is not repeated: `jm run retry` does it anew"
+            )
+        });
+        let because = [gone].into_iter().chain(told).collect::<Vec<_>>().join("; ");
         self.after(one.step);
         self.because[one.step] = Some(because);
         for later in kept {
