@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
-use jm_client_s3::{S3, S3Bucket};
+use jm_client_s3::S3;
 use jm_step::{
     Connection, Environment, Identity, InputIssue, NamedFile, OpenContext, Policy, Right, Rights, Standing, StepError,
 };
@@ -26,6 +26,8 @@ use crate::tools::Toolbox;
 /// A target of provider `backup`: everything of [`BackupsReader`], and making backups.
 pub struct Backups {
     reader: BackupsReader,
+    /// What the bucket's connection has to tell.
+    notice: Option<String>,
 }
 
 /// Looks at backups. Has no method that writes.
@@ -58,13 +60,14 @@ impl Connection for Backups {
         }
         let passphrase = Passphrase::new(&config.key)?;
         cx.secrets.register(passphrase.expose());
-        let mut locations = Vec::new();
+        let (mut locations, mut notice) = (Vec::new(), None);
         if !config.directory.is_empty() {
             locations.push(Location::Local(Directory::new(&config.directory)));
         }
         if let Some(s3) = config.s3.client(&cx.environment) {
-            let (bucket, _) = Box::pin(S3Bucket::open_where_it_is(&s3, cx)).await?;
-            locations.push(Location::S3(bucket));
+            let s3 = Box::pin(S3::open(s3, cx)).await?;
+            notice = s3.notice();
+            locations.push(Location::S3(s3.into_bucket()));
         }
         let reader = BackupsReader {
             locations,
@@ -72,7 +75,11 @@ impl Connection for Backups {
             prefix: config.prefix,
             retention_days: config.retention_days,
         };
-        Ok(Self { reader })
+        Ok(Self { reader, notice })
+    }
+
+    fn notice(&self) -> Option<String> {
+        self.notice.clone()
     }
 
     /// All locations: the directory as it is named, and the bucket.

@@ -3,7 +3,7 @@
 use jm_step::Effect;
 
 use crate::gone::{self, Gone};
-use crate::journal::RecordKind;
+use crate::journal::{RecordKind, Why};
 use crate::run::Run;
 use crate::state::{RunState, StepState};
 
@@ -18,12 +18,9 @@ pub(crate) fn records(run: &Run, state: &RunState) -> Vec<RecordKind> {
     if state.aborted().is_none() {
         anew.retried();
         anew.ended_badly();
-        anew.gone(&gone::of(run, state));
+        anew.needed_again(&gone::of(run, state));
     }
     anew.at_the_end();
-    if state.aborted().is_none() {
-        anew.look_again();
-    }
     let mut records = vec![resumed];
     records.extend(anew.records());
     records
@@ -33,6 +30,14 @@ pub(crate) fn records(run: &Run, state: &RunState) -> Vec<RecordKind> {
 pub(crate) fn after(state: &RunState, step: usize) -> Vec<RecordKind> {
     let mut anew = Anew::new(state);
     anew.after(step);
+    anew.records()
+}
+
+/// The records by which what is gone from this machine is made again, now that a step that had been under way is to run again.
+pub(crate) fn before_again(run: &Run, state: &RunState) -> Vec<RecordKind> {
+    let mut anew = Anew::new(state);
+    let gone = gone::of(run, state);
+    while anew.gone(&gone) {}
     anew.records()
 }
 
@@ -79,15 +84,56 @@ impl<'s> Anew<'s> {
         }
     }
 
+    /// What is gone and what is looked at again. What is made again needs what it was made of, and so does what looks.
+    fn needed_again(&mut self, gone: &[Gone]) {
+        loop {
+            self.look_again();
+            if !self.gone(gone) {
+                return;
+            }
+        }
+    }
+
     /// Steps that made what is not on this machine any more, where it is still needed; what comes after them has put its own
-    /// things into it.
-    fn gone(&mut self, gone: &[Gone]) {
+    /// things into it. Whether there were any.
+    fn gone(&mut self, gone: &[Gone]) -> bool {
+        let mut found = false;
         for one in gone {
             let is_ahead = |step: &usize| self.because[*step].is_some() || !self.state.entry(*step).state.is_passed();
-            if self.because[one.step].is_none() && one.named_by.iter().any(is_ahead) {
-                self.because[one.step] = Some(format!("`{}` is not on this machine any more", one.path.display()));
-                self.after(one.step);
+            let is_needed = self.because[one.step].is_none() && one.named_by.iter().any(is_ahead);
+            if is_needed && !self.is_held(one.step) {
+                self.make_again(one);
+                found = true;
             }
+        }
+        found
+    }
+
+    /// Whether a step that comes after this one may have taken effect: its probe is answered first, under its own key.
+    fn is_held(&self, step: usize) -> bool {
+        let mut later = self.state.frontier().graph().after(step).into_iter();
+        later.any(|later| self.because[later].is_none() && may_have_happened(&self.state.entry(later).state))
+    }
+
+    fn make_again(&mut self, one: &Gone) {
+        let graph = self.state.frontier().graph().clone();
+        let is_kept = |later: &usize| {
+            let is_done = self.because[*later].is_none() && self.state.entry(*later).state == StepState::Succeeded;
+            is_done && graph.node(*later).effect == Effect::Irreversible
+        };
+        let kept: Vec<usize> = graph.after(one.step).into_iter().filter(is_kept).collect();
+        let gone = format!("`{}` is not on this machine any more", one.path.display());
+        let told = kept.iter().map(|later| {
+            let id = &self.state.entry(*later).id;
+            format!(
+                "`{id}`, which comes after it, cannot be taken back and is not repeated: `jm run retry` does it anew"
+            )
+        });
+        let because = [gone].into_iter().chain(told).collect::<Vec<_>>().join("; ");
+        self.after(one.step);
+        self.because[one.step] = Some(because);
+        for later in kept {
+            self.because[later] = None;
         }
     }
 
@@ -145,5 +191,14 @@ impl<'s> Anew<'s> {
                 })
             })
             .collect()
+    }
+}
+
+/// Whether an attempt began of which nobody knows whether it took effect.
+fn may_have_happened(state: &StepState) -> bool {
+    match state {
+        StepState::Running | StepState::Unclear { .. } | StepState::Failed { unclear: true, .. } => true,
+        StepState::Awaiting { why } => matches!(**why, Why::Unclear { .. }),
+        _ => false,
     }
 }

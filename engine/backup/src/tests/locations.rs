@@ -456,3 +456,15 @@ async fn an_upload_that_a_dead_run_left_is_ended_by_a_later_one() {
     assert_eq!(ended, ["journeyman_backup_20261101_020000.sql.gpg"]);
     assert_eq!(left().await, 1);
 }
+
+/// Versitygw refuses requests that are signed for another region than its own.
+#[tokio::test]
+async fn a_bucket_in_another_region_is_told_of() {
+    let store = Store::versitygw().await;
+    let mut s3 = store.bucket("elsewhere").await;
+    let told = async |s3: &Value| open(json!({ "s3": s3, "key": KEY })).await.notice();
+    assert_eq!(told(&s3).await, None);
+    s3["region"] = json!("eu-central-1");
+    let notice = told(&s3).await.expect("it is asked elsewhere");
+    assert!(notice.contains("`elsewhere` is in region `us-east-1`"), "{notice}");
+}

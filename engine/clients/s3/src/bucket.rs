@@ -36,7 +36,10 @@ impl S3Bucket {
 
     /// The same, where a store that is reached answers that the bucket is in another region than the configuration says: in
     /// that one, which is given out, too.
-    pub async fn open_where_it_is(config: &Config, cx: &OpenContext) -> Result<(Self, Option<String>), StepError> {
+    pub(crate) async fn open_where_it_is(
+        config: &Config,
+        cx: &OpenContext,
+    ) -> Result<(Self, Option<String>), StepError> {
         let bucket = Self::open(config, cx).await?;
         let Some(region) = bucket.other_region().await else {
             return Ok((bucket, None));

@@ -17,6 +17,13 @@ pub struct S3 {
     followed: Option<String>,
 }
 
+impl S3 {
+    /// The bucket alone.
+    pub fn into_bucket(self) -> S3Bucket {
+        self.bucket
+    }
+}
+
 impl Deref for S3 {
     type Target = S3Bucket;
     fn deref(&self) -> &S3Bucket {

@@ -77,7 +77,7 @@ impl S3Bucket {
     /// Copies a version over its own key inside the store, with its metadata, tags and storage class: the content
     /// becomes the newest version, and every other version stays. A version that was brought back from an archive
     /// becomes an ordinary object. What is too large for one request is copied in parts, with the parts that it was
-    /// written in, so that its ETag stays the same. Where it is encrypted with a key of its own, so is the copy, unless the
+    /// written in, so that its ETag stays the same. Where it is encrypted with a KMS key, so is the copy, unless the
     /// target names another one. Neither that nor a redirect of a website stands in a listing, and no store copies it by
     /// itself: where the bucket may have some (`look`), each version is looked at first. Its ACL is not copied.
     pub async fn copy_version(&self, pace: &Pace, version: &ObjectVersion, look: bool) -> Result<Copied, StepError> {
@@ -318,9 +318,10 @@ impl S3Bucket {
         }
     }
 
-    /// Those for a copy of a version: the target's, else the version's own.
+    /// Those for a copy of a version: the target's, else the version's own. Where it has none of its own the bucket decides:
+    /// it may want a key now that it did not want then, and refuse what names another.
     fn keys_of(&self, info: &HeadObjectOutput) -> Keys {
-        if self.chooses_keys() {
+        if self.chooses_keys() || info.ssekms_key_id().is_none() {
             return self.own_keys();
         }
         Keys {

@@ -46,11 +46,10 @@ fn told_alike(first: &ObjectInfo, second: &ObjectInfo) -> bool {
         && first.metadata == second.metadata
 }
 
-/// Whether an object is encrypted with the KMS key of the wanted one, or with none. Of one that was written before stores
-/// encrypted everything by themselves nothing is told, and a copy gets what the bucket has.
+/// Whether an object is encrypted with the KMS key of the wanted one. Where that has none, its copy gets what the bucket has.
 fn has_key_of(found: &ObjectInfo, wanted: &ObjectInfo) -> bool {
     let key = |info: &ObjectInfo| info.encryption.as_ref().and_then(|keys| keys.kms_key.clone());
-    wanted.encryption.is_none() || key(found) == key(wanted)
+    key(wanted).is_none_or(|wanted| key(found) == Some(wanted))
 }
 
 fn by_sums(first: &ObjectInfo, second: &ObjectInfo) -> Option<bool> {

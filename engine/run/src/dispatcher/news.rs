@@ -160,7 +160,11 @@ impl Dispatcher<'_> {
             (Some(only), _) if only.retry_at.is_none() => self.leave_failed(step, verdict, happened, failed),
             (failed, true) => {
                 let at = failed.and_then(|failed| failed.retry_at).map_or(now, |at| at.max(now));
-                self.probed(step, verdict, Then::Again { at, drop_checkpoint })
+                self.probed(step, verdict, Then::Again { at, drop_checkpoint })?;
+                if failed.is_none() {
+                    self.make_again_what_is_gone()?;
+                }
+                Ok(())
             }
             (_, false) => {
                 let reason = happened.unwrap_or_default();
@@ -171,6 +175,14 @@ impl Dispatcher<'_> {
                 })
             }
         }
+    }
+
+    /// As long as it was not known what became of a step that the run was broken off in, what it worked in was let be.
+    fn make_again_what_is_gone(&mut self) -> Result<(), RunError> {
+        for record in crate::resume::before_again(self.run, self.ledger.state()) {
+            self.ledger.note(record)?;
+        }
+        Ok(())
     }
 
     /// No attempt follows: it failed as the last one did, or because nobody saw it end.

@@ -4,6 +4,7 @@
 
 mod dry;
 mod flow;
+mod gone;
 mod guards;
 mod kill;
 mod people;

@@ -1,7 +1,7 @@
 //! What a listing does not tell: other metadata on the same content, ETags that are no sums, markers that stay, versions
 //! that a later step saves.
 
-use jm_client_s3::{OtherHeaders, Pace, Put};
+use jm_client_s3::{DefaultEncryption, Encryption, OtherHeaders, Pace, Put};
 use jm_step::Change;
 
 use super::*;
@@ -156,6 +156,33 @@ async fn a_version_comes_back_under_its_own_key_and_once() {
         (&json!(0), &json!(2)),
         "{again}"
     );
+}
+
+/// A bucket may want a key by now that it did not want when a version was written, and refuse what is written without it.
+#[tokio::test]
+async fn a_version_without_a_key_comes_back_under_that_of_the_bucket_and_once() {
+    let store = ministack().await;
+    let bucket = store.bucket("moved").await;
+    bucket.set_versioning(true).await.expect("set");
+    put_by_aws(&store, "moved", "k", &["--server-side-encryption", "AES256"]).await;
+    let at = now_of(&store).await;
+    bucket.put_bytes("k", "new", Put::default()).await.expect("written");
+    let keys = DefaultEncryption {
+        keys: Encryption::KmsKey("alias/backups".to_owned()),
+        bucket_key: false,
+    };
+    bucket.set_default_encryption(&keys).await.expect("set");
+    let bench = bench(&store, "moved").await;
+    let output = bench.run(&RestoreVersions, as_of(at)).await.output();
+    assert_eq!(output["copied_back"], json!(1), "{output}");
+    let info = bucket.head("k", None).await.expect("an answer").expect("there");
+    assert_ne!(
+        info.encryption.map(|keys| keys.algorithm).as_deref(),
+        Some("AES256"),
+        "the bucket decides"
+    );
+    let again = bench.attempt(2).run(&RestoreVersions, as_of(at)).await.output();
+    assert_eq!(again["as_it_was"], json!(1), "{again}");
 }
 
 /// The preview says what the run would end with, and in a plan that lets the bucket keep versions before, both go well.
