@@ -240,7 +240,7 @@ pub(crate) async fn whatever_was_there_comes_back(server: &Server) {
     let drawn = drawn();
     println!("seeds 1 to 3 and {drawn}: `{SEED}={drawn}` draws the last one again");
     for seed in [1, 2, 3, drawn] {
-        comes_back(server, seed).await;
+        Box::pin(comes_back(server, seed)).await;
     }
 }
 
