@@ -291,6 +291,13 @@ impl Source for Manifests {
         &self.besides
     }
 
+    fn brings_namespace(&self, name: &str) -> bool {
+        self.objects.iter().any(|object| {
+            let key = &object.key;
+            object.wave() == Wave::Namespaces && key.group().is_empty() && key.kind == "Namespace" && key.name == name
+        })
+    }
+
     fn members(&self) -> Vec<&ObjectKey> {
         let all = self.objects.iter().chain(&self.besides);
         all.map(|object| &object.key).collect()

@@ -56,6 +56,13 @@ pub(crate) enum OnConflict {
     Force,
 }
 
+/// How long answers are waited for after a stop: less than what a step is given to come to its end.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+fn stopped() -> StepError {
+    StepError::cancelled("told to stop while the cluster was changed")
+}
+
 /// How objects are applied.
 #[derive(Debug, Clone)]
 pub(crate) struct Policy {
@@ -79,6 +86,10 @@ pub(crate) trait Source {
     /// Objects that are to be there as well and are not applied this time: they stay of the set.
     fn besides(&self) -> &[Object] {
         &[]
+    }
+    /// Whether this namespace is among the objects of the first wave.
+    fn brings_namespace(&self, _name: &str) -> bool {
+        false
     }
     /// All that are to be of the set, where there is one.
     fn members(&self) -> Vec<&ObjectKey> {
@@ -187,11 +198,14 @@ pub(crate) struct Deploy<'d> {
     named: BTreeSet<Named>,
     /// Namespaces and kinds that a preview has seen being made: what is in them cannot be asked about yet.
     announced: BTreeSet<String>,
-    halfway: Halfway,
+    /// Objects that are being written.
+    writing: Halfway,
+    /// Objects that are deleted and not made anew yet.
+    deleted: Halfway,
     /// Kinds that were defined on the way, by group and kind.
     defined: Arc<BTreeSet<(String, String)>>,
-    /// Namespaces that were looked at, and whether what is in them now will be gone.
-    namespaces: BTreeMap<String, bool>,
+    /// Namespaces that were looked at, and whether what is in them now will be gone, or why they take nothing in.
+    namespaces: BTreeMap<String, Result<bool, StepError>>,
 }
 
 impl<'d> Deploy<'d> {
@@ -208,7 +222,8 @@ impl<'d> Deploy<'d> {
         Ok(deploy.finish())
     }
 
-    /// Does it, unless it is told to stop. What became of the objects is told and kept, however it ends.
+    /// Does it, unless it is told to stop. What became of the objects is told and kept, however it ends; of what the server has
+    /// not answered by then, that nobody knows.
     pub(crate) async fn run(
         cx: &'d StepContext,
         writer: &'d Kubernetes,
@@ -230,20 +245,30 @@ impl<'d> Deploy<'d> {
         results::keep(cx, done, ended).await
     }
 
-    /// All of it, or as much as is done when it is told to stop. What was deleted by then is made anew first.
+    /// All of it, or as much as is done when it is told to stop. What is being written by then is waited for, a moment long,
+    /// and what was deleted is made anew first.
     async fn unless_cancelled(&mut self, cx: &StepContext, source: &impl Source) -> Result<(), StepError> {
-        let halfway = self.halfway.clone();
+        let (writing, deleted) = (self.writing.clone(), self.deleted.clone());
         let mut work = Box::pin(self.all(source));
         tokio::select! {
             biased;
             () = cx.cancelled() => {}
             ended = &mut work => return ended,
         }
+        let at_rest = async {
+            drop(tokio::time::timeout(LAST_ANSWERS, writing.none()).await);
+            deleted.none().await;
+        };
         tokio::select! {
             biased;
-            () = halfway.none() => Err(StepError::cancelled("told to stop while the cluster was changed")),
-            ended = work => ended,
+            () = at_rest => {}
+            ended = &mut work => return ended,
         }
+        let unknown = writing.left();
+        drop(work);
+        let unknown = unknown.into_iter().map(|key| (usize::MAX, Applied::unknown(key)));
+        self.arrived.extend(unknown);
+        Err(stopped())
     }
 
     async fn new(reader: &'d Reader, policy: &'d Policy) -> Result<Self, StepError> {
@@ -266,7 +291,8 @@ impl<'d> Deploy<'d> {
             arrived: Vec::new(),
             named: BTreeSet::new(),
             announced: BTreeSet::new(),
-            halfway: Halfway::new(),
+            writing: Halfway::new(),
+            deleted: Halfway::new(),
             defined: Arc::default(),
             namespaces: BTreeMap::new(),
         })
@@ -281,7 +307,9 @@ impl<'d> Deploy<'d> {
 
     async fn all(&mut self, source: &impl Source) -> Result<(), StepError> {
         let total: u64 = source.waves().values().sum();
-        self.own_namespace().await?;
+        if self.policy.create_namespace && !source.brings_namespace(self.reader.namespace()) {
+            self.own_namespace().await?;
+        }
         let mut is_enrolled = false;
         for wave in source.waves().keys() {
             // Its parent lives in the namespace.
@@ -382,7 +410,7 @@ impl<'d> Deploy<'d> {
                 counts.created += 1;
                 self.done.unasked += 1;
             }
-            Outcome::Failed(_) => {}
+            Outcome::Failed(_) | Outcome::Unknown => {}
         }
         self.done.results.extend_from_slice(outcome.line(&key).as_bytes());
         self.done.changes.extend(changes);
@@ -409,7 +437,8 @@ impl<'d> Deploy<'d> {
             reader: self.reader,
             writer: self.writer,
             context: self.context,
-            halfway: self.halfway.clone(),
+            writing: self.writing.clone(),
+            deleted: self.deleted.clone(),
             defined: self.defined.clone(),
             policy: self.policy,
         }

@@ -10,8 +10,7 @@ use regex::Regex;
 const HIDDEN: &str = "[hidden]";
 
 /// What secrets are called.
-const NAMES: &str =
-    "password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credentials?|authorization|cookie";
+const NAMES: &str = r"password|passwd|passphrase|pwd|(?:\b|_)pass(?:\b|_)|(?-i:[a-z0-9]Pass\b)|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credentials?|authorization|cookie";
 /// How a name ends that tells where a secret is, and is none.
 const PLACES: [&str; 4] = ["name", "ref", "file", "path"];
 
@@ -77,12 +76,40 @@ mod tests {
             ("db_password: x, port: 1", "db_password: [hidden], port: 1"),
             ("postgres://app:pw@db:5432/x", "postgres://[hidden]@db:5432/x"),
             ("it is known-secret here", "it is [secret] here"),
+            ("DB_PASS=x keyPassphrase: y", "DB_PASS=[hidden] keyPassphrase: [hidden]"),
+            ("bypass: 1, compass=north", "bypass: 1, compass=north"),
             ("bell \u{7} rings\n", "bell \u{fffd} rings\n"),
             ("listening on http://0.0.0.0:80", "listening on http://0.0.0.0:80"),
         ] {
             let found = redact(&secrets, text);
             let found = found.replace("Authorization: Bearer [hidden]", "Authorization: [hidden]");
             assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn what_secrets_are_called_is_known() {
+        for name in [
+            "DB_PASS",
+            "PASS",
+            "dbPass",
+            "smtp-pass",
+            "KEY_PASSPHRASE",
+            "--password",
+            "apiToken",
+        ] {
+            assert!(names_a_secret(name), "{name}");
+        }
+        for name in [
+            "BYPASS",
+            "ssl-passthrough",
+            "compass",
+            "passive",
+            "DB_PASS_FILE",
+            "secretName",
+            "Passage",
+        ] {
+            assert!(!names_a_secret(name), "{name}");
         }
     }
 

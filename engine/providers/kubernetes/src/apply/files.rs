@@ -75,7 +75,7 @@ fn once(objects: Vec<Written>, namespace: &str) -> Result<Vec<Written>, StepErro
             }
             Entry::Occupied(place) => {
                 let first = &kept[*place.get()];
-                if first.value != object.value {
+                if without_namespace(&first.value) != without_namespace(&object.value) {
                     return Err(StepError::invalid_input(format!(
                         "{key} stands in `{}` and, otherwise, in `{}`",
                         first.origin, object.origin
@@ -86,6 +86,15 @@ fn once(objects: Vec<Written>, namespace: &str) -> Result<Vec<Written>, StepErro
         }
     }
     Ok(kept)
+}
+
+/// Where two are the same object their namespace is the same, and one may leave it to the target.
+fn without_namespace(object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("namespace");
+    }
+    object
 }
 
 /// Whether it is a folder that kustomize builds.
@@ -227,4 +236,33 @@ async fn kustomize(cx: &ReadContext, folder: &str) -> Result<String, StepError> 
     read.and(heard)
         .map_err(|error| StepError::failed(format!("what came of `{folder}` cannot be read")).source(error))?;
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn config(namespace: Option<&str>, value: &str) -> Written {
+        let mut config =
+            json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "x" }, "data": { "k": value } });
+        if let Some(namespace) = namespace {
+            config["metadata"]["namespace"] = namespace.into();
+        }
+        Written {
+            origin: "x.yaml".to_owned(),
+            value: config,
+        }
+    }
+
+    #[test]
+    fn what_is_written_twice_is_the_same_whether_or_not_it_names_the_namespace() {
+        let twice = |second: &str| once(vec![config(None, "one"), config(Some("app"), second)], "app");
+        assert_eq!(twice("one").expect("it is the same").len(), 1);
+        let error = twice("two").map(|kept| kept.len()).expect_err("which is meant?");
+        assert!(error.message().contains("otherwise"), "{error}");
+        let elsewhere = once(vec![config(None, "one"), config(Some("other"), "two")], "app");
+        assert_eq!(elsewhere.expect("two objects").len(), 2);
+    }
 }

@@ -16,7 +16,7 @@ use super::namespaces::ending;
 use super::object::Object;
 use super::outcome::{Applied, Outcome};
 use super::priors::Prior;
-use super::{Deploy, OnConflict, Policy, ready, scaled};
+use super::{Deploy, OnConflict, Policy, ready, scaled, stopped};
 
 /// Requests under way. More make an API server no faster, and fewer leave it waiting.
 const AT_ONCE: usize = 32;
@@ -30,7 +30,8 @@ pub(super) struct Doing<'d> {
     pub(super) reader: &'d Reader,
     pub(super) writer: Option<&'d Kubernetes>,
     pub(super) context: Option<&'d StepContext>,
-    pub(super) halfway: Halfway,
+    pub(super) writing: Halfway,
+    pub(super) deleted: Halfway,
     pub(super) defined: Arc<BTreeSet<(String, String)>>,
     pub(super) policy: &'d Policy,
 }
@@ -58,17 +59,18 @@ impl Deploy<'_> {
             let doing = &doing;
             async move { (index, doing.one(one).await) }
         });
-        let work: Vec<_> = work.collect();
+        let mut work = work.collect::<Vec<_>>().into_iter();
+        // Told to stop, it begins with no other object.
+        let work = std::iter::from_fn(|| if doing.is_stopped() { None } else { work.next() });
         let mut results = stream::iter(work).buffer_unordered(AT_ONCE);
         while let Some(result) = results.next().await {
             self.arrived.push(result);
         }
         self.settle(&mut failures);
-        if failures.is_empty() {
-            Ok(keys)
-        } else {
-            Err(failed(failures))
+        if !failures.is_empty() {
+            return Err(failed(failures));
         }
+        if doing.is_stopped() { Err(stopped()) } else { Ok(keys) }
     }
 
     /// Gives each object its kind and namespace, and looks at what is there already.
@@ -100,9 +102,16 @@ impl Deploy<'_> {
             };
             object.place(&kind, self.reader.namespace());
             self.hear_of(object.key.namespace.as_deref());
-            if self.is_made_anew(object.key.namespace.as_deref()).await? {
-                self.early(object);
-                continue;
+            match self.is_made_anew(&object.key).await {
+                Ok(false) => {}
+                Ok(true) => {
+                    self.early(object);
+                    continue;
+                }
+                Err(error) => {
+                    self.take(Applied::failed(object.key, error), failures);
+                    continue;
+                }
             }
             if let Some(set) = &self.policy.applyset {
                 set.label(&mut object.value);
@@ -244,13 +253,20 @@ impl Doing<'_> {
         }
     }
 
+    fn is_stopped(&self) -> bool {
+        self.context.is_some_and(|cx| cx.cancellation().is_cancelled())
+    }
+
     /// Applies, or asks what applying would do.
     pub(super) async fn ask(&self, kind: &ResourceKind, key: &ObjectKey, object: &Value) -> Result<Value, ApplyError> {
         let force = self.policy.on_conflict == OnConflict::Force;
         let limit = Instant::now() + SERVED_EVERYWHERE.min(self.policy.patience);
         loop {
             let applied = match self.writer {
-                Some(writer) => writer.apply(kind, key, object, force).await,
+                Some(writer) => {
+                    let _writing = self.writing.begin(key);
+                    writer.apply(kind, key, object, force).await
+                }
                 None => self.reader.dry_run(kind, key, object, force).await,
             };
             match applied {
@@ -297,10 +313,14 @@ fn failed(mut failures: Vec<(ObjectKey, StepError)>) -> StepError {
         message = format!("{message}; and {more} others");
     }
     let (_, first) = failures.swap_remove(0);
-    let hint = first.summary().hint;
-    let error = StepError::new(first.kind(), message);
-    match hint {
-        Some(hint) => error.hint(hint),
-        None => error,
+    reworded(&first, message)
+}
+
+/// The same error in other words.
+pub(super) fn reworded(error: &StepError, message: String) -> StepError {
+    let other = StepError::new(error.kind(), message);
+    match error.hint_text() {
+        Some(hint) => other.hint(hint),
+        None => other,
     }
 }

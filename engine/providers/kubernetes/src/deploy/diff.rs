@@ -181,12 +181,13 @@ fn labels(items: &[Value]) -> Vec<String> {
 
 /// A value as it is told: short, and by its hash alone where it looks like a secret.
 fn shown(key: &ObjectKey, path: &str, value: &Value) -> Value {
-    let text = match value {
-        Value::String(text) => text.clone(),
-        Value::Array(_) => value.to_string(),
-        _ => String::new(),
+    let name = name_of(path);
+    let (text, holds_one) = match value {
+        Value::String(text) => (text.clone(), holds_a_secret(text)),
+        Value::Array(items) => (value.to_string(), hold_a_secret(name, items)),
+        _ => (String::new(), false),
     };
-    if !text.is_empty() && (names_a_secret(name_of(path)) || holds_a_secret(&text)) {
+    if !text.is_empty() && (holds_one || names_a_secret(name)) {
         return secret_hash(key, path, text.as_bytes()).into();
     }
     match value {
@@ -196,6 +197,13 @@ fn shown(key: &ObjectKey, path: &str, value: &Value) -> Value {
         }
         other => other.clone(),
     }
+}
+
+/// Whether a list holds what looks like a secret. In `--password x` the name is an item, and the secret the one after it.
+fn hold_a_secret(name: &str, items: &[Value]) -> bool {
+    let mut texts = items.iter().filter_map(Value::as_str);
+    // A role allows something with the kind `secrets`.
+    texts.any(|text| holds_a_secret(text) || (name != "resources" && names_a_secret(text)))
 }
 
 /// The name that the value at a path goes by: that of a variable, or of its field.
@@ -269,13 +277,15 @@ mod tests {
                 ("DB_PASSWORD", value.to_owned()),
                 ("DATABASE_URL", format!("postgres://app:{value}@db/app")),
                 ("DB_PASSWORD_FILE", format!("/run/{port}")),
+                ("DB_PASS", value.to_owned()),
             ];
             let env: Vec<Value> = env
                 .iter()
                 .map(|(name, value)| json!({ "name": name, "value": value }))
                 .collect();
             json!({ "apiVersion": "v1", "kind": "X", "metadata": { "name": "x" }, "spec": { "apiToken": value,
-                "secretName": format!("tls-{port}"), "containers": [{ "name": "main", "env": env, "args": [format!("--password={value}")] }] } })
+                "secretName": format!("tls-{port}"), "containers": [{ "name": "main", "env": env, "args": [format!("--password={value}")],
+                    "command": ["serve", "--password", value] }], "resources": ["secrets", format!("r-{port}")] } })
         };
         let (kind, _, _) = secret(&json!({}));
         let (before, after) = (web("hunter1", 80), web("hunter2", 81));
@@ -284,6 +294,9 @@ mod tests {
         assert!(!text.contains("hunter"), "{text}");
         for told in [
             "env[DB_PASSWORD].value",
+            "env[DB_PASS].value",
+            ".command",
+            "r-81",
             "env[DATABASE_URL].value",
             ".args",
             "apiToken",

@@ -4,7 +4,7 @@ use jm_client_kubernetes::{ObjectKey, Readiness, ResourceKind, Wave, readiness};
 use jm_step::{StepError, StepErrorKind};
 use serde_json::Value;
 
-use super::chunk::Doing;
+use super::chunk::{Doing, reworded};
 use super::object::Object;
 use super::{Deploy, ready};
 
@@ -22,9 +22,6 @@ pub(super) fn ending(object: &Value) -> Option<String> {
 impl Deploy<'_> {
     /// Makes the target's namespace where it is missing, or will be once it is gone.
     pub(super) async fn own_namespace(&mut self) -> Result<(), StepError> {
-        if !self.policy.create_namespace {
-            return Ok(());
-        }
         let object = Object::namespace(self.reader.namespace())?;
         let kind = self.kind_of(&object.key)?;
         let found = self.reader.object(&kind, &object.key).await?;
@@ -37,14 +34,16 @@ impl Deploy<'_> {
 
     /// Looks at a namespace before the first object goes into it. One that is being deleted takes nothing in, and takes along
     /// what is there: a preview says whether it will be made anew by then; a run waits for its end, and says what is missing.
-    pub(super) async fn is_made_anew(&mut self, namespace: Option<&str>) -> Result<bool, StepError> {
-        let Some(name) = namespace else { return Ok(false) };
-        if let Some(known) = self.namespaces.get(name) {
-            return Ok(*known);
+    pub(super) async fn is_made_anew(&mut self, key: &ObjectKey) -> Result<bool, StepError> {
+        let Some(name) = &key.namespace else { return Ok(false) };
+        if !self.namespaces.contains_key(name) {
+            let found = self.is_ending(name).await;
+            self.namespaces.insert(name.clone(), found);
         }
-        let is_ending = self.is_ending(name).await?;
-        self.namespaces.insert(name.to_owned(), is_ending);
-        Ok(is_ending)
+        match &self.namespaces[name] {
+            Ok(is_ending) => Ok(*is_ending),
+            Err(error) => Err(reworded(error, format!("{key}: {}", error.message()))),
+        }
     }
 
     async fn is_ending(&self, name: &str) -> Result<bool, StepError> {

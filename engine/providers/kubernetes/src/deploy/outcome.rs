@@ -15,6 +15,8 @@ pub(super) enum Outcome {
     /// It would be created; what the server says to it cannot be known yet.
     Unasked,
     Failed(StepError),
+    /// It was being written when all had to stop, and no answer came.
+    Unknown,
 }
 
 impl Outcome {
@@ -30,6 +32,7 @@ impl Outcome {
             Self::Recreated => "recreated",
             Self::Pruned => "pruned",
             Self::Failed(_) => "failed",
+            Self::Unknown => "unknown",
         }
     }
 
@@ -53,9 +56,17 @@ pub(super) struct Applied {
 
 impl Applied {
     pub(super) fn failed(key: ObjectKey, error: StepError) -> Self {
+        Self::unchanged(key, Outcome::Failed(error))
+    }
+
+    pub(super) fn unknown(key: ObjectKey) -> Self {
+        Self::unchanged(key, Outcome::Unknown)
+    }
+
+    fn unchanged(key: ObjectKey, outcome: Outcome) -> Self {
         Self {
             key,
-            outcome: Outcome::Failed(error),
+            outcome,
             keeper: None,
             changes: Vec::new(),
         }

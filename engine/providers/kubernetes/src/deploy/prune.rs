@@ -185,6 +185,7 @@ impl Deploy<'_> {
                 }
                 if let Some(writer) = self.writer {
                     let uid = object["metadata"]["uid"].as_str();
+                    let _writing = self.writing.begin(&key);
                     writer.delete(kind, &key, uid).await?;
                 }
                 let pruned = Applied {

@@ -38,7 +38,7 @@ pub(super) async fn wait(
         .filter(|(kind, _)| WAITED_FOR.contains(&kind.kind.as_str()))
         .collect();
     let limit = Instant::now() + patience;
-    let mut watch = Watch::new(reader, cx);
+    let mut watch = Watch::new(reader, cx, patience);
     let mut told = None;
     while !left.is_empty() {
         let looks = left
@@ -82,7 +82,7 @@ type Unready<'m> = (&'m (ResourceKind, ObjectKey), String);
 
 /// The one to name: one that something is wrong with, where there is one, for the others may only wait for it.
 fn culprit<'a, 'm>(watch: &Watch<'_>, unready: &'a [Unready<'m>]) -> Option<&'a Unready<'m>> {
-    let in_trouble = unready.iter().find(|(one, _)| watch.is_in_trouble(&one.1));
+    let in_trouble = unready.iter().find(|(one, _)| watch.saw_trouble(&one.1));
     in_trouble.or(unready.first())
 }
 

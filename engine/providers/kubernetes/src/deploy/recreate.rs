@@ -31,7 +31,7 @@ impl Doing<'_> {
         if cx.cancellation().is_cancelled() {
             return Err(StepError::cancelled(format!("told to stop before {key} was deleted")));
         }
-        let _halfway = self.halfway.begin();
+        let _deleted = self.deleted.begin(key);
         let uid = before.pointer("/metadata/uid").and_then(Value::as_str);
         writer.delete(kind, key, uid).await?;
         ready::gone(self.reader, kind, key, self.policy.patience).await?;

@@ -22,25 +22,6 @@ struct Found {
     trouble: Option<Trouble>,
 }
 
-impl Found {
-    /// What changes as long as it comes up.
-    fn shape(&self) -> String {
-        let Workload {
-            current,
-            updated,
-            ready,
-            available,
-            ..
-        } = &self.state;
-        let pods: Vec<_> = self.pods.iter().map(|pod| (&pod.name, pod.ready, pod.going)).collect();
-        format!("{current} {updated} {ready} {available} {pods:?}")
-    }
-}
-
-fn is_in_trouble(found: Option<&Found>) -> bool {
-    found.is_some_and(|found| found.trouble.is_some())
-}
-
 /// Tells trouble that passes from trouble that lasts.
 pub(super) struct Watch<'w> {
     reader: &'w Reader,
@@ -51,12 +32,13 @@ pub(super) struct Watch<'w> {
 }
 
 impl<'w> Watch<'w> {
-    pub(super) fn new(reader: &'w Reader, cx: &'w StepContext) -> Self {
+    /// Of a wave that may take so long.
+    pub(super) fn new(reader: &'w Reader, cx: &'w StepContext, patience: Duration) -> Self {
         Self {
             reader,
             cx,
             looked: None,
-            motion: Motion::new(),
+            motion: Motion::new(patience),
             lasting: BTreeMap::new(),
         }
     }
@@ -71,9 +53,10 @@ impl<'w> Watch<'w> {
         let looks: Vec<_> = looks.collect();
         let found: Vec<_> = stream::iter(looks).buffered(AT_ONCE).collect().await;
         self.looked = Some(Instant::now());
-        let on_their_way = found.iter().filter(|(_, found)| !is_in_trouble(found.as_ref()));
-        self.motion
-            .look(on_their_way.map(|(key, found)| (*key, found.as_ref().map_or_else(String::new, Found::shape))));
+        let on_their_way = found
+            .iter()
+            .filter(|(_, found)| found.as_ref().is_none_or(|found| found.trouble.is_none()));
+        self.motion.look(on_their_way.map(|(key, _)| *key));
         for (key, found) in found {
             let Some(found) = found else { continue };
             let lasting = self.lasting.entry(key.clone()).or_insert_with(Lasting::new);
@@ -88,8 +71,8 @@ impl<'w> Watch<'w> {
         Ok(())
     }
 
-    /// Whether something is wrong with it, as far as was seen.
-    pub(super) fn is_in_trouble(&self, key: &ObjectKey) -> bool {
+    /// Whether something was wrong with it at the last look.
+    pub(super) fn saw_trouble(&self, key: &ObjectKey) -> bool {
         self.lasting.get(key).is_some_and(Lasting::has_begun)
     }
 

@@ -20,6 +20,7 @@ mod back;
 mod conflicts;
 mod kept;
 mod kubectl;
+mod namespaces;
 mod promises;
 mod remade;
 mod running;
@@ -27,13 +28,17 @@ mod sets;
 mod waves;
 pub(crate) use back::whatever_was_there_comes_back;
 pub(crate) use conflicts::{
-    a_conflict_names_field_and_manager, text_of_a_secret_conflicts_as_its_data_does,
-    what_a_step_of_jm_has_set_is_not_in_the_way_of_an_apply,
+    a_conflict_names_field_and_manager, a_restore_overwrites_nothing_that_somebody_keeps,
+    text_of_a_secret_conflicts_as_its_data_does, what_a_step_of_jm_has_set_is_not_in_the_way_of_an_apply,
 };
 pub(crate) use kept::{
     images_that_nobody_knows_are_told, roles_that_a_role_is_put_together_from_are_kept,
     secrets_of_some_types_are_left_out_where_that_is_said, what_is_being_deleted_is_told,
     what_nobody_would_make_again_is_kept, what_was_quiesced_comes_back_running,
+};
+pub(crate) use namespaces::{
+    a_namespace_among_the_objects_is_made_once, a_namespace_that_does_not_go_away_is_told_with_what_holds_it,
+    a_namespace_that_has_ended_is_the_failure_of_its_objects,
 };
 pub(crate) use promises::{
     a_restore_keeps_what_a_step_type_promises, an_apply_keeps_what_a_step_type_promises,
@@ -41,11 +46,12 @@ pub(crate) use promises::{
 };
 pub(crate) use remade::{
     a_stop_leaves_nothing_deleted, nothing_is_deleted_for_what_would_not_be_taken,
-    what_cannot_be_changed_is_made_anew_only_where_that_is_allowed,
+    what_cannot_be_changed_is_known_of_each_kind, what_cannot_be_changed_is_made_anew_only_where_that_is_allowed,
     what_takes_its_claims_along_is_neither_made_anew_nor_pruned,
 };
 pub(crate) use running::{
-    results_are_kept_however_it_ends, what_an_autoscaler_has_scaled_is_left_to_it, what_is_late_is_told_with_its_pods,
+    a_stop_tells_of_all_that_was_written, results_are_kept_however_it_ends,
+    what_an_autoscaler_has_scaled_is_left_to_it, what_is_late_is_told_with_its_pods,
     what_will_not_come_up_fails_fast_with_its_pods, who_is_in_trouble_is_named_and_not_who_waits,
 };
 pub(crate) use sets::{
@@ -269,79 +275,6 @@ pub(crate) async fn no_value_of_a_secret_is_seen_anywhere(server: &Server) {
     ] {
         assert!(!said.contains(value), "{value}");
     }
-}
-
-pub(crate) async fn a_namespace_that_does_not_go_away_is_told_with_what_holds_it(server: &Server) {
-    let scene = Scene::new(server).await;
-    let held = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "c", "namespace": scene.namespace(), "finalizers": ["example.com/hold"] } });
-    scene.put(&held).await;
-    scene.export(json!({})).await;
-    let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": scene.namespace() } });
-    drop(
-        scene
-            .api(&namespace)
-            .delete(scene.namespace(), &kube::api::DeleteParams::default())
-            .await,
-    );
-    // A busy control plane takes its time to find out what holds it.
-    let is_told = async || {
-        let found = scene.get(&namespace).await;
-        found.is_some_and(|found| found["status"]["conditions"].to_string().contains("example.com/hold"))
-    };
-    let began = std::time::Instant::now();
-    while !is_told().await && began.elapsed() < Duration::from_mins(1) {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    let error = scene.bench().await.run(&Export, json!({})).await.error();
-    assert_eq!(
-        error.kind(),
-        StepErrorKind::Conflict,
-        "what is left of it is no backup: {error}"
-    );
-    let error = scene
-        .bench()
-        .await
-        .run(&Restore, json!({ "ready_seconds": 2 }))
-        .await
-        .error();
-    assert!(error.message().contains("example.com/hold"), "{error}");
-    // Nor does it take anything in from who does not bring it along.
-    let some = json!({ "waves": ["configuration"], "ready_seconds": 2 });
-    let error = scene
-        .bench()
-        .await
-        .preview(&Restore, some.clone())
-        .await
-        .expect_err("it takes nothing in");
-    assert_eq!(error.kind(), StepErrorKind::Conflict, "{error}");
-    let error = scene.bench().await.run(&Restore, some).await.error();
-    assert!(error.message().contains("example.com/hold"), "{error}");
-    assert!(scene.get(&held).await.is_some(), "nothing was forced");
-
-    // Once it is gone it is made anew.
-    let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join("c.json"), held.to_string()).expect("written");
-    let input = json!({ "paths": [folder.path()] });
-    let bench = scene.bench().await;
-    let preview = bench.preview(&Apply, input.clone()).await.expect("a preview");
-    let release = async {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let (api, nobody) = (scene.api(&held), json!({ "metadata": { "finalizers": null } }));
-        api.patch("c", &PatchParams::default(), &Patch::Merge(&nobody))
-            .await
-            .expect("released");
-    };
-    let (ran, ()) = tokio::join!(bench.run(&Apply, input), release);
-    assert_eq!(preview.changes, ran.changes, "what was said is what was done");
-    assert!(
-        ran.log
-            .iter()
-            .any(|line| line.contains("waiting for the end of namespace")),
-        "{:?}",
-        ran.log
-    );
-    assert_eq!(ran.output()["counts"]["created"], 2);
-    scene.wipe(&[held]).await;
 }
 
 pub(crate) async fn the_image_that_ran_comes_back(server: &Server) {

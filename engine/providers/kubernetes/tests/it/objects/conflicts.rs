@@ -1,6 +1,6 @@
 //! Fields that others keep, and those that jm's own steps have set.
 
-use jm_provider_kubernetes::{Apply, Scale};
+use jm_provider_kubernetes::{Apply, Restore, Scale};
 use jm_step::StepErrorKind;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
@@ -64,6 +64,34 @@ pub(crate) async fn text_of_a_secret_conflicts_as_its_data_does(server: &Server)
     let error = bench.run(&Apply, input).await.error();
     assert_eq!(error.kind(), StepErrorKind::Conflict, "{error}");
     assert_eq!(data().await, json!({ "x": "bmV3" }));
+}
+
+/// What was changed since the export is newer, and its manager's.
+pub(crate) async fn a_restore_overwrites_nothing_that_somebody_keeps(server: &Server) {
+    let scene = Scene::new(server).await;
+    let mut config = scene.object("v1", "ConfigMap", "c");
+    config["data"] = json!({ "k": "old" });
+    scene.put(&config).await;
+    scene.export(json!({})).await;
+    let somebody = PatchParams {
+        field_manager: Some("somebody".to_owned()),
+        ..PatchParams::default()
+    };
+    let newer = Patch::Merge(json!({ "data": { "k": "new" } }));
+    scene.api(&config).patch("c", &somebody, &newer).await.expect("changed");
+    let value = async || scene.get(&config).await.expect("there")["data"]["k"].clone();
+    let bench = scene.bench().await;
+    let only = json!({ "objects": ["configmap/c"] });
+    let foretold = bench.preview(&Restore, only.clone()).await.expect_err("a conflict");
+    let error = bench.run(&Restore, only).await.error();
+    for error in [foretold, error] {
+        assert_eq!(error.kind(), StepErrorKind::Conflict, "{error}");
+        assert!(error.message().contains("`.data.k` is kept by `somebody`"), "{error}");
+    }
+    assert_eq!(value().await, "new");
+    let forced = json!({ "objects": ["configmap/c"], "on_conflict": "force" });
+    bench.run(&Restore, forced).await.output();
+    assert_eq!(value().await, "old");
 }
 
 pub(crate) async fn what_a_step_of_jm_has_set_is_not_in_the_way_of_an_apply(server: &Server) {

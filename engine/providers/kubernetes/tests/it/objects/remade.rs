@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use jm_provider_kubernetes::Apply;
-use jm_step::StepErrorKind;
+use jm_provider_kubernetes::{Apply, Restore};
+use jm_step::{AnyStepType, StepErrorKind};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
@@ -28,13 +28,66 @@ pub(crate) async fn what_cannot_be_changed_is_made_anew_only_where_that_is_allow
     assert_eq!(preview.changes, ran.changes);
     assert_eq!(ran.output()["counts"]["recreated"], 1);
     assert_eq!(scene.get(&config("")).await.expect("there")["data"]["k"], "two");
-    assert!(
-        jm_step::AnyStepType::check(
-            &Apply,
-            &json!({ "paths": ["x"], "recreate": ["PersistentVolumeClaim"] })
-        )
-        .is_err()
-    );
+}
+
+/// Each kind has its own words for what cannot be changed.
+pub(crate) async fn what_cannot_be_changed_is_known_of_each_kind(server: &Server) {
+    let scene = Scene::new(server).await;
+    let job = |image: &str| {
+        let mut job = scene.object("batch/v1", "Job", "j");
+        job["spec"] = json!({ "suspend": true, "template": { "spec": {
+            "restartPolicy": "Never", "containers": [{ "name": "main", "image": image }] } } });
+        job
+    };
+    let service = |address: Option<&str>| {
+        let mut service = scene.object("v1", "Service", "s");
+        service["spec"] = json!({ "selector": { "app": "s" }, "ports": [{ "port": 80 }] });
+        if let Some(address) = address {
+            service["spec"]["clusterIP"] = address.into();
+        }
+        service
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("x.json");
+    let bench = scene.bench().await;
+    for (before, after) in [
+        (job("registry.example/a:1"), job("registry.example/b:1")),
+        (service(None), service(Some("None"))),
+    ] {
+        let write = |object: &Value| std::fs::write(&path, object.to_string()).expect("written");
+        let uid = async || scene.get(&before).await.expect("there")["metadata"]["uid"].clone();
+        let kind = before["kind"].as_str().expect("a kind");
+        write(&before);
+        bench.run(&Apply, json!({ "paths": [path] })).await.output();
+        let first = uid().await;
+        write(&after);
+        let error = bench.run(&Apply, json!({ "paths": [path] })).await.error();
+        assert_eq!(error.kind(), StepErrorKind::Conflict, "{kind}: {error}");
+        assert!(error.message().contains("cannot be changed"), "{error}");
+        assert_eq!(uid().await, first, "{kind}");
+        let input = json!({ "paths": [path], "recreate": [kind] });
+        let ran = bench.run(&Apply, input).await;
+        assert_eq!(ran.output()["counts"]["recreated"], 1, "{kind}");
+        assert_ne!(uid().await, first, "{kind}");
+    }
+}
+
+/// By no step: what they hold would be lost.
+#[test]
+fn what_holds_others_or_data_is_never_made_anew() {
+    let named = |kind: &str| json!({ "recreate": [kind] });
+    for kind in [
+        "PersistentVolumeClaim",
+        "PersistentVolume",
+        "Namespace",
+        "CustomResourceDefinition",
+    ] {
+        let mut apply = named(kind);
+        apply["paths"] = json!(["x"]);
+        assert!(AnyStepType::check(&Apply, &apply).is_err(), "{kind}");
+        assert!(AnyStepType::check(&Restore, &named(kind)).is_err(), "{kind}");
+    }
+    assert!(AnyStepType::check(&Restore, &named("Job")).is_ok());
 }
 
 fn deployment(selected: &str, pull: &str) -> Value {

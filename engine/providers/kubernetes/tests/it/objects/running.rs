@@ -1,14 +1,22 @@
 //! What is applied, and does not come up; and what comes up, and is scaled meanwhile.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use jm_provider_kubernetes::Apply;
 use jm_step::StepErrorKind;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::ListParams;
 use serde_json::{Value, json};
 
 use super::Scene;
+use crate::line::{Line, State};
+use crate::place::bench;
 use crate::server::Server;
+
+/// Objects that take longer to write than it takes to stop.
+const MANY: usize = 1000;
 
 fn write(folder: &Path, image: &str, replicas: Option<u32>) {
     let labels = json!({ "app": "web" });
@@ -116,6 +124,57 @@ pub(crate) async fn results_are_kept_however_it_ends(server: &Server) {
     assert_eq!(run(300, true, true).await, (StepErrorKind::Cancelled, both.clone()));
     let all = [both, vec!["failed".to_owned()]].concat();
     assert_eq!(run(300, false, false).await, (StepErrorKind::NotFound, all));
+}
+
+/// Of what was begun, and of nothing else; of what the server does not answer that nobody knows.
+pub(crate) async fn a_stop_tells_of_all_that_was_written(server: &Server) {
+    for state in [State::Up, State::Stalled] {
+        let scene = Scene::new(server).await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let configs = (0..MANY).map(|index| scene.object("v1", "ConfigMap", &format!("c-{index}")).to_string());
+        let documents = configs.collect::<Vec<_>>().join("\n---\n");
+        std::fs::write(folder.path().join("all.yaml"), documents).expect("written");
+        let line = Line::to(&server.kubeconfig).await;
+        let bench = bench(&line.kubeconfig, scene.namespace()).await;
+        let api = scene.place.api::<ConfigMap>();
+        let there = async || {
+            let all = api.list(&ListParams::default()).await.expect("a list");
+            let names = all.items.into_iter().filter_map(|config| config.metadata.name);
+            names.filter(|name| name.starts_with("c-")).collect::<BTreeSet<_>>()
+        };
+        let stopping = async {
+            while there().await.is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            line.set(state);
+            bench.cancellation().cancel();
+            Instant::now()
+        };
+        let (ran, stopped) = tokio::join!(bench.run(&Apply, json!({ "paths": [folder.path()] })), stopping);
+        assert!(stopped.elapsed() < Duration::from_secs(5), "{:?}", stopped.elapsed());
+        let kept = ran.kept("objects.jsonl").expect("the results are kept");
+        assert_eq!(ran.error().kind(), StepErrorKind::Cancelled);
+        let mut told = BTreeMap::<String, BTreeSet<String>>::new();
+        for line in kept.lines() {
+            let line: Value = serde_json::from_str(line).expect("JSON");
+            let text = |field: &str| line[field].as_str().expect("a text").to_owned();
+            let name = text("object").rsplit_once('/').expect("a name").1.to_owned();
+            told.entry(text("result")).or_default().insert(name);
+        }
+        // What the server has heard it does, whoever listens.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let there = there().await;
+        assert!(there.len() < MANY, "it stopped");
+        let (created, unknown) = (
+            told.remove("created").unwrap_or_default(),
+            told.remove("unknown").unwrap_or_default(),
+        );
+        assert_eq!(told, BTreeMap::new());
+        assert!(created.is_subset(&there), "{created:?}");
+        let untold: BTreeSet<_> = &(&there - &created) - &unknown;
+        assert_eq!(untold, BTreeSet::new(), "they were written");
+        assert_eq!(unknown.is_empty(), state == State::Up, "{unknown:?}");
+    }
 }
 
 pub(crate) async fn what_an_autoscaler_has_scaled_is_left_to_it(server: &Server) {
