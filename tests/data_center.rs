@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::cluster_loss::kubectl;
 use crate::environment::{RESUME, World, has_words, journal_of, of_kind, said};
-use crate::wire::Wire;
+use crate::wire::{Port, Wire};
 
 const FAILOVER: &str = "data-center-failover";
 const FAIL_BACK: &str = "data-center-fail-back";
@@ -159,7 +159,7 @@ fn the_second_region_takes_over_and_gives_back_what_was_written_there() -> Resul
 
     // Nobody is asked to send viewers to where there is nothing.
     for (domain, told) in [
-        (domain.as_str(), "assets-standby"),
+        (domain.as_str(), "the bucket does not exist"),
         (
             "assets_domain=assets-stanby.s3.eu-west-1.amazonaws.com",
             "`assets-stanby.s3.eu-west-1.amazonaws.com` is another one's address",
@@ -173,6 +173,11 @@ fn the_second_region_takes_over_and_gives_back_what_was_written_there() -> Resul
             regions.publish(BUCKET, "second")?;
         }
     }
+
+    // Another name for the bucket says nothing of which one it is of.
+    let named = ["-i", "assets_domain=assets.example.com", "-i", &edge];
+    let mut dry = regions.jm(&["plan", "run", "plans/data-center-failover.yaml", "--dry-run"])?;
+    ended(dry.args(named), 0)?;
 
     let text = regions.start(FAILOVER, &[&replicas, &domain, &edge], 6)?;
     ensure!(has_words(&text, "the cluster answers, the database serves"), "{text}");
@@ -368,10 +373,10 @@ fn a_first_region_that_comes_back_before_the_answer_is_fenced() -> Result<()> {
     let url = regions.first.systems.variable("DATABASE_URL").to_owned();
     let port = url.rsplit_once(':').and_then(|(_, end)| end.split_once('/'));
     let port = port.context("a port")?.0;
-    let away = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let away = Port::hold()?;
     let through = format!(
         "{}?sslmode=disable",
-        url.replace(&format!(":{port}/"), &format!(":{away}/"))
+        url.replace(&format!(":{port}/"), &format!(":{}/", away.number()?))
     );
     let environment = &mut regions.first.systems.environment;
     environment.insert("DATABASE_URL".to_owned(), through);

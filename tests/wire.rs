@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
 
 use crate::statements::reads;
@@ -17,6 +17,24 @@ use protocol::{Backend, Frontend, Said};
 
 /// No recovery takes so long.
 const PATIENCE: Duration = Duration::from_mins(2);
+
+/// So many may wait to be let in.
+const BACKLOG: u32 = 1024;
+
+/// A port of the test's own, which refuses whoever comes until a wire listens there, and is nobody else's meanwhile.
+pub(crate) struct Port(TcpSocket);
+
+impl Port {
+    pub(crate) fn hold() -> Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(([127, 0, 0, 1], 0).into())?;
+        Ok(Self(socket))
+    }
+
+    pub(crate) fn number(&self) -> Result<u16> {
+        Ok(self.0.local_addr()?.port())
+    }
+}
 
 /// A statement that went over the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,21 +95,21 @@ struct State {
 impl Wire {
     /// Stands before `127.0.0.1:target`, and lets everything through.
     pub(crate) fn to(target: u16) -> Result<Self> {
-        Self::at(0, target)
+        Self::at(Port::hold()?, target)
     }
 
-    /// The same on a port of the test's choice, where nothing listened until now.
-    pub(crate) fn at(port: u16, target: u16) -> Result<Self> {
+    /// The same on a port that refused everybody until now.
+    pub(crate) fn at(port: Port, target: u16) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()?;
-        let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", port)))?;
-        let port = listener.local_addr()?.port();
+        let number = port.number()?;
+        let listener = runtime.block_on(async { port.0.listen(BACKLOG) })?;
         let (state, released) = (Shared::default(), Arc::new(Notify::new()));
         runtime.spawn(accept(listener, target, state.clone(), released.clone()));
         Ok(Self {
-            port,
+            port: number,
             state,
             released,
             _runtime: runtime,

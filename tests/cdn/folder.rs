@@ -70,6 +70,7 @@ fn what_an_earlier_build_left_is_not_published() -> Result<()> {
     let text = said(&output);
     ensure!(output.status.code() == Some(4), "{text}");
     ensure!(has_words(&text, "the build made no index.html in dist"), "{text}");
+    ensure!(has_words(&text, "what lay there before is in dist.before-"), "{text}");
     ensure!(stored(&world)? == before, "something was published");
     ensure!(built(&folder)? == ["dist: earlier"], "{:?}", built(&folder)?);
 
@@ -88,11 +89,7 @@ done
         "{text}"
     );
     ensure!(viewed(&world, "")?.body == "new", "{:?}", viewed(&world, "")?);
-    ensure!(
-        built(&folder)? == ["dist.before: earlier", "dist: new"],
-        "{:?}",
-        built(&folder)?
-    );
+    ensure!(built(&folder)? == ["dist: new"], "{:?}", built(&folder)?);
     for (key, cache) in stored(&world)?.iter().filter(|(key, _)| !key.starts_with(".jm")) {
         let expected = if key == "static/app.3f2a9c1b.js" { KEPT } else { ASKED };
         ensure!(cache == expected, "{key}: {cache}");
@@ -101,6 +98,26 @@ done
     versioning(&world, "Enabled")?;
     let output = recover_in(&world, &folder).output()?;
     ensure!(output.status.code() == Some(0), "{}", said(&output));
+    Ok(())
+}
+
+/// Who has the site built already builds nothing, and loses nothing.
+#[test]
+fn what_is_built_already_is_published_as_it_lies_there() -> Result<()> {
+    let (world, _) = broken()?;
+    let folder = site(&world, "here", "exit 1\n")?;
+    let publish = || recover(&world, &["build=[]"]).current_dir(&folder).output();
+    std::fs::create_dir(folder.join("dist"))?;
+    let output = publish()?;
+    let text = said(&output);
+    ensure!(output.status.code() == Some(4), "{text}");
+    ensure!(has_words(&text, "there is no index.html in dist"), "{text}");
+
+    std::fs::write(folder.join("dist/index.html"), "built by hand")?;
+    let output = publish()?;
+    ensure!(output.status.code() == Some(0), "{}", said(&output));
+    ensure!(viewed(&world, "")?.body == "built by hand", "{:?}", viewed(&world, "")?);
+    ensure!(built(&folder)? == ["dist: built by hand"], "{:?}", built(&folder)?);
     Ok(())
 }
 

@@ -295,16 +295,40 @@ fn a_tree_that_is_gone_is_checked_out_and_built_again_by_the_resume() -> Result<
     // Everything that names the tree itself is done; what is still to come names what was built in it.
     let output = recover(&world, &inputs).args(["--until", "assets"]).output()?;
     ensure!(output.status.code() == Some(5), "{}", said(&output));
-    let records = journal(&world.state())?;
-    let mut ended = of_kind(&records, "step-succeeded").into_iter();
-    let checkout = ended.find(|record| record["step"] == "checkout").context("the step")?;
-    let tree = checkout["output"]["inline"]["dir"].as_str().context("a folder")?;
-    std::fs::remove_dir_all(tree)?;
+    std::fs::remove_dir_all(checked_out(&world)?)?;
 
     let output = world.resume().output()?;
     ensure!(output.status.code() == Some(0), "{}", said(&output));
     ensure!(viewed(&world, "")?.body == GOOD_PAGE, "{:?}", viewed(&world, "")?);
     Ok(())
+}
+
+/// Another machine has neither the tree nor the first one's clone, but one of its own, with the same commit.
+#[test]
+fn whoever_takes_over_checks_out_from_a_clone_of_their_own() -> Result<()> {
+    let (world, repository) = broken()?;
+    let theirs = world.folder().join("theirs");
+    world.run("git", &["clone", "-q", &repository, &theirs.display().to_string()])?;
+    let inputs = ["commit=v1.0.0", r#"install=["true"]"#, r#"build=["sh", "build.sh"]"#];
+    let mut first = recover(&world, &inputs);
+    let output = first.current_dir(&repository).args(["--until", "assets"]).output()?;
+    ensure!(output.status.code() == Some(5), "{}", said(&output));
+    std::fs::remove_dir_all(checked_out(&world)?)?;
+    std::fs::remove_dir_all(&repository)?;
+
+    let output = world.resume().current_dir(&theirs).output()?;
+    ensure!(output.status.code() == Some(0), "{}", said(&output));
+    ensure!(viewed(&world, "")?.body == GOOD_PAGE, "{:?}", viewed(&world, "")?);
+    Ok(())
+}
+
+/// The folder into which the newest run put the commit.
+fn checked_out(world: &World) -> Result<String> {
+    let records = journal(&world.state())?;
+    let mut ended = of_kind(&records, "step-succeeded").into_iter();
+    let checkout = ended.find(|record| record["step"] == "checkout").context("the step")?;
+    let tree = checkout["output"]["inline"]["dir"].as_str();
+    Ok(tree.context("a folder")?.to_owned())
 }
 
 /// Names and cache headers of what is in the bucket of assets.

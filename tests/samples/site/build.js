@@ -1,19 +1,25 @@
 // Builds the site: scripts and styles with a hash in their names, and the pages that name them.
 import { build } from 'esbuild';
+import { createHash } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { basename } from 'node:path';
 
-const { metafile } = await build({
+const { outputFiles } = await build({
   entryPoints: ['src/app.js', 'src/app.css'],
   outdir: 'dist/static',
-  entryNames: '[name].[hash]',
   bundle: true,
   minify: true,
-  metafile: true,
+  write: false,
 });
-const names = Object.entries(metafile.outputs).map(([path, { entryPoint }]) => [entryPoint.slice('src/'.length), path.slice('dist/'.length)]);
-const manifest = Object.fromEntries(names);
+await mkdir('dist/static', { recursive: true });
 let page = await readFile('src/index.html', 'utf8');
-for (const [name, path] of names) page = page.replace(`{${name}}`, `/${path}`);
-await mkdir('dist', { recursive: true });
+const manifest = {};
+for (const { path, contents } of outputFiles) {
+  const name = basename(path);
+  const hash = createHash('sha256').update(contents).digest('hex').slice(0, 16);
+  manifest[name] = `static/${name.replace('.', `.${hash}.`)}`;
+  await writeFile(`dist/${manifest[name]}`, contents);
+  page = page.replace(`{${name}}`, `/${manifest[name]}`);
+}
 await writeFile('dist/asset-manifest.json', JSON.stringify(manifest, null, 2));
 await writeFile('dist/index.html', page);

@@ -1,6 +1,6 @@
 //! `http.check`: asks an address until it answers as expected.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,8 @@ use sha2::{Digest, Sha256};
 
 /// Of a body whose hash is compared, so much is read.
 const WHOLE: usize = 64 * 1024 * 1024;
+/// The status where no answer came.
+const UNANSWERED: u16 = 0;
 /// Where caches say whether they had it, the nearest first.
 const CACHE_HEADERS: [&str; 3] = ["x-cache", "x-cache-status", "cf-cache-status"];
 
@@ -84,7 +86,8 @@ enum Statuses {
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Output {
-    /// The status of the good answer; where the step failed, of the last kind of answer that was not good.
+    /// The status of the good answer; where the step failed, of the last kind of answer that was not good, or 0 where no
+    /// answer came.
     status: u16,
     /// How long the last try took, in milliseconds.
     elapsed_ms: u64,
@@ -150,7 +153,7 @@ impl StepType for Check {
         let http = Http::new(cx.environment())?;
         let request = request(&input)?;
         let started = Instant::now();
-        let (mut good, mut told) = (0, None);
+        let (mut good, mut told) = (0, BTreeSet::new());
         for attempts in 1.. {
             let reply = tokio::select! {
                 () = cx.cancelled() => return Err(stopped(&input)),
@@ -167,12 +170,19 @@ impl StepType for Check {
                 }
                 // Who answers, and not well, is there.
                 Ok((Some(error), reply)) => {
-                    if told.replace(reply.status) != Some(reply.status) {
+                    if told.insert(reply.status) {
                         cx.save_output(output(&reply, attempts)).await?;
                     }
                     error
                 }
-                Err(error) => error,
+                // What an earlier attempt was answered may be long ago.
+                Err(error) => {
+                    if told.is_empty() && cx.saved_output::<Output>()?.is_some() {
+                        told.insert(UNANSWERED);
+                        cx.save_output(unanswered(attempts)).await?;
+                    }
+                    error
+                }
             };
             good = 0;
             cx.log(format!("try {attempts}: {error}")).await;
@@ -391,6 +401,16 @@ fn output(reply: &Reply, attempts: u32) -> Output {
         attempts,
         body_sha256: sha256(reply),
         cache: cache(reply).to_owned(),
+    }
+}
+
+fn unanswered(attempts: u32) -> Output {
+    Output {
+        status: UNANSWERED,
+        elapsed_ms: 0,
+        attempts,
+        body_sha256: String::new(),
+        cache: String::new(),
     }
 }
 

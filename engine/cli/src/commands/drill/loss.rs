@@ -114,7 +114,8 @@ impl Loss {
         let lost = [
             (Lost::Cluster, repairs("kubernetes")),
             (Lost::Database, repairs("postgres")),
-            (Lost::Bucket, repairs("s3") && !versions),
+            // Who publishes into a bucket does not bring back what was in it.
+            (Lost::Bucket, repairs("s3") && uses("s3.bucket") && !versions),
             (Lost::Objects, repairs("s3") && versions),
             (Lost::Site, repairs("cloudfront")),
             (Lost::Application, repository && uses("kubernetes.set_image")),

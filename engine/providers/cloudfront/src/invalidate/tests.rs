@@ -225,9 +225,3 @@ fn a_reference_names_the_deed_and_its_paths() {
     assert!(reference("k", &paths).starts_with("jm-k-"));
     assert!(reference(&"k".repeat(200), &paths).len() <= LONGEST_REFERENCE);
 }
-
-#[test]
-fn edges_are_waited_for_as_long_as_cloudfront_may_take() {
-    let patience = <Invalidate as jm_step::StepType>::TIMEOUT;
-    assert_eq!(patience, std::time::Duration::from_mins(45));
-}

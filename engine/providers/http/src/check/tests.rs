@@ -25,6 +25,7 @@ async fn server(replies: Vec<&'static str>) -> String {
 
 const GOOD: &str = "HTTP/1.1 200 OK\r\nx-app: jm\r\nconnection: close\r\ncontent-length: 15\r\n\r\n{\"status\":\"ok\"}";
 const DOWN: &str = "HTTP/1.1 503 Down\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+const GATEWAY: &str = "HTTP/1.1 502 Gateway\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 const BROKEN: &str = "HTTP/1.1 500 Oops\r\nconnection: close\r\ncontent-length: 4\r\n\r\noops";
 
 async fn run(input: Value) -> Result<Value, StepError> {
@@ -137,18 +138,34 @@ async fn without_waiting_the_kind_lets_the_engine_retry() {
 /// Whoever fences a service that is not well has to know that something answers there.
 #[tokio::test]
 async fn what_is_not_good_is_told_of_each_kind_once() {
-    let url = server(vec![DOWN, DOWN, BROKEN]).await;
+    let url = server(vec![DOWN, DOWN, GATEWAY, DOWN, GATEWAY, BROKEN]).await;
     let (cx, listener) = Bench::new().step();
     let input = json!({ "url": url, "for": "5s", "interval": "10ms" });
     AnyStepType::run(&Check, &cx, input).await.expect_err("not well");
-    let statuses: Vec<u64> = listener
-        .told(cx)
-        .await
-        .outputs
-        .iter()
-        .filter_map(|output| output["status"].as_u64())
-        .collect();
-    assert_eq!(statuses, [503, 500]);
+    assert_eq!(statuses(&listener.told(cx).await.outputs), [503, 502, 500]);
+}
+
+/// By the time of a resume, who answered may be gone.
+#[tokio::test]
+async fn an_earlier_answer_does_not_outlive_an_attempt_that_nothing_answers() {
+    let input = json!({ "url": "http://127.0.0.1:9/health", "for": "100ms", "interval": "10ms" });
+    for (earlier, expected) in [(Some(503), vec![0]), (None, vec![])] {
+        let bench = match earlier {
+            Some(status) => Bench::new().saved_output(json!({
+                "status": status, "elapsed_ms": 1, "attempts": 1, "body_sha256": "", "cache": "",
+            })),
+            None => Bench::new(),
+        };
+        let (cx, listener) = bench.step();
+        AnyStepType::run(&Check, &cx, input.clone())
+            .await
+            .expect_err("nobody is there");
+        assert_eq!(statuses(&listener.told(cx).await.outputs), expected, "{earlier:?}");
+    }
+}
+
+fn statuses(outputs: &[Value]) -> Vec<u64> {
+    outputs.iter().filter_map(|output| output["status"].as_u64()).collect()
 }
 
 #[tokio::test]

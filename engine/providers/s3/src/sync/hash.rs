@@ -5,35 +5,48 @@ const SHORTEST: usize = 8;
 /// Of a name that is nothing but a hash, so much has to be there.
 const WHOLE_NAME: usize = 16;
 
-/// Whether a name has a hash in it, such as `static/app.3f2a9c1b.js`, `assets/index-DiwrgTda.css` or `app.WZQ3YXKB.js.map`.
+/// Whether a name has a hash in it, such as `static/app.3f2a9c1b.js`, `assets/index-Dk3xQ9fB.css` or `app.4f5b0c1d.js.map`.
+/// In doubt it has none: who keeps a file for ever whose name stays is never told of another content, who asks for one that
+/// cannot change only asks.
 pub(super) fn is_hashed(name: &str) -> bool {
     let file = name.rsplit('/').next().unwrap_or(name);
     // What stands before the ending; a name without one has none.
-    let Some((stem, _ending)) = file.rsplit_once('.') else {
-        return is_long_hex(file);
-    };
-    let mut pieces = stem.split('.');
+    let stem = file.rsplit_once('.').map_or(file, |(stem, _ending)| stem);
+    let mut pieces = stem.split(['.', '-', '_']);
     let first = pieces.next().unwrap_or_default();
-    is_long_hex(first) || ends_in_hash(first) || pieces.any(|piece| is_hash(piece) || ends_in_hash(piece))
+    (first.len() >= WHOLE_NAME && is_hex(first)) || pieces.any(is_hash)
 }
 
-/// Whether a hash follows a name. Some hashes have `-` and `_` in them.
-fn ends_in_hash(piece: &str) -> bool {
-    let mut ends = piece.match_indices(['-', '_']).map(|(at, _)| &piece[at + 1..]);
-    ends.any(is_hash)
+/// Such as no word, date or number is.
+fn is_hash(piece: &str) -> bool {
+    piece.len() >= SHORTEST && (is_hex(piece) || is_base62(piece))
 }
 
-/// Letters with digits, or capitals where no word has them. Digits alone are a date, or a number.
-fn is_hash(text: &str) -> bool {
-    let has = |what: fn(&char) -> bool| text.chars().any(|letter| what(&letter));
-    let has_letter = has(char::is_ascii_alphabetic);
-    let is_word = !has(char::is_ascii_digit) && text.chars().skip(1).all(|letter| !letter.is_ascii_uppercase());
-    let is_made_of = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
-    text.len() >= SHORTEST && has_letter && !is_word && text.chars().all(is_made_of)
+/// A date with a letter at its end has two runs, and so has a word with a number.
+fn is_hex(piece: &str) -> bool {
+    piece.chars().all(|letter| letter.is_ascii_hexdigit()) && runs(piece) > 2
 }
 
-fn is_long_hex(text: &str) -> bool {
-    text.len() >= WHOLE_NAME && text.chars().all(|letter| letter.is_ascii_hexdigit())
+/// Capitals, small letters and digits, and those mixed as in no `iPhone15Pro`.
+fn is_base62(piece: &str) -> bool {
+    let has = |what: fn(&char) -> bool| piece.chars().any(|letter| what(&letter));
+    piece.chars().all(|letter| letter.is_ascii_alphanumeric())
+        && has(char::is_ascii_uppercase)
+        && has(char::is_ascii_lowercase)
+        && has(char::is_ascii_digit)
+        && runs(piece) * 2 >= piece.len()
+}
+
+/// How many numbers and words it reads as; a capital may begin a word.
+fn runs(piece: &str) -> usize {
+    let letters = piece.as_bytes();
+    let goes_on = |pair: &&[u8]| match (pair[0], pair[1]) {
+        (before, after) if before.is_ascii_digit() || after.is_ascii_digit() => {
+            before.is_ascii_digit() && after.is_ascii_digit()
+        }
+        (before, after) => before.is_ascii_uppercase() || after.is_ascii_lowercase(),
+    };
+    letters.len() - letters.windows(2).filter(goes_on).count()
 }
 
 #[cfg(test)]
@@ -45,9 +58,8 @@ mod tests {
         for name in [
             "static/js/main.3f2a9c1b.js",
             "static/js/main.3f2a9c1b.chunk.js.map",
-            "assets/index-DiwrgTda.js",
-            "assets/index-B_x-9aQz.css",
-            "static/app.WZQZYXKB.js",
+            "assets/index-Dk3xQ9fB.js",
+            "assets/my-long_name-BsX9a4Tq.css",
             "media/logo_5d5d9eefa31e5e13a6610d9fa7a283bb.svg",
             "static/0a1b2c3d4e5f60718293.js",
         ] {
@@ -68,7 +80,28 @@ mod tests {
             "static/3f2a9c1b/app.js",
             "static/jquery-3.7.1.min.js",
             "static/CHANGELOG",
+            "assets/team-photo-2024.jpg",
+            "assets/annual-report-2026.pdf",
+            "assets/report-20261127b.pdf",
+            "assets/icon-home-24px.svg",
+            "assets/hero-background2.jpg",
+            "assets/hero-Background2.jpg",
+            "assets/product-iPhone15Pro.png",
+            "assets/1764261049123456.jpg",
+            "static/OpenSans-SemiBold.woff2",
+            "assets/logo-MacBookPro.svg",
             "",
+        ] {
+            assert!(!is_hashed(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_a_word_is_taken_for_one() {
+        for name in [
+            "assets/index-DiwrgTda.js",
+            "assets/index-B_x-9aQz.css",
+            "static/app.WZQZYXKB.js",
         ] {
             assert!(!is_hashed(name), "{name}");
         }

@@ -16,7 +16,8 @@ pub(crate) struct HeaderRule {
     #[serde(rename = "match")]
     pub(crate) pattern: String,
     /// Only those of them that have a hash in them, such as `app.3f2a9c1b.js`: what has another name with other content may
-    /// be kept for ever.
+    /// be kept for ever. A hash is a piece of eight or more, in hex or of capitals, small letters and digits; what may be a
+    /// word, a date or a number is none.
     #[serde(default)]
     pub(crate) hashed: bool,
     /// Such as `public, max-age=31536000, immutable`.
