@@ -1,8 +1,6 @@
 //! What a listing does not tell: other metadata on the same content, ETags that are no sums, markers that stay, versions
 //! that a later step saves.
 
-#![expect(clippy::disallowed_methods, reason = "tests make files of their own")]
-
 use jm_client_s3::{DefaultEncryption, Encryption, OtherHeaders, Pace, Put};
 use jm_step::Change;
 
