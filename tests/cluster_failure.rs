@@ -533,6 +533,28 @@ fn a_cluster_that_is_up_and_full_is_rebuilt_only_by_its_name() -> Result<()> {
     Ok(())
 }
 
+/// What was written into a cluster that is rebuilt already is newer than any backup.
+#[test]
+fn a_second_rebuild_leaves_the_database_that_the_first_one_brought_back() -> Result<()> {
+    let (world, before) = world()?;
+    world.lose_cluster()?;
+    run(&world, &REBUILD)?;
+    let url = world.systems.variable("DATABASE_URL");
+    let write = "CREATE TABLE since (id int); INSERT INTO since VALUES (1)";
+    world.run("psql", &[url, "--quiet", "--command", write])?;
+    let named = format!("cluster={}", identity(&world)?);
+    run(&world, &[&REBUILD[..], &["--accept-identity", &named]].concat())?;
+    let records = journal(&world.state())?;
+    let begun = of_kind(&records, "step-started");
+    ensure!(
+        begun.iter().all(|record| record["step"] != "restore"),
+        "an older backup was restored beside it"
+    );
+    world.run("psql", &[url, "--quiet", "--command", "DROP TABLE since"])?;
+    ensure!(world.fingerprint()? == before.data, "other data");
+    Ok(())
+}
+
 #[test]
 fn somebody_who_brings_the_cluster_up_by_hand_is_waited_for() -> Result<()> {
     let (world, before) = world()?;

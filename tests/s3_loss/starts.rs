@@ -19,6 +19,38 @@ fn keys(world: &World, bucket: &str) -> Result<Vec<String>> {
         .collect())
 }
 
+/// Removes for good what a bucket keeps of these kinds.
+fn remove(world: &World, bucket: &str, prefix: &str, kinds: &[&str]) -> Result<()> {
+    let words = [
+        "s3api",
+        "list-object-versions",
+        "--bucket",
+        bucket,
+        "--prefix",
+        prefix,
+        "--output",
+        "json",
+    ];
+    let kept: Value = serde_json::from_str(&world.aws(&words)?)?;
+    for one in kinds.iter().filter_map(|kind| kept[kind].as_array()).flatten() {
+        let (key, id) = (
+            one["Key"].as_str().context("a key")?,
+            one["VersionId"].as_str().context("an id")?,
+        );
+        world.aws(&[
+            "s3api",
+            "delete-object",
+            "--bucket",
+            bucket,
+            "--key",
+            key,
+            "--version-id",
+            id,
+        ])?;
+    }
+    Ok(())
+}
+
 fn keeps_versions(world: &World) -> Result<bool> {
     let versioning = world.aws(&["s3api", "get-bucket-versioning", "--bucket", BUCKET])?;
     Ok(versioning.contains("Enabled"))
@@ -140,6 +172,27 @@ fn a_bucket_of_a_site_is_as_it_was_at_a_moment_and_nothing_else() -> Result<()> 
     Ok(())
 }
 
+/// An end with nothing brought back is no good one: a bucket that is gone with its versions, without a replica; and one that
+/// was looked through under a prefix that it does not have.
+#[test]
+fn a_bucket_of_a_site_that_nothing_came_back_into_is_told() -> Result<()> {
+    let world = with_backups(World::sandbox()?)?;
+    let ends = |words: &[&str], expected: &str| -> Result<()> {
+        let words = [&["-i", "catalogue=false"], words].concat();
+        let output = bring_back(&world, &words).env("BACKUP_S3_BUCKET", ASSETS).output()?;
+        ensure!(output.status.code() == Some(9), "{}", said(&output));
+        ensure!(has_words(&said(&output), expected), "{}", said(&output));
+        Ok(())
+    };
+    ends(&[], "the bucket has nothing under `backups/`, and never had")?;
+    remove(&world, ASSETS, "", &["Versions", "DeleteMarkers"])?;
+    world.aws(&["s3api", "delete-bucket", "--bucket", ASSETS])?;
+    ends(
+        &["-i", "prefix="],
+        "the bucket kept no versions, and no replica is configured",
+    )
+}
+
 /// A page that stays defaced, for what it was lies in an archive, is said.
 #[test]
 fn what_is_left_in_an_archive_is_told() -> Result<()> {
@@ -239,30 +292,7 @@ fn a_replica_fills_what_is_gone_for_good_and_undoes_no_moment() -> Result<()> {
     ensure!(keys(&world, ASSETS)? == there, "{:?}", keys(&world, ASSETS)?);
 
     // Every version of it goes, and a marker stays.
-    let versions = world.aws(&[
-        "s3api",
-        "list-object-versions",
-        "--bucket",
-        ASSETS,
-        "--prefix",
-        "planted.html",
-        "--output",
-        "json",
-    ])?;
-    let versions: Value = serde_json::from_str(&versions)?;
-    for version in versions["Versions"].as_array().context("versions")? {
-        let id = version["VersionId"].as_str().context("an id")?;
-        world.aws(&[
-            "s3api",
-            "delete-object",
-            "--bucket",
-            ASSETS,
-            "--key",
-            "planted.html",
-            "--version-id",
-            id,
-        ])?;
-    }
+    remove(&world, ASSETS, "planted.html", &["Versions"])?;
     for words in [&[][..], &["-i", &as_of]] {
         let output = assets(words, false)?;
         ensure!(output.status.code() == Some(9), "{}", said(&output));

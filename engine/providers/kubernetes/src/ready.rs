@@ -89,6 +89,9 @@ pub struct Output {
     /// Which cluster answered: the UID of its namespace `kube-system`.
     #[serde(default)]
     cluster: String,
+    /// Whether it was taken for a new one, for it had no workloads of its own; not where a person has named it.
+    #[serde(default)]
+    new: bool,
     /// Version of the API server, such as `v1.36.2`.
     version: String,
     /// Nodes.
@@ -152,7 +155,7 @@ impl StepType for Ready {
         } else {
             cx.read::<Kubernetes>().await?
         };
-        let output = look(&cluster, input).await?;
+        let output = look(&cluster, input, is_new).await?;
         let mut summary = format!(
             "cluster {} with {} ready of {} nodes",
             output.version, output.ready_nodes, output.nodes
@@ -165,13 +168,14 @@ impl StepType for Ready {
     }
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
-        if input.expect == Expected::New && wait::unless_cancelled(cx, is_new(cx, &input)).await? {
+        let is_new = input.expect == Expected::New && wait::unless_cancelled(cx, is_new(cx, &input)).await?;
+        if is_new {
             cx.log("it has no workloads of its own: taken for the one that was brought up")
                 .await;
             cx.reopen::<Kubernetes>(Expect::New).await?;
         }
         let cluster = cx.read::<Kubernetes>().await?;
-        let output = wait::unless_cancelled(cx, look(&cluster, &input)).await?;
+        let output = wait::unless_cancelled(cx, look(&cluster, &input, is_new)).await?;
         if let Some(told) = told_by(&cluster) {
             cx.log(told).await;
         }
@@ -216,8 +220,13 @@ fn told_by(cluster: &Reader) -> Option<String> {
     ))
 }
 
-async fn look(cluster: &Reader, input: &Input) -> Result<Output, StepError> {
+async fn look(cluster: &Reader, input: &Input, new: bool) -> Result<Output, StepError> {
     let found = cluster.cluster().await?;
+    if let Some(other) = other_version(&found, input) {
+        // No waiting makes it another one.
+        return Err(StepError::failed(format!("the cluster will not do: {other}"))
+            .hint("bring up one of another version, or change `min_version` or `max_version`"));
+    }
     let mut lacks = shortcomings(&found, input);
     if input.namespace {
         lacks.extend(cluster.namespace_trouble().await?);
@@ -225,6 +234,7 @@ async fn look(cluster: &Reader, input: &Input) -> Result<Output, StepError> {
     if lacks.is_empty() {
         Ok(Output {
             cluster: cluster.cluster_uid().await?,
+            new,
             version: found.version,
             nodes: found.nodes,
             ready_nodes: found.ready_nodes,
@@ -239,6 +249,15 @@ async fn look(cluster: &Reader, input: &Input) -> Result<Output, StepError> {
     }
 }
 
+/// In words, where its version is not one that is wanted.
+fn other_version(found: &ClusterInfo, input: &Input) -> Option<String> {
+    let version = &found.version;
+    let least = said(input.min_version.as_ref()).filter(|wanted| minor(version) < minor(wanted));
+    let newest = said(input.max_version.as_ref()).filter(|wanted| minor(version) > minor(wanted));
+    let least = least.map(|wanted| format!("its version is {version}, and {wanted} is the least"));
+    least.or_else(|| newest.map(|wanted| format!("its version is {version}, and {wanted} is the newest")))
+}
+
 fn shortcomings(found: &ClusterInfo, input: &Input) -> Vec<String> {
     let mut lacks = Vec::new();
     if found.ready_nodes < input.nodes {
@@ -246,16 +265,6 @@ fn shortcomings(found: &ClusterInfo, input: &Input) -> Vec<String> {
             "{} of {} nodes are ready and take pods, and {} are wanted",
             found.ready_nodes, found.nodes, input.nodes
         ));
-    }
-    if let Some(wanted) = said(input.min_version.as_ref())
-        && minor(&found.version) < minor(wanted)
-    {
-        lacks.push(format!("its version is {}, and {wanted} is the least", found.version));
-    }
-    if let Some(wanted) = said(input.max_version.as_ref())
-        && minor(&found.version) > minor(wanted)
-    {
-        lacks.push(format!("its version is {}, and {wanted} is the newest", found.version));
     }
     if input.storage_class && found.default_storage_class.is_none() {
         lacks.push("it has no default storage class".to_owned());
@@ -307,9 +316,11 @@ mod tests {
             expect: Expected::Same,
             system_namespaces: Vec::new(),
         };
-        assert_eq!(shortcomings(&found, &input("1.33", "1.36")).len(), 3);
-        assert_eq!(shortcomings(&found, &input("1.28", "1.29")).len(), 3);
         assert_eq!(shortcomings(&found, &input("", "")).len(), 2);
+        let other = |min: &str, max: &str| other_version(&found, &input(min, max));
+        assert!(other("1.33", "1.36").is_some_and(|other| other.contains("1.33 is the least")));
+        assert!(other("1.28", "1.29").is_some_and(|other| other.contains("1.29 is the newest")));
+        assert_eq!((other("1.30", "1.30"), other("", "")), (None, None));
         assert!(Ready.check(&input("", "")).is_ok());
         assert!(Ready.check(&input("1.28", "1.36")).is_ok());
         assert!(Ready.check(&input("1.36", "1.28")).is_err());
