@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use crate::environment::has_words;
 use jm_sandbox::journeyman::ASSETS;
 use jm_testkit::line::{Refusal, refusing};
 
