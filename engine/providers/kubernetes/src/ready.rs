@@ -222,16 +222,19 @@ fn told_by(cluster: &Reader) -> Option<String> {
 
 async fn look(cluster: &Reader, input: &Input, new: bool) -> Result<Output, StepError> {
     let found = cluster.cluster().await?;
-    if let Some(other) = other_version(&found, input) {
-        // No waiting makes it another one.
-        return Err(StepError::failed(format!("the cluster will not do: {other}"))
-            .hint("bring up one of another version, or change `min_version` or `max_version`"));
-    }
+    let other = other_version(&found, input);
     let mut lacks = shortcomings(&found, input);
     if input.namespace {
         lacks.extend(cluster.namespace_trouble().await?);
     }
-    if lacks.is_empty() {
+    if let Some(other) = other {
+        // No waiting makes it another one.
+        lacks.insert(0, other);
+        Err(
+            StepError::failed(format!("the cluster will not do: {}", lacks.join("; ")))
+                .hint("bring up one of another version, or change `min_version` or `max_version`"),
+        )
+    } else if lacks.is_empty() {
         Ok(Output {
             cluster: cluster.cluster_uid().await?,
             new,

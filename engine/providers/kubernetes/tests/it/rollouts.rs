@@ -139,13 +139,20 @@ pub(crate) async fn a_cluster_says_what_it_lacks(server: &Server) {
     let announced = place.bench().await.preview(&Ready, good).await.expect("a preview");
     assert_eq!((announced.grade, announced.predicted), (Grade::Verified, Some(found)));
 
-    let much = json!({ "nodes": 50, "min_version": "9.9", "namespace": true });
+    let mut much = json!({ "nodes": 50, "namespace": true });
     let bench = bench(&server.kubeconfig, "no-such-namespace").await;
-    let error = bench.run(&Ready, much).await.error();
+    let error = bench.run(&Ready, much.clone()).await.error();
     assert_eq!(
         error.kind(),
         StepErrorKind::Unavailable,
         "a cluster may still be coming up"
+    );
+    much["min_version"] = json!("9.9");
+    let error = bench.run(&Ready, much).await.error();
+    assert_eq!(
+        error.kind(),
+        StepErrorKind::Failed,
+        "it does not become another version"
     );
     for said in ["50 are wanted", "9.9 is the least", "`no-such-namespace` is not there"] {
         assert!(error.message().contains(said), "{error}");
