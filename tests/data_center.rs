@@ -139,6 +139,13 @@ fn declared(world: &World) -> Result<i64> {
     Ok(count.trim().parse()?)
 }
 
+/// Neither the application nor anybody else writes into this region.
+fn fenced(region: &World) -> Result<()> {
+    ensure!(declared(region)? == 0, "the first region's application still runs");
+    ensure!(!lets_in(region)?, "the first region's database still lets sessions in");
+    Ok(())
+}
+
 fn lets_in(world: &World) -> Result<bool> {
     let query = format!("SELECT datallowconn FROM pg_database WHERE datname = '{DATABASE}'");
     Ok(world.query("postgres", &query)? == ["t"])
@@ -187,14 +194,7 @@ fn the_second_region_takes_over_and_gives_back_what_was_written_there() -> Resul
         "fenced too early"
     );
     regions.approve(0)?;
-    ensure!(
-        declared(&regions.first)? == 0,
-        "the first region's application still runs"
-    );
-    ensure!(
-        !lets_in(&regions.first)?,
-        "the first region's database still lets sessions in"
-    );
+    fenced(&regions.first)?;
     ensure!(regions.second.fingerprint()? == data, "other data in the second region");
     ensure!(regions.second.ready_replicas()? == REPLICAS, "other replicas");
     ensure!(
@@ -396,14 +396,7 @@ fn a_first_region_that_comes_back_before_the_answer_is_fenced() -> Result<()> {
     for fence in ["fence-application", "fence-database"] {
         ensure!(begun.iter().any(|step| step == fence), "{fence}: {text}");
     }
-    ensure!(
-        declared(&regions.first)? == 0,
-        "the first region's application still runs"
-    );
-    ensure!(
-        !lets_in(&regions.first)?,
-        "the first region's database still lets sessions in"
-    );
+    fenced(&regions.first)?;
     ensure!(regions.second.fingerprint()? == data, "other data in the second region");
     Ok(())
 }

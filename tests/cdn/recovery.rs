@@ -148,6 +148,19 @@ fn recover_by(world: &World, url: &str, inputs: &[&str]) -> Command {
     command
 }
 
+/// The inputs by which the good commit is built, by a shell alone.
+const GOOD_BUILD: [&str; 3] = ["commit=v1.0.0", r#"install=["true"]"#, r#"build=["sh", "build.sh"]"#];
+
+/// What the bucket has is right. The file that it came from.
+fn put_right(world: &World) -> Result<String> {
+    let page = world.folder().join("index.html");
+    std::fs::write(&page, "<h1>right</h1>")?;
+    let page = page.to_str().context("text")?;
+    let bucket = format!("s3://{}/index.html", journeyman::ASSETS);
+    world.aws(&["s3", "cp", page, &bucket])?;
+    Ok(page.to_owned())
+}
+
 pub(super) fn viewed(world: &World, path: &str) -> Result<journeyman::View> {
     Ok(world.block_on(journeyman::viewed(&world.systems, path))?)
 }
@@ -196,10 +209,7 @@ fn what_does_not_build_is_not_published_and_invalidating_alone_publishes_nothing
     }
 
     // The document's first measure: what the bucket has is right, and the edge is not.
-    let page = world.folder().join("index.html");
-    std::fs::write(&page, "<h1>right</h1>")?;
-    let bucket = format!("s3://{}/index.html", journeyman::ASSETS);
-    world.aws(&["s3", "cp", page.to_str().context("text")?, &bucket])?;
+    put_right(&world)?;
     ensure!(viewed(&world, "")?.body.contains("broken"), "the edge is not stale");
     let output = recover(&world, &["only=invalidate"]).output()?;
     ensure!(output.status.code() == Some(0), "{}", said(&output));
@@ -245,12 +255,8 @@ fn what_does_not_build_is_not_published_and_invalidating_alone_publishes_nothing
 #[test]
 fn another_bucket_is_not_published_to_and_invalidating_is_proven_by_the_buckets_page() -> Result<()> {
     let (world, repository) = broken()?;
-    let inputs = [
-        &format!("repository={repository}"),
-        "commit=v1.0.0",
-        r#"install=["true"]"#,
-        r#"build=["sh", "build.sh"]"#,
-    ];
+    let repository = format!("repository={repository}");
+    let inputs = [&[repository.as_str()], &GOOD_BUILD[..]].concat();
     let other = "journeyman-other";
     world.aws(&["s3api", "create-bucket", "--bucket", other])?;
     let output = recover(&world, &inputs).env("ASSETS_S3_BUCKET", other).output()?;
@@ -263,12 +269,8 @@ fn another_bucket_is_not_published_to_and_invalidating_is_proven_by_the_buckets_
     let listed = world.aws(&["s3api", "list-objects-v2", "--bucket", other])?;
     ensure!(!listed.contains("Key"), "it was published to: {listed}");
 
-    let page = world.folder().join("index.html");
-    std::fs::write(&page, "<h1>right</h1>")?;
-    let page = page.to_str().context("text")?;
-    let bucket = format!("s3://{}/index.html", journeyman::ASSETS);
-    world.aws(&["s3", "cp", page, &bucket])?;
-    let sum = world.run("sha256sum", &[page])?;
+    let page = put_right(&world)?;
+    let sum = world.run("sha256sum", &[&page])?;
     let dry = recover(&world, &["only=invalidate"])
         .args(["--dry-run", "--format", "json"])
         .output()?;
@@ -286,12 +288,8 @@ fn another_bucket_is_not_published_to_and_invalidating_is_proven_by_the_buckets_
 #[test]
 fn a_tree_that_is_gone_is_checked_out_and_built_again_by_the_resume() -> Result<()> {
     let (world, repository) = broken()?;
-    let inputs = [
-        &format!("repository={repository}"),
-        "commit=v1.0.0",
-        r#"install=["true"]"#,
-        r#"build=["sh", "build.sh"]"#,
-    ];
+    let repository = format!("repository={repository}");
+    let inputs = [&[repository.as_str()], &GOOD_BUILD[..]].concat();
     // Everything that names the tree itself is done; what is still to come names what was built in it.
     let output = recover(&world, &inputs).args(["--until", "assets"]).output()?;
     ensure!(output.status.code() == Some(5), "{}", said(&output));
@@ -309,8 +307,7 @@ fn whoever_takes_over_checks_out_from_a_clone_of_their_own() -> Result<()> {
     let (world, repository) = broken()?;
     let theirs = world.folder().join("theirs");
     world.run("git", &["clone", "-q", &repository, &theirs.display().to_string()])?;
-    let inputs = ["commit=v1.0.0", r#"install=["true"]"#, r#"build=["sh", "build.sh"]"#];
-    let mut first = recover(&world, &inputs);
+    let mut first = recover(&world, &GOOD_BUILD);
     let output = first.current_dir(&repository).args(["--until", "assets"]).output()?;
     ensure!(output.status.code() == Some(5), "{}", said(&output));
     std::fs::remove_dir_all(checked_out(&world)?)?;

@@ -74,11 +74,12 @@ pub(crate) fn kept_since(now: Timestamp, retention_days: u32) -> Result<Timestam
 /// Every backup that is not as a later one found it, newest first as `entries` are. What is missing is told only where
 /// `all_answer`: else it may lie where nobody could look.
 pub(crate) fn broken(entries: &[Entry], files: &Files, all_answer: bool, kept_since: Timestamp) -> Vec<Broken> {
+    let there: BTreeMap<&BackupName, &Status> = entries.iter().map(|entry| (&entry.name, &entry.status)).collect();
     let links = entries.iter().filter_map(Entry::manifest);
     let links = links.filter_map(|manifest| manifest.previous.as_ref().map(|previous| (manifest, previous)));
     let mut broken: Vec<Broken> = Vec::new();
     for (manifest, previous) in links {
-        let Some(how) = breach(previous, entries, files) else {
+        let Some(how) = breach(previous, there.get(&previous.name).copied(), files) else {
             continue;
         };
         let may_be_gone = !all_answer || previous.name.taken_at() < kept_since;
@@ -92,15 +93,13 @@ pub(crate) fn broken(entries: &[Entry], files: &Files, all_answer: bool, kept_si
     broken
 }
 
-fn breach(previous: &Previous, entries: &[Entry], files: &Files) -> Option<Breach> {
-    match entries.iter().find(|entry| entry.name == previous.name) {
+fn breach(previous: &Previous, there: Option<&Status>, files: &Files) -> Option<Breach> {
+    match there {
         None => Some(Breach::Gone),
-        Some(entry) => match &entry.status {
-            Status::Known(_) => (files.get(&previous.name) != Some(&previous.manifest)).then_some(Breach::Changed),
-            Status::Unverified => Some(Breach::Unproven),
-            // These are told as what they are.
-            Status::OtherKey(_) | Status::Refused(_) | Status::Unread(..) => None,
-        },
+        Some(Status::Known(_)) => (files.get(&previous.name) != Some(&previous.manifest)).then_some(Breach::Changed),
+        Some(Status::Unverified) => Some(Breach::Unproven),
+        // These are told as what they are.
+        Some(Status::OtherKey(_) | Status::Refused(_) | Status::Unread(..)) => None,
     }
 }
 

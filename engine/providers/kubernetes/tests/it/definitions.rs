@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jm_provider_kubernetes::{Apply, Export};
 use jm_step::StepErrorKind;
+use jm_testkit::Ran;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
@@ -114,6 +115,10 @@ pub(crate) async fn a_kind_whose_conversion_is_down_is_left_out_and_listed(serve
     scene.wipe(&[widget(&scene), converted.clone()]).await;
 }
 
+async fn applied(scene: &Scene<'_>, folder: &Path) -> Ran {
+    scene.bench().await.run(&Apply, json!({ "paths": [folder] })).await
+}
+
 pub(crate) async fn a_resource_waits_for_its_definition(server: &Server) {
     let scene = Scene::new(server).await;
     let folder = tempfile::tempdir().expect("a folder");
@@ -121,11 +126,7 @@ pub(crate) async fn a_resource_waits_for_its_definition(server: &Server) {
     // The file of the resource comes first.
     write(folder.path(), "a.yaml", &widget(&scene));
     write(folder.path(), "b.yaml", &widgets);
-    let ran = scene
-        .bench()
-        .await
-        .run(&Apply, json!({ "paths": [folder.path()] }))
-        .await;
+    let ran = applied(&scene, folder.path()).await;
     assert_eq!(ran.output()["counts"]["created"], 2);
     assert_eq!(scene.get(&widget(&scene)).await.expect("there")["size"], 7);
     scene.wipe(&[widget(&scene), widgets]).await;
@@ -140,11 +141,7 @@ pub(crate) async fn a_definition_of_any_wave_is_known_to_the_next(server: &Serve
     early["metadata"]["annotations"] = json!({ "jm.dev/wave": "services" });
     write(folder.path(), "1.json", &widgets);
     write(folder.path(), "2.json", &early);
-    let ran = scene
-        .bench()
-        .await
-        .run(&Apply, json!({ "paths": [folder.path()] }))
-        .await;
+    let ran = applied(&scene, folder.path()).await;
     assert_eq!(ran.output()["counts"]["created"], 2);
     scene.wipe(&[early, widgets]).await;
 }
