@@ -364,7 +364,7 @@ fn concerns(broken: &Broken, chosen: &Entry, wanted: &Wanted) -> bool {
         && broken.name.format().kind() == wanted.kind
         && !is_of_another
         && !broken.name.stem().starts_with(NEVER_LATEST)
-        && at >= chosen.created_at()
+        && at >= chosen.name.taken_at()
         && wanted.which.reaches(at)
 }
 
