@@ -40,7 +40,9 @@ pub(super) enum Verdict {
     CopyBack {
         target: ObjectVersion,
         latest: ObjectVersion,
-        /// The key has other content under the id `null`, which a bucket that keeps no new versions would lose.
+        /// The key has content under the id `null`, which a bucket that keeps no new versions would lose. So it would where
+        /// that is the one that is wanted: its copy takes its place and is of today, and whoever goes on after a kill, or
+        /// asks for that moment again, does not find it.
         loses_null: bool,
     },
     /// It was deleted then, and is deleted now.
@@ -132,10 +134,9 @@ impl Group {
     fn take(&mut self, wish: Wish, entry: ObjectVersion) {
         self.versions += 1;
         self.last.clone_from(&entry.version_id);
-        let null_content = !entry.marker && entry.version_id == NULL_VERSION;
+        self.null_content |= !entry.marker && entry.version_id == NULL_VERSION;
         if self.target.is_some() {
             self.content_below |= !entry.marker;
-            self.null_content |= null_content;
         } else if wish.reaches(&entry) {
             self.target = Some(entry);
         } else if entry.marker {
@@ -147,7 +148,6 @@ impl Group {
             }
         } else {
             self.content_above = true;
-            self.null_content |= null_content;
             self.markers = Vec::new();
         }
     }

@@ -284,6 +284,30 @@ async fn no_walk_copies_over_content_that_would_be_lost() {
     }
 }
 
+/// A version with the id `null` that is copied over what lies on it takes its own place, with another time.
+#[tokio::test]
+async fn nor_over_the_version_that_is_wanted_itself() {
+    let store = ministack().await;
+    let bucket = store.bucket("itself").await;
+    bucket.put_bytes("k", "wanted", Put::default()).await.expect("put");
+    bucket.set_versioning(true).await.expect("set");
+    let at = now_of(&store).await;
+    bucket.put_bytes("k", "newer", Put::default()).await.expect("put");
+    bucket.set_versioning(false).await.expect("set");
+    let before = entries(&bucket).await;
+    let bench = bench(&store, "itself").await;
+    let error = bench
+        .run(&RestoreVersions, as_of(at))
+        .await
+        .result
+        .expect_err("refused");
+    assert!(error.message().contains("`null` would be lost"), "{error}");
+    assert_eq!(entries(&bucket).await, before);
+    bucket.set_versioning(true).await.expect("set");
+    bench.run(&RestoreVersions, as_of(at)).await.result.expect("restored");
+    assert_eq!(content(&bucket, "k", None).await.as_deref(), Some(b"wanted".as_slice()));
+}
+
 #[test]
 fn an_etag_is_a_sum_where_kms_encrypts_nothing() {
     let version = |etag: &str, bytes| ObjectVersion {

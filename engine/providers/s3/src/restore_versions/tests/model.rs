@@ -96,21 +96,14 @@ pub(super) async fn expected(bucket: &S3Bucket, all: &[ObjectVersion], input: &V
             continue;
         }
         let wanted = wanted.filter(|version| !version.marker);
-        let loses = |keep: Option<&str>| {
-            let nulls = versions
-                .iter()
-                .filter(|version| !version.marker && version.version_id == NULL_VERSION);
-            suspended
-                && nulls
-                    .filter(|version| Some(version.version_id.as_str()) != keep)
-                    .count()
-                    > 0
-        };
+        // A copy of that version itself would take its place too.
+        let is_null = |version: &&ObjectVersion| !version.marker && version.version_id == NULL_VERSION;
+        let loses_null = suspended && versions.iter().any(is_null);
         let Some(wanted) = wanted else {
             if latest.marker {
                 continue;
             }
-            if loses(None) {
+            if loses_null {
                 expected.refused += 1;
             } else {
                 expected.hidden += 1;
@@ -128,7 +121,7 @@ pub(super) async fn expected(bucket: &S3Bucket, all: &[ObjectVersion], input: &V
         }
         if !content_above {
             expected.undeleted += 1;
-        } else if loses(Some(&wanted.version_id)) {
+        } else if loses_null {
             expected.refused += 1;
             continue;
         } else {
