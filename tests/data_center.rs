@@ -425,6 +425,60 @@ fn a_first_region_that_refuses_jm_is_not_taken_for_gone() -> Result<()> {
     Ok(())
 }
 
+/// jm may stop the application there and not look at the nodes: what it stopped runs again where the failover fails.
+#[test]
+fn what_was_stopped_unseen_runs_again_where_the_failover_fails() -> Result<()> {
+    let mut regions = Regions::up()?;
+    let count = declared(&regions.first)?;
+    let (variable, settings) = crate::doctor::of_cluster(&regions.first, FAILOVER)?;
+    let account = format!("--serviceaccount={NAMESPACE}:jm-{FAILOVER}");
+    let here = [
+        "create",
+        "rolebinding",
+        "jm",
+        "--clusterrole=admin",
+        &account,
+        "-n",
+        NAMESPACE,
+    ];
+    kubectl(&regions.first, &here)?;
+    let identity = [
+        "create",
+        "clusterrole",
+        "jm-identity",
+        "--verb=get",
+        "--resource=namespaces",
+    ];
+    kubectl(&regions.first, &identity)?;
+    let known = [
+        "create",
+        "clusterrolebinding",
+        "jm",
+        "--clusterrole=jm-identity",
+        &account,
+    ];
+    kubectl(&regions.first, &known)?;
+    let environment = &mut regions.first.systems.environment;
+    let admin = environment.insert(variable.to_owned(), settings);
+
+    let text = regions.start(FAILOVER, &[r#"critical_tables=["users", "never_there"]"#], 6)?;
+    ensure!(
+        has_words(&text, "the cluster cannot be looked at, and may serve"),
+        "{text}"
+    );
+    let text = regions.approve(4)?;
+    ensure!(text.contains("never_there"), "{text}");
+    let begun = regions.begun(FAILOVER)?;
+    for step in ["stop-unseen", "put-back-unseen"] {
+        ensure!(begun.iter().any(|one| one == step), "{step}: {begun:?}");
+    }
+    let environment = &mut regions.first.systems.environment;
+    environment.insert(variable.to_owned(), admin.context("an administrator's")?);
+    let put_back = declared(&regions.first)?;
+    ensure!(put_back == count, "{put_back} of {count} pods: {text}");
+    Ok(())
+}
+
 #[test]
 fn one_region_under_two_names_is_left_alone() -> Result<()> {
     let regions = Regions::up()?;

@@ -155,7 +155,7 @@ fn bucket_user(world: &World) -> Result<()> {
 }
 
 /// Somebody with an account of his own in the cluster, named as the policy for a plan names it.
-fn of_cluster(world: &World, plan: &str) -> Result<(&'static str, String)> {
+pub(crate) fn of_cluster(world: &World, plan: &str) -> Result<(&'static str, String)> {
     let account = format!("jm-{plan}");
     kubectl(world, &["create", "serviceaccount", &account, "-n", NAMESPACE])?;
     let token = kubectl(world, &["create", "token", &account, "-n", NAMESPACE])?;
