@@ -304,18 +304,24 @@ fn a_tree_that_is_gone_is_checked_out_and_built_again_by_the_resume() -> Result<
 /// Another machine has neither the tree nor the first one's clone, but one of its own, with the same commit.
 #[test]
 fn whoever_takes_over_checks_out_from_a_clone_of_their_own() -> Result<()> {
-    let (world, repository) = broken()?;
-    let theirs = world.folder().join("theirs");
-    world.run("git", &["clone", "-q", &repository, &theirs.display().to_string()])?;
-    let mut first = recover(&world, &GOOD_BUILD);
-    let output = first.current_dir(&repository).args(["--until", "assets"]).output()?;
-    ensure!(output.status.code() == Some(5), "{}", said(&output));
-    std::fs::remove_dir_all(checked_out(&world)?)?;
-    std::fs::remove_dir_all(&repository)?;
+    // Before the first step that works in the tree, and after the last.
+    for stops_before in ["install", "assets"] {
+        let (world, repository) = broken()?;
+        let theirs = world.folder().join("theirs");
+        world.run("git", &["clone", "-q", &repository, &theirs.display().to_string()])?;
+        let mut first = recover(&world, &GOOD_BUILD);
+        let output = first
+            .current_dir(&repository)
+            .args(["--until", stops_before])
+            .output()?;
+        ensure!(output.status.code() == Some(5), "{stops_before}: {}", said(&output));
+        std::fs::remove_dir_all(checked_out(&world)?)?;
+        std::fs::remove_dir_all(&repository)?;
 
-    let output = world.resume().current_dir(&theirs).output()?;
-    ensure!(output.status.code() == Some(0), "{}", said(&output));
-    ensure!(viewed(&world, "")?.body == GOOD_PAGE, "{:?}", viewed(&world, "")?);
+        let output = world.resume().current_dir(&theirs).output()?;
+        ensure!(output.status.code() == Some(0), "{stops_before}: {}", said(&output));
+        ensure!(viewed(&world, "")?.body == GOOD_PAGE, "{:?}", viewed(&world, "")?);
+    }
     Ok(())
 }
 

@@ -67,6 +67,8 @@ fn missing(run: &Run, state: &RunState) -> Vec<Gone> {
 /// What expressions see before the run goes on: what is not done yet gives out nothing that is known.
 fn known(run: &Run, state: &RunState) -> Scope {
     let mut scope = scope::opening(run);
+    // Without it nobody would know what an input names that says of it what holds by default.
+    scope.run = scope::run_value(run, state, false);
     for (number, entry) in state.steps().iter().enumerate() {
         let seen = scope::refresh(&mut scope, state, &[number].into(), &*run.files);
         if seen.is_err() || !entry.state.is_settled() {
