@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use crate::environment::has_words;
 use jm_sandbox::journeyman::ASSETS;
 use jm_testkit::line::{Refusal, refusing};
+use serde_json::json;
 
 use super::*;
 
@@ -192,6 +193,40 @@ fn a_bucket_of_a_site_that_nothing_came_back_into_is_told() -> Result<()> {
         &["-i", "prefix="],
         "the bucket kept no versions, and no replica is configured",
     )
+}
+
+/// A bucket that is made anew has the content again and not the policy by which it was read.
+#[test]
+fn a_bucket_of_a_site_that_is_made_anew_gets_the_policy_that_is_given_or_lacks_it_aloud() -> Result<()> {
+    const REPLICA: &str = "journeyman-replica";
+    let world = World::sandbox()?;
+    let before = keys(&world, ASSETS)?;
+    world.aws(&["s3api", "create-bucket", "--bucket", REPLICA])?;
+    world.aws(&["s3", "sync", &format!("s3://{ASSETS}"), &format!("s3://{REPLICA}")])?;
+    let policy = json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Action": "s3:GetObject",
+        "Principal": { "Service": "cloudfront.amazonaws.com" }, "Resource": format!("arn:aws:s3:::{ASSETS}/*") }] });
+    let given = format!("policy={policy}");
+    for (words, code) in [(&[][..], 9), (&["-i", given.as_str()][..], 0)] {
+        remove(&world, ASSETS, "", &["Versions", "DeleteMarkers"])?;
+        world.aws(&["s3api", "delete-bucket", "--bucket", ASSETS])?;
+        let words = [&["-i", "catalogue=false", "-i", "prefix="], words].concat();
+        let mut command = bring_back(&world, &words);
+        command
+            .env("BACKUP_S3_BUCKET", ASSETS)
+            .env("BACKUP_REPLICA_S3_BUCKET", REPLICA);
+        let output = command.output()?;
+        ensure!(output.status.code() == Some(code), "{}", said(&output));
+        let is_told = has_words(
+            &said(&output),
+            "the bucket is new and has no policy, for none was given",
+        );
+        ensure!(is_told == (code == 9), "{}", said(&output));
+        ensure!(keys(&world, ASSETS)? == before, "{:?}", keys(&world, ASSETS)?);
+    }
+    let found: Value = serde_json::from_str(&world.aws(&["s3api", "get-bucket-policy", "--bucket", ASSETS])?)?;
+    let found: Value = serde_json::from_str(found["Policy"].as_str().context("a policy")?)?;
+    ensure!(found == policy, "{found}");
+    Ok(())
 }
 
 /// A page that stays defaced, for what it was lies in an archive, is said.
