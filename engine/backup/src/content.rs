@@ -4,6 +4,7 @@
 //! A manifest is not encrypted, so an index tells names, counts and hashes, and never a value.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jm_client_postgres::Inventory;
 use schemars::JsonSchema;
@@ -81,6 +82,9 @@ pub struct KubernetesIndex {
     /// The images that ran.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<RecordedImage>,
+    /// The claims whose contents are not in it and do not come back with their volumes: a driver makes new ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unkept_contents: Vec<UnkeptContents>,
     /// Kinds that could not be read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<Unreadable>,
@@ -128,6 +132,23 @@ pub struct RecordedImage {
     /// Whether the workload had no pods, so that nothing of it ran: then the image is taken as it is written.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub idle: bool,
+}
+
+/// A claim, and where its contents are.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct UnkeptContents {
+    /// Namespace of the claim.
+    pub namespace: String,
+    /// Its name.
+    pub claim: String,
+    /// The name of its volume.
+    pub volume: String,
+    /// The driver of the volume, such as `ebs.csi.aws.com`; empty where nobody could tell.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub driver: String,
+    /// What its driver calls the volume: the disk, or the path.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub handle: String,
 }
 
 /// A kind that could not be read.
@@ -221,6 +242,23 @@ impl KubernetesIndex {
     /// The containers of which nobody knows which image they ran, in words.
     pub fn unknown_images(&self) -> Vec<String> {
         self.images.iter().filter_map(RecordedImage::unknown).collect()
+    }
+}
+
+impl fmt::Display for UnkeptContents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            namespace,
+            claim,
+            volume,
+            driver,
+            handle,
+        } = self;
+        match (driver.as_str(), handle.as_str()) {
+            (_, "") => write!(f, "{namespace}/{claim} (volume `{volume}`)"),
+            ("", handle) => write!(f, "{namespace}/{claim} (`{handle}`)"),
+            (driver, handle) => write!(f, "{namespace}/{claim} ({driver} `{handle}`)"),
+        }
     }
 }
 

@@ -46,7 +46,7 @@ pub use objects::{PAGE, Pages};
 mod documents;
 pub use documents::documents;
 mod strip;
-pub use strip::{strip, strip_bookkeeping};
+pub use strip::{KeptVolumes, strip, strip_bookkeeping};
 mod keep;
 pub use keep::{is_built_in, is_never_kept, left_out};
 mod maker;

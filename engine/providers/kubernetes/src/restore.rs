@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use self::exported::{Exported, Filter};
 use crate::apply::{check_recreate, effect, five_minutes, preview, yes};
 use crate::deploy::{Counts, Deploy, Kept, OnConflict, Policy};
+use crate::kept::warned;
 use crate::needs;
 use crate::recorded::Images;
 use crate::wait;
@@ -137,7 +138,8 @@ impl StepType for Restore {
         let exported = Exported::open(&backups, &selection.backup, filter(input)).await?;
         let done = Deploy::preview(cx, &cluster, &policy(input), &exported).await?;
         let mut said = preview(done, exported.count());
-        said.summary = format!("`{}`, {}", selection.backup.name, said.summary);
+        let summary = format!("`{}`, {}", selection.backup.name, said.summary);
+        said.summary = warned(summary, &exported.warning());
         Ok(said.degraded(selection.take_reasons()))
     }
 
@@ -147,6 +149,9 @@ impl StepType for Restore {
         let backup = Box::pin(choose(cx, &backups, &input, cluster.reader().namespace())).await?;
         let opening = Exported::open(backups.reader(), &backup, filter(&input));
         let exported = Box::pin(wait::unless_cancelled(cx, opening)).await?;
+        if let Some(warning) = exported.warning() {
+            cx.log(warning).await;
+        }
         let Kept { counts, results } = Box::pin(Deploy::run(cx, &cluster, &policy(&input), &exported)).await?;
         Ok(Output {
             export: backup.name.to_string(),

@@ -169,6 +169,8 @@ on_server! {
     objects::who_is_in_trouble_is_named_and_not_who_waits,
     objects::what_an_autoscaler_has_scaled_is_left_to_it,
     objects::waves_come_back_one_after_the_other,
+    objects::claims_come_back_with_their_own_of_equal_volumes,
+    objects::contents_that_no_export_holds_are_told,
     objects::a_kustomization_is_built_and_applied,
     objects::what_manifests_leave_open_is_told,
     objects::folders_in_folders_are_read_where_that_is_said,
