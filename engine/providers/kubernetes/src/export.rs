@@ -99,7 +99,7 @@ pub struct Output {
     /// The images that ran.
     images: Vec<RecordedImage>,
     /// The containers of which nobody knows which image they ran, in words: their pods did not tell, or told different ones.
-    /// What had no pods ran nothing, and is taken as it is written.
+    /// What had no pods ran nothing, and is taken as it is written where its tag is another one than `latest`.
     #[serde(default)]
     unknown_images: Vec<String>,
     /// How many claims there are whose contents are not in it, since a driver made their volumes: its index tells which.
@@ -154,7 +154,7 @@ impl StepType for Export {
         let usable = backups.can_file(ContentKind::Kubernetes, label(input)).await?;
         let names: Vec<String> = usable.locations.iter().map(ToString::to_string).collect();
         let index = Gather::new(&cluster, input).await?.try_all().await?;
-        let unknown = images_unknown(&index.unknown_images());
+        let unknown = images_unknown(&index.unknown_images(&[]));
         let summary = format!("export {} to {}", described(input, &cluster), names.join(" and "));
         let summary = warned(summary, &contents::warning(&index.unkept_contents));
         let left_out = index
@@ -258,7 +258,7 @@ fn output(manifest: &Manifest, export: BackupRef) -> Output {
             .iter()
             .map(|kind| (format!("{} {}", kind.api_version, kind.kind), kind.objects.len() as u64))
             .collect(),
-        unknown_images: index.unknown_images(),
+        unknown_images: index.unknown_images(&[]),
         images: index.images,
         unkept_contents: index.unkept_contents.len() as u64,
         unreadable: index.unreadable,
