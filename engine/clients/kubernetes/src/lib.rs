@@ -60,4 +60,6 @@ pub use wave::{WAVE, Wave};
 mod readiness;
 pub use readiness::{Readiness, readiness};
 mod apply;
-pub use apply::{Applied, ApplyError, FieldConflict, has_applied};
+pub use apply::{Applied, ApplyError, FieldConflict};
+mod managed;
+pub use managed::{has_applied, has_written_since};
