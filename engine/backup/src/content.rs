@@ -4,6 +4,7 @@
 //! A manifest is not encrypted, so an index tells names, counts and hashes, and never a value.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jm_client_postgres::Inventory;
 use schemars::JsonSchema;
@@ -81,6 +82,9 @@ pub struct KubernetesIndex {
     /// The images that ran.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<RecordedImage>,
+    /// The claims whose contents are not in it and do not come back with their volumes: a driver makes new ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unkept_contents: Vec<UnkeptContents>,
     /// Kinds that could not be read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<Unreadable>,
@@ -125,9 +129,27 @@ pub struct RecordedImage {
     /// The digest that ran, such as `sha256:…`; none where no pod told it, or its pods ran several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// Whether the workload had no pods, so that nothing of it ran: then the image is taken as it is written.
+    /// Whether the workload had no pods, so that nothing of it ran: then the image is taken as it is written, where its tag is
+    /// one that goes on naming the same.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub idle: bool,
+}
+
+/// A claim, and where its contents are.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct UnkeptContents {
+    /// Namespace of the claim.
+    pub namespace: String,
+    /// Its name.
+    pub claim: String,
+    /// The name of its volume.
+    pub volume: String,
+    /// The driver of the volume, such as `ebs.csi.aws.com`; empty where nobody could tell.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub driver: String,
+    /// What its driver calls the volume: the disk, or the path.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub handle: String,
 }
 
 /// A kind that could not be read.
@@ -212,19 +234,56 @@ pub struct CodeIndex {
     pub refs: BTreeMap<String, String>,
 }
 
+/// Whether the name of an image tells which one it is: its digest does, and a tag that nobody moves does as far as what never
+/// ran is concerned. `latest`, which is also what no tag means, is moved by everybody.
+pub fn is_named(image: &str, never_ran: bool) -> bool {
+    // A colon before the last slash is that of a port.
+    let tag = image.rsplit('/').next().and_then(|last| last.split_once(':'));
+    image.contains('@') || never_ran && tag.is_some_and(|(_, tag)| tag != "latest")
+}
+
 impl KubernetesIndex {
     /// How many objects there are.
     pub fn count(&self) -> u64 {
         self.kinds.iter().map(|kind| kind.objects.len() as u64).sum()
     }
 
-    /// The containers of which nobody knows which image they ran, in words.
-    pub fn unknown_images(&self) -> Vec<String> {
-        self.images.iter().filter_map(RecordedImage::unknown).collect()
+    /// The containers of which nobody knows which image they ran, in words; but for objects, such as `deployment/broken`, of
+    /// which nobody asks.
+    pub fn unknown_images(&self, except: &[String]) -> Vec<String> {
+        let asked = |image: &&RecordedImage| !except.iter().any(|object| image.is_of(object));
+        self.images
+            .iter()
+            .filter(asked)
+            .filter_map(RecordedImage::unknown)
+            .collect()
+    }
+}
+
+impl fmt::Display for UnkeptContents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            namespace,
+            claim,
+            volume,
+            driver,
+            handle,
+        } = self;
+        match (driver.as_str(), handle.as_str()) {
+            (_, "") => write!(f, "{namespace}/{claim} (volume `{volume}`)"),
+            ("", handle) => write!(f, "{namespace}/{claim} (`{handle}`)"),
+            (driver, handle) => write!(f, "{namespace}/{claim} ({driver} `{handle}`)"),
+        }
     }
 }
 
 impl RecordedImage {
+    /// Whether it is of what is written `deployment/web`.
+    fn is_of(&self, object: &str) -> bool {
+        let both = self.workload.split_once('/').zip(object.split_once('/'));
+        both.is_some_and(|((kind, name), (wanted, called))| kind.eq_ignore_ascii_case(wanted) && name == called)
+    }
+
     /// The container in words, where nobody knows which image it ran.
     fn unknown(&self) -> Option<String> {
         let Self {
@@ -235,7 +294,7 @@ impl RecordedImage {
             digest,
             idle,
         } = self;
-        let is_known = *idle || digest.is_some() || image.contains('@');
+        let is_known = digest.is_some() || is_named(image, *idle);
         (!is_known).then(|| format!("container `{container}` of {workload} in namespace `{namespace}` (`{image}`)"))
     }
 }
@@ -306,5 +365,66 @@ impl Manifest {
             Content::Kubernetes(content) => &content.kubernetes.server_version,
             Content::Files(_) | Content::Code(_) => "",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(workload: &str, image: &str, idle: bool) -> RecordedImage {
+        RecordedImage {
+            namespace: "app".to_owned(),
+            workload: workload.to_owned(),
+            container: "main".to_owned(),
+            image: image.to_owned(),
+            digest: None,
+            idle,
+        }
+    }
+
+    fn unknown(images: Vec<RecordedImage>, except: &[&str]) -> usize {
+        let except: Vec<String> = except.iter().map(|&object| object.to_owned()).collect();
+        let index = KubernetesIndex {
+            images,
+            ..KubernetesIndex::default()
+        };
+        index.unknown_images(&except).len()
+    }
+
+    #[test]
+    fn what_never_ran_is_known_by_a_tag_that_nobody_moves() {
+        for (name, is_known) in [
+            ("web:1.4.2", true),
+            ("localhost:5000/web:1", true),
+            ("web:latest", false),
+            ("web", false),
+            ("localhost:5000/web", false),
+            ("web@sha256:aa", true),
+        ] {
+            assert_eq!(
+                unknown(vec![image("Deployment/web", name, true)], &[]) == 0,
+                is_known,
+                "{name}"
+            );
+        }
+        assert_eq!(
+            unknown(vec![image("Deployment/web", "web:1.4.2", false)], &[]),
+            1,
+            "it ran"
+        );
+    }
+
+    #[test]
+    fn of_what_is_not_brought_back_nobody_asks_what_it_ran() {
+        let images = || {
+            vec![
+                image("Deployment/web", "web:1", false),
+                image("StatefulSet/web", "web:1", false),
+            ]
+        };
+        assert_eq!(unknown(images(), &[]), 2);
+        assert_eq!(unknown(images(), &["deployment/web"]), 1);
+        assert_eq!(unknown(images(), &["deployment/other", "web"]), 2);
     }
 }

@@ -51,16 +51,6 @@ pub enum ApplyError {
     Failed(StepError),
 }
 
-/// Whether an object's field, such as `/spec/replicas`, is jm's by an apply: one that names it no more takes it away.
-pub fn has_applied(object: &Value, field: &str) -> bool {
-    let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
-    let mut own = entries.into_iter().flatten().filter(|entry| {
-        entry["manager"] == FIELD_MANAGER && entry["operation"] == "Apply" && entry["subresource"].is_null()
-    });
-    let field = field.replace('/', "/f:");
-    own.any(|entry| entry["fieldsV1"].pointer(&field).is_some())
-}
-
 /// Why one request did not apply an object.
 enum Unapplied {
     /// The server had too much to do for longer than one waits, and has done nothing of it.
@@ -326,6 +316,7 @@ fn is_of_rights_or_room(message: &str) -> bool {
             "User \"",
             "exceeded quota: ",
             "failed quota: ",
+            "status unknown for quota: ",
             "unable to create new content in namespace ",
         ]
         .iter()
@@ -422,6 +413,7 @@ mod tests {
             "secrets \"x\" is forbidden: exceeded quota: few, requested: secrets=1, used: secrets=5, limited: secrets=5",
             "secrets \"x\" is forbidden: User \"viewer\" cannot patch resource \"secrets\" in API group \"\"",
             "secrets \"x\" is forbidden: unable to create new content in namespace app because it is being terminated",
+            "secrets \"x\" is forbidden: status unknown for quota: few, resources: secrets",
         ] {
             assert!(told(words), "{words}");
         }

@@ -27,6 +27,7 @@ pub fn readiness(object: &Value) -> Readiness {
         ("", "PersistentVolumeClaim") if object["status"]["phase"] == "Lost" => {
             Readiness::Failed("its volume is lost".to_owned())
         }
+        ("", "ResourceQuota") => quota(object),
         ("apps", "Deployment") => workload(Kind::Deployment, object),
         ("apps", "StatefulSet") => workload(Kind::StatefulSet, object),
         ("apps", "DaemonSet") => workload(Kind::DaemonSet, object),
@@ -53,6 +54,21 @@ fn namespace(object: &Value) -> Readiness {
     let unsettled = conditions(object).filter(|condition| condition["status"] == "True");
     holders.extend(unsettled.filter_map(|condition| condition["message"].as_str().map(str::to_owned)));
     Readiness::Waiting(format!("it is being deleted, and held by {}", holders.join("; ")))
+}
+
+/// Until its controller has counted, the API server lets nothing in that the quota counts.
+fn quota(object: &Value) -> Readiness {
+    let counted = object.pointer("/status/hard").and_then(Value::as_object);
+    let mut wanted = object
+        .pointer("/spec/hard")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten();
+    if wanted.all(|(name, _)| counted.is_some_and(|counted| counted.contains_key(name))) {
+        Readiness::Ready
+    } else {
+        Readiness::Waiting("its controller has not counted yet".to_owned())
+    }
 }
 
 fn definition(object: &Value) -> Readiness {
@@ -152,6 +168,24 @@ mod tests {
             assert!(why.contains(holder), "{why}");
         }
         assert!(!why.contains("all is deleted"), "{why}");
+    }
+
+    #[test]
+    fn a_quota_is_ready_once_it_is_counted() {
+        let quota = |hard: Value, status: Value| {
+            readiness(
+                &json!({ "apiVersion": "v1", "kind": "ResourceQuota", "spec": { "hard": hard }, "status": status }),
+            )
+        };
+        let hard = || json!({ "pods": "4", "requests.cpu": "1000m" });
+        assert!(matches!(quota(hard(), json!({})), Readiness::Waiting(_)));
+        assert!(matches!(
+            quota(hard(), json!({ "hard": { "pods": "4" } })),
+            Readiness::Waiting(_)
+        ));
+        let counted = json!({ "hard": { "pods": "4", "requests.cpu": "1" } });
+        assert_eq!(quota(hard(), counted), Readiness::Ready);
+        assert_eq!(quota(json!({}), json!({})), Readiness::Ready, "it counts nothing");
     }
 
     fn deployment(status: &Value) -> Readiness {

@@ -5,6 +5,9 @@
 //! the fields' managers tell which it was: what was chosen is managed by whoever chose it.
 
 mod kinds;
+mod volumes;
+
+pub use volumes::KeptVolumes;
 
 use serde_json::{Map, Value};
 
@@ -51,10 +54,11 @@ const FINALIZERS: [&str; 7] = [
     "orphan",
 ];
 
-/// Takes out what the server manages. `has_status` is whether the kind has its status apart.
-pub fn strip(object: &mut Value, has_status: bool) {
+/// Takes out what the server manages. `has_status` is whether the kind has its status apart; `volumes` are those that come
+/// back with the object.
+pub fn strip(object: &mut Value, has_status: bool, volumes: &KeptVolumes) {
     let managed = object.pointer("/metadata/managedFields").cloned();
-    kinds::strip(object, managed.as_ref());
+    kinds::strip(object, managed.as_ref(), volumes);
     let Some(fields) = object.as_object_mut() else { return };
     if has_status {
         fields.remove("status");
@@ -130,7 +134,7 @@ mod tests {
     use super::*;
 
     fn stripped(mut object: Value) -> Value {
-        strip(&mut object, true);
+        strip(&mut object, true, &KeptVolumes::default());
         object
     }
 
@@ -221,5 +225,28 @@ mod tests {
         assert_eq!(stripped(given)["spec"], json!({ "storageClassName": "fast" }));
         let chosen = claim(json!({}));
         assert_eq!(stripped(chosen)["spec"]["volumeName"], "pv-1");
+    }
+
+    #[test]
+    fn a_claim_and_a_volume_that_both_come_back_keep_each_other() {
+        let volume = |name: &str, annotations: Value| {
+            json!({ "apiVersion": "v1", "kind": "PersistentVolume", "metadata": { "name": name, "annotations": annotations },
+                "spec": { "claimRef": { "namespace": "app", "name": "x", "uid": "u", "resourceVersion": "1" } } })
+        };
+        let by_hand = volume("pv-1", json!({ "pv.kubernetes.io/bound-by-controller": "yes" }));
+        let made = volume("pv-2", json!({ "pv.kubernetes.io/provisioned-by": "csi.example.com" }));
+        let mut volumes = KeptVolumes::default();
+        volumes.see(&by_hand);
+        volumes.see(&made);
+        let claim = |volume: &str| {
+            let mut claim = json!({ "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": { "name": "x",
+                "annotations": { "pv.kubernetes.io/bound-by-controller": "yes" } }, "spec": { "volumeName": volume } });
+            strip(&mut claim, true, &volumes);
+            claim["spec"].clone()
+        };
+        assert_eq!(claim("pv-1"), json!({ "volumeName": "pv-1" }));
+        assert_eq!(claim("pv-2"), json!({}), "another one is made for it");
+        let left = stripped(by_hand);
+        assert_eq!(left["spec"], json!({ "claimRef": { "namespace": "app", "name": "x" } }));
     }
 }

@@ -48,6 +48,10 @@ pub(crate) struct Input {
     /// The database, namespace, set of files or repository that it is to be of. Default: the only one.
     #[serde(default)]
     of: Option<String>,
+    /// Objects that are not to be brought back, as `kind/name`, such as `deployment/broken`: whether their images are known
+    /// does not matter.
+    #[serde(default)]
+    except: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -175,7 +179,7 @@ async fn look(cx: &ReadContext, input: &Input) -> Result<(Output, Vec<String>), 
         age_seconds: cx.now().duration_since(backup.created_at).as_secs(),
         backup,
         skipped,
-        unknown_images: index.unknown_images(),
+        unknown_images: index.unknown_images(&input.except),
         unreadable: index.unreadable,
         release: entry.manifest().and_then(|manifest| manifest.release.clone()),
         images: index.images,

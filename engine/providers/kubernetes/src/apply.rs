@@ -41,7 +41,7 @@ pub struct Input {
     #[serde(default)]
     waves: Vec<Wave>,
     /// Which images containers get. `written`: as the manifests have them; `recorded`: the digests that `ran`, as written
-    /// where nothing did, and an error where one is not there; `recorded-or-written`: as written there, too.
+    /// where nothing did and the tag is not `latest`, and an error where one is not there; `recorded-or-written`: as written there, too.
     #[serde(default = "written")]
     images: Images,
     /// The images that ran when an export was made, as `backup.find` and `kubernetes.export` give them.
@@ -151,7 +151,7 @@ impl StepType for Apply {
         let namespace = cluster.reader().namespace();
         let manifests = Manifests::read(cx, &input, namespace).await?;
         let policy = policy(&input, namespace);
-        let Kept { counts, results } = Deploy::run(cx, &cluster, &policy, &manifests).await?;
+        let Kept { counts, results, .. } = Deploy::run(cx, &cluster, &policy, &manifests).await?;
         Ok(Output { counts, results })
     }
 
@@ -217,6 +217,7 @@ fn policy(input: &Input, namespace: &str) -> Policy {
         wait: input.wait,
         patience: Duration::from_secs(input.ready_seconds.into()),
         create_namespace: input.create_namespace,
+        as_of: None,
         applyset: name.map(|name| ApplySet::new(name, namespace, input.prune, &input.prune_also)),
     }
 }

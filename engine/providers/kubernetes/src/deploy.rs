@@ -22,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use jm_client_kubernetes::{Discovery, Keeper, Kubernetes, ObjectKey, Reader, ResourceKind, Wave};
 use jm_step::{Change, ReadContext, StepContext, StepError, Unit};
 use schemars::JsonSchema;
@@ -77,6 +78,8 @@ pub(crate) struct Policy {
     pub(crate) create_namespace: bool,
     /// The set that the objects are counted among.
     pub(crate) applyset: Option<ApplySet>,
+    /// When what is to be was read, where it may be older than what is there.
+    pub(crate) as_of: Option<Timestamp>,
 }
 
 /// Where objects come from.
@@ -173,6 +176,8 @@ pub(crate) struct Done {
     pub(crate) changes: Vec<Change>,
     /// What an object says amiss, and who will undo what.
     pub(crate) warnings: Vec<String>,
+    /// How many objects held what jm itself had written later.
+    pub(crate) newer: u64,
     /// What the server could not be asked about, since what it needs is not there yet.
     pub(crate) unasked: u64,
     /// A line of JSON for each object.
@@ -191,6 +196,10 @@ pub(crate) struct Deploy<'d> {
     discovery: Discovery,
     priors: Priors,
     keepers: BTreeMap<Keeper, (usize, String)>,
+    /// Objects that keep their counts since none is written.
+    kept_counts: Vec<String>,
+    /// Objects that held what jm itself had written later.
+    newer: Vec<String>,
     done: Done,
     /// What became of objects of the chunk that is under way, each with its place in the chunk.
     arrived: Vec<(usize, Applied)>,
@@ -281,10 +290,13 @@ impl<'d> Deploy<'d> {
             discovery: reader.discover().await?,
             priors: Priors::default(),
             keepers: BTreeMap::new(),
+            kept_counts: Vec::new(),
+            newer: Vec::new(),
             done: Done {
                 counts: Counts::default(),
                 changes: Vec::new(),
                 warnings: Vec::new(),
+                newer: 0,
                 unasked: 0,
                 results: Vec::new(),
             },
@@ -302,6 +314,9 @@ impl<'d> Deploy<'d> {
         let keepers = self.keepers.iter();
         let warnings = keepers.map(|(keeper, (count, example))| keeper.warning(*count, example));
         self.done.warnings.extend(warnings);
+        self.done.warnings.extend(outcome::kept_counts(&self.kept_counts));
+        self.done.warnings.extend(outcome::newer(&self.newer));
+        self.done.newer = self.newer.len() as u64;
         self.done
     }
 
@@ -388,12 +403,18 @@ impl<'d> Deploy<'d> {
     }
 
     fn take(&mut self, result: Applied, failures: &mut Vec<(ObjectKey, StepError)>) {
+        self.done.results.extend_from_slice(result.line().as_bytes());
         let Applied {
             key,
             outcome,
             keeper,
             changes,
+            kept_count,
+            was_newer,
         } = result;
+        let kept = kept_count.map(|count| format!("{key} ({count})"));
+        self.kept_counts.extend(kept);
+        self.newer.extend(was_newer.then(|| key.to_string()));
         self.named.insert(named(&key));
         if let (Some(keeper), true) = (keeper, outcome.changes_something()) {
             let entry = self.keepers.entry(keeper).or_insert_with(|| (0, key.to_string()));
@@ -412,7 +433,6 @@ impl<'d> Deploy<'d> {
             }
             Outcome::Failed(_) | Outcome::Unknown => {}
         }
-        self.done.results.extend_from_slice(outcome.line(&key).as_bytes());
         self.done.changes.extend(changes);
         if let Outcome::Failed(error) = outcome {
             failures.push((key, error));

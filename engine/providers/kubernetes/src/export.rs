@@ -4,6 +4,7 @@ mod gather;
 mod images;
 mod index;
 mod references;
+mod volumes;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,11 +22,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::needs;
+use crate::kept::warned;
+use crate::{contents, needs};
 
 use self::gather::Gather;
 pub(crate) use self::images::{Images, Place};
 pub(crate) use self::index::IndexBuilder;
+pub(crate) use self::volumes::Volumes;
 
 /// The step type `kubernetes.export`.
 pub struct Export;
@@ -96,9 +99,12 @@ pub struct Output {
     /// The images that ran.
     images: Vec<RecordedImage>,
     /// The containers of which nobody knows which image they ran, in words: their pods did not tell, or told different ones.
-    /// What had no pods ran nothing, and is taken as it is written.
+    /// What had no pods ran nothing, and is taken as it is written where its tag is another one than `latest`.
     #[serde(default)]
     unknown_images: Vec<String>,
+    /// How many claims there are whose contents are not in it, since a driver made their volumes: its index tells which.
+    #[serde(default)]
+    unkept_contents: u64,
     /// Kinds that could not be read.
     unreadable: Vec<Unreadable>,
     /// How far it was proven.
@@ -147,13 +153,16 @@ impl StepType for Export {
         let backups = cx.read::<Backups>().await?;
         let usable = backups.can_file(ContentKind::Kubernetes, label(input)).await?;
         let names: Vec<String> = usable.locations.iter().map(ToString::to_string).collect();
-        let (unreadable, unknown) = Gather::new(&cluster, input).await?.try_all().await?;
+        let index = Gather::new(&cluster, input).await?.try_all().await?;
+        let unknown = images_unknown(&index.unknown_images(&[]));
         let summary = format!("export {} to {}", described(input, &cluster), names.join(" and "));
-        let left_out = unreadable
+        let summary = warned(summary, &contents::warning(&index.unkept_contents));
+        let left_out = index
+            .unreadable
             .into_iter()
             .map(|kind| format!("{} cannot be read: {}", kind.kind, kind.why));
         let changes = vec![change(input, &cluster, &names)];
-        let degraded = left_out.chain(images_unknown(&unknown)).chain(usable.degraded);
+        let degraded = left_out.chain(unknown).chain(usable.degraded);
         Ok(Preview::computed(summary, changes).degraded(degraded))
     }
 
@@ -166,6 +175,11 @@ impl StepType for Export {
         let created = until_cancelled(cx, Box::pin(export(cx, cluster.reader(), &backups, &input))).await?;
         let names: Vec<String> = created.backup.locations.iter().map(ToString::to_string).collect();
         cx.changed(change(&input, cluster.reader(), &names)).await;
+        if let Some(index) = created.manifest.kubernetes()
+            && let Some(warning) = contents::warning(&index.unkept_contents)
+        {
+            cx.log(warning).await;
+        }
         let output = output(&created.manifest, created.backup);
         for kind in &output.unreadable {
             cx.degraded(format!(
@@ -244,8 +258,9 @@ fn output(manifest: &Manifest, export: BackupRef) -> Output {
             .iter()
             .map(|kind| (format!("{} {}", kind.api_version, kind.kind), kind.objects.len() as u64))
             .collect(),
-        unknown_images: index.unknown_images(),
+        unknown_images: index.unknown_images(&[]),
         images: index.images,
+        unkept_contents: index.unkept_contents.len() as u64,
         unreadable: index.unreadable,
         level: manifest.level,
     }

@@ -15,7 +15,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jm_backup::{
     BackupRef, Backups, ContentKind, Keeping, KubernetesIndex, Level, ObjectWriter, ObjectsRequest, RecordedImage,
-    Told, Toolbox, until_cancelled,
+    Told, Toolbox, UnkeptContents, until_cancelled,
 };
 use jm_client_kubernetes::{Maker, ObjectKey, Wave, awake, documents, is_never_kept, left_out, strip};
 use jm_step::{
@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::deploy::Object;
-use crate::export::{Images, IndexBuilder, Place};
+use crate::export::{Images, IndexBuilder, Place, Volumes};
 
 /// The step type `kubernetes.import`.
 pub struct Import;
@@ -172,6 +172,8 @@ struct Read {
     objects: Vec<(ObjectKey, Value)>,
     /// The images that ran, as far as the files' pods tell.
     images: Vec<RecordedImage>,
+    /// The claims whose contents are elsewhere.
+    unkept_contents: Vec<UnkeptContents>,
 }
 
 /// The objects of the files, each once: `kubectl get all` and the others overlap.
@@ -187,6 +189,10 @@ async fn read(files: &[String]) -> Result<Read, StepError> {
     let uids: BTreeSet<String> = found.iter().filter_map(uid).collect();
     let mut objects = BTreeMap::new();
     let mut images = Images::default();
+    let mut volumes = Volumes::default();
+    for object in &found {
+        volumes.see(object);
+    }
     for mut object in found {
         images.see(&object);
         let key = ObjectKey::of(&object)?;
@@ -196,7 +202,8 @@ async fn read(files: &[String]) -> Result<Read, StepError> {
         if left_out(&object).is_some() || is_never_kept(key.group(), &key.kind) || is_made_again(&object, &uids) {
             continue;
         }
-        strip(&mut object, true);
+        volumes.see_claim(&object)?;
+        strip(&mut object, true, volumes.kept());
         awake(&mut object);
         objects.insert((Wave::of(&object), key), object);
     }
@@ -223,6 +230,7 @@ async fn read(files: &[String]) -> Result<Read, StepError> {
         .collect();
     Ok(Read {
         images: images.finish(|workload| kept.contains(workload)),
+        unkept_contents: volumes.finish(),
         objects: objects.into_iter().map(|((_, key), object)| (key, object)).collect(),
     })
 }
@@ -241,7 +249,11 @@ async fn store(
     key: String,
     read: Read,
 ) -> Result<BackupRef, StepError> {
-    let Read { objects, images } = read;
+    let Read {
+        objects,
+        images,
+        unkept_contents,
+    } = read;
     let namespaces: BTreeSet<String> = objects.iter().filter_map(|(key, _)| key.namespace.clone()).collect();
     let namespaces: Vec<String> = namespaces.into_iter().collect();
     let request = ObjectsRequest {
@@ -261,6 +273,7 @@ async fn store(
             namespaces,
             kinds: index.finish(),
             images,
+            unkept_contents,
             ..KubernetesIndex::default()
         };
         Ok((writer, index))

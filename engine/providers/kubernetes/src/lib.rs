@@ -1,5 +1,6 @@
 //! Step types on Kubernetes.
 
+mod contents;
 mod evidence;
 mod follow;
 mod image;

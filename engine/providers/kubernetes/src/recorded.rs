@@ -1,6 +1,6 @@
 //! The image that ran, in the place of the one that was written: a tag may name another one by now.
 
-use jm_backup::RecordedImage;
+use jm_backup::{RecordedImage, is_named};
 use jm_client_kubernetes::ObjectKey;
 use jm_client_registry::ImageRef;
 use jm_step::StepError;
@@ -12,7 +12,7 @@ use serde_json::Value;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Images {
-    /// The digests that ran; as written where nothing did; an error where one that ran is not recorded.
+    /// The digests that ran; as written where nothing did, by a tag other than `latest`; an error where one is not recorded.
     #[default]
     Recorded,
     /// The digests that ran; where none is recorded, as written.
@@ -67,7 +67,8 @@ pub(crate) fn unrecorded(key: &ObjectKey, object: &Value, records: &[RecordedIma
         .filter_map(|container| {
             let (name, image) = (container["name"].as_str()?, container["image"].as_str()?);
             let record = recorded(key, name, image, records);
-            let known = image.contains('@') || record.is_some_and(|one| one.idle || one.digest.is_some());
+            let known = record.is_some_and(|one| one.digest.is_some());
+            let known = known || is_named(image, record.is_some_and(|one| one.idle));
             (!known).then(|| format!("container `{name}` of {key} (`{image}`)"))
         })
         .collect()
@@ -150,6 +151,7 @@ mod tests {
             "spec": { "template": { "spec": { "containers": [
                 { "name": "main", "image": "localhost:5000/web:1" }, { "name": "side", "image": "side" },
                 { "name": "fixed", "image": "x@sha256:cc" }, { "name": "rests", "image": "rests:1" },
+                { "name": "moves", "image": "moves:latest" },
             ] } } } });
         let key = ObjectKey::of(&object).expect("a key");
         let record = |container: &str, image: &str, digest: Option<&str>| RecordedImage {
@@ -164,14 +166,19 @@ mod tests {
             idle: true,
             ..record("rests", "rests:1", None)
         };
+        let moves = RecordedImage {
+            idle: true,
+            ..record("moves", "moves:latest", None)
+        };
         let records = [
             rests,
+            moves,
             record("main", "localhost:5000/web:1", Some("sha256:aa")),
             record("side", "side", None),
         ];
         let missing = unrecorded(&key, &object, &records);
-        assert_eq!(missing.len(), 1, "{missing:?}");
-        assert!(missing[0].contains("`side`"));
+        assert_eq!(missing.len(), 2, "{missing:?}");
+        assert!(missing[0].contains("`side`") && missing[1].contains("`moves`"));
         pin(&key, &mut object, &records);
         let images: Vec<&str> = object["spec"]["template"]["spec"]["containers"]
             .as_array()
@@ -181,7 +188,13 @@ mod tests {
             .collect();
         assert_eq!(
             images,
-            ["localhost:5000/web@sha256:aa", "side", "x@sha256:cc", "rests:1"]
+            [
+                "localhost:5000/web@sha256:aa",
+                "side",
+                "x@sha256:cc",
+                "rests:1",
+                "moves:latest"
+            ]
         );
     }
 }

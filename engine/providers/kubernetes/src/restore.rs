@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use self::exported::{Exported, Filter};
 use crate::apply::{check_recreate, effect, five_minutes, preview, yes};
 use crate::deploy::{Counts, Deploy, Kept, OnConflict, Policy};
+use crate::kept::warned;
 use crate::needs;
 use crate::recorded::Images;
 use crate::wait;
@@ -51,8 +52,8 @@ pub struct Input {
     /// Not these objects, as `kind/name`, such as `deployment/broken`.
     #[serde(default)]
     except: Vec<String>,
-    /// Which images containers get. `recorded`: the digest that ran when the export was made, as written where nothing ran,
-    /// and an error where what ran is not recorded; `recorded-or-written`: as written there, too; `written`: as written
+    /// Which images containers get. `recorded`: the digest that ran when the export was made, as written where nothing ran
+    /// and the tag is not `latest`, and an error where what ran is not recorded; `recorded-or-written`: as written there, too; `written`: as written
     /// everywhere.
     #[serde(default)]
     images: Images,
@@ -86,6 +87,9 @@ pub struct Output {
     recovery_point: String,
     /// How many objects, and what became of them.
     counts: Counts,
+    /// How many of them held other values that jm itself had written since the export was made, and that are gone now.
+    #[serde(default)]
+    newer: u64,
     /// What became of each, one line of JSON for each.
     results: ArtefactRef,
 }
@@ -135,9 +139,10 @@ impl StepType for Restore {
             .select(&wanted(input, cluster.namespace())?, &Toolbox::of(cx), &Silent)
             .await?;
         let exported = Exported::open(&backups, &selection.backup, filter(input)).await?;
-        let done = Deploy::preview(cx, &cluster, &policy(input), &exported).await?;
+        let done = Deploy::preview(cx, &cluster, &policy(input, &selection.backup), &exported).await?;
         let mut said = preview(done, exported.count());
-        said.summary = format!("`{}`, {}", selection.backup.name, said.summary);
+        let summary = format!("`{}`, {}", selection.backup.name, said.summary);
+        said.summary = warned(summary, &exported.warning());
         Ok(said.degraded(selection.take_reasons()))
     }
 
@@ -147,11 +152,16 @@ impl StepType for Restore {
         let backup = Box::pin(choose(cx, &backups, &input, cluster.reader().namespace())).await?;
         let opening = Exported::open(backups.reader(), &backup, filter(&input));
         let exported = Box::pin(wait::unless_cancelled(cx, opening)).await?;
-        let Kept { counts, results } = Box::pin(Deploy::run(cx, &cluster, &policy(&input), &exported)).await?;
+        if let Some(warning) = exported.warning() {
+            cx.log(warning).await;
+        }
+        let policy = policy(&input, &backup);
+        let Kept { counts, newer, results } = Box::pin(Deploy::run(cx, &cluster, &policy, &exported)).await?;
         Ok(Output {
             export: backup.name.to_string(),
             recovery_point: backup.created_at.to_string(),
             counts,
+            newer,
             results,
         })
     }
@@ -210,7 +220,7 @@ fn filter(input: &Input) -> Filter {
     }
 }
 
-fn policy(input: &Input) -> Policy {
+fn policy(input: &Input, backup: &BackupRef) -> Policy {
     Policy {
         on_conflict: input.on_conflict,
         recreate: input.recreate.iter().cloned().collect(),
@@ -219,5 +229,6 @@ fn policy(input: &Input) -> Policy {
         // It is among the objects, with its labels.
         create_namespace: false,
         applyset: None,
+        as_of: Some(backup.created_at),
     }
 }

@@ -16,7 +16,9 @@ fn grace(reason: &str) -> Duration {
         "Unschedulable" => 60,
         // The kubelet waits for 10 s before it starts a container again that has ended twice; the next start may go well.
         "CrashLoopBackOff" => 15,
-        // The first pull of an image may fail once; a quota counts pods that are only just ending.
+        // A pull that has failed is tried again after 10 s, and that one may go well.
+        "ErrImagePull" | "ImagePullBackOff" => 20,
+        // A quota counts pods that are only just ending.
         _ => 5,
     })
 }
@@ -196,6 +198,23 @@ mod tests {
         tokio::time::advance(grace("ErrImagePull")).await;
         let other = Some(trouble("ImagePullBackOff"));
         assert_eq!(lasting.lasts(other.clone()), other, "the same trouble by another name");
+    }
+
+    /// As the kubelet tells it: a pull, 10 s of waiting, the next pull.
+    #[tokio::test(start_paused = true)]
+    async fn a_pull_that_fails_once_is_not_final() {
+        let mut lasting = Lasting::new();
+        for (second, reason) in [(0, "ErrImagePull"), (1, "ImagePullBackOff"), (13, "ImagePullBackOff")] {
+            assert_eq!(lasting.lasts(Some(trouble(reason))), None, "after {second} s");
+            tokio::time::advance(Duration::from_secs(if second == 1 { 12 } else { 1 })).await;
+        }
+        assert_eq!(lasting.lasts(None), None, "the second one has gone well");
+        assert_eq!(lasting.lasts(Some(trouble("ErrImagePull"))), None);
+        tokio::time::advance(Duration::from_secs(20)).await;
+        assert!(
+            lasting.lasts(Some(trouble("ErrImagePull"))).is_some(),
+            "and that is fast still"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -124,10 +124,21 @@ fn said(mut object: Value) -> Value {
         metadata.retain(|_, value| value.as_object().is_none_or(|map| !map.is_empty()));
     }
     if let Some(spec) = fields.get_mut("spec").and_then(Value::as_object_mut) {
-        for field in ["clusterIP", "clusterIPs", "volumeName", "claimRef"] {
+        for field in ["clusterIP", "clusterIPs"] {
             if spec.get(field).is_some_and(|value| value != "None") {
                 spec.remove(field);
             }
+        }
+        if let Some(claim) = spec.get_mut("claimRef").and_then(Value::as_object_mut) {
+            claim.retain(|field, _| ["namespace", "name"].contains(&field.as_str()));
+        }
+        // One that is made for a claim is called after the claim's UID.
+        if spec
+            .get("volumeName")
+            .and_then(Value::as_str)
+            .is_some_and(|name| name.starts_with("pvc-"))
+        {
+            spec.remove("volumeName");
         }
     }
     by_repository(&mut object);
@@ -174,6 +185,19 @@ mod tests {
         assert_eq!(object("1", "10.0.0.1", 80), object("2", "10.0.0.2", 80));
         assert_ne!(object("1", "10.0.0.1", 80), object("1", "10.0.0.1", 81));
         assert_ne!(object("1", "None", 80), object("1", "10.0.0.1", 80));
+    }
+
+    #[test]
+    fn a_volume_of_another_claim_is_another() {
+        let volume = |claim: &str, uid: &str| {
+            let claim = json!({"kind": "PersistentVolumeClaim", "namespace": "app", "name": claim, "uid": uid});
+            said(json!({"kind": "PersistentVolume", "metadata": {"name": "a"}, "spec": {"claimRef": claim}}))
+        };
+        assert_eq!(volume("data", "1"), volume("data", "2"));
+        assert_ne!(volume("data", "1"), volume("other", "1"));
+        let claim = |volume: &str| said(json!({"metadata": {"name": "a"}, "spec": {"volumeName": volume}}));
+        assert_eq!(claim("pvc-1"), claim("pvc-2"));
+        assert_ne!(claim("one"), claim("two"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod garbage;
 mod jobs;
 mod namespaces;
 mod pods;
+mod quotas;
 mod replica_set;
 mod revisions;
 mod stateful_set;
@@ -92,6 +93,7 @@ fn pass(cluster: &Cluster, pods: &mut pods::Pods) -> Instant {
     cron_jobs::pass(cluster);
     jobs::pass(cluster);
     volumes::pass(cluster);
+    quotas::pass(cluster);
     let next = pods.pass(cluster);
     endpoints::pass(cluster);
     garbage::pass(cluster);

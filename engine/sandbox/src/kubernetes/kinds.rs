@@ -316,6 +316,11 @@ pub(super) fn built_in(name: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.stored_as == name)
 }
 
+/// The preferred built-in kind of a resource that is called by its group, too, such as `deployments.apps`.
+pub(super) fn of_resource(name: &str) -> Option<&'static Kind> {
+    KINDS.iter().find(|kind| kind.resource() == name)
+}
+
 /// The built-in kind that is stored under a name.
 ///
 /// # Panics

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::volumes::KeptVolumes;
 use super::{drop_empty, forget, is_managed};
 
 /// Labels that a Job's controller gives to the Job's pods.
@@ -19,7 +20,7 @@ const INJECTED: [&str; 4] = [
     "service.beta.openshift.io/inject-cabundle",
 ];
 
-pub(super) fn strip(object: &mut Value, managed: Option<&Value>) {
+pub(super) fn strip(object: &mut Value, managed: Option<&Value>, volumes: &KeptVolumes) {
     let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (version, kind) = (text("apiVersion"), text("kind"));
     let group = version.split_once('/').map_or("", |(group, _)| group);
@@ -28,7 +29,7 @@ pub(super) fn strip(object: &mut Value, managed: Option<&Value>) {
         ("", "Service") => service(object, managed),
         ("", "ServiceAccount") => service_account(object),
         ("", "Secret") => secret(object),
-        ("", "PersistentVolumeClaim") => claim(object),
+        ("", "PersistentVolumeClaim") => claim(object, volumes),
         ("", "PersistentVolume") => volume(object),
         ("", "Pod") => pod(object),
         ("batch", "Job") => job(object),
@@ -118,23 +119,26 @@ fn secret(object: &mut Value) {
     }
 }
 
-/// A volume that was found or made for the claim is found or made again; one that was chosen stays chosen.
-fn claim(object: &mut Value) {
+/// A volume that was made for the claim, or found among others that do not come back with it, is made or found again. One
+/// that was chosen stays chosen, and so does one that comes back: what it holds is of this claim, and another volume may look
+/// just like it.
+fn claim(object: &mut Value, volumes: &KeptVolumes) {
+    let comes_back = object["spec"]["volumeName"]
+        .as_str()
+        .is_some_and(|name| volumes.has(name));
     let given = [
         "pv.kubernetes.io/bound-by-controller",
         "volume.kubernetes.io/storage-provisioner",
     ]
     .iter()
     .any(|name| annotation(object, name).is_some());
-    if given {
+    if given && !comes_back {
         remove(object, "/spec", "volumeName");
     }
 }
 
+/// Which claim it is of stays, whoever brought them together; another cluster's claim of that name is another one by its UID.
 fn volume(object: &mut Value) {
-    if annotation(object, "pv.kubernetes.io/bound-by-controller").is_some() {
-        remove(object, "/spec", "claimRef");
-    }
     for field in ["uid", "resourceVersion"] {
         remove(object, "/spec/claimRef", field);
     }

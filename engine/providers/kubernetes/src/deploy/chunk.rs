@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use jm_client_kubernetes::{ApplyError, FieldConflict, Keeper, Kubernetes, ObjectKey, Reader, ResourceKind};
+use jm_client_kubernetes::{
+    ApplyError, FieldConflict, Keeper, Kubernetes, ObjectKey, Reader, ResourceKind, has_written_since,
+};
 use jm_step::{Change, StepContext, StepError, StepErrorKind};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -20,8 +22,9 @@ use super::{Deploy, OnConflict, Policy, ready, scaled, stopped};
 
 /// Requests under way. More make an API server no faster, and fewer leave it waiting.
 const AT_ONCE: usize = 32;
-/// How long each API server of a cluster may take to serve a new kind, once one of them does.
-const SERVED_EVERYWHERE: Duration = Duration::from_secs(30);
+/// How long what a cluster has just taken in may take to count everywhere: each of its API servers serves a new kind once one
+/// of them does, and a new quota lets nothing in until it is counted.
+const SETTLES: Duration = Duration::from_secs(30);
 /// The most objects that an error names.
 const NAMED: usize = 5;
 
@@ -92,7 +95,7 @@ impl Deploy<'_> {
             let kind = match self.kind_of(&object.key) {
                 Ok(kind) => kind,
                 Err(_) if self.writer.is_none() && self.is_defined_before(&object.key) => {
-                    self.early(object);
+                    self.early(&object);
                     continue;
                 }
                 Err(error) => {
@@ -105,7 +108,7 @@ impl Deploy<'_> {
             match self.is_made_anew(&object.key).await {
                 Ok(false) => {}
                 Ok(true) => {
-                    self.early(object);
+                    self.early(&object);
                     continue;
                 }
                 Err(error) => {
@@ -176,33 +179,20 @@ impl Deploy<'_> {
     }
 
     /// An object of a kind that is still to be defined, or of a namespace that is still to be made anew.
-    fn early(&mut self, object: Object) {
-        let changes = vec![diff::create(&object.key, &object.value)];
-        let result = Applied {
-            keeper: None,
-            changes,
-            outcome: Outcome::Unasked,
-            key: object.key,
-        };
-        self.take(result, &mut Vec::new());
+    fn early(&mut self, object: &Object) {
+        self.take(announced(object), &mut Vec::new());
     }
 }
 
 impl Doing<'_> {
     async fn one(&self, one: Ready) -> Applied {
         let key = one.object.key.clone();
-        match self.apply(one).await {
-            Ok((outcome, changes, keeper)) => Applied {
-                key,
-                outcome,
-                keeper,
-                changes,
-            },
-            Err(error) => Applied::failed(key, error),
-        }
+        self.apply(one)
+            .await
+            .unwrap_or_else(|error| Applied::failed(key, error))
     }
 
-    async fn apply(&self, one: Ready) -> Result<(Outcome, Vec<Change>, Option<Keeper>), StepError> {
+    async fn apply(&self, one: Ready) -> Result<Applied, StepError> {
         let Ready {
             kind,
             object,
@@ -217,17 +207,17 @@ impl Doing<'_> {
         };
         if prior.as_ref().is_some_and(|prior| ending(prior).is_some()) {
             if self.writer.is_none() {
-                return Ok((Outcome::Unasked, vec![diff::create(key, &object.value)], None));
+                return Ok(announced(&object));
             }
             self.until_gone(&kind, key).await?;
             prior = None;
         }
         let keeper = prior.as_ref().and_then(Keeper::of);
-        let left = match &prior {
-            Some(before) => scaled::left_to_autoscaler(self.reader, &kind, &object, before).await?,
+        let running = match &prior {
+            Some(before) => scaled::as_it_runs(self.reader, &kind, &object, before).await?,
             None => None,
         };
-        match self.ask(&kind, key, left.as_ref().unwrap_or(&object.value)).await {
+        let (outcome, changes) = match self.ask(&kind, key, running.as_ref().unwrap_or(&object.value)).await {
             Ok(after) => {
                 let (outcome, change) = match &prior {
                     None => (Outcome::Created, Some(diff::create(key, &object.value))),
@@ -236,21 +226,36 @@ impl Doing<'_> {
                         None => (Outcome::Unchanged, None),
                     },
                 };
-                Ok((outcome, change.into_iter().collect(), keeper))
+                (outcome, change.into_iter().collect())
             }
-            Err(ApplyError::Conflict(conflicts)) => Err(conflict(key, &conflicts, keeper.as_ref())),
+            Err(ApplyError::Conflict(conflicts)) => return Err(conflict(key, &conflicts, keeper.as_ref())),
             Err(ApplyError::Immutable(why)) => {
-                let before = prior.ok_or_else(|| StepError::invalid_input(format!("{key} is refused: {why}")))?;
-                self.recreate(&kind, &object, &before, &why).await?;
+                let refused = || StepError::invalid_input(format!("{key} is refused: {why}"));
+                let before = prior.as_ref().ok_or_else(refused)?;
+                self.recreate(&kind, &object, before, &why).await?;
                 let changes = vec![Change::delete(key.to_string()), diff::create(key, &object.value)];
-                Ok((Outcome::Recreated, changes, keeper))
+                (Outcome::Recreated, changes)
             }
             // Its namespace is announced and not made, so the server knows nothing to say.
             Err(ApplyError::Failed(error)) if early && error.kind() == StepErrorKind::NotFound => {
-                Ok((Outcome::Unasked, vec![diff::create(key, &object.value)], None))
+                return Ok(announced(&object));
             }
-            Err(ApplyError::Failed(error)) => Err(error),
-        }
+            Err(ApplyError::Failed(error)) => return Err(error),
+        };
+        let was_newer = outcome.changes_something() && prior.as_ref().is_some_and(|before| self.is_newer(before));
+        Ok(Applied {
+            keeper,
+            kept_count: running.and_then(|running| scaled::kept(&object.value, &running)),
+            was_newer,
+            ..Applied::changed(object.key, outcome, changes)
+        })
+    }
+
+    /// Whether jm itself has written what is there after what is to come was read.
+    fn is_newer(&self, before: &Value) -> bool {
+        self.policy
+            .as_of
+            .is_some_and(|moment| has_written_since(before, moment))
     }
 
     fn is_stopped(&self) -> bool {
@@ -260,7 +265,7 @@ impl Doing<'_> {
     /// Applies, or asks what applying would do.
     pub(super) async fn ask(&self, kind: &ResourceKind, key: &ObjectKey, object: &Value) -> Result<Value, ApplyError> {
         let force = self.policy.on_conflict == OnConflict::Force;
-        let limit = Instant::now() + SERVED_EVERYWHERE.min(self.policy.patience);
+        let limit = Instant::now() + SETTLES.min(self.policy.patience);
         loop {
             let applied = match self.writer {
                 Some(writer) => {
@@ -270,7 +275,10 @@ impl Doing<'_> {
                 None => self.reader.dry_run(kind, key, object, force).await,
             };
             match applied {
-                Err(ApplyError::Failed(error)) if self.is_not_served_yet(kind, &error) && Instant::now() < limit => {
+                Err(ApplyError::Failed(error))
+                    if (self.is_not_served_yet(kind, &error) || is_not_counted_yet(&error))
+                        && Instant::now() < limit =>
+                {
                     tokio::time::sleep(ready::PAUSE).await;
                 }
                 applied => return applied.map(|applied| applied.object),
@@ -285,6 +293,17 @@ impl Doing<'_> {
             && self.defined.contains(&(kind.group.clone(), kind.kind.clone()))
             && !error.message().contains("namespaces \"")
     }
+}
+
+/// What would be made, as far as can be told before what it needs is there.
+fn announced(object: &Object) -> Applied {
+    let changes = vec![diff::create(&object.key, &object.value)];
+    Applied::changed(object.key.clone(), Outcome::Unasked, changes)
+}
+
+/// Whether a quota of the namespace was not counted yet, by which nothing is let in that it counts.
+fn is_not_counted_yet(error: &StepError) -> bool {
+    error.kind() == StepErrorKind::Denied && error.message().contains(" is forbidden: status unknown for quota: ")
 }
 
 pub(super) fn conflict(key: &ObjectKey, conflicts: &[FieldConflict], keeper: Option<&Keeper>) -> StepError {

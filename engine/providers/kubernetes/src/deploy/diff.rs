@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use hmac::{Hmac, Mac};
-use jm_client_kubernetes::{ObjectKey, ResourceKind, strip};
+use jm_client_kubernetes::{KeptVolumes, ObjectKey, ResourceKind, strip};
 use jm_step::Change;
 use serde_json::{Map, Value, json};
 use sha2::Sha256;
@@ -54,7 +54,7 @@ pub(super) fn update(kind: &ResourceKind, key: &ObjectKey, before: &Value, after
 /// controller puts together.
 fn stripped(kind: &ResourceKind, object: &Value) -> Value {
     let mut left = object.clone();
-    strip(&mut left, kind.has_status);
+    strip(&mut left, kind.has_status, &KeptVolumes::default());
     for (place, field) in [("/metadata", "ownerReferences"), ("", "rules")] {
         let written = object.pointer(place).and_then(|fields| fields.get(field));
         let fields = left.pointer_mut(place).and_then(Value::as_object_mut);

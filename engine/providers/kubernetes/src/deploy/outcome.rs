@@ -4,6 +4,30 @@ use jm_client_kubernetes::{Keeper, ObjectKey};
 use jm_step::{Change, StepError};
 use serde_json::json;
 
+/// The most objects that a warning names.
+const NAMED: usize = 5;
+
+/// What is said where workloads keep their counts.
+pub(super) fn kept_counts(workloads: &[String]) -> Option<String> {
+    let told = "no count is written for what keeps the replicas that it has";
+    (!workloads.is_empty()).then(|| format!("{told}: {}", some(workloads)))
+}
+
+/// What is said where jm itself had written other values later.
+pub(super) fn newer(objects: &[String]) -> Option<String> {
+    let told = "jm itself has changed since the export was made what the export brings back as it was";
+    (!objects.is_empty()).then(|| format!("{told}: {}", some(objects)))
+}
+
+/// A few of many.
+fn some(all: &[String]) -> String {
+    let mut named: Vec<String> = all.iter().take(NAMED).cloned().collect();
+    if let Some(more) = all.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        named.push(format!("and {more} others"));
+    }
+    named.join(", ")
+}
+
 /// What became of an object, or would.
 #[derive(Debug)]
 pub(super) enum Outcome {
@@ -35,15 +59,6 @@ impl Outcome {
             Self::Unknown => "unknown",
         }
     }
-
-    /// A line of the list of results.
-    pub(super) fn line(&self, key: &ObjectKey) -> String {
-        let mut line = json!({ "object": key.to_string(), "result": self.as_str() });
-        if let Self::Failed(error) = self {
-            line["error"] = error.message().into();
-        }
-        format!("{line}\n")
-    }
 }
 
 /// An object, what became of it, and who else cares for it.
@@ -52,9 +67,25 @@ pub(super) struct Applied {
     pub(super) outcome: Outcome,
     pub(super) keeper: Option<Keeper>,
     pub(super) changes: Vec<Change>,
+    /// The count that it keeps since none is written.
+    pub(super) kept_count: Option<u64>,
+    /// Whether what was overwritten is newer than the object, by jm's own hand.
+    pub(super) was_newer: bool,
 }
 
 impl Applied {
+    /// A line of the list of results.
+    pub(super) fn line(&self) -> String {
+        let mut line = json!({ "object": self.key.to_string(), "result": self.outcome.as_str() });
+        if let Outcome::Failed(error) = &self.outcome {
+            line["error"] = error.message().into();
+        }
+        if self.was_newer {
+            line["was_newer"] = true.into();
+        }
+        format!("{line}\n")
+    }
+
     pub(super) fn failed(key: ObjectKey, error: StepError) -> Self {
         Self::unchanged(key, Outcome::Failed(error))
     }
@@ -64,11 +95,17 @@ impl Applied {
     }
 
     fn unchanged(key: ObjectKey, outcome: Outcome) -> Self {
+        Self::changed(key, outcome, Vec::new())
+    }
+
+    pub(super) fn changed(key: ObjectKey, outcome: Outcome, changes: Vec<Change>) -> Self {
         Self {
             key,
             outcome,
             keeper: None,
-            changes: Vec::new(),
+            changes,
+            kept_count: None,
+            was_newer: false,
         }
     }
 }

@@ -188,11 +188,10 @@ impl Deploy<'_> {
                     let _writing = self.writing.begin(&key);
                     writer.delete(kind, &key, uid).await?;
                 }
+                let changes = vec![Change::delete(key.to_string())];
                 let pruned = Applied {
-                    changes: vec![Change::delete(key.to_string())],
-                    outcome: Outcome::Pruned,
                     keeper: Keeper::of(&object),
-                    key,
+                    ..Applied::changed(key, Outcome::Pruned, changes)
                 };
                 self.take(pruned, &mut Vec::new());
             }

@@ -13,8 +13,9 @@ use super::watch::Watch;
 pub(super) const PAUSE: Duration = Duration::from_millis(200);
 const AT_ONCE: usize = 16;
 /// Kinds that are something else when they are there than when they are ready.
-const WAITED_FOR: [&str; 9] = [
+const WAITED_FOR: [&str; 10] = [
     "Namespace",
+    "ResourceQuota",
     "CustomResourceDefinition",
     "PersistentVolumeClaim",
     "Deployment",

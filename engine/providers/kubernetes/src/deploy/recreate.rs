@@ -22,7 +22,7 @@ impl Doing<'_> {
             return Err(claims_would_go(key));
         }
         self.may_recreate(key, why)?;
-        let scaled = scaled::as_scaled(self.reader, kind, object, before).await?;
+        let scaled = scaled::as_it_ran(self.reader, kind, object, before).await?;
         let value = scaled.as_ref().unwrap_or(&object.value);
         self.would_be_taken(kind, key, value).await?;
         let (Some(writer), Some(cx)) = (self.writer, self.context) else {

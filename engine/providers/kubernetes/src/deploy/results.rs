@@ -7,16 +7,21 @@ use super::{Counts, Done};
 /// What a deployment leaves to be told.
 pub(crate) struct Kept {
     pub(crate) counts: Counts,
+    /// How many objects held what jm itself had written later.
+    pub(crate) newer: u64,
     /// A line of JSON for each object.
     pub(crate) results: ArtefactRef,
 }
 
 /// Keeps the results. An error says where they are: which objects were done is what is asked first.
 pub(super) async fn keep(cx: &StepContext, done: Done, ended: Result<(), StepError>) -> Result<Kept, StepError> {
-    let Done { counts, results, .. } = done;
+    let Done {
+        counts, newer, results, ..
+    } = done;
     match ended {
         Ok(()) => Ok(Kept {
             counts,
+            newer,
             results: cx.artefact("objects.jsonl", results).await?,
         }),
         Err(error) if results.is_empty() => Err(error),

@@ -6,12 +6,15 @@ mod roles;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jm_backup::{KubernetesIndex, ObjectWriter, RecordedImage, Unreadable};
-use jm_client_kubernetes::{Discovery, ObjectKey, Reader, ResourceKind, Wave, awake, is_built_in, left_out, strip};
+use jm_client_kubernetes::{
+    Discovery, Maker, ObjectKey, Reader, ResourceKind, Wave, awake, is_built_in, left_out, strip,
+};
 use jm_step::{StepContext, StepError, StepErrorKind, Unit};
 use serde_json::Value;
 
 use super::images::{Images, Place};
 use super::references::References;
+use super::volumes::Volumes;
 use super::{ClusterScope, IndexBuilder, Input};
 
 /// Kinds without namespaces that name others without namespaces, which come after them.
@@ -26,6 +29,7 @@ pub(super) struct Gather<'r> {
     references: References,
     images: Images,
     index: IndexBuilder,
+    volumes: Volumes,
     /// Objects that are kept.
     kept: BTreeSet<Place>,
     /// Services that select pods, whose endpoints a controller makes.
@@ -69,15 +73,17 @@ impl<'r> Gather<'r> {
             .unreadable
             .iter()
             .map(|(version, error)| unreadable(version, error));
-        Ok(Self {
+        let unreadable = unreadable.collect();
+        let mut gather = Self {
             reader,
             input,
-            unreadable: unreadable.collect(),
+            unreadable,
             references: References::new(&namespaces),
             namespaces,
             discovery,
             images: Images::default(),
             index: IndexBuilder::default(),
+            volumes: Volumes::default(),
             kept: BTreeSet::new(),
             selecting: BTreeSet::new(),
             unread: BTreeMap::new(),
@@ -85,7 +91,12 @@ impl<'r> Gather<'r> {
             roles: Vec::new(),
             leaving: Vec::new(),
             strangers: Vec::new(),
-        })
+        };
+        let volumes = gather.kinds(false).into_iter().find(is_of_volumes);
+        if let Some(kind) = volumes.filter(|_| input.cluster_scope != ClusterScope::None) {
+            gather.volumes = Volumes::read(reader, &kind).await;
+        }
+        Ok(gather)
     }
 
     pub(super) fn namespaces(&self) -> &[String] {
@@ -129,9 +140,9 @@ impl<'r> Gather<'r> {
         self.input.without.iter().any(matches)
     }
 
-    /// Reads one object of each kind, and all of those that run something; tells which kinds cannot be read, and of which
-    /// containers nobody knows what they run.
-    pub(super) async fn try_all(mut self) -> Result<(Vec<Unreadable>, Vec<String>), StepError> {
+    /// Reads one object of each kind, and all of those that run something or claim volumes; tells what is to be said of the
+    /// export.
+    pub(super) async fn try_all(mut self) -> Result<KubernetesIndex, StepError> {
         self.namespace_objects().await?;
         for kind in self.kinds(true) {
             for namespace in self.namespaces.clone() {
@@ -147,24 +158,26 @@ impl<'r> Gather<'r> {
                 }
             }
         }
-        let index = KubernetesIndex {
+        Ok(KubernetesIndex {
             images: finished(self.images, &self.kept),
+            unkept_contents: self.volumes.finish(),
+            unreadable: self.unreadable,
             ..KubernetesIndex::default()
-        };
-        Ok((self.unreadable, index.unknown_images()))
+        })
     }
 
     async fn try_kind(&mut self, kind: &ResourceKind, namespace: &str) -> Result<(), StepError> {
         let reader = self.reader;
         let pages = reader.pages(kind, Some(namespace));
-        let runs = [Wave::Workloads, Wave::Custom].contains(&Wave::of_kind(&kind.group, &kind.kind));
-        if !runs {
+        let told = [Wave::Volumes, Wave::Workloads, Wave::Custom];
+        if !told.contains(&Wave::of_kind(&kind.group, &kind.kind)) {
             return pages.of(1).next().await.map(drop);
         }
         let mut pages = pages;
         while let Some(objects) = pages.next().await? {
             for object in objects {
                 self.images.see(&object);
+                self.see_claim(&object)?;
                 if !self.is_passed_over(kind, &object) && !self.is_made_again(&object).await {
                     self.kept.insert(place(&ObjectKey::of(&object)?));
                 }
@@ -172,6 +185,14 @@ impl<'r> Gather<'r> {
         }
         self.read_whole(kind, namespace);
         Ok(())
+    }
+
+    /// Looks at an object that may be a claim, but for one that comes and goes with its pod.
+    fn see_claim(&mut self, object: &Value) -> Result<(), StepError> {
+        if is_of_a_pod(object) {
+            return Ok(());
+        }
+        self.volumes.see_claim(object)
     }
 
     /// Every object of a kind was seen in a namespace.
@@ -227,6 +248,7 @@ impl<'r> Gather<'r> {
             namespaces: self.namespaces,
             kinds: self.index.finish(),
             images: finished(self.images, &self.kept),
+            unkept_contents: self.volumes.finish(),
             unreadable: self.unreadable,
         };
         Ok((writer, index))
@@ -311,6 +333,7 @@ impl<'r> Gather<'r> {
         if object.pointer("/metadata/deletionTimestamp").is_some() {
             return self.leave(kind, object).await;
         }
+        self.see_claim(&object)?;
         if self.is_passed_over(kind, &object) || self.is_made_again(&object).await {
             return Ok(());
         }
@@ -393,12 +416,20 @@ impl<'r> Gather<'r> {
         mut object: Value,
     ) -> Result<(), StepError> {
         self.references.see(kind, &object);
-        strip(&mut object, kind.has_status);
+        strip(&mut object, kind.has_status, self.volumes.kept());
         awake(&mut object);
         let key = ObjectKey::of(&object)?;
         self.kept.insert(place(&key));
         self.index.write(writer, &key, &object).await
     }
+}
+
+fn is_of_volumes(kind: &ResourceKind) -> bool {
+    kind.group.is_empty() && kind.kind == "PersistentVolume"
+}
+
+fn is_of_a_pod(object: &Value) -> bool {
+    Maker::of(object).is_some_and(|maker| maker.key.kind == "Pod")
 }
 
 fn place(key: &ObjectKey) -> Place {

@@ -3,11 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jm_backup::{BackupRef, BackupsReader, Entry, LocationName, ObjectReader, RecordedImage};
+use jm_backup::{
+    BackupRef, BackupsReader, Entry, KubernetesIndex, LocationName, ObjectReader, RecordedImage, UnkeptContents,
+};
 use jm_client_kubernetes::{ObjectKey, Wave};
 use jm_step::StepError;
 use serde_json::Value;
 
+use crate::contents;
 use crate::deploy::{Chunks, Object, Source};
 use crate::recorded::{self, Images};
 
@@ -63,6 +66,8 @@ pub(super) struct Exported<'b> {
     filter: Filter,
     images: Vec<RecordedImage>,
     waves: BTreeMap<Wave, u64>,
+    /// The claims that are wanted and whose contents are elsewhere.
+    unkept: Vec<UnkeptContents>,
 }
 
 impl<'b> Exported<'b> {
@@ -76,10 +81,17 @@ impl<'b> Exported<'b> {
         if let Some(chosen) = &backup.sha256 {
             entry.must_be(chosen)?;
         }
-        let images = entry.manifest().and_then(|manifest| manifest.kubernetes());
+        let index = entry.manifest().and_then(|manifest| manifest.kubernetes());
+        let KubernetesIndex {
+            images,
+            unkept_contents: mut unkept,
+            ..
+        } = index.cloned().unwrap_or_default();
+        unkept.retain(|one| filter.wants(Wave::Volumes, "PersistentVolumeClaim", &one.claim));
         let mut exported = Self {
             backups,
-            images: images.map(|index| index.images.clone()).unwrap_or_default(),
+            images,
+            unkept,
             at: LocationName::Local,
             entry,
             filter,
@@ -102,6 +114,11 @@ impl<'b> Exported<'b> {
     /// How many objects are wanted.
     pub(super) fn count(&self) -> u64 {
         self.waves.values().sum()
+    }
+
+    /// What is to be said of what does not come back with the objects.
+    pub(super) fn warning(&self) -> Option<String> {
+        contents::warning(&self.unkept)
     }
 
     fn not_empty(self) -> Result<Self, StepError> {

@@ -25,11 +25,13 @@ mod promises;
 mod remade;
 mod running;
 mod sets;
+mod volumes;
 mod waves;
 pub(crate) use back::whatever_was_there_comes_back;
 pub(crate) use conflicts::{
     a_conflict_names_field_and_manager, a_restore_overwrites_nothing_that_somebody_keeps,
     text_of_a_secret_conflicts_as_its_data_does, what_a_step_of_jm_has_set_is_not_in_the_way_of_an_apply,
+    what_jm_itself_has_changed_since_is_told,
 };
 pub(crate) use kept::{
     images_that_nobody_knows_are_told, roles_that_a_role_is_put_together_from_are_kept,
@@ -50,14 +52,15 @@ pub(crate) use remade::{
     what_takes_its_claims_along_is_neither_made_anew_nor_pruned,
 };
 pub(crate) use running::{
-    a_stop_tells_of_all_that_was_written, results_are_kept_however_it_ends,
-    what_an_autoscaler_has_scaled_is_left_to_it, what_is_late_is_told_with_its_pods,
+    a_count_that_nobody_names_stays, a_stop_tells_of_all_that_was_written, results_are_kept_however_it_ends,
+    what_a_new_quota_counts_is_let_in, what_an_autoscaler_has_scaled_is_left_to_it, what_is_late_is_told_with_its_pods,
     what_will_not_come_up_fails_fast_with_its_pods, who_is_in_trouble_is_named_and_not_who_waits,
 };
 pub(crate) use sets::{
     a_set_that_was_cut_off_is_found_whole, what_holds_data_is_spared_and_who_keeps_what_goes_is_told,
     what_is_not_of_the_set_any_more_goes_only_when_asked,
 };
+pub(crate) use volumes::{claims_come_back_with_their_own_of_equal_volumes, contents_that_no_export_holds_are_told};
 pub(crate) use waves::{
     a_kustomization_is_built_and_applied, folders_in_folders_are_read_where_that_is_said,
     waves_come_back_one_after_the_other, what_manifests_leave_open_is_told,
@@ -154,6 +157,15 @@ impl<'s> Scene<'s> {
         found
             .expect("it answers")
             .map(|object| serde_json::to_value(object).expect("json"))
+    }
+
+    /// Deletes an object, and waits until it is gone.
+    pub(crate) async fn delete(&self, object: &Value) {
+        let name = object["metadata"]["name"].as_str().expect("a name");
+        drop(self.api(object).delete(name, &kube::api::DeleteParams::default()).await);
+        while self.get(object).await.is_some() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Deletes objects, whatever holds them, and waits until they are gone.
@@ -298,10 +310,7 @@ pub(crate) async fn the_image_that_ran_comes_back(server: &Server) {
         "{output:#}"
     );
     let api = place.api::<k8s_openapi::api::apps::v1::Deployment>();
-    drop(api.delete("web", &kube::api::DeleteParams::default()).await);
-    while api.get_opt("web").await.expect("it answers").is_some() {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    scene.delete(&scene.object("apps/v1", "Deployment", "web")).await;
     scene.bench().await.run(&Restore, json!({})).await.output();
     let back = api.get("web").await.expect("there").spec.template.spec.expect("a spec");
     assert_eq!(back.containers[0].image.as_deref(), Some(id.as_str()));

@@ -48,6 +48,7 @@ on_both![
     workloads::scaling_by_the_subresource,
     workloads::an_autoscaler_in_both_versions,
     workloads::a_suspended_cron_job_starts_nothing,
+    workloads::a_quota_is_counted,
     definitions::a_definition_brings_its_kind,
     definitions::a_definition_goes_with_what_it_brought,
     definitions::versions_show_the_same_object,

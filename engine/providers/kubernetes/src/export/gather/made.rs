@@ -6,7 +6,7 @@ use jm_client_kubernetes::{Maker, ResourceKind, Wave, is_built_in, is_never_kept
 use jm_step::StepError;
 use serde_json::Value;
 
-use super::Gather;
+use super::{Gather, is_of_a_pod};
 use crate::export::ClusterScope;
 
 /// Workloads need what is made for them by custom resources, such as a SealedSecret, which come after them; and what makes it
@@ -19,6 +19,10 @@ impl Gather<'_> {
     /// Whether an object need not be kept, since what makes it will be there again. What is in namespaces is taken to be
     /// readable; [`Self::orphans`] comes back to what is not.
     pub(super) async fn is_made_again(&mut self, object: &Value) -> bool {
+        // Made again, the claim would find any volume.
+        if self.volumes.come_back_with(object) && !is_of_a_pod(object) {
+            return false;
+        }
         let Some(maker) = Maker::of(object) else { return false };
         let (group, kind) = (maker.key.group(), maker.key.kind.as_str());
         if is_never_kept(group, kind) || self.is_without(group, kind) {

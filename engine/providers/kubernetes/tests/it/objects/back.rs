@@ -73,7 +73,7 @@ async fn put_owned(scene: &Scene<'_>, kind: &str, name: &str, owner: &Value, is_
 }
 
 /// Waits for a claim that a controller makes, or finds a volume for.
-async fn until_there(scene: &Scene<'_>, claim: &str, is_bound: bool) {
+pub(super) async fn until_there(scene: &Scene<'_>, claim: &str, is_bound: bool) {
     let claim = object("v1", "PersistentVolumeClaim", scene, claim);
     let mut found = None;
     for _ in 0..300 {

@@ -94,6 +94,41 @@ pub(crate) async fn a_restore_overwrites_nothing_that_somebody_keeps(server: &Se
     assert_eq!(value().await, "old");
 }
 
+/// jm's own hand is no other manager: what it has applied since the export goes, and that is told.
+pub(crate) async fn what_jm_itself_has_changed_since_is_told(server: &Server) {
+    let scene = Scene::new(server).await;
+    let mut config = scene.object("v1", "ConfigMap", "c");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("c.json");
+    let bench = scene.bench().await;
+    let mut apply = async |value: &str| {
+        config["data"] = json!({ "k": value });
+        std::fs::write(&path, config.to_string()).expect("written");
+        bench.run(&Apply, json!({ "paths": [path] })).await.output();
+    };
+    apply("old").await;
+    scene.export(json!({})).await;
+    let only = json!({ "objects": ["configmap/c"] });
+    let restore = async || {
+        let foretold = bench.preview(&Restore, only.clone()).await.expect("a preview").summary;
+        let ran = bench.run(&Restore, only.clone()).await;
+        let told = "jm itself has changed since the export was made";
+        let said = format!("{:?}", ran.log);
+        assert_eq!(foretold.contains(told), said.contains(told), "{foretold} {said}");
+        (said.contains(told), ran.output()["newer"].clone())
+    };
+    assert_eq!(restore().await, (false, json!(0)), "it is as it was");
+    // The server keeps the second alone.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    apply("new").await;
+    assert_eq!(restore().await, (true, json!(1)));
+    assert_eq!(
+        restore().await,
+        (false, json!(0)),
+        "what a restore has written is what it was"
+    );
+}
+
 pub(crate) async fn what_a_step_of_jm_has_set_is_not_in_the_way_of_an_apply(server: &Server) {
     let scene = Scene::new(server).await;
     let containers = json!([{ "name": "main", "image": "registry.example/web:1" }]);

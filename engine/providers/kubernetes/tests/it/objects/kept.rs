@@ -4,7 +4,6 @@
 use jm_client_kubernetes::ObjectKey;
 use jm_provider_kubernetes::{Export, Restore};
 use jm_step::StepErrorKind;
-use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
@@ -73,12 +72,8 @@ pub(crate) async fn what_was_quiesced_comes_back_running(server: &Server) {
         .await
         .output();
     scene.export(json!({})).await;
-    let api = scene.place.api::<Deployment>();
-    drop(api.delete("web", &DeleteParams::default()).await);
-    drop(scene.api(&job).delete("nightly", &DeleteParams::default()).await);
-    while api.get_opt("web").await.expect("it answers").is_some() || scene.get(&job).await.is_some() {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    scene.delete(&scene.object("apps/v1", "Deployment", "web")).await;
+    scene.delete(&job).await;
     let input = json!({ "images": "written" });
     scene.bench().await.run(&Restore, input).await.output();
     assert_eq!(
@@ -165,6 +160,7 @@ pub(crate) async fn images_that_nobody_knows_are_told(server: &Server) {
     scene.place.deploy("fixed", &fixed, 1).await;
     scene.place.until_ready("fixed", 1).await;
     scene.place.deploy("rests", "registry.example/rests:1", 0).await;
+    scene.place.deploy("moves", "registry.example/moves", 0).await;
     let foretold = scene
         .bench()
         .await
@@ -176,21 +172,23 @@ pub(crate) async fn images_that_nobody_knows_are_told(server: &Server) {
     assert_eq!(ran.degraded.len(), 1, "{:?}", ran.degraded);
     let told = &ran.degraded[0];
     assert!(
-        told.contains("Deployment/web") && told.contains("registry.example/web:1"),
+        told.contains("Deployment/web") && told.contains("registry.example/web:1") && told.contains("Deployment/moves"),
         "{told}"
     );
     assert!(
         !told.contains("Deployment/fixed") && !told.contains("Deployment/rests"),
         "{told}"
     );
-    assert_eq!(ran.output()["unknown_images"].as_array().map(Vec::len), Some(1));
+    assert_eq!(ran.output()["unknown_images"].as_array().map(Vec::len), Some(2));
 
     // So it is also with what comes back.
     let only = |object: &str| json!({ "objects": [object] });
     let rests = scene.bench().await.run(&Restore, only("deployment/rests")).await;
     assert_eq!(rests.output()["counts"]["unchanged"], 1);
-    let refused = scene.bench().await.run(&Restore, only("deployment/web")).await.error();
-    assert_eq!(refused.kind(), StepErrorKind::Refused, "{refused}");
+    for object in ["deployment/web", "deployment/moves"] {
+        let refused = scene.bench().await.run(&Restore, only(object)).await.error();
+        assert_eq!(refused.kind(), StepErrorKind::Refused, "{refused}");
+    }
 }
 
 pub(crate) async fn secrets_of_some_types_are_left_out_where_that_is_said(server: &Server) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use jm_provider_kubernetes::Apply;
+use jm_provider_kubernetes::{Apply, Restore};
 use jm_step::StepErrorKind;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::ListParams;
@@ -175,6 +175,71 @@ pub(crate) async fn a_stop_tells_of_all_that_was_written(server: &Server) {
         assert_eq!(untold, BTreeSet::new(), "they were written");
         assert_eq!(unknown.is_empty(), state == State::Up, "{unknown:?}");
     }
+}
+
+/// Of two sources the second names no count: what the first has brought goes on as it is.
+pub(crate) async fn a_count_that_nobody_names_stays(server: &Server) {
+    let scene = Scene::new(server).await;
+    scene.place.deploy("web", "registry.example/web:1", 3).await;
+    scene.export(json!({})).await;
+    let gone = scene.object("apps/v1", "Deployment", "web");
+    scene.delete(&gone).await;
+    let restore = json!({ "images": "written", "objects": ["deployment/web"] });
+    scene.bench().await.run(&Restore, restore).await.output();
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "registry.example/web:2", None);
+    let input = json!({ "paths": [folder.path()], "images": "written" });
+    let told = "no count is written for what keeps the replicas that it has";
+    let foretold = scene
+        .bench()
+        .await
+        .preview(&Apply, input.clone())
+        .await
+        .expect("a preview");
+    assert!(foretold.summary.contains(told), "{}", foretold.summary);
+    let ran = scene.bench().await.run(&Apply, input).await;
+    assert_eq!(foretold.changes, ran.changes);
+    let said = format!("{:?}", ran.log);
+    assert!(said.contains(told) && said.contains("deployment.apps/web (3)"), "{said}");
+    assert_eq!(ran.output()["counts"]["updated"], 1);
+    assert_eq!(scene.place.count("web").await.0, 3);
+}
+
+/// A quota lets nothing in until its controller has counted.
+pub(crate) async fn what_a_new_quota_counts_is_let_in(server: &Server) {
+    let scene = Scene::new(server).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let put = |object: &Value| {
+        let path = folder
+            .path()
+            .join(format!("{}.json", object["metadata"]["name"].as_str().expect("a name")));
+        std::fs::write(path, object.to_string()).expect("written");
+    };
+    let mut quota = scene.object("v1", "ResourceQuota", "few");
+    quota["spec"] = json!({ "hard": { "count/configmaps": "90", "count/secrets": "90" } });
+    put(&quota);
+    for number in 0..40 {
+        put(&scene.object("v1", "ConfigMap", &format!("c-{number}")));
+        put(&scene.object("v1", "Secret", &format!("s-{number}")));
+    }
+    let input = json!({ "paths": [folder.path()] });
+    assert_eq!(
+        scene.bench().await.run(&Apply, input).await.output()["counts"]["created"],
+        81
+    );
+
+    // Nor is one that somebody else has only just made the end of it.
+    let other = Scene::new(server).await;
+    let mut quota = other.object("v1", "ResourceQuota", "few");
+    quota["spec"] = json!({ "hard": { "count/configmaps": "90" } });
+    let path = folder.path().join("c.json");
+    std::fs::write(&path, other.object("v1", "ConfigMap", "c").to_string()).expect("written");
+    other.put(&quota).await;
+    let input = json!({ "paths": [path] });
+    assert_eq!(
+        other.bench().await.run(&Apply, input).await.output()["counts"]["created"],
+        1
+    );
 }
 
 pub(crate) async fn what_an_autoscaler_has_scaled_is_left_to_it(server: &Server) {

@@ -3,7 +3,7 @@
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
 use k8s_openapi::api::autoscaling::{v1, v2};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 
@@ -40,6 +40,21 @@ fn reasons(status: &DeploymentStatus) -> Vec<String> {
 
 fn revision(object: &impl kube::ResourceExt) -> String {
     object.annotations()["deployment.kubernetes.io/revision"].clone()
+}
+
+pub(super) async fn a_quota_is_counted(client: kube::Client, namespace: &str) {
+    deployed(&client, namespace, 1).await;
+    let hard = json!({"count/deployments.apps": "5", "configmaps": "9", "services.nodeports": "4"});
+    let quotas: Api<ResourceQuota> = Api::namespaced(client, namespace);
+    let quota = json!({"metadata": {"name": "quota"}, "spec": {"hard": hard}});
+    let quota = serde_json::from_value(quota).unwrap();
+    quotas.create(&PostParams::default(), &quota).await.unwrap();
+    let used = json!({"count/deployments.apps": "1", "configmaps": "1", "services.nodeports": "0"});
+    until("the quota is counted", async || {
+        let status = quotas.get("quota").await.unwrap().status.unwrap_or_default();
+        json!(status.hard) == hard && json!(status.used) == used
+    })
+    .await;
 }
 
 pub(super) async fn a_rollout_and_the_way_back(client: kube::Client, namespace: &str) {
