@@ -74,7 +74,7 @@ async fn other_metadata_on_the_same_content_is_undone_once() {
     clippy::disallowed_methods,
     reason = "the client of AWS reads what it writes from a file"
 )]
-async fn put_by_aws(store: &Store, bucket: &str, key: &str, more: &[&str]) {
+pub(super) async fn put_by_aws(store: &Store, bucket: &str, key: &str, more: &[&str]) {
     let folder = tempfile::tempdir().expect("a folder");
     let body = folder.path().join("old");
     std::fs::write(&body, "old").expect("written");
@@ -215,7 +215,7 @@ async fn what_would_be_lost_fails_the_preview_unless_a_step_before_saves_it() {
     }
 }
 
-fn rules(markers_stay: bool, by_kms: bool) -> Rules {
+pub(super) fn rules(markers_stay: bool, by_kms: bool) -> Rules {
     Rules {
         wish: Wish::Undelete,
         hide: false,
@@ -223,7 +223,7 @@ fn rules(markers_stay: bool, by_kms: bool) -> Rules {
         markers_stay,
         by_kms,
         ask_archive: false,
-        only_archived: false,
+        again_since: None,
         page: PAGE,
     }
 }
@@ -268,19 +268,19 @@ async fn no_walk_copies_over_content_that_would_be_lost() {
         .put_bytes("refused", "newer", Put::default())
         .await
         .expect("written");
-    for only_archived in [false, true] {
+    for again_since in [None, Some(now_of(&store).await)] {
         let rules = Rules {
             wish: Wish::AsOf(at),
             nulls_are_lost: true,
             ask_archive: true,
-            only_archived,
+            again_since,
             ..rules(false, false)
         };
         let mut walk = Walk::new(bucket.reader().clone(), Pace::alone(), "", rules, None);
         let part = walk.next().await.expect("listed").expect("a part");
         let archived: Vec<&str> = part.archived.iter().map(|copy| copy.target.key.as_str()).collect();
-        assert_eq!((archived, part.copies.len()), (vec!["asked for"], 0), "{only_archived}");
-        assert_eq!(part.refused.len(), usize::from(!only_archived));
+        assert_eq!((archived, part.copies.len()), (vec!["asked for"], 0), "{again_since:?}");
+        assert_eq!(part.refused.len(), usize::from(again_since.is_none()));
     }
 }
 
