@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
-use jm_client_s3::{Pace, S3Bucket, is_copied_in_parts};
+use jm_client_s3::{Pace, S3Bucket, may_be_copied_in_parts};
 use jm_step::{ArtefactRef, StepContext, StepError, Unit};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -169,7 +169,7 @@ impl Restore<'_> {
     /// authors, whenever they began.
     async fn end_unfinished(&self, part: &Part) {
         let copies = part.copies.iter().map(|copy| &copy.target);
-        let in_parts = copies.filter(|target| is_copied_in_parts(target.bytes));
+        let in_parts = copies.filter(|target| may_be_copied_in_parts(target));
         let own: HashSet<&str> = in_parts.map(|target| target.key.as_str()).collect();
         let began = Some(self.progress.began);
         unfinished::end_own(self.cx, self.bucket, &self.input.prefix, began, |key| own.contains(key)).await;

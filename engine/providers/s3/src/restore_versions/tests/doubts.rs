@@ -118,6 +118,34 @@ async fn keys_that_xml_cannot_say_come_back() {
     }
 }
 
+/// Of an object that another client wrote in parts, stores keep no sum but the ETag.
+#[tokio::test]
+async fn what_was_written_in_parts_comes_back_once() {
+    for store in all_stores().await {
+        let bucket = store.bucket("parts").await;
+        bucket.set_versioning(true).await.expect("set");
+        let first = vec![b'a'; 5 * 1024 * 1024];
+        store.put_in_parts("parts", "k", &[&first, b"rest"]).await;
+        let at = now_of(&store).await;
+        let changed = vec![b'b'; first.len() + 4];
+        bucket.put_bytes("k", changed, Put::default()).await.expect("written");
+        let bench = bench(&store, "parts").await;
+        let output = bench.run(&RestoreVersions, as_of(at)).await.output();
+        assert_eq!(output["copied_back"], json!(1), "{}: {output}", store.name);
+        let whole = [&first[..], b"rest"].concat();
+        assert!(content(&bucket, "k", None).await == Some(whole), "{}", store.name);
+        let before = entries(&bucket).await;
+        let again = bench.attempt(2).run(&RestoreVersions, as_of(at)).await.output();
+        assert_eq!(
+            (&again["copied_back"], &again["as_it_was"]),
+            (&json!(0), &json!(1)),
+            "{}: {again}",
+            store.name
+        );
+        assert_eq!(entries(&bucket).await, before, "{}", store.name);
+    }
+}
+
 /// Ministack alone keeps keys.
 #[tokio::test]
 async fn a_version_comes_back_under_its_own_key_and_once() {
