@@ -10,7 +10,6 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use jm_step::StepError;
 
 use crate::multipart::Pending;
-use crate::object::unsigned;
 use crate::put::MOST_PARTS;
 use crate::transport::patient;
 use crate::{ObjectSummary, ObjectVersion, Pace, S3Bucket, S3Reader};
@@ -18,7 +17,7 @@ use crate::{ObjectSummary, ObjectVersion, Pace, S3Bucket, S3Reader};
 const GIB: u64 = 1024 * 1024 * 1024;
 /// The largest object that one request copies.
 const LARGEST_COPY: u64 = 5 * GIB;
-/// The size of a part where the object itself was not written in parts.
+/// The size of a part where the object itself was not written in parts of one size.
 const PART: u64 = GIB / 2;
 /// So many parts of one object are copied at once.
 const PARTS_AT_ONCE: usize = 8;
@@ -47,9 +46,9 @@ struct Keys {
     bucket_key: Option<bool>,
 }
 
-/// Whether an object of so many bytes is copied in parts, and so by an upload that a kill may leave unfinished.
-pub fn is_copied_in_parts(bytes: u64) -> bool {
-    bytes > LARGEST_COPY
+/// Whether a version may be copied in parts, and so by an upload that a kill may leave unfinished.
+pub fn may_be_copied_in_parts(version: &ObjectVersion) -> bool {
+    version.bytes > LARGEST_COPY || version.etag.as_ref().is_some_and(|etag| etag.contains('-'))
 }
 
 impl Copied {
@@ -76,15 +75,17 @@ impl S3Reader {
 impl S3Bucket {
     /// Copies a version over its own key inside the store, with its metadata, tags and storage class: the content
     /// becomes the newest version, and every other version stays. A version that was brought back from an archive
-    /// becomes an ordinary object. What is too large for one request is copied in parts, with the parts that it was
-    /// written in, so that its ETag stays the same. Where it is encrypted with a KMS key, so is the copy, unless the
+    /// becomes an ordinary object. What was written in parts of one size is copied in such parts, so that its ETag stays the
+    /// same and tells whoever comes again; so is what is too large for one request. Where it is encrypted with a KMS key, so is the copy, unless the
     /// target names another one. Neither that nor a redirect of a website stands in a listing, and no store copies it by
     /// itself: where the bucket may have some (`look`), each version is looked at first. Its ACL is not copied.
     pub async fn copy_version(&self, pace: &Pace, version: &ObjectVersion, look: bool) -> Result<Copied, StepError> {
-        if version.bytes > LARGEST_COPY {
-            Box::pin(self.copy_parts(pace, version)).await
-        } else {
-            self.copy_whole(pace, version, look).await
+        let (id, etag) = (Some(version.version_id.as_str()), version.etag.as_deref());
+        let written_in = self.size_of_parts(pace, &version.key, id, etag, version.bytes).await?;
+        let too_large = || version.bytes.div_ceil(u64::from(MOST_PARTS)).max(PART);
+        match written_in.or_else(|| (version.bytes > LARGEST_COPY).then(too_large)) {
+            Some(size) => Box::pin(self.copy_parts(pace, version, size)).await,
+            None => self.copy_whole(pace, version, look).await,
         }
     }
 
@@ -141,7 +142,9 @@ impl S3Bucket {
         let doing = self.on_object("bring back", &version.key, "s3:GetObjectVersion` and `s3:PutObject");
         let (mut redirect, mut keys) = (None, self.own_keys());
         if look {
-            let info = self.head_version(pace, version, None).await?;
+            let info = self
+                .head_part(pace, &version.key, Some(&version.version_id), None)
+                .await?;
             redirect = info.website_redirect_location().map(str::to_owned);
             keys = self.keys_of(&info);
         }
@@ -160,10 +163,12 @@ impl S3Bucket {
         Ok(Copied::of(&output))
     }
 
-    pub(crate) async fn copy_parts(&self, pace: &Pace, version: &ObjectVersion) -> Result<Copied, StepError> {
-        let info = self.head_version(pace, version, None).await?;
+    async fn copy_parts(&self, pace: &Pace, version: &ObjectVersion, size: u64) -> Result<Copied, StepError> {
+        let info = self
+            .head_part(pace, &version.key, Some(&version.version_id), None)
+            .await?;
         let mut upload = self.begin_copy(pace, version, &info).await?;
-        let outcome = self.copy_all_parts(pace, version, &upload).await;
+        let outcome = self.copy_all_parts(pace, version, size, &upload).await;
         match outcome {
             Ok(copied) => {
                 upload.done();
@@ -180,11 +185,11 @@ impl S3Bucket {
         &self,
         pace: &Pace,
         version: &ObjectVersion,
+        size: u64,
         upload: &Pending,
     ) -> Result<Copied, StepError> {
         let doing = self.on_object("bring back", &version.key, "s3:GetObjectVersion` and `s3:PutObject");
         let (source, key, id) = (self.source(version), self.full(&version.key), upload.id());
-        let size = self.part_size_of(pace, version).await?;
         let parts = stream::iter(ranges(version.bytes, size))
             .map(|(number, range)| {
                 let (doing, source, key) = (&doing, &source, &key);
@@ -269,21 +274,6 @@ impl S3Bucket {
         Ok(Pending::new(self, &version.key, id))
     }
 
-    async fn head_version(
-        &self,
-        pace: &Pace,
-        version: &ObjectVersion,
-        part: Option<i32>,
-    ) -> Result<HeadObjectOutput, StepError> {
-        let doing = self.on_object("look at", &version.key, "s3:GetObjectVersion");
-        let key = self.full(&version.key);
-        let head = || {
-            let call = self.0.once.head_object().bucket(&self.0.bucket).key(&key);
-            call.version_id(&version.version_id).set_part_number(part).send()
-        };
-        pace.send(&doing, head).await
-    }
-
     async fn tags_of(&self, pace: &Pace, version: &ObjectVersion) -> Result<Option<String>, StepError> {
         let doing = self.on_object("read the tags of", &version.key, "s3:GetObjectVersionTagging");
         let key = self.full(&version.key);
@@ -294,18 +284,6 @@ impl S3Bucket {
             })
             .await?;
         Ok(as_query(output.tag_set()))
-    }
-
-    /// The size of the parts that an object was written in, so that the copy gets the same ETag.
-    async fn part_size_of(&self, pace: &Pace, version: &ObjectVersion) -> Result<u64, StepError> {
-        let even = version.bytes.div_ceil(u64::from(MOST_PARTS)).max(PART);
-        if !version.etag.as_ref().is_some_and(|etag| etag.contains('-')) {
-            return Ok(even);
-        }
-        let first = self.head_version(pace, version, Some(1)).await?;
-        let size = unsigned(first.content_length());
-        let fits = size > 0 && size <= LARGEST_COPY && version.bytes.div_ceil(size) <= u64::from(MOST_PARTS);
-        Ok(if fits && size < version.bytes { size } else { even })
     }
 
     /// The keys that the target names for its objects; none where the bucket decides.

@@ -10,6 +10,7 @@ use aws_sdk_s3::operation::list_object_versions::ListObjectVersionsOutput;
 use aws_sdk_s3::types::{DeleteMarkerEntry, EncodingType, ObjectVersion as Listed};
 use aws_smithy_types::DateTime;
 use aws_smithy_xml::decode::Document;
+use jiff::fmt::rfc2822;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
@@ -73,6 +74,8 @@ pub struct VersionsPage {
     pub entries: Vec<ObjectVersion>,
     /// Where the next page goes on; `None` at the end.
     pub next: Option<VersionMark>,
+    /// When the store answered, in whole seconds of its own clock, where it says so.
+    pub answered: Option<Timestamp>,
 }
 
 impl S3Reader {
@@ -110,7 +113,7 @@ impl S3Reader {
         if output.is_truncated() == Some(true) && output.next_key_marker().is_none() {
             return Err(doing.half_listed());
         }
-        let order = kept.order();
+        let (order, answered) = kept.take();
         let after_key = after.and_then(|mark| self.relative(mark));
         let page = self.page(&output, order.as_deref()).map(|mut page| {
             if order.is_some_and(|order| apart(&order)) {
@@ -119,6 +122,7 @@ impl S3Reader {
             }
             let newer = after.and_then(|mark| mark.version_id.as_deref());
             undate_replaced(&mut page.entries, newer.and_then(given));
+            page.answered = answered;
             page
         });
         // It would be asked for ever, or believed to have nothing more: versitygw does so with a page of one.
@@ -164,7 +168,11 @@ impl S3Reader {
             key: decoded(key, encoding),
             version_id: output.next_version_id_marker().map(str::to_owned),
         });
-        whole.then_some(VersionsPage { entries, next })
+        whole.then_some(VersionsPage {
+            entries,
+            next,
+            answered: None,
+        })
     }
 }
 
@@ -282,20 +290,22 @@ pub(crate) fn decoded(key: &str, encoding: Option<&EncodingType>) -> String {
         .into_owned()
 }
 
-/// Keeps the order of versions and markers in an answer.
+/// Keeps what the SDK loses of an answer: the order of versions and markers, and when it was given.
 #[derive(Debug, Clone, Default)]
-struct Kept(Arc<Mutex<Option<Vec<bool>>>>);
+struct Kept(Arc<Mutex<Beside>>);
+
+/// Whether each entry is a marker, `None` where the answer could not be read; and when it was given.
+type Beside = (Option<Vec<bool>>, Option<Timestamp>);
 
 impl Kept {
-    /// Whether each entry is a marker; `None` where the answer could not be read.
-    fn order(&self) -> Option<Vec<bool>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    fn take(&self) -> Beside {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Intercept for Kept {
     fn name(&self) -> &'static str {
-        "order of versions"
+        "order and time of versions"
     }
 
     fn read_after_deserialization(
@@ -304,9 +314,14 @@ impl Intercept for Kept {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let body = context.response().body().bytes();
-        let order = body.and_then(|body| order(std::str::from_utf8(body).ok()?));
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = order;
+        let response = context.response();
+        let order = response
+            .body()
+            .bytes()
+            .and_then(|body| order(std::str::from_utf8(body).ok()?));
+        let date = response.headers().get("date");
+        let answered = date.and_then(|date| Some(rfc2822::parse(date).ok()?.timestamp()));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (order, answered);
         Ok(())
     }
 }

@@ -107,8 +107,12 @@ async fn read(path: &Path, mut sums: Sums) -> Result<Sums, StepError> {
 }
 
 /// Reads an object to its end.
-pub(crate) async fn sums_of_object(mut stream: ObjectStream) -> Result<Sums, StepError> {
-    let mut sums = Sums::new(None);
+pub(crate) async fn sums_of_object(stream: ObjectStream) -> Result<Sums, StepError> {
+    read_object(stream, Sums::new(None)).await
+}
+
+/// Reads an object to its end for these sums.
+pub(crate) async fn read_object(mut stream: ObjectStream, mut sums: Sums) -> Result<Sums, StepError> {
     let mut buffer = vec![0; 256 * 1024];
     loop {
         match stream.read(&mut buffer).await.map_err(unwrap_step_error)? {

@@ -26,7 +26,7 @@ mod progress;
 mod run;
 mod walk;
 use choose::Wish;
-use progress::{Counts, Failure, Progress};
+use progress::{Counts, Failure, Failures, Progress};
 use walk::{Rules, Walk};
 
 /// Brings back what was deleted or overwritten.
@@ -108,7 +108,7 @@ pub(crate) struct Output {
     counts: Counts,
     /// The first of the keys that could not be brought back.
     failures: Vec<Failure>,
-    /// All of them, one JSON object a line; null where `failures` has them all.
+    /// All of them that are known, one JSON object a line; null where those are the ones of `failures`.
     all_failures: Option<ArtefactRef>,
 }
 
@@ -182,7 +182,7 @@ impl StepType for RestoreVersions {
         if let Some(error) = foreseen.refused {
             return Err(run::not_brought_back(foreseen.counts.failed, error));
         }
-        let output = input.output(&bucket, foreseen.counts.clone(), foreseen.failures.clone());
+        let output = input.output(&bucket, foreseen.counts.clone(), foreseen.failures.first.clone());
         if foreseen.counts.changed() + foreseen.counts.archived == 0 {
             return Ok(Preview::verified(foreseen.summary(input)).predict(output));
         }
@@ -197,7 +197,7 @@ impl StepType for RestoreVersions {
         for change in input.changes(bucket.reader(), &done.progress.counts) {
             cx.changed(change).await;
         }
-        let mut output = input.output(bucket.reader(), done.progress.counts, done.progress.failures);
+        let mut output = input.output(bucket.reader(), done.progress.counts, done.progress.failures.first);
         output.all_failures = done.all_failures;
         let Some(error) = done.error else { return Ok(output) };
         cx.save_output(&output).await?;
@@ -260,7 +260,7 @@ impl Input {
             markers_stay: versioning.mfa_delete,
             by_kms: bucket.may_encrypt_by_kms().await?,
             ask_archive: self.archived.ask,
-            only_archived: false,
+            again_since: None,
             page: self.page,
         })
     }
@@ -300,7 +300,7 @@ impl Input {
 #[derive(Default)]
 struct Foreseen {
     counts: Counts,
-    failures: Vec<Failure>,
+    failures: Failures,
     /// Why the first of the keys that must not be touched is not.
     refused: Option<StepError>,
     undelete: Vec<String>,
@@ -326,7 +326,7 @@ impl Foreseen {
             for (key, refusal) in part.refused {
                 let reason = refusal.reason().to_owned();
                 foreseen.refused.get_or_insert_with(|| refusal.error(&key));
-                run::keep_first(&mut foreseen.failures, Failure { key, reason });
+                foreseen.failures.add(Failure { key, reason });
             }
         }
     }

@@ -6,30 +6,37 @@ use jm_step::StepError;
 use crate::file;
 
 /// Compares a version of a key with another one (`wanted`): their headers, metadata and keys, and their content by what a
-/// listing and the sums of the store and of its writers tell; where those do not say and it is worth it (`read`), by reading
-/// both.
+/// listing and the sums of the store and of its writers tell. `None` where only reading both would tell.
 pub(crate) async fn versions(
     bucket: &S3Reader,
     pace: &Pace,
     one: &ObjectVersion,
     wanted: &ObjectVersion,
-    read: bool,
-) -> Result<bool, StepError> {
+) -> Result<Option<bool>, StepError> {
     let (first, second) = tokio::try_join!(
         Box::pin(bucket.look_at(pace, &one.key, Some(&one.version_id))),
         Box::pin(bucket.look_at(pace, &wanted.key, Some(&wanted.version_id))),
     )?;
     let (Some(first), Some(second)) = (first, second) else {
-        return Ok(false);
+        return Ok(Some(false));
     };
     if !told_alike(&first, &second) || !(bucket.chooses_keys() || has_key_of(&first, &second)) {
-        return Ok(false);
+        return Ok(Some(false));
     }
     let by_etag = has_etag_of(one, wanted).then_some(true);
-    match by_etag.or_else(|| by_sums(&first, &second)) {
+    Ok(by_etag.or_else(|| by_sums(&first, &second)))
+}
+
+/// The same; what nothing else tells is read.
+pub(crate) async fn versions_if_read(
+    bucket: &S3Reader,
+    pace: &Pace,
+    one: &ObjectVersion,
+    wanted: &ObjectVersion,
+) -> Result<bool, StepError> {
+    match versions(bucket, pace, one, wanted).await? {
         Some(same) => Ok(same),
-        None if read => Ok(sha256(bucket, one).await? == sha256(bucket, wanted).await?),
-        None => Ok(false),
+        None => Ok(sha256(bucket, one).await? == sha256(bucket, wanted).await?),
     }
 }
 

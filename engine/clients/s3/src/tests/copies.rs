@@ -69,11 +69,7 @@ async fn a_copy_keeps_all_that_belongs_to_the_content() {
                 .into_iter()
                 .find(|version| version.key == key && !version.latest);
             let (target, pace) = (target.expect("an old version"), Pace::new(4, 8));
-            if key == "in parts" {
-                bucket.copy_parts(&pace, &target).await.expect("copied");
-            } else {
-                bucket.copy_version(&pace, &target, false).await.expect("copied");
-            }
+            bucket.copy_version(&pace, &target, false).await.expect("copied");
             let new = bucket.head(key, None).await.expect("told").expect("there");
             let what = format!("{} {key}", store.name);
             assert_ne!(new.version_id, old.version_id, "{what}");

@@ -7,7 +7,7 @@ use jm_step::StepError;
 
 use super::choose::may_be_same;
 use super::progress::{Counts, Failure};
-use super::walk::{CopyBack, Part};
+use super::walk::{CopyBack, Part, Refusal, is_awaited};
 use crate::same;
 
 /// What a worker needs.
@@ -30,6 +30,8 @@ pub(super) struct Worker {
 pub(super) struct Outcome {
     pub(super) counts: Counts,
     pub(super) failures: Vec<(Failure, StepError)>,
+    /// Those of versions in an archive.
+    pub(super) in_archive: Vec<(Failure, StepError)>,
 }
 
 impl Worker {
@@ -37,11 +39,16 @@ impl Worker {
     pub(super) async fn carry_out(self, part: Part, at_once: usize) -> Result<Outcome, StepError> {
         let mut outcome = Outcome {
             counts: part.planned.clone(),
-            failures: Vec::new(),
+            ..Outcome::default()
         };
         for (key, refusal) in part.refused {
             let (reason, error) = (refusal.reason().to_owned(), refusal.error(&key));
-            outcome.failures.push((Failure { key, reason }, error));
+            let of_those = if refusal == Refusal::WrittenSince {
+                &mut outcome.in_archive
+            } else {
+                &mut outcome.failures
+            };
+            of_those.push((Failure { key, reason }, error));
         }
         self.undelete(part.markers, &mut outcome).await?;
         let copies = part.copies.into_iter().map(|copy| (copy, false));
@@ -75,7 +82,7 @@ impl Worker {
             if last.as_ref() != Some(&marker.key) {
                 outcome.counts.undeleted = outcome.counts.undeleted.saturating_sub(1);
                 last = Some(marker.key.clone());
-                outcome.fail(marker.key, error);
+                outcome.fail(marker.key, error, false);
             }
         }
         Ok(())
@@ -88,7 +95,7 @@ impl Worker {
         }
         for (key, error) in self.bucket.delete_many(&self.pace, keys).await? {
             outcome.counts.hidden -= 1;
-            outcome.fail(key, error);
+            outcome.fail(key, error, false);
         }
         Ok(())
     }
@@ -112,7 +119,7 @@ impl Worker {
             .is_some_and(|since| copy.latest.last_modified.is_none_or(|time| time >= since));
         Ok(ours
             && may_be_same(&copy.latest, &copy.target)
-            && same::versions(&self.bucket, &self.pace, &copy.latest, &copy.target, true).await?)
+            && same::versions_if_read(&self.bucket, &self.pace, &copy.latest, &copy.target).await?)
     }
 
     /// Whether an archived version can be read now; asks for it where not.
@@ -140,10 +147,15 @@ enum Done {
 }
 
 impl Outcome {
-    fn fail(&mut self, key: String, error: StepError) {
+    fn fail(&mut self, key: String, error: StepError, in_archive: bool) {
         self.counts.failed += 1;
         let reason = error.message().to_owned();
-        self.failures.push((Failure { key, reason }, error));
+        let of_those = if in_archive {
+            &mut self.in_archive
+        } else {
+            &mut self.failures
+        };
+        of_those.push((Failure { key, reason }, error));
     }
 
     fn copied(&mut self, copy: &CopyBack, archived: bool, done: Result<Done, StepError>) {
@@ -171,7 +183,7 @@ impl Outcome {
             Err(error) => {
                 self.counts.copied_back -= 1;
                 self.counts.bytes_copied -= bytes;
-                self.fail(copy.target.key.clone(), error);
+                self.fail(copy.target.key.clone(), error, is_awaited(&copy.target));
             }
         }
     }
@@ -206,7 +218,7 @@ mod tests {
         };
         let mut outcome = Outcome {
             counts: planned,
-            failures: Vec::new(),
+            ..Outcome::default()
         };
         outcome.copied(&copy, false, Ok(Done::AskedFor));
         let waiting = Counts {

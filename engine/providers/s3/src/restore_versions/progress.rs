@@ -69,12 +69,6 @@ impl Counts {
         self.stay_deleted = self.stay_deleted.saturating_sub(hidden);
     }
 
-    /// Each walk counts anew what lies in the archive: what it waited for may have come back by another hand, or be gone.
-    pub(super) fn forget_archived(&mut self) {
-        self.archived = 0;
-        self.archived_bytes = 0;
-    }
-
     /// What a later walk has done, which looks at all keys again and acts on those only that the archive gave back.
     pub(super) fn came_from_archive(&mut self, done: &Self) {
         self.copied_back += done.copied_back;
@@ -113,11 +107,64 @@ pub(super) struct Begun {
     pub(super) planned: Counts,
 }
 
+/// So many failures stand in a record.
+const SHOWN: usize = 20;
+/// So many failures are kept for the artefact.
+const KEPT: usize = 10_000;
+
+/// Keys that could not be brought back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Failures {
+    /// How many there are.
+    pub(super) count: u64,
+    /// The first of them.
+    pub(super) first: Vec<Failure>,
+    /// The next of them, which whoever goes on after a kill does not have any more.
+    #[serde(skip)]
+    next: Vec<Failure>,
+}
+
+impl Failures {
+    /// Takes one in, as far as there is room for it.
+    pub(super) fn add(&mut self, failure: Failure) {
+        self.count += 1;
+        if self.first.len() < SHOWN {
+            self.first.push(failure);
+        } else if self.next.len() < KEPT {
+            self.next.push(failure);
+        }
+    }
+
+    /// Takes those in that come after these.
+    pub(super) fn append(&mut self, other: Self) {
+        let known = other.known() as u64;
+        for failure in other.first.into_iter().chain(other.next) {
+            self.add(failure);
+        }
+        self.count += other.count - known;
+    }
+
+    /// More than the first, where there are more: one JSON object a line. With how many of them nobody knows any more.
+    pub(super) fn lines(&self) -> Option<(String, u64)> {
+        let lines = self.first.iter().chain(&self.next);
+        let lines = lines.filter_map(|failure| serde_json::to_string(failure).ok());
+        let lines: String = lines.map(|line| line + "\n").collect();
+        (!self.next.is_empty()).then(|| (lines, self.count - self.known() as u64))
+    }
+
+    fn known(&self) -> usize {
+        self.first.len() + self.next.len()
+    }
+}
+
 /// Saved before each part of the work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Progress {
     /// When the first attempt began, by this machine's clock.
     pub(super) began: Timestamp,
+    /// When the first walk began, by the store's clock.
+    #[serde(default)]
+    pub(super) began_there: Option<Timestamp>,
     /// Which walk through the keys this is: archived versions take several.
     pub(super) walk: u32,
     /// The last key of those that are done.
@@ -126,19 +173,37 @@ pub(super) struct Progress {
     pub(super) counts: Counts,
     /// Those that are begun, in order.
     pub(super) begun: Vec<Begun>,
-    /// Keys that could not be brought back; the first of them.
-    pub(super) failures: Vec<Failure>,
+    /// Keys that could not be brought back.
+    pub(super) failures: Failures,
+    /// Of those whose wanted version lies in an archive: each walk tries them again, and tells anew.
+    #[serde(default)]
+    pub(super) in_archive: Failures,
 }
 
 impl Progress {
     pub(super) fn new(began: Timestamp) -> Self {
         Self {
             began,
+            began_there: None,
             walk: 1,
             after: None,
             counts: Counts::default(),
             begun: Vec::new(),
-            failures: Vec::new(),
+            failures: Failures::default(),
+            in_archive: Failures::default(),
         }
+    }
+
+    /// What later walks go by: when the first one began. A store that does not tell the time has that of this machine.
+    pub(super) fn again_since(&self) -> Option<Timestamp> {
+        (self.walk > 1).then(|| self.began_there.unwrap_or(self.began))
+    }
+
+    /// Each walk counts anew what lies in the archive: what it waited for may have come back by another hand, or be gone.
+    pub(super) fn forget_archived(&mut self) {
+        self.counts.archived = 0;
+        self.counts.archived_bytes = 0;
+        self.counts.failed -= self.in_archive.count;
+        self.in_archive = Failures::default();
     }
 }

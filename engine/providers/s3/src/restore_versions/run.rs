@@ -3,12 +3,12 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
-use jm_client_s3::{Pace, S3Bucket, is_copied_in_parts};
+use jm_client_s3::{Pace, S3Bucket, may_be_copied_in_parts};
 use jm_step::{ArtefactRef, StepContext, StepError, Unit};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::act::{Outcome, Worker};
-use super::progress::{Begun, Counts, Failure, Progress};
+use super::progress::{Begun, Counts, Progress};
 use super::walk::{Part, Rules, Walk};
 use super::{Input, SKEW};
 use crate::unfinished;
@@ -17,10 +17,6 @@ use crate::unfinished;
 const PARTS_AT_ONCE: usize = 4;
 /// So many requests are sent at once before the store has shown what it can take.
 pub(super) const START: usize = 16;
-/// So many failures stand in a record.
-const SHOWN: usize = 20;
-/// So many failures are kept for the artefact.
-const KEPT: usize = 10_000;
 /// After so many failures and not one success, going on makes no sense.
 const HOPELESS: u64 = 100;
 /// How often an archive is asked whether it is ready.
@@ -50,8 +46,9 @@ struct Restore<'a> {
     pace: Pace,
     look: bool,
     progress: Progress,
-    failures: Vec<Failure>,
+    /// Why the first key could not be brought back, and the first of those in an archive.
     error: Option<StepError>,
+    in_archive: Option<StepError>,
 }
 
 pub(super) async fn restore(
@@ -71,13 +68,13 @@ pub(super) async fn restore(
         input,
         pace: Pace::new(START, input.concurrency),
         look: rules.by_kms || bucket.is_website().await,
-        failures: progress.failures.clone(),
         progress,
         error: None,
+        in_archive: None,
     };
     loop {
-        let only_archived = restore.progress.walk > 1;
-        restore.walk(Rules { only_archived, ..rules }).await?;
+        let again_since = restore.progress.again_since();
+        restore.walk(Rules { again_since, ..rules }).await?;
         if restore.progress.counts.archived == 0 || !rules.ask_archive {
             break;
         }
@@ -95,13 +92,6 @@ pub(super) async fn restore(
     restore.end().await
 }
 
-/// Takes a failure in where there is room for it.
-pub(super) fn keep_first(failures: &mut Vec<Failure>, failure: Failure) {
-    if failures.len() < SHOWN {
-        failures.push(failure);
-    }
-}
-
 /// The error of a restore that leaves keys as they are.
 pub(super) fn not_brought_back(failed: u64, first: StepError) -> StepError {
     first.context(format!("{failed} keys could not be brought back; the first"))
@@ -116,7 +106,8 @@ impl Restore<'_> {
     async fn walk(&mut self, rules: Rules) -> Result<(), StepError> {
         let after = self.progress.after.clone();
         if after.is_none() {
-            self.progress.counts.forget_archived();
+            self.progress.forget_archived();
+            self.in_archive = None;
         }
         let mut walk = Walk::new(
             self.bucket.reader().clone(),
@@ -132,7 +123,9 @@ impl Restore<'_> {
         let mut more = true;
         while more || !running.is_empty() {
             while more && running.len() < PARTS_AT_ONCE {
-                match self.stoppable(walk.next()).await?? {
+                let part = self.stoppable(walk.next()).await??;
+                self.progress.began_there = self.progress.began_there.or(walk.began());
+                match part {
                     Some(part) => running.push_back(self.begin(part).await?),
                     None => more = false,
                 }
@@ -176,7 +169,7 @@ impl Restore<'_> {
     /// authors, whenever they began.
     async fn end_unfinished(&self, part: &Part) {
         let copies = part.copies.iter().map(|copy| &copy.target);
-        let in_parts = copies.filter(|target| is_copied_in_parts(target.bytes));
+        let in_parts = copies.filter(|target| may_be_copied_in_parts(target));
         let own: HashSet<&str> = in_parts.map(|target| target.key.as_str()).collect();
         let began = Some(self.progress.began);
         unfinished::end_own(self.cx, self.bucket, &self.input.prefix, began, |key| own.contains(key)).await;
@@ -223,40 +216,43 @@ impl Restore<'_> {
         }
         for (failure, error) in outcome.failures {
             self.error.get_or_insert(error);
-            keep_first(&mut self.progress.failures, failure.clone());
-            if self.failures.len() < KEPT {
-                self.failures.push(failure);
-            }
+            self.progress.failures.add(failure);
+        }
+        for (failure, error) in outcome.in_archive {
+            self.in_archive.get_or_insert(error);
+            self.progress.in_archive.add(failure);
         }
         let counts = &self.progress.counts;
         self.cx.progress(counts.keys, None, Unit::Items).await;
         if counts.failed >= HOPELESS && counts.changed() + counts.as_it_was == 0 {
-            let first = self.error.take();
+            let first = self.error.take().or(self.in_archive.take());
             return Err(first.unwrap_or_else(|| StepError::failed("nothing can be brought back")));
         }
         Ok(())
     }
 
-    async fn end(self) -> Result<Done, StepError> {
+    async fn end(mut self) -> Result<Done, StepError> {
         let failed = self.progress.counts.failed;
         let slowed = self.pace.times_slowed();
         if slowed > 0 {
             let line = format!("the store asked {slowed} times to slow down");
             self.cx.log(line).await;
         }
+        let in_archive = std::mem::take(&mut self.progress.in_archive);
+        self.progress.failures.append(in_archive);
         let mut all_failures = None;
-        if self.failures.len() > self.progress.failures.len() {
-            let lines: Vec<String> = self
-                .failures
-                .iter()
-                .filter_map(|f| serde_json::to_string(f).ok())
-                .collect();
+        if let Some((lines, unknown)) = self.progress.failures.lines() {
             let name = "not-restored.jsonl";
-            all_failures = Some(self.cx.artefact(name, lines.join("\n") + "\n").await?);
+            all_failures = Some(self.cx.artefact(name, lines).await?);
+            if unknown > 0 {
+                let line = format!("`{name}` lacks {unknown} of {failed} keys: run the step again to have them tried");
+                self.cx.log(line).await;
+            }
         }
         let error = (failed > 0).then(|| {
             let first = self
                 .error
+                .or(self.in_archive)
                 .unwrap_or_else(|| StepError::failed("see the failures of the step's output"));
             not_brought_back(failed, first)
         });

@@ -11,6 +11,7 @@ use crate::store::{Store, all_stores, ministack, sandbox, versitygw, without_ver
 
 mod doubts;
 mod histories;
+mod later;
 mod model;
 use histories::{Deeds, KEYS, Rng, history, keys};
 use model::{State, content, entries, expected, now_of, state};

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
 use jm_client_s3::{ObjectVersion, Pace, S3Reader, VersionMark, VersionOf};
 use jm_step::StepError;
 
@@ -29,8 +30,8 @@ pub(super) struct Rules {
     pub(super) by_kms: bool,
     /// Archived versions are asked for.
     pub(super) ask_archive: bool,
-    /// Everything but archived versions was done in an earlier walk.
-    pub(super) only_archived: bool,
+    /// Everything but archived versions was done in earlier walks, of which the first began then by the store's clock.
+    pub(super) again_since: Option<Timestamp>,
     /// So many versions come at a time; and a part is full when it has so many markers or copies.
     pub(super) page: u16,
 }
@@ -72,6 +73,8 @@ pub(super) struct Walk {
     /// A part ends at this key, so that it is the same as one that was begun before.
     stop_at: Option<String>,
     over: bool,
+    /// When the store gave its first page, by its clock.
+    began: Option<Timestamp>,
 }
 
 impl Walk {
@@ -88,7 +91,13 @@ impl Walk {
             skip: after.map(str::to_owned),
             stop_at: None,
             over: false,
+            began: None,
         }
+    }
+
+    /// When it began, by the store's clock, once there was a part.
+    pub(super) fn began(&self) -> Option<Timestamp> {
+        self.began
     }
 
     /// The next part ends with this key and not before.
@@ -145,7 +154,7 @@ impl Walk {
             .buffered(LOOKS_AT_ONCE);
         while let Some((one, same)) = looked.try_next().await? {
             let key = one.target.key.clone();
-            part.take(key, one.verdict(same), self.rules);
+            part.take(key, one.verdict(same, self.rules), self.rules);
         }
         Ok(())
     }
@@ -165,6 +174,7 @@ impl Walk {
                 .bucket
                 .versions_page(&self.pace, &self.prefix, self.next.as_ref(), self.rules.page)
                 .await?;
+            self.began = self.began.or(page.answered);
             self.listed_all = page.next.is_none();
             self.next = page.next;
             let skip = self.skip.as_deref();
@@ -182,8 +192,17 @@ impl Rules {
     /// content may have got other headers or metadata.
     pub(super) fn are_unsure(&self, latest: &ObjectVersion, target: &ObjectVersion) -> bool {
         let no_sums = self.by_kms || is_of_parts(latest) || is_of_parts(target);
-        let matters = !self.only_archived || target.in_archive() || target.may_be_archived();
+        let matters = self.again_since.is_none() || is_awaited(target);
         matters && may_be_same(latest, target) && (no_sums || same::has_etag_of(latest, target))
+    }
+
+    /// Whether the newest version of a key was written after the first walk began: by an earlier walk or by somebody else.
+    /// Stores tell times by the second.
+    fn is_written_since(&self, latest: &ObjectVersion) -> bool {
+        let written = latest.last_modified;
+        self.again_since
+            .zip(written)
+            .is_some_and(|(since, written)| written.as_second() > since.as_second())
     }
 
     fn without_removing(&self, verdict: Verdict) -> Verdict {
@@ -203,25 +222,32 @@ impl Rules {
     }
 }
 
+/// Whether a version has to come out of an archive, or may have to, before it can be copied.
+pub(super) fn is_awaited(target: &ObjectVersion) -> bool {
+    target.in_archive() || target.may_be_archived()
+}
+
 /// A key whose newest version may be as it was.
-struct Unsure {
-    target: ObjectVersion,
-    latest: ObjectVersion,
-    loses_null: bool,
+pub(super) struct Unsure {
+    pub(super) target: ObjectVersion,
+    pub(super) latest: ObjectVersion,
+    pub(super) loses_null: bool,
 }
 
 impl Unsure {
-    async fn is_same(&self, bucket: &S3Reader, pace: &Pace) -> Result<bool, StepError> {
-        match same::versions(bucket, pace, &self.latest, &self.target, false).await {
+    /// Whether it is; `None` where nobody can tell.
+    async fn is_same(&self, bucket: &S3Reader, pace: &Pace) -> Result<Option<bool>, StepError> {
+        match same::versions(bucket, pace, &self.latest, &self.target).await {
             Err(error) if error.kind().is_transient() => Err(error),
             // Nobody may look: then the listing counts alone, and a copy says what is wrong.
-            Err(_) => Ok(same::has_etag_of(&self.latest, &self.target)),
+            Err(_) => Ok(same::has_etag_of(&self.latest, &self.target).then_some(true)),
             same => same,
         }
     }
 
-    fn verdict(self, same: bool) -> Verdict {
-        if same {
+    /// What was written since the first walk began, and may be the same, is the copy of an earlier walk.
+    pub(super) fn verdict(self, same: Option<bool>, rules: Rules) -> Verdict {
+        if same.unwrap_or_else(|| rules.is_written_since(&self.latest)) {
             return Verdict::AsItWas;
         }
         Verdict::CopyBack {
@@ -253,15 +279,17 @@ impl Part {
                 target,
                 latest,
                 loses_null,
-            } if rules.only_archived
-                && (target.in_archive() || target.may_be_archived())
-                && !(loses_null && rules.nulls_are_lost) =>
-            {
+            } if rules.again_since.is_some() && is_awaited(&target) && !(loses_null && rules.nulls_are_lost) => {
+                if rules.is_written_since(&latest) {
+                    counts.failed += 1;
+                    self.refused.push((key, Refusal::WrittenSince));
+                    return;
+                }
                 counts.archived += 1;
                 counts.archived_bytes += target.bytes;
                 self.archived.push(CopyBack { target, latest });
             }
-            _ if rules.only_archived => {}
+            _ if rules.again_since.is_some() => {}
             Verdict::AsItWas => counts.as_it_was += 1,
             Verdict::StaysDeleted => counts.stay_deleted += 1,
             Verdict::NothingLeft => counts.nothing_left += 1,
@@ -305,12 +333,14 @@ impl Part {
 }
 
 /// Why a key is not touched.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// What it has under the id `null` would be lost.
     LosesNull,
     /// Nobody can tell what it was.
     Untold,
+    /// Somebody wrote it while its old version was awaited from the archive.
+    WrittenSince,
 }
 
 impl Refusal {
@@ -324,6 +354,10 @@ impl Refusal {
                 "the store tells when its version with the id `null` was overwritten and not when it was written, so \
                  nobody can say whether it was there at that moment"
             }
+            Self::WrittenSince => {
+                "it was written or deleted anew while its old version was on its way out of the archive, so it is left as it \
+                 is"
+            }
         }
     }
 
@@ -334,6 +368,7 @@ impl Refusal {
             Self::Untold => {
                 "look at its versions with `s3.versions`, and bring the right one back with `s3.get` and `s3.put`"
             }
+            Self::WrittenSince => "look at what is there now; to have the old content all the same, run the step again",
         };
         StepError::conflict(format!("`{key}`: {}", self.reason())).hint(hint)
     }

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use jm_client_s3::{Checksum, Hasher, ObjectInfo, ObjectSummary, S3Reader};
+use jm_client_s3::{Checksum, Get, Hasher, ObjectInfo, ObjectSummary, Pace, S3Reader};
 use jm_step::StepError;
 use md5::Md5;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use super::directory::FileFound;
 use super::known::KnownSums;
 use super::pattern::{HeaderRule, headers, rule};
 use super::side::{Found, Objects, Side};
-use crate::file;
+use crate::file::{self, Sums};
 
 /// The sums over a file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -140,11 +140,16 @@ async fn file_is_object(
         return Ok(false);
     };
     let told_by_writer = info.metadata.get("sha256");
-    if told_by_writer.is_none() && info.checksum.is_none() {
+    let by_etag = match (&info.checksum, told_by_writer) {
+        (None, None) => bucket.sum_of_parts(&Pace::alone(), &info).await?,
+        _ => None,
+    };
+    let kept = info.checksum.as_ref().or(by_etag.as_ref());
+    if told_by_writer.is_none() && kept.is_none() {
         return Ok(false);
     }
-    let sums = known.sums_of(&file.path, info.checksum.as_ref()).await?;
-    let by_store = match (&info.checksum, &sums.store) {
+    let sums = known.sums_of(&file.path, kept).await?;
+    let by_store = match (kept, &sums.store) {
         (Some(checksum), Some(ours)) => Some(checksum == ours),
         _ => None,
     };
@@ -168,7 +173,35 @@ async fn objects_are_same(
     let Some(other) = to.bucket.head(&other.key, None).await? else {
         return Ok(false);
     };
-    Ok(by_sums(&one, &other).unwrap_or(false))
+    if let Some(same) = by_sums(&one, &other) {
+        return Ok(same);
+    }
+    if let Some(sum) = sum_of(&from.bucket, &one).await? {
+        return has_sum(&to.bucket, &other, &sum).await;
+    }
+    match sum_of(&to.bucket, &other).await? {
+        Some(sum) => has_sum(&from.bucket, &one, &sum).await,
+        None => Ok(false),
+    }
+}
+
+/// A sum over the content of an object that can be computed over another one.
+async fn sum_of(bucket: &S3Reader, info: &ObjectInfo) -> Result<Option<Checksum>, StepError> {
+    match &info.checksum {
+        Some(kept) => Ok(Some(kept.clone())),
+        None => bucket.sum_of_parts(&Pace::alone(), info).await,
+    }
+}
+
+/// Reads an object to see whether it has this sum.
+async fn has_sum(bucket: &S3Reader, info: &ObjectInfo, sum: &Checksum) -> Result<bool, StepError> {
+    let get = Get {
+        etag: info.etag.clone(),
+        ..Get::default()
+    };
+    let stream = bucket.get(&info.key, get).await?;
+    let sums = file::read_object(stream, Sums::new(Some(sum))).await?;
+    Ok(sums.agrees().unwrap_or(false))
 }
 
 fn by_sums(one: &ObjectInfo, other: &ObjectInfo) -> Option<bool> {

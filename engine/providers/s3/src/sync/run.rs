@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
-use jm_client_s3::{Pace, is_copied_in_parts, is_written_in_parts};
+use jm_client_s3::{Pace, is_written_in_parts};
 use jm_step::{Change, Preview, ReadContext, StepContext, StepError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -139,7 +139,7 @@ impl Sync {
         // What goes in one request leaves nothing behind: an upload in parts to such a key is another's.
         let in_parts = plan.transfers.iter().filter(|transfer| match &transfer.from {
             Found::File(file) => is_written_in_parts(file.bytes),
-            Found::Object(object) => is_written_in_parts(object.bytes) || is_copied_in_parts(object.bytes),
+            Found::Object(object) => is_written_in_parts(object.bytes),
         });
         let own: HashSet<String> = in_parts.map(|transfer| to.key(&transfer.name)).collect();
         unfinished::end_own(cx, bucket.bucket(), &to.prefix, began, |key| own.contains(key)).await;

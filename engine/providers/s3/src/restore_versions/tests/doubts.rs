@@ -74,7 +74,7 @@ async fn other_metadata_on_the_same_content_is_undone_once() {
     clippy::disallowed_methods,
     reason = "the client of AWS reads what it writes from a file"
 )]
-async fn put_by_aws(store: &Store, bucket: &str, key: &str, more: &[&str]) {
+pub(super) async fn put_by_aws(store: &Store, bucket: &str, key: &str, more: &[&str]) {
     let folder = tempfile::tempdir().expect("a folder");
     let body = folder.path().join("old");
     std::fs::write(&body, "old").expect("written");
@@ -115,6 +115,34 @@ async fn keys_that_xml_cannot_say_come_back() {
             Some(&b"old"[..]),
             "{key:?}"
         );
+    }
+}
+
+/// Of an object that another client wrote in parts, stores keep no sum but the ETag.
+#[tokio::test]
+async fn what_was_written_in_parts_comes_back_once() {
+    for store in all_stores().await {
+        let bucket = store.bucket("parts").await;
+        bucket.set_versioning(true).await.expect("set");
+        let first = vec![b'a'; 5 * 1024 * 1024];
+        store.put_in_parts("parts", "k", &[&first, b"rest"]).await;
+        let at = now_of(&store).await;
+        let changed = vec![b'b'; first.len() + 4];
+        bucket.put_bytes("k", changed, Put::default()).await.expect("written");
+        let bench = bench(&store, "parts").await;
+        let output = bench.run(&RestoreVersions, as_of(at)).await.output();
+        assert_eq!(output["copied_back"], json!(1), "{}: {output}", store.name);
+        let whole = [&first[..], b"rest"].concat();
+        assert!(content(&bucket, "k", None).await == Some(whole), "{}", store.name);
+        let before = entries(&bucket).await;
+        let again = bench.attempt(2).run(&RestoreVersions, as_of(at)).await.output();
+        assert_eq!(
+            (&again["copied_back"], &again["as_it_was"]),
+            (&json!(0), &json!(1)),
+            "{}: {again}",
+            store.name
+        );
+        assert_eq!(entries(&bucket).await, before, "{}", store.name);
     }
 }
 
@@ -215,7 +243,7 @@ async fn what_would_be_lost_fails_the_preview_unless_a_step_before_saves_it() {
     }
 }
 
-fn rules(markers_stay: bool, by_kms: bool) -> Rules {
+pub(super) fn rules(markers_stay: bool, by_kms: bool) -> Rules {
     Rules {
         wish: Wish::Undelete,
         hide: false,
@@ -223,7 +251,7 @@ fn rules(markers_stay: bool, by_kms: bool) -> Rules {
         markers_stay,
         by_kms,
         ask_archive: false,
-        only_archived: false,
+        again_since: None,
         page: PAGE,
     }
 }
@@ -268,19 +296,19 @@ async fn no_walk_copies_over_content_that_would_be_lost() {
         .put_bytes("refused", "newer", Put::default())
         .await
         .expect("written");
-    for only_archived in [false, true] {
+    for again_since in [None, Some(now_of(&store).await)] {
         let rules = Rules {
             wish: Wish::AsOf(at),
             nulls_are_lost: true,
             ask_archive: true,
-            only_archived,
+            again_since,
             ..rules(false, false)
         };
         let mut walk = Walk::new(bucket.reader().clone(), Pace::alone(), "", rules, None);
         let part = walk.next().await.expect("listed").expect("a part");
         let archived: Vec<&str> = part.archived.iter().map(|copy| copy.target.key.as_str()).collect();
-        assert_eq!((archived, part.copies.len()), (vec!["asked for"], 0), "{only_archived}");
-        assert_eq!(part.refused.len(), usize::from(!only_archived));
+        assert_eq!((archived, part.copies.len()), (vec!["asked for"], 0), "{again_since:?}");
+        assert_eq!(part.refused.len(), usize::from(again_since.is_none()));
     }
 }
 

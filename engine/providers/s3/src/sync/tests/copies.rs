@@ -88,6 +88,41 @@ async fn between_two_stores_the_bytes_go_through_here() {
     Box::pin(copied(&versitygw().await, &sandbox().await)).await;
 }
 
+/// What another client wrote in parts has no sum but its ETag, and gets another one by a copy.
+#[tokio::test]
+async fn what_was_written_in_parts_is_copied_once() {
+    let (versity, sandbox) = (versitygw().await, sandbox().await);
+    for (from, to) in [(&versity, &versity), (&sandbox, &sandbox), (&versity, &sandbox)] {
+        let (source, target) = (format!("of-{}", to.name), format!("to-{}", from.name));
+        from.bucket(&source).await;
+        to.bucket(&target).await;
+        let first = noise(3, 5 * 1024 * 1024);
+        from.put_in_parts(&source, "k", &[&first, b"rest"]).await;
+        let bench = both((from, &source), (to, &target)).await;
+        let output = bench.run(&Copy, json!({})).await.output();
+        assert_eq!(output["created"], json!(1), "{output}");
+        let again = bench.preview(&Copy, json!({})).await.expect("a preview");
+        assert_eq!(
+            again.grade,
+            Grade::Verified,
+            "{} {}: {}",
+            from.name,
+            to.name,
+            again.summary
+        );
+        from.put_in_parts(&source, "k", &[&first, b"else"]).await;
+        let other = bench.preview(&Copy, json!({})).await.expect("a preview");
+        assert_eq!(
+            other.grade,
+            Grade::Computed,
+            "{} {}: {}",
+            from.name,
+            to.name,
+            other.summary
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_bucket_is_not_copied_to_itself() {
     let store = sandbox().await;

@@ -53,6 +53,23 @@ async fn an_upload_that_a_kill_cut_off_is_ended_and_that_of_another_is_told() {
     }
 }
 
+/// What another client wrote in parts has no sum but its ETag. (Ministack does not say how large a part is.)
+#[tokio::test]
+async fn what_was_written_in_parts_is_known_again() {
+    for store in stores().await {
+        store.bucket("parts").await;
+        let (folder, first) = (folder(&store, "parts"), noise(3, 5 * 1024 * 1024));
+        store.put_in_parts("parts", "k", &[&first, b"rest"]).await;
+        let bench = bench(&store, "parts").await;
+        for (end, grade) in [(b"rest", Grade::Verified), (b"else", Grade::Computed)] {
+            write(&folder, "k", [&first[..], end].concat());
+            let preview = bench.preview(&SyncStep, json!({ "directory": folder })).await;
+            let preview = preview.expect("a preview");
+            assert_eq!(preview.grade, grade, "{}: {}", store.name, preview.summary);
+        }
+    }
+}
+
 const PAGE: &str = "<html></html>";
 
 /// A site with pages, assets, a large file and odd names.
