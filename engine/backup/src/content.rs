@@ -242,10 +242,27 @@ pub fn is_named(image: &str, never_ran: bool) -> bool {
     image.contains('@') || never_ran && tag.is_some_and(|(_, tag)| tag != "latest")
 }
 
+/// Whether what is written `statefulset/postgres` is the object of this kind and name.
+fn is_written(object: &str, kind: &str, name: &str) -> bool {
+    let object = object.split_once('/');
+    object.is_some_and(|(wanted, called)| kind.eq_ignore_ascii_case(wanted) && name == called)
+}
+
 impl KubernetesIndex {
     /// How many objects there are.
     pub fn count(&self) -> u64 {
         self.kinds.iter().map(|kind| kind.objects.len() as u64).sum()
+    }
+
+    /// Those of these objects, such as `statefulset/postgres`, that are not among them.
+    pub fn lacking(&self, objects: &[String]) -> Vec<String> {
+        let holds = |object: &String| {
+            self.kinds.iter().any(|kind| {
+                let mut names = kind.objects.iter().map(|object| object.name.as_str());
+                names.any(|name| is_written(object, &kind.kind, name))
+            })
+        };
+        objects.iter().filter(|object| !holds(object)).cloned().collect()
     }
 
     /// The containers of which nobody knows which image they ran, in words; but for objects, such as `deployment/broken`, of
@@ -280,8 +297,8 @@ impl fmt::Display for UnkeptContents {
 impl RecordedImage {
     /// Whether it is of what is written `deployment/web`.
     fn is_of(&self, object: &str) -> bool {
-        let both = self.workload.split_once('/').zip(object.split_once('/'));
-        both.is_some_and(|((kind, name), (wanted, called))| kind.eq_ignore_ascii_case(wanted) && name == called)
+        let workload = self.workload.split_once('/');
+        workload.is_some_and(|(kind, name)| is_written(object, kind, name))
     }
 
     /// The container in words, where nobody knows which image it ran.
@@ -381,6 +398,18 @@ mod tests {
             digest: None,
             idle,
         }
+    }
+
+    #[test]
+    fn what_an_export_lacks_is_told_by_the_words_that_ask_for_it() {
+        let index: KubernetesIndex = serde_json::from_value(serde_json::json!({
+            "namespaces": ["app"], "server_version": "", "kinds": [
+                { "api_version": "apps/v1", "kind": "StatefulSet", "objects": [{ "namespace": "app", "name": "db" }] },
+            ],
+        }))
+        .expect("an index");
+        let asked = ["statefulset/db", "statefulset/postgres", "cluster/db"].map(str::to_owned);
+        assert_eq!(index.lacking(&asked), ["statefulset/postgres", "cluster/db"]);
     }
 
     fn unknown(images: Vec<RecordedImage>, except: &[&str]) -> usize {

@@ -52,6 +52,9 @@ pub(crate) struct Input {
     /// does not matter.
     #[serde(default)]
     except: Vec<String>,
+    /// Objects that are going to be brought back by name, such as `statefulset/postgres`: which of them are not in it is told.
+    #[serde(default)]
+    objects: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -74,6 +77,9 @@ pub(crate) struct Output {
     /// The containers of which nobody knows which image they ran, in words.
     #[serde(default)]
     unknown_images: Vec<String>,
+    /// Those of `objects` that are not in it.
+    #[serde(default)]
+    lacking: Vec<String>,
     /// Kinds of objects that could not be read when it was made, and are not in it.
     #[serde(default)]
     unreadable: Vec<Unreadable>,
@@ -150,6 +156,8 @@ async fn look(cx: &ReadContext, input: &Input) -> Result<(Output, Vec<String>), 
     let mut selection = backups.select(&wanted, &toolbox(cx), &Silent).await?;
     let entry = backups.find(&selection.backup.name).await?;
     let index = entry.manifest().and_then(Manifest::kubernetes);
+    // Without an index nobody knows what it lacks.
+    let lacking = index.map(|index| index.lacking(&input.objects)).unwrap_or_default();
     let index = index.cloned().unwrap_or_default();
     let mut degraded = selection.take_reasons();
     degraded.extend(index.unreadable.iter().map(|kind| {
@@ -180,6 +188,7 @@ async fn look(cx: &ReadContext, input: &Input) -> Result<(Output, Vec<String>), 
         backup,
         skipped,
         unknown_images: index.unknown_images(&input.except),
+        lacking,
         unreadable: index.unreadable,
         release: entry.manifest().and_then(|manifest| manifest.release.clone()),
         images: index.images,

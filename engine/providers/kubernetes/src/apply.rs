@@ -92,6 +92,10 @@ pub(crate) fn five_minutes() -> u32 {
 pub struct Output {
     /// How many objects, and what became of them.
     counts: Counts,
+    /// Whether any of them was not there when the step came to it first: this run has made it, in this attempt or in one
+    /// before that was cut off.
+    #[serde(default)]
+    made: bool,
     /// What became of each, one line of JSON for each.
     results: ArtefactRef,
 }
@@ -151,8 +155,10 @@ impl StepType for Apply {
         let namespace = cluster.reader().namespace();
         let manifests = Manifests::read(cx, &input, namespace).await?;
         let policy = policy(&input, namespace);
-        let Kept { counts, results, .. } = Deploy::run(cx, &cluster, &policy, &manifests).await?;
-        Ok(Output { counts, results })
+        let Kept {
+            counts, made, results, ..
+        } = Deploy::run(cx, &cluster, &policy, &manifests).await?;
+        Ok(Output { counts, made, results })
     }
 
     async fn probe(&self, _: &ReadContext, _: &Input) -> Result<Probe<Output>, StepError> {

@@ -6,6 +6,7 @@
 mod chunk;
 mod diff;
 mod halfway;
+mod made;
 mod motion;
 mod namespaces;
 mod object;
@@ -31,6 +32,7 @@ use serde_json::Value;
 
 use self::chunk::Doing;
 use self::halfway::Halfway;
+use self::made::Made;
 pub(crate) use self::object::Object;
 use self::outcome::{Applied, Outcome};
 use self::priors::Priors;
@@ -178,6 +180,8 @@ pub(crate) struct Done {
     pub(crate) warnings: Vec<String>,
     /// How many objects held what jm itself had written later.
     pub(crate) newer: u64,
+    /// Whether any of them was not there.
+    made: bool,
     /// What the server could not be asked about, since what it needs is not there yet.
     pub(crate) unasked: u64,
     /// A line of JSON for each object.
@@ -207,6 +211,8 @@ pub(crate) struct Deploy<'d> {
     named: BTreeSet<Named>,
     /// Namespaces and kinds that a preview has seen being made: what is in them cannot be asked about yet.
     announced: BTreeSet<String>,
+    /// Whether any object was not there when the step came to it first.
+    made: Made,
     /// Objects that are being written.
     writing: Halfway,
     /// Objects that are deleted and not made anew yet.
@@ -242,6 +248,7 @@ impl<'d> Deploy<'d> {
         let mut deploy = wait::unless_cancelled(cx, Self::new(writer, policy)).await?;
         deploy.writer = Some(writer);
         deploy.context = Some(cx);
+        deploy.made = Made::before(cx)?;
         let ended = deploy.unless_cancelled(cx, source).await;
         deploy.settle(&mut Vec::new());
         for change in std::mem::take(&mut deploy.done.changes) {
@@ -297,12 +304,14 @@ impl<'d> Deploy<'d> {
                 changes: Vec::new(),
                 warnings: Vec::new(),
                 newer: 0,
+                made: false,
                 unasked: 0,
                 results: Vec::new(),
             },
             arrived: Vec::new(),
             named: BTreeSet::new(),
             announced: BTreeSet::new(),
+            made: Made::default(),
             writing: Halfway::new(),
             deleted: Halfway::new(),
             defined: Arc::default(),
@@ -317,6 +326,7 @@ impl<'d> Deploy<'d> {
         self.done.warnings.extend(outcome::kept_counts(&self.kept_counts));
         self.done.warnings.extend(outcome::newer(&self.newer));
         self.done.newer = self.newer.len() as u64;
+        self.done.made = self.made.anything();
         self.done
     }
 
@@ -457,6 +467,7 @@ impl<'d> Deploy<'d> {
             reader: self.reader,
             writer: self.writer,
             context: self.context,
+            made: self.made.clone(),
             writing: self.writing.clone(),
             deleted: self.deleted.clone(),
             defined: self.defined.clone(),

@@ -90,6 +90,10 @@ pub struct Output {
     /// How many of them held other values that jm itself had written since the export was made, and that are gone now.
     #[serde(default)]
     newer: u64,
+    /// Whether any of them was not there when the step came to it first: this run has made it, in this attempt or in one
+    /// before that was cut off.
+    #[serde(default)]
+    made: bool,
     /// What became of each, one line of JSON for each.
     results: ArtefactRef,
 }
@@ -156,12 +160,18 @@ impl StepType for Restore {
             cx.log(warning).await;
         }
         let policy = policy(&input, &backup);
-        let Kept { counts, newer, results } = Box::pin(Deploy::run(cx, &cluster, &policy, &exported)).await?;
+        let Kept {
+            counts,
+            newer,
+            made,
+            results,
+        } = Box::pin(Deploy::run(cx, &cluster, &policy, &exported)).await?;
         Ok(Output {
             export: backup.name.to_string(),
             recovery_point: backup.created_at.to_string(),
             counts,
             newer,
+            made,
             results,
         })
     }

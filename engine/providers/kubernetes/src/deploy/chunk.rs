@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::diff;
 use super::halfway::Halfway;
+use super::made::Made;
 use super::namespaces::ending;
 use super::object::Object;
 use super::outcome::{Applied, Outcome};
@@ -33,6 +34,7 @@ pub(super) struct Doing<'d> {
     pub(super) reader: &'d Reader,
     pub(super) writer: Option<&'d Kubernetes>,
     pub(super) context: Option<&'d StepContext>,
+    pub(super) made: Made,
     pub(super) writing: Halfway,
     pub(super) deleted: Halfway,
     pub(super) defined: Arc<BTreeSet<(String, String)>>,
@@ -211,6 +213,9 @@ impl Doing<'_> {
             }
             self.until_gone(&kind, key).await?;
             prior = None;
+        }
+        if let (None, Some(cx)) = (&prior, self.context) {
+            self.made.note(cx).await?;
         }
         let keeper = prior.as_ref().and_then(Keeper::of);
         let running = match &prior {

@@ -9,6 +9,8 @@ pub(crate) struct Kept {
     pub(crate) counts: Counts,
     /// How many objects held what jm itself had written later.
     pub(crate) newer: u64,
+    /// Whether any object was not there when the step came to it first, in whichever attempt.
+    pub(crate) made: bool,
     /// A line of JSON for each object.
     pub(crate) results: ArtefactRef,
 }
@@ -16,12 +18,17 @@ pub(crate) struct Kept {
 /// Keeps the results. An error says where they are: which objects were done is what is asked first.
 pub(super) async fn keep(cx: &StepContext, done: Done, ended: Result<(), StepError>) -> Result<Kept, StepError> {
     let Done {
-        counts, newer, results, ..
+        counts,
+        newer,
+        made,
+        results,
+        ..
     } = done;
     match ended {
         Ok(()) => Ok(Kept {
             counts,
             newer,
+            made,
             results: cx.artefact("objects.jsonl", results).await?,
         }),
         Err(error) if results.is_empty() => Err(error),
