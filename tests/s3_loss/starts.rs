@@ -264,6 +264,55 @@ fn what_is_left_in_an_archive_is_told() -> Result<()> {
     Ok(())
 }
 
+/// Rubbish of the right size, of which nobody says what it is, in the place of a backup that no other step reads.
+#[test]
+fn an_older_backup_that_somebody_has_overwritten_is_told() -> Result<()> {
+    let world = with_backups(World::sandbox()?)?;
+    let keys = keys(&world, BUCKET)?;
+    let older = keys.iter().find(|key| key.ends_with(".gpg")).context("a backup")?;
+    let file = older.rsplit('/').next().context("a name")?;
+    let rubbish = world.folder().join("rubbish");
+    std::fs::write(&rubbish, vec![0; std::fs::read(local(&world).join(file))?.len()])?;
+    let body = rubbish.to_str().context("text")?;
+    world.aws(&[
+        "s3api",
+        "put-object",
+        "--bucket",
+        BUCKET,
+        "--key",
+        older,
+        "--body",
+        body,
+    ])?;
+    std::fs::remove_file(local(&world).join(file))?;
+    degraded(&world, &[], &format!("1 backups could not be had: {file}"))
+}
+
+/// The newest backup of all went with its manifest and every version: its marker alone is left to tell of it.
+#[test]
+fn a_newest_backup_of_which_nothing_is_left_is_told_by_its_marker() -> Result<()> {
+    let world = with_backups(World::sandbox()?)?;
+    let newest: Vec<String> = keys(&world, BUCKET)?.split_off(2);
+    std::thread::sleep(Duration::from_millis(1100));
+    for key in &newest {
+        world.aws(&["s3api", "delete-object", "--bucket", BUCKET, "--key", key])?;
+        remove(&world, BUCKET, key, &["Versions"])?;
+        std::fs::remove_file(local(&world).join(key.rsplit('/').next().context("a name")?))?;
+    }
+    let output = bring_back(&world, &[]).output()?;
+    let text = said(&output);
+    ensure!(output.status.code() == Some(9), "{text}");
+    ensure!(
+        text.contains("since the newest backup was made every version has gone of"),
+        "{text}"
+    );
+    ensure!(
+        newest.iter().all(|key| text.contains(key.as_str())),
+        "{newest:?}: {text}"
+    );
+    Ok(())
+}
+
 #[test]
 fn local_backups_go_where_backups_are_kept_whatever_else_comes_back() -> Result<()> {
     let world = with_backups(World::sandbox()?)?;

@@ -70,7 +70,7 @@ pub use openpgp::OpenError;
 pub use restore::{AsideState, LEFT_OUT, RestoreRequest, Restored, TransactionState, copy_name};
 pub use select::{Prove, Selection, Skipped, Wanted, Which};
 pub use tools::Toolbox;
-pub use wholeness::{Lacking, Places, Wholeness};
+pub use wholeness::{Lacking, Later, Places, Wholeness};
 
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ use jm_client_s3::S3Bucket;
 use jm_step::StepError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 pub(crate) use directory::Directory;
 
@@ -55,6 +56,16 @@ pub(crate) struct Found {
 pub(crate) enum Stored {
     Local(directory::Unnamed),
     S3 { file: String },
+}
+
+/// What tells of a file's content without a look at it.
+pub(crate) enum Trace {
+    /// The SHA-256 that whoever wrote it has noted beside it.
+    Noted(String),
+    /// Nobody has written it since its manifest, which is written last.
+    AsManifest,
+    /// Nothing: it was written after its manifest.
+    Later,
 }
 
 /// A place for copies.
@@ -160,15 +171,22 @@ impl Location {
         }
     }
 
-    /// The SHA-256 that whoever wrote a file noted beside it, where there is such a note.
-    pub(crate) async fn noted_sha256(&self, file: &str) -> Result<Option<String>, StepError> {
+    /// What tells of a file's content, as far as that is kept: of local files it is not.
+    pub(crate) async fn trace(&self, file: &str, manifest: &str) -> Result<Trace, StepError> {
         match self {
-            Self::Local(_) => Ok(None),
-            Self::S3(bucket) => {
-                let info = bucket.head(file, None).await?;
-                Ok(info.and_then(|mut info| info.metadata.remove("sha256")))
-            }
+            Self::Local(_) => Ok(Trace::AsManifest),
+            Self::S3(bucket) => bucket::trace(bucket, file, manifest).await,
         }
+    }
+
+    /// The SHA-256 of a file, all of which is read for it.
+    pub(crate) async fn sha256(&self, file: &str) -> Result<String, StepError> {
+        let mut flow = self.read(file).await?;
+        let mut hasher = Sha256::new();
+        while let Some(bytes) = flow.next().await.map_err(Failure::into_error)? {
+            hasher.update(&bytes);
+        }
+        Ok(hex::encode(hasher.finalize()))
     }
 
     /// How many bytes are free, where that can be told.

@@ -1,5 +1,6 @@
-//! Whether every backup is whole in one location: by sizes, manifests and the sums that are noted there. No backup is read
-//! for it: other content of the same size, of which nothing is noted, is found by [`BackupsReader::prove`] alone.
+//! Whether every backup is whole in one location: by sizes, manifests, the sums that are noted there, and by nothing having
+//! been written in its place after its manifest. A backup that was, and of which no sum is noted, is read for it where that
+//! is asked, and counted apart otherwise.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,11 +13,28 @@ use serde::{Deserialize, Serialize};
 use crate::backups::BackupsReader;
 use crate::catalogue::{BackupCopy, Catalogue, Entry, Status};
 use crate::chain::Broken;
-use crate::location::{Location, LocationName};
+use crate::location::{Location, LocationName, Trace};
 use crate::manifest::{self, Manifest, Reading};
 
 /// Backups that are looked at together.
 const AT_ONCE: usize = 16;
+
+/// What becomes of a file of the right size that was written after its manifest, and of which no sum is noted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Later {
+    /// It counts as whole, and is told of.
+    Told,
+    /// It is read.
+    Read,
+}
+
+/// What was found of a backup in a location.
+enum Found {
+    Whole,
+    /// It has the right size, and nobody looked at its content.
+    Unproven,
+    Lacks(String),
+}
 
 /// A backup that is not whole in a location.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -32,6 +50,8 @@ pub struct Lacking {
 pub struct Wholeness {
     /// How many are whole there.
     pub whole: u64,
+    /// How many of those have the right size, were written after their manifests, and no sum is noted of them.
+    pub unproven: u64,
     /// Those that are not, newest first; after them those that are not as a later one found them, wherever they lay.
     pub lacking: Vec<Lacking>,
     /// The SHA-256 of every backup that has an authentic manifest, by its name.
@@ -94,7 +114,7 @@ impl BackupsReader {
     }
 
     /// Looks for every backup in one location. A bucket that is missing is one with nothing in it.
-    pub async fn wholeness(&self, at: LocationName) -> Result<Wholeness, StepError> {
+    pub async fn wholeness(&self, at: LocationName, later: Later) -> Result<Wholeness, StepError> {
         let location = self.location(at)?;
         let mut catalogue = self.catalogue().await?;
         let is_down = catalogue.down.iter().position(|(name, _)| *name == at);
@@ -109,17 +129,26 @@ impl BackupsReader {
             .filter(|entry| !matches!(entry.status, Status::Unverified));
         let looks: Vec<_> = told
             .map(|entry| async move {
-                let lacks = self.lacks(entry, location).await?;
-                Ok::<_, StepError>((entry, lacks))
+                let found = self.look_for(entry, location, later).await?;
+                Ok::<_, StepError>((entry, found))
             })
             .collect();
-        let looked: Vec<(&Entry, Option<String>)> = stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
-        let (fine, lacking): (Vec<_>, Vec<_>) = looked.into_iter().partition(|(_, lacks)| lacks.is_none());
+        let looked: Vec<(&Entry, Found)> = stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
+        let (lacking, fine): (Vec<_>, Vec<_>) = looked
+            .into_iter()
+            .partition(|(_, found)| matches!(found, Found::Lacks(_)));
         let is_other = |entry: &Entry| matches!(entry.status, Status::OtherKey(_));
         let other_key = fine.iter().filter(|(entry, _)| is_other(entry)).count() as u64;
-        let lacking = lacking.into_iter().filter_map(|(entry, lacks)| {
-            let name = entry.name.to_string();
-            lacks.map(|reason| Lacking { name, reason })
+        let unproven = fine
+            .iter()
+            .filter(|(_, found)| matches!(found, Found::Unproven))
+            .count() as u64;
+        let lacking = lacking.into_iter().filter_map(|(entry, found)| match found {
+            Found::Lacks(reason) => Some(Lacking {
+                name: entry.name.to_string(),
+                reason,
+            }),
+            Found::Whole | Found::Unproven => None,
         });
         let mut lacking: Vec<Lacking> = lacking.collect();
         lacking.extend(unlike_before(&catalogue.broken, &lacking));
@@ -128,6 +157,7 @@ impl BackupsReader {
         Ok(Wholeness {
             sums: sums.collect(),
             whole: fine.len() as u64 - other_key,
+            unproven,
             other_key,
             lacking,
             down: catalogue.down,
@@ -157,42 +187,58 @@ impl BackupsReader {
         Ok(places)
     }
 
-    /// What a backup lacks in a location; `None` where it is whole there.
-    async fn lacks(&self, entry: &Entry, at: &Location) -> Result<Option<String>, StepError> {
+    /// What a backup lacks in a location.
+    async fn look_for(&self, entry: &Entry, at: &Location, later: Later) -> Result<Found, StepError> {
         let copy = entry.copies.iter().find(|copy| copy.location == at.name());
         let lacks = match (&entry.status, copy) {
             (Status::Refused(why), _) => format!("its manifest is not believed: {why}"),
             (Status::Unread(_, why), _) => format!("its manifest cannot be read: {why}"),
             (_, None) => "its file is not there".to_owned(),
-            (Status::Known(manifest), Some(copy)) => return self.copy_lacks(manifest, *copy, at).await,
+            (Status::Known(manifest), Some(copy)) => return self.look_at(manifest, *copy, at, later).await,
             // Whoever has that key can say more; it is counted apart.
-            (Status::OtherKey(_) | Status::Unverified, Some(_)) => return Ok(None),
+            (Status::OtherKey(_) | Status::Unverified, Some(_)) => return Ok(Found::Whole),
         };
-        Ok(Some(lacks))
+        Ok(Found::Lacks(lacks))
     }
 
-    async fn copy_lacks(
+    async fn look_at(
         &self,
         manifest: &Manifest,
         copy: BackupCopy,
         at: &Location,
-    ) -> Result<Option<String>, StepError> {
+        later: Later,
+    ) -> Result<Found, StepError> {
         let bytes = manifest.bytes.encrypted;
         if copy.bytes != bytes {
-            return Ok(Some(format!("its file has {} bytes of {bytes}", copy.bytes)));
+            return Ok(Found::Lacks(format!("its file has {} bytes of {bytes}", copy.bytes)));
         }
         let text = match at.small(&manifest.name.manifest()).await {
             Err(error) if error.kind() == StepErrorKind::NotFound => {
-                return Ok(Some("its manifest is not there".to_owned()));
+                return Ok(Found::Lacks("its manifest is not there".to_owned()));
             }
             text => text?,
         };
         let there = manifest::read(&manifest.name, &text, self.keys())?;
         if !matches!(there, Reading::Authentic(there, _) if there.sha256 == manifest.sha256) {
-            return Ok(Some("its manifest there is not what was written".to_owned()));
+            return Ok(Found::Lacks("its manifest there is not what was written".to_owned()));
         }
-        let noted = at.noted_sha256(manifest.name.as_str()).await?;
-        let differs = noted.is_some_and(|noted| !noted.eq_ignore_ascii_case(&manifest.sha256));
-        Ok(differs.then(|| "its file has another checksum".to_owned()))
+        let (file, manifest_file) = (manifest.name.as_str(), manifest.name.manifest());
+        let sum = match (at.trace(file, &manifest_file).await?, later) {
+            (Trace::Noted(noted), _) => noted,
+            (Trace::AsManifest, _) => return Ok(Found::Whole),
+            (Trace::Later, Later::Told) => return Ok(Found::Unproven),
+            (Trace::Later, Later::Read) => match at.sha256(file).await {
+                Err(error) if !error.kind().is_transient() => {
+                    return Ok(Found::Lacks(format!("its file cannot be read: {error}")));
+                }
+                read => read?,
+            },
+        };
+        let is_same = sum.eq_ignore_ascii_case(&manifest.sha256);
+        Ok(if is_same {
+            Found::Whole
+        } else {
+            Found::Lacks("its file has another checksum".to_owned())
+        })
     }
 }

@@ -8,7 +8,7 @@ use jm_client_s3::{Get, Put, S3Bucket, unwrap_step_error};
 use jm_step::{StepError, StepErrorKind};
 use tokio_util::io::StreamReader;
 
-use super::{Found, Stored};
+use super::{Found, Stored, Trace};
 use crate::flow::{Failure, Flow, flow};
 use crate::name::BackupName;
 
@@ -40,6 +40,18 @@ pub(super) async fn head(bucket: &S3Bucket, file: &str, length: u64) -> Result<(
     let bytes = stream.info().bytes;
     let chunks: Vec<Bytes> = stream.into_stream().try_collect().await.map_err(unwrap_step_error)?;
     Ok((chunks.concat().into(), bytes))
+}
+
+pub(super) async fn trace(bucket: &S3Bucket, file: &str, manifest: &str) -> Result<Trace, StepError> {
+    let (file, manifest) = tokio::try_join!(bucket.head(file, None), bucket.head(manifest, None))?;
+    let Some((mut file, manifest)) = file.zip(manifest) else {
+        return Ok(Trace::Later);
+    };
+    Ok(match file.metadata.remove("sha256") {
+        Some(noted) => Trace::Noted(noted),
+        None if file.last_modified <= manifest.last_modified => Trace::AsManifest,
+        None => Trace::Later,
+    })
 }
 
 pub(super) async fn read(bucket: &S3Bucket, file: &str) -> Result<Flow, StepError> {

@@ -258,7 +258,11 @@ async fn a_backup_that_was_taken_out_shows_by_the_one_after_it() {
         degraded[0].contains(&format!("`{}` is in no location, which was the newest", name(1))),
         "{degraded:?}"
     );
-    let lacking = backups.wholeness(LocationName::Local).await.expect("looked").lacking;
+    let lacking = backups
+        .wholeness(LocationName::Local, Later::Told)
+        .await
+        .expect("looked")
+        .lacking;
     assert_eq!(
         lacking.iter().map(|one| &one.name).collect::<Vec<_>>(),
         [name(1).as_str()]

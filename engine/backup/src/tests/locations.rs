@@ -219,12 +219,12 @@ async fn what_a_bucket_lacks_is_named() {
     let backups = rig.backups_with(json!({ "s3": s3 })).await;
     let (older, newer) = (rig.create(&backups).await, rig.create(&backups).await);
     let at = LocationName::S3;
-    let whole = backups.wholeness(at).await.expect("looked");
+    let whole = backups.wholeness(at, Later::Told).await.expect("looked");
     assert_eq!((whole.whole, whole.lacking.len()), (2, 0), "{:?}", whole.lacking);
     let other = rig
         .backups_with(json!({ "s3": s3, "key": "a key that came after it, of many words" }))
         .await;
-    let found = other.wholeness(at).await.expect("looked");
+    let found = other.wholeness(at, Later::Told).await.expect("looked");
     assert_eq!(
         (found.whole, found.other_key, found.lacking.len()),
         (0, 2, 0),
@@ -240,7 +240,7 @@ async fn what_a_bucket_lacks_is_named() {
         ..jm_client_s3::Put::default()
     };
     let lacks = async |expected: &str| {
-        let found = backups.wholeness(at).await.expect("looked");
+        let found = backups.wholeness(at, Later::Told).await.expect("looked");
         let lacking: Vec<_> = found.lacking.iter().map(|lacking| lacking.name.as_str()).collect();
         assert_eq!((found.whole, lacking), (1, vec![name]));
         let reason = &found.lacking[0].reason;
@@ -248,6 +248,17 @@ async fn what_a_bucket_lacks_is_named() {
     };
     bucket.put_bytes(name, vec![0; bytes], noted).await.expect("written");
     lacks("another checksum").await;
+    // What somebody else has put there later says nothing of itself.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let silent = jm_client_s3::Put::default();
+    bucket.put_bytes(name, vec![0; bytes], silent).await.expect("written");
+    let found = backups.wholeness(at, Later::Told).await.expect("looked");
+    assert_eq!((found.whole, found.unproven), (2, 1), "{:?}", found.lacking);
+    let found = backups.wholeness(at, Later::Read).await.expect("looked");
+    let told = found.lacking.iter();
+    let lacking: Vec<_> = told.map(|one| (one.name.as_str(), one.reason.as_str())).collect();
+    assert_eq!((found.whole, found.unproven), (1, 0));
+    assert_eq!(lacking, [(name, "its file has another checksum")]);
     bucket
         .put_bytes(name, "short", jm_client_s3::Put::default())
         .await
@@ -260,14 +271,21 @@ async fn what_a_bucket_lacks_is_named() {
         .await
         .expect("deleted");
     lacks("is not there").await;
-    assert_eq!(backups.wholeness(LocationName::Local).await.expect("looked").whole, 2);
+    assert_eq!(
+        backups
+            .wholeness(LocationName::Local, Later::Told)
+            .await
+            .expect("looked")
+            .whole,
+        2
+    );
 
     // A bucket that is gone has nothing, and a directory that is gone tells nothing.
     let mut gone = s3.clone();
     gone["bucket"] = json!("nowhere");
     let elsewhere = rig.backups_with(json!({ "s3": gone })).await;
     let names: Vec<String> = elsewhere
-        .wholeness(at)
+        .wholeness(at, Later::Told)
         .await
         .expect("looked")
         .lacking
@@ -286,7 +304,7 @@ async fn what_a_bucket_lacks_is_named() {
         (places.bucket.as_deref(), places.prefix.as_deref()),
         (Some("backups"), Some("backups/"))
     );
-    assert_eq!(backups.wholeness(at).await.expect("looked").whole, 1);
+    assert_eq!(backups.wholeness(at, Later::Told).await.expect("looked").whole, 1);
 }
 
 /// The address of a line to a store that gives out everything but what is meant, by the first line of a request.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jm_backup::{Backups, Lacking, LocationName, Places, Wholeness};
+use jm_backup::{Backups, Lacking, Later, LocationName, Places, Wholeness};
 use jm_step::{Effect, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,9 +20,13 @@ const SHOWN: usize = 100;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Input {
     /// The location in which each is looked for: by the manifests of all locations, by sizes and by the checksums that are
-    /// noted there. None is read: `backup.verify` does that.
+    /// noted there; and whether it was written after its manifest, which is written last.
     #[serde(default = "s3")]
     at: LocationName,
+    /// Whether those are read that were written after their manifests and of which no checksum is noted: what somebody else
+    /// has put there says nothing of itself. A preview reads none.
+    #[serde(default)]
+    read_later: bool,
 }
 
 fn s3() -> LocationName {
@@ -33,6 +37,9 @@ fn s3() -> LocationName {
 pub(crate) struct Output {
     /// How many backups are whole there.
     whole: u64,
+    /// How many of those have the right size, were written after their manifests with no checksum noted, and were not read.
+    #[serde(default)]
+    unproven_count: u64,
     /// How many are not.
     lacking_count: u64,
     /// How many were made with another key, so that only whoever has it can say.
@@ -64,7 +71,7 @@ impl StepType for Inventory {
 
     /// What is lacking now may be there once the steps before it have run.
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
-        let (output, down) = look(cx, input).await?;
+        let (output, down) = look(cx, input.at, Later::Told).await?;
         let preview = Preview::verified(output.summary(input.at)).degraded(down);
         Ok(if output.lacking_count == 0 {
             preview.predict(output)
@@ -76,7 +83,8 @@ impl StepType for Inventory {
     }
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
-        let (output, down) = until_cancelled(cx, Box::pin(look(cx, &input))).await?;
+        let later = if input.read_later { Later::Read } else { Later::Told };
+        let (output, down) = until_cancelled(cx, Box::pin(look(cx, input.at, later))).await?;
         cx.log(output.summary(input.at)).await;
         for Lacking { name, reason } in &output.lacking {
             cx.log(format!("`{name}`: {reason}")).await;
@@ -96,20 +104,25 @@ impl StepType for Inventory {
 impl Output {
     fn summary(&self, at: LocationName) -> String {
         let all = self.whole + self.lacking_count + self.other_key_count;
-        format!("{} of {all} backups are whole in {at}", self.whole)
+        let summary = format!("{} of {all} backups are whole in {at}", self.whole);
+        match self.unproven_count {
+            0 => summary,
+            unproven => format!("{summary}, {unproven} of them by their sizes alone"),
+        }
     }
 }
 
 /// What is there, and what could not be found out.
-async fn look(cx: &ReadContext, input: &Input) -> Result<(Output, Vec<String>), StepError> {
+async fn look(cx: &ReadContext, at: LocationName, later: Later) -> Result<(Output, Vec<String>), StepError> {
     let backups = cx.read::<Backups>().await?;
     let Wholeness {
         whole,
+        unproven,
         mut lacking,
         sums,
         other_key,
         down,
-    } = backups.wholeness(input.at).await?;
+    } = backups.wholeness(at, later).await?;
     let lacking_count = lacking.len() as u64;
     lacking.truncate(SHOWN);
     let down = down.into_iter().map(|(location, error)| {
@@ -117,6 +130,7 @@ async fn look(cx: &ReadContext, input: &Input) -> Result<(Output, Vec<String>), 
     });
     let output = Output {
         whole,
+        unproven_count: unproven,
         lacking_count,
         other_key_count: other_key,
         lacking,

@@ -16,6 +16,8 @@ pub(crate) struct Versions;
 const FILE: usize = 100_000;
 /// As many versions as a page can have.
 const PAGE: u16 = 1000;
+/// So many keys of which nothing is left are named.
+const SHOWN: usize = 100;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -42,6 +44,9 @@ pub(crate) struct Output {
     deleted_keys: u64,
     /// Keys of which nothing but markers is left.
     nothing_left: u64,
+    /// Those of them that were deleted last.
+    #[serde(default)]
+    gone: Vec<Gone>,
     /// Keys with more than one content.
     overwritten_keys: u64,
     /// Versions with content.
@@ -61,6 +66,16 @@ pub(crate) struct Output {
     sample: Vec<Listed>,
     /// The whole list, where it was asked for.
     files: Vec<ArtefactRef>,
+}
+
+/// A key of which nothing but markers is left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+struct Gone {
+    /// The key, relative to the target's prefix.
+    key: String,
+    /// When it was deleted.
+    #[schemars(with = "Option<String>")]
+    deleted_at: Option<Timestamp>,
 }
 
 /// One version or marker.
@@ -177,8 +192,8 @@ struct Count {
     last: Option<(String, String)>,
     /// How many versions with content the last key has so far.
     contents: u64,
-    /// Whether it has had nothing but markers so far, and is counted for that.
-    only_markers: bool,
+    /// That key, where it has had nothing but markers so far.
+    only_markers: Option<Gone>,
     lines: Vec<u8>,
     waiting: usize,
 }
@@ -193,7 +208,7 @@ impl Count {
             sample,
             last: None,
             contents: 0,
-            only_markers: false,
+            only_markers: None,
             lines: Vec::new(),
             waiting: 0,
         }
@@ -204,21 +219,24 @@ impl Count {
         if self.last.as_ref() == Some(&id) {
             return Ok(());
         }
-        let output = &mut self.output;
         if self.last.as_ref().is_none_or(|(key, _)| *key != entry.key) {
-            output.keys += 1;
-            output.deleted_keys += u64::from(entry.marker);
-            output.nothing_left += u64::from(entry.marker);
+            self.close_key();
+            self.output.keys += 1;
+            self.output.deleted_keys += u64::from(entry.marker);
             self.contents = 0;
-            self.only_markers = entry.marker;
+            self.only_markers = entry.marker.then(|| Gone {
+                key: entry.key.clone(),
+                deleted_at: entry.last_modified,
+            });
         }
+        let output = &mut self.output;
         self.last = Some(id);
         if entry.marker {
             output.markers += 1;
         } else {
             output.versions += 1;
             output.bytes += entry.bytes;
-            output.nothing_left -= u64::from(std::mem::take(&mut self.only_markers));
+            self.only_markers = None;
             self.contents += 1;
             output.overwritten_keys += u64::from(self.contents == 2);
             output.null_versions += u64::from(entry.version_id == NULL_VERSION);
@@ -254,7 +272,24 @@ impl Count {
         Ok(())
     }
 
-    fn end(self) -> Output {
+    fn close_key(&mut self) {
+        let Some(gone) = self.only_markers.take() else { return };
+        self.output.nothing_left += 1;
+        self.output.gone.push(gone);
+        if self.output.gone.len() >= 2 * SHOWN {
+            self.keep_newest();
+        }
+    }
+
+    fn keep_newest(&mut self) {
+        let gone = &mut self.output.gone;
+        gone.sort_by(|one, other| other.deleted_at.cmp(&one.deleted_at));
+        gone.truncate(SHOWN);
+    }
+
+    fn end(mut self) -> Output {
+        self.close_key();
+        self.keep_newest();
         self.output
     }
 }
@@ -293,6 +328,40 @@ mod tests {
             assert_eq!(counted, [4, 1, 3, 1051, 1], "{}", store.name);
             assert_eq!((output["sample"].as_array().expect("a list").len(), files), (3, 1));
         }
+    }
+
+    #[test]
+    fn those_that_were_deleted_last_are_named_whatever_their_order() {
+        let marker = |key: &str, second: i64, marker: bool| ObjectVersion {
+            key: key.to_owned(),
+            version_id: format!("{second}-{marker}"),
+            marker,
+            latest: true,
+            bytes: 0,
+            etag: None,
+            last_modified: Some(Timestamp::from_second(second).expect("a time")),
+            storage_class: None,
+        };
+        let mut count = Count::new(String::new(), 0);
+        for second in 0..500 {
+            let key = format!("{second:03}");
+            count
+                .take(marker(&key, (second * 7) % 500, true), false)
+                .expect("taken");
+            count
+                .take(marker(&key, (second * 7) % 500, true), false)
+                .expect("repeated");
+        }
+        count.take(marker("has", 600, true), false).expect("taken");
+        count.take(marker("has", 1, false), false).expect("taken");
+        let output = count.end();
+        assert_eq!(output.nothing_left, 500);
+        let seconds: Vec<i64> = output
+            .gone
+            .iter()
+            .map(|gone| gone.deleted_at.expect("a time").as_second())
+            .collect();
+        assert_eq!(seconds, (400..500).rev().collect::<Vec<_>>());
     }
 
     #[test]
