@@ -325,6 +325,37 @@ fn whoever_takes_over_checks_out_from_a_clone_of_their_own() -> Result<()> {
     Ok(())
 }
 
+/// A commit that tracks what an earlier build made: a build that writes elsewhere, or nothing, would publish that.
+#[test]
+fn what_a_commit_brings_along_is_not_what_its_build_makes() -> Result<()> {
+    let (world, repository) = broken()?;
+    let dist = std::path::Path::new(&repository).join("dist");
+    std::fs::create_dir_all(&dist)?;
+    std::fs::write(dist.join("index.html"), "of an earlier build")?;
+    let git = |words: &[&str]| world.run("git", &[&["-C", repository.as_str()], words].concat());
+    git(&["add", "--force", "dist"])?;
+    let who = ["-c", "user.name=jm", "-c", "user.email=jm@example.com"];
+    git(&[&who[..], &["commit", "-qm", "The site as it was built"]].concat())?;
+    let commit = format!("commit={}", git(&["rev-parse", "HEAD"])?.trim());
+    let repository = format!("repository={repository}");
+    let build = |build: &str| recover(&world, &[&repository, &commit, r#"install=["true"]"#, build]).output();
+    let before = stored(&world)?;
+    let output = build(r#"build=["mkdir", "build"]"#)?;
+    let text = said(&output);
+    ensure!(output.status.code() == Some(4), "{text}");
+    ensure!(has_words(&text, "the build wrote nothing into dist"), "{text}");
+    ensure!(stored(&world)? == before, "something was published");
+    // A build that writes the same as the commit has writes it all the same.
+    let output = build(r#"build=["sh", "-c", "printf 'of an earlier build' >dist/index.html"]"#)?;
+    ensure!(output.status.code() == Some(0), "{}", said(&output));
+    ensure!(
+        viewed(&world, "")?.body == "of an earlier build",
+        "{:?}",
+        viewed(&world, "")?
+    );
+    Ok(())
+}
+
 /// The folder into which the newest run put the commit.
 fn checked_out(world: &World) -> Result<String> {
     let records = journal(&world.state())?;
