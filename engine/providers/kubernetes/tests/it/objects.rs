@@ -18,6 +18,7 @@ use crate::server::Server;
 
 mod back;
 mod conflicts;
+mod faults;
 mod kept;
 mod kubectl;
 mod namespaces;
@@ -31,12 +32,13 @@ pub(crate) use back::whatever_was_there_comes_back;
 pub(crate) use conflicts::{
     a_conflict_names_field_and_manager, a_restore_overwrites_nothing_that_somebody_keeps,
     text_of_a_secret_conflicts_as_its_data_does, what_a_step_of_jm_has_set_is_not_in_the_way_of_an_apply,
-    what_jm_itself_has_changed_since_is_told,
+    what_jm_itself_has_changed_since_is_told, who_will_undo_what_an_apply_or_a_restore_changes_is_told,
 };
+pub(crate) use faults::whatever_fails_once_leaves_nothing_deleted_or_undone;
 pub(crate) use kept::{
     images_that_nobody_knows_are_told, roles_that_a_role_is_put_together_from_are_kept,
-    secrets_of_some_types_are_left_out_where_that_is_said, what_is_being_deleted_is_told,
-    what_nobody_would_make_again_is_kept, what_was_quiesced_comes_back_running,
+    secrets_of_some_types_are_left_out_where_that_is_said, what_comes_by_itself_or_is_left_out_is_not_kept,
+    what_is_being_deleted_is_told, what_nobody_would_make_again_is_kept, what_was_quiesced_comes_back_running,
 };
 pub(crate) use namespaces::{
     a_namespace_among_the_objects_is_made_once, a_namespace_that_does_not_go_away_is_told_with_what_holds_it,

@@ -200,7 +200,10 @@ pub(crate) async fn a_count_that_nobody_names_stays(server: &Server) {
     let ran = scene.bench().await.run(&Apply, input).await;
     assert_eq!(foretold.changes, ran.changes);
     let said = format!("{:?}", ran.log);
-    assert!(said.contains(told) && said.contains("deployment.apps/web (3)"), "{said}");
+    assert!(
+        said.contains(told) && said.contains("deployment.apps/web (3)"),
+        "{said}"
+    );
     assert_eq!(ran.output()["counts"]["updated"], 1);
     assert_eq!(scene.place.count("web").await.0, 3);
 }
