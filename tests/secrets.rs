@@ -271,7 +271,7 @@ fn no_secret_leaves_the_binary() -> Result<()> {
     let apply = [&step("kubernetes.apply")[..], &[&paths]].concat();
     let force = ["-w", "on_conflict=force"];
     // Somebody else keeps the value.
-    go(&mut seen, "apply", &apply, 9, &[])?;
+    go(&mut seen, "apply", &apply, 4, &[])?;
     for (place, more) in [("dry-apply", "--dry-run"), ("forced-apply", "-v")] {
         go(&mut seen, place, &[&apply[..], &force, &[more]].concat(), 0, &[])?;
     }

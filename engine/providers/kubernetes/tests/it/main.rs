@@ -169,6 +169,7 @@ on_server! {
     objects::who_is_in_trouble_is_named_and_not_who_waits,
     objects::what_an_autoscaler_has_scaled_is_left_to_it,
     objects::a_count_that_nobody_names_stays,
+    objects::what_an_export_of_two_namespaces_needs_is_given_in_both,
     objects::whatever_fails_once_leaves_nothing_deleted_or_undone,
     objects::what_comes_by_itself_or_is_left_out_is_not_kept,
     objects::who_will_undo_what_an_apply_or_a_restore_changes_is_told,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jm_backup::Backups;
 use jm_client_kubernetes::ObjectKey;
 use jm_provider_kubernetes::{Apply, Export, Restore};
-use jm_step::{Connection, StepErrorKind};
+use jm_step::{AnyStepType, Connection, Known, Right, Rights, Standing, StepErrorKind};
 use jm_testkit::StepBench;
 use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use kube::discovery::ApiResource;
@@ -412,6 +412,41 @@ pub(crate) async fn a_kind_that_cannot_be_read_in_one_namespace_is_read_in_the_o
     let tree = open.tree().await;
     let has = |scene: &Scene<'_>| tree.contains_key(&format!("{} secret/s", scene.namespace()));
     assert!(has(&open) && !has(&closed), "{:?}", tree.keys());
+}
+
+/// Of rights in namespaces beside that of the target there is a role in each.
+pub(crate) async fn what_an_export_of_two_namespaces_needs_is_given_in_both(server: &Server) {
+    let (own, other) = (Scene::new(server).await, Scene::new(server).await);
+    other.put(&other.object("v1", "Secret", "s")).await;
+    let input = json!({ "namespaces": [own.namespace(), other.namespace()], "cluster_scope": "none" });
+    let mut needed = Rights::default();
+    for need in AnyStepType::needs(&Export, &Known::new(input.clone())) {
+        if need.role == "cluster" {
+            needed.add(&need);
+        }
+    }
+    let cluster = crate::place::open(&server.kubeconfig, own.namespace()).await;
+    let policy = cluster.policy_for(&needed, "exporter").await.expect("a policy").text;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("roles.yaml");
+    std::fs::write(&path, &policy).expect("written");
+    server.kubectl(&["apply", "-f", &path.display().to_string()]).await;
+
+    let kubeconfig = server.kubeconfig_of(own.namespace(), "exporter").await;
+    let exporter = crate::place::open(&kubeconfig, own.namespace()).await;
+    let stands = exporter.rights(&needed).await.expect("told");
+    let not_held = stands.iter().filter(|right| right.standing != Standing::Held);
+    assert_eq!(not_held.count(), 0, "{stands:?}");
+    let in_other = |right: &Right| right.right.starts_with(&format!("in `{}`: ", other.namespace()));
+    assert!(stands.iter().any(in_other), "{stands:?}");
+    let bench = crate::place::bench(&kubeconfig, own.namespace()).await;
+    let ran = bench.with("backups", own.backups().await).run(&Export, input).await;
+    assert_eq!(ran.output()["unreadable"], json!([]));
+    assert!(
+        own.tree()
+            .await
+            .contains_key(&format!("{} secret/s", other.namespace()))
+    );
 }
 
 /// As at a resume for which the key was mistyped.
