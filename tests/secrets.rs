@@ -7,13 +7,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
+use jm_sandbox::journeyman::NAMESPACE;
+use serde_json::json;
 
+use crate::backup_kubernetes::BACK_UP;
+use crate::cluster_loss::kubectl;
 use crate::environment::{JM, RECOVER, World, said};
 
 /// Not letters alone, so that their encoded forms are others.
 const KEY: &str = "canary/key+with=signs&32 chars!?";
 const TOKEN: &str = "canary-token/of+a=webhook";
 const INPUT: &str = "canary input: 100% secret/+=";
+const IN_CLUSTER: &str = "canary-of-a-cluster/with+=&signs";
+const IN_MANIFEST: &str = "canary-of-a-manifest/with+=&signs";
 
 /// Prints its secret in every form that it knows, and to both streams.
 const LEAK: &str = r#"
@@ -202,6 +208,20 @@ fn plant(world: &mut World, temporary: &Path) -> Result<BTreeMap<&'static str, S
     ]))
 }
 
+/// A Secret of the cluster, and a manifest that gives it another value.
+fn plant_in_cluster(world: &World) -> Result<String> {
+    let literal = format!("--from-literal=value={IN_CLUSTER}");
+    kubectl(
+        world,
+        &["create", "secret", "generic", "canary", "-n", NAMESPACE, &literal],
+    )?;
+    let path = world.folder().join("canary-secret.json");
+    let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "canary", "namespace": NAMESPACE },
+        "stringData": { "value": IN_MANIFEST } });
+    std::fs::write(&path, secret.to_string())?;
+    Ok(path.display().to_string())
+}
+
 #[test]
 fn no_secret_leaves_the_binary() -> Result<()> {
     let mut world = World::sandbox()?;
@@ -233,6 +253,31 @@ fn no_secret_leaves_the_binary() -> Result<()> {
     for format in ["human", "json", "markdown"] {
         let words = [&RECOVER[..], &["--dry-run", "--format", format]].concat();
         go(&mut seen, &format!("dry-{format}"), &words, 0, &[])?;
+    }
+    let manifest = plant_in_cluster(&world)?;
+    go(&mut seen, "export", &BACK_UP, 0, &[])?;
+    let paths = format!("paths=[\"{manifest}\"]");
+    let step = |step_type: &'static str| {
+        [
+            "step",
+            "run",
+            step_type,
+            "--yes",
+            "--targets",
+            "plans/targets.yaml",
+            "-w",
+        ]
+    };
+    let apply = [&step("kubernetes.apply")[..], &[&paths]].concat();
+    let force = ["-w", "on_conflict=force"];
+    // Somebody else keeps the value.
+    go(&mut seen, "apply", &apply, 4, &[])?;
+    for (place, more) in [("dry-apply", "--dry-run"), ("forced-apply", "-v")] {
+        go(&mut seen, place, &[&apply[..], &force, &[more]].concat(), 0, &[])?;
+    }
+    let restore = [&step("kubernetes.restore")[..], &["kinds=[\"Secret\"]"]].concat();
+    for (place, more) in [("dry-restore", "--dry-run"), ("restore", "-v")] {
+        go(&mut seen, place, &[&restore[..], &force, &[more]].concat(), 0, &[])?;
     }
     let events = world.folder().join("events.jsonl").display().to_string();
     let words = [&RECOVER[..], &["-v", "--events", &events]].concat();
@@ -289,6 +334,8 @@ fn no_secret_leaves_the_binary() -> Result<()> {
     ensure!(seen.0.len() > 60, "only {} texts were looked at", seen.0.len());
 
     let mut secrets = secrets;
+    secrets.insert("a Secret of the cluster", IN_CLUSTER.to_owned());
+    secrets.insert("a Secret of a manifest", IN_MANIFEST.to_owned());
     secrets.insert("a wrong key", "canary of another key/+= 32 chars".to_owned());
     secrets.insert("a wrong password", "canary-of-a-wrong-password".to_owned());
     secrets.insert("a wrong secret key", "canary-of-a-wrong-secret-key".to_owned());

@@ -1,10 +1,11 @@
 //! A client that does nothing but send: what the API server can do at most.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hasher};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
@@ -14,6 +15,12 @@ use serde_json::{Value, json};
 /// Requests under way at once.
 const UNDER_WAY: usize = 32;
 const PAGE: u32 = 500;
+
+fn hash(value: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(value);
+    hasher.finish()
+}
 
 /// The client.
 pub(crate) struct Bare {
@@ -63,8 +70,8 @@ impl Bare {
         Ok(began.elapsed())
     }
 
-    /// The values of all Secrets, by name, and how long it took to read them.
-    pub(crate) async fn secrets(&self, namespace: &str) -> Result<(BTreeMap<String, Vec<u8>>, Duration)> {
+    /// A hash of the value of each Secret, by name, and how long it took to read them.
+    pub(crate) async fn secrets(&self, namespace: &str) -> Result<(BTreeMap<String, u64>, Duration)> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         let mut found = BTreeMap::new();
         let mut page = ListParams::default().limit(PAGE);
@@ -73,7 +80,7 @@ impl Bare {
             let list = api.list(&page).await?;
             for secret in list.items {
                 let value = secret.data.unwrap_or_default().remove("value").unwrap_or_default();
-                found.insert(secret.metadata.name.unwrap_or_default(), value.0);
+                found.insert(secret.metadata.name.unwrap_or_default(), hash(&value.0));
             }
             match list.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => page.continue_token = Some(token),
@@ -82,13 +89,13 @@ impl Bare {
         }
     }
 
-    /// Deletes all Secrets.
+    /// Deletes all Secrets, some at a time: they come back in the answer.
     pub(crate) async fn wipe_secrets(&self, namespace: &str) -> Result<()> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        api.delete_collection(&DeleteParams::default(), &ListParams::default())
-            .await?;
-        let left = api.list(&ListParams::default()).await?.items;
-        ensure!(left.is_empty(), "{} Secrets are left", left.len());
+        let some = ListParams::default().limit(PAGE);
+        while !api.list_metadata(&some.clone().limit(1)).await?.items.is_empty() {
+            api.delete_collection(&DeleteParams::default(), &some).await?;
+        }
         Ok(())
     }
 }

@@ -48,6 +48,10 @@ const BESIDE_KUBECTL: f64 = 10.0;
 const AGAIN: f64 = 1.0;
 /// The most memory that the binary may take, in bytes.
 const MEMORY: u64 = 256 << 20;
+/// The least that the values of all Secrets have to have, in bytes of text: more than that, so that whoever holds them misses.
+const LEAST: usize = 300 << 20;
+/// Words of eight letters in the value of a Secret: 32 KiB.
+const WORDS: usize = 4096;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -161,7 +165,14 @@ async fn secrets(plane: &Plane) -> Result<bool> {
     let bare = Bare::new(plane.kubeconfig()).await?;
     bare.make_namespace(NAMESPACE).await?;
     let objects: Vec<Value> = (0..SECRETS).map(|index| secret(NAMESPACE, index)).collect();
+    let amount: usize = objects
+        .iter()
+        .filter_map(|secret| secret["data"]["value"].as_str())
+        .map(str::len)
+        .sum();
+    ensure!(amount >= LEAST, "the Secrets hold {amount} bytes only");
     let writing = bare.apply(&objects).await?;
+    drop(objects);
     let (before, reading) = bare.secrets(NAMESPACE).await?;
     ensure!(before.len() >= SECRETS, "{} of {SECRETS} are there", before.len());
     let jm = Jm::new(plane, plane.kubeconfig(), NAMESPACE)?;
@@ -181,7 +192,8 @@ async fn secrets(plane: &Plane) -> Result<bool> {
     let (after, _) = bare.secrets(NAMESPACE).await?;
     ensure!(after == before, "other Secrets came back than were there");
     println!(
-        "{SECRETS} Secrets: exported {:.0}/s (a bare client lists {:.0}/s), restored {:.0}/s (a bare client applies {:.0}/s)",
+        "{SECRETS} Secrets of {} MiB in all: exported {:.0}/s (a bare client lists {:.0}/s), restored {:.0}/s (a bare client applies {:.0}/s)",
+        amount >> 20,
         rate(SECRETS, exported.took),
         rate(SECRETS, reading),
         rate(SECRETS, restored.took),
@@ -196,8 +208,8 @@ async fn secrets(plane: &Plane) -> Result<bool> {
 
 fn secret(namespace: &str, index: usize) -> Value {
     // Letters of base64 that differ from Secret to Secret.
-    let word = |word: usize| format!("{:08x}", (index * 64 + word).wrapping_mul(0x9E37_79B1) & 0xFFFF_FFFF);
-    let value: String = (0..64).map(word).collect();
+    let word = |word: usize| format!("{:08x}", (index * WORDS + word).wrapping_mul(0x9E37_79B1) & 0xFFFF_FFFF);
+    let value: String = (0..WORDS).map(word).collect();
     json!({
         "apiVersion": "v1", "kind": "Secret",
         "metadata": { "name": format!("s-{index}"), "namespace": namespace },

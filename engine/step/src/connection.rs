@@ -1,7 +1,7 @@
 //! Connections to the systems that steps act on: opened once per run, with a reader that cannot write.
 
 use std::any::Any;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -16,8 +16,8 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 use crate::{
-    Holding, InputIssue, NamedFile, Policy, Right, RunId, Secrets, Standing, StepError, StepErrorKind, TargetName,
-    schema,
+    Holding, InputIssue, NamedFile, Policy, Right, Rights, RunId, Secrets, Standing, StepError, StepErrorKind,
+    TargetName, schema,
 };
 
 /// A client for one kind of system.
@@ -93,9 +93,6 @@ pub trait Connection: Send + Sync + Sized + 'static {
         std::future::ready(Ok(None))
     }
 }
-
-/// Rights in the words of a connection type.
-pub type Rights = BTreeSet<&'static str>;
 
 /// Which system a target really is. One entry for each of its locations, by the location's name; most targets have the
 /// one location `""`. A location that could not be reached is absent.

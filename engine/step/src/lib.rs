@@ -14,14 +14,14 @@ pub use secret::{Secret, Secrets};
 mod preview;
 pub use preview::{Action, Change, Grade, Preview, Probe};
 mod need;
-pub use need::{Need, Policy, PolicyForm, Right, Standing};
+pub use need::{Need, Policy, PolicyForm, Right, Rights, Standing};
 mod step_type;
 pub use step_type::{Role, StepType};
 mod any_step_type;
 pub use any_step_type::AnyStepType;
 pub mod connection;
 pub use connection::{
-    Connection, Connections, Environment, Expect, Identity, IdentityGate, OpenContext, ReaderOf, Rights, Target,
+    Connection, Connections, Environment, Expect, Identity, IdentityGate, OpenContext, ReaderOf, Target,
 };
 mod named_file;
 pub use named_file::{NamedBy, NamedFile};

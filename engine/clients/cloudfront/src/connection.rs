@@ -148,7 +148,7 @@ impl Connection for CloudFront {
     /// What reads is asked for by reading.
     async fn rights(reader: &Reader, needed: &Rights) -> Result<Vec<Right>, StepError> {
         let mut rights = Vec::new();
-        for right in needed {
+        for right in needed.iter() {
             let read = match *right {
                 LIST => reader.list().await.map(drop),
                 GET => reader.snapshot().await.map(drop),

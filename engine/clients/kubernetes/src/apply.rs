@@ -105,6 +105,11 @@ impl Kubernetes {
         match self.client().request::<Value>(request).await {
             Ok(_) => Ok(true),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+            // Another one has come in its place: whoever looks again sees that one.
+            Err(kube::Error::Api(status)) if status.code == 409 => Err(StepError::unavailable(format!(
+                "{doing}: it is another one by now: {}",
+                status.message
+            ))),
             Err(error) => Err(step_error(&doing, error)),
         }
     }

@@ -2,10 +2,10 @@
 //! show.
 //!
 //! A right is written `VERB,VERB RESOURCE.GROUP`, with `/SUBRESOURCE` and the name of the one object after it where that is
-//! all that is needed; `@` is the name of the target's namespace. It holds in that namespace, or, with `cluster` before it,
-//! everywhere. `*` is each kind that an export keeps.
+//! all that is needed; `@` is the name of the namespace. It holds in the target's namespace, or in those that a step names, or,
+//! with `cluster` before it, everywhere. `*` is each kind that an export keeps.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use jm_step::{Right, Rights, RunId, Standing, StepError};
@@ -27,11 +27,20 @@ const WHICH_CLUSTER: &str = "cluster get namespaces kube-system";
 /// What everybody may ask about himself.
 const OF_ONESELF: [&str; 2] = ["authorization.k8s.io", "authentication.k8s.io"];
 
+/// Where a right holds.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Scope {
+    /// In the target's namespace.
+    Here,
+    /// In another one.
+    In(String),
+    Everywhere,
+}
+
 /// A right on one kind of object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Allowed {
-    /// Whether it holds everywhere, and not in the target's namespace alone.
-    cluster: bool,
+    scope: Scope,
     /// Empty for the core group.
     group: String,
     /// With its subresource, as RBAC has it: `pods/log`.
@@ -50,8 +59,9 @@ pub(crate) fn is_known(right: &str) -> bool {
 }
 
 /// The rights in these words, one for each verb and kind.
-fn read(right: &str, namespace: &str, discovery: &Discovery) -> Vec<Allowed> {
+fn read(right: &str, namespace: &str, scope: &Scope, discovery: &Discovery) -> Vec<Allowed> {
     let cluster = right.starts_with("cluster ");
+    let scope = if cluster { &Scope::Everywhere } else { scope };
     let mut words = right.trim_start_matches("cluster ").split(' ');
     let (verbs, resource, name) = (words.next(), words.next(), words.next());
     let name = name.map(|name| if name == "@" { namespace } else { name }.to_owned());
@@ -75,7 +85,7 @@ fn read(right: &str, namespace: &str, discovery: &Discovery) -> Vec<Allowed> {
             .map(move |(group, resource)| (verb, group.clone(), resource.clone()))
     });
     each.map(|(verb, group, resource)| Allowed {
-        cluster,
+        scope: scope.clone(),
         group,
         resource,
         name: name.clone(),
@@ -88,26 +98,21 @@ impl Reader {
     /// How it stands with the rights that are needed, and which others the credentials have.
     pub async fn rights(&self, needed: &Rights) -> Result<Vec<Right>, StepError> {
         let needed = self.needed(needed).await?;
-        let (here, everywhere) = (self.rules(self.namespace()).await?, self.rules(&nowhere()).await?);
+        let rules = self.rules_by_scope(&needed).await?;
         let mut rights = Vec::new();
         for right in &needed {
-            let rules = if right.cluster { &everywhere } else { &here };
-            let held = rules.resource_rules.iter().any(|rule| allows(rule, right)) || self.may(right).await?;
+            let of_scope = &rules[&right.scope].resource_rules;
+            let held = of_scope.iter().any(|rule| allows(rule, right)) || self.may(right).await?;
             rights.push((right.clone(), held));
         }
         let mut all = told(&rights);
-        let only_here = here
-            .resource_rules
-            .iter()
-            .filter(|rule| !everywhere.resource_rules.contains(rule));
-        all.extend(only_here.flat_map(|rule| beyond(rule, &needed, false)));
-        all.extend(
-            everywhere
-                .resource_rules
-                .iter()
-                .flat_map(|rule| beyond(rule, &needed, true)),
-        );
-        if here.incomplete || everywhere.incomplete {
+        let everywhere = &rules[&Scope::Everywhere].resource_rules;
+        for (scope, of_scope) in &rules {
+            let is_of_scope = |rule: &&ResourceRule| *scope == Scope::Everywhere || !everywhere.contains(rule);
+            let own = of_scope.resource_rules.iter().filter(is_of_scope);
+            all.extend(own.flat_map(|rule| beyond(rule, &needed, scope)));
+        }
+        if rules.values().any(|rules| rules.incomplete) {
             let why = "the API server does not tell all that it allows";
             all.push(Right::new("other rights", Standing::NotAsked).note(why));
         }
@@ -116,15 +121,51 @@ impl Reader {
 
     /// What is needed, kind by kind.
     async fn needed(&self, rights: &Rights) -> Result<BTreeSet<Allowed>, StepError> {
-        let discovery = if rights.iter().any(|right| right.ends_with(" *")) {
+        let mut all = rights.iter().chain(rights.elsewhere().values().flatten());
+        let discovery = if all.any(|right| right.ends_with(" *")) {
             self.discover().await?
         } else {
             Discovery::default()
         };
-        let all = rights.iter().copied().chain([WHICH_CLUSTER]);
-        Ok(all
-            .flat_map(|right| read(right, self.namespace(), &discovery))
-            .collect())
+        let own = self.namespace();
+        let here = rights.iter().copied().chain([WHICH_CLUSTER]);
+        let mut needed: BTreeSet<Allowed> = here
+            .flat_map(|right| read(right, own, &Scope::Here, &discovery))
+            .collect();
+        for (namespace, rights) in rights.elsewhere() {
+            let scope = if namespace == own {
+                Scope::Here
+            } else {
+                Scope::In(namespace.clone())
+            };
+            needed.extend(
+                rights
+                    .iter()
+                    .flat_map(|right| read(right, namespace, &scope, &discovery)),
+            );
+        }
+        Ok(needed)
+    }
+
+    /// The rules that hold here, everywhere, and wherever else something is needed.
+    async fn rules_by_scope(
+        &self,
+        needed: &BTreeSet<Allowed>,
+    ) -> Result<BTreeMap<Scope, SubjectRulesReviewStatus>, StepError> {
+        let mut rules = BTreeMap::new();
+        let scopes = needed.iter().map(|right| right.scope.clone());
+        for scope in scopes.chain([Scope::Here, Scope::Everywhere]) {
+            if rules.contains_key(&scope) {
+                continue;
+            }
+            let of_scope = match &scope {
+                Scope::Here => self.rules(self.namespace()).await?,
+                Scope::In(namespace) => self.rules(namespace).await?,
+                Scope::Everywhere => self.rules(&nowhere()).await?,
+            };
+            rules.insert(scope, of_scope);
+        }
+        Ok(rules)
     }
 
     /// The rules that hold in a namespace. In one that is not there, those that hold everywhere.
@@ -155,7 +196,11 @@ impl Reader {
         let review = SelfSubjectAccessReview {
             spec: SelfSubjectAccessReviewSpec {
                 resource_attributes: Some(ResourceAttributes {
-                    namespace: (!right.cluster).then(|| self.namespace().to_owned()),
+                    namespace: match &right.scope {
+                        Scope::Here => Some(self.namespace().to_owned()),
+                        Scope::In(namespace) => Some(namespace.clone()),
+                        Scope::Everywhere => None,
+                    },
                     verb: Some(right.verb.clone()),
                     group: Some(right.group.clone()),
                     resource: Some(resource.to_owned()),
@@ -194,7 +239,7 @@ fn allows(rule: &ResourceRule, right: &Allowed) -> bool {
 }
 
 /// What a rule gives beyond what is needed at its scope.
-fn beyond(rule: &ResourceRule, needed: &BTreeSet<Allowed>, cluster: bool) -> Vec<Right> {
+fn beyond(rule: &ResourceRule, needed: &BTreeSet<Allowed>, scope: &Scope) -> Vec<Right> {
     let none = Vec::new();
     let (groups, resources) = (rule.api_groups.as_ref(), rule.resources.as_ref());
     let names: Vec<Option<&String>> = match rule.resource_names.as_deref().unwrap_or_default() {
@@ -206,7 +251,7 @@ fn beyond(rule: &ResourceRule, needed: &BTreeSet<Allowed>, cluster: bool) -> Vec
         for resource in resources.unwrap_or(&none) {
             let given = |verb: &&String, name: Option<&String>| {
                 let is_it = |right: &Allowed| {
-                    right.cluster == cluster
+                    right.scope == *scope
                         && (&right.group, &right.resource, &right.verb) == (group, resource, *verb)
                         && (right.name.is_none() || right.name.as_ref() == name)
                 };
@@ -218,7 +263,7 @@ fn beyond(rule: &ResourceRule, needed: &BTreeSet<Allowed>, cluster: bool) -> Vec
                 let verbs: Vec<&str> = verbs(*name).map(String::as_str).collect();
                 if !verbs.is_empty() {
                     excess.push(Right::new(
-                        words(cluster, &verbs.join(","), group, resource, *name),
+                        words(scope, &verbs.join(","), group, resource, *name),
                         Standing::Excess,
                     ));
                 }
@@ -247,15 +292,15 @@ fn told(rights: &[(Allowed, bool)]) -> Vec<Right> {
 impl Allowed {
     /// Whether the two differ in their verbs alone.
     fn is_beside(&self, other: &Self) -> bool {
-        (self.cluster, &self.group, &self.resource, &self.name)
-            == (other.cluster, &other.group, &other.resource, &other.name)
+        (&self.scope, &self.group, &self.resource, &self.name)
+            == (&other.scope, &other.group, &other.resource, &other.name)
     }
 }
 
 impl fmt::Display for Allowed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&words(
-            self.cluster,
+            &self.scope,
             &self.verb,
             &self.group,
             &self.resource,
@@ -264,8 +309,12 @@ impl fmt::Display for Allowed {
     }
 }
 
-fn words(cluster: bool, verbs: &str, group: &str, resource: &str, name: Option<&String>) -> String {
-    let everywhere = if cluster { "cluster " } else { "" };
+fn words(scope: &Scope, verbs: &str, group: &str, resource: &str, name: Option<&String>) -> String {
+    let place = match scope {
+        Scope::Here => String::new(),
+        Scope::In(namespace) => format!("in `{namespace}`: "),
+        Scope::Everywhere => "cluster ".to_owned(),
+    };
     let (plural, sub) = resource
         .split_once('/')
         .map_or((resource, None), |(plural, sub)| (plural, Some(sub)));
@@ -276,7 +325,7 @@ fn words(cluster: bool, verbs: &str, group: &str, resource: &str, name: Option<&
     };
     let sub = sub.map_or_else(String::new, |sub| format!("/{sub}"));
     let name = name.map_or_else(String::new, |name| format!(" {name}"));
-    format!("{everywhere}{verbs} {plural}{group}{sub}{name}")
+    format!("{place}{verbs} {plural}{group}{sub}{name}")
 }
 
 #[cfg(test)]
@@ -294,7 +343,7 @@ mod tests {
     }
 
     fn needed(rights: &[&str]) -> BTreeSet<Allowed> {
-        let read = |right: &&str| read(right, "app", &Discovery::default());
+        let read = |right: &&str| read(right, "app", &Scope::Here, &Discovery::default());
         rights.iter().flat_map(read).collect()
     }
 
@@ -313,8 +362,9 @@ mod tests {
     #[test]
     fn what_nobody_needs_is_told_by_verb_kind_and_scope() {
         let needed = needed(&["get,list pods", "cluster get namespaces kube-system"]);
-        let told = |rule: &ResourceRule, cluster| -> Vec<String> {
-            beyond(rule, &needed, cluster)
+        let told = |rule: &ResourceRule, is_everywhere: bool| -> Vec<String> {
+            let scope = if is_everywhere { Scope::Everywhere } else { Scope::Here };
+            beyond(rule, &needed, &scope)
                 .into_iter()
                 .map(|right| right.right)
                 .collect()
@@ -336,6 +386,22 @@ mod tests {
             &[],
         );
         assert!(told(&oneself, true).is_empty());
+    }
+
+    #[test]
+    fn what_is_needed_in_another_namespace_is_not_needed_here() {
+        let other = Scope::In("other".to_owned());
+        let mut needed: BTreeSet<Allowed> = read("list pods", "other", &other, &Discovery::default())
+            .into_iter()
+            .collect();
+        let pods = rule(&["list"], &[""], &["pods"], &[]);
+        assert!(beyond(&pods, &needed, &other).is_empty());
+        assert_eq!(beyond(&pods, &needed, &Scope::Here)[0].right, "list pods");
+        let own = read("get namespaces @", "other", &other, &Discovery::default());
+        assert_eq!(own[0].to_string(), "in `other`: get namespaces other");
+        needed.extend(read("cluster list nodes", "other", &other, &Discovery::default()));
+        let scopes: Vec<&Scope> = needed.iter().map(|right| &right.scope).collect();
+        assert_eq!(scopes, [&other, &Scope::Everywhere]);
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! own the database and what is in it, by oneself or through a role, which is to read it, too; `pg_signal_backend`, for the
 //! sessions of roles that are not ours; and `SQL`, for what only a statement of somebody's knows.
 
+use std::collections::BTreeSet;
+
 use jm_step::{Policy, PolicyForm, Right, Rights, Standing, StepError};
 use serde::Deserialize;
 
@@ -89,7 +91,7 @@ pub(crate) fn is_known(right: &str) -> bool {
 }
 
 /// Without what another one of them includes.
-fn narrowed(needed: &Rights) -> Rights {
+fn narrowed(needed: &Rights) -> BTreeSet<&'static str> {
     let owns = needed.contains(OWNER);
     let included = |right: &&&str| owns && [CONNECT, READ].contains(*right);
     needed.iter().filter(|right| !included(right)).copied().collect()
@@ -218,7 +220,7 @@ impl RoleFacts {
     }
 
     /// What it is beyond what is needed.
-    fn beyond(&self, needed: &Rights, place: Option<&PlaceFacts>) -> Vec<Right> {
+    fn beyond(&self, needed: &BTreeSet<&'static str>, place: Option<&PlaceFacts>) -> Vec<Right> {
         let sees_rows = needed.contains(READ) && place.is_none_or(|place| place.hides_rows);
         let attributes = [
             (self.createdb && !needed.contains(CREATEDB), CREATEDB),
@@ -242,7 +244,7 @@ impl RoleFacts {
 
 impl PlaceFacts {
     /// What it may do in the database beyond what is needed; its owner may do everything there.
-    fn beyond(&self, needed: &Rights) -> Vec<Right> {
+    fn beyond(&self, needed: &BTreeSet<&'static str>) -> Vec<Right> {
         if needed.contains(OWNER) {
             return Vec::new();
         }
@@ -382,7 +384,7 @@ mod tests {
         assert!(told.contains(&(READ.to_owned(), Standing::Held)), "{told:?}");
         assert!(!told.iter().any(|(right, _)| right == "BYPASSRLS"), "{told:?}");
         let superuser = jm_step::Connection::reader(&server.open(&database).await)
-            .rights(&[READ].into())
+            .rights(&[READ].into_iter().collect())
             .await;
         let superuser = superuser.expect("told");
         assert_eq!(superuser.last().map(|right| right.right.as_str()), Some("SUPERUSER"));

@@ -1,5 +1,7 @@
 //! The policy of AWS IAM that allows what steps need of a bucket, below the target's folder.
 
+use std::collections::BTreeSet;
+
 use jm_step::{Policy, PolicyForm, Rights};
 use serde_json::{Value, json};
 
@@ -19,7 +21,7 @@ impl S3Reader {
     pub fn policy_for(&self, needed: &Rights) -> Policy {
         let bucket = format!("arn:aws:s3:::{}", self.bucket());
         let objects = format!("{bucket}/{}*", self.prefix());
-        let mut needed = needed.clone();
+        let mut needed = BTreeSet::clone(needed);
         if self.0.object_lock.is_some() && needed.contains(PUT) {
             needed.insert(LOCK);
         }
@@ -54,7 +56,7 @@ fn statement(id: &str, actions: &[&str], resource: &str) -> Value {
 }
 
 /// What a key has to be used for.
-fn keys(needed: &Rights) -> Vec<&'static str> {
+fn keys(needed: &BTreeSet<&'static str>) -> Vec<&'static str> {
     let mut keys = Vec::new();
     if needed.iter().any(|right| right.starts_with("s3:GetObject")) {
         keys.push("kms:Decrypt");

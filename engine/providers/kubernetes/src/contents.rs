@@ -2,6 +2,8 @@
 
 use jm_backup::UnkeptContents;
 
+use crate::few::few;
+
 /// The most claims that are named.
 const NAMED: usize = 10;
 
@@ -10,15 +12,11 @@ pub(crate) fn warning(unkept: &[UnkeptContents]) -> Option<String> {
     if unkept.is_empty() {
         return None;
     }
-    let mut named: Vec<String> = unkept.iter().take(NAMED).map(ToString::to_string).collect();
-    if let Some(more) = unkept.len().checked_sub(NAMED).filter(|more| *more > 0) {
-        named.push(format!("and {more} others"));
-    }
     let (s, them) = if unkept.len() == 1 { ("", "it") } else { ("s", "them") };
     Some(format!(
         "the contents of {} claim{s} are not in this backup, and a new cluster makes {them} empty: {}",
         unkept.len(),
-        named.join(", ")
+        few(unkept, NAMED)
     ))
 }
 

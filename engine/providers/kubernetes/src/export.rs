@@ -20,7 +20,7 @@ use jm_step::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::kept::warned;
 use crate::{contents, needs};
@@ -138,8 +138,10 @@ impl StepType for Export {
     }
 
     fn needs(&self, input: &Known) -> Vec<Need> {
+        let namespaces = input.get("namespaces").and_then(Value::as_array);
+        let named = namespaces.into_iter().flatten().filter_map(Value::as_str);
         let mut needs = vec![
-            needs::cluster(&["list *", "get namespaces @"]),
+            needs::cluster(&["list *", "get namespaces @"]).in_parts(named.map(str::to_owned).collect()),
             Need::of(crate::BACKUPS.name, jm_backup::MAKING),
         ];
         if input.text("cluster_scope") != Some("none") {

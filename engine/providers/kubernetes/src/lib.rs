@@ -2,6 +2,7 @@
 
 mod contents;
 mod evidence;
+mod few;
 mod follow;
 mod image;
 mod kept;

@@ -116,9 +116,9 @@ impl Bound {
                     target: target.clone(),
                     provider: (*provider).to_owned(),
                     steps: Vec::new(),
-                    needed: Rights::new(),
+                    needed: Rights::default(),
                 });
-                used.needed.extend(need.rights);
+                used.needed.add(need);
                 let step = format!("{}/{}", plan.name(), step.id);
                 if used.steps.last() != Some(&step) {
                     used.steps.push(step);

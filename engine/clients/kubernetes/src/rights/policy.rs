@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jm_step::{Policy, PolicyForm, Rights, StepError};
 
-use super::Allowed;
+use super::{Allowed, Scope};
 use crate::reader::Reader;
 
 /// What one rule of a role has in common: verbs, group and name.
@@ -14,26 +14,24 @@ impl Reader {
     /// An account with this name, and the roles that give it these rights.
     pub async fn policy_for(&self, needed: &Rights, account: &str) -> Result<Policy, StepError> {
         let needed = self.needed(needed).await?;
-        let of_scope = |cluster: bool| {
-            needed
-                .iter()
-                .filter(move |right| right.cluster == cluster)
-                .collect::<Vec<_>>()
-        };
+        let mut by_scope: BTreeMap<&Scope, Vec<&Allowed>> = BTreeMap::new();
+        for right in &needed {
+            by_scope.entry(&right.scope).or_default().push(right);
+        }
         let namespace = self.namespace();
         let mut text = vec![format!(
             "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{ name: {account}, namespace: {namespace} }}\n"
         )];
-        let (here, everywhere) = (of_scope(false), of_scope(true));
-        if !here.is_empty() {
-            let metadata = format!("name: {account}, namespace: {namespace}");
-            text.push(role("Role", &metadata, &here));
-            text.push(binding("Role", &metadata, account, namespace));
+        for (scope, rights) in by_scope {
+            let (kind, metadata) = match scope {
+                Scope::Here => ("Role", format!("name: {account}, namespace: {namespace}")),
+                // The account's namespace stands in the name: another one's account is another.
+                Scope::In(other) => ("Role", format!("name: {namespace}-{account}, namespace: {other}")),
+                Scope::Everywhere => ("ClusterRole", format!("name: {namespace}-{account}")),
+            };
+            text.push(role(kind, &metadata, &rights));
+            text.push(binding(kind, &metadata, account, namespace));
         }
-        // The namespace stands in the name: another one's account is another.
-        let metadata = format!("name: {namespace}-{account}");
-        text.push(role("ClusterRole", &metadata, &everywhere));
-        text.push(binding("ClusterRole", &metadata, account, namespace));
         Ok(Policy {
             form: PolicyForm::Rbac,
             text: text.concat(),

@@ -1,7 +1,5 @@
 //! What the credentials may do: asked of both stores, and of users of versitygw whom a bucket's policy lets in.
 
-use std::collections::BTreeSet;
-
 use jm_step::{Right, Secret, Standing};
 use serde_json::json;
 
@@ -17,7 +15,7 @@ const BACKUP: [&str; 4] = [
 ];
 
 async fn rights(bucket: &S3Reader, needed: &[&'static str]) -> Vec<Right> {
-    let needed = needed.iter().copied().collect::<BTreeSet<_>>();
+    let needed = needed.iter().copied().collect();
     bucket.rights(&needed).await.expect("told")
 }
 
@@ -59,7 +57,7 @@ async fn questions_leave_nothing_behind() {
 
 /// Lets a user in by the policy that jm prints, as far as this store knows such policies: it has no conditions.
 async fn let_in(bucket: &S3Bucket, user: &str, needed: &[&'static str]) {
-    let needed = needed.iter().copied().collect::<BTreeSet<_>>();
+    let needed = needed.iter().copied().collect();
     let mut policy: serde_json::Value = serde_json::from_str(&bucket.policy_for(&needed).text).expect("JSON");
     for statement in policy["Statement"].as_array_mut().expect("statements") {
         statement["Principal"] = json!({ "AWS": [user] });

@@ -4,28 +4,21 @@ use jm_client_kubernetes::{Keeper, ObjectKey};
 use jm_step::{Change, StepError};
 use serde_json::json;
 
+use crate::few::few;
+
 /// The most objects that a warning names.
 const NAMED: usize = 5;
 
 /// What is said where workloads keep their counts.
 pub(super) fn kept_counts(workloads: &[String]) -> Option<String> {
     let told = "no count is written for what keeps the replicas that it has";
-    (!workloads.is_empty()).then(|| format!("{told}: {}", some(workloads)))
+    (!workloads.is_empty()).then(|| format!("{told}: {}", few(workloads, NAMED)))
 }
 
 /// What is said where jm itself had written other values later.
 pub(super) fn newer(objects: &[String]) -> Option<String> {
     let told = "jm itself has changed since the export was made what the export brings back as it was";
-    (!objects.is_empty()).then(|| format!("{told}: {}", some(objects)))
-}
-
-/// A few of many.
-fn some(all: &[String]) -> String {
-    let mut named: Vec<String> = all.iter().take(NAMED).cloned().collect();
-    if let Some(more) = all.len().checked_sub(NAMED).filter(|more| *more > 0) {
-        named.push(format!("and {more} others"));
-    }
-    named.join(", ")
+    (!objects.is_empty()).then(|| format!("{told}: {}", few(objects, NAMED)))
 }
 
 /// What became of an object, or would.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jm_backup::Backups;
 use jm_client_kubernetes::ObjectKey;
 use jm_provider_kubernetes::{Apply, Export, Restore};
-use jm_step::{Connection, StepErrorKind};
+use jm_step::{AnyStepType, Connection, Known, Right, Rights, Standing, StepErrorKind};
 use jm_testkit::StepBench;
 use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use kube::discovery::ApiResource;
@@ -18,6 +18,7 @@ use crate::server::Server;
 
 mod back;
 mod conflicts;
+mod faults;
 mod kept;
 mod kubectl;
 mod namespaces;
@@ -31,12 +32,13 @@ pub(crate) use back::whatever_was_there_comes_back;
 pub(crate) use conflicts::{
     a_conflict_names_field_and_manager, a_restore_overwrites_nothing_that_somebody_keeps,
     text_of_a_secret_conflicts_as_its_data_does, what_a_step_of_jm_has_set_is_not_in_the_way_of_an_apply,
-    what_jm_itself_has_changed_since_is_told,
+    what_jm_itself_has_changed_since_is_told, who_will_undo_what_an_apply_or_a_restore_changes_is_told,
 };
+pub(crate) use faults::whatever_fails_once_leaves_nothing_deleted_or_undone;
 pub(crate) use kept::{
     images_that_nobody_knows_are_told, roles_that_a_role_is_put_together_from_are_kept,
-    secrets_of_some_types_are_left_out_where_that_is_said, what_is_being_deleted_is_told,
-    what_nobody_would_make_again_is_kept, what_was_quiesced_comes_back_running,
+    secrets_of_some_types_are_left_out_where_that_is_said, what_comes_by_itself_or_is_left_out_is_not_kept,
+    what_is_being_deleted_is_told, what_nobody_would_make_again_is_kept, what_was_quiesced_comes_back_running,
 };
 pub(crate) use namespaces::{
     a_namespace_among_the_objects_is_made_once, a_namespace_that_does_not_go_away_is_told_with_what_holds_it,
@@ -410,6 +412,41 @@ pub(crate) async fn a_kind_that_cannot_be_read_in_one_namespace_is_read_in_the_o
     let tree = open.tree().await;
     let has = |scene: &Scene<'_>| tree.contains_key(&format!("{} secret/s", scene.namespace()));
     assert!(has(&open) && !has(&closed), "{:?}", tree.keys());
+}
+
+/// Of rights in namespaces beside that of the target there is a role in each.
+pub(crate) async fn what_an_export_of_two_namespaces_needs_is_given_in_both(server: &Server) {
+    let (own, other) = (Scene::new(server).await, Scene::new(server).await);
+    other.put(&other.object("v1", "Secret", "s")).await;
+    let input = json!({ "namespaces": [own.namespace(), other.namespace()], "cluster_scope": "none" });
+    let mut needed = Rights::default();
+    for need in AnyStepType::needs(&Export, &Known::new(input.clone())) {
+        if need.role == "cluster" {
+            needed.add(&need);
+        }
+    }
+    let cluster = crate::place::open(&server.kubeconfig, own.namespace()).await;
+    let policy = cluster.policy_for(&needed, "exporter").await.expect("a policy").text;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("roles.yaml");
+    std::fs::write(&path, &policy).expect("written");
+    server.kubectl(&["apply", "-f", &path.display().to_string()]).await;
+
+    let kubeconfig = server.kubeconfig_of(own.namespace(), "exporter").await;
+    let exporter = crate::place::open(&kubeconfig, own.namespace()).await;
+    let stands = exporter.rights(&needed).await.expect("told");
+    let not_held = stands.iter().filter(|right| right.standing != Standing::Held);
+    assert_eq!(not_held.count(), 0, "{stands:?}");
+    let in_other = |right: &Right| right.right.starts_with(&format!("in `{}`: ", other.namespace()));
+    assert!(stands.iter().any(in_other), "{stands:?}");
+    let bench = crate::place::bench(&kubeconfig, own.namespace()).await;
+    let ran = bench.with("backups", own.backups().await).run(&Export, input).await;
+    assert_eq!(ran.output()["unreadable"], json!([]));
+    assert!(
+        own.tree()
+            .await
+            .contains_key(&format!("{} secret/s", other.namespace()))
+    );
 }
 
 /// As at a resume for which the key was mistyped.

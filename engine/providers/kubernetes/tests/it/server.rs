@@ -73,7 +73,7 @@ impl Server {
     fn of_control_plane(folder: &Path) -> Self {
         Self {
             kubeconfig: folder.join("kubeconfig"),
-            viewer: folder.join("kubeconfig-viewer"),
+            viewer: folder.join("kubeconfig-default-viewer"),
             audit: folder.join("audit.log"),
             kind: Kind::ControlPlane,
         }
@@ -121,6 +121,11 @@ impl Server {
     pub(crate) async fn account(&self, name: &str, role: &str) -> PathBuf {
         let folder = self.kubeconfig.parent().expect("a folder");
         make_account(folder, name, role).await
+    }
+
+    /// The kubeconfig of an account that is there.
+    pub(crate) async fn kubeconfig_of(&self, namespace: &str, name: &str) -> PathBuf {
+        kubeconfig_of(self.kubeconfig.parent().expect("a folder"), namespace, name).await
     }
 
     /// How many requests of a namespace were turned away because there were too many.
@@ -236,9 +241,15 @@ async fn make_account(folder: &Path, name: &str, role: &str) -> PathBuf {
     let account = serde_json::from_value(json!({ "metadata": { "name": name } })).expect("an account");
     accounts.create(&PostParams::default(), &account).await.expect("made");
     bind(client.clone(), name, role).await;
+    kubeconfig_of(folder, "default", name).await
+}
+
+/// The kubeconfig of an account that is there.
+async fn kubeconfig_of(folder: &Path, namespace: &str, name: &str) -> PathBuf {
+    let client = client(&folder.join("kubeconfig")).await;
     let request =
         json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": { "audiences": [] } });
-    let request = http::Request::post(format!("/api/v1/namespaces/default/serviceaccounts/{name}/token"))
+    let request = http::Request::post(format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"))
         .header("content-type", "application/json")
         .body(request.to_string().into_bytes());
     let granted: Value = client.request(request.expect("a request")).await.expect("a token");
@@ -246,7 +257,7 @@ async fn make_account(folder: &Path, name: &str, role: &str) -> PathBuf {
     let text = std::fs::read_to_string(folder.join("kubeconfig")).expect("a kubeconfig");
     let (before, after) = text.split_once("token: \"").expect("a token");
     let (_, after) = after.split_once('"').expect("an end");
-    let path = folder.join(format!("kubeconfig-{name}"));
+    let path = folder.join(format!("kubeconfig-{namespace}-{name}"));
     std::fs::write(&path, format!("{before}token: \"{token}\"{after}")).expect("written");
     path
 }

@@ -18,9 +18,9 @@ use crate::server::Server;
 /// How often the engine tries a step whose error may pass.
 const ATTEMPTS: usize = 3;
 /// What may become of a question.
-const OF_READS: [Fault; 4] = [Fault::Status(429), Fault::Status(500), Fault::Status(504), Fault::Cut];
+pub(crate) const OF_READS: [Fault; 4] = [Fault::Status(429), Fault::Status(500), Fault::Status(504), Fault::Cut];
 /// What may become of a change: two writers at one moment, besides, and an answer that is lost.
-const OF_WRITES: [Fault; 6] = [
+pub(crate) const OF_WRITES: [Fault; 6] = [
     Fault::Status(409),
     Fault::Status(429),
     Fault::Status(500),
@@ -30,7 +30,7 @@ const OF_WRITES: [Fault; 6] = [
 ];
 
 /// Runs a step as the engine does: tried again where its error may pass, with what it saved.
-async fn live_through(mut bench: StepBench, step: &dyn AnyStepType, input: &Value) -> Value {
+pub(crate) async fn live_through(mut bench: StepBench, step: &dyn AnyStepType, input: &Value) -> Value {
     for attempt in 1.. {
         let ran = bench.run(step, input.clone()).await;
         if let Some(saved) = ran.outputs.last() {

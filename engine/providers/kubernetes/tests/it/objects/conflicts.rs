@@ -1,7 +1,7 @@
 //! Fields that others keep, and those that jm's own steps have set.
 
 use jm_provider_kubernetes::{Apply, Restore, Scale};
-use jm_step::StepErrorKind;
+use jm_step::{AnyStepType, StepErrorKind};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
@@ -92,6 +92,44 @@ pub(crate) async fn a_restore_overwrites_nothing_that_somebody_keeps(server: &Se
     let forced = json!({ "objects": ["configmap/c"], "on_conflict": "force" });
     bench.run(&Restore, forced).await.output();
     assert_eq!(value().await, "old");
+}
+
+/// As of the steps that change a workload.
+pub(crate) async fn who_will_undo_what_an_apply_or_a_restore_changes_is_told(server: &Server) {
+    let scene = Scene::new(server).await;
+    let mut config = scene.object("v1", "ConfigMap", "c");
+    config["metadata"]["annotations"] =
+        json!({ "argocd.argoproj.io/tracking-id": format!("shop:/ConfigMap:{}/c", scene.namespace()) });
+    config["data"] = json!({ "k": "v" });
+    scene.put(&config).await;
+    scene.export(json!({})).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("c.json");
+    let mut more = config.clone();
+    more["data"]["more"] = "v".into();
+    std::fs::write(&path, more.to_string()).expect("written");
+    let bench = scene.bench().await;
+    let warns = async |step: &dyn AnyStepType, input: &Value| {
+        let of = "Argo CD (application `shop`)";
+        let foretold = bench.preview(step, input.clone()).await.expect("a preview").summary;
+        let ran = bench.run(step, input.clone()).await;
+        let is_warned = ran.log.iter().any(|line| line.contains(of));
+        ran.output();
+        assert_eq!(foretold.contains(of), is_warned, "{foretold}");
+        is_warned
+    };
+    let (apply, restore) = (json!({ "paths": [path] }), json!({ "objects": ["configmap/c"] }));
+    assert!(warns(&Apply, &apply).await);
+    assert!(!warns(&Apply, &apply).await, "it is as it is to be");
+    let without = Patch::Merge(json!({ "data": null }));
+    let somebody = PatchParams::default();
+    scene
+        .api(&config)
+        .patch("c", &somebody, &without)
+        .await
+        .expect("changed");
+    assert!(warns(&Restore, &restore).await);
+    assert!(!warns(&Restore, &restore).await, "it is as it was");
 }
 
 /// jm's own hand is no other manager: what it has applied since the export goes, and that is told.

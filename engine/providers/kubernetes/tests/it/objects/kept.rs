@@ -217,6 +217,49 @@ pub(crate) async fn secrets_of_some_types_are_left_out_where_that_is_said(server
     }
 }
 
+pub(crate) async fn what_comes_by_itself_or_is_left_out_is_not_kept(server: &Server) {
+    let scene = Scene::new(server).await;
+    let mut leads = scene.object("v1", "ConfigMap", "leads");
+    leads["metadata"]["annotations"] = json!({ "control-plane.alpha.kubernetes.io/leader": "{}" });
+    let plain = scene.object("v1", "ConfigMap", "plain");
+    let mut token = scene.object("v1", "Secret", "token-for-ci");
+    token["type"] = "kubernetes.io/service-account-token".into();
+    token["metadata"]["annotations"] = json!({ "kubernetes.io/service-account.name": "default" });
+    for object in [&leads, &plain, &token] {
+        scene.put(object).await;
+    }
+    let filled = async || {
+        for _ in 0..300 {
+            let secret = scene.get(&token).await.expect("there");
+            if let Some(token) = secret["data"]["token"].as_str() {
+                return token.to_owned();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        panic!("its controller does not fill it");
+    };
+    let first = filled().await;
+    scene.export(json!({})).await;
+    let tree = scene.tree().await;
+    assert!(tree.contains_key(&called(&plain)) && !tree.contains_key(&called(&leads)));
+    assert_eq!(
+        tree[&called(&token)].get("data"),
+        None,
+        "it is good for this cluster only"
+    );
+    scene.delete(&token).await;
+    let input = json!({ "objects": ["secret/token-for-ci"] });
+    scene.bench().await.run(&Restore, input).await.output();
+    assert_ne!(filled().await, first, "another one was made for it");
+
+    for without in ["configmap", "ConfigMap"] {
+        scene.export(json!({ "without": [without] })).await;
+        let tree = scene.tree().await;
+        assert!(!tree.contains_key(&called(&plain)), "{without}");
+        assert!(tree.contains_key(&called(&token)), "the others are kept");
+    }
+}
+
 /// A claim in use is being deleted for as long as its pods run.
 pub(crate) async fn what_is_being_deleted_is_told(server: &Server) {
     let scene = Scene::new(server).await;
