@@ -1,5 +1,7 @@
 //! Carries out a part of the work.
 
+use std::collections::HashSet;
+
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use jm_client_s3::{ArchiveTier, Pace, S3Bucket};
@@ -19,6 +21,8 @@ pub(super) struct Worker {
     pub(super) ours_since: Option<Timestamp>,
     /// Whether versions may have what neither a listing tells nor a store copies by itself.
     pub(super) look: bool,
+    /// Whether the bucket keeps versions now.
+    pub(super) keeps: bool,
     /// Whether archived versions are asked for.
     pub(super) ask: bool,
     pub(super) days: u16,
@@ -74,14 +78,13 @@ impl Worker {
         if markers.is_empty() {
             return Ok(());
         }
-        let not_removed = self.bucket.remove_markers(&self.pace, markers).await?;
-        let mut last: Option<String> = None;
+        let not_removed = self.bucket.remove_markers(&self.pace, markers, self.keeps).await?;
+        let mut failed = HashSet::new();
         for (marker, error) in not_removed {
             outcome.counts.markers_removed -= 1;
             // A key with two markers fails once.
-            if last.as_ref() != Some(&marker.key) {
+            if failed.insert(marker.key.clone()) {
                 outcome.counts.undeleted = outcome.counts.undeleted.saturating_sub(1);
-                last = Some(marker.key.clone());
                 outcome.fail(marker.key, error, false);
             }
         }

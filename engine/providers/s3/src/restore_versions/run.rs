@@ -45,6 +45,7 @@ struct Restore<'a> {
     input: &'a Input,
     pace: Pace,
     look: bool,
+    keeps: bool,
     progress: Progress,
     /// Why the first key could not be brought back, and the first of those in an archive.
     error: Option<StepError>,
@@ -68,6 +69,7 @@ pub(super) async fn restore(
         input,
         pace: Pace::new(START, input.concurrency),
         look: rules.by_kms || bucket.is_website().await,
+        keeps: !rules.nulls_are_lost,
         progress,
         error: None,
         in_archive: None,
@@ -190,6 +192,7 @@ impl Restore<'_> {
             pace: self.pace.clone(),
             ours_since: again.then(|| self.progress.began - SKEW),
             look: self.look,
+            keeps: self.keeps,
             ask: self.input.archived.ask,
             days: self.input.archived.days,
             tier: self.input.archived.tier,
