@@ -237,6 +237,51 @@ async fn a_marker_that_may_be_replaced_is_looked_at_just_before() {
     }
 }
 
+/// Outside of a pace, too: an object that is read, written, or written in parts, and a listing.
+#[tokio::test]
+async fn a_store_that_has_no_time_for_three_tries_is_asked_again() {
+    let refused = Arc::new(Mutex::new(BTreeMap::<String, usize>::new()));
+    let times = refused.clone();
+    let address = scripted(Arc::default(), move |line, _| {
+        // Of each kind of request the first five are too much.
+        let kind =
+            line.split('?').next().unwrap_or_default().to_owned() + if line.contains("uploads") { "?" } else { "" };
+        let mut refused = times.lock().expect("no panic");
+        let count = refused.entry(kind).or_default();
+        *count += 1;
+        if *count <= 5 {
+            return ("503 Slow Down", error("SlowDown", "Please reduce your request rate."));
+        }
+        let answer = match line {
+            line if line.contains("uploads") => {
+                "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>"
+            }
+            line if line.starts_with("POST") => {
+                "<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>"
+            }
+            line if line.contains("list-type") => {
+                "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+            }
+            line if line.starts_with("GET") => "content",
+            _ => "",
+        };
+        ("200 OK", answer.to_owned())
+    });
+    let bucket = Store::at("busy", address.await).open("b", |_| {}).await;
+    let large = noise(9 * MIB);
+    let (read, listed, small, parts) = tokio::join!(
+        bucket.get_bytes("read", 100),
+        bucket.list("").try_collect::<Vec<_>>(),
+        bucket.put_bytes("small", "x", Put::default()),
+        bucket.put("large", &large[..], Put::default()),
+    );
+    assert_eq!(&read.expect("read")[..], b"content");
+    assert_eq!(listed.expect("listed").len(), 0);
+    assert_eq!(small.expect("written").parts, 1);
+    assert_eq!(parts.expect("written").parts, 2);
+    assert_eq!(refused.lock().expect("no panic").len(), 6, "kinds of requests");
+}
+
 #[tokio::test]
 async fn a_store_that_never_has_time_is_given_up() {
     let asked = Arc::new(Mutex::new(Vec::new()));
