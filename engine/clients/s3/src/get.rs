@@ -95,9 +95,9 @@ impl S3Reader {
             end,
             breaks: 0,
             broken_at: get.offset,
-            check: info.checksum.as_ref().filter(|_| is_compared).and_then(|checksum| {
+            check: info.sum().filter(|_| is_compared).and_then(|checksum| {
                 let hasher = checksum.hasher()?;
-                Some((hasher, checksum.value.clone()))
+                Some((hasher, checksum.value))
             }),
             body: Some(output.body),
         };
