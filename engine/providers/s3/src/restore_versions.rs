@@ -6,8 +6,8 @@
 //! moment hangs on it is refused.
 //!
 //! A copy takes content, type, headers, metadata, tags and storage class along, and its redirect where the bucket is a
-//! website, which costs a look at each version. The ACL stays behind, and becomes the bucket's default; where that takes rights from others, the
-//! step ends degraded.
+//! website, which costs a look at each version. The ACL stays behind, and becomes the bucket's default; where that takes
+//! rights from others, the step ends degraded.
 
 use std::time::Duration;
 
