@@ -28,7 +28,7 @@ struct Case {
 
 /// Step types whose provider asks this of them itself, on a control plane, at an edge and on a store: the file that does,
 /// and what stands for the step type in its calls.
-const ELSEWHERE: [(&str, &str, Asked); 27] = [
+const ELSEWHERE: [(&str, &str, Asked); 28] = [
     ("kubernetes.apply", OBJECTS, Asked::By("&Apply")),
     ("kubernetes.describe", KUBERNETES, Asked::InTable("&Describe")),
     ("kubernetes.export", OBJECTS, Asked::By("&Export")),
@@ -67,6 +67,11 @@ const ELSEWHERE: [(&str, &str, Asked); 27] = [
     ),
     ("s3.bucket", STORES, Asked::InTable("&Bucket")),
     ("s3.copy", STORES, Asked::InTable("&Copy")),
+    (
+        "s3.lacking",
+        "engine/providers/s3/src/sync/tests/copies.rs",
+        Asked::By("&Lacking"),
+    ),
     ("s3.record_release", STORES, Asked::InTable("&RecordRelease")),
     (
         "s3.remove_old_assets",

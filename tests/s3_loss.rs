@@ -195,6 +195,58 @@ fn a_bucket_that_is_gone_is_filled_from_its_replica() -> Result<()> {
     Ok(())
 }
 
+/// Of a moment nothing comes from a replica of today; but what is in it and has no version any more is told by name.
+#[test]
+fn what_is_gone_with_all_its_versions_is_told_where_a_replica_has_it() -> Result<()> {
+    const REPLICA: &str = "journeyman-replica";
+    let world = with_backups(World::sandbox()?)?;
+    world.aws(&["s3api", "create-bucket", "--bucket", REPLICA])?;
+    world.aws(&["s3", "sync", &format!("s3://{BUCKET}"), &format!("s3://{REPLICA}")])?;
+    let at = a_moment();
+    let at_that = format!("as_of={at}");
+    let with_replica = || {
+        let mut command = bring_back(&world, &["-i", "catalogue=false", "-i", &at_that]);
+        command.env("BACKUP_REPLICA_S3_BUCKET", REPLICA).output()
+    };
+    let output = with_replica()?;
+    ensure!(output.status.code() == Some(0), "{}", said(&output));
+    let before = world.stored()?;
+    let key = before.keys().next().context("an object")?;
+    let of_key = [
+        "--bucket",
+        BUCKET,
+        "--prefix",
+        key,
+        "--query",
+        "Versions[].VersionId",
+        "--output",
+        "text",
+    ];
+    let versions = world.aws(&[&["s3api", "list-object-versions"], &of_key[..]].concat())?;
+    for version in versions.split_whitespace() {
+        world.aws(&[
+            "s3api",
+            "delete-object",
+            "--bucket",
+            BUCKET,
+            "--key",
+            key,
+            "--version-id",
+            version,
+        ])?;
+    }
+    let output = with_replica()?;
+    ensure!(output.status.code() == Some(9), "{}", said(&output));
+    ensure!(
+        !world.stored()?.contains_key(key),
+        "a copy of today was taken for one of then"
+    );
+    let name = key.rsplit('/').next().context("a name")?;
+    let told = format!("whatever they were then: {name}");
+    ensure!(said(&output).contains(&told), "no `{told}` in {}", said(&output));
+    Ok(())
+}
+
 #[test]
 fn the_drill_of_damaged_objects_brings_versions_back() -> Result<()> {
     let text = drilled("plans/s3-loss.yaml")?;

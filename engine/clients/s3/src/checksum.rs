@@ -6,13 +6,14 @@ use crc_fast::{CrcAlgorithm, Digest};
 use md5::{Digest as _, Md5};
 use serde::{Deserialize, Serialize};
 
+const MD5: &str = "md5";
 /// What an algorithm is called that is the MD5 of the MD5s of parts, before the size of a part.
 const OF_PARTS: &str = "md5-of-parts-of-";
 
 /// A checksum over a whole object that the store has checked and kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checksum {
-    /// `crc64nvme`, `crc32` or `crc32c`; of an ETag that is a sum `md5-of-parts-of-` and the size of a part.
+    /// `crc64nvme`, `crc32` or `crc32c`; of an ETag that is a sum `md5`, or `md5-of-parts-of-` and the size of a part.
     pub algorithm: String,
     /// Its value as S3 writes it: the big-endian bytes in base64, or the ETag.
     pub value: String,
@@ -31,12 +32,20 @@ impl Checksum {
         Self::new(&format!("{OF_PARTS}{size}"), etag.trim_matches('"'))
     }
 
+    /// An ETag that is the MD5 of the content.
+    pub(crate) fn of_etag(etag: &str) -> Option<Self> {
+        let etag = etag.trim_matches('"');
+        let is_md5 = etag.len() == 32 && etag.bytes().all(|digit| digit.is_ascii_hexdigit());
+        is_md5.then(|| Self::new(MD5, &etag.to_ascii_lowercase()))
+    }
+
     /// Computes the same kind of checksum; `None` for a kind that jm does not know.
     pub fn hasher(&self) -> Option<Hasher> {
         match self.algorithm.as_str() {
             "crc64nvme" => Some(Hasher::crc64()),
             "crc32" => Some(Hasher::new(CrcAlgorithm::Crc32IsoHdlc, 4)),
             "crc32c" => Some(Hasher::new(CrcAlgorithm::Crc32Iscsi, 4)),
+            MD5 => Some(Hasher(Kind::Md5(Md5::new()))),
             other => other.strip_prefix(OF_PARTS)?.parse().ok().map(Hasher::of_parts),
         }
     }
@@ -49,6 +58,7 @@ pub struct Hasher(Kind);
 #[derive(Clone)]
 enum Kind {
     Crc { digest: Digest, width: usize },
+    Md5(Md5),
     Parts(Parts),
 }
 
@@ -77,6 +87,7 @@ impl Hasher {
     pub fn update(&mut self, bytes: &[u8]) {
         match &mut self.0 {
             Kind::Crc { digest, .. } => digest.update(bytes),
+            Kind::Md5(md5) => md5.update(bytes),
             Kind::Parts(parts) => parts.update(bytes),
         }
     }
@@ -88,6 +99,7 @@ impl Hasher {
                 let value = digest.finalize().to_be_bytes();
                 STANDARD.encode(&value[value.len() - width..])
             }
+            Kind::Md5(md5) => format!("{:x}", md5.clone().finalize()),
             Kind::Parts(parts) => parts.clone().value(),
         }
     }

@@ -17,6 +17,7 @@ use tokio_util::io::StreamReader;
 use jm_step::StepError;
 
 use crate::error::{Doing, unwrap_step_error};
+use crate::pace::insist;
 use crate::{Hasher, ObjectInfo, S3Reader};
 
 /// So often in a row may a connection break without `HEADWAY` bytes having come.
@@ -94,9 +95,9 @@ impl S3Reader {
             end,
             breaks: 0,
             broken_at: get.offset,
-            check: info.checksum.as_ref().filter(|_| is_compared).and_then(|checksum| {
+            check: info.sum().filter(|_| is_compared).and_then(|checksum| {
                 let hasher = checksum.hasher()?;
-                Some((hasher, checksum.value.clone()))
+                Some((hasher, checksum.value))
             }),
             body: Some(output.body),
         };
@@ -130,14 +131,15 @@ impl S3Reader {
         let doing = self.on_object("read", key, "s3:GetObject");
         let range = range(from, get.offset, get.length);
         let whole = range.is_none();
-        let call = self.0.client.get_object().bucket(&self.0.bucket).key(self.full(key));
-        call.set_version_id(get.version_id.clone())
-            .set_if_match(get.etag.clone())
-            .set_range(range)
-            .set_checksum_mode(whole.then_some(ChecksumMode::Enabled))
-            .send()
-            .await
-            .map_err(|error| doing.failed(&error))
+        let call = || {
+            let call = self.0.client.get_object().bucket(&self.0.bucket).key(self.full(key));
+            call.set_version_id(get.version_id.clone())
+                .set_if_match(get.etag.clone())
+                .set_range(range.clone())
+                .set_checksum_mode(whole.then_some(ChecksumMode::Enabled))
+                .send()
+        };
+        insist(call).await.map_err(|error| doing.failed(&error))
     }
 }
 

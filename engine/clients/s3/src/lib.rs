@@ -17,6 +17,7 @@ mod reader;
 pub use reader::{BucketIdentity, S3Reader, Versioning, VersioningStatus};
 mod get;
 pub use get::{Get, ObjectStream};
+mod acl;
 mod archive;
 mod copy;
 mod pace;

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use jm_step::StepError;
 
 use crate::error::Doing;
+use crate::pace::insist;
 use crate::versions::decoded;
 use crate::{ObjectSummary, S3Reader};
 
@@ -115,13 +116,14 @@ impl Pages {
     async fn ask(&self) -> Result<ListObjectsV2Output, StepError> {
         let doing = self.doing();
         let shared = &self.bucket.0;
-        let call = shared.client.list_objects_v2().bucket(&shared.bucket);
-        call.prefix(self.bucket.full(&self.starts_with))
-            .encoding_type(EncodingType::Url)
-            .set_continuation_token(self.token.clone())
-            .send()
-            .await
-            .map_err(|error| doing.failed(&error))
+        let call = || {
+            let call = shared.client.list_objects_v2().bucket(&shared.bucket);
+            call.prefix(self.bucket.full(&self.starts_with))
+                .encoding_type(EncodingType::Url)
+                .set_continuation_token(self.token.clone())
+                .send()
+        };
+        insist(call).await.map_err(|error| doing.failed(&error))
     }
 }
 

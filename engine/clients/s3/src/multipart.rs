@@ -13,7 +13,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use jm_step::{StepError, StepErrorKind};
 
-use crate::pace::undamaged;
+use crate::pace::insist;
 use crate::put::{FIRST_PART, MOST_PARTS, part_size, read_part};
 use crate::transport::patient;
 use crate::{Checksum, Hasher, ObjectInfo, Put, S3Bucket, Uploaded, checksum};
@@ -47,30 +47,26 @@ impl S3Bucket {
         let crc = self.0.compatibility.has_checksums();
         let (encryption, kms_key) = self.encryption();
         let (lock, until) = self.lock();
-        let call = self
-            .0
-            .client
-            .create_multipart_upload()
-            .bucket(&self.0.bucket)
-            .key(self.full(key));
-        let output = call
-            .set_checksum_algorithm(crc.then_some(ChecksumAlgorithm::Crc64Nvme))
-            .set_checksum_type(crc.then_some(ChecksumType::FullObject))
-            .set_content_type(put.content_type.clone())
-            .set_cache_control(put.cache_control.clone())
-            .set_content_encoding(put.headers.content_encoding.clone())
-            .set_content_disposition(put.headers.content_disposition.clone())
-            .set_content_language(put.headers.content_language.clone())
-            .set_tagging(put.tags.clone())
-            .set_metadata(Some(put.metadata.clone().into_iter().collect()))
-            .set_storage_class(self.storage_class())
-            .set_server_side_encryption(encryption)
-            .set_ssekms_key_id(kms_key)
-            .set_object_lock_mode(lock)
-            .set_object_lock_retain_until_date(until)
-            .send()
-            .await
-            .map_err(|error| doing.failed(&error))?;
+        let call = || {
+            let call = self.0.client.create_multipart_upload().bucket(&self.0.bucket);
+            call.key(self.full(key))
+                .set_checksum_algorithm(crc.then_some(ChecksumAlgorithm::Crc64Nvme))
+                .set_checksum_type(crc.then_some(ChecksumType::FullObject))
+                .set_content_type(put.content_type.clone())
+                .set_cache_control(put.cache_control.clone())
+                .set_content_encoding(put.headers.content_encoding.clone())
+                .set_content_disposition(put.headers.content_disposition.clone())
+                .set_content_language(put.headers.content_language.clone())
+                .set_tagging(put.tags.clone())
+                .set_metadata(Some(put.metadata.clone().into_iter().collect()))
+                .set_storage_class(self.storage_class())
+                .set_server_side_encryption(encryption.clone())
+                .set_ssekms_key_id(kms_key.clone())
+                .set_object_lock_mode(lock.clone())
+                .set_object_lock_retain_until_date(until)
+                .send()
+        };
+        let output = insist(call).await.map_err(|error| doing.failed(&error))?;
         let id = output
             .upload_id()
             .ok_or_else(|| StepError::failed(format!("{doing}: the store named no upload")))?;
@@ -207,19 +203,19 @@ impl Upload {
         let parts = CompletedMultipartUpload::builder()
             .set_parts(Some(self.parts.clone()))
             .build();
-        let call = shared.client.complete_multipart_upload().bucket(&shared.bucket);
-        let outcome = call
-            .key(bucket.full(key))
-            .upload_id(self.pending.id())
-            .multipart_upload(parts)
-            .set_checksum_crc64_nvme(with_crc.then(|| crc.clone()))
-            .set_checksum_type(with_crc.then_some(ChecksumType::FullObject))
-            .set_if_none_match(bucket.if_none_match(put))
-            .customize()
-            .config_override(patient())
-            .send()
-            .await;
-        match outcome {
+        let call = || {
+            let call = shared.client.complete_multipart_upload().bucket(&shared.bucket);
+            call.key(bucket.full(key))
+                .upload_id(self.pending.id())
+                .multipart_upload(parts.clone())
+                .set_checksum_crc64_nvme(with_crc.then(|| crc.clone()))
+                .set_checksum_type(with_crc.then_some(ChecksumType::FullObject))
+                .set_if_none_match(bucket.if_none_match(put))
+                .customize()
+                .config_override(patient())
+                .send()
+        };
+        match insist(call).await {
             Ok(output) => Ok(self.uploaded(&output, &crc)),
             Err(error) => {
                 let doing = bucket.on_object("write", key, "s3:PutObject");
@@ -238,7 +234,12 @@ impl Upload {
     /// The answer to the last request was lost: is the object there all the same?
     async fn taken_after_all(&self, crc: &str) -> Option<Uploaded> {
         let info: ObjectInfo = self.pending.bucket.head(&self.pending.key, None).await.ok()??;
-        let same = info.bytes == self.bytes && info.checksum.as_ref()?.value == crc;
+        let same = info.bytes == self.bytes
+            && match &info.checksum {
+                Some(checksum) => checksum.value == crc,
+                // A store that keeps none makes an ETag of those of the parts.
+                None => info.etag.is_some() && info.etag == etag_of(&self.parts),
+            };
         same.then(|| Uploaded {
             bytes: self.bytes,
             etag: info.etag,
@@ -305,12 +306,21 @@ async fn send_part(
             .config_override(patient())
             .send()
     };
-    let output = undamaged(&doing, call).await?;
+    let output = insist(call).await.map_err(|error| doing.failed(&error))?;
     Ok(CompletedPart::builder()
         .part_number(number)
         .set_e_tag(output.e_tag().map(str::to_owned))
         .set_checksum_crc64_nvme(crc)
         .build())
+}
+
+/// The ETag of an object of these parts, where theirs are MD5s.
+fn etag_of(parts: &[CompletedPart]) -> Option<String> {
+    let sums = parts
+        .iter()
+        .map(|part| hex::decode(part.e_tag()?.trim_matches('"')).ok());
+    let sums: Vec<u8> = sums.collect::<Option<Vec<_>>>()?.concat();
+    (sums.len() == parts.len() * 16).then(|| format!("\"{}-{}\"", checksum::etag(&sums), parts.len()))
 }
 
 fn joined<T>(done: Result<Result<T, StepError>, JoinError>) -> Result<T, StepError> {
@@ -320,4 +330,20 @@ fn joined<T>(done: Result<Result<T, StepError>, JoinError>) -> Result<T, StepErr
 /// One token for each MiB, and no more than there are.
 fn tokens(bytes: u64) -> usize {
     usize::try_from(bytes.min(IN_FLIGHT).div_ceil(1024 * 1024)).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_etags_of_parts_make_that_of_the_object() {
+        let part = |etag: &str| CompletedPart::builder().e_tag(etag).build();
+        let of = |content: &[u8]| part(&format!("\"{}\"", checksum::etag(content)));
+        let mut hasher = Checksum::of_parts("", 4).hasher().expect("known");
+        hasher.update(b"abcdef");
+        let expected = format!("\"{}\"", hasher.value());
+        assert_eq!(etag_of(&[of(b"abcd"), of(b"ef")]), Some(expected));
+        assert_eq!(etag_of(&[of(b"abcd"), part("\"other\"")]), None);
+    }
 }

@@ -130,6 +130,21 @@ macro_rules! info {
 }
 
 impl ObjectInfo {
+    /// What its content is compared with: the checksum that the store keeps; where there is none, and its writer told no
+    /// SHA-256 beside it, its ETag, as far as that is an MD5: not where KMS encrypts, nor in a directory bucket.
+    pub fn sum(&self) -> Option<Checksum> {
+        let by_etag = || {
+            let has_key = self.encryption.as_ref().is_some_and(|keys| keys.algorithm != "AES256");
+            let is_other = has_key || self.storage_class.as_deref() == Some("EXPRESS_ONEZONE");
+            let etag = self
+                .etag
+                .as_ref()
+                .filter(|_| !is_other && !self.metadata.contains_key("sha256"))?;
+            Checksum::of_etag(etag)
+        };
+        self.checksum.clone().or_else(by_etag)
+    }
+
     pub(crate) fn of_head(output: &HeadObjectOutput, key: String) -> Self {
         info!(output, key, unsigned(output.content_length()), output.archive_status())
     }
@@ -198,6 +213,28 @@ mod tests {
             checksum(None, values("AAAAAA==")),
             Some(Checksum::new("crc32", "AAAAAA=="))
         );
+    }
+
+    #[test]
+    fn an_etag_that_is_an_md5_is_a_sum_where_nothing_else_tells() {
+        let etag = "\"D41D8CD98F00B204E9800998ECF8427E\"";
+        let told = |output: aws_sdk_s3::operation::head_object::builders::HeadObjectOutputBuilder| {
+            ObjectInfo::of_head(&output.build(), "k".to_owned()).sum()
+        };
+        let head = || HeadObjectOutput::builder().e_tag(etag);
+        let md5 = Checksum::new("md5", "d41d8cd98f00b204e9800998ecf8427e");
+        assert_eq!(told(head()), Some(md5.clone()));
+        assert_eq!(md5.hasher().expect("known").value(), md5.value, "of no bytes");
+        let kept = head().checksum_crc32("AAAAAA==");
+        assert_eq!(told(kept).map(|sum| sum.algorithm).as_deref(), Some("crc32"));
+        for other in [
+            head().metadata("sha256", "0"),
+            head().server_side_encryption(aws_sdk_s3::types::ServerSideEncryption::AwsKms),
+            head().storage_class(StorageClass::ExpressOnezone),
+            head().e_tag("d41d8cd98f00b204e9800998ecf8427e-1"),
+        ] {
+            assert_eq!(told(other), None);
+        }
     }
 
     #[test]

@@ -17,6 +17,8 @@ use crate::transport::Failure;
 const TRIES: u32 = 9;
 /// So often are bytes sent that arrive as others.
 const UNDAMAGED: u32 = 3;
+/// So often is the SDK asked again after all its tries, each with its own pauses.
+const LATER: u32 = 4;
 /// The longest wait before the second try; each further one may be twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// No wait is longer than this.
@@ -170,19 +172,24 @@ impl Pace {
     }
 }
 
-/// Sends bytes, and again where the store says that other bytes came than were sent.
-pub(crate) async fn undamaged<T, E, F>(doing: &Doing, call: impl Fn() -> F) -> Result<T, StepError>
+/// Sends a request that the SDK sends three times already, outside of any pace: again where the store says that other bytes
+/// came than were sent, and, after a longer pause, where it still asks to slow down.
+pub(crate) async fn insist<T, E, F>(call: impl Fn() -> F) -> Result<T, Failure<E>>
 where
     E: Error + ProvideErrorMetadata + Send + Sync + 'static,
     F: Future<Output = Result<T, Failure<E>>>,
 {
-    for _ in 1..UNDAMAGED {
+    let (mut damaged, mut slowed) = (0, 0);
+    loop {
         match call().await {
-            Err(error) if is_damaged(&error) => {}
-            outcome => return outcome.map_err(|error| doing.failed(&error)),
+            Err(error) if is_damaged(&error) && damaged + 1 < UNDAMAGED => damaged += 1,
+            Err(error) if asks_to_slow_down(&error) && slowed < LATER => {
+                slowed += 1;
+                tokio::time::sleep(pause(slowed + 4)).await;
+            }
+            outcome => return outcome,
         }
     }
-    call().await.map_err(|error| doing.failed(&error))
 }
 
 /// Anything up to twice the wait before, so that those who were refused together do not come back together.

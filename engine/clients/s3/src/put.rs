@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use jm_step::{StepError, StepErrorKind};
 
 use crate::error::unwrap_step_error;
-use crate::pace::undamaged;
+use crate::pace::insist;
 use crate::transport::patient;
 use crate::{Checksum, Encryption, ObjectInfo, OtherHeaders, Pace, S3Bucket, checksum};
 
@@ -123,9 +123,12 @@ impl S3Bucket {
             let call = call.customize().config_override(patient());
             call.interceptor(tries.clone()).send()
         };
-        match undamaged(&doing, call).await {
+        match insist(call).await {
             Ok(output) => Ok(uploaded_whole(&output, content.len(), &crc)),
-            Err(error) => self.taken_before(key, &content, &crc, &tries, error).await,
+            Err(error) => {
+                let failed = doing.failed(&error);
+                self.taken_before(key, &content, &crc, &tries, failed).await
+            }
         }
     }
 

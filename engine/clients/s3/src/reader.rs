@@ -305,6 +305,6 @@ pub(crate) fn status<E>(error: &Failure<E>) -> Option<u16> {
 }
 
 /// No such key or version. A marker asked for by its version answers 405 and is no content either.
-fn is_absent<E: ProvideErrorMetadata>(error: &Failure<E>) -> bool {
+pub(crate) fn is_absent<E: ProvideErrorMetadata>(error: &Failure<E>) -> bool {
     matches!(status(error), Some(404 | 405)) && error.as_service_error().and_then(|e| e.code()) != Some("NoSuchBucket")
 }

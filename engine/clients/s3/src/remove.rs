@@ -1,14 +1,18 @@
 //! Objects and versions removed, a thousand at a time.
 
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use futures::{StreamExt, TryStreamExt, stream};
 use jm_step::StepError;
 
 use crate::error::asks_to_come_back;
+use crate::reader::is_absent;
 use crate::transport::summed;
 use crate::{NULL_VERSION, Pace, S3Bucket};
 
 /// As many keys or versions as one request removes.
 const BATCH: usize = 1000;
+/// So many markers are looked at together, just before they are removed.
+const LOOKS: usize = 32;
 /// So often are those asked for again that the store had no time for.
 const ROUNDS: u32 = 5;
 
@@ -53,35 +57,70 @@ const OBJECTS: Words = Words {
 
 impl S3Bucket {
     /// Removes markers, by their version ids, so that what lies under them is the newest again. One that is gone already
-    /// is as good as removed. A `null` marker is looked at once more just before: what was written meanwhile has the
-    /// same id, and stays.
-    pub async fn remove_markers(&self, pace: &Pace, markers: Vec<VersionOf>) -> Result<NotRemoved, StepError> {
-        let mut not_removed = Vec::new();
-        let mut removed = Vec::with_capacity(markers.len());
-        for marker in markers {
-            let written =
-                marker.version_id == NULL_VERSION && self.head(&marker.key, Some(NULL_VERSION)).await?.is_some();
-            if written {
-                let url = self.url(&marker.key);
-                let written = StepError::conflict(format!("`{url}` was written while it was to be brought back"))
-                    .hint("nothing of it was lost; look at what is there now, then try again");
-                not_removed.push((marker, written));
-            } else {
-                removed.push(Removed {
-                    key: marker.key,
-                    version_id: Some(marker.version_id),
-                });
+    /// is as good as removed. Unless the bucket `keeps` versions now, what is written has the id `null`, as a marker may have:
+    /// such a marker is looked at just before, and what took its place stays.
+    pub async fn remove_markers(
+        &self,
+        pace: &Pace,
+        markers: Vec<VersionOf>,
+        keeps: bool,
+    ) -> Result<NotRemoved, StepError> {
+        let replaceable = |marker: &VersionOf| !keeps && marker.version_id == NULL_VERSION;
+        let (doubtful, sure): (Vec<_>, Vec<_>) = markers.into_iter().partition(replaceable);
+        let mut not_removed = self.remove_versions(pace, sure).await?;
+        for few in doubtful.chunks(LOOKS) {
+            let looks = stream::iter(few.to_vec()).map(|marker| async move {
+                let written = self.is_written(pace, &marker.key).await?;
+                Ok::<_, StepError>((marker, written))
+            });
+            let looked: Vec<_> = looks.buffered(LOOKS).try_collect().await?;
+            let mut removed = Vec::with_capacity(few.len());
+            for (marker, written) in looked {
+                if written {
+                    let url = self.url(&marker.key);
+                    let written = StepError::conflict(format!("`{url}` was written while it was to be brought back"))
+                        .hint("nothing of it was lost; look at what is there now, then try again");
+                    not_removed.push((marker, written));
+                } else {
+                    removed.push(marker);
+                }
             }
+            not_removed.extend(self.remove_versions(pace, removed).await?);
         }
-        let refused = self.remove(pace, removed, &MARKERS).await?;
-        not_removed.extend(refused.into_iter().map(|(removed, error)| {
-            let version = VersionOf {
-                key: removed.key,
-                version_id: removed.version_id.unwrap_or_default(),
-            };
-            (version, error)
-        }));
         Ok(not_removed)
+    }
+
+    async fn remove_versions(&self, pace: &Pace, versions: Vec<VersionOf>) -> Result<NotRemoved, StepError> {
+        let removed = versions.into_iter().map(|version| Removed {
+            key: version.key,
+            version_id: Some(version.version_id),
+        });
+        let refused = self.remove(pace, removed.collect(), &MARKERS).await?;
+        let of = |removed: Removed| VersionOf {
+            key: removed.key,
+            version_id: removed.version_id.unwrap_or_default(),
+        };
+        Ok(refused
+            .into_iter()
+            .map(|(removed, error)| (of(removed), error))
+            .collect())
+    }
+
+    /// Whether there is content under the id `null`.
+    async fn is_written(&self, pace: &Pace, key: &str) -> Result<bool, StepError> {
+        let doing = self.on_object("look at", key, "s3:GetObjectVersion");
+        let full = self.full(key);
+        let head = || {
+            let call = self.0.once.head_object().bucket(&self.0.bucket).key(&full);
+            let call = call.version_id(NULL_VERSION);
+            async move {
+                match call.send().await {
+                    Err(error) if is_absent(&error) => Ok(false),
+                    outcome => outcome.map(|_| true),
+                }
+            }
+        };
+        pace.send(&doing, head).await
     }
 
     /// Deletes many objects as [`Self::delete`] does without a version: a bucket that keeps versions marks them as

@@ -75,7 +75,7 @@ pub(crate) struct Output {
 enum VerifiedBy {
     /// The SHA-256 that the plan gave or the writer wrote beside the object.
     Sha256,
-    /// The checksum that the store keeps over the whole object.
+    /// The checksum that the store keeps over the whole object, or its ETag where that is an MD5.
     StoreChecksum,
     /// Its size alone: nobody wrote a checksum, or it is a part of an object.
     Size,
@@ -151,17 +151,14 @@ impl StepType for Download {
             return Ok(output);
         }
         let change = here.change(&bucket, &input, &info)?;
-        let sums = fetch(cx, &bucket, &input, &info).await?;
-        let partial = partial(&input.file);
-        let verified_by = match proven(&bucket, &input, &info, &sums) {
-            Ok(verified_by) => verified_by,
+        let (sums, verified_by) = match brought(cx, &bucket, &input, &info).await? {
+            Ok(brought) => brought,
             Err(error) => {
-                // What is wrong must not be gone on with.
-                drop(tokio::fs::remove_file(&partial).await);
-                return Err(error);
+                cx.log(format!("{error}: it is fetched once more")).await;
+                brought(cx, &bucket, &input, &info).await??
             }
         };
-        file::put_in_place(&partial, &input.file, input.force).await?;
+        file::put_in_place(&partial(&input.file), &input.file, input.force).await?;
         cx.changed(change).await;
         Ok(output(&input, &info, &sums, verified_by))
     }
@@ -192,8 +189,14 @@ impl Input {
     }
 
     /// The store's checksum, where it is of what is wanted.
-    fn checksum<'i>(&self, info: &'i ObjectInfo) -> Option<&'i Checksum> {
-        info.checksum.as_ref().filter(|_| !self.is_part())
+    /// What the content is compared with beside the SHA-256 that the plan gives, which stands above an ETag.
+    fn checksum(&self, info: &ObjectInfo) -> Option<Checksum> {
+        let sum = if self.sha256.is_some() {
+            info.checksum.clone()
+        } else {
+            info.sum()
+        };
+        sum.filter(|_| !self.is_part())
     }
 
     /// What of the object is still to come after so many bytes.
@@ -292,7 +295,7 @@ async fn here(bucket: &S3Reader, input: &Input, info: &ObjectInfo) -> Result<Her
     if bytes != input.size(info) {
         return Ok(Here::Other { bytes });
     }
-    let sums = file::sums_of(&input.file, input.checksum(info)).await?;
+    let sums = file::sums_of(&input.file, input.checksum(info).as_ref()).await?;
     let verdict = verdict(input, info, &sums);
     // Nothing speaks for a part of an object, or where the store keeps no checksum, but the content itself.
     if matches!(verdict, Ok(VerifiedBy::Size)) {
@@ -309,6 +312,22 @@ async fn here(bucket: &S3Reader, input: &Input, info: &ObjectInfo) -> Result<Her
     })
 }
 
+/// Fetches it, and says what proves it. An error inside is that of what came: it was damaged on its way or in the store.
+async fn brought(
+    cx: &StepContext,
+    bucket: &S3Reader,
+    input: &Input,
+    info: &ObjectInfo,
+) -> Result<Result<(Sums, VerifiedBy), StepError>, StepError> {
+    let sums = fetch(cx, bucket, input, info).await?;
+    let proven = proven(bucket, input, info, &sums);
+    if proven.is_err() {
+        // What is wrong must not be gone on with.
+        drop(tokio::fs::remove_file(&partial(&input.file)).await);
+    }
+    Ok(proven.map(|verified_by| (sums, verified_by)))
+}
+
 /// Brings what is missing to `FILE.partial`.
 async fn fetch(cx: &StepContext, bucket: &S3Reader, input: &Input, info: &ObjectInfo) -> Result<Sums, StepError> {
     let begun = Begun {
@@ -320,13 +339,13 @@ async fn fetch(cx: &StepContext, bucket: &S3Reader, input: &Input, info: &Object
     let goes_on = begun.etag.is_some() && cx.checkpoint::<Begun>()?.as_ref() == Some(&begun);
     let path = partial(&input.file);
     let mut sums = if goes_on && path.exists() {
-        file::sums_of(&path, input.checksum(info)).await?
+        file::sums_of(&path, input.checksum(info).as_ref()).await?
     } else {
-        Sums::new(input.checksum(info))
+        Sums::new(input.checksum(info).as_ref())
     };
     let size = input.size(info);
     if sums.bytes() > size {
-        sums = Sums::new(input.checksum(info));
+        sums = Sums::new(input.checksum(info).as_ref());
     }
     cx.save_checkpoint(&begun).await?;
     let file = open(&path, sums.bytes()).map_err(|error| file::failed("write", &path, error))?;

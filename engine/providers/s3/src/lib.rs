@@ -39,6 +39,7 @@ pub fn provider() -> Provider {
         .step(remove_old_assets::RemoveOldAssets)
         .step(restore_versions::RestoreVersions)
         .step(sync::Copy)
+        .step(sync::Lacking)
         .step(sync::SyncStep)
         .step(verify_release::VerifyRelease)
         .step(versioning::Versioning)

@@ -17,11 +17,13 @@ use sha2::{Digest, Sha256};
 
 use crate::file;
 use crate::release::{self, Asset, Manifest};
-use crate::sync::{Directory, Names};
+use crate::sync::{Directory, LeftOut, Names};
 
 /// Writes down what a release consists of.
 pub(crate) struct RecordRelease;
 
+/// So many names stand in an error.
+const SHOWN: usize = 5;
 /// So many files are read at a time.
 const AT_ONCE: usize = 8;
 
@@ -179,7 +181,10 @@ impl Input {
             follow_links: false,
             manifests: None,
         };
-        let (files, _) = directory.list().await?;
+        let (files, left_out) = directory.list().await?;
+        if !left_out.is_empty() {
+            return Err(self.unpublishable(&left_out));
+        }
         if files.is_empty() {
             return Err(StepError::failed(format!(
                 "there is nothing in `{}`, which is no release",
@@ -201,6 +206,20 @@ impl Input {
             .await?;
         let commit = Some(self.commit.trim().to_owned()).filter(|commit| !commit.is_empty());
         Ok(Manifest::new(recorded_at, commit, objects))
+    }
+
+    /// What no object can be, a page may name all the same.
+    fn unpublishable(&self, left_out: &[LeftOut]) -> StepError {
+        let named = left_out.iter().take(SHOWN);
+        let named: Vec<String> = named.map(|left| format!("`{}` ({})", left.name, left.reason)).collect();
+        let more = if left_out.len() > SHOWN { ", …" } else { "" };
+        StepError::failed(format!(
+            "{} names in `{}` cannot be published, which would leave holes in the site: {}{more}",
+            left_out.len(),
+            self.directory.display(),
+            named.join(", ")
+        ))
+        .hint("let the build put plain files there, with names in UTF-8, or leave out what the site does not need")
     }
 
     fn change(&self, bucket: &S3Reader, manifest: &Manifest) -> Change {

@@ -6,7 +6,8 @@
 //! moment hangs on it is refused.
 //!
 //! A copy takes content, type, headers, metadata, tags and storage class along, and its redirect where the bucket is a
-//! website, which costs a look at each version. The ACL stays behind, and becomes the bucket's default.
+//! website, which costs a look at each version. The ACL stays behind, and becomes the bucket's default; where that takes
+//! rights from others, the step ends degraded.
 
 use std::time::Duration;
 
@@ -34,6 +35,10 @@ pub(crate) struct RestoreVersions;
 
 /// So many keys stand as examples in a preview.
 const EXAMPLES: usize = 5;
+/// So long does a preview look, for nobody waits longer than two minutes for a step's answer to a dry run.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// So many of the versions that are to be copied does a preview ask for their ACL.
+const ACLS: usize = 20;
 /// How far the clocks of this machine and of the store may be apart.
 const SKEW: SignedDuration = SignedDuration::from_mins(15);
 
@@ -178,16 +183,9 @@ impl StepType for RestoreVersions {
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
         let bucket = cx.read::<S3>().await?;
         let rules = input.rules(cx, &bucket).await?;
-        let foreseen = Foreseen::look(cx, &bucket, input, rules).await?;
-        if let Some(error) = foreseen.refused {
-            return Err(run::not_brought_back(foreseen.counts.failed, error));
-        }
-        let output = input.output(&bucket, foreseen.counts.clone(), foreseen.failures.first.clone());
-        if foreseen.counts.changed() + foreseen.counts.archived == 0 {
-            return Ok(Preview::verified(foreseen.summary(input)).predict(output));
-        }
-        let changes = input.changes(&bucket, &foreseen.counts);
-        Ok(Preview::computed(foreseen.summary(input), changes).predict(output))
+        Foreseen::look(cx, &bucket, input, rules, PATIENCE)
+            .await?
+            .preview(&bucket, input)
     }
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
@@ -306,20 +304,45 @@ struct Foreseen {
     undelete: Vec<String>,
     copy_back: Vec<String>,
     hide: Vec<String>,
+    /// So many of the versions that are to be copied were asked for their ACL.
+    acls_seen: usize,
+    /// So many of those give others rights.
+    shared: u64,
+    /// The last key that it had the time to look at, where there are more.
+    only_upto: Option<String>,
 }
 
 impl Foreseen {
-    async fn look(cx: &ReadContext, bucket: &S3Reader, input: &Input, rules: Rules) -> Result<Self, StepError> {
+    async fn look(
+        cx: &ReadContext,
+        bucket: &S3Reader,
+        input: &Input,
+        rules: Rules,
+        patience: Duration,
+    ) -> Result<Self, StepError> {
         let mut foreseen = Self::default();
+        let mut upto = String::new();
+        let over = tokio::time::Instant::now() + patience;
         let pace = Pace::new(run::START, input.concurrency);
-        let mut walk = Walk::new(bucket.clone(), pace, &input.prefix, rules, None);
+        let acls = bucket.has_acls().await;
+        let mut walk = Walk::new(bucket.clone(), pace.clone(), &input.prefix, rules, None);
         loop {
             let part = tokio::select! {
                 part = walk.next() => part?,
                 () = cx.cancelled() => return Err(StepError::cancelled("told to stop while looking at versions")),
+                () = tokio::time::sleep_until(over) => {
+                    foreseen.only_upto = Some(upto);
+                    return Ok(foreseen);
+                }
             };
             let Some(part) = part else { return Ok(foreseen) };
+            upto.clone_from(&part.upto);
             foreseen.counts.add(&part.planned);
+            let left = ACLS.saturating_sub(foreseen.acls_seen);
+            for copy in part.copies.iter().take(if acls { left } else { 0 }) {
+                foreseen.acls_seen += 1;
+                foreseen.shared += u64::from(bucket.is_shared(&pace, &copy.target).await);
+            }
             examples(&mut foreseen.undelete, part.markers.iter().map(|marker| &marker.key));
             examples(&mut foreseen.copy_back, part.copies.iter().map(|copy| &copy.target.key));
             examples(&mut foreseen.hide, part.hide.iter());
@@ -329,6 +352,31 @@ impl Foreseen {
                 foreseen.failures.add(Failure { key, reason });
             }
         }
+    }
+
+    fn preview(self, bucket: &S3Reader, input: &Input) -> Result<Preview<Output>, StepError> {
+        let left_behind = (self.shared > 0).then(|| run::left_behind(self.shared));
+        Ok(self.without_acls(bucket, input)?.degraded(left_behind))
+    }
+
+    fn without_acls(self, bucket: &S3Reader, input: &Input) -> Result<Preview<Output>, StepError> {
+        let summary = self.summary(input);
+        if let Some(error) = self.refused {
+            return Err(run::not_brought_back(self.counts.failed, error));
+        }
+        let changes = input.changes(bucket, &self.counts);
+        if let Some(key) = self.only_upto {
+            let seen = format!("a preview has time for {} keys, up to `{key}`", self.counts.keys);
+            return Ok(
+                Preview::declared(format!("{seen}, and a run goes on to the end: at least {summary}"))
+                    .with_changes(changes),
+            );
+        }
+        let output = input.output(bucket, self.counts.clone(), self.failures.first);
+        if self.counts.changed() + self.counts.archived == 0 {
+            return Ok(Preview::verified(summary).predict(output));
+        }
+        Ok(Preview::computed(summary, changes).predict(output))
     }
 
     fn summary(&self, input: &Input) -> String {

@@ -166,6 +166,17 @@ impl Store {
         file.set_modified(modified - by).expect("set");
     }
 
+    /// Flips a bit of an object behind the back of a store that keeps objects as files.
+    pub(crate) fn damage(&self, bucket: &str, key: &str) {
+        let path = self.dir.path().join("data").join(bucket).join(key);
+        let file = std::fs::File::options()
+            .write(true)
+            .open(&path)
+            .expect("the object's file");
+        let first = std::fs::read(&path).expect("its content")[0];
+        std::os::unix::fs::FileExt::write_all_at(&file, &[first ^ 1], 0).expect("written");
+    }
+
     /// The client of AWS, asked something about this store.
     pub(crate) async fn aws(&self, arguments: &[&str]) -> Value {
         let command = Command::new(program("JM_TEST_AWS", "awscli-1.46.3/bin/aws"))

@@ -22,8 +22,8 @@ mod run;
 mod side;
 use act::Writable;
 use decide::{Deletion, Existing};
-pub(crate) use directory::Directory;
 use directory::Manifests;
+pub(crate) use directory::{Directory, LeftOut};
 use pattern::{HeaderRule, issues as header_issues};
 pub(crate) use pattern::{Names, headers};
 pub(crate) use run::Output;
@@ -33,7 +33,9 @@ use side::{Objects, Side};
 use crate::restore_versions::undeletes;
 
 mod copy;
+mod lacking;
 pub(crate) use copy::Copy;
+pub(crate) use lacking::Lacking;
 
 /// Makes one side as the other is.
 pub(crate) struct SyncStep;

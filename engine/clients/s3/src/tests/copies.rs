@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 use super::faults::request;
 use super::*;
-use crate::{ArchiveTier, ObjectVersion, Pace, VersionOf};
+use crate::{ArchiveTier, NULL_VERSION, ObjectVersion, Pace, VersionOf};
 
 async fn versions(bucket: &S3Bucket) -> Vec<ObjectVersion> {
     bucket
@@ -114,7 +114,10 @@ async fn removed_markers_uncover_what_lies_under_them() {
             .collect();
         let pace = Pace::new(4, 8);
         for _ in 0..2 {
-            let left = bucket.remove_markers(&pace, markers.clone()).await.expect("an answer");
+            let left = bucket
+                .remove_markers(&pace, markers.clone(), true)
+                .await
+                .expect("an answer");
             assert!(left.is_empty(), "{}: {left:?}", store.name);
         }
         for key in keys {
@@ -188,12 +191,95 @@ async fn a_store_that_is_asked_too_much_is_asked_less_and_later() {
         version_id: "v".to_owned(),
     };
     let left = bucket
-        .remove_markers(&pace, vec![marker("k"), marker("l")])
+        .remove_markers(&pace, vec![marker("k"), marker("l")], false)
         .await
         .expect("an answer");
     assert!(left.is_empty(), "{left:?}");
     assert_eq!((asked.lock().expect("no panic").len(), pace.times_slowed()), (5, 4));
     assert!(pace.limit() < 16, "{}", pace.limit());
+}
+
+/// What is written has the id of such a marker only where no versions are kept. Then a few are looked at, and these removed,
+/// before the next ones are looked at.
+#[tokio::test]
+async fn a_marker_that_may_be_replaced_is_looked_at_just_before() {
+    for (keeps, expected) in [(true, vec![0]), (false, vec![32, 32, 6])] {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let address = scripted(asked.clone(), |line, _| match line {
+            line if line.starts_with("HEAD /b/k-69?") => ("200 OK", String::new()),
+            line if line.starts_with("HEAD") => ("405 Method Not Allowed", String::new()),
+            _ => ("200 OK", "<DeleteResult></DeleteResult>".to_owned()),
+        });
+        let bucket = Store::at("markers", address.await).open("b", |_| {}).await;
+        let markers = (0..70).map(|number| VersionOf {
+            key: format!("k-{number}"),
+            version_id: NULL_VERSION.to_owned(),
+        });
+        let left = bucket.remove_markers(&Pace::new(8, 8), markers.collect(), keeps).await;
+        let left: Vec<String> = left
+            .expect("an answer")
+            .into_iter()
+            .map(|(marker, _)| marker.key)
+            .collect();
+        let written: &[&str] = if keeps { &[] } else { &["k-69"] };
+        assert_eq!(left, written);
+        let asked = asked.lock().expect("no panic");
+        let mut looks = vec![0];
+        for line in asked.iter() {
+            if line.starts_with("HEAD") {
+                *looks.last_mut().expect("one") += 1;
+            } else {
+                looks.push(0);
+            }
+        }
+        assert_eq!(looks.pop(), Some(0), "no look after the last removal");
+        assert_eq!(looks, expected);
+    }
+}
+
+/// Outside of a pace, too: an object that is read, written, or written in parts, and a listing.
+#[tokio::test]
+async fn a_store_that_has_no_time_for_three_tries_is_asked_again() {
+    let refused = Arc::new(Mutex::new(BTreeMap::<String, usize>::new()));
+    let times = refused.clone();
+    let address = scripted(Arc::default(), move |line, _| {
+        // Of each kind of request the first five are too much.
+        let kind =
+            line.split('?').next().unwrap_or_default().to_owned() + if line.contains("uploads") { "?" } else { "" };
+        let mut refused = times.lock().expect("no panic");
+        let count = refused.entry(kind).or_default();
+        *count += 1;
+        if *count <= 5 {
+            return ("503 Slow Down", error("SlowDown", "Please reduce your request rate."));
+        }
+        let answer = match line {
+            line if line.contains("uploads") => {
+                "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>"
+            }
+            line if line.starts_with("POST") => {
+                "<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>"
+            }
+            line if line.contains("list-type") => {
+                "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+            }
+            line if line.starts_with("GET") => "content",
+            _ => "",
+        };
+        ("200 OK", answer.to_owned())
+    });
+    let bucket = Store::at("busy", address.await).open("b", |_| {}).await;
+    let large = noise(9 * MIB);
+    let (read, listed, small, parts) = tokio::join!(
+        bucket.get_bytes("read", 100),
+        bucket.list("").try_collect::<Vec<_>>(),
+        bucket.put_bytes("small", "x", Put::default()),
+        bucket.put("large", &large[..], Put::default()),
+    );
+    assert_eq!(&read.expect("read")[..], b"content");
+    assert_eq!(listed.expect("listed").len(), 0);
+    assert_eq!(small.expect("written").parts, 1);
+    assert_eq!(parts.expect("written").parts, 2);
+    assert_eq!(refused.lock().expect("no panic").len(), 6, "kinds of requests");
 }
 
 #[tokio::test]

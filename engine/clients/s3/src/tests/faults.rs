@@ -254,7 +254,7 @@ async fn an_older_store_is_used_as_what_it_is() {
             .collect();
         assert!(
             bucket
-                .remove_markers(&pace, markers)
+                .remove_markers(&pace, markers, true)
                 .await
                 .expect("an answer")
                 .is_empty()

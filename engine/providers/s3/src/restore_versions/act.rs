@@ -1,5 +1,7 @@
 //! Carries out a part of the work.
 
+use std::collections::HashSet;
+
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use jm_client_s3::{ArchiveTier, Pace, S3Bucket};
@@ -19,6 +21,10 @@ pub(super) struct Worker {
     pub(super) ours_since: Option<Timestamp>,
     /// Whether versions may have what neither a listing tells nor a store copies by itself.
     pub(super) look: bool,
+    /// Whether versions may have ACLs that count.
+    pub(super) acls: bool,
+    /// Whether the bucket keeps versions now.
+    pub(super) keeps: bool,
     /// Whether archived versions are asked for.
     pub(super) ask: bool,
     pub(super) days: u16,
@@ -30,6 +36,8 @@ pub(super) struct Worker {
 pub(super) struct Outcome {
     pub(super) counts: Counts,
     pub(super) failures: Vec<(Failure, StepError)>,
+    /// How many versions were copied that others had rights to.
+    pub(super) shared: u64,
     /// Those of versions in an archive.
     pub(super) in_archive: Vec<(Failure, StepError)>,
 }
@@ -74,14 +82,13 @@ impl Worker {
         if markers.is_empty() {
             return Ok(());
         }
-        let not_removed = self.bucket.remove_markers(&self.pace, markers).await?;
-        let mut last: Option<String> = None;
+        let not_removed = self.bucket.remove_markers(&self.pace, markers, self.keeps).await?;
+        let mut failed = HashSet::new();
         for (marker, error) in not_removed {
             outcome.counts.markers_removed -= 1;
             // A key with two markers fails once.
-            if last.as_ref() != Some(&marker.key) {
+            if failed.insert(marker.key.clone()) {
                 outcome.counts.undeleted = outcome.counts.undeleted.saturating_sub(1);
-                last = Some(marker.key.clone());
                 outcome.fail(marker.key, error, false);
             }
         }
@@ -109,7 +116,8 @@ impl Worker {
             return Ok(Done::AskedFor);
         }
         self.bucket.copy_version(&self.pace, &copy.target, self.look).await?;
-        Ok(Done::Now)
+        let shared = self.acls && self.bucket.is_shared(&self.pace, &copy.target).await;
+        Ok(Done::Now { shared })
     }
 
     /// Whether the newest version is the copy of an attempt before, where no sum that the store keeps could say so.
@@ -141,7 +149,10 @@ impl Worker {
 /// What was done about one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Done {
-    Now,
+    Now {
+        /// Whether others had rights to it, by an ACL that stays behind.
+        shared: bool,
+    },
     Before,
     AskedFor,
 }
@@ -174,7 +185,8 @@ impl Outcome {
                 self.counts.archived += 1;
                 self.counts.archived_bytes += bytes;
             }
-            Ok(Done::Now | Done::AskedFor) => {}
+            Ok(Done::Now { shared }) => self.shared += u64::from(shared),
+            Ok(Done::AskedFor) => {}
             Ok(Done::Before) => {
                 self.counts.copied_back -= 1;
                 self.counts.bytes_copied -= bytes;

@@ -171,6 +171,9 @@ pub(super) struct Progress {
     pub(super) after: Option<String>,
     /// What was done up to there, in this walk and the ones before.
     pub(super) counts: Counts,
+    /// Of how many of the copied versions the ACL stayed behind, and gave others rights.
+    #[serde(default)]
+    pub(super) shared: u64,
     /// Those that are begun, in order.
     pub(super) begun: Vec<Begun>,
     /// Keys that could not be brought back.
@@ -188,6 +191,7 @@ impl Progress {
             walk: 1,
             after: None,
             counts: Counts::default(),
+            shared: 0,
             begun: Vec::new(),
             failures: Failures::default(),
             in_archive: Failures::default(),

@@ -45,6 +45,8 @@ struct Restore<'a> {
     input: &'a Input,
     pace: Pace,
     look: bool,
+    keeps: bool,
+    acls: bool,
     progress: Progress,
     /// Why the first key could not be brought back, and the first of those in an archive.
     error: Option<StepError>,
@@ -68,6 +70,8 @@ pub(super) async fn restore(
         input,
         pace: Pace::new(START, input.concurrency),
         look: rules.by_kms || bucket.is_website().await,
+        keeps: !rules.nulls_are_lost,
+        acls: bucket.has_acls().await,
         progress,
         error: None,
         in_archive: None,
@@ -95,6 +99,14 @@ pub(super) async fn restore(
 /// The error of a restore that leaves keys as they are.
 pub(super) fn not_brought_back(failed: u64, first: StepError) -> StepError {
     first.context(format!("{failed} keys could not be brought back; the first"))
+}
+
+/// What is told where ACLs were not copied.
+pub(super) fn left_behind(shared: u64) -> String {
+    format!(
+        "{shared} of the versions that are copied back give others rights by an ACL, which a copy does not keep: set it again \
+         with `aws s3api put-object-acl`, or give those rights by the bucket's policy"
+    )
 }
 
 fn stopped() -> StepError {
@@ -190,6 +202,8 @@ impl Restore<'_> {
             pace: self.pace.clone(),
             ours_since: again.then(|| self.progress.began - SKEW),
             look: self.look,
+            keeps: self.keeps,
+            acls: self.acls,
             ask: self.input.archived.ask,
             days: self.input.archived.days,
             tier: self.input.archived.tier,
@@ -208,6 +222,7 @@ impl Restore<'_> {
         }
         self.progress.begun.remove(0);
         self.progress.after = Some(upto);
+        self.progress.shared += outcome.shared;
         let counts = &mut self.progress.counts;
         if self.progress.walk == 1 {
             counts.add(&outcome.counts);
@@ -240,6 +255,9 @@ impl Restore<'_> {
         }
         let in_archive = std::mem::take(&mut self.progress.in_archive);
         self.progress.failures.append(in_archive);
+        if self.progress.shared > 0 {
+            self.cx.degraded(left_behind(self.progress.shared)).await?;
+        }
         let mut all_failures = None;
         if let Some((lines, unknown)) = self.progress.failures.lines() {
             let name = "not-restored.jsonl";

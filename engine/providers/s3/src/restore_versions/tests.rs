@@ -10,6 +10,7 @@ use super::*;
 use crate::store::{Store, all_stores, ministack, sandbox, versitygw, without_versions};
 
 mod doubts;
+mod foresight;
 mod histories;
 mod later;
 mod model;

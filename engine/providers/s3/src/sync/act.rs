@@ -165,7 +165,11 @@ impl Worker {
         let mut partial = path.as_os_str().to_owned();
         partial.push(PARTIAL);
         let partial = PathBuf::from(partial);
-        let written = self.fetch(object, from, &partial).await;
+        let written = match self.fetch(object, from, &partial).await {
+            // What was damaged on its way comes whole the second time; what is damaged in the store does not.
+            Err(error) if error.kind() == StepErrorKind::Failed => self.fetch(object, from, &partial).await,
+            written => written,
+        };
         let placed = match written {
             Ok(()) => self.place(&partial, &path).await,
             Err(error) => Err(error),

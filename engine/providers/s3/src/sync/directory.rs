@@ -102,7 +102,10 @@ impl Directory {
             let path = entry.path();
             let Some(last) = entry.file_name().to_str().map(str::to_owned) else {
                 let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-                found.leave_out(name, "its name is not UTF-8, so no object can have it");
+                // What lies in such a folder may be meant.
+                if path.is_dir() || self.names.mean(&name) {
+                    found.leave_out(name, "its name is not UTF-8, so no object can have it");
+                }
                 continue;
             };
             let name = format!("{prefix}{last}");

@@ -37,6 +37,36 @@ async fn published(store: &Store, name: &str) -> (StepBench, Value) {
     (bench, recorded["release"].clone())
 }
 
+/// A link, a pipe, and a name that is no text would be missing from the site that is published.
+#[tokio::test]
+async fn what_cannot_be_published_is_no_release() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let store = sandbox().await;
+    store.bucket("holes").await;
+    let folder = store.files().join("holes");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::write(folder.join("index.html"), PAGE).expect("written");
+    let bench = StepBench::new().with("bucket", store.connection("holes").await);
+    let input = json!({ "directory": folder });
+    bench.run(&RecordRelease, input.clone()).await.output();
+    let link = folder.join("latest.js");
+    std::os::unix::fs::symlink("index.html", &link).expect("a link");
+    let error = bench.run(&RecordRelease, input.clone()).await.error();
+    assert!(
+        error.message().contains("`latest.js` (it is a symbolic link)"),
+        "{error}"
+    );
+    let foreseen = bench.preview(&RecordRelease, input.clone()).await.expect_err("refused");
+    assert_eq!(foreseen.message(), error.message());
+    std::fs::remove_file(link).expect("removed");
+    std::fs::write(folder.join(OsStr::from_bytes(b"\xff.js")), "x").expect("written");
+    let error = bench.run(&RecordRelease, input).await.error();
+    assert!(error.message().contains("UTF-8"), "{error}");
+    let others = json!({ "directory": folder, "exclude": ["*.js"] });
+    bench.run(&RecordRelease, others).await.output();
+}
+
 #[tokio::test]
 async fn a_release_that_is_whole_is_proven_as_a_whole_or_by_a_sample() {
     for store in all_stores().await {

@@ -1,7 +1,7 @@
 //! What a listing does not tell: other metadata on the same content, ETags that are no sums, markers that stay, versions
 //! that a later step saves.
 
-use jm_client_s3::{DefaultEncryption, Encryption, OtherHeaders, Pace, Put};
+use jm_client_s3::{DefaultEncryption, Encryption, OtherHeaders, Ownership, Pace, Put};
 use jm_step::Change;
 
 use super::*;
@@ -184,6 +184,35 @@ async fn a_version_comes_back_under_its_own_key_and_once() {
         (&json!(0), &json!(2)),
         "{again}"
     );
+}
+
+/// Ministack alone keeps ACLs of versions.
+#[tokio::test]
+async fn an_acl_that_stays_behind_is_told() {
+    let store = ministack().await;
+    let bucket = store.bucket("acls").await;
+    bucket.set_versioning(true).await.expect("set");
+    bucket.set_ownership(Ownership::ObjectWriter).await.expect("set");
+    put_by_aws(&store, "acls", "shared", &["--acl", "public-read"]).await;
+    put_by_aws(&store, "acls", "own", &[]).await;
+    let at = now_of(&store).await;
+    for key in ["shared", "own"] {
+        bucket.put_bytes(key, "new", Put::default()).await.expect("written");
+    }
+    for enforced in [false, true] {
+        if enforced {
+            bucket.set_ownership(Ownership::BucketOwnerEnforced).await.expect("set");
+        }
+        let bench = bench(&store, "acls").await;
+        let preview = bench.preview(&RestoreVersions, as_of(at)).await.expect("a preview");
+        let ran = bench.run(&RestoreVersions, as_of(at)).await;
+        let told = if enforced { vec![] } else { vec![run::left_behind(1)] };
+        assert_eq!((&preview.degraded, &ran.degraded), (&told, &told));
+        assert_eq!(ran.output()["copied_back"], json!(2));
+        for key in ["shared", "own"] {
+            bucket.put_bytes(key, "newer", Put::default()).await.expect("written");
+        }
+    }
 }
 
 /// A bucket may want a key by now that it did not want when a version was written, and refuse what is written without it.

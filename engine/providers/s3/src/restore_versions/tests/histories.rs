@@ -113,7 +113,7 @@ async fn unmark(bucket: &S3Bucket, key: &str) {
         let version_id = marker.version_id;
         let key = key.to_owned();
         let removed = bucket
-            .remove_markers(&Pace::new(1, 1), vec![VersionOf { key, version_id }])
+            .remove_markers(&Pace::new(1, 1), vec![VersionOf { key, version_id }], false)
             .await;
         assert!(removed.expect("an answer").is_empty());
     }

@@ -1,5 +1,7 @@
 //! From a bucket to another one.
 
+use jm_testkit::conformance::{cancels_promptly, preview_writes_nothing, runs_once, saves_nothing};
+
 use super::*;
 use crate::restore_versions::RestoreVersions;
 
@@ -133,6 +135,47 @@ async fn a_bucket_is_not_copied_to_itself() {
         .await
         .error();
     assert_eq!(error.kind(), StepErrorKind::InvalidInput);
+}
+
+/// A key that is deleted and has a version is kept; one of which there are markers alone, or nothing, is not.
+#[tokio::test]
+async fn what_no_version_is_kept_of_is_told() {
+    for store in all_stores().await {
+        let (source, target) = (store.bucket("copies").await, store.bucket("original").await);
+        target.set_versioning(true).await.expect("set");
+        for key in ["b/deleted", "b/gone", "b/kept", "b/marked", "c"] {
+            source
+                .put_bytes(&format!("of/{key}"), key, Put::default())
+                .await
+                .expect("written");
+        }
+        for key in ["b/deleted", "b/kept"] {
+            target.put_bytes(key, "other", Put::default()).await.expect("written");
+        }
+        for key in ["b/deleted", "b/marked"] {
+            target.delete(key, None).await.expect("deleted");
+        }
+        let bench = both((&store, "copies"), (&store, "original")).await;
+        let input = json!({ "from_prefix": "of/b/", "to_prefix": "b/" });
+        let told = bench.run(&Lacking, input).await.output();
+        let expected = json!({ "looked_at": 4, "lacking": 2, "names": ["gone", "marked"] });
+        assert_eq!(told, expected, "{}", store.name);
+    }
+}
+
+#[tokio::test]
+async fn who_tells_what_is_lacking_only_looks() {
+    let store = sandbox().await;
+    for name in ["copies", "original"] {
+        store.bucket(name).await;
+    }
+    let bench = both((&store, "copies"), (&store, "original")).await;
+    let make = || (bench.clone(), || 0);
+    preview_writes_nothing(&Lacking, make, json!({})).await;
+    runs_once(&Lacking, make, json!({})).await;
+    saves_nothing(&Lacking, make, json!({})).await;
+    let (after, patience) = (Duration::from_millis(5), Duration::from_secs(5));
+    cancels_promptly(&Lacking, make, json!({}), after, patience).await;
 }
 
 /// Where a step before brings back what was deleted, only what no version holds is still to come.

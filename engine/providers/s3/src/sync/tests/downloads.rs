@@ -97,6 +97,38 @@ async fn what_is_damaged_in_the_store_is_not_put_in_place() {
     );
 }
 
+/// What another client wrote has no sum but its ETag.
+#[tokio::test]
+async fn what_was_damaged_and_has_an_md5_for_its_etag_is_not_put_in_place() {
+    let store = versitygw().await;
+    store.bucket("rot").await;
+    let (source, folder) = (folder(&store, "source"), store.files().join("rot"));
+    write(&source, "a", "content");
+    let source = source.join("a").display().to_string();
+    let put = [
+        "s3api",
+        "put-object",
+        "--bucket",
+        "rot",
+        "--key",
+        "a",
+        "--body",
+        &source,
+    ];
+    store.aws(&put).await;
+    let input = json!({ "directory": folder, "to": "directory" });
+    bench(&store, "rot").await.run(&SyncStep, input.clone()).await.output();
+    std::fs::remove_file(folder.join("a")).expect("removed");
+    store.damage("rot", "a");
+    let error = bench(&store, "rot").await.run(&SyncStep, input).await.error();
+    assert!(error.message().contains("does not match the checksum"), "{error}");
+    assert_eq!(
+        std::fs::read_dir(&folder).expect("a folder").count(),
+        0,
+        "nothing is left"
+    );
+}
+
 #[tokio::test]
 async fn after_a_listing_that_broke_off_no_file_is_deleted() {
     use futures::StreamExt;
