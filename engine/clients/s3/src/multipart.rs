@@ -1,5 +1,6 @@
 //! An upload in parts: a few at a time, checked one by one and as a whole, ended where it cannot be finished.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aws_sdk_s3::error::ProvideErrorMetadata;
@@ -13,6 +14,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use jm_step::{StepError, StepErrorKind};
 
+use crate::begun::SentPart;
 use crate::pace::insist;
 use crate::put::{FIRST_PART, MOST_PARTS, part_size, read_part};
 use crate::transport::patient;
@@ -29,12 +31,10 @@ impl S3Bucket {
         body: impl AsyncRead + Send + Unpin,
         put: &Put,
     ) -> Result<Uploaded, StepError> {
-        let mut upload = self.start(key, put).await?;
+        let id = self.create_upload(key, put).await?;
+        let mut upload = Upload::new(Pending::new(self, key, &id), BTreeMap::new());
         match upload.finish(first, body, put).await {
-            Ok(uploaded) => {
-                upload.pending.done();
-                Ok(uploaded)
-            }
+            Ok(uploaded) => Ok(uploaded),
             Err(error) => {
                 upload.abort().await;
                 Err(error)
@@ -42,7 +42,8 @@ impl S3Bucket {
         }
     }
 
-    async fn start(&self, key: &str, put: &Put) -> Result<Upload, StepError> {
+    /// Begins an upload, and tells its id.
+    pub(crate) async fn create_upload(&self, key: &str, put: &Put) -> Result<String, StepError> {
         let doing = self.on_object("write", key, "s3:PutObject");
         let crc = self.0.compatibility.has_checksums();
         let (encryption, kms_key) = self.encryption();
@@ -67,17 +68,8 @@ impl S3Bucket {
                 .send()
         };
         let output = insist(call).await.map_err(|error| doing.failed(&error))?;
-        let id = output
-            .upload_id()
-            .ok_or_else(|| StepError::failed(format!("{doing}: the store named no upload")))?;
-        Ok(Upload {
-            pending: Pending::new(self, key, id),
-            tasks: JoinSet::new(),
-            parts: Vec::new(),
-            spare: Vec::new(),
-            crc: Hasher::crc64(),
-            bytes: 0,
-        })
+        let id = output.upload_id().map(str::to_owned);
+        id.ok_or_else(|| StepError::failed(format!("{doing}: the store named no upload")))
     }
 }
 
@@ -86,6 +78,8 @@ pub(crate) struct Pending {
     bucket: S3Bucket,
     key: String,
     id: Option<String>,
+    /// Whether whoever goes on with it has its id, so that it is not ended with this process's work.
+    is_kept: bool,
 }
 
 impl Pending {
@@ -94,7 +88,13 @@ impl Pending {
             bucket: bucket.clone(),
             key: key.to_owned(),
             id: Some(id.to_owned()),
+            is_kept: false,
         }
+    }
+
+    /// Its id is written down: dropped, it stays for whoever goes on with it.
+    pub(crate) fn outlasts_us(&mut self) {
+        self.is_kept = true;
     }
 
     /// The upload's id.
@@ -117,7 +117,9 @@ impl Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        let Some(id) = self.id.take() else { return };
+        let Some(id) = self.id.take().filter(|_| !self.is_kept) else {
+            return;
+        };
         let (bucket, key) = (self.bucket.clone(), self.key.clone());
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             drop(runtime.spawn(async move { abort(&bucket, &key, &id).await }));
@@ -129,10 +131,12 @@ impl Drop for Pending {
 type Sent = (CompletedPart, Option<BytesMut>);
 
 /// An upload of a stream.
-struct Upload {
+pub(crate) struct Upload {
     // Its parts are given up before it is.
     tasks: JoinSet<Result<Sent, StepError>>,
     pending: Pending,
+    /// Parts that the store had before, by number.
+    sent: BTreeMap<u32, SentPart>,
     parts: Vec<CompletedPart>,
     /// Memory of parts that were sent.
     spare: Vec<BytesMut>,
@@ -141,7 +145,19 @@ struct Upload {
 }
 
 impl Upload {
-    async fn finish(
+    pub(crate) fn new(pending: Pending, sent: BTreeMap<u32, SentPart>) -> Self {
+        Self {
+            pending,
+            sent,
+            tasks: JoinSet::new(),
+            parts: Vec::new(),
+            spare: Vec::new(),
+            crc: Hasher::crc64(),
+            bytes: 0,
+        }
+    }
+
+    pub(crate) async fn finish(
         &mut self,
         first: Bytes,
         mut body: impl AsyncRead + Send + Unpin,
@@ -153,7 +169,7 @@ impl Upload {
         while !part.is_empty() {
             self.crc.update(&part);
             self.bytes += part.len() as u64;
-            self.send(number, part, &room).await?;
+            self.take(number, part, &room).await?;
             number += 1;
             let memory = self.spare.pop().unwrap_or_default();
             part = read_part(&mut body, part_size(number, put.bytes), memory).await?;
@@ -165,7 +181,23 @@ impl Upload {
             self.sent(done)?;
         }
         self.parts.sort_by_key(CompletedPart::part_number);
-        self.complete(put).await
+        let uploaded = self.complete(put).await?;
+        self.pending.done();
+        Ok(uploaded)
+    }
+
+    /// A part that the store has is not sent again.
+    async fn take(&mut self, number: u32, part: Bytes, room: &Arc<Semaphore>) -> Result<(), StepError> {
+        let with_crc = self.pending.bucket.0.compatibility.has_checksums();
+        let known = self.sent.get(&number);
+        match known.and_then(|sent| sent.completed(number, &part, with_crc)) {
+            Some(known) => {
+                self.parts.push(known);
+                self.spare.extend(part.try_into_mut().ok());
+                Ok(())
+            }
+            None => self.send(number, part, room).await,
+        }
     }
 
     /// Starts to send a part as soon as there is room, and learns meanwhile of those that failed.
@@ -272,7 +304,7 @@ impl Upload {
         .hint("say how large it will be, or split it")
     }
 
-    async fn abort(&mut self) {
+    pub(crate) async fn abort(&mut self) {
         self.tasks.shutdown().await;
         self.pending.abort().await;
     }

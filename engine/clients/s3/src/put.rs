@@ -75,9 +75,7 @@ impl S3Bucket {
         mut body: impl AsyncRead + Send + Unpin,
         put: Put,
     ) -> Result<Uploaded, StepError> {
-        if put.if_absent && !self.0.compatibility.has_conditional_writes() {
-            Box::pin(self.refuse_existing(key)).await?;
-        }
+        self.refuse_taken(key, &put).await?;
         let size = part_size(1, put.bytes);
         let first = read_part(&mut body, size, BytesMut::new()).await?;
         // A full part may be followed by nothing, which costs two more requests; what was said of the size may be wrong.
@@ -99,9 +97,7 @@ impl S3Bucket {
         if content.len() as u64 > FIRST_PART {
             return Err(StepError::failed(format!("{doing}: it is not small")));
         }
-        if put.if_absent && !self.0.compatibility.has_conditional_writes() {
-            Box::pin(self.refuse_existing(key)).await?;
-        }
+        self.refuse_taken(key, put).await?;
         let crc = checksum::crc64(&content);
         let tries = Tries::default();
         let call = || {
@@ -212,8 +208,12 @@ impl S3Bucket {
         (put.if_absent && self.0.compatibility.has_conditional_writes()).then(|| "*".to_owned())
     }
 
-    async fn refuse_existing(&self, key: &str) -> Result<(), StepError> {
-        match self.head(key, None).await? {
+    /// Where an existing object is not to be overwritten, and the store itself does not see to that.
+    pub(crate) async fn refuse_taken(&self, key: &str, put: &Put) -> Result<(), StepError> {
+        if !put.if_absent || self.0.compatibility.has_conditional_writes() {
+            return Ok(());
+        }
+        match Box::pin(self.head(key, None)).await? {
             None => Ok(()),
             Some(_) => {
                 Err(StepError::conflict(format!("`{}` is there already", self.url(key)))

@@ -20,6 +20,14 @@ pub struct UnfinishedUpload {
     id: String,
 }
 
+impl UnfinishedUpload {
+    /// By which the store knows it.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
 impl S3Reader {
     /// Those whose keys start with this, of whoever began them.
     pub async fn unfinished_uploads(&self, starts_with: &str) -> Result<Vec<UnfinishedUpload>, StepError> {

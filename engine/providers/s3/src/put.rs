@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use jm_client_s3::{Get, ObjectInfo, Put, S3, S3Reader, is_written_in_parts};
+use jm_client_s3::{BegunUpload, Get, ObjectInfo, Put, S3, S3Bucket, S3Reader, is_written_in_parts};
 use jm_step::{
     Change, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError,
     StepType,
@@ -87,6 +87,7 @@ impl StepType for Upload {
                 "s3:PutObject",
                 "s3:AbortMultipartUpload",
                 "s3:ListBucketMultipartUploads",
+                "s3:ListMultipartUploadParts",
             ],
         )]
     }
@@ -121,15 +122,6 @@ impl StepType for Upload {
             return Ok(already(&input, *info, &sums));
         }
         let change = there.change(&bucket, &input, &sums)?;
-        if is_written_in_parts(sums.bytes()) {
-            let before = cx.checkpoint::<Begun>()?;
-            let began = before.map(|before| before.began);
-            unfinished::end_own(cx, &bucket, &input.key, began, |key| key == input.key).await;
-            cx.save_checkpoint(Begun {
-                began: began.unwrap_or_else(|| cx.now()),
-            })
-            .await?;
-        }
         let done = Arc::new(AtomicU64::new(0));
         let file = Unchanged::open(&input.file, &sums, done.clone()).await?;
         let put = Put {
@@ -140,8 +132,14 @@ impl StepType for Upload {
             bytes: Some(sums.bytes()),
             ..Put::default()
         };
-        let uploading = bucket.put(&input.key, file, put);
-        let uploaded = file::with_progress(cx, &done, sums.bytes(), uploading).await?;
+        let uploading = async {
+            if !is_written_in_parts(sums.bytes()) {
+                return bucket.put(&input.key, file, put).await;
+            }
+            let begun = begun(cx, &bucket, &input.key, &put, &sums).await?;
+            bucket.finish_upload(&input.key, file, &put, begun).await
+        };
+        let uploaded = file::with_progress(cx, &done, sums.bytes(), Box::pin(uploading)).await?;
         cx.changed(change).await;
         Ok(Output {
             key: input.key,
@@ -165,11 +163,54 @@ impl StepType for Upload {
     }
 }
 
-/// Saved before an upload in parts.
+/// Saved before an upload in parts, and once it has an id.
 #[derive(Debug, Serialize, Deserialize)]
 struct Begun {
     /// When the first attempt began, by this machine's clock.
     began: Timestamp,
+    /// The upload's id.
+    #[serde(default)]
+    upload: Option<String>,
+    /// Of which content it is: parts of another are of no use.
+    #[serde(default)]
+    sha256: String,
+}
+
+/// The upload that an attempt before this one has begun, with the parts that were sent; otherwise a new one.
+async fn begun(
+    cx: &StepContext,
+    bucket: &S3Bucket,
+    key: &str,
+    put: &Put,
+    sums: &Sums,
+) -> Result<BegunUpload, StepError> {
+    let before = cx.checkpoint::<Begun>()?;
+    let of_this = before.as_ref().filter(|before| before.sha256 == sums.sha256());
+    let found = match of_this.and_then(|before| before.upload.as_deref()) {
+        Some(id) => bucket.begun_upload(key, id).await?,
+        None => None,
+    };
+    let began = before.as_ref().map(|before| before.began);
+    let kept = found.as_ref().map(BegunUpload::id);
+    unfinished::end_own_but(cx, bucket, key, began, kept, |one| one == key).await;
+    if let Some(found) = found {
+        let (there, all) = (found.bytes(), sums.bytes());
+        cx.log(format!(
+            "{there} of {all} bytes were sent before, and are not sent again"
+        ))
+        .await;
+        return Ok(found);
+    }
+    let mut saved = Begun {
+        began: began.unwrap_or_else(|| cx.now()),
+        upload: None,
+        sha256: sums.sha256(),
+    };
+    cx.save_checkpoint(&saved).await?;
+    let new = bucket.begin_upload(key, put).await?;
+    saved.upload = Some(new.id().to_owned());
+    cx.save_checkpoint(&saved).await?;
+    Ok(new)
 }
 
 impl Input {

@@ -1,7 +1,7 @@
 //! Uploads in parts that were begun under a prefix and never finished.
 
 use jiff::{SignedDuration, Timestamp};
-use jm_client_s3::S3Bucket;
+use jm_client_s3::{S3Bucket, UnfinishedUpload};
 use jm_step::StepContext;
 
 /// So far may the store's clock be behind this machine's. What was begun longer before is somebody else's: it is better
@@ -17,8 +17,21 @@ pub(crate) async fn end_own(
     began: Option<Timestamp>,
     is_own: impl Fn(&str) -> bool,
 ) {
-    let unfinished = match bucket.unfinished_uploads(prefix).await {
-        Ok(unfinished) => unfinished,
+    end_own_but(cx, bucket, prefix, began, None, is_own).await;
+}
+
+/// As [`end_own`], but for the one of this id, with which this attempt goes on.
+pub(crate) async fn end_own_but(
+    cx: &StepContext,
+    bucket: &S3Bucket,
+    prefix: &str,
+    began: Option<Timestamp>,
+    kept: Option<&str>,
+    is_own: impl Fn(&str) -> bool,
+) {
+    let is_other = |upload: &UnfinishedUpload| Some(upload.id()) != kept;
+    let unfinished: Vec<UnfinishedUpload> = match bucket.unfinished_uploads(prefix).await {
+        Ok(unfinished) => unfinished.into_iter().filter(is_other).collect(),
         Err(error) => return cx.log(format!("nothing is known of unfinished uploads: {error}")).await,
     };
     let since = began.map(|began| began - MARGIN);

@@ -147,7 +147,7 @@ async fn a_file_that_is_not_there_is_not_found() {
 }
 
 #[tokio::test]
-async fn told_to_stop_it_leaves_nothing() {
+async fn told_to_stop_it_leaves_no_object() {
     for store in stores().await {
         let bucket = store.bucket("stopped").await;
         let bench = store.bench("stopped");
@@ -226,5 +226,72 @@ async fn an_upload_that_a_kill_cut_off_is_ended_and_those_of_others_are_left() {
         assert!(matches!(probe, Probe::Partial { .. }), "{probe:?}");
         again.run(&Upload, input).await.output();
         assert_eq!(left().await, ["large-too"], "{}", store.name);
+    }
+}
+
+/// Of 21 MiB in three parts the store has the first as it is, and something else as the second.
+#[tokio::test]
+async fn whoever_goes_on_sends_what_is_missing_and_nothing_else() {
+    for store in all_stores().await {
+        let bucket = store.bucket("resumed").await;
+        let all: Vec<u8> = (0..21_u32 << 20).map(|n| (n % 251) as u8).collect();
+        let input = json!({ "file": file(&store, &all), "key": "large" });
+        let bench = StepBench::new().with("bucket", store.connection("resumed").await);
+        // Killed once the id of the upload is saved.
+        let cut = bench.clone().run_until(&Upload, input.clone(), 2).await;
+        let saved = cut.checkpoints.last().expect("saved").clone();
+        let id = saved["upload"].as_str().expect("an id").to_owned();
+        let part = store.files().join("part");
+        for (number, content) in [("1", all[..8 << 20].to_vec()), ("2", vec![0; 8 << 20])] {
+            std::fs::write(&part, content).expect("a part");
+            let (key, body) = (["--bucket", "resumed", "--key", "large"], part.to_str().expect("text"));
+            let sent = ["--upload-id", &id, "--part-number", number, "--body", body];
+            store
+                .aws(&[&["s3api", "upload-part"], &key[..], &sent[..]].concat())
+                .await;
+        }
+        // The first part would not come through a second time.
+        let through = match store.name {
+            "sandbox" => store.refusing("resumed", &["PUT ", "partNumber=1&"]).await,
+            _ => store.connection("resumed").await,
+        };
+        let again = StepBench::new().with("bucket", through).attempt(2).checkpoint(saved);
+        let ran = again.run(&Upload, input.clone()).await;
+        let went_on = ran
+            .log
+            .iter()
+            .any(|line| line.ends_with("were sent before, and are not sent again"));
+        assert!(went_on, "{}: {:?}", store.name, ran.log);
+        ran.output();
+        assert!(content(&bucket, "large").await == all, "{}: other content", store.name);
+        let left = bucket.unfinished_uploads("").await.expect("listed");
+        assert!(left.is_empty(), "{}: {left:?}", store.name);
+    }
+}
+
+/// Its parts are of no use to a file with other content, and an upload that was ended to nobody.
+#[tokio::test]
+async fn an_upload_of_other_content_or_one_that_is_over_is_begun_anew() {
+    for store in all_stores().await {
+        let bucket = store.bucket("anew").await;
+        let bench = StepBench::new().with("bucket", store.connection("anew").await);
+        for (key, other) in [("changed", true), ("ended", false)] {
+            let input = json!({ "file": file(&store, &vec![7; 9 << 20]), "key": key });
+            let cut = bench.clone().run_until(&Upload, input.clone(), 2).await;
+            let saved = cut.checkpoints.last().expect("saved").clone();
+            if other {
+                file(&store, &vec![8; 9 << 20]);
+            } else {
+                for upload in bucket.unfinished_uploads(key).await.expect("listed") {
+                    bucket.end_upload(&upload).await.expect("ended");
+                }
+            }
+            let again = bench.clone().attempt(2).checkpoint(saved);
+            again.run(&Upload, input).await.output();
+            let expected = vec![if other { 8 } else { 7 }; 9 << 20];
+            assert!(content(&bucket, key).await == expected, "{} {key}", store.name);
+            let left = bucket.unfinished_uploads("").await.expect("listed");
+            assert!(left.is_empty(), "{} {key}: {left:?}", store.name);
+        }
     }
 }
