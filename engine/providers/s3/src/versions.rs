@@ -283,7 +283,7 @@ impl Count {
 
     fn keep_newest(&mut self) {
         let gone = &mut self.output.gone;
-        gone.sort_by(|one, other| other.deleted_at.cmp(&one.deleted_at));
+        gone.sort_by_key(|one| std::cmp::Reverse(one.deleted_at));
         gone.truncate(SHOWN);
     }
 

@@ -203,12 +203,18 @@ async fn an_undelete_brings_back_what_is_deleted_and_nothing_else() {
 /// The seed that a failure of [`killed_at_every_page`] names, to see it again.
 const SEED: &str = "JM_TEST_SEED";
 
+/// Another seed each time, unless one is said.
+#[expect(clippy::disallowed_methods, reason = "a test's own variable")]
+fn drawn() -> u64 {
+    let given = std::env::var(SEED).ok().map(|seed| seed.parse().expect("a number"));
+    given.unwrap_or_else(|| jm_step::clock::now().as_millisecond().unsigned_abs())
+}
+
 /// Kills a restore at each of its pages, of a history that always is the same and of one that never was before.
 async fn killed_at_every_page(store: &Store, deeds: Deeds) {
     const KILLS: std::ops::Range<usize> = 1..14;
     let fixed = 99;
-    let given = std::env::var(SEED).ok().map(|seed| seed.parse().expect("a number"));
-    let fresh = given.unwrap_or_else(|| jm_step::clock::now().as_millisecond().unsigned_abs());
+    let fresh = drawn();
     let mut buckets = Vec::new();
     for (seed, kill) in [fixed, fresh]
         .into_iter()
