@@ -20,7 +20,9 @@ pub(crate) async fn versions(
     let (Some(first), Some(second)) = (first, second) else {
         return Ok(Some(false));
     };
-    if !told_alike(&first, &second) || !(bucket.chooses_keys() || has_key_of(&first, &second)) {
+    // What lies in an archive nobody can read.
+    let sank = one.in_archive() && !wanted.in_archive();
+    if sank || !told_alike(&first, &second) || !(bucket.chooses_keys() || has_key_of(&first, &second)) {
         return Ok(Some(false));
     }
     let by_etag = has_etag_of(one, wanted).then_some(true);

@@ -69,6 +69,23 @@ async fn other_metadata_on_the_same_content_is_undone_once() {
     }
 }
 
+/// Ministack alone takes an archive for one.
+#[tokio::test]
+async fn the_same_content_in_an_archive_is_not_as_it_was() {
+    let store = ministack().await;
+    let bucket = store.bucket("sunk").await;
+    bucket.set_versioning(true).await.expect("set");
+    put_by_aws(&store, "sunk", "k", &[]).await;
+    let at = now_of(&store).await;
+    put_by_aws(&store, "sunk", "k", &["--storage-class", "GLACIER"]).await;
+    let bench = bench(&store, "sunk").await;
+    let output = bench.run(&RestoreVersions, as_of(at)).await.output();
+    assert_eq!(output["copied_back"], json!(1), "{output}");
+    assert_eq!(content(&bucket, "k", None).await.as_deref(), Some(&b"old"[..]));
+    let again = bench.attempt(2).run(&RestoreVersions, as_of(at)).await.output();
+    assert_eq!(again["as_it_was"], json!(1), "{again}");
+}
+
 /// Writes `old` as jm itself would not.
 #[expect(
     clippy::disallowed_methods,
