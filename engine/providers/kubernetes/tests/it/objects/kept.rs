@@ -224,8 +224,10 @@ pub(crate) async fn what_comes_by_itself_or_is_left_out_is_not_kept(server: &Ser
     let plain = scene.object("v1", "ConfigMap", "plain");
     let mut token = scene.object("v1", "Secret", "token-for-ci");
     token["type"] = "kubernetes.io/service-account-token".into();
-    token["metadata"]["annotations"] = json!({ "kubernetes.io/service-account.name": "default" });
-    for object in [&leads, &plain, &token] {
+    token["metadata"]["annotations"] = json!({ "kubernetes.io/service-account.name": "ci" });
+    // Without its account a token is deleted.
+    let account = scene.object("v1", "ServiceAccount", "ci");
+    for object in [&leads, &plain, &account, &token] {
         scene.put(object).await;
     }
     let filled = async || {
