@@ -36,7 +36,7 @@ pub(super) enum Verdict {
         /// As for a copy, which takes the place of this where markers cannot be removed.
         loses_null: bool,
     },
-    /// Something else lies on it: it is copied over that, unless that is the same ([`may_be_same`]).
+    /// Something else lies on it, or too many markers: it is copied over that, unless that is the same ([`may_be_same`]).
     CopyBack {
         target: ObjectVersion,
         latest: ObjectVersion,
@@ -64,6 +64,10 @@ pub(super) struct Decided {
     pub(super) versions: u64,
 }
 
+/// With more markers than that on one key, such as of a job that deletes it each minute, what lies under them is copied over
+/// them: one request in the place of many, and none of them is held.
+const MOST_MARKERS: usize = 10_000;
+
 /// Takes versions in the order of the listing and decides key by key. Holds one key at a time, and of that only what a
 /// decision may need.
 #[derive(Debug)]
@@ -80,6 +84,7 @@ struct Group {
     target: Option<ObjectVersion>,
     /// Those above the target, as long as nothing else lies above it.
     markers: Vec<VersionOf>,
+    /// Whether content lies above it, or so many markers that it is copied over them.
     content_above: bool,
     content_below: bool,
     null_content: bool,
@@ -145,6 +150,10 @@ impl Group {
                     key: entry.key,
                     version_id: entry.version_id,
                 });
+            }
+            if self.markers.len() > MOST_MARKERS {
+                self.content_above = true;
+                self.markers = Vec::new();
             }
         } else {
             self.content_above = true;

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::pattern::Names;
 use crate::file;
 
-/// What the unfinished files of jm end with; they belong to nobody else.
+/// What the unfinished files of jm end with.
 pub(super) const PARTIAL: &str = ".partial";
 /// A manifest is not larger than this.
 const LARGEST_MANIFEST: u64 = 64 << 20;
@@ -73,9 +73,20 @@ pub(crate) type Files = BTreeMap<String, FileFound>;
 impl Directory {
     /// All files, and what was left out. One that cannot be read is an error: what is not known must not count as missing.
     pub(crate) async fn list(&self) -> Result<(Files, Vec<LeftOut>), StepError> {
+        let unfinished = match self.manifests {
+            Some(_) => Unfinished::LeftOut,
+            None => Unfinished::Meant,
+        };
+        self.list_with(unfinished).await
+    }
+
+    async fn list_with(&self, unfinished: Unfinished) -> Result<(Files, Vec<LeftOut>), StepError> {
         let directory = self.clone();
         let listed = tokio::task::spawn_blocking(move || {
-            let mut found = Listing::default();
+            let mut found = Listing {
+                unfinished,
+                ..Listing::default()
+            };
             directory.walk(&directory.root, "", &mut found)?;
             directory.vouch(&mut found)?;
             Ok((found.files, found.left_out))
@@ -87,7 +98,7 @@ impl Directory {
 
     /// The same, where the directory may be missing: it is made when something goes into it.
     pub(super) async fn list_if_there(&self) -> Result<(Files, Vec<LeftOut>), StepError> {
-        match self.list().await {
+        match self.list_with(Unfinished::Hidden).await {
             Err(error) if error.kind() == StepErrorKind::NotFound && !self.root.exists() => {
                 Ok((Files::new(), Vec::new()))
             }
@@ -114,8 +125,12 @@ impl Directory {
                 .map_err(|error| file::failed("look at", &path, error))?;
             if kind.is_dir() {
                 self.walk(&path, &format!("{name}/"), found)?;
-            } else if self.names.mean(&name) && !name.ends_with(PARTIAL) {
-                self.take(kind.is_symlink(), name, path, found)?;
+            } else if self.names.mean(&name) {
+                match found.unfinished {
+                    Unfinished::LeftOut if name.ends_with(PARTIAL) => found.leave_out(name, "it is not finished"),
+                    Unfinished::Hidden if name.ends_with(PARTIAL) => {}
+                    _ => self.take(kind.is_symlink(), name, path, found)?,
+                }
             }
         }
         Ok(())
@@ -241,6 +256,19 @@ impl FileFound {
 struct Listing {
     files: Files,
     left_out: Vec<LeftOut>,
+    unfinished: Unfinished,
+}
+
+/// What becomes of files with names like those of jm's unfinished ones ([`PARTIAL`]).
+#[derive(Debug, Clone, Copy, Default)]
+enum Unfinished {
+    /// They are files like others: jm writes none where it only reads.
+    #[default]
+    Meant,
+    /// They are told of: where backups lie, some other step may be writing one.
+    LeftOut,
+    /// They are jm's own, in the directory that it writes to.
+    Hidden,
 }
 
 impl Listing {

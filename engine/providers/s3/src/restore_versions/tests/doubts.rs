@@ -4,6 +4,7 @@
 use jm_client_s3::{DefaultEncryption, Encryption, OtherHeaders, Ownership, Pace, Put};
 use jm_step::Change;
 
+use super::super::choose::{Chooser, Verdict};
 use super::*;
 
 fn put(language: &str, color: &str) -> Put {
@@ -376,6 +377,38 @@ async fn nor_over_the_version_that_is_wanted_itself() {
     bucket.set_versioning(true).await.expect("set");
     bench.run(&RestoreVersions, as_of(at)).await.output();
     assert_eq!(content(&bucket, "k", None).await.as_deref(), Some(b"wanted".as_slice()));
+}
+
+/// A job that deletes the same key each minute leaves half a million markers in a year.
+#[test]
+fn what_lies_under_very_many_markers_is_copied_over_them() {
+    let entry = |number: usize, marker: bool| ObjectVersion {
+        key: "k".to_owned(),
+        version_id: number.to_string(),
+        marker,
+        latest: number == 0,
+        bytes: 1,
+        etag: None,
+        last_modified: None,
+        storage_class: None,
+    };
+    for (markers, copied) in [(10_000, false), (10_001, true), (1_000_000, true)] {
+        let mut chooser = Chooser::new(Wish::Undelete);
+        for number in 0..markers {
+            assert_eq!(chooser.push(entry(number, true)), None);
+        }
+        chooser.push(entry(markers, false));
+        let verdict = chooser.finish().expect("a key").verdict;
+        let removed = match &verdict {
+            Verdict::Undelete { markers, .. } => markers.len(),
+            Verdict::CopyBack { target, .. } => {
+                assert_eq!(target.version_id, markers.to_string());
+                0
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(removed, if copied { 0 } else { markers });
+    }
 }
 
 #[test]

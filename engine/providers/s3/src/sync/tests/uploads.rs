@@ -309,7 +309,31 @@ async fn only_what_a_manifest_speaks_for_goes_up() {
             .filter_map(|left| left["name"].as_str())
             .collect();
         left_out.sort_unstable();
-        assert_eq!(left_out, ["damaged.gpg", "link.gpg", "pre_restore_plain.sql"]);
+        assert_eq!(
+            left_out,
+            [
+                "damaged.gpg",
+                "link.gpg",
+                "pre_restore_plain.sql",
+                "unfinished.gpg.partial"
+            ]
+        );
+    }
+}
+
+/// A site may have files of that name, and a bucket that becomes like the directory keeps them.
+#[tokio::test]
+async fn a_file_that_is_called_like_an_unfinished_one_goes_up_with_the_others() {
+    for store in stores().await {
+        let bucket = store.bucket("partials").await;
+        let folder = folder(&store, "partials");
+        write(&folder, "nav.partial", "a template");
+        let input = json!({ "directory": folder, "delete": { "at_most": 9 } });
+        for _ in 0..2 {
+            let ran = bench(&store, "partials").await.run(&SyncStep, input.clone()).await;
+            assert_eq!(ran.output()["left_out"], json!([]), "{}", store.name);
+            assert_eq!(keys(&bucket).await, ["nav.partial"], "{}", store.name);
+        }
     }
 }
 
