@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use jm_step::StepError;
 
-use crate::multipart::Pending;
+use crate::multipart::{Pending, etag_of};
 use crate::put::MOST_PARTS;
 use crate::transport::patient;
 use crate::{ObjectSummary, ObjectVersion, Pace, S3Bucket, S3Reader};
@@ -219,8 +219,9 @@ impl S3Bucket {
             .buffered(PARTS_AT_ONCE)
             .try_collect::<Vec<_>>()
             .await?;
+        let etag = etag_of(&parts);
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
-        let output = pace
+        let completed = pace
             .send(&doing, || {
                 let call = self.0.once.complete_multipart_upload().bucket(&self.0.bucket).key(&key);
                 call.upload_id(id)
@@ -229,10 +230,24 @@ impl S3Bucket {
                     .config_override(patient())
                     .send()
             })
-            .await?;
-        Ok(Copied {
-            version_id: output.version_id().map(str::to_owned),
-            etag: output.e_tag().map(str::to_owned),
+            .await;
+        match completed {
+            Ok(output) => Ok(Copied {
+                version_id: output.version_id().map(str::to_owned),
+                etag: output.e_tag().map(str::to_owned),
+            }),
+            // A second try of a request that was taken finds no upload.
+            Err(error) => self.copied_after_all(version, etag.as_deref()).await.ok_or(error),
+        }
+    }
+
+    /// The answer to the last request was lost: is the copy there all the same? Another version of the same parts is as good.
+    async fn copied_after_all(&self, version: &ObjectVersion, etag: Option<&str>) -> Option<Copied> {
+        let info = self.head(&version.key, None).await.ok()??;
+        let is_it = etag.is_some() && info.etag.as_deref() == etag && info.bytes == version.bytes;
+        is_it.then_some(Copied {
+            version_id: info.version_id,
+            etag: info.etag,
         })
     }
 

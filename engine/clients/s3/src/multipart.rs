@@ -347,7 +347,7 @@ async fn send_part(
 }
 
 /// The ETag of an object of these parts, where theirs are MD5s.
-fn etag_of(parts: &[CompletedPart]) -> Option<String> {
+pub(crate) fn etag_of(parts: &[CompletedPart]) -> Option<String> {
     let sums = parts
         .iter()
         .map(|part| hex::decode(part.e_tag()?.trim_matches('"')).ok());
