@@ -345,14 +345,18 @@ fn what_a_commit_brings_along_is_not_what_its_build_makes() -> Result<()> {
     ensure!(output.status.code() == Some(4), "{text}");
     ensure!(has_words(&text, "the build wrote nothing into dist"), "{text}");
     ensure!(stored(&world)? == before, "something was published");
-    // A build that writes the same as the commit has writes it all the same.
-    let output = build(r#"build=["sh", "-c", "printf 'of an earlier build' >dist/index.html"]"#)?;
-    ensure!(output.status.code() == Some(0), "{}", said(&output));
-    ensure!(
-        viewed(&world, "")?.body == "of an earlier build",
-        "{:?}",
-        viewed(&world, "")?
-    );
+    // A build that writes the same as the commit has writes it all the same; and some make a link to what they built.
+    for (script, page) in [
+        ("printf 'of an earlier build' >dist/index.html", "of an earlier build"),
+        (
+            "rm -r dist; mkdir real; printf linked >real/index.html; ln -s real dist",
+            "linked",
+        ),
+    ] {
+        let output = build(&format!(r#"build=["sh", "-c", "{script}"]"#))?;
+        ensure!(output.status.code() == Some(0), "{}", said(&output));
+        ensure!(viewed(&world, "")?.body == page, "{:?}", viewed(&world, "")?);
+    }
     Ok(())
 }
 

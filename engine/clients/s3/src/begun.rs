@@ -10,6 +10,7 @@ use bytes::BytesMut;
 use jm_step::StepError;
 
 use crate::multipart::{Pending, Upload};
+use crate::pace::insist;
 use crate::put::{part_size, read_part};
 use crate::{Put, S3Bucket, S3Reader, Uploaded, checksum};
 
@@ -81,9 +82,11 @@ impl S3Reader {
         let mut sent = BTreeMap::new();
         let mut marker = None;
         loop {
-            let call = self.0.client.list_parts().bucket(&self.0.bucket).key(self.full(key));
-            let call = call.upload_id(id).set_part_number_marker(marker.clone());
-            let output = match call.send().await {
+            let call = || {
+                let call = self.0.client.list_parts().bucket(&self.0.bucket).key(self.full(key));
+                call.upload_id(id).set_part_number_marker(marker.clone()).send()
+            };
+            let output = match insist(call).await {
                 Err(error)
                     if error.as_service_error().is_some_and(|error: &ListPartsError| {
                         aws_sdk_s3::error::ProvideErrorMetadata::code(error) == Some("NoSuchUpload")
@@ -117,8 +120,8 @@ impl S3Bucket {
         })
     }
 
-    /// Sends what the store lacks of a stream, and makes an object of it. Where the store or the line fails for a time, and
-    /// where this is dropped, the upload stays for whoever goes on with it; otherwise it is ended.
+    /// Sends what the store lacks of a stream, and makes an object of it. Dropped, or killed with its process, the upload
+    /// stays for whoever goes on with it; where it fails, it is ended, as far as the store can be reached.
     ///
     /// # Errors
     /// As [`Self::put`].
@@ -134,9 +137,8 @@ impl S3Bucket {
         pending.outlasts_us();
         let mut upload = Upload::new(pending, begun.sent);
         let finished = Box::pin(upload.finish(first, body, put)).await;
-        match &finished {
-            Err(error) if !error.kind().is_transient() => upload.abort().await,
-            _ => {}
+        if finished.is_err() {
+            upload.abort().await;
         }
         finished
     }

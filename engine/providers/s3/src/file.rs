@@ -192,6 +192,9 @@ pub(crate) async fn with_progress<T>(
     }
 }
 
+/// What a file's name ends with until it is finished. A site may have a `nav.partial` of its own.
+pub(crate) const PARTIAL: &str = ".jm-partial";
+
 /// Puts a finished file in its place; where `force` is not set, only if nothing is there.
 pub(crate) async fn put_in_place(from: &Path, to: &Path, force: bool) -> Result<(), StepError> {
     let (from, to) = (from.to_owned(), to.to_owned());

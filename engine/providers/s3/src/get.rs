@@ -22,7 +22,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::file::{self, Sums};
+use crate::file::{self, PARTIAL, Sums};
 use crate::receive::receive;
 
 /// Brings an object to a file.
@@ -43,7 +43,7 @@ pub(crate) struct Input {
     #[serde(default)]
     #[schemars(range(min = 1))]
     length: Option<u64>,
-    /// Where it goes. It appears there whole or not at all; until then it grows beside it, as `FILE.partial`.
+    /// Where it goes. It appears there whole or not at all; until then it grows beside it, as `FILE.jm-partial`.
     file: PathBuf,
     /// The SHA-256 that the content of the file has to have, in hex.
     #[serde(default)]
@@ -81,7 +81,7 @@ enum VerifiedBy {
     Size,
 }
 
-/// Saved before the first byte: `FILE.partial` belongs to this content.
+/// Saved before the first byte: `FILE.jm-partial` belongs to this content.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Begun {
     etag: Option<String>,
@@ -328,7 +328,7 @@ async fn brought(
     Ok(proven.map(|verified_by| (sums, verified_by)))
 }
 
-/// Brings what is missing to `FILE.partial`.
+/// Brings what is missing to `FILE.jm-partial`.
 async fn fetch(cx: &StepContext, bucket: &S3Reader, input: &Input, info: &ObjectInfo) -> Result<Sums, StepError> {
     let begun = Begun {
         etag: info.etag.clone(),
@@ -417,7 +417,7 @@ fn output(input: &Input, info: &ObjectInfo, sums: &Sums, verified_by: VerifiedBy
 
 fn partial(file: &Path) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
-    name.push(".partial");
+    name.push(PARTIAL);
     name.into()
 }
 

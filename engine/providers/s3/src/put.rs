@@ -176,6 +176,22 @@ struct Begun {
     sha256: String,
 }
 
+/// What is sent of an upload, unless it is over. Where a store does not say, or nobody may ask, all of it is sent again.
+async fn still_there(
+    cx: &StepContext,
+    bucket: &S3Bucket,
+    key: &str,
+    id: &str,
+) -> Result<Option<BegunUpload>, StepError> {
+    match bucket.begun_upload(key, id).await {
+        Err(error) if !error.kind().is_transient() => {
+            cx.log(format!("all of it is sent again: {error}")).await;
+            Ok(None)
+        }
+        found => found,
+    }
+}
+
 /// The upload that an attempt before this one has begun, with the parts that were sent; otherwise a new one.
 async fn begun(
     cx: &StepContext,
@@ -187,7 +203,7 @@ async fn begun(
     let before = cx.checkpoint::<Begun>()?;
     let of_this = before.as_ref().filter(|before| before.sha256 == sums.sha256());
     let found = match of_this.and_then(|before| before.upload.as_deref()) {
-        Some(id) => bucket.begun_upload(key, id).await?,
+        Some(id) => still_there(cx, bucket, key, id).await?,
         None => None,
     };
     let began = before.as_ref().map(|before| before.began);
@@ -195,10 +211,9 @@ async fn begun(
     unfinished::end_own_but(cx, bucket, key, began, kept, |one| one == key).await;
     if let Some(found) = found {
         let (there, all) = (found.bytes(), sums.bytes());
-        cx.log(format!(
-            "{there} of {all} bytes were sent before, and are not sent again"
-        ))
-        .await;
+        let line =
+            format!("the store has {there} of {all} bytes from before: what of them is of this file is not sent again");
+        cx.log(line).await;
         return Ok(found);
     }
     let mut saved = Begun {

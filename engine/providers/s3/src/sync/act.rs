@@ -18,10 +18,10 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
 use super::decide::{Existing, Rules, Transfer};
-use super::directory::{FileFound, PARTIAL, place};
+use super::directory::{FileFound, place};
 use super::pattern::headers;
 use super::side::{Found, Objects, Side};
-use crate::file::{self, Sums, Unchanged};
+use crate::file::{self, PARTIAL, Sums, Unchanged};
 use crate::receive::receive;
 
 /// Files up to this size are read whole; what is larger is sent in parts, and few at a time.

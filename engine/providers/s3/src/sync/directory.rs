@@ -13,10 +13,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::pattern::Names;
-use crate::file;
+use crate::file::{self, PARTIAL};
 
-/// What the unfinished files of jm end with.
-pub(super) const PARTIAL: &str = ".partial";
+/// The endings of all unfinished files of jm: those of backups, too, into whose directory another step may look.
+const UNFINISHED: [&str; 3] = [PARTIAL, ".gpg.partial", ".manifest.json.partial"];
+
+/// Whether a file of this name is one that jm has not finished.
+fn is_unfinished(name: &str) -> bool {
+    UNFINISHED.iter().any(|ending| name.ends_with(ending))
+}
+
 /// A manifest is not larger than this.
 const LARGEST_MANIFEST: u64 = 64 << 20;
 
@@ -73,11 +79,7 @@ pub(crate) type Files = BTreeMap<String, FileFound>;
 impl Directory {
     /// All files, and what was left out. One that cannot be read is an error: what is not known must not count as missing.
     pub(crate) async fn list(&self) -> Result<(Files, Vec<LeftOut>), StepError> {
-        let unfinished = match self.manifests {
-            Some(_) => Unfinished::LeftOut,
-            None => Unfinished::Meant,
-        };
-        self.list_with(unfinished).await
+        self.list_with(Unfinished::LeftOut).await
     }
 
     async fn list_with(&self, unfinished: Unfinished) -> Result<(Files, Vec<LeftOut>), StepError> {
@@ -127,8 +129,8 @@ impl Directory {
                 self.walk(&path, &format!("{name}/"), found)?;
             } else if self.names.mean(&name) {
                 match found.unfinished {
-                    Unfinished::LeftOut if name.ends_with(PARTIAL) => found.leave_out(name, "it is not finished"),
-                    Unfinished::Hidden if name.ends_with(PARTIAL) => {}
+                    Unfinished::LeftOut if is_unfinished(&name) => found.leave_out(name, "it is not finished"),
+                    Unfinished::Hidden if is_unfinished(&name) => {}
                     _ => self.take(kind.is_symlink(), name, path, found)?,
                 }
             }
@@ -259,15 +261,13 @@ struct Listing {
     unfinished: Unfinished,
 }
 
-/// What becomes of files with names like those of jm's unfinished ones ([`PARTIAL`]).
+/// What becomes of jm's unfinished files.
 #[derive(Debug, Clone, Copy, Default)]
 enum Unfinished {
-    /// They are files like others: jm writes none where it only reads.
+    /// They are told of: another step may be writing one, or was killed.
     #[default]
-    Meant,
-    /// They are told of: where backups lie, some other step may be writing one.
     LeftOut,
-    /// They are jm's own, in the directory that it writes to.
+    /// They are nobody's business in the directory that is written to.
     Hidden,
 }
 
@@ -291,7 +291,7 @@ pub(super) fn place(root: &Path, name: &str) -> Result<PathBuf, &'static str> {
     if !stays || name.split('/').any(|part| part == "." || part == "..") {
         return Err("its name leads out of the directory");
     }
-    if name.ends_with(PARTIAL) {
+    if is_unfinished(name) {
         return Err("its name is that of an unfinished file");
     }
     Ok(root.join(relative))
@@ -315,10 +315,12 @@ mod tests {
             "a//b",
             "a/./b",
             "a\0",
-            "a.partial",
+            "a.jm-partial",
+            "backup.gpg.partial",
         ] {
             assert!(place(root, name).is_err(), "{name:?}");
         }
         assert_eq!(place(root, "a/..b/c"), Ok(PathBuf::from("/root/a/..b/c")));
+        assert_eq!(place(root, "nav.partial"), Ok(PathBuf::from("/root/nav.partial")));
     }
 }

@@ -321,19 +321,31 @@ async fn only_what_a_manifest_speaks_for_goes_up() {
     }
 }
 
-/// A site may have files of that name, and a bucket that becomes like the directory keeps them.
+/// A site may have files of such a name: they go up, stay, and come back beside one that their name is made of.
 #[tokio::test]
-async fn a_file_that_is_called_like_an_unfinished_one_goes_up_with_the_others() {
+async fn a_partial_of_a_site_is_a_file_like_others_and_one_of_jm_is_none() {
     for store in stores().await {
         let bucket = store.bucket("partials").await;
-        let folder = folder(&store, "partials");
-        write(&folder, "nav.partial", "a template");
-        let input = json!({ "directory": folder, "delete": { "at_most": 9 } });
+        let site = folder(&store, "partials");
+        write(&site, "nav.partial", "a template");
+        write(&site, "nav", "a page");
+        write(&site, "large.jm-partial", "ha");
+        let up = json!({ "directory": site, "delete": { "at_most": 9 } });
+        let bench = bench(&store, "partials").await;
         for _ in 0..2 {
-            let ran = bench(&store, "partials").await.run(&SyncStep, input.clone()).await;
-            assert_eq!(ran.output()["left_out"], json!([]), "{}", store.name);
-            assert_eq!(keys(&bucket).await, ["nav.partial"], "{}", store.name);
+            let output = bench.clone().run(&SyncStep, up.clone()).await.output();
+            assert_eq!(output["left_out"][0]["name"], "large.jm-partial", "{}", store.name);
+            assert_eq!(keys(&bucket).await, ["nav", "nav.partial"], "{}", store.name);
         }
+        let back = folder(&store, "back");
+        write(&back, "nav.partial", "a template");
+        let down = json!({ "directory": back, "to": "directory" });
+        bench.run(&SyncStep, down).await.output();
+        let read = |name: &str| std::fs::read_to_string(back.join(name)).expect("there");
+        assert_eq!(
+            (read("nav").as_str(), read("nav.partial").as_str()),
+            ("a page", "a template")
+        );
     }
 }
 
