@@ -10,6 +10,7 @@ use jm_step::{StepError, StepErrorKind};
 use super::Reader;
 use crate::describe;
 use crate::error::step_error;
+use crate::pod::PodState;
 use crate::pod_line::PodLine;
 use crate::workload::Workload;
 use crate::workload_ref::{Kind, WorkloadRef};
@@ -130,6 +131,21 @@ impl Reader {
         Ok(fresh.map(|event| event.message.clone().unwrap_or_default()))
     }
 
+    /// Whether a pod of the namespace is on its way out. A quota counts it until it is gone.
+    pub async fn has_going_pods(&self) -> Result<bool, StepError> {
+        let doing = format!("cannot list pods in namespace `{}`", self.namespace);
+        let found = self.pod_api().list(&ListParams::default()).await;
+        let found = found.map_err(|e| step_error(&doing, e))?;
+        let mut pods = found.items.iter().map(PodState::read);
+        Ok(pods.any(|pod| pod.going && !pod.ended))
+    }
+
+    /// Whether a node was ordered for a pod: the last word of what makes nodes as they are needed.
+    pub async fn gets_a_node(&self, pod: &str) -> Result<bool, StepError> {
+        let found = self.events_about(|of| of == pod).await?;
+        Ok(found.iter().rev().find_map(orders_a_node).unwrap_or_default())
+    }
+
     /// The newest events about objects whose names fit, oldest first, each in a line.
     async fn events(&self, fits: impl Fn(&str) -> bool) -> Result<Vec<String>, StepError> {
         let about = self.events_about(fits).await?;
@@ -159,6 +175,15 @@ impl Reader {
     pub(super) async fn pod(&self, name: &str) -> Result<Pod, StepError> {
         let doing = format!("cannot read pod `{name}` in namespace `{}`", self.namespace);
         self.pod_api().get(name).await.map_err(|e| step_error(&doing, e))
+    }
+}
+
+/// Whether an event tells that a node comes for its pod, as the cluster autoscaler and Karpenter do, or that none does.
+fn orders_a_node(event: &Event) -> Option<bool> {
+    match event.reason.as_deref()? {
+        "TriggeredScaleUp" | "Nominated" => Some(true),
+        "NotTriggerScaleUp" => Some(false),
+        _ => None,
     }
 }
 

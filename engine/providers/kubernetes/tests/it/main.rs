@@ -131,6 +131,8 @@ on_server! {
     on_a_control_plane_alone, control_plane:
     writers::its_autoscaler_is_active_again,
     refusals::what_a_quota_refuses_fails_fast,
+    refusals::a_quota_that_ending_pods_fill_is_waited_for,
+    refusals::a_node_that_was_ordered_is_waited_for,
     objects::whatever_was_there_comes_back,
     objects::no_value_of_a_secret_is_seen_anywhere,
     objects::a_conflict_names_field_and_manager,
