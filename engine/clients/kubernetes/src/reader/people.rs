@@ -143,7 +143,7 @@ impl Reader {
     /// Whether a node was ordered for a pod: the last word of what makes nodes as they are needed.
     pub async fn gets_a_node(&self, pod: &str) -> Result<bool, StepError> {
         let found = self.events_about(|of| of == pod).await?;
-        Ok(found.iter().rev().find_map(orders_a_node).unwrap_or_default())
+        Ok(is_a_node_on_its_way(&found))
     }
 
     /// The newest events about objects whose names fit, oldest first, each in a line.
@@ -178,6 +178,11 @@ impl Reader {
     }
 }
 
+/// Whether the last word of events, which are in order, is that a node comes.
+fn is_a_node_on_its_way(events: &[Event]) -> bool {
+    events.iter().rev().find_map(orders_a_node).unwrap_or_default()
+}
+
 /// Whether an event tells that a node comes for its pod, as the cluster autoscaler and Karpenter do, or that none does.
 fn orders_a_node(event: &Event) -> Option<bool> {
     match event.reason.as_deref()? {
@@ -204,7 +209,28 @@ fn sorted(mut lines: Vec<PodLine>) -> Vec<PodLine> {
 
 #[cfg(test)]
 mod tests {
-    use super::is_about;
+    use k8s_openapi::api::core::v1::Event;
+
+    use super::{is_a_node_on_its_way, is_about};
+
+    #[test]
+    fn the_last_word_on_a_node_counts() {
+        let is_on_its_way = |reasons: &[&str]| {
+            let event = |reason: &&str| Event {
+                reason: Some((*reason).to_owned()),
+                ..Event::default()
+            };
+            is_a_node_on_its_way(&reasons.iter().map(event).collect::<Vec<_>>())
+        };
+        assert!(is_on_its_way(&[
+            "NotTriggerScaleUp",
+            "TriggeredScaleUp",
+            "FailedScheduling"
+        ]));
+        assert!(is_on_its_way(&["FailedScheduling", "Nominated"]));
+        assert!(!is_on_its_way(&["TriggeredScaleUp", "NotTriggerScaleUp"]));
+        assert!(!is_on_its_way(&["FailedScheduling"]) && !is_on_its_way(&[]));
+    }
 
     #[test]
     fn names_that_only_begin_alike_are_others() {
