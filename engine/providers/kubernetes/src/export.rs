@@ -37,8 +37,8 @@ pub struct Export;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ClusterScope {
-    /// Those that the namespaces' objects depend on: definitions of their kinds, classes, roles that are bound, volumes
-    /// that were chosen, webhooks that are served from the namespaces.
+    /// Those that the namespaces' objects depend on: definitions of their kinds and of those that their roles name,
+    /// classes, roles that are bound, volumes that were chosen, webhooks that are served from the namespaces.
     #[default]
     Used,
     /// All but those that Kubernetes makes itself.

@@ -22,9 +22,11 @@ static NAMED: LazyLock<Regex> = LazyLock::new(|| {
     ))
     .expect("it is an expression")
 });
-/// `scheme://user:password@host`: the credentials go.
-static USER: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"([a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/@]+@").expect("it is an expression"));
+/// `scheme://user:password@host`: the credentials go. Who writes a password as it is writes a `/` or an `@` of it as it is.
+static USER: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r#"([a-zA-Z][a-zA-Z0-9+.-]*://)(?:[^\s/@:]*:[^\s"'<>?#]*@|(?:[^\s/@]+@)+)"#)
+        .expect("it is an expression")
+});
 
 /// The text without secrets and control characters.
 pub(crate) fn redact(secrets: &Secrets, text: &str) -> String {
@@ -41,8 +43,13 @@ pub(crate) fn redact(secrets: &Secrets, text: &str) -> String {
 
 /// Whether a value under such a name is a secret.
 pub(crate) fn names_a_secret(name: &str) -> bool {
+    NAME.is_match(name) && !names_a_place(name)
+}
+
+/// Whether a value under such a name tells where something is.
+pub(crate) fn names_a_place(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
-    NAME.is_match(name) && !PLACES.iter().any(|end| lower.ends_with(end))
+    PLACES.iter().any(|end| lower.ends_with(end))
 }
 
 /// Whether a text holds what looks like a secret.
@@ -75,6 +82,10 @@ mod tests {
             ("Authorization: Bearer abc.def", "Authorization: [hidden]"),
             ("db_password: x, port: 1", "db_password: [hidden], port: 1"),
             ("postgres://app:pw@db:5432/x", "postgres://[hidden]@db:5432/x"),
+            ("postgres://u:p@ss@db/x", "postgres://[hidden]@db/x"),
+            ("amqp://u:p/w@d@db/x?by=a@b", "amqp://[hidden]@db/x?by=a@b"),
+            ("https://me@corp@host/x", "https://[hidden]@host/x"),
+            ("https://cdn/pkg@1.2 a@b", "https://cdn/pkg@1.2 a@b"),
             ("it is known-secret here", "it is [secret] here"),
             ("DB_PASS=x keyPassphrase: y", "DB_PASS=[hidden] keyPassphrase: [hidden]"),
             ("bypass: 1, compass=north", "bypass: 1, compass=north"),

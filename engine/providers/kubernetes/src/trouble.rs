@@ -9,16 +9,18 @@ use tokio::time::Instant;
 use crate::evidence;
 use crate::redact::redact;
 
+const UNSCHEDULABLE: &str = "Unschedulable";
+const REFUSED: &str = "FailedCreate";
+
 /// How long trouble has to last before it is taken for final.
 fn grace(reason: &str) -> Duration {
     Duration::from_secs(match reason {
-        // A cluster that grows with its load needs a moment for another node.
-        "Unschedulable" => 60,
+        // What makes nodes as they are needed takes a moment to say whether one comes.
+        UNSCHEDULABLE => 60,
         // The kubelet waits for 10 s before it starts a container again that has ended twice; the next start may go well.
         "CrashLoopBackOff" => 15,
         // A pull that has failed is tried again after 10 s, and that one may go well.
         "ErrImagePull" | "ImagePullBackOff" => 20,
-        // A quota counts pods that are only just ending.
         _ => 5,
     })
 }
@@ -31,10 +33,12 @@ pub(crate) fn is_its_own(trouble: &Trouble) -> bool {
 /// What keeps the workload from being ready. Pods of an older template that is being replaced do not count, unless they
 /// hold up just that, nor what the controller says of an older specification.
 pub(crate) fn first(state: &Workload, pods: &[PodState]) -> Option<Trouble> {
+    // What waits for a node may have to wait for long; another pod may be beyond help meanwhile.
     let of_pods = pods
         .iter()
         .filter(|pod| !pod.going && !pod.ended && (pod.newest || pod.holds_up))
-        .find_map(|pod| pod.trouble.clone());
+        .filter_map(|pod| pod.trouble.clone())
+        .min_by_key(|trouble| trouble.reason == UNSCHEDULABLE);
     let of_workload = state
         .failure
         .as_ref()
@@ -66,9 +70,25 @@ pub(crate) async fn refused(cluster: &Reader, state: &Workload) -> Result<Option
     let message = cluster.refusal(state).await?;
     Ok(message.map(|message| Trouble {
         pod: String::new(),
-        reason: "FailedCreate".to_owned(),
+        reason: REFUSED.to_owned(),
         message,
     }))
+}
+
+/// Whether something is under way that may end the trouble: a quota counts pods until they are gone, and a node that was
+/// ordered takes minutes to come.
+pub(crate) async fn may_pass(
+    cluster: &Reader,
+    pods: &[PodState],
+    trouble: Option<&Trouble>,
+) -> Result<bool, StepError> {
+    let Some(trouble) = trouble else { return Ok(false) };
+    match trouble.reason.as_str() {
+        REFUSED if pods.iter().any(|pod| pod.going && !pod.ended) => Ok(true),
+        REFUSED if trouble.message.contains("quota") => cluster.has_going_pods().await,
+        UNSCHEDULABLE => cluster.gets_a_node(&trouble.pod).await,
+        _ => Ok(false),
+    }
 }
 
 /// Trouble in one line.
@@ -123,8 +143,8 @@ fn advice(reason: &str, namespace: &str, pod: &str) -> String {
         "CrashLoopBackOff" | "RunContainerError" => {
             format!("read why it ends: `kubectl logs {pod} -n {namespace} --previous`; then resume the run")
         }
-        "Unschedulable" => "add nodes or lower the requests, then resume the run".to_owned(),
-        "FailedCreate" => format!(
+        UNSCHEDULABLE => "add nodes or lower the requests, then resume the run".to_owned(),
+        REFUSED => format!(
             "see what refuses its pods (a quota, an admission policy): `kubectl get events -n {namespace}`; then resume the run"
         ),
         "NotReady" => format!(
@@ -139,6 +159,8 @@ fn advice(reason: &str, namespace: &str, pod: &str) -> String {
 pub(crate) struct Lasting {
     /// When it began. Reasons change while it lasts (`ErrImagePull`, `ImagePullBackOff`), so they do not start it anew.
     since: Option<Instant>,
+    /// When it was last seen that it might pass.
+    passing: Option<Instant>,
     told: Option<String>,
 }
 
@@ -146,6 +168,7 @@ impl Lasting {
     pub(crate) fn new() -> Self {
         Self {
             since: None,
+            passing: None,
             told: None,
         }
     }
@@ -165,14 +188,26 @@ impl Lasting {
         Some(told(trouble))
     }
 
-    /// The trouble, where it has lasted for as long as its kind may.
-    pub(crate) fn lasts(&mut self, trouble: Option<Trouble>) -> Option<Trouble> {
+    /// The trouble, where it has lasted for as long as its kind may, from when nothing was under way any more that might
+    /// end it.
+    pub(crate) fn lasts(&mut self, trouble: Option<Trouble>, may_pass: bool) -> Option<Trouble> {
         let Some(trouble) = trouble else {
-            self.since = None;
+            (self.since, self.passing) = (None, None);
             return None;
         };
-        let since = *self.since.get_or_insert_with(Instant::now);
-        (since.elapsed() >= grace(&trouble.reason)).then_some(trouble)
+        let now = Instant::now();
+        let began = *self.since.get_or_insert(now);
+        if may_pass {
+            self.passing = Some(now);
+            return None;
+        }
+        let since = self.passing.unwrap_or(began);
+        let mut enough = grace(&trouble.reason);
+        if trouble.reason == REFUSED {
+            // The pauses between two attempts of a controller double: the next may come as late again as it was refused for.
+            enough += since - began;
+        }
+        (now - since >= enough).then_some(trouble)
     }
 }
 
@@ -191,13 +226,21 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn trouble_has_to_last() {
         let mut lasting = Lasting::new();
-        assert_eq!(lasting.lasts(Some(trouble("ErrImagePull"))), None);
+        assert_eq!(lasting.lasts(Some(trouble("ErrImagePull")), false), None);
         tokio::time::advance(grace("ErrImagePull")).await;
-        assert_eq!(lasting.lasts(None), None, "it passed");
-        assert_eq!(lasting.lasts(Some(trouble("ErrImagePull"))), None, "it is new again");
+        assert_eq!(lasting.lasts(None, false), None, "it passed");
+        assert_eq!(
+            lasting.lasts(Some(trouble("ErrImagePull")), false),
+            None,
+            "it is new again"
+        );
         tokio::time::advance(grace("ErrImagePull")).await;
         let other = Some(trouble("ImagePullBackOff"));
-        assert_eq!(lasting.lasts(other.clone()), other, "the same trouble by another name");
+        assert_eq!(
+            lasting.lasts(other.clone(), false),
+            other,
+            "the same trouble by another name"
+        );
     }
 
     /// As the kubelet tells it: a pull, 10 s of waiting, the next pull.
@@ -205,14 +248,14 @@ mod tests {
     async fn a_pull_that_fails_once_is_not_final() {
         let mut lasting = Lasting::new();
         for (second, reason) in [(0, "ErrImagePull"), (1, "ImagePullBackOff"), (13, "ImagePullBackOff")] {
-            assert_eq!(lasting.lasts(Some(trouble(reason))), None, "after {second} s");
+            assert_eq!(lasting.lasts(Some(trouble(reason)), false), None, "after {second} s");
             tokio::time::advance(Duration::from_secs(if second == 1 { 12 } else { 1 })).await;
         }
-        assert_eq!(lasting.lasts(None), None, "the second one has gone well");
-        assert_eq!(lasting.lasts(Some(trouble("ErrImagePull"))), None);
+        assert_eq!(lasting.lasts(None, false), None, "the second one has gone well");
+        assert_eq!(lasting.lasts(Some(trouble("ErrImagePull")), false), None);
         tokio::time::advance(Duration::from_secs(20)).await;
         assert!(
-            lasting.lasts(Some(trouble("ErrImagePull"))).is_some(),
+            lasting.lasts(Some(trouble("ErrImagePull")), false).is_some(),
             "and that is fast still"
         );
     }
@@ -220,14 +263,49 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_cluster_is_given_time_to_grow() {
         let mut lasting = Lasting::new();
-        assert_eq!(lasting.lasts(Some(trouble("Unschedulable"))), None);
+        assert_eq!(lasting.lasts(Some(trouble("Unschedulable")), false), None);
         tokio::time::advance(Duration::from_secs(30)).await;
-        assert_eq!(lasting.lasts(Some(trouble("Unschedulable"))), None);
+        assert_eq!(lasting.lasts(Some(trouble("Unschedulable")), false), None);
         tokio::time::advance(Duration::from_secs(30)).await;
         assert_eq!(
-            lasting.lasts(Some(trouble("Unschedulable"))),
+            lasting.lasts(Some(trouble("Unschedulable")), false),
             Some(trouble("Unschedulable"))
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_was_ordered_is_waited_for() {
+        let mut lasting = Lasting::new();
+        for minute in 0..5 {
+            assert_eq!(
+                lasting.lasts(Some(trouble(UNSCHEDULABLE)), true),
+                None,
+                "minute {minute}"
+            );
+            tokio::time::advance(Duration::from_mins(1)).await;
+        }
+        assert!(
+            lasting.lasts(Some(trouble(UNSCHEDULABLE)), false).is_some(),
+            "no node comes after all"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quota_is_asked_again_once_pods_have_ended() {
+        let mut lasting = Lasting::new();
+        let refused = || Some(trouble(REFUSED));
+        assert_eq!(lasting.lasts(refused(), true), None);
+        tokio::time::advance(Duration::from_secs(30)).await;
+        assert_eq!(lasting.lasts(refused(), true), None, "an old pod ends");
+        tokio::time::advance(Duration::from_secs(34)).await;
+        assert_eq!(lasting.lasts(refused(), false), None, "the controller pauses");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(lasting.lasts(refused(), false), refused());
+
+        let mut lasting = Lasting::new();
+        assert_eq!(lasting.lasts(refused(), false), None);
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!(lasting.lasts(refused(), false), refused(), "nothing ends");
     }
 
     #[test]
@@ -259,6 +337,15 @@ mod tests {
         assert_eq!(
             first(&state, &[pod(false), pod(true)]),
             Some(trouble("CrashLoopBackOff"))
+        );
+        let waits = PodState {
+            trouble: Some(trouble(UNSCHEDULABLE)),
+            ..pod(true)
+        };
+        assert_eq!(
+            first(&state, &[waits, pod(true)]),
+            Some(trouble("CrashLoopBackOff")),
+            "no node helps that one"
         );
     }
 }

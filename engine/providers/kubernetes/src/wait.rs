@@ -183,20 +183,21 @@ async fn watch(
             let state = cluster.workload(workload).await?;
             let pods = cluster.pods(&state).await?;
             let refused = trouble::refused(cluster, &state).await?;
-            Ok((state, pods, refused))
+            let found = trouble::first(&state, &pods).or(refused);
+            let may_pass = trouble::may_pass(cluster, &pods, found.as_ref()).await?;
+            Ok((state, pods, found, may_pass))
         };
-        if let Some((state, pods, refused)) = patience.forgive(unless_cancelled(cx, looked).await)? {
+        if let Some((state, pods, found, may_pass)) = patience.forgive(unless_cancelled(cx, looked).await)? {
             let (ready, wanted) = (state.ready.into(), state.replicas.into());
             cx.progress(ready, Some(wanted), Unit::Items).await;
             if until.is_reached(&state) {
                 return Ok(state);
             }
             not_paused(&state)?;
-            let found = trouble::first(&state, &pods).or(refused);
             if let Some(news) = lasting.news(found.as_ref()) {
                 cx.log(format!("{workload}: {news}")).await;
             }
-            if let Some(found) = lasting.lasts(found.clone()) {
+            if let Some(found) = lasting.lasts(found.clone(), may_pass) {
                 return Err(trouble::error(cx, cluster, &state, &pods, &found).await);
             }
             let trouble = found;

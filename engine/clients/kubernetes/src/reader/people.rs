@@ -10,6 +10,7 @@ use jm_step::{StepError, StepErrorKind};
 use super::Reader;
 use crate::describe;
 use crate::error::step_error;
+use crate::pod::PodState;
 use crate::pod_line::PodLine;
 use crate::workload::Workload;
 use crate::workload_ref::{Kind, WorkloadRef};
@@ -130,6 +131,21 @@ impl Reader {
         Ok(fresh.map(|event| event.message.clone().unwrap_or_default()))
     }
 
+    /// Whether a pod of the namespace is on its way out. A quota counts it until it is gone.
+    pub async fn has_going_pods(&self) -> Result<bool, StepError> {
+        let doing = format!("cannot list pods in namespace `{}`", self.namespace);
+        let found = self.pod_api().list(&ListParams::default()).await;
+        let found = found.map_err(|e| step_error(&doing, e))?;
+        let mut pods = found.items.iter().map(PodState::read);
+        Ok(pods.any(|pod| pod.going && !pod.ended))
+    }
+
+    /// Whether a node was ordered for a pod: the last word of what makes nodes as they are needed.
+    pub async fn gets_a_node(&self, pod: &str) -> Result<bool, StepError> {
+        let found = self.events_about(|of| of == pod).await?;
+        Ok(is_a_node_on_its_way(&found))
+    }
+
     /// The newest events about objects whose names fit, oldest first, each in a line.
     async fn events(&self, fits: impl Fn(&str) -> bool) -> Result<Vec<String>, StepError> {
         let about = self.events_about(fits).await?;
@@ -162,6 +178,20 @@ impl Reader {
     }
 }
 
+/// Whether the last word of events, which are in order, is that a node comes.
+fn is_a_node_on_its_way(events: &[Event]) -> bool {
+    events.iter().rev().find_map(orders_a_node).unwrap_or_default()
+}
+
+/// Whether an event tells that a node comes for its pod, as the cluster autoscaler and Karpenter do, or that none does.
+fn orders_a_node(event: &Event) -> Option<bool> {
+    match event.reason.as_deref()? {
+        "TriggeredScaleUp" | "Nominated" => Some(true),
+        "NotTriggerScaleUp" => Some(false),
+        _ => None,
+    }
+}
+
 /// Whether an object is the one of this name, or is named after it, as its ReplicaSets and pods are.
 pub(super) fn is_about(object: &str, name: &str) -> bool {
     object == name || object.strip_prefix(name).is_some_and(|rest| rest.starts_with('-'))
@@ -179,7 +209,28 @@ fn sorted(mut lines: Vec<PodLine>) -> Vec<PodLine> {
 
 #[cfg(test)]
 mod tests {
-    use super::is_about;
+    use k8s_openapi::api::core::v1::Event;
+
+    use super::{is_a_node_on_its_way, is_about};
+
+    #[test]
+    fn the_last_word_on_a_node_counts() {
+        let is_on_its_way = |reasons: &[&str]| {
+            let event = |reason: &&str| Event {
+                reason: Some((*reason).to_owned()),
+                ..Event::default()
+            };
+            is_a_node_on_its_way(&reasons.iter().map(event).collect::<Vec<_>>())
+        };
+        assert!(is_on_its_way(&[
+            "NotTriggerScaleUp",
+            "TriggeredScaleUp",
+            "FailedScheduling"
+        ]));
+        assert!(is_on_its_way(&["FailedScheduling", "Nominated"]));
+        assert!(!is_on_its_way(&["TriggeredScaleUp", "NotTriggerScaleUp"]));
+        assert!(!is_on_its_way(&["FailedScheduling"]) && !is_on_its_way(&[]));
+    }
 
     #[test]
     fn names_that_only_begin_alike_are_others() {

@@ -9,12 +9,21 @@ use jm_step::Change;
 use serde_json::{Map, Value, json};
 use sha2::Sha256;
 
-use crate::redact::{holds_a_secret, names_a_secret};
+use crate::redact::{holds_a_secret, names_a_place, names_a_secret};
 
 /// The longest value that is shown, in bytes.
 const LONGEST: usize = 200;
 /// The most fields of one object that are shown.
 const MOST: usize = 20;
+/// Lists of a pod whose items are called as people like.
+const PARTS_OF_PODS: [&str; 6] = [
+    "containers",
+    "initContainers",
+    "ephemeralContainers",
+    "ports",
+    "volumes",
+    "volumeMounts",
+];
 
 /// The change from one state of an object to another; none where they are the same but for what the server keeps.
 pub(super) fn update(kind: &ResourceKind, key: &ObjectKey, before: &Value, after: &Value) -> Option<Change> {
@@ -161,12 +170,16 @@ fn flatten(path: String, value: &Value, into: &mut BTreeMap<String, Value>) {
     }
 }
 
-/// What the items of a list are called, no two of them the same: containers, ports and the like are known by name.
+/// What the items of a list are called, no two of them the same: containers, ports and the like are known by name, parameters
+/// of many kinds by key.
 fn labels(items: &[Value]) -> Vec<String> {
     let names: Vec<String> = items
         .iter()
         .enumerate()
-        .map(|(index, item)| item["name"].as_str().map_or_else(|| index.to_string(), str::to_owned))
+        .map(|(index, item)| {
+            let name = item["name"].as_str().or(item["key"].as_str());
+            name.map_or_else(|| index.to_string(), str::to_owned)
+        })
         .collect();
     let is_repeated = |name: &String| names.iter().filter(|other| *other == name).count() > 1;
     let label = |(index, name): (usize, &String)| {
@@ -181,13 +194,14 @@ fn labels(items: &[Value]) -> Vec<String> {
 
 /// A value as it is told: short, and by its hash alone where it looks like a secret.
 fn shown(key: &ObjectKey, path: &str, value: &Value) -> Value {
-    let name = name_of(path);
     let (text, holds_one) = match value {
         Value::String(text) => (text.clone(), holds_a_secret(text)),
-        Value::Array(items) => (value.to_string(), hold_a_secret(name, items)),
+        Value::Array(items) => (value.to_string(), hold_a_secret(path, items)),
+        // A password may be made of digits alone.
+        Value::Number(number) => (number.to_string(), false),
         _ => (String::new(), false),
     };
-    if !text.is_empty() && (holds_one || names_a_secret(name)) {
+    if !text.is_empty() && (holds_one || leads_to_a_secret(path)) {
         return secret_hash(key, path, text.as_bytes()).into();
     }
     match value {
@@ -200,19 +214,26 @@ fn shown(key: &ObjectKey, path: &str, value: &Value) -> Value {
 }
 
 /// Whether a list holds what looks like a secret. In `--password x` the name is an item, and the secret the one after it.
-fn hold_a_secret(name: &str, items: &[Value]) -> bool {
+fn hold_a_secret(path: &str, items: &[Value]) -> bool {
     let mut texts = items.iter().filter_map(Value::as_str);
     // A role allows something with the kind `secrets`.
-    texts.any(|text| holds_a_secret(text) || (name != "resources" && names_a_secret(text)))
+    let is_of_a_role = path.rsplit('.').next() == Some("resources");
+    texts.any(|text| holds_a_secret(text) || (!is_of_a_role && names_a_secret(text)))
 }
 
-/// The name that the value at a path goes by: that of a variable, or of its field.
-fn name_of(path: &str) -> &str {
-    let (place, field) = path.rsplit_once('.').unwrap_or(("", path));
-    match place.rsplit_once('[') {
-        Some((_, label)) if field == "value" => label.trim_end_matches(']'),
-        _ => field,
+/// Whether a part of a path names a secret, and none after it says that only the place of it is told.
+fn leads_to_a_secret(path: &str) -> bool {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split(['.', '[']) {
+        match part.strip_suffix(']') {
+            // What a container or a volume is called says nothing of what it holds.
+            Some(_) if parts.last().is_some_and(|list| PARTS_OF_PODS.contains(list)) => {}
+            Some(label) => parts.push(label),
+            None => parts.push(part),
+        }
     }
+    let from = parts.iter().rposition(|part| names_a_secret(part));
+    from.is_some_and(|from| !parts[from + 1..].iter().any(|part| names_a_place(part)))
 }
 
 #[cfg(test)]
@@ -302,6 +323,35 @@ mod tests {
             "apiToken",
             "tls-81",
             "/run/81",
+        ] {
+            assert!(text.contains(told), "{told}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_known_by_any_part_of_its_path() {
+        let spec = |value: &str, digits: u32| {
+            json!({ "apiVersion": "v1", "kind": "X", "metadata": { "name": "x" }, "spec": {
+                "admin": { "password": { "value": value } }, "params": [{ "key": "password", "value": value }],
+                "args": [{ "name": "token", "default": { "text": value } }], "adminPassword": digits,
+                "url": format!("postgres://u:p/{value}@ss@db"), "replicas": digits % 10,
+                "containers": [{ "name": "token-maker", "image": format!("maker:{}", digits % 10),
+                    "env": [{ "name": "DB_PASSWORD", "valueFrom": { "secretKeyRef": {
+                        "name": format!("db-{}", digits % 10), "key": format!("key-{}", digits % 10) } } }] }] } })
+        };
+        let (kind, _, _) = secret(&json!({}));
+        let (before, after) = (spec("hunter1", 12_345_671), spec("hunter2", 12_345_672));
+        let key = ObjectKey::of(&before).expect("a key");
+        let text = serde_json::to_string(&update(&kind, &key, &before, &after)).expect("json");
+        assert!(!text.contains("hunter") && !text.contains("1234567"), "{text}");
+        for told in [
+            "admin.password.value",
+            "params[password].value",
+            "adminPassword",
+            r#""spec.replicas":2"#,
+            "maker:2",
+            "db-2",
+            "key-2",
         ] {
             assert!(text.contains(told), "{told}: {text}");
         }

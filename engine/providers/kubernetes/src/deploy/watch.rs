@@ -20,6 +20,7 @@ struct Found {
     state: Workload,
     pods: Vec<PodState>,
     trouble: Option<Trouble>,
+    may_pass: bool,
 }
 
 /// Tells trouble that passes from trouble that lasts.
@@ -63,7 +64,7 @@ impl<'w> Watch<'w> {
             if let Some(news) = lasting.news(found.trouble.as_ref()) {
                 self.cx.log(format!("{}: {news}", found.state.workload)).await;
             }
-            let lasts = lasting.lasts(found.trouble.clone());
+            let lasts = lasting.lasts(found.trouble.clone(), found.may_pass);
             if let Some(trouble) = lasts.filter(|trouble| trouble::is_its_own(trouble) || self.motion.is_over()) {
                 return Err(error(self.cx, reader, key, &found, &trouble).await);
             }
@@ -94,7 +95,13 @@ async fn find(reader: &Reader, key: &ObjectKey) -> Option<Found> {
     let pods = reader.pods(&state).await.ok()?;
     let refused = trouble::refused(&reader, &state).await.ok()?;
     let trouble = trouble::first(&state, &pods).or(refused);
-    Some(Found { state, pods, trouble })
+    let may_pass = trouble::may_pass(&reader, &pods, trouble.as_ref()).await.ok()?;
+    Some(Found {
+        state,
+        pods,
+        trouble,
+        may_pass,
+    })
 }
 
 /// The workload that an object is, where it is one that has pods of its own.

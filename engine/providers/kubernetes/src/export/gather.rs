@@ -16,9 +16,12 @@ use super::images::{Images, Place};
 use super::references::References;
 use super::volumes::Volumes;
 use super::{ClusterScope, IndexBuilder, Input};
+use crate::few::few;
 
 /// Kinds without namespaces that name others without namespaces, which come after them.
-const FIRST: [&str; 3] = ["ClusterRoleBinding", "PersistentVolume", "StorageClass"];
+const FIRST: [&str; 4] = ["ClusterRoleBinding", "ClusterRole", "PersistentVolume", "StorageClass"];
+/// The most objects that are named in one line.
+const MOST_NAMED: usize = 20;
 
 /// An export in the making.
 pub(super) struct Gather<'r> {
@@ -45,6 +48,8 @@ pub(super) struct Gather<'r> {
     leaving: Vec<String>,
     /// Custom resources without a namespace that are not kept: which of them others refer to, their kinds do not tell.
     strangers: Vec<String>,
+    /// Definitions that are not kept, by name.
+    undefined: Vec<String>,
 }
 
 /// The namespaces that are asked for.
@@ -91,6 +96,7 @@ impl<'r> Gather<'r> {
             roles: Vec::new(),
             leaving: Vec::new(),
             strangers: Vec::new(),
+            undefined: Vec::new(),
         };
         let volumes = gather.kinds(false).into_iter().find(is_of_volumes);
         if let Some(kind) = volumes.filter(|_| input.cluster_scope != ClusterScope::None) {
@@ -232,11 +238,7 @@ impl<'r> Gather<'r> {
                 self.aggregated(&mut writer, &kind).await?;
             }
         }
-        if !self.strangers.is_empty() {
-            let names = self.strangers.join(", ");
-            let left = "custom resources without a namespace are left out; `cluster_scope: all` keeps them";
-            cx.log(format!("{left}: {names}")).await;
-        }
+        self.tell_left_out(cx).await;
         if !self.leaving.is_empty() {
             let names = self.leaving.join(", ");
             cx.degraded(format!("being deleted, and so not in the export: {names}"))
@@ -252,6 +254,22 @@ impl<'r> Gather<'r> {
             unreadable: self.unreadable,
         };
         Ok((writer, index))
+    }
+
+    /// Tells of what may be needed all the same.
+    async fn tell_left_out(&self, cx: &StepContext) {
+        let left = [
+            ("custom resources without a namespace", &self.strangers),
+            (
+                "definitions of kinds that nothing here uses and no role here names",
+                &self.undefined,
+            ),
+        ];
+        for (what, names) in left.into_iter().filter(|(_, names)| !names.is_empty()) {
+            let names = few(names, MOST_NAMED);
+            cx.log(format!("{what} are left out; `cluster_scope: all` keeps them: {names}"))
+                .await;
+        }
     }
 
     /// The namespaces themselves, which have to be there.
@@ -346,8 +364,11 @@ impl<'r> Gather<'r> {
                 return Ok(());
             }
             if self.input.cluster_scope == ClusterScope::Used && !self.references.needs(kind, &object) {
-                if Wave::of_kind(&kind.group, &kind.kind) == Wave::Custom {
-                    self.strangers.push(ObjectKey::of(&object)?.to_string());
+                let key = ObjectKey::of(&object)?;
+                match Wave::of_kind(&kind.group, &kind.kind) {
+                    Wave::Custom => self.strangers.push(key.to_string()),
+                    Wave::Definitions => self.undefined.push(key.name),
+                    _ => {}
                 }
                 return Ok(());
             }

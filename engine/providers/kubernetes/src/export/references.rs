@@ -12,6 +12,8 @@ use super::images::pod_spec;
 pub(super) struct References {
     used: BTreeSet<(&'static str, String)>,
     namespaces: BTreeSet<String>,
+    /// Group and plural of the kinds that roles name, or `*` for all of a group.
+    allowed: BTreeSet<(String, String)>,
     /// What finds the roles whose rules a controller puts into others that are used.
     aggregated: Vec<Value>,
 }
@@ -20,6 +22,7 @@ impl References {
     pub(super) fn new(namespaces: &[String]) -> Self {
         Self {
             used: BTreeSet::new(),
+            allowed: BTreeSet::new(),
             aggregated: Vec::new(),
             namespaces: namespaces.iter().cloned().collect(),
         }
@@ -34,7 +37,9 @@ impl References {
             {
                 self.uses("ClusterRole", text("/roleRef/name"));
             }
+            ("rbac.authorization.k8s.io", "Role") => self.allows(object),
             ("rbac.authorization.k8s.io", "ClusterRole") => {
+                self.allows(object);
                 let selectors = object.pointer("/aggregationRule/clusterRoleSelectors");
                 let selectors = selectors.and_then(Value::as_array).into_iter().flatten();
                 self.aggregated.extend(selectors.cloned());
@@ -59,6 +64,23 @@ impl References {
                 "CustomResourceDefinition",
                 Some(&format!("{}.{}", kind.plural, kind.group)),
             );
+        }
+    }
+
+    /// An operator needs the definitions of the kinds that its roles name, though there be no object of them.
+    fn allows(&mut self, role: &Value) {
+        let texts = |list: &Value| -> Vec<String> {
+            let texts = list.as_array().into_iter().flatten().filter_map(Value::as_str);
+            texts.map(str::to_owned).collect()
+        };
+        for rule in role["rules"].as_array().into_iter().flatten() {
+            let resources = texts(&rule["resources"]);
+            // A role that may do everything everywhere needs nothing in particular.
+            for group in texts(&rule["apiGroups"]).into_iter().filter(|group| group != "*") {
+                let plurals = resources.iter().filter_map(|resource| resource.split('/').next());
+                self.allowed
+                    .extend(plurals.map(|plural| (group.clone(), plural.to_owned())));
+            }
         }
     }
 
@@ -92,12 +114,24 @@ impl References {
                 let is_aggregated = || self.aggregated.iter().any(|selector| selects(selector, object));
                 self.is_used("ClusterRole", name) || is_aggregated()
             }
+            ("apiextensions.k8s.io", "CustomResourceDefinition") => {
+                self.is_used("CustomResourceDefinition", name) || self.is_allowed(name)
+            }
             (_, known) => self.is_used(known, name),
         }
     }
 
     fn is_used(&self, kind: &str, name: &str) -> bool {
         self.used.iter().any(|(known, used)| *known == kind && used == name)
+    }
+
+    /// Whether a role names the kind that a definition called `PLURAL.GROUP` defines.
+    fn is_allowed(&self, definition: &str) -> bool {
+        let Some((plural, group)) = definition.split_once('.') else {
+            return false;
+        };
+        let named = |plural: &str| self.allowed.contains(&(group.to_owned(), plural.to_owned()));
+        named(plural) || named("*")
     }
 
     /// Whether a service account of the namespaces is bound.

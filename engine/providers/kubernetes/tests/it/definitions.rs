@@ -67,6 +67,47 @@ pub(crate) async fn custom_resources_without_a_namespace_are_told_or_kept(server
     assert!(scene.tree().await.contains_key(&key));
 }
 
+/// An operator that finds no definition of what it looks after does not start, though nobody has made one of it yet.
+pub(crate) async fn definitions_that_a_role_names_are_kept(server: &Server) {
+    let scene = Scene::new(server).await;
+    let group = group(&scene);
+    let own = format!("own.{group}");
+    let others = definition(&scene, "others", "Other", &["v1"]);
+    let mut all_of_it = definition(&scene, "gadgets", "Gadget", &["v1"]);
+    all_of_it["metadata"]["name"] = format!("gadgets.{own}").into();
+    all_of_it["spec"]["group"] = own.as_str().into();
+    let widgets = definition(&scene, "widgets", "Widget", &["v1"]);
+    let bound = format!("operator-{}", scene.namespace());
+    let rule = |group: &str, resource: &str| json!({ "apiGroups": [group], "resources": [resource], "verbs": ["*"] });
+    let rbac = "rbac.authorization.k8s.io";
+    let objects = [
+        others,
+        all_of_it,
+        widgets,
+        json!({ "apiVersion": format!("{rbac}/v1"), "kind": "Role",
+            "metadata": { "name": "operator", "namespace": scene.namespace() },
+            "rules": [rule(&group, "widgets/status"), rule("*", "others")] }),
+        json!({ "apiVersion": format!("{rbac}/v1"), "kind": "ClusterRole", "metadata": { "name": bound },
+            "rules": [rule(&own, "*"), rule("*", "*")] }),
+        json!({ "apiVersion": format!("{rbac}/v1"), "kind": "ClusterRoleBinding", "metadata": { "name": bound },
+            "roleRef": { "apiGroup": rbac, "kind": "ClusterRole", "name": bound },
+            "subjects": [{ "kind": "ServiceAccount", "name": "operator", "namespace": scene.namespace() }] }),
+    ];
+    for object in &objects {
+        scene.put(object).await;
+    }
+    let ran = scene.bench().await.run(&Export, json!({})).await;
+    let tree = scene.tree().await;
+    let [others, of_all, widgets] = [0, 1, 2].map(|index| &objects[index]);
+    for (definition, is_kept) in [(others, false), (of_all, true), (widgets, true)] {
+        let key = jm_client_kubernetes::ObjectKey::of(definition).expect("a key");
+        assert_eq!(tree.contains_key(&key.to_string()), is_kept, "{key}");
+        let is_told = |line: &String| line.starts_with("definitions") && line.contains(&key.name);
+        assert_eq!(ran.log.iter().any(is_told), !is_kept, "{key}: {:?}", ran.log);
+    }
+    scene.wipe(&objects).await;
+}
+
 pub(crate) async fn a_kind_whose_conversion_is_down_is_left_out_and_listed(server: &Server) {
     let scene = Scene::new(server).await;
     let mut converted = definition(&scene, "widgets", "Widget", &["v1", "v2"]);

@@ -131,6 +131,8 @@ on_server! {
     on_a_control_plane_alone, control_plane:
     writers::its_autoscaler_is_active_again,
     refusals::what_a_quota_refuses_fails_fast,
+    refusals::a_quota_that_ending_pods_fill_is_waited_for,
+    refusals::a_node_that_was_ordered_is_waited_for,
     objects::whatever_was_there_comes_back,
     objects::no_value_of_a_secret_is_seen_anywhere,
     objects::a_conflict_names_field_and_manager,
@@ -187,6 +189,7 @@ on_server! {
     cuts::a_line_that_is_mended_soon_is_waited_for,
     cuts::an_export_whose_line_breaks_anywhere_is_whole_or_none,
     definitions::custom_resources_without_a_namespace_are_told_or_kept,
+    definitions::definitions_that_a_role_names_are_kept,
     definitions::a_kind_whose_conversion_is_down_is_left_out_and_listed,
     definitions::a_resource_waits_for_its_definition,
     definitions::a_definition_of_any_wave_is_known_to_the_next,
