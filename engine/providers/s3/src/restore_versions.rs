@@ -115,6 +115,17 @@ pub(crate) struct Output {
     failures: Vec<Failure>,
     /// All of them that are known, one JSON object a line; null where those are the ones of `failures`.
     all_failures: Option<ArtefactRef>,
+    /// Where it failed: when its first attempt began. Whoever tries again in the same run leaves alone what others wrote later.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    began: Option<Timestamp>,
+}
+
+impl Output {
+    /// Whether it tells of the same restore.
+    fn is_of(&self, input: &Input, bucket: &S3Reader) -> bool {
+        (&self.place, self.as_of) == (&bucket.url(&input.prefix), input.moment())
+    }
 }
 
 impl StepType for RestoreVersions {
@@ -195,12 +206,15 @@ impl StepType for RestoreVersions {
         for change in input.changes(bucket.reader(), &done.progress.counts) {
             cx.changed(change).await;
         }
-        let mut output = input.output(bucket.reader(), done.progress.counts, done.progress.failures.first);
+        let Some(error) = done.error else {
+            let Progress { counts, failures, .. } = done.progress;
+            return Ok(input.output(bucket.reader(), counts, failures.first));
+        };
+        let anew = done.progress.anew();
+        let mut output = input.failed(bucket.reader(), done.progress);
         output.all_failures = done.all_failures;
-        let Some(error) = done.error else { return Ok(output) };
         cx.save_output(&output).await?;
-        // Whoever tries again begins anew: what is done already is left alone.
-        cx.save_checkpoint(Progress::new(cx.now())).await?;
+        cx.save_checkpoint(anew).await?;
         Err(error)
     }
 
@@ -258,7 +272,8 @@ impl Input {
             markers_stay: versioning.mfa_delete,
             by_kms: bucket.may_encrypt_by_kms().await?,
             ask_archive: self.archived.ask,
-            again_since: None,
+            only_archived: false,
+            since: None,
             page: self.page,
         })
     }
@@ -266,13 +281,27 @@ impl Input {
     fn output(&self, bucket: &S3Reader, counts: Counts, failures: Vec<Failure>) -> Output {
         Output {
             place: bucket.url(&self.prefix),
-            as_of: match self.wish() {
-                Ok(Wish::AsOf(at)) => Some(at),
-                _ => None,
-            },
+            as_of: self.moment(),
             counts,
             failures,
             all_failures: None,
+            began: None,
+        }
+    }
+
+    fn moment(&self) -> Option<Timestamp> {
+        match self.wish() {
+            Ok(Wish::AsOf(at)) => Some(at),
+            _ => None,
+        }
+    }
+
+    /// The output of an attempt that failed.
+    fn failed(&self, bucket: &S3Reader, progress: Progress) -> Output {
+        let began = Some(progress.since());
+        Output {
+            began,
+            ..self.output(bucket, progress.counts, progress.failures.first)
         }
     }
 

@@ -51,7 +51,7 @@ impl Worker {
         };
         for (key, refusal) in part.refused {
             let (reason, error) = (refusal.reason().to_owned(), refusal.error(&key));
-            let of_those = if refusal == Refusal::WrittenSince {
+            let of_those = if refusal == (Refusal::WrittenSince { awaited: true }) {
                 &mut outcome.in_archive
             } else {
                 &mut outcome.failures

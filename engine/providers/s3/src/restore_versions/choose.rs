@@ -1,7 +1,11 @@
 //! What is done with a key, from its versions with the newest first. Pure: no store, no clock.
 
+use std::collections::VecDeque;
+
 use jiff::Timestamp;
 use jm_client_s3::{NULL_VERSION, ObjectVersion, VersionOf};
+
+use crate::same;
 
 /// What is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +30,7 @@ impl Wish {
 /// What is done with a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It is as it was.
+    /// It is as it was; or it was so since the first attempt began, and somebody went on from there.
     AsItWas,
     /// Only markers lie on the version that is wanted: they are removed.
     Undelete {
@@ -44,11 +48,17 @@ pub(super) enum Verdict {
         /// that is the one that is wanted: its copy takes its place and is of today, and whoever goes on after a kill, or
         /// asks for that moment again, does not find it.
         loses_null: bool,
+        /// Versions between the two that were written since the first attempt began and may be its copy, the oldest first.
+        newer: Vec<ObjectVersion>,
     },
     /// It was deleted then, and is deleted now.
     StaysDeleted,
     /// It did not exist then, or was deleted, and exists now.
-    CreatedSince { loses_null: bool },
+    CreatedSince {
+        loses_null: bool,
+        /// Somebody wrote it since the first attempt began.
+        later: bool,
+    },
     /// There are markers only: no content is left.
     NothingLeft,
     /// Nobody can tell what it was: the version that may be wanted has no time.
@@ -67,17 +77,31 @@ pub(super) struct Decided {
 /// With more markers than that on one key, such as of a job that deletes it each minute, what lies under them is copied over
 /// them: one request in the place of many, and none of them is held.
 const MOST_MARKERS: usize = 10_000;
+/// So many of the versions that were written since the first attempt began are held of one key: those next to the target, for
+/// a copy of it comes before what others write over that.
+const MOST_NEWER: usize = 1000;
+
+/// Whether a version was written since the first attempt began: by an attempt or a walk before, or by somebody else. Stores
+/// tell times by the second.
+pub(super) fn is_written_since(version: &ObjectVersion, since: Option<Timestamp>) -> bool {
+    since
+        .zip(version.last_modified)
+        .is_some_and(|(since, written)| written.as_second() > since.as_second())
+}
 
 /// Takes versions in the order of the listing and decides key by key. Holds one key at a time, and of that only what a
 /// decision may need.
 #[derive(Debug)]
 pub(super) struct Chooser {
     wish: Wish,
+    /// When the first attempt began, where that is not this one.
+    since: Option<Timestamp>,
     group: Option<Group>,
 }
 
 #[derive(Debug)]
 struct Group {
+    since: Option<Timestamp>,
     latest: ObjectVersion,
     /// The last entry, to know one that is repeated at the edge of a page.
     last: String,
@@ -89,11 +113,19 @@ struct Group {
     content_below: bool,
     null_content: bool,
     versions: u64,
+    /// Those with content above the target that were written since the first attempt began, the newest first.
+    newer: VecDeque<ObjectVersion>,
+    /// Whether what lies next above the target was written since then, so that the target was still the newest one.
+    was_newest: bool,
 }
 
 impl Chooser {
-    pub(super) fn new(wish: Wish) -> Self {
-        Self { wish, group: None }
+    pub(super) fn new(wish: Wish, since: Option<Timestamp>) -> Self {
+        Self {
+            wish,
+            since,
+            group: None,
+        }
     }
 
     /// Takes the next entry; where it is the first of another key, the key before it is decided.
@@ -105,7 +137,7 @@ impl Chooser {
             return None;
         }
         let decided = self.finish();
-        self.group = Some(Group::new(self.wish, entry));
+        self.group = Some(Group::new(self.wish, self.since, entry));
         decided
     }
 
@@ -121,8 +153,9 @@ impl Chooser {
 }
 
 impl Group {
-    fn new(wish: Wish, first: ObjectVersion) -> Self {
+    fn new(wish: Wish, since: Option<Timestamp>, first: ObjectVersion) -> Self {
         let mut group = Self {
+            since,
             latest: first.clone(),
             last: String::new(),
             target: None,
@@ -131,6 +164,8 @@ impl Group {
             content_below: false,
             null_content: false,
             versions: 0,
+            newer: VecDeque::new(),
+            was_newest: false,
         };
         group.take(wish, first);
         group
@@ -144,7 +179,14 @@ impl Group {
             self.content_below |= !entry.marker;
         } else if wish.reaches(&entry) {
             self.target = Some(entry);
-        } else if entry.marker {
+        } else {
+            self.lies_above(entry);
+        }
+    }
+
+    fn lies_above(&mut self, entry: ObjectVersion) {
+        self.was_newest = is_written_since(&entry, self.since);
+        if entry.marker {
             if !self.content_above {
                 self.markers.push(VersionOf {
                     key: entry.key,
@@ -158,17 +200,25 @@ impl Group {
         } else {
             self.content_above = true;
             self.markers = Vec::new();
+            if self.was_newest {
+                self.newer.push_back(entry);
+            }
+            if self.newer.len() > MOST_NEWER {
+                self.newer.pop_front();
+            }
         }
     }
 
     fn verdict(self, wish: Wish) -> Verdict {
         let latest_is_null = self.latest.version_id == NULL_VERSION;
+        let later = is_written_since(&self.latest, self.since);
         let Some(target) = self.target else {
             return match wish {
                 Wish::Undelete => Verdict::NothingLeft,
                 Wish::AsOf(_) if self.latest.marker => Verdict::StaysDeleted,
                 Wish::AsOf(_) => Verdict::CreatedSince {
                     loses_null: self.null_content,
+                    later,
                 },
             };
         };
@@ -186,8 +236,11 @@ impl Group {
                 Verdict::StaysDeleted
             } else {
                 let loses_null = self.null_content || latest_is_null;
-                Verdict::CreatedSince { loses_null }
+                Verdict::CreatedSince { loses_null, later }
             };
+        }
+        if self.was_newest {
+            return Verdict::AsItWas;
         }
         if !self.content_above {
             return Verdict::Undelete {
@@ -197,10 +250,16 @@ impl Group {
                 loses_null: self.null_content,
             };
         }
+        let between = |one: &ObjectVersion| one.version_id != self.latest.version_id && may_be_same(one, &target);
+        let newer: Vec<ObjectVersion> = self.newer.into_iter().rev().filter(between).collect();
+        if newer.iter().any(|one| same::has_etag_of(one, &target)) {
+            return Verdict::AsItWas;
+        }
         Verdict::CopyBack {
             target,
             latest: self.latest,
             loses_null: self.null_content,
+            newer,
         }
     }
 }

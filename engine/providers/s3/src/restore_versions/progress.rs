@@ -198,9 +198,18 @@ impl Progress {
         }
     }
 
-    /// What later walks go by: when the first one began. A store that does not tell the time has that of this machine.
-    pub(super) fn again_since(&self) -> Option<Timestamp> {
-        (self.walk > 1).then(|| self.began_there.unwrap_or(self.began))
+    /// Where whoever tries again begins: anew, for what is done already is left alone, and so is what others write meanwhile.
+    pub(super) fn anew(&self) -> Self {
+        Self {
+            began_there: self.began_there,
+            ..Self::new(self.began)
+        }
+    }
+
+    /// What later walks and attempts go by: when the first one began. A store that does not tell the time has that of this
+    /// machine.
+    pub(super) fn since(&self) -> Timestamp {
+        self.began_there.unwrap_or(self.began)
     }
 
     /// Each walk counts anew what lies in the archive: what it waited for may have come back by another hand, or be gone.

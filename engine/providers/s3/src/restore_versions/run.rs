@@ -10,7 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::act::{Outcome, Worker};
 use super::progress::{Begun, Counts, Progress};
 use super::walk::{Part, Rules, Walk};
-use super::{Input, SKEW};
+use super::{Input, Output, SKEW};
 use crate::unfinished;
 
 /// So many parts are under way at once.
@@ -59,7 +59,8 @@ pub(super) async fn restore(
     input: &Input,
     rules: Rules,
 ) -> Result<Done, StepError> {
-    let before: Option<Progress> = cx.checkpoint()?;
+    let before = before(cx, bucket, input)?;
+    let again = before.is_some();
     let progress = before.unwrap_or_else(|| Progress::new(cx.now()));
     if progress.begun.is_empty() {
         unfinished::end_own(cx, bucket, &input.prefix, None, |_| false).await;
@@ -76,24 +77,27 @@ pub(super) async fn restore(
         error: None,
         in_archive: None,
     };
-    loop {
-        let again_since = restore.progress.again_since();
-        restore.walk(Rules { again_since, ..rules }).await?;
-        if restore.progress.counts.archived == 0 || !rules.ask_archive {
-            break;
+    if let Err(error) = restore.walks(rules, again).await {
+        // Without a word of the store nothing was begun.
+        if restore.progress.began_there.is_some() {
+            cx.save_output(&input.failed(bucket.reader(), restore.progress)).await?;
         }
-        let waiting = restore.progress.counts.archived;
-        cx.log(format!("{waiting} versions are on their way out of the archive"))
-            .await;
-        restore.progress.walk += 1;
-        restore.progress.after = None;
-        cx.save_checkpoint(&restore.progress).await?;
-        tokio::select! {
-            () = tokio::time::sleep(ARCHIVE_LOOK) => {}
-            () = cx.cancelled() => return Err(stopped()),
-        }
+        return Err(error);
     }
     restore.end().await
+}
+
+/// Where the attempt before this one was. Of one that the run does anew, only when it began is known.
+fn before(cx: &StepContext, bucket: &S3Bucket, input: &Input) -> Result<Option<Progress>, StepError> {
+    if let Some(progress) = cx.checkpoint()? {
+        return Ok(Some(progress));
+    }
+    let failed: Option<Output> = cx.saved_output()?;
+    let began = failed.and_then(|output| output.began.filter(|_| output.is_of(input, bucket.reader())));
+    Ok(began.map(|began| Progress {
+        began_there: Some(began),
+        ..Progress::new(cx.now())
+    }))
 }
 
 /// The error of a restore that leaves keys as they are.
@@ -114,6 +118,33 @@ fn stopped() -> StepError {
 }
 
 impl Restore<'_> {
+    /// Through all keys, and again for what has to come out of an archive.
+    async fn walks(&mut self, rules: Rules, again: bool) -> Result<(), StepError> {
+        loop {
+            let only_archived = self.progress.walk > 1;
+            self.walk(Rules {
+                only_archived,
+                since: (again || only_archived).then(|| self.progress.since()),
+                ..rules
+            })
+            .await?;
+            let waiting = self.progress.counts.archived;
+            if waiting == 0 || !rules.ask_archive {
+                return Ok(());
+            }
+            self.cx
+                .log(format!("{waiting} versions are on their way out of the archive"))
+                .await;
+            self.progress.walk += 1;
+            self.progress.after = None;
+            self.cx.save_checkpoint(&self.progress).await?;
+            tokio::select! {
+                () = tokio::time::sleep(ARCHIVE_LOOK) => {}
+                () = self.cx.cancelled() => return Err(stopped()),
+            }
+        }
+    }
+
     /// Once through all keys after the last one that is done.
     async fn walk(&mut self, rules: Rules) -> Result<(), StepError> {
         let after = self.progress.after.clone();

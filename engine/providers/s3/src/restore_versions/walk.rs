@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jm_client_s3::{ObjectVersion, Pace, S3Reader, VersionMark, VersionOf};
 use jm_step::StepError;
 
-use super::choose::{Chooser, Decided, Verdict, Wish, is_of_parts, may_be_same};
+use super::choose::{Chooser, Decided, Verdict, Wish, is_of_parts, is_written_since, may_be_same};
 use super::progress::Counts;
 use crate::same;
 
@@ -30,8 +30,11 @@ pub(super) struct Rules {
     pub(super) by_kms: bool,
     /// Archived versions are asked for.
     pub(super) ask_archive: bool,
-    /// Everything but archived versions was done in earlier walks, of which the first began then by the store's clock.
-    pub(super) again_since: Option<Timestamp>,
+    /// Everything but archived versions was done in earlier walks.
+    pub(super) only_archived: bool,
+    /// When the first walk of the run's first attempt began, by the store's clock, where this is a later one: what somebody
+    /// wrote after that stays.
+    pub(super) since: Option<Timestamp>,
     /// So many versions come at a time; and a part is full when it has so many markers or copies.
     pub(super) page: u16,
 }
@@ -85,7 +88,7 @@ impl Walk {
             pace,
             prefix: prefix.to_owned(),
             rules,
-            chooser: Chooser::new(rules.wish),
+            chooser: Chooser::new(rules.wish, rules.since),
             waiting: VecDeque::new(),
             listed_all: false,
             skip: after.map(str::to_owned),
@@ -122,11 +125,15 @@ impl Walk {
                     target,
                     latest,
                     loses_null,
-                } if self.rules.are_unsure(&latest, &target) => {
+                    newer,
+                } if self.rules.are_unsure(&latest, &target)
+                    || newer.iter().any(|one| self.rules.are_unsure(one, &target)) =>
+                {
                     unsure.push(Unsure {
                         target,
                         latest,
                         loses_null,
+                        newer,
                     });
                 }
                 verdict => part.take(decided.key, verdict, self.rules),
@@ -148,7 +155,7 @@ impl Walk {
     async fn look_at(&self, unsure: Vec<Unsure>, part: &mut Part) -> Result<(), StepError> {
         let mut looked = stream::iter(unsure)
             .map(|one| async {
-                let same = one.is_same(&self.bucket, &self.pace).await?;
+                let same = one.is_same(&self.bucket, &self.pace, self.rules).await?;
                 Ok::<_, StepError>((one, same))
             })
             .buffered(LOOKS_AT_ONCE);
@@ -192,17 +199,18 @@ impl Rules {
     /// content may have got other headers or metadata.
     pub(super) fn are_unsure(&self, latest: &ObjectVersion, target: &ObjectVersion) -> bool {
         let no_sums = self.by_kms || is_of_parts(latest) || is_of_parts(target);
-        let matters = self.again_since.is_none() || is_awaited(target);
+        let matters = !self.only_archived || is_awaited(target);
         matters && may_be_same(latest, target) && (no_sums || same::has_etag_of(latest, target))
     }
 
-    /// Whether the newest version of a key was written after the first walk began: by an earlier walk or by somebody else.
-    /// Stores tell times by the second.
     fn is_written_since(&self, latest: &ObjectVersion) -> bool {
-        let written = latest.last_modified;
-        self.again_since
-            .zip(written)
-            .is_some_and(|(since, written)| written.as_second() > since.as_second())
+        is_written_since(latest, self.since)
+    }
+
+    /// Whether a later walk has to do with it.
+    fn comes_out(&self, verdict: &Verdict) -> bool {
+        matches!(verdict, Verdict::CopyBack { target, loses_null, .. }
+            if is_awaited(target) && !(*loses_null && self.nulls_are_lost))
     }
 
     fn without_removing(&self, verdict: Verdict) -> Verdict {
@@ -216,6 +224,7 @@ impl Rules {
                 target,
                 latest,
                 loses_null,
+                newer: Vec::new(),
             },
             verdict => verdict,
         }
@@ -227,25 +236,39 @@ pub(super) fn is_awaited(target: &ObjectVersion) -> bool {
     target.in_archive() || target.may_be_archived()
 }
 
-/// A key whose newest version may be as it was.
+/// A key whose newest version may be as it was, or one below that was its newest since the first attempt began.
 pub(super) struct Unsure {
     pub(super) target: ObjectVersion,
     pub(super) latest: ObjectVersion,
     pub(super) loses_null: bool,
+    pub(super) newer: Vec<ObjectVersion>,
 }
 
 impl Unsure {
     /// Whether it is; `None` where nobody can tell.
-    async fn is_same(&self, bucket: &S3Reader, pace: &Pace) -> Result<Option<bool>, StepError> {
-        match same::versions(bucket, pace, &self.latest, &self.target).await {
+    async fn is_same(&self, bucket: &S3Reader, pace: &Pace, rules: Rules) -> Result<Option<bool>, StepError> {
+        let unsure = |one: &&ObjectVersion| rules.are_unsure(one, &self.target);
+        for one in self.newer.iter().filter(unsure) {
+            if self.equals(one, bucket, pace).await? != Some(false) {
+                return Ok(Some(true));
+            }
+        }
+        if unsure(&&self.latest) {
+            return self.equals(&self.latest, bucket, pace).await;
+        }
+        Ok(Some(false))
+    }
+
+    async fn equals(&self, one: &ObjectVersion, bucket: &S3Reader, pace: &Pace) -> Result<Option<bool>, StepError> {
+        match same::versions(bucket, pace, one, &self.target).await {
             Err(error) if error.kind().is_transient() => Err(error),
             // Nobody may look: then the listing counts alone, and a copy says what is wrong.
-            Err(_) => Ok(same::has_etag_of(&self.latest, &self.target).then_some(true)),
+            Err(_) => Ok(same::has_etag_of(one, &self.target).then_some(true)),
             same => same,
         }
     }
 
-    /// What was written since the first walk began, and may be the same, is the copy of an earlier walk.
+    /// What was written since the first attempt began, and may be the same, is a copy that was made before.
     pub(super) fn verdict(self, same: Option<bool>, rules: Rules) -> Verdict {
         if same.unwrap_or_else(|| rules.is_written_since(&self.latest)) {
             return Verdict::AsItWas;
@@ -254,6 +277,7 @@ impl Unsure {
             target: self.target,
             latest: self.latest,
             loses_null: self.loses_null,
+            newer: self.newer,
         }
     }
 }
@@ -275,27 +299,13 @@ impl Part {
     fn take(&mut self, key: String, verdict: Verdict, rules: Rules) {
         let counts = &mut self.planned;
         match verdict {
-            Verdict::CopyBack {
-                target,
-                latest,
-                loses_null,
-            } if rules.again_since.is_some() && is_awaited(&target) && !(loses_null && rules.nulls_are_lost) => {
-                if rules.is_written_since(&latest) {
-                    counts.failed += 1;
-                    self.refused.push((key, Refusal::WrittenSince));
-                    return;
-                }
-                counts.archived += 1;
-                counts.archived_bytes += target.bytes;
-                self.archived.push(CopyBack { target, latest });
-            }
-            _ if rules.again_since.is_some() => {}
+            verdict if rules.only_archived && !rules.comes_out(&verdict) => {}
             Verdict::AsItWas => counts.as_it_was += 1,
             Verdict::StaysDeleted => counts.stay_deleted += 1,
             Verdict::NothingLeft => counts.nothing_left += 1,
-            Verdict::Untold => {
-                counts.failed += 1;
-                self.refused.push((key, Refusal::Untold));
+            Verdict::Untold => self.refuse(key, Refusal::Untold),
+            Verdict::Undelete { latest, .. } if rules.is_written_since(&latest) => {
+                self.refuse(key, Refusal::WrittenSince { awaited: false });
             }
             Verdict::Undelete { markers, target, .. } => {
                 counts.undeleted += 1;
@@ -304,10 +314,13 @@ impl Part {
                 self.markers.extend(markers);
             }
             Verdict::CopyBack { loses_null: true, .. } if rules.nulls_are_lost => {
-                counts.failed += 1;
-                self.refused.push((key, Refusal::LosesNull));
+                self.refuse(key, Refusal::LosesNull);
             }
-            Verdict::CopyBack { target, latest, .. } if target.in_archive() => {
+            Verdict::CopyBack { target, latest, .. } if rules.is_written_since(&latest) => {
+                let awaited = is_awaited(&target);
+                self.refuse(key, Refusal::WrittenSince { awaited });
+            }
+            Verdict::CopyBack { target, latest, .. } if rules.only_archived || target.in_archive() => {
                 counts.archived += 1;
                 counts.archived_bytes += target.bytes;
                 if rules.ask_archive {
@@ -319,16 +332,20 @@ impl Part {
                 counts.bytes_copied += target.bytes;
                 self.copies.push(CopyBack { target, latest });
             }
-            Verdict::CreatedSince { .. } if !rules.hide => counts.created_since += 1,
-            Verdict::CreatedSince { loses_null: true } if rules.nulls_are_lost => {
-                counts.failed += 1;
-                self.refused.push((key, Refusal::LosesNull));
+            Verdict::CreatedSince { later, .. } if later || !rules.hide => counts.created_since += 1,
+            Verdict::CreatedSince { loses_null: true, .. } if rules.nulls_are_lost => {
+                self.refuse(key, Refusal::LosesNull);
             }
             Verdict::CreatedSince { .. } => {
                 counts.hidden += 1;
                 self.hide.push(key);
             }
         }
+    }
+
+    fn refuse(&mut self, key: String, refusal: Refusal) {
+        self.planned.failed += 1;
+        self.refused.push((key, refusal));
     }
 }
 
@@ -339,8 +356,11 @@ pub(super) enum Refusal {
     LosesNull,
     /// Nobody can tell what it was.
     Untold,
-    /// Somebody wrote it while its old version was awaited from the archive.
-    WrittenSince,
+    /// Somebody wrote it since the first attempt began.
+    WrittenSince {
+        /// Its old version is awaited from an archive, so that each walk tells it anew.
+        awaited: bool,
+    },
 }
 
 impl Refusal {
@@ -354,9 +374,8 @@ impl Refusal {
                 "the store tells when its version with the id `null` was overwritten and not when it was written, so \
                  nobody can say whether it was there at that moment"
             }
-            Self::WrittenSince => {
-                "it was written or deleted anew while its old version was on its way out of the archive, so it is left as it \
-                 is"
+            Self::WrittenSince { .. } => {
+                "it was written or deleted anew since this restore began, so it is left as it is"
             }
         }
     }
@@ -368,7 +387,10 @@ impl Refusal {
             Self::Untold => {
                 "look at its versions with `s3.versions`, and bring the right one back with `s3.get` and `s3.put`"
             }
-            Self::WrittenSince => "look at what is there now; to have the old content all the same, run the step again",
+            Self::WrittenSince { .. } => {
+                "look at what is there now; to have the old content all the same, run the step in a run of its own, such as by \
+                 `jm step run s3.restore_versions`"
+            }
         };
         StepError::conflict(format!("`{key}`: {}", self.reason())).hint(hint)
     }

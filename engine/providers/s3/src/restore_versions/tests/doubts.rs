@@ -298,7 +298,8 @@ pub(super) fn rules(markers_stay: bool, by_kms: bool) -> Rules {
         markers_stay,
         by_kms,
         ask_archive: false,
-        again_since: None,
+        only_archived: false,
+        since: None,
         page: PAGE,
     }
 }
@@ -343,19 +344,21 @@ async fn no_walk_copies_over_content_that_would_be_lost() {
         .put_bytes("refused", "newer", Put::default())
         .await
         .expect("written");
-    for again_since in [None, Some(now_of(&store).await)] {
+    let later = now_of(&store).await;
+    for only_archived in [false, true] {
         let rules = Rules {
             wish: Wish::AsOf(at),
             nulls_are_lost: true,
             ask_archive: true,
-            again_since,
+            only_archived,
+            since: only_archived.then_some(later),
             ..rules(false, false)
         };
         let mut walk = Walk::new(bucket.reader().clone(), Pace::alone(), "", rules, None);
         let part = walk.next().await.expect("listed").expect("a part");
         let archived: Vec<&str> = part.archived.iter().map(|copy| copy.target.key.as_str()).collect();
-        assert_eq!((archived, part.copies.len()), (vec!["asked for"], 0), "{again_since:?}");
-        assert_eq!(part.refused.len(), usize::from(again_since.is_none()));
+        assert_eq!((archived, part.copies.len()), (vec!["asked for"], 0), "{only_archived}");
+        assert_eq!(part.refused.len(), usize::from(!only_archived));
     }
 }
 
@@ -393,7 +396,7 @@ fn what_lies_under_very_many_markers_is_copied_over_them() {
         storage_class: None,
     };
     for (markers, copied) in [(10_000, false), (10_001, true), (1_000_000, true)] {
-        let mut chooser = Chooser::new(Wish::Undelete);
+        let mut chooser = Chooser::new(Wish::Undelete, None);
         for number in 0..markers {
             assert_eq!(chooser.push(entry(number, true)), None);
         }

@@ -1,39 +1,56 @@
 //! Later walks, which come back for what lay in an archive.
 
-use jm_client_s3::{ObjectVersion, Put};
+use jm_client_s3::{ObjectVersion, Put, S3Bucket};
 
 use super::doubts::{put_by_aws, rules};
 use super::*;
-use crate::restore_versions::choose::Verdict;
+use crate::restore_versions::choose::{Chooser, Verdict};
 use crate::restore_versions::walk::Unsure;
 
-/// What the application writes while the restore waits for an archive stays, and is told. (Of a class whose versions lie in an
-/// archive or do not: no store of the tests brings an old version up.)
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_written_between_two_walks_is_left_alone() {
-    let (store, keys) = (ministack().await, ["deleted", "quiet", "written"]);
-    let bucket = store.bucket("awaited").await;
+/// Overwritten keys that have to come out of an archive, the moment before that, and what a restore of that moment saved when it
+/// had asked for them. (They are of a class whose versions lie in an archive or do not: no store of the tests brings an old
+/// version up.)
+async fn awaited(bucket: &str, keys: &[&str]) -> (Store, S3Bucket, Timestamp, Progress) {
+    let (store, name) = (ministack().await, bucket);
+    let bucket = store.bucket(name).await;
     bucket.set_versioning(true).await.expect("set");
     for key in keys {
-        put_by_aws(&store, "awaited", key, &["--storage-class", "INTELLIGENT_TIERING"]).await;
+        put_by_aws(&store, name, key, &["--storage-class", "INTELLIGENT_TIERING"]).await;
     }
     let at = now_of(&store).await;
     for key in keys {
-        bucket.put_bytes(key, "newer", Put::default()).await.expect("written");
+        write(&bucket, key, "newer").await;
     }
     let mut saved = Progress::new(at);
     saved.began_there = Some(now_of(&store).await);
     saved.walk = 2;
-    saved.counts.archived = 3;
-    bucket
-        .put_bytes("written", "newest", Put::default())
-        .await
-        .expect("written");
+    saved.counts.archived = keys.len() as u64;
+    (store, bucket, at, saved)
+}
+
+async fn write(bucket: &S3Bucket, key: &str, text: &'static str) {
+    bucket.put_bytes(key, text, Put::default()).await.expect("written");
+}
+
+async fn holds(bucket: &S3Bucket, wanted: &[(&str, Option<&str>)]) {
+    for (key, text) in wanted {
+        let found = content(bucket, key, None).await;
+        assert_eq!(found.as_deref(), text.map(str::as_bytes), "{key}");
+    }
+}
+
+/// What the application writes while the restore waits for an archive, or before it is tried again, stays, and is told. Whoever
+/// asks for that moment in another run gets it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_between_two_walks_or_attempts_is_left_alone() {
+    let (store, bucket, at, saved) = awaited("awaited", &["deleted", "quiet", "written"]).await;
+    write(&bucket, "written", "newest").await;
     bucket.delete("deleted", None).await.expect("deleted");
     let saved = serde_json::to_value(saved).expect("JSON");
-    let again = bench(&store, "awaited").await.attempt(2).checkpoint(saved);
-    let ran = again.run(&RestoreVersions, as_of(at)).await;
-    let output = ran.outputs.last().expect("an output").clone();
+    let bench = bench(&store, "awaited").await.attempt(2);
+    let ran = bench.clone().checkpoint(saved).run(&RestoreVersions, as_of(at)).await;
+    let (saved, output) = (ran.checkpoints.last().cloned(), ran.outputs.last().cloned());
+    let (saved, output) = (saved.expect("a checkpoint"), output.expect("an output"));
     let error = ran.error();
     assert!(
         error.message().starts_with("2 keys could not be brought back"),
@@ -44,9 +61,96 @@ async fn what_is_written_between_two_walks_is_left_alone() {
         (&json!(1), &json!(2), &json!(0)),
         "{output}"
     );
-    for (key, holds) in [("quiet", Some("old")), ("written", Some("newest")), ("deleted", None)] {
-        let found = content(&bucket, key, None).await;
-        assert_eq!(found.as_deref(), holds.map(str::as_bytes), "{key}");
+    holds(
+        &bucket,
+        &[("quiet", Some("old")), ("written", Some("newest")), ("deleted", None)],
+    )
+    .await;
+
+    write(&bucket, "quiet", "used again").await;
+    let kept = [
+        ("quiet", Some("used again")),
+        ("written", Some("newest")),
+        ("deleted", None),
+    ];
+    let retried = bench.clone().checkpoint(saved);
+    let anew = bench.clone().saved_output(output);
+    for again in [retried, anew] {
+        let ran = again.run(&RestoreVersions, as_of(at)).await;
+        let output = ran.outputs.last().expect("an output").clone();
+        let error = ran.error();
+        assert!(
+            error.message().starts_with("2 keys could not be brought back"),
+            "{error}"
+        );
+        assert_eq!(output["as_it_was"], json!(1), "{output}");
+        holds(&bucket, &kept).await;
+    }
+    let output = bench.run(&RestoreVersions, as_of(at)).await.output();
+    assert_eq!(output["copied_back"], json!(3), "{output}");
+    holds(&bucket, &["quiet", "written", "deleted"].map(|key| (key, Some("old")))).await;
+}
+
+/// What came out of the archive, and was used since, is done, and fails no walk that comes for others.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_back_and_was_used_since_is_done() {
+    let (store, bucket, at, mut saved) = awaited("used", &["deleted", "written"]).await;
+    let again = async |saved: &Progress| {
+        let saved = serde_json::to_value(saved).expect("JSON");
+        let again = bench(&store, "used").await.attempt(2).checkpoint(saved);
+        again.run(&RestoreVersions, as_of(at)).await.output()
+    };
+    assert_eq!(again(&saved).await["copied_back"], json!(2));
+    write(&bucket, "written", "used again").await;
+    bucket.delete("deleted", None).await.expect("deleted");
+    for walk in [3, 4] {
+        saved.walk = walk;
+        let output = again(&saved).await;
+        assert_eq!(
+            (&output["copied_back"], &output["failed"]),
+            (&json!(0), &json!(0)),
+            "{output}"
+        );
+        holds(&bucket, &[("written", Some("used again")), ("deleted", None)]).await;
+    }
+}
+
+/// What was undeleted and is deleted again, and what was as it was and is used, is done; what was created since stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_tries_again_touches_nothing_that_was_right_when_it_began() {
+    for store in all_stores().await {
+        let bucket = store.bucket("right").await;
+        bucket.set_versioning(true).await.expect("set");
+        for key in ["deleted", "used", "twice"] {
+            write(&bucket, key, "old").await;
+        }
+        let at = now_of(&store).await;
+        bucket.delete("twice", None).await.expect("deleted");
+        let mut saved = Progress::new(at);
+        saved.began_there = Some(now_of(&store).await);
+        for key in ["deleted", "twice"] {
+            bucket.delete(key, None).await.expect("deleted");
+        }
+        for key in ["created", "used"] {
+            write(&bucket, key, "newest").await;
+        }
+        let saved = serde_json::to_value(saved).expect("JSON");
+        let again = bench(&store, "right").await.attempt(2).checkpoint(saved);
+        let before = entries(&bucket).await;
+        let ran = again.run(&RestoreVersions, as_of(at)).await;
+        let output = ran.outputs.last().expect("an output").clone();
+        let error = ran.error();
+        assert!(
+            error.message().contains("`twice`: it was written or deleted anew"),
+            "{error}"
+        );
+        assert_eq!(
+            (&output["as_it_was"], &output["created_since"], &output["failed"]),
+            (&json!(2), &json!(1), &json!(1)),
+            "{}: {output}",
+            store.name
+        );
+        assert_eq!(entries(&bucket).await, before, "{}", store.name);
     }
 }
 
@@ -91,9 +195,11 @@ fn what_an_earlier_walk_copied_is_not_copied_again() {
         target: version(5, "old-2"),
         latest: version(written, "new-1"),
         loses_null: false,
+        newer: Vec::new(),
     };
     let rules = Rules {
-        again_since: at(10),
+        only_archived: true,
+        since: at(10),
         ..rules(false, true)
     };
     assert_eq!(unsure(11).verdict(None, rules), Verdict::AsItWas);
@@ -104,6 +210,36 @@ fn what_an_earlier_walk_copied_is_not_copied_again() {
             "{written} {same:?}: {verdict:?}"
         );
     }
+}
+
+/// A copy that others wrote over is known by its ETag, or it is looked for: no more of them than those next to the version that is
+/// wanted.
+#[test]
+fn a_copy_is_found_under_what_was_written_over_it() {
+    let entry = |written: i64, etag: &str| ObjectVersion {
+        key: "k".to_owned(),
+        version_id: written.to_string(),
+        marker: false,
+        latest: false,
+        bytes: 5,
+        etag: Some(etag.to_owned()),
+        last_modified: Timestamp::from_second(written).ok(),
+        storage_class: None,
+    };
+    let verdict = |above: Vec<ObjectVersion>| {
+        let wish = Wish::AsOf(Timestamp::from_second(3).expect("a time"));
+        let mut chooser = Chooser::new(wish, Timestamp::from_second(10).ok());
+        for entry in above.into_iter().chain([entry(5, "bad"), entry(2, "wanted")]) {
+            assert_eq!(chooser.push(entry), None);
+        }
+        chooser.finish().expect("a key").verdict
+    };
+    assert_eq!(verdict(vec![entry(12, "used"), entry(11, "wanted")]), Verdict::AsItWas);
+    let Verdict::CopyBack { newer, .. } = verdict((11..5000).rev().map(|at| entry(at, "used")).collect()) else {
+        panic!("nobody copied it");
+    };
+    let held: Vec<&str> = newer.iter().map(|one| one.version_id.as_str()).collect();
+    assert_eq!((held.len(), held[0], held[999]), (1000, "11", "1010"));
 }
 
 #[test]
