@@ -25,6 +25,17 @@ fn grace(reason: &str) -> Duration {
     })
 }
 
+/// What a reason is another name of, and of which pod, where each pod's own counts: while some wait for a node, the first to
+/// get one may have to pull its image twice, and the next after it.
+fn cause(trouble: &Trouble) -> (&str, &str) {
+    match trouble.reason.as_str() {
+        "ErrImagePull" | "ImagePullBackOff" => ("ImagePullBackOff", &trouble.pod),
+        // A container that ended is told so before the kubelet waits to start it again.
+        "Error" | "CrashLoopBackOff" | "RunContainerError" => ("CrashLoopBackOff", ""),
+        reason => (reason, ""),
+    }
+}
+
 /// Whether nothing that comes up beside it can help.
 pub(crate) fn is_its_own(trouble: &Trouble) -> bool {
     ["InvalidImageName", "ErrImageNeverPull"].contains(&trouble.reason.as_str())
@@ -157,8 +168,11 @@ fn advice(reason: &str, namespace: &str, pod: &str) -> String {
 
 /// Tells lasting trouble from passing trouble.
 pub(crate) struct Lasting {
-    /// When it began. Reasons change while it lasts (`ErrImagePull`, `ImagePullBackOff`), so they do not start it anew.
+    /// When it began. Reasons change while it lasts (`ErrImagePull`, `ImagePullBackOff`): what is of the same cause does not
+    /// start it anew.
     since: Option<Instant>,
+    /// Its cause.
+    cause: (String, String),
     /// When it was last seen that it might pass.
     passing: Option<Instant>,
     told: Option<String>,
@@ -168,6 +182,7 @@ impl Lasting {
     pub(crate) fn new() -> Self {
         Self {
             since: None,
+            cause: (String::new(), String::new()),
             passing: None,
             told: None,
         }
@@ -195,6 +210,11 @@ impl Lasting {
             (self.since, self.passing) = (None, None);
             return None;
         };
+        let (what, whose) = cause(&trouble);
+        if (what, whose) != (&*self.cause.0, &*self.cause.1) {
+            self.cause = (what.to_owned(), whose.to_owned());
+            (self.since, self.passing) = (None, None);
+        }
         let now = Instant::now();
         let began = *self.since.get_or_insert(now);
         if may_pass {
@@ -258,6 +278,28 @@ mod tests {
             lasting.lasts(Some(trouble("ErrImagePull")), false).is_some(),
             "and that is fast still"
         );
+    }
+
+    /// In a cluster that grows pods wait for nodes, one after the other gets one, and what fails then has only just begun.
+    #[tokio::test(start_paused = true)]
+    async fn each_trouble_has_a_time_of_its_own() {
+        let mut lasting = Lasting::new();
+        assert_eq!(lasting.lasts(Some(trouble(UNSCHEDULABLE)), false), None);
+        tokio::time::advance(Duration::from_secs(40)).await;
+        for pod in ["a", "b"] {
+            let pull = || {
+                Some(Trouble {
+                    pod: pod.to_owned(),
+                    ..trouble("ErrImagePull")
+                })
+            };
+            assert_eq!(lasting.lasts(pull(), false), None, "{pod} has only just begun to pull");
+            tokio::time::advance(Duration::from_secs(19)).await;
+            assert_eq!(lasting.lasts(pull(), false), None, "{pod}");
+        }
+        assert_eq!(lasting.lasts(Some(trouble("CrashLoopBackOff")), false), None);
+        tokio::time::advance(Duration::from_secs(15)).await;
+        assert!(lasting.lasts(Some(trouble("CrashLoopBackOff")), false).is_some());
     }
 
     #[tokio::test(start_paused = true)]

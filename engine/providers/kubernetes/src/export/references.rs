@@ -47,6 +47,7 @@ impl References {
             ("", "PersistentVolumeClaim") => self.claim(object),
             ("networking.k8s.io", "Ingress") => self.uses("IngressClass", text("/spec/ingressClassName")),
             ("storage.k8s.io", "StorageClass") => self.uses("CSIDriver", text("/provisioner")),
+            ("resource.k8s.io", "ResourceClaim" | "ResourceClaimTemplate") => self.devices(&object["spec"]),
             ("apps", "StatefulSet") => {
                 let claims = object.pointer("/spec/volumeClaimTemplates").and_then(Value::as_array);
                 for claim in claims.into_iter().flatten() {
@@ -58,6 +59,10 @@ impl References {
         if let Some(spec) = pod_spec(object) {
             self.uses("PriorityClass", spec["priorityClassName"].as_str());
             self.uses("RuntimeClass", spec["runtimeClassName"].as_str());
+            // The claims of these belong to pods, and come with them.
+            for volume in spec["volumes"].as_array().into_iter().flatten() {
+                self.claim(&volume["ephemeral"]["volumeClaimTemplate"]);
+            }
         }
         if kind.namespaced {
             self.uses(
@@ -89,6 +94,18 @@ impl References {
         self.uses("StorageClass", spec["storageClassName"].as_str());
         self.uses("VolumeAttributesClass", spec["volumeAttributesClassName"].as_str());
         self.uses("PersistentVolume", spec["volumeName"].as_str());
+    }
+
+    /// The classes of devices that are asked for, wherever this version of the API has them.
+    fn devices(&mut self, spec: &Value) {
+        match spec {
+            Value::Object(fields) => {
+                self.uses("DeviceClass", spec["deviceClassName"].as_str());
+                fields.values().for_each(|field| self.devices(field));
+            }
+            Value::Array(items) => items.iter().for_each(|item| self.devices(item)),
+            _ => {}
+        }
     }
 
     fn uses(&mut self, kind: &'static str, name: Option<&str>) {

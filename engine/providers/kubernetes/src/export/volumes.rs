@@ -1,7 +1,8 @@
 //! The volumes behind claims. Those that somebody made by hand come back, with what they hold where that is elsewhere; of what
-//! a driver made for a claim nothing comes back but its claim, so where it lies is written down.
+//! a driver made for a claim nothing comes back but its claim, and what lies on the disk of a node goes with that, so where it
+//! lies is written down.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jm_backup::UnkeptContents;
 use jm_client_kubernetes::{KeptVolumes, ObjectKey, Reader, ResourceKind};
@@ -19,12 +20,17 @@ const HANDLES: [&str; 7] = [
     "/spec/azureDisk/diskURI",
 ];
 
+/// In the place of a driver, where there is none.
+const DISK_OF_A_NODE: &str = "the disk of a node";
+
 /// What is known of volumes, and of the claims that have them.
 #[derive(Default)]
 pub(crate) struct Volumes {
     kept: KeptVolumes,
     /// Driver and handle of those that are claimed, by name.
     made: BTreeMap<String, (String, String)>,
+    /// Those that lie on the disk of a node, by name.
+    on_nodes: BTreeSet<String>,
     unkept: Vec<UnkeptContents>,
 }
 
@@ -50,16 +56,25 @@ impl Volumes {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
         if let Some(name) = text("/metadata/name").filter(|_| object.pointer("/spec/claimRef").is_some()) {
             let annotations = &object["metadata"]["annotations"];
+            let on_node = ["/spec/hostPath", "/spec/local"]
+                .into_iter()
+                .any(|source| object.pointer(source).is_some());
+            if on_node {
+                self.on_nodes.insert(name.to_owned());
+            }
             let driver = text("/spec/csi/driver").or(annotations["pv.kubernetes.io/provisioned-by"].as_str());
+            let driver = driver.or(on_node.then_some(DISK_OF_A_NODE));
             let handle = HANDLES.into_iter().find_map(text);
             let known = |text: Option<&str>| text.unwrap_or_default().to_owned();
             self.made.insert(name.to_owned(), (known(driver), known(handle)));
         }
     }
 
-    /// Looks at an object that may be a claim. What is in its volume is in no export; a volume that is kept still has it.
+    /// Looks at an object that may be a claim. What is in its volume is in no export; a volume that is kept still has it,
+    /// unless that goes with its node.
     pub(crate) fn see_claim(&mut self, object: &Value) -> Result<(), StepError> {
-        let Some(volume) = volume_of(object).filter(|volume| !self.kept.has(volume)) else {
+        let still_has_it = |volume: &&str| self.kept.has(volume) && !self.on_nodes.contains(*volume);
+        let Some(volume) = volume_of(object).filter(|volume| !still_has_it(volume)) else {
             return Ok(());
         };
         let key = ObjectKey::of(object)?;
@@ -118,8 +133,18 @@ mod tests {
         let mut volumes = Volumes::default();
         volumes.see(&volume("disk", made.clone(), disk));
         volumes.see(&volume("path", made, path.clone()));
-        volumes.see(&volume("by-hand", json!({}), path));
-        for (claim, volume) in [("d", "path"), ("c", "disk"), ("b", "by-hand"), ("a", ""), ("e", "gone")] {
+        volumes.see(&volume("on-a-node", json!({}), path));
+        let elsewhere = json!({ "nfs": { "server": "nfs", "path": "/srv/2" } });
+        volumes.see(&volume("by-hand", json!({}), elsewhere));
+        let claims = [
+            ("d", "path"),
+            ("c", "disk"),
+            ("b", "by-hand"),
+            ("a", ""),
+            ("e", "gone"),
+            ("f", "on-a-node"),
+        ];
+        for (claim, volume) in claims {
             let claim = json!({ "apiVersion": "v1", "kind": "PersistentVolumeClaim",
                 "metadata": { "name": claim, "namespace": "app" }, "spec": { "volumeName": volume } });
             volumes.see_claim(&claim).expect("a claim");
@@ -137,6 +162,7 @@ mod tests {
                 unkept("c", "disk", "csi.example.com", "vol-1"),
                 unkept("d", "path", "example.com/path", "/srv/1"),
                 unkept("e", "gone", "", ""),
+                unkept("f", "on-a-node", "the disk of a node", "/srv/1"),
             ]
         );
     }
