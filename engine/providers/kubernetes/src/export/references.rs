@@ -173,3 +173,38 @@ impl References {
             .is_some_and(|namespace| self.namespaces.contains(namespace))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_only_the_claims_and_devices_of_pods_name_is_used() {
+        let kind = |group: &str, kind: &str| ResourceKind {
+            group: group.to_owned(),
+            version: "v1".to_owned(),
+            kind: kind.to_owned(),
+            plural: format!("{}s", kind.to_lowercase()),
+            namespaced: true,
+            verbs: Vec::new(),
+            has_status: false,
+        };
+        let mut references = References::new(&["app".to_owned()]);
+        let volume = json!({ "name": "scratch", "ephemeral": { "volumeClaimTemplate": { "spec": { "storageClassName": "fast" } } } });
+        let deployment = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web" },
+            "spec": { "template": { "spec": { "containers": [], "volumes": [volume] } } } });
+        references.see(&kind("apps", "Deployment"), &deployment);
+        let request = json!({ "name": "gpu", "exactly": { "deviceClassName": "gpu.example.com" } });
+        let template = json!({ "spec": { "spec": { "devices": { "requests": [request] } } } });
+        references.see(&kind("resource.k8s.io", "ResourceClaimTemplate"), &template);
+        let needs = |group: &str, what: &str, name: &str| {
+            let object = json!({ "metadata": { "name": name } });
+            references.needs(&kind(group, what), &object)
+        };
+        assert!(needs("storage.k8s.io", "StorageClass", "fast"));
+        assert!(needs("resource.k8s.io", "DeviceClass", "gpu.example.com"));
+        assert!(!needs("storage.k8s.io", "StorageClass", "slow"));
+    }
+}

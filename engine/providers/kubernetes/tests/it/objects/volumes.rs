@@ -18,7 +18,7 @@ impl Scene<'_> {
             json!({ "apiVersion": "v1", "kind": "PersistentVolume", "metadata": { "name": self.named(name) } });
         volume["spec"] = json!({ "accessModes": ["ReadWriteOnce"], "capacity": { "storage": "1Gi" },
             "storageClassName": self.named("class"), "persistentVolumeReclaimPolicy": "Retain",
-            "hostPath": { "path": format!("/srv/{name}") } });
+            "nfs": { "server": "nfs.example.com", "path": format!("/srv/{name}") } });
         volume
     }
 
@@ -81,7 +81,7 @@ pub(crate) async fn contents_that_no_export_holds_are_told(server: &Server) {
     let mut volume = scene.volume("pvc-1");
     volume["metadata"]["annotations"] = json!({ "pv.kubernetes.io/provisioned-by": "csi.example.com" });
     volume["spec"]["csi"] = json!({ "driver": "csi.example.com", "volumeHandle": "vol-0a1b2c" });
-    volume["spec"].as_object_mut().expect("a map").remove("hostPath");
+    volume["spec"].as_object_mut().expect("a map").remove("nfs");
     let unbound = scene.claim("unbound");
     let objects = [volume, scene.claim("data")];
     for object in &objects {
