@@ -20,6 +20,7 @@ mod known;
 mod pattern;
 mod run;
 mod side;
+mod unsettled;
 use act::Writable;
 use decide::{Deletion, Existing};
 use directory::Manifests;

@@ -21,11 +21,12 @@ use super::decide::{Existing, Rules, Transfer};
 use super::directory::{FileFound, place};
 use super::pattern::headers;
 use super::side::{Found, Objects, Side};
+use super::unsettled::Unsettled;
 use crate::file::{self, PARTIAL, Sums, Unchanged};
 use crate::receive::receive;
 
 /// Files up to this size are read whole; what is larger is sent in parts, and few at a time.
-const SMALL: u64 = 1 << 20;
+pub(super) const SMALL: u64 = 1 << 20;
 /// So many large ones at a time: each holds some parts in memory.
 const LARGE_AT_ONCE: usize = 4;
 /// So often is a small file read that changes while it is read.
@@ -40,6 +41,7 @@ pub(super) struct Worker {
     rules: Rules,
     pub(super) pace: Pace,
     large: Semaphore,
+    unsettled: Arc<Unsettled>,
     /// Bytes that went over.
     pub(super) done: Arc<AtomicU64>,
 }
@@ -64,6 +66,7 @@ impl Worker {
             rules,
             pace,
             large: Semaphore::new(LARGE_AT_ONCE),
+            unsettled: Arc::default(),
             done: Arc::default(),
         }
     }
@@ -89,6 +92,7 @@ impl Worker {
             Side::Bucket(to) => self.bucket()?.delete_one(&self.pace, &to.key(name)).await,
             Side::Directory(to) => {
                 let path = place(&to.root, name).map_err(StepError::failed)?;
+                self.unsettled.note(&path, 0);
                 match tokio::fs::remove_file(&path).await {
                     Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                         Err(file::failed("delete", &path, error))
@@ -102,11 +106,8 @@ impl Worker {
     /// What was written to a directory is on disk.
     pub(super) async fn settle(&self) -> Result<(), StepError> {
         let Side::Directory(to) = &self.to else { return Ok(()) };
-        let root = to.root.clone();
-        let synced = tokio::task::spawn_blocking(move || {
-            let folder = std::fs::File::open(&root).map_err(|error| file::failed("open", &root, error))?;
-            rustix::fs::syncfs(&folder).map_err(|error| file::failed("write", &root, error.into()))
-        });
+        let (root, unsettled) = (to.root.clone(), self.unsettled.clone());
+        let synced = tokio::task::spawn_blocking(move || unsettled.settle(&root));
         synced
             .await
             .map_err(|error| StepError::failed("writing to disk was ended").source(error))?
@@ -174,6 +175,7 @@ impl Worker {
             Ok(()) => self.place(&partial, &path).await,
             Err(error) => Err(error),
         };
+        self.unsettled.note(&path, object.bytes);
         if placed.is_err() {
             drop(tokio::fs::remove_file(&partial).await);
         }
@@ -181,7 +183,12 @@ impl Worker {
     }
 
     async fn fetch(&self, object: &ObjectSummary, from: &Objects, partial: &Path) -> Result<(), StepError> {
-        let file = std::fs::File::create(partial).map_err(|error| file::failed("write", partial, error))?;
+        let failed = |error| file::failed("write", partial, error);
+        let file = std::fs::File::create(partial).map_err(failed)?;
+        let large = (object.bytes > SMALL)
+            .then(|| file.try_clone())
+            .transpose()
+            .map_err(failed)?;
         let get = Get {
             etag: object.etag.clone(),
             ..Get::default()
@@ -189,6 +196,11 @@ impl Worker {
         let stream = from.bucket.get(&object.key, get).await?;
         let told_by_writer = stream.info().metadata.get("sha256").cloned();
         let sums = receive(stream, file, partial, Sums::new(None), self.done.clone()).await?;
+        if let Some(large) = large {
+            let synced = tokio::task::spawn_blocking(move || large.sync_all()).await;
+            let synced = synced.map_err(|error| StepError::failed("writing to disk was ended").source(error))?;
+            synced.map_err(failed)?;
+        }
         let (bytes, sha256) = (sums.bytes(), sums.sha256());
         let differs = told_by_writer.is_some_and(|told| !told.eq_ignore_ascii_case(&sha256));
         if bytes != object.bytes || differs {
