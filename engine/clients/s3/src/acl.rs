@@ -1,8 +1,9 @@
 //! ACLs of objects: who else has rights to them, where that counts.
 
-use aws_sdk_s3::types::{Grant, Owner, Permission};
+use aws_sdk_s3::operation::get_object_acl::GetObjectAclOutput;
+use aws_sdk_s3::types::{AccessControlPolicy, Grant, Owner, Permission};
 
-use crate::{ObjectVersion, Ownership, Pace, S3Reader};
+use crate::{ObjectVersion, Ownership, Pace, S3Bucket, S3Reader};
 
 impl S3Reader {
     /// Whether ACLs of objects count in this bucket; `false` where nobody may say.
@@ -10,16 +11,49 @@ impl S3Reader {
         matches!(self.ownership().await, Ok(ownership) if ownership != Some(Ownership::BucketOwnerEnforced))
     }
 
-    /// Whether a version's ACL gives rights to others than its owner; `false` where nobody may say.
-    pub async fn is_shared(&self, pace: &Pace, version: &ObjectVersion) -> bool {
-        let doing = self.on_object("read the ACL of", &version.key, "s3:GetObjectVersionAcl");
-        let key = self.full(&version.key);
+    /// The ACL of an object or one of its versions; `None` where nobody may say.
+    async fn acl(&self, pace: &Pace, key: &str, version_id: Option<&str>) -> Option<GetObjectAclOutput> {
+        let doing = self.on_object("read the ACL of", key, "s3:GetObjectVersionAcl");
+        let full = self.full(key);
         let ask = || {
-            let call = self.0.once.get_object_acl().bucket(&self.0.bucket).key(&key);
-            call.version_id(&version.version_id).send()
+            let call = self.0.once.get_object_acl().bucket(&self.0.bucket).key(&full);
+            call.set_version_id(version_id.map(str::to_owned)).send()
         };
-        let told = pace.send(&doing, ask).await;
-        told.is_ok_and(|acl| acl.grants().iter().any(|grant| !is_of(acl.owner(), grant)))
+        pace.send(&doing, ask).await.ok()
+    }
+}
+
+impl S3Bucket {
+    /// Gives the copy of a version the rights that the version gives to others, beside those that the copy gives already: no
+    /// copy takes an ACL over by itself. Whether some of them stay behind, for the store takes none, or nobody may give them.
+    pub async fn keep_acl(&self, pace: &Pace, version: &ObjectVersion, copy: Option<&str>) -> bool {
+        let key = version.key.as_str();
+        let Some(old) = self.acl(pace, key, Some(&version.version_id)).await else {
+            return false;
+        };
+        let others = old.grants().iter().filter(|grant| !is_of(old.owner(), grant));
+        let others: Vec<Grant> = others.cloned().collect();
+        if others.is_empty() {
+            return false;
+        }
+        let Some(new) = self.acl(pace, key, copy).await else {
+            return true;
+        };
+        let missing = others.into_iter().filter(|grant| !new.grants().contains(grant));
+        let grants: Vec<Grant> = new.grants().iter().cloned().chain(missing).collect();
+        if grants.len() == new.grants().len() {
+            return false;
+        }
+        let policy = AccessControlPolicy::builder().set_grants(Some(grants));
+        let policy = policy.set_owner(new.owner().cloned()).build();
+        let doing = self.on_object("set the ACL of", key, "s3:PutObjectVersionAcl");
+        let full = self.full(key);
+        let set = || {
+            let call = self.0.once.put_object_acl().bucket(&self.0.bucket).key(&full);
+            let call = call.set_version_id(copy.map(str::to_owned));
+            call.access_control_policy(policy.clone()).send()
+        };
+        pace.send(&doing, set).await.is_err()
     }
 }
 

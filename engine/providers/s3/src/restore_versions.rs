@@ -37,8 +37,6 @@ pub(crate) struct RestoreVersions;
 const EXAMPLES: usize = 5;
 /// So long does a preview look, for nobody waits longer than two minutes for a step's answer to a dry run.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// So many of the versions that are to be copied does a preview ask for their ACL.
-const ACLS: usize = 20;
 /// How far the clocks of this machine and of the store may be apart.
 const SKEW: SignedDuration = SignedDuration::from_mins(15);
 
@@ -333,10 +331,6 @@ struct Foreseen {
     undelete: Vec<String>,
     copy_back: Vec<String>,
     hide: Vec<String>,
-    /// So many of the versions that are to be copied were asked for their ACL.
-    acls_seen: usize,
-    /// So many of those give others rights.
-    shared: u64,
     /// The last key that it had the time to look at, where there are more.
     only_upto: Option<String>,
 }
@@ -353,7 +347,6 @@ impl Foreseen {
         let mut upto = String::new();
         let over = tokio::time::Instant::now() + patience;
         let pace = Pace::new(run::START, input.concurrency);
-        let acls = bucket.has_acls().await;
         let mut walk = Walk::new(bucket.clone(), pace.clone(), &input.prefix, rules, None);
         loop {
             let part = tokio::select! {
@@ -367,11 +360,6 @@ impl Foreseen {
             let Some(part) = part else { return Ok(foreseen) };
             upto.clone_from(&part.upto);
             foreseen.counts.add(&part.planned);
-            let left = ACLS.saturating_sub(foreseen.acls_seen);
-            for copy in part.copies.iter().take(if acls { left } else { 0 }) {
-                foreseen.acls_seen += 1;
-                foreseen.shared += u64::from(bucket.is_shared(&pace, &copy.target).await);
-            }
             examples(&mut foreseen.undelete, part.markers.iter().map(|marker| &marker.key));
             examples(&mut foreseen.copy_back, part.copies.iter().map(|copy| &copy.target.key));
             examples(&mut foreseen.hide, part.hide.iter());
@@ -384,11 +372,6 @@ impl Foreseen {
     }
 
     fn preview(self, bucket: &S3Reader, input: &Input) -> Result<Preview<Output>, StepError> {
-        let left_behind = (self.shared > 0).then(|| run::left_behind(self.shared));
-        Ok(self.without_acls(bucket, input)?.degraded(left_behind))
-    }
-
-    fn without_acls(self, bucket: &S3Reader, input: &Input) -> Result<Preview<Output>, StepError> {
         let summary = self.summary(input);
         if let Some(error) = self.refused {
             return Err(run::not_brought_back(self.counts.failed, error));

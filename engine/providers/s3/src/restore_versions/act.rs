@@ -109,15 +109,22 @@ impl Worker {
 
     async fn copy_back(&self, copy: &CopyBack, archived: bool) -> Result<Done, StepError> {
         if self.is_done(copy).await? {
+            // Whoever made it may have been killed before it had its rights.
+            self.keep_acl(copy, Some(&copy.latest.version_id)).await;
             return Ok(Done::Before);
         }
         let archived = archived || self.ask && copy.target.may_be_archived();
         if archived && !self.is_there(copy).await? {
             return Ok(Done::AskedFor);
         }
-        self.bucket.copy_version(&self.pace, &copy.target, self.look).await?;
-        let shared = self.acls && self.bucket.is_shared(&self.pace, &copy.target).await;
+        let copied = self.bucket.copy_version(&self.pace, &copy.target, self.look).await?;
+        let shared = self.keep_acl(copy, copied.version_id.as_deref()).await;
         Ok(Done::Now { shared })
+    }
+
+    /// Gives others the rights to a copy that they had to the version. Whether some stay behind.
+    async fn keep_acl(&self, copy: &CopyBack, made: Option<&str>) -> bool {
+        self.acls && self.bucket.keep_acl(&self.pace, &copy.target, made).await
     }
 
     /// Whether the newest version is the copy of an attempt before, where no sum that the store keeps could say so.
@@ -150,7 +157,7 @@ impl Worker {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Done {
     Now {
-        /// Whether others had rights to it, by an ACL that stays behind.
+        /// Whether others had rights to it, by an ACL that could not be kept.
         shared: bool,
     },
     Before,

@@ -105,11 +105,11 @@ pub(super) fn not_brought_back(failed: u64, first: StepError) -> StepError {
     first.context(format!("{failed} keys could not be brought back; the first"))
 }
 
-/// What is told where ACLs were not copied.
+/// What is told where ACLs could not be kept.
 pub(super) fn left_behind(shared: u64) -> String {
     format!(
-        "{shared} of the versions that are copied back give others rights by an ACL, which a copy does not keep: set it again \
-         with `aws s3api put-object-acl`, or give those rights by the bucket's policy"
+        "{shared} of the versions that were copied back gave others rights by an ACL that could not be set again: let jm do \
+         `s3:PutObjectVersionAcl`, set it with `aws s3api put-object-acl`, or give those rights by the bucket's policy"
     )
 }
 
