@@ -243,7 +243,7 @@ pub fn is_named(image: &str, never_ran: bool) -> bool {
 }
 
 /// Whether what is written `statefulset/postgres` is the object of this kind and name.
-fn is_written(object: &str, kind: &str, name: &str) -> bool {
+pub fn is_written(object: &str, kind: &str, name: &str) -> bool {
     let object = object.split_once('/');
     object.is_some_and(|(wanted, called)| kind.eq_ignore_ascii_case(wanted) && name == called)
 }

@@ -195,6 +195,13 @@ pub(crate) async fn with_progress<T>(
 /// What a file's name ends with until it is finished. A site may have a `nav.partial` of its own.
 pub(crate) const PARTIAL: &str = ".jm-partial";
 
+/// Where a file grows until it is finished.
+pub(crate) fn partial(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(PARTIAL);
+    name.into()
+}
+
 /// Puts a finished file in its place; where `force` is not set, only if nothing is there.
 pub(crate) async fn put_in_place(from: &Path, to: &Path, force: bool) -> Result<(), StepError> {
     let (from, to) = (from.to_owned(), to.to_owned());
@@ -212,19 +219,21 @@ pub(crate) async fn put_in_place(from: &Path, to: &Path, force: bool) -> Result<
             }
             outcome => outcome.map_err(|error| failed("write", &to, error.into())),
         }?;
-        sync_folder(&to)
+        sync_folder(folder_of(&to))
     });
     moved
         .await
         .map_err(|error| StepError::failed("moving the file was ended").source(error))?
 }
 
-/// The name is on disk only when its folder is.
-fn sync_folder(path: &Path) -> Result<(), StepError> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+/// The folder that a name is in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
+}
+
+/// Names are on disk only when their folder is.
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), StepError> {
     let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
     synced.map_err(|error| failed("write", folder, error))
 }

@@ -22,7 +22,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::file::{self, PARTIAL, Sums};
+use crate::file::{self, Sums, partial};
 use crate::receive::receive;
 
 /// Brings an object to a file.
@@ -188,7 +188,6 @@ impl Input {
         self.length.map_or(rest, |length| rest.min(length))
     }
 
-    /// The store's checksum, where it is of what is wanted.
     /// What the content is compared with beside the SHA-256 that the plan gives, which stands above an ETag.
     fn checksum(&self, info: &ObjectInfo) -> Option<Checksum> {
         let sum = if self.sha256.is_some() {
@@ -413,12 +412,6 @@ fn output(input: &Input, info: &ObjectInfo, sums: &Sums, verified_by: VerifiedBy
         sha256: sums.sha256(),
         verified_by,
     }
-}
-
-fn partial(file: &Path) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(PARTIAL);
-    name.into()
 }
 
 #[cfg(test)]

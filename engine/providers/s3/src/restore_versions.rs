@@ -6,8 +6,8 @@
 //! moment hangs on it is refused.
 //!
 //! A copy takes content, type, headers, metadata, tags and storage class along, and its redirect where the bucket is a
-//! website, which costs a look at each version. The ACL stays behind, and becomes the bucket's default; where that takes
-//! rights from others, the step ends degraded.
+//! website, which costs a look at each version. Where ACLs count, the rights that a version gives to others are given again;
+//! where they cannot be, the step ends degraded.
 
 use std::time::Duration;
 
@@ -347,7 +347,7 @@ impl Foreseen {
         let mut upto = String::new();
         let over = tokio::time::Instant::now() + patience;
         let pace = Pace::new(run::START, input.concurrency);
-        let mut walk = Walk::new(bucket.clone(), pace.clone(), &input.prefix, rules, None);
+        let mut walk = Walk::new(bucket.clone(), pace, &input.prefix, rules, None);
         loop {
             let part = tokio::select! {
                 part = walk.next() => part?,

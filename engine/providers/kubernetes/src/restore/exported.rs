@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jm_backup::{
     BackupRef, BackupsReader, Entry, KubernetesIndex, LocationName, ObjectReader, RecordedImage, UnkeptContents,
+    is_written,
 };
 use jm_client_kubernetes::{ObjectKey, Wave};
 use jm_step::StepError;
@@ -40,22 +41,17 @@ impl Filter {
         let among = |list: &[String]| list.iter().any(|one| one.eq_ignore_ascii_case(kind));
         (self.waves.is_empty() || self.waves.contains(&wave))
             && (self.kinds.is_empty() || among(&self.kinds))
-            && (self.objects.is_empty() || self.objects.iter().any(|object| is(object, kind, name)))
+            && (self.objects.is_empty() || self.objects.iter().any(|object| is_written(object, kind, name)))
             && !among(&self.without)
-            && !self.except.iter().any(|object| is(object, kind, name))
+            && !self.except.iter().any(|object| is_written(object, kind, name))
     }
 
     /// What was asked for by name and is not among these.
     fn missing(&self, found: &[ObjectKey]) -> Vec<&str> {
-        let there = |object: &str| found.iter().any(|key| is(object, &key.kind, &key.name));
+        let there = |object: &str| found.iter().any(|key| is_written(object, &key.kind, &key.name));
         let objects = self.objects.iter().map(String::as_str);
         objects.filter(|object| !there(object)).collect()
     }
-}
-
-/// Whether what is written `statefulset/postgres` is this one.
-fn is(object: &str, kind: &str, name: &str) -> bool {
-    Filter::named(object).is_some_and(|(wanted, called)| wanted.eq_ignore_ascii_case(kind) && called == name)
 }
 
 /// An export that was read to its end once.

@@ -36,7 +36,7 @@ pub(super) struct Worker {
 pub(super) struct Outcome {
     pub(super) counts: Counts,
     pub(super) failures: Vec<(Failure, StepError)>,
-    /// How many versions were copied that others had rights to.
+    /// How many versions were copied to which others had rights that could not be given again.
     pub(super) shared: u64,
     /// Those of versions in an archive.
     pub(super) in_archive: Vec<(Failure, StepError)>,
@@ -51,12 +51,8 @@ impl Worker {
         };
         for (key, refusal) in part.refused {
             let (reason, error) = (refusal.reason().to_owned(), refusal.error(&key));
-            let of_those = if refusal == (Refusal::WrittenSince { awaited: true }) {
-                &mut outcome.in_archive
-            } else {
-                &mut outcome.failures
-            };
-            of_those.push((Failure { key, reason }, error));
+            let in_archive = refusal == (Refusal::WrittenSince { awaited: true });
+            outcome.tell(Failure { key, reason }, error, in_archive);
         }
         self.undelete(part.markers, &mut outcome).await?;
         let copies = part.copies.into_iter().map(|copy| (copy, false));
@@ -168,12 +164,16 @@ impl Outcome {
     fn fail(&mut self, key: String, error: StepError, in_archive: bool) {
         self.counts.failed += 1;
         let reason = error.message().to_owned();
+        self.tell(Failure { key, reason }, error, in_archive);
+    }
+
+    fn tell(&mut self, failure: Failure, error: StepError, in_archive: bool) {
         let of_those = if in_archive {
             &mut self.in_archive
         } else {
             &mut self.failures
         };
-        of_those.push((Failure { key, reason }, error));
+        of_those.push((failure, error));
     }
 
     fn copied(&mut self, copy: &CopyBack, archived: bool, done: Result<Done, StepError>) {

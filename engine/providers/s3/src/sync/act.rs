@@ -6,7 +6,7 @@
     reason = "one side of a sync is a directory"
 )]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,7 +22,7 @@ use super::directory::{FileFound, place};
 use super::pattern::headers;
 use super::side::{Found, Objects, Side};
 use super::unsettled::Unsettled;
-use crate::file::{self, PARTIAL, Sums, Unchanged};
+use crate::file::{self, Sums, Unchanged};
 use crate::receive::receive;
 
 /// Files up to this size are read whole; what is larger is sent in parts, and few at a time.
@@ -163,9 +163,7 @@ impl Worker {
     async fn download(&self, name: &str, object: &ObjectSummary, from: &Objects, root: &Path) -> Result<(), StepError> {
         let path = place(root, name).map_err(StepError::failed)?;
         make_folder(root, &path).await?;
-        let mut partial = path.as_os_str().to_owned();
-        partial.push(PARTIAL);
-        let partial = PathBuf::from(partial);
+        let partial = file::partial(&path);
         let written = match self.fetch(object, from, &partial).await {
             // What was damaged on its way comes whole the second time; what is damaged in the store does not.
             Err(error) if error.kind() == StepErrorKind::Failed => self.fetch(object, from, &partial).await,

@@ -24,8 +24,10 @@ use super::{concurrency_issue, effect, most_at_once, probe, to_fill};
 /// Makes a bucket as another bucket is.
 pub(crate) struct Copy;
 
-const FROM: &str = "from";
-const TO: &str = "to";
+/// The bucket that is read.
+pub(super) const FROM: &str = "from";
+/// The one that it is compared with, or that becomes like it.
+pub(super) const TO: &str = "to";
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -121,16 +123,9 @@ impl Input {
             include: self.include.clone(),
             exclude: self.exclude.clone(),
         };
-        let side = |bucket: S3Reader, prefix: &str| {
-            Side::Bucket(Objects {
-                bucket,
-                prefix: prefix.to_owned(),
-                names: names.clone(),
-            })
-        };
         Ok(Sync {
-            from: side(from, &self.from_prefix),
-            to: side(to, &self.to_prefix),
+            from: Side::Bucket(Objects::new(&from, &self.from_prefix, names.clone())),
+            to: Side::Bucket(Objects::new(&to, &self.to_prefix, names)),
             rules: Rules {
                 existing: self.existing,
                 delete: self.delete,

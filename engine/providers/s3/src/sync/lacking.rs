@@ -5,20 +5,18 @@
 
 use std::time::Duration;
 
-use jm_client_s3::{S3, S3Reader};
+use jm_client_s3::S3;
 use jm_step::{Effect, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::copy::{FROM, TO};
 use super::decide::SHOWN;
 use super::pattern::Names;
 use super::side::{Objects, Side};
 
 /// Tells what a bucket has of which another one keeps no version.
 pub(crate) struct Lacking;
-
-const FROM: &str = "from";
-const TO: &str = "to";
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -74,7 +72,8 @@ impl StepType for Lacking {
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
         let (from, to) = (cx.read_as::<S3>(FROM).await?, cx.read_as::<S3>(TO).await?);
-        let (from, to) = (side(&from, &input.from_prefix), side(&to, &input.to_prefix));
+        let from = Objects::new(&from, &input.from_prefix, Names::default());
+        let to = Objects::new(&to, &input.to_prefix, Names::default());
         tokio::select! {
             output = compared(from, &to) => output,
             () = cx.cancelled() => Err(StepError::cancelled("told to stop while two buckets were compared")),
@@ -84,14 +83,6 @@ impl StepType for Lacking {
     /// It only looks, so nothing of it can have stayed.
     async fn probe(&self, _: &ReadContext, _: &Input) -> Result<Probe<Output>, StepError> {
         Ok(Probe::NotStarted)
-    }
-}
-
-fn side(bucket: &S3Reader, prefix: &str) -> Objects {
-    Objects {
-        bucket: bucket.clone(),
-        prefix: prefix.to_owned(),
-        names: Names::default(),
     }
 }
 

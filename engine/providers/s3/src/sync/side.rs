@@ -40,6 +40,14 @@ pub(super) struct Objects {
 }
 
 impl Objects {
+    pub(super) fn new(bucket: &S3Reader, prefix: &str, names: Names) -> Self {
+        Self {
+            bucket: bucket.clone(),
+            prefix: prefix.to_owned(),
+            names,
+        }
+    }
+
     /// The key of a name.
     pub(super) fn key(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)

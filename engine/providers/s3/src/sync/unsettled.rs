@@ -25,21 +25,17 @@ pub(super) struct Unsettled {
 impl Unsettled {
     /// A file of so many bytes was written there, or something was removed (0).
     pub(super) fn note(&self, path: &Path, bytes: u64) {
-        match path.parent().filter(|_| bytes > SMALL) {
-            Some(folder) => drop(
-                self.folders
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .insert(folder.to_owned()),
-            ),
-            None => self.anything.store(true, Ordering::Relaxed),
+        if bytes <= SMALL {
+            return self.anything.store(true, Ordering::Relaxed);
         }
+        let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        folders.insert(file::folder_of(path).to_owned());
     }
 
     /// Puts it on disk. A name is there when its folder is, and that when the one above it is.
     pub(super) fn settle(&self, root: &Path) -> Result<(), StepError> {
-        let failed = |error: std::io::Error| file::failed("write", root, error);
         if self.anything.load(Ordering::Relaxed) {
+            let failed = |error: std::io::Error| file::failed("write", root, error);
             let root = std::fs::File::open(root).map_err(failed)?;
             return rustix::fs::syncfs(&root).map_err(|error| failed(error.into()));
         }
@@ -49,14 +45,7 @@ impl Unsettled {
             .iter()
             .flat_map(|folder| folder.ancestors().take_while(within))
             .collect();
-        let above = root
-            .parent()
-            .filter(|above| !above.as_os_str().is_empty() && !folders.is_empty());
-        for folder in all.into_iter().chain(above) {
-            std::fs::File::open(folder)
-                .and_then(|folder| folder.sync_all())
-                .map_err(failed)?;
-        }
-        Ok(())
+        let above = (!all.is_empty()).then(|| file::folder_of(root));
+        all.into_iter().chain(above).try_for_each(file::sync_folder)
     }
 }
