@@ -12,6 +12,7 @@ use crate::store::{Store, all_stores, ministack, sandbox, versitygw, without_ver
 mod doubts;
 mod foresight;
 mod histories;
+mod kills;
 mod later;
 mod model;
 use histories::{Deeds, KEYS, Rng, history, keys};
@@ -198,70 +199,6 @@ async fn an_undelete_brings_back_what_is_deleted_and_nothing_else() {
             assert_eq!(state(&connection).await, past.written, "{} {}", store.name, past.name);
         }
     }
-}
-
-/// The seed that a failure of [`killed_at_every_page`] names, to see it again.
-const SEED: &str = "JM_TEST_SEED";
-
-/// Another seed each time, unless one is said.
-#[expect(clippy::disallowed_methods, reason = "a test's own variable")]
-fn drawn() -> u64 {
-    let given = std::env::var(SEED).ok().map(|seed| seed.parse().expect("a number"));
-    given.unwrap_or_else(|| jm_step::clock::now().as_millisecond().unsigned_abs())
-}
-
-/// Kills a restore at each of its pages, of a history that always is the same and of one that never was before.
-async fn killed_at_every_page(store: &Store, deeds: Deeds) {
-    const KILLS: std::ops::Range<usize> = 1..14;
-    let fixed = 99;
-    let fresh = drawn();
-    let mut buckets = Vec::new();
-    for (seed, kill) in [fixed, fresh]
-        .into_iter()
-        .flat_map(|seed| KILLS.map(move |kill| (seed, kill)))
-    {
-        let bucket = store.bucket(&format!("kill-{seed}-{kill}")).await;
-        bucket.set_versioning(true).await.expect("set");
-        let mut rng = Rng::new(seed);
-        history(&bucket, &mut rng, deeds, 50).await;
-        buckets.push((bucket, rng));
-    }
-    let at = now_of(store).await;
-    for (bucket, rng) in &mut buckets {
-        history(bucket, rng, deeds, 50).await;
-        if deeds == Deeds::Everything {
-            bucket.set_versioning(rng.below(3) > 0).await.expect("set");
-        }
-    }
-    // Parts of a key or two, so that some are done before others begin: versitygw goes no further in pages of one.
-    let (page, at_least) = if store.name == "versitygw" { (2, 1) } else { (1, 3) };
-    let mut input = as_of(at);
-    input["page"] = json!(page);
-    for seed in [fixed, fresh] {
-        let mut cuts = Vec::new();
-        for kill in KILLS {
-            cuts.push(restored(store, &format!("kill-{seed}-{kill}"), &input, Some(kill)).await);
-        }
-        let times = |cut: Cut| cuts.iter().filter(|one| **one == cut).count();
-        let enough = times(Cut::Early) >= at_least && times(Cut::Later) >= at_least;
-        assert!(enough || seed == fresh, "{}: {cuts:?}", store.name);
-        aws_agrees(store, &format!("kill-{seed}-{}", KILLS.start)).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_kill_at_every_page_loses_nothing_and_counts_nothing_twice() {
-    killed_at_every_page(&versitygw().await, Deeds::Unmarked).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn nor_does_it_where_versioning_was_switched_off_and_on() {
-    killed_at_every_page(&sandbox().await, Deeds::Everything).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn nor_on_a_store_of_somebody_else() {
-    killed_at_every_page(&ministack().await, Deeds::Everything).await;
 }
 
 /// What came out of the archive was copied, and the process died before that was saved.

@@ -19,6 +19,7 @@ use crate::store::{Store, all_stores, sandbox, stores, versitygw};
 
 mod copies;
 mod downloads;
+mod manifests;
 mod uploads;
 
 async fn bench(store: &Store, bucket: &str) -> StepBench {
