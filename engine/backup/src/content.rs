@@ -402,12 +402,19 @@ mod tests {
 
     #[test]
     fn what_an_export_lacks_is_told_by_the_words_that_ask_for_it() {
-        let index: KubernetesIndex = serde_json::from_value(serde_json::json!({
-            "namespaces": ["app"], "server_version": "", "kinds": [
-                { "api_version": "apps/v1", "kind": "StatefulSet", "objects": [{ "namespace": "app", "name": "db" }] },
-            ],
-        }))
-        .expect("an index");
+        let database = IndexedObject {
+            namespace: "app".to_owned(),
+            name: "db".to_owned(),
+            keys: BTreeMap::new(),
+        };
+        let index = KubernetesIndex {
+            kinds: vec![IndexedKind {
+                api_version: "apps/v1".to_owned(),
+                kind: "StatefulSet".to_owned(),
+                objects: vec![database],
+            }],
+            ..KubernetesIndex::default()
+        };
         let asked = ["statefulset/db", "statefulset/postgres", "cluster/db"].map(str::to_owned);
         assert_eq!(index.lacking(&asked), ["statefulset/postgres", "cluster/db"]);
     }
