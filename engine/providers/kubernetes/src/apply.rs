@@ -224,6 +224,7 @@ fn policy(input: &Input, namespace: &str) -> Policy {
         patience: Duration::from_secs(input.ready_seconds.into()),
         create_namespace: input.create_namespace,
         as_of: None,
+        frees_volumes: false,
         applyset: name.map(|name| ApplySet::new(name, namespace, input.prune, &input.prune_also)),
     }
 }

@@ -19,7 +19,7 @@ use super::namespaces::ending;
 use super::object::Object;
 use super::outcome::{Applied, Outcome};
 use super::priors::Prior;
-use super::{Deploy, OnConflict, Policy, ready, scaled, stopped};
+use super::{Deploy, OnConflict, Policy, ready, released, scaled, stopped};
 
 /// Requests under way. More make an API server no faster, and fewer leave it waiting.
 const AT_ONCE: usize = 32;
@@ -222,11 +222,21 @@ impl Doing<'_> {
             Some(before) => scaled::as_it_runs(self.reader, &kind, &object, before).await?,
             None => None,
         };
+        let mut freed = None;
         let (outcome, changes) = match self.ask(&kind, key, running.as_ref().unwrap_or(&object.value)).await {
             Ok(after) => {
+                let held = self.free(&kind, &object, &after).await?;
+                freed = held.as_ref().map(|held| released::described(&object, held));
+                let different = |before| {
+                    let change = diff::update(&kind, key, before, &after);
+                    match &held {
+                        Some(held) => Some(released::told(&object, change, held)),
+                        None => change,
+                    }
+                };
                 let (outcome, change) = match &prior {
                     None => (Outcome::Created, Some(diff::create(key, &object.value))),
-                    Some(before) => match diff::update(&kind, key, before, &after) {
+                    Some(before) => match different(before) {
                         Some(change) => (Outcome::Updated, Some(change)),
                         None => (Outcome::Unchanged, None),
                     },
@@ -252,6 +262,7 @@ impl Doing<'_> {
             keeper,
             kept_count: running.and_then(|running| scaled::kept(&object.value, &running)),
             was_newer,
+            freed,
             ..Applied::changed(object.key, outcome, changes)
         })
     }

@@ -179,6 +179,7 @@ on_server! {
     objects::what_jm_itself_has_changed_since_is_told,
     objects::waves_come_back_one_after_the_other,
     objects::claims_come_back_with_their_own_of_equal_volumes,
+    objects::a_volume_that_stayed_is_of_its_claim_again,
     objects::contents_that_no_export_holds_are_told,
     objects::a_kustomization_is_built_and_applied,
     objects::what_manifests_leave_open_is_told,

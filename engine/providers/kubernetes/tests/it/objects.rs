@@ -62,7 +62,10 @@ pub(crate) use sets::{
     a_set_that_was_cut_off_is_found_whole, what_holds_data_is_spared_and_who_keeps_what_goes_is_told,
     what_is_not_of_the_set_any_more_goes_only_when_asked,
 };
-pub(crate) use volumes::{claims_come_back_with_their_own_of_equal_volumes, contents_that_no_export_holds_are_told};
+pub(crate) use volumes::{
+    a_volume_that_stayed_is_of_its_claim_again, claims_come_back_with_their_own_of_equal_volumes,
+    contents_that_no_export_holds_are_told,
+};
 pub(crate) use waves::{
     a_kustomization_is_built_and_applied, folders_in_folders_are_read_where_that_is_said,
     waves_come_back_one_after_the_other, what_manifests_leave_open_is_told,
