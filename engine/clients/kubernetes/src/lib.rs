@@ -62,4 +62,4 @@ pub use readiness::{Readiness, readiness};
 mod apply;
 pub use apply::{Applied, ApplyError, FieldConflict, HeldFor};
 mod managed;
-pub use managed::{has_applied, has_written_since};
+pub use managed::{has_applied, undoes_own};

@@ -140,7 +140,7 @@ pub(crate) async fn what_jm_itself_has_changed_since_is_told(server: &Server) {
     let path = folder.path().join("c.json");
     let bench = scene.bench().await;
     let mut apply = async |value: &str| {
-        config["data"] = json!({ "k": value });
+        config["data"] = json!({ "k": value, "same": "v" });
         std::fs::write(&path, config.to_string()).expect("written");
         bench.run(&Apply, json!({ "paths": [path] })).await.output();
     };
@@ -164,6 +164,20 @@ pub(crate) async fn what_jm_itself_has_changed_since_is_told(server: &Server) {
         restore().await,
         (false, json!(0)),
         "what a restore has written is what it was"
+    );
+    let somebody = async |data: Value| {
+        let patch = Patch::Merge(json!({ "data": data }));
+        let api = scene.api(&scene.object("v1", "ConfigMap", "c"));
+        api.patch("c", &PatchParams::default(), &patch).await.expect("changed");
+    };
+    somebody(json!({ "k": null })).await;
+    assert_eq!(restore().await, (false, json!(0)), "somebody else took it away");
+    apply("new").await;
+    somebody(json!({ "other": "theirs" })).await;
+    assert_eq!(
+        restore().await,
+        (true, json!(1)),
+        "what somebody has written beside it makes it no less jm's"
     );
 }
 
