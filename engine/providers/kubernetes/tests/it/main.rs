@@ -16,6 +16,7 @@ mod images;
 mod keepers;
 mod kinds;
 mod line;
+mod manifests;
 mod objects;
 mod people;
 mod place;
