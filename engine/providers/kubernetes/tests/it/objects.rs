@@ -32,7 +32,8 @@ pub(crate) use back::whatever_was_there_comes_back;
 pub(crate) use conflicts::{
     a_conflict_names_field_and_manager, a_restore_overwrites_nothing_that_somebody_keeps,
     text_of_a_secret_conflicts_as_its_data_does, what_a_step_of_jm_has_set_is_not_in_the_way_of_an_apply,
-    what_jm_itself_has_changed_since_is_told, who_will_undo_what_an_apply_or_a_restore_changes_is_told,
+    what_jm_itself_has_changed_since_is_told, what_newer_manifests_leave_out_is_shown_as_it_goes,
+    who_will_undo_what_an_apply_or_a_restore_changes_is_told,
 };
 pub(crate) use faults::whatever_fails_once_leaves_nothing_deleted_or_undone;
 pub(crate) use kept::{
