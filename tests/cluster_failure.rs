@@ -19,6 +19,7 @@ mod brought_up;
 mod cuts;
 mod database;
 mod imports;
+mod manifests;
 
 /// The words of the rebuild.
 const REBUILD: [&str; 6] = [
@@ -75,7 +76,7 @@ const CONTROL_PLANE: Ground = Ground {
 };
 
 /// The steps that only do something where they are told to.
-const EXTRAS: [&str; 5] = ["provision", "manifests", "image", "health", "cdn"];
+const EXTRAS: [&str; 6] = ["manifests-known", "provision", "manifests", "image", "health", "cdn"];
 
 /// More places than a run's journal has.
 const MOST: usize = 200;

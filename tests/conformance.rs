@@ -28,12 +28,17 @@ struct Case {
 
 /// Step types whose provider asks this of them itself, on a control plane, at an edge and on a store: the file that does,
 /// and what stands for the step type in its calls.
-const ELSEWHERE: [(&str, &str, Asked); 28] = [
+const ELSEWHERE: [(&str, &str, Asked); 29] = [
     ("kubernetes.apply", OBJECTS, Asked::By("&Apply")),
     ("kubernetes.describe", KUBERNETES, Asked::InTable("&Describe")),
     ("kubernetes.export", OBJECTS, Asked::By("&Export")),
     ("kubernetes.import", OBJECTS, Asked::By("&Import")),
     ("kubernetes.logs", KUBERNETES, Asked::By("&Logs")),
+    (
+        "kubernetes.manifests",
+        "engine/providers/kubernetes/tests/it/manifests.rs",
+        Asked::By("&Manifests"),
+    ),
     ("kubernetes.pods", KUBERNETES, Asked::InTable("&Pods")),
     ("kubernetes.quiesce", KUBERNETES, Asked::InTable("&Quiesce")),
     ("kubernetes.ready", KUBERNETES, Asked::InTable("&Ready")),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Before, CONTROL_PLANE, EVERYTHING, EXTRAS, Ground, MOST, run, world_on};
+use super::{Before, CONTROL_PLANE, EVERYTHING, Ground, MOST, run, world_on};
 use crate::crash::go_on;
 use crate::crash::journal_cuts::{Call, batches, cut, journal_file, under_way};
 use crate::environment::{RESUME, World, journal, said};
@@ -98,6 +98,59 @@ pub(super) fn at_sync(scene: &Scene, nth: usize, swept: &mut Swept) -> Result<bo
     Ok(was_cut)
 }
 
+/// One rebuild that is killed in each of these steps, as they come. Steps that are done beside each other share syncs, and how
+/// often a server is asked before it is ready differs, so that none of them has a sync that is its own in every rebuild: each
+/// is reached by a run that stops before it.
+fn in_each(ground: &Ground, steps: &[&str]) -> Result<()> {
+    let scene = Scene::new(ground)?;
+    let world = &scene.world;
+    scene.lose()?;
+    let mut words = scene.rebuild();
+    for step in steps {
+        let stopped = world.jm().args(&words).args(["--until", step]).output()?;
+        ensure!(stopped.status.code() == Some(5), "{}", said(&stopped));
+        kill_in(world, step)?;
+        words = RESUME.to_vec();
+    }
+    run(world, &RESUME)?;
+    scene.before.check(world)
+}
+
+/// Kills resumes until one has begun the step: each at the first sync that brings anything new of a step, so that none is
+/// begun and over between two of them.
+fn kill_in(world: &World, step: &str) -> Result<()> {
+    let mut records = journal(&world.state())?;
+    let file = journal_file(world, &records)?;
+    let mut nth = 1;
+    for _ in 0..MOST {
+        let call = Call {
+            name: "fdatasync",
+            on: Some(&file),
+            nth,
+        };
+        ensure!(
+            cut(world, &call, &RESUME, 0)?,
+            "a resume was over before {step} was cut"
+        );
+        let before = told(&records);
+        records = journal(&world.state())?;
+        if under_way(&records).contains(step) {
+            return Ok(());
+        }
+        nth = if told(&records) > before { 1 } else { nth + 1 };
+    }
+    anyhow::bail!("{step} was not begun")
+}
+
+/// How much is known of steps: what each resume tells of them anew counts once.
+fn told(records: &[serde_json::Value]) -> usize {
+    let of_steps = records.iter().filter(|record| record["step"].is_string());
+    let told: BTreeSet<_> = of_steps
+        .map(|record| (record["step"].as_str(), record["kind"].as_str()))
+        .collect();
+    told.len()
+}
+
 /// Killed with an effect done of which there is no record yet. It begins with the first step that puts something into the
 /// cluster: until then the journal's name is not known.
 pub(super) fn at_write(scene: &Scene, nth: usize, swept: &mut Swept) -> Result<bool> {
@@ -176,12 +229,14 @@ fn anywhere(stride: usize) -> usize {
 #[ignore = "takes five minutes: `tests/run -p jm every_sync -- --ignored`"]
 fn a_rebuild_that_is_killed_at_every_sync_ends_as_if_it_had_not_been() -> Result<()> {
     let within = sweep(&EVERYTHING, 1, 1)?.within;
-    // How often a server is asked before it is ready differs, and with it where the syncs after that fall.
     ensure!(within.len() >= 12, "cuts only in {within:?}");
-    for step in EXTRAS {
-        ensure!(within.contains(step), "no cut in {step}: {within:?}");
-    }
     Ok(())
+}
+
+/// Those that only look are done anew by each resume while nothing came of them, so that none is the next thing for long.
+#[test]
+fn a_rebuild_that_is_killed_in_each_extra_step_that_changes_something_ends_as_if_it_had_not_been() -> Result<()> {
+    in_each(&EVERYTHING, &["provision", "manifests", "image"])
 }
 
 #[test]

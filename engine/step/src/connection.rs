@@ -324,13 +324,16 @@ impl<C: Connection> AnyConnectionType for ConnectionType<C> {
         cx: &'a OpenContext,
     ) -> BoxFuture<'a, Result<Arc<dyn AnyConnection>, StepError>> {
         async move {
-            let config: C::Config = serde_json::from_value(config)
-                .map_err(|error| StepError::invalid_input(format!("the configuration does not fit: {error}")))?;
-            let connection: Arc<dyn AnyConnection> = Arc::new(C::open(config, cx).await?);
+            let connection: Arc<dyn AnyConnection> = Arc::new(C::open(decoded::<C>(config)?, cx).await?);
             Ok(connection)
         }
         .boxed()
     }
+}
+
+fn decoded<C: Connection>(config: Value) -> Result<C::Config, StepError> {
+    serde_json::from_value(config)
+        .map_err(|error| StepError::invalid_input(format!("the configuration does not fit: {error}")))
 }
 
 /// Says whether a system may be used under a target's name, and writes down which one it was. The engine implements it.
@@ -436,6 +439,12 @@ impl Connections {
         let target = &self.slot(name)?.target;
         let opened = target.connection.open(target.config.clone(), &self.0.cx).await;
         opened.map_err(|error| error.context(format_args!("target `{}`", target.name)))
+    }
+
+    /// What is said of a target, which may be of no system.
+    pub(crate) fn config<C: Connection>(&self, name: &TargetName) -> Result<C::Config, StepError> {
+        let target = &self.slot(name)?.target;
+        decoded::<C>(target.config.clone()).map_err(|error| error.context(format_args!("target `{}`", target.name)))
     }
 
     /// Whether the system behind a target is one that a person has named. Nothing is kept open.

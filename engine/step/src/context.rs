@@ -129,6 +129,11 @@ impl ReadContext {
         self.client::<C>().await.map(ReaderOf::new)
     }
 
+    /// What the targets file says of the one target of `C`'s provider. There need be no such system.
+    pub fn config<C: Connection>(&self) -> Result<C::Config, StepError> {
+        self.0.connections.config::<C>(self.binding::<C>(None)?)
+    }
+
     /// Whether a person has named the system that is behind the one target of `C`'s provider now: its identity is pinned by
     /// the targets file, or was accepted for this run.
     pub async fn is_named<C: Connection>(&self) -> Result<bool, StepError> {

@@ -14,7 +14,10 @@ use crate::patience::Patience;
 use crate::reader::Reader;
 
 mod anew;
+mod held;
 mod twice;
+
+pub use held::HeldFor;
 
 /// An object after it was applied.
 #[derive(Debug, Clone)]

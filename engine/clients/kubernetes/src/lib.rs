@@ -60,6 +60,6 @@ pub use wave::{WAVE, Wave};
 mod readiness;
 pub use readiness::{Readiness, readiness};
 mod apply;
-pub use apply::{Applied, ApplyError, FieldConflict};
+pub use apply::{Applied, ApplyError, FieldConflict, HeldFor};
 mod managed;
-pub use managed::{has_applied, has_written_since};
+pub use managed::{has_applied, undoes_own};

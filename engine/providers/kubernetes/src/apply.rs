@@ -1,12 +1,9 @@
 //! `kubernetes.apply`: makes a cluster be as manifests say: files, folders, a kustomization.
 
-mod files;
-
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jm_backup::RecordedImage;
-use jm_client_kubernetes::{Kubernetes, ObjectKey, Wave};
+use jm_client_kubernetes::{Kubernetes, Wave};
 use jm_step::{
     ArtefactRef, Connection, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext,
     StepError, StepType,
@@ -14,12 +11,11 @@ use jm_step::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::deploy::{
-    ApplySet, Chunks, Counts, Deploy, Done, Kept, NEVER_RECREATED, Object, OnConflict, Policy, Source, check_applyset,
-};
+use crate::deploy::{ApplySet, Counts, Deploy, Done, Kept, NEVER_RECREATED, OnConflict, Policy, check_applyset};
 use crate::kept::warned;
+use crate::manifests::{Named, Objects};
 use crate::needs;
-use crate::recorded::{self, Images};
+use crate::recorded::Images;
 
 /// The step type `kubernetes.apply`.
 pub struct Apply;
@@ -75,7 +71,7 @@ pub struct Input {
     prune_also: Vec<String>,
 }
 
-fn written() -> Images {
+pub(crate) fn written() -> Images {
     Images::Written
 }
 
@@ -111,11 +107,7 @@ impl StepType for Apply {
 
     fn check(&self, input: &Input) -> Result<(), Vec<InputIssue>> {
         let mut issues = check_recreate(&input.recreate);
-        if input.paths.is_empty() && input.kustomization.is_none() {
-            issues.push(
-                InputIssue::at("/paths", "nothing is to be applied").help("name files, folders or a kustomization"),
-            );
-        }
+        issues.extend(named(input).check());
         if input.prune && input.applyset.is_empty() {
             issues.push(
                 InputIssue::at("/prune", "what is to be pruned is found by the label of a set")
@@ -145,7 +137,7 @@ impl StepType for Apply {
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
         let cluster = cx.read::<Kubernetes>().await?;
-        let manifests = Manifests::read(cx, input, cluster.namespace()).await?;
+        let manifests = Objects::read(cx, &named(input), cluster.namespace()).await?;
         let done = Deploy::preview(cx, &cluster, &policy(input, cluster.namespace()), &manifests).await?;
         Ok(preview(done, manifests.count()))
     }
@@ -153,7 +145,7 @@ impl StepType for Apply {
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
         let cluster = cx.connect::<Kubernetes>().await?;
         let namespace = cluster.reader().namespace();
-        let manifests = Manifests::read(cx, &input, namespace).await?;
+        let manifests = Objects::read(cx, &named(&input), namespace).await?;
         let policy = policy(&input, namespace);
         let Kept {
             counts, made, results, ..
@@ -215,6 +207,17 @@ pub(crate) fn preview<O>(done: Done, objects: u64) -> Preview<O> {
     }
 }
 
+fn named(input: &Input) -> Named<'_> {
+    Named {
+        paths: &input.paths,
+        kustomization: input.kustomization.as_deref(),
+        recursive: input.recursive,
+        waves: &input.waves,
+        images: input.images,
+        ran: &input.ran,
+    }
+}
+
 fn policy(input: &Input, namespace: &str) -> Policy {
     let name = Some(&input.applyset).filter(|name| !name.is_empty());
     Policy {
@@ -224,103 +227,7 @@ fn policy(input: &Input, namespace: &str) -> Policy {
         patience: Duration::from_secs(input.ready_seconds.into()),
         create_namespace: input.create_namespace,
         as_of: None,
+        frees_volumes: false,
         applyset: name.map(|name| ApplySet::new(name, namespace, input.prune, &input.prune_also)),
-    }
-}
-
-/// Gives the containers of an object the images that ran, and tells those of which it has to be known and is not.
-fn pin(object: &mut Object, input: &Input, namespace: &str) -> Vec<String> {
-    if input.images == Images::Written {
-        return Vec::new();
-    }
-    let mut key = object.key.clone();
-    key.namespace.get_or_insert_with(|| namespace.to_owned());
-    recorded::pin(&key, &mut object.value, &input.ran);
-    match input.images {
-        Images::Recorded => recorded::unrecorded(&key, &object.value, &input.ran),
-        _ => Vec::new(),
-    }
-}
-
-/// Objects that were read from files.
-struct Manifests {
-    objects: Vec<Object>,
-    /// Those of waves that were not asked for.
-    besides: Vec<Object>,
-    waves: BTreeMap<Wave, u64>,
-}
-
-impl Manifests {
-    async fn read(cx: &ReadContext, input: &Input, namespace: &str) -> Result<Self, StepError> {
-        let mut objects = Vec::new();
-        let mut besides = Vec::new();
-        let mut waves = BTreeMap::new();
-        let mut missing = Vec::new();
-        for written in files::read(cx, input, namespace).await? {
-            let mut object = Object::new(written.value)?;
-            object.check_wave()?;
-            let wave = object.wave();
-            if input.waves.is_empty() || input.waves.contains(&wave) {
-                *waves.entry(wave).or_default() += 1;
-                missing.extend(pin(&mut object, input, namespace));
-                objects.push(object);
-            } else {
-                besides.push(object);
-            }
-        }
-        if objects.is_empty() {
-            return Err(StepError::not_found("there is no manifest to apply").hint(
-                "name files or folders with `*.yaml`, `*.yml` or `*.json`, or set `recursive` for folders in them",
-            ));
-        }
-        recorded::refuse(&missing)?;
-        Ok(Self {
-            objects,
-            besides,
-            waves,
-        })
-    }
-
-    fn count(&self) -> u64 {
-        self.objects.len() as u64
-    }
-}
-
-/// How many objects of a file are applied between two looks at the rest.
-const CHUNK: usize = 1024;
-
-impl Source for Manifests {
-    fn waves(&self) -> &BTreeMap<Wave, u64> {
-        &self.waves
-    }
-
-    fn besides(&self) -> &[Object] {
-        &self.besides
-    }
-
-    fn brings_namespace(&self, name: &str) -> bool {
-        self.objects.iter().any(|object| {
-            let key = &object.key;
-            object.wave() == Wave::Namespaces && key.group().is_empty() && key.kind == "Namespace" && key.name == name
-        })
-    }
-
-    fn members(&self) -> Vec<&ObjectKey> {
-        let all = self.objects.iter().chain(&self.besides);
-        all.map(|object| &object.key).collect()
-    }
-
-    async fn open(&self, wave: Wave) -> Result<impl Chunks, StepError> {
-        let of_it = self.objects.iter().filter(|object| object.wave() == wave);
-        let left: Vec<Object> = of_it.cloned().collect();
-        Ok(Left(left.into_iter()))
-    }
-}
-
-struct Left(std::vec::IntoIter<Object>);
-
-impl Chunks for Left {
-    async fn next(&mut self) -> Result<Vec<Object>, StepError> {
-        Ok(self.0.by_ref().take(CHUNK).collect())
     }
 }

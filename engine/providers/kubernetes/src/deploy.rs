@@ -15,6 +15,7 @@ mod priors;
 mod prune;
 mod ready;
 mod recreate;
+mod released;
 mod results;
 mod scaled;
 mod watch;
@@ -82,6 +83,8 @@ pub(crate) struct Policy {
     pub(crate) applyset: Option<ApplySet>,
     /// When what is to be was read, where it may be older than what is there.
     pub(crate) as_of: Option<Timestamp>,
+    /// Whether a volume that is held for a claim which is gone is freed for the one of its name.
+    pub(crate) frees_volumes: bool,
 }
 
 /// Where objects come from.
@@ -204,6 +207,8 @@ pub(crate) struct Deploy<'d> {
     kept_counts: Vec<String>,
     /// Objects that held what jm itself had written later.
     newer: Vec<String>,
+    /// Volumes that were held for claims which are gone.
+    freed: Vec<String>,
     done: Done,
     /// What became of objects of the chunk that is under way, each with its place in the chunk.
     arrived: Vec<(usize, Applied)>,
@@ -299,6 +304,7 @@ impl<'d> Deploy<'d> {
             keepers: BTreeMap::new(),
             kept_counts: Vec::new(),
             newer: Vec::new(),
+            freed: Vec::new(),
             done: Done {
                 counts: Counts::default(),
                 changes: Vec::new(),
@@ -325,6 +331,7 @@ impl<'d> Deploy<'d> {
         self.done.warnings.extend(warnings);
         self.done.warnings.extend(outcome::kept_counts(&self.kept_counts));
         self.done.warnings.extend(outcome::newer(&self.newer));
+        self.done.warnings.extend(outcome::freed(&self.freed));
         self.done.newer = self.newer.len() as u64;
         self.done.made = self.made.anything();
         self.done
@@ -421,10 +428,12 @@ impl<'d> Deploy<'d> {
             changes,
             kept_count,
             was_newer,
+            freed,
         } = result;
         let kept = kept_count.map(|count| format!("{key} ({count})"));
         self.kept_counts.extend(kept);
         self.newer.extend(was_newer.then(|| key.to_string()));
+        self.freed.extend(freed);
         self.named.insert(named(&key));
         if let (Some(keeper), true) = (keeper, outcome.changes_something()) {
             let entry = self.keepers.entry(keeper).or_insert_with(|| (0, key.to_string()));

@@ -44,6 +44,8 @@ mod export;
 pub use export::Export;
 mod apply;
 pub use apply::Apply;
+mod manifests;
+pub use manifests::Manifests;
 mod restore;
 pub use restore::Restore;
 mod import;
@@ -76,6 +78,7 @@ pub fn provider() -> Provider {
         .step(Describe)
         .step(Export)
         .step(Apply)
+        .step(Manifests)
         .step(Restore)
         .step(Import)
 }

@@ -22,10 +22,17 @@ static NAMED: LazyLock<Regex> = LazyLock::new(|| {
     ))
     .expect("it is an expression")
 });
-/// `scheme://user:password@host`: the credentials go. Who writes a password as it is writes a `/` or an `@` of it as it is.
+/// `scheme://user:password@host`: the credentials go. Who writes a password as it is writes a `/`, `@`, `?` or `#` of it as it
+/// is, so that it ends at the last `@` before what is a query for sure: a `?` or `#` behind a `/`. Where there is none, it ends
+/// at the last one of all, unless a number, a port, stands in its place.
 static USER: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r#"([a-zA-Z][a-zA-Z0-9+.-]*://)(?:[^\s/@:]*:[^\s"'<>?#]*@|(?:[^\s/@]+@)+)"#)
-        .expect("it is an expression")
+    let user = r"[^\s/@:\[]*";
+    let before_a_query = r#"[^\s"'<>/]*[^\s"'<>?#]*@"#;
+    let no_port = r#"[0-9]*[^\s"'<>/?#0-9][^\s"'<>]*@"#;
+    Regex::new(&format!(
+        r"([a-zA-Z][a-zA-Z0-9+.-]*://)(?:{user}:(?:{before_a_query}|{no_port})|(?:[^\s/@]+@)+)"
+    ))
+    .expect("it is an expression")
 });
 
 /// The text without secrets and control characters.
@@ -84,6 +91,14 @@ mod tests {
             ("postgres://app:pw@db:5432/x", "postgres://[hidden]@db:5432/x"),
             ("postgres://u:p@ss@db/x", "postgres://[hidden]@db/x"),
             ("amqp://u:p/w@d@db/x?by=a@b", "amqp://[hidden]@db/x?by=a@b"),
+            ("postgres://u:p?ss@db/x", "postgres://[hidden]@db/x"),
+            ("postgres://u:p#ss@db?by=1", "postgres://[hidden]@db?by=1"),
+            ("postgres://u:p@s?s@db/x", "postgres://[hidden]@db/x"),
+            ("postgres://u:p?s/s@db/x", "postgres://[hidden]@db/x"),
+            ("postgres://u:p/s?s@db/x", "postgres://[hidden]@db/x"),
+            ("redis://:p?ss@db", "redis://[hidden]@db"),
+            ("http://db:5432/x?by=a@b", "http://db:5432/x?by=a@b"),
+            ("http://[::1]:80/x?by=a@b", "http://[::1]:80/x?by=a@b"),
             ("https://me@corp@host/x", "https://[hidden]@host/x"),
             ("https://cdn/pkg@1.2 a@b", "https://cdn/pkg@1.2 a@b"),
             ("it is known-secret here", "it is [secret] here"),

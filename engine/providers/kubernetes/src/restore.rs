@@ -240,5 +240,6 @@ fn policy(input: &Input, backup: &BackupRef) -> Policy {
         create_namespace: false,
         applyset: None,
         as_of: Some(backup.created_at),
+        frees_volumes: true,
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use jm_client_kubernetes::{
-    ApplyError, FieldConflict, Keeper, Kubernetes, ObjectKey, Reader, ResourceKind, has_written_since,
+    ApplyError, FieldConflict, Keeper, Kubernetes, ObjectKey, Reader, ResourceKind, undoes_own,
 };
 use jm_step::{Change, StepContext, StepError, StepErrorKind};
 use serde_json::Value;
@@ -19,7 +19,7 @@ use super::namespaces::ending;
 use super::object::Object;
 use super::outcome::{Applied, Outcome};
 use super::priors::Prior;
-use super::{Deploy, OnConflict, Policy, ready, scaled, stopped};
+use super::{Deploy, OnConflict, Policy, ready, released, scaled, stopped};
 
 /// Requests under way. More make an API server no faster, and fewer leave it waiting.
 const AT_ONCE: usize = 32;
@@ -224,16 +224,26 @@ impl Doing<'_> {
             Some(before) => scaled::as_it_runs(self.reader, &kind, &object, before).await?,
             None => None,
         };
-        let (outcome, changes) = match self.ask(&kind, key, running.as_ref().unwrap_or(&object.value)).await {
+        let mut freed = None;
+        let (outcome, changes, after) = match self.ask(&kind, key, running.as_ref().unwrap_or(&object.value)).await {
             Ok(after) => {
+                let held = self.free(&kind, &object, &after).await?;
+                freed = held.as_ref().map(|held| released::described(&object, held));
+                let different = |before| {
+                    let change = diff::update(&kind, key, before, &after);
+                    match &held {
+                        Some(held) => Some(released::told(&object, change, held)),
+                        None => change,
+                    }
+                };
                 let (outcome, change) = match &prior {
                     None => (Outcome::Created, Some(diff::create(key, &object.value))),
-                    Some(before) => match diff::update(&kind, key, before, &after) {
+                    Some(before) => match different(before) {
                         Some(change) => (Outcome::Updated, Some(change)),
                         None => (Outcome::Unchanged, None),
                     },
                 };
-                (outcome, change.into_iter().collect())
+                (outcome, change.into_iter().collect(), after)
             }
             Err(ApplyError::Conflict(conflicts)) => return Err(conflict(key, &conflicts, keeper.as_ref())),
             Err(ApplyError::Immutable(why)) => {
@@ -241,7 +251,7 @@ impl Doing<'_> {
                 let before = prior.as_ref().ok_or_else(refused)?;
                 self.recreate(&kind, &object, before, &why).await?;
                 let changes = vec![Change::delete(key.to_string()), diff::create(key, &object.value)];
-                (Outcome::Recreated, changes)
+                (Outcome::Recreated, changes, object.value.clone())
             }
             // Its namespace is announced and not made, so the server knows nothing to say.
             Err(ApplyError::Failed(error)) if early && error.kind() == StepErrorKind::NotFound => {
@@ -249,20 +259,21 @@ impl Doing<'_> {
             }
             Err(ApplyError::Failed(error)) => return Err(error),
         };
-        let was_newer = outcome.changes_something() && prior.as_ref().is_some_and(|before| self.is_newer(before));
+        let was_newer = outcome.changes_something() && prior.is_some_and(|before| self.undoes_own(&before, &after));
         Ok(Applied {
             keeper,
             kept_count: running.and_then(|running| scaled::kept(&object.value, &running)),
             was_newer,
+            freed,
             ..Applied::changed(object.key, outcome, changes)
         })
     }
 
-    /// Whether jm itself has written what is there after what is to come was read.
-    fn is_newer(&self, before: &Value) -> bool {
+    /// Whether what jm itself has written after what is to come was read is overwritten.
+    fn undoes_own(&self, before: &Value, after: &Value) -> bool {
         self.policy
             .as_of
-            .is_some_and(|moment| has_written_since(before, moment))
+            .is_some_and(|moment| undoes_own(before, after, moment))
     }
 
     fn is_stopped(&self) -> bool {

@@ -59,6 +59,13 @@ pub(super) fn update(kind: &ResourceKind, key: &ObjectKey, before: &Value, after
     (!different.is_empty()).then(|| Change::update(key.to_string(), was, is))
 }
 
+/// The same change, and a field that goes.
+pub(super) fn without(key: &ObjectKey, change: Option<Change>, field: &str, was: impl Into<Value>) -> Change {
+    let mut change = change.unwrap_or_else(|| Change::update(key.to_string(), Map::new(), Map::new()));
+    change.before.get_or_insert_with(|| json!({}))[field] = was.into();
+    change
+}
+
 /// The object without what the server keeps. Of that an apply may change whose an object is, and the rules of a role that a
 /// controller puts together.
 fn stripped(kind: &ResourceKind, object: &Value) -> Value {

@@ -21,6 +21,12 @@ pub(super) fn newer(objects: &[String]) -> Option<String> {
     (!objects.is_empty()).then(|| format!("{told}: {}", few(objects, NAMED)))
 }
 
+/// What is said where volumes were held for claims that are gone.
+pub(super) fn freed(volumes: &[String]) -> Option<String> {
+    let told = "held for a claim that is gone, and free for the one of its name that comes back";
+    (!volumes.is_empty()).then(|| format!("{told}: {}", few(volumes, NAMED)))
+}
+
 /// What became of an object, or would.
 #[derive(Debug)]
 pub(super) enum Outcome {
@@ -67,6 +73,8 @@ pub(super) struct Applied {
     pub(super) kept_count: Option<u64>,
     /// Whether what was overwritten is newer than the object, by jm's own hand.
     pub(super) was_newer: bool,
+    /// A volume that was held for a claim which is gone, and which one.
+    pub(super) freed: Option<String>,
 }
 
 impl Applied {
@@ -102,6 +110,7 @@ impl Applied {
             changes,
             kept_count: None,
             was_newer: false,
+            freed: None,
         }
     }
 }

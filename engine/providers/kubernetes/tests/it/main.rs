@@ -16,6 +16,7 @@ mod images;
 mod keepers;
 mod kinds;
 mod line;
+mod manifests;
 mod objects;
 mod people;
 mod place;
@@ -177,8 +178,10 @@ on_server! {
     objects::who_will_undo_what_an_apply_or_a_restore_changes_is_told,
     objects::what_a_new_quota_counts_is_let_in,
     objects::what_jm_itself_has_changed_since_is_told,
+    objects::what_newer_manifests_leave_out_is_shown_as_it_goes,
     objects::waves_come_back_one_after_the_other,
     objects::claims_come_back_with_their_own_of_equal_volumes,
+    objects::a_volume_that_stayed_is_of_its_claim_again,
     objects::contents_that_no_export_holds_are_told,
     objects::a_kustomization_is_built_and_applied,
     objects::what_manifests_leave_open_is_told,

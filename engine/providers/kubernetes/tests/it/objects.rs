@@ -32,7 +32,8 @@ pub(crate) use back::whatever_was_there_comes_back;
 pub(crate) use conflicts::{
     a_conflict_names_field_and_manager, a_restore_overwrites_nothing_that_somebody_keeps,
     text_of_a_secret_conflicts_as_its_data_does, what_a_step_of_jm_has_set_is_not_in_the_way_of_an_apply,
-    what_jm_itself_has_changed_since_is_told, who_will_undo_what_an_apply_or_a_restore_changes_is_told,
+    what_jm_itself_has_changed_since_is_told, what_newer_manifests_leave_out_is_shown_as_it_goes,
+    who_will_undo_what_an_apply_or_a_restore_changes_is_told,
 };
 pub(crate) use faults::whatever_fails_once_leaves_nothing_deleted_or_undone;
 pub(crate) use kept::{
@@ -62,7 +63,10 @@ pub(crate) use sets::{
     a_set_that_was_cut_off_is_found_whole, what_holds_data_is_spared_and_who_keeps_what_goes_is_told,
     what_is_not_of_the_set_any_more_goes_only_when_asked,
 };
-pub(crate) use volumes::{claims_come_back_with_their_own_of_equal_volumes, contents_that_no_export_holds_are_told};
+pub(crate) use volumes::{
+    a_volume_that_stayed_is_of_its_claim_again, claims_come_back_with_their_own_of_equal_volumes,
+    contents_that_no_export_holds_are_told,
+};
 pub(crate) use waves::{
     a_kustomization_is_built_and_applied, folders_in_folders_are_read_where_that_is_said,
     waves_come_back_one_after_the_other, what_manifests_leave_open_is_told,

@@ -143,7 +143,7 @@ pub(crate) async fn what_jm_itself_has_changed_since_is_told(server: &Server) {
     let path = folder.path().join("c.json");
     let bench = scene.bench().await;
     let mut apply = async |value: &str| {
-        config["data"] = json!({ "k": value });
+        config["data"] = json!({ "k": value, "same": "v" });
         std::fs::write(&path, config.to_string()).expect("written");
         bench.run(&Apply, json!({ "paths": [path] })).await.output();
     };
@@ -168,6 +168,20 @@ pub(crate) async fn what_jm_itself_has_changed_since_is_told(server: &Server) {
         (false, json!(0)),
         "what a restore has written is what it was"
     );
+    let somebody = async |data: Value| {
+        let patch = Patch::Merge(json!({ "data": data }));
+        let api = scene.api(&scene.object("v1", "ConfigMap", "c"));
+        api.patch("c", &PatchParams::default(), &patch).await.expect("changed");
+    };
+    somebody(json!({ "k": null })).await;
+    assert_eq!(restore().await, (false, json!(0)), "somebody else took it away");
+    apply("new").await;
+    somebody(json!({ "other": "theirs" })).await;
+    assert_eq!(
+        restore().await,
+        (true, json!(1)),
+        "what somebody has written beside it makes it no less jm's"
+    );
 }
 
 pub(crate) async fn what_a_step_of_jm_has_set_is_not_in_the_way_of_an_apply(server: &Server) {
@@ -191,4 +205,102 @@ pub(crate) async fn what_a_step_of_jm_has_set_is_not_in_the_way_of_an_apply(serv
     assert_eq!(foretold.changes, ran.changes);
     assert_eq!(ran.output()["counts"]["updated"], 1);
     assert_eq!(scene.place.count("web").await.0, 3);
+}
+
+/// What an export has brought back is jm's own, so that newer manifests take away what they do not name any more: as a change
+/// that shows each field that goes, before it goes.
+pub(crate) async fn what_newer_manifests_leave_out_is_shown_as_it_goes(server: &Server) {
+    let scene = Scene::new(server).await;
+    let mut web = scene.object("apps/v1", "Deployment", "web");
+    let labels = json!({ "app": "web" });
+    let main = json!({ "name": "main", "image": "registry.example/web:1", "env": [
+        { "name": "KEPT", "value": "1" }, { "name": "LEVEL", "value": "high" }] });
+    let containers = json!([main, { "name": "side", "image": "registry.example/web:1" }]);
+    web["metadata"]["labels"] = json!({ "tier": "back" });
+    web["metadata"]["annotations"] = json!({ "example.com/owner": "us" });
+    web["spec"] = json!({ "replicas": 0, "minReadySeconds": 3, "selector": { "matchLabels": labels },
+        "template": { "metadata": { "labels": labels }, "spec": { "containers": containers } } });
+    let mut config = scene.object("v1", "ConfigMap", "c");
+    config["data"] = json!({ "kept": "1", "gone": "2" });
+    let objects = [web, config];
+    for object in &objects {
+        scene.put(object).await;
+    }
+    scene.export(json!({})).await;
+    for object in &objects {
+        scene.delete(object).await;
+    }
+    scene
+        .bench()
+        .await
+        .run(&Restore, json!({ "images": "written" }))
+        .await
+        .output();
+
+    let [mut web, mut config] = objects.clone();
+    web["metadata"]["labels"].take();
+    web["metadata"]["annotations"].take();
+    web["spec"]["minReadySeconds"].take();
+    let containers = web
+        .pointer_mut("/spec/template/spec/containers")
+        .and_then(Value::as_array_mut);
+    let containers = containers.expect("containers");
+    containers.truncate(1);
+    containers[0]["env"].as_array_mut().expect("variables").truncate(1);
+    config["data"].as_object_mut().expect("a map").remove("gone");
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, object) in [("web.json", &web), ("config.json", &config)] {
+        std::fs::write(folder.path().join(name), object.to_string()).expect("written");
+    }
+    let newer = json!({ "paths": [folder.path()] });
+    let foretold = scene
+        .bench()
+        .await
+        .preview(&Apply, newer.clone())
+        .await
+        .expect("a preview")
+        .changes;
+    let ran = scene.bench().await.run(&Apply, newer).await;
+    assert_eq!(foretold, ran.changes, "what was said is what was done");
+    for (object, gone) in [
+        (
+            "deployment.apps/web",
+            &[
+                "metadata.labels.tier",
+                "metadata.annotations.example.com/owner",
+                "spec.minReadySeconds",
+                "spec.template.spec.containers[main].env[LEVEL].value",
+                "spec.template.spec.containers[side].image",
+            ][..],
+        ),
+        ("configmap/c", &["data.gone"]),
+    ] {
+        let change = foretold
+            .iter()
+            .find(|change| change.object.ends_with(object))
+            .expect("a change");
+        let (before, after) = (
+            change.before.as_ref().expect("before"),
+            change.after.as_ref().expect("after"),
+        );
+        for field in gone {
+            assert!(
+                before.get(field).is_some() && after.get(field).is_none(),
+                "{field}: {change:?}"
+            );
+        }
+    }
+    let [web, config] = [
+        scene.get(&objects[0]).await.expect("there"),
+        scene.get(&objects[1]).await.expect("there"),
+    ];
+    assert_eq!(config["data"], json!({ "kept": "1" }));
+    assert!(
+        web["metadata"]["labels"].is_null() && web["spec"]["minReadySeconds"].is_null(),
+        "{web:#}"
+    );
+    assert_eq!(
+        web["spec"]["template"]["spec"]["containers"].as_array().map(Vec::len),
+        Some(1)
+    );
 }

@@ -1,6 +1,7 @@
 //! Volumes and the claims on them: those of hands come back together, those of drivers are told.
 
 use jm_provider_kubernetes::{Export, Restore};
+use jm_step::Change;
 use serde_json::{Value, json};
 
 use super::Scene;
@@ -73,6 +74,50 @@ pub(crate) async fn claims_come_back_with_their_own_of_equal_volumes(server: &Se
         assert_eq!(after.get(key), Some(object), "{key}");
     }
     scene.wipe(&objects).await;
+}
+
+/// A volume that outlived the namespace of its claim is of the one that comes back, which no other may have.
+pub(crate) async fn a_volume_that_stayed_is_of_its_claim_again(server: &Server) {
+    let scene = Scene::new(server).await;
+    let (volume, claim) = (scene.volume("left"), scene.claim("a"));
+    for object in [&volume, &claim] {
+        scene.put(object).await;
+    }
+    scene.volume_of("a").await;
+    scene.export(json!({})).await;
+    let live = async || scene.get(&volume).await.expect("there");
+    scene.wipe(std::slice::from_ref(&claim)).await;
+    while live().await["status"]["phase"] != "Released" {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let old = live().await["spec"]["claimRef"]["uid"].clone();
+    let of_it = |changes: &[Change]| -> Vec<Change> {
+        let is_of_it = |change: &&Change| change.object.starts_with("persistentvolume/");
+        changes.iter().filter(is_of_it).cloned().collect()
+    };
+    let foretold = scene
+        .bench()
+        .await
+        .preview(&Restore, json!({}))
+        .await
+        .expect("a preview");
+    assert_eq!(live().await["spec"]["claimRef"]["uid"], old, "a preview writes nothing");
+    let ran = scene.bench().await.run(&Restore, json!({})).await;
+    let (changes, said) = (of_it(&ran.changes), format!("{:?}", ran.log));
+    assert_eq!(ran.output()["counts"]["updated"], 1);
+    until_there(&scene, "a", true).await;
+    assert_eq!(
+        live().await["spec"]["claimRef"]["uid"],
+        scene.get(&claim).await.expect("there")["metadata"]["uid"]
+    );
+    assert_eq!(changes, of_it(&foretold.changes), "what was said is what was done");
+    assert_eq!(changes[0].before, Some(json!({ "spec.claimRef.uid": old })));
+    for said in [said, foretold.summary] {
+        assert!(said.contains("held for a claim that is gone"), "{said}");
+    }
+    let again = scene.bench().await.run(&Restore, json!({})).await;
+    assert_eq!(again.changes, [], "a second restore changes nothing");
+    scene.wipe(&[claim, volume]).await;
 }
 
 /// What a driver has made for a claim is made anew for it, and empty.

@@ -13,7 +13,7 @@ use jm_step::{ReadContext, StepError};
 use serde_json::Value;
 use tokio::io::AsyncReadExt;
 
-use super::Input;
+use super::Named;
 use crate::deploy::named;
 
 /// A file that is larger than this is no manifest.
@@ -30,20 +30,20 @@ pub(super) struct Written {
 
 /// All objects, in the order of the paths, and of the names within folders, each once. `namespace` is that of objects that
 /// name none.
-pub(super) async fn read(cx: &ReadContext, input: &Input, namespace: &str) -> Result<Vec<Written>, StepError> {
+pub(super) async fn read(cx: &ReadContext, from: &Named<'_>, namespace: &str) -> Result<Vec<Written>, StepError> {
     let mut objects = Vec::new();
-    for path in &input.paths {
+    for path in from.paths {
         if is_kustomization(Path::new(path)).await? {
             objects.extend(written(path, &kustomize(cx, path).await?)?);
             continue;
         }
         let mut files = Vec::new();
-        collect(Path::new(path), input.recursive, true, &mut files).await?;
+        collect(Path::new(path), from.recursive, true, &mut files).await?;
         for file in files {
             objects.extend(written(&file.display().to_string(), &text(&file).await?)?);
         }
     }
-    if let Some(folder) = &input.kustomization {
+    if let Some(folder) = from.kustomization {
         objects.extend(written(folder, &kustomize(cx, folder).await?)?);
     }
     once(objects, namespace)
