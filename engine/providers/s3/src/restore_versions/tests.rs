@@ -15,6 +15,7 @@ mod histories;
 mod kills;
 mod later;
 mod model;
+mod nulls;
 use histories::{Deeds, KEYS, Rng, history, keys};
 use model::{State, content, entries, expected, now_of, state};
 

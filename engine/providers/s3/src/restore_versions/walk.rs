@@ -367,8 +367,8 @@ impl Refusal {
     pub(super) fn reason(self) -> &'static str {
         match self {
             Self::LosesNull => {
-                "the bucket keeps no new versions now, so the content that it has under the id `null` would be lost: let \
-                 it keep versions first"
+                "the bucket keeps no new versions now, so what it has under the id `null` would be lost: let it keep \
+                 versions first"
             }
             Self::Untold => {
                 "the store tells when its version with the id `null` was overwritten and not when it was written, so \

@@ -95,10 +95,11 @@ pub(super) async fn expected(bucket: &S3Bucket, all: &[ObjectVersion], input: &V
             expected.refused += 1;
             continue;
         }
-        let wanted = wanted.filter(|version| !version.marker);
-        // A copy of that version itself would take its place too.
-        let is_null = |version: &&ObjectVersion| !version.marker && version.version_id == NULL_VERSION;
+        // A copy of that version itself would take its place too, and another marker that of the one which says that it was deleted.
+        let is_lost = |version: &&ObjectVersion| !version.marker || Some(*version) == wanted.copied();
+        let is_null = |version: &&ObjectVersion| version.version_id == NULL_VERSION && is_lost(version);
         let loses_null = suspended && versions.iter().any(is_null);
+        let wanted = wanted.filter(|version| !version.marker);
         let Some(wanted) = wanted else {
             if latest.marker {
                 continue;
