@@ -70,6 +70,7 @@ impl Worker {
             outcome.copied(&copy, archived, done);
         }
         drop(done);
+        outcome.shared += self.finish(part.found, at_once).await;
         self.hide(part.hide, &mut outcome).await?;
         Ok(outcome)
     }
@@ -105,9 +106,8 @@ impl Worker {
 
     async fn copy_back(&self, copy: &CopyBack, archived: bool) -> Result<Done, StepError> {
         if self.is_done(copy).await? {
-            // Whoever made it may have been killed before it had its rights.
-            self.keep_acl(copy, Some(&copy.latest.version_id)).await;
-            return Ok(Done::Before);
+            let shared = self.keep_acl(copy, Some(&copy.latest.version_id)).await;
+            return Ok(Done::Before { shared });
         }
         let archived = archived || self.ask && copy.target.may_be_archived();
         if archived && !self.is_there(copy).await? {
@@ -116,6 +116,20 @@ impl Worker {
         let copied = self.bucket.copy_version(&self.pace, &copy.target, self.look).await?;
         let shared = self.keep_acl(copy, copied.version_id.as_deref()).await;
         Ok(Done::Now { shared })
+    }
+
+    /// Does what an attempt before may have left undone when it was killed: a copy is there before it has its rights. Of how
+    /// many some stay behind.
+    async fn finish(&self, found: Vec<CopyBack>, at_once: usize) -> u64 {
+        let found = found.into_iter().filter(|_| self.acls);
+        stream::iter(found)
+            .map(|copy| async move {
+                let ours = matches!(self.is_done(&copy).await, Ok(true));
+                ours && self.keep_acl(&copy, Some(&copy.latest.version_id)).await
+            })
+            .buffer_unordered(at_once)
+            .fold(0, async |shared, behind| shared + u64::from(behind))
+            .await
     }
 
     /// Gives others the rights to a copy that they had to the version. Whether some stay behind.
@@ -156,7 +170,9 @@ enum Done {
         /// Whether others had rights to it, by an ACL that could not be kept.
         shared: bool,
     },
-    Before,
+    Before {
+        shared: bool,
+    },
     AskedFor,
 }
 
@@ -194,7 +210,8 @@ impl Outcome {
             }
             Ok(Done::Now { shared }) => self.shared += u64::from(shared),
             Ok(Done::AskedFor) => {}
-            Ok(Done::Before) => {
+            Ok(Done::Before { shared }) => {
+                self.shared += u64::from(shared);
                 self.counts.copied_back -= 1;
                 self.counts.bytes_copied -= bytes;
                 self.counts.as_it_was += 1;

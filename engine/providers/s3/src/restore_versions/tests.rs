@@ -9,6 +9,7 @@ use super::progress::Begun;
 use super::*;
 use crate::store::{Store, all_stores, ministack, sandbox, versitygw, without_versions};
 
+mod acls;
 mod doubts;
 mod foresight;
 mod histories;

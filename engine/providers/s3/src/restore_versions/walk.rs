@@ -54,6 +54,8 @@ pub(super) struct Part {
     pub(super) markers: Vec<VersionOf>,
     pub(super) copies: Vec<CopyBack>,
     pub(super) archived: Vec<CopyBack>,
+    /// Of a part that was begun before: copies that are there, and may lack what is given to them once they are.
+    pub(super) found: Vec<CopyBack>,
     pub(super) hide: Vec<String>,
     /// Keys that must not be touched, and why.
     pub(super) refused: Vec<(String, Refusal)>,
@@ -112,6 +114,7 @@ impl Walk {
     pub(super) async fn next(&mut self) -> Result<Option<Part>, StepError> {
         let mut part = Part::default();
         let mut unsure = Vec::new();
+        let again = self.stop_at.is_some();
         while !self.over {
             let decided = self.decide().await?;
             let Some(decided) = decided else {
@@ -147,12 +150,13 @@ impl Walk {
                 break;
             }
         }
-        self.look_at(unsure, &mut part).await?;
+        self.look_at(unsure, again, &mut part).await?;
         Ok((part.planned.keys > 0).then_some(part))
     }
 
-    /// Compares versions of which the listing tells too little.
-    async fn look_at(&self, unsure: Vec<Unsure>, part: &mut Part) -> Result<(), StepError> {
+    /// Compares versions of which the listing tells too little; of a part that was begun before (`again`), what is found done
+    /// may not have been done to its end.
+    async fn look_at(&self, unsure: Vec<Unsure>, again: bool, part: &mut Part) -> Result<(), StepError> {
         let mut looked = stream::iter(unsure)
             .map(|one| async {
                 let same = one.is_same(&self.bucket, &self.pace, self.rules).await?;
@@ -160,8 +164,10 @@ impl Walk {
             })
             .buffered(LOOKS_AT_ONCE);
         while let Some((one, same)) = looked.try_next().await? {
-            let key = one.target.key.clone();
-            part.take(key, one.verdict(same, self.rules), self.rules);
+            let (key, copy) = (one.target.key.clone(), again.then(|| one.copy()));
+            let verdict = one.verdict(same, self.rules);
+            part.found.extend(copy.filter(|_| verdict == Verdict::AsItWas));
+            part.take(key, verdict, self.rules);
         }
         Ok(())
     }
@@ -257,6 +263,13 @@ impl Unsure {
             return self.equals(&self.latest, bucket, pace).await;
         }
         Ok(Some(false))
+    }
+
+    fn copy(&self) -> CopyBack {
+        CopyBack {
+            target: self.target.clone(),
+            latest: self.latest.clone(),
+        }
     }
 
     async fn equals(&self, one: &ObjectVersion, bucket: &S3Reader, pace: &Pace) -> Result<Option<bool>, StepError> {

@@ -1,7 +1,7 @@
 //! What a listing does not tell: other metadata on the same content, ETags that are no sums, markers that stay, versions
 //! that a later step saves.
 
-use jm_client_s3::{DefaultEncryption, Encryption, OtherHeaders, Ownership, Pace, Put};
+use jm_client_s3::{DefaultEncryption, Encryption, OtherHeaders, Pace, Put};
 
 use super::super::choose::{Chooser, Verdict};
 use super::*;
@@ -201,47 +201,6 @@ async fn a_version_comes_back_under_its_own_key_and_once() {
         (&json!(0), &json!(2)),
         "{again}"
     );
-}
-
-/// Ministack alone keeps ACLs of versions.
-#[tokio::test]
-async fn an_acl_comes_along_or_stays_behind_aloud() {
-    let store = ministack().await;
-    let bucket = store.bucket("acls").await;
-    bucket.set_versioning(true).await.expect("set");
-    bucket.set_ownership(Ownership::ObjectWriter).await.expect("set");
-    put_by_aws(&store, "acls", "shared", &["--acl", "public-read"]).await;
-    put_by_aws(&store, "acls", "own", &[]).await;
-    let at = now_of(&store).await;
-    let is_public = async |key: &str| {
-        let acl = store
-            .aws(&["s3api", "get-object-acl", "--bucket", "acls", "--key", key])
-            .await;
-        acl.to_string().contains("AllUsers")
-    };
-    let allowed = bench(&store, "acls").await;
-    let refused = StepBench::new().with("bucket", store.refusing("acls", &["PUT ", "?acl"]).await);
-    for (bench, told) in [(refused, vec![run::left_behind(1)]), (allowed, vec![])] {
-        for key in ["shared", "own"] {
-            bucket.put_bytes(key, "new", Put::default()).await.expect("written");
-        }
-        let ran = bench.run(&RestoreVersions, as_of(at)).await;
-        assert_eq!(ran.degraded, told);
-        assert_eq!(ran.output()["copied_back"], json!(2));
-        assert_eq!(
-            (is_public("shared").await, is_public("own").await),
-            (told.is_empty(), false)
-        );
-    }
-    // Where ACLs count for nothing nobody is asked for one.
-    bucket.set_ownership(Ownership::BucketOwnerEnforced).await.expect("set");
-    for key in ["shared", "own"] {
-        bucket.put_bytes(key, "newer", Put::default()).await.expect("written");
-    }
-    let refused = StepBench::new().with("bucket", store.refusing("acls", &["?acl"]).await);
-    let ran = refused.run(&RestoreVersions, as_of(at)).await;
-    assert_eq!(ran.degraded, [] as [&str; 0]);
-    ran.output();
 }
 
 /// A bucket may want a key by now that it did not want when a version was written, and refuse what is written without it.
