@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use jm_client_s3::{ObjectVersion, Pace, S3Reader, VersionMark, VersionOf};
 use jm_step::StepError;
 
@@ -13,6 +13,9 @@ use crate::same;
 
 /// A part of which there is little to do ends after the keys of so many pages, so that what was looked at is saved.
 const PAGES: u64 = 20;
+/// Stores tell the time of an answer by the second, and some by one that has passed, when what the answer tells may have been
+/// written later.
+const LAG: SignedDuration = SignedDuration::from_secs(1);
 /// So many keys are looked at together of which the listing does not tell whether they are as they were.
 const LOOKS_AT_ONCE: usize = 32;
 
@@ -78,7 +81,7 @@ pub(super) struct Walk {
     /// A part ends at this key, so that it is the same as one that was begun before.
     stop_at: Option<String>,
     over: bool,
-    /// When the store gave its first page, by its clock.
+    /// When the store gave its first page, by its clock: not before that.
     began: Option<Timestamp>,
 }
 
@@ -187,7 +190,7 @@ impl Walk {
                 .bucket
                 .versions_page(&self.pace, &self.prefix, self.next.as_ref(), self.rules.page)
                 .await?;
-            self.began = self.began.or(page.answered);
+            self.began = self.began.or(page.answered.map(|answered| answered + LAG));
             self.listed_all = page.next.is_none();
             self.next = page.next;
             let skip = self.skip.as_deref();

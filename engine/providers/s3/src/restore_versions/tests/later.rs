@@ -1,10 +1,10 @@
 //! Later walks, which come back for what lay in an archive.
 
-use jm_client_s3::{ObjectVersion, Put, S3Bucket};
+use jm_client_s3::{ObjectVersion, Pace, Put, S3Bucket};
 
 use super::doubts::{put_by_aws, rules};
 use super::*;
-use crate::restore_versions::choose::{Chooser, Verdict};
+use crate::restore_versions::choose::{Chooser, Verdict, is_written_since};
 use crate::restore_versions::walk::Unsure;
 
 /// Overwritten keys that have to come out of an archive, the moment before that, and what a restore of that moment saved when it
@@ -170,10 +170,32 @@ async fn the_first_walk_keeps_when_it_began_there() {
         let after = now_of(&store).await;
         let began = saved.began_there.expect("told");
         assert!(
-            before <= began && began < after,
+            before <= began && began <= after,
             "{}: {before} {began} {after}",
             store.name
         );
+    }
+}
+
+/// Stores tell the time of an answer by the second, and some by one that has passed: what was there before is not taken for what
+/// somebody has written since.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_the_first_page_tells_was_written_since() {
+    for store in all_stores().await {
+        let bucket = store.bucket("fresh").await;
+        bucket.set_versioning(true).await.expect("set");
+        for _ in 0..10 {
+            write(&bucket, "k", "x").await;
+            let reader = bucket.reader().clone();
+            let mut walk = Walk::new(reader, Pace::alone(), "", rules(false, false), None);
+            walk.next().await.expect("listed").expect("a part");
+            let since = walk.began();
+            assert!(since.is_some(), "{}", store.name);
+            for entry in entries(&bucket).await {
+                assert!(!is_written_since(&entry, since), "{}: {since:?} {entry:?}", store.name);
+            }
+            tokio::time::sleep(Duration::from_millis(230)).await;
+        }
     }
 }
 
