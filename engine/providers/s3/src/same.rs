@@ -61,9 +61,13 @@ fn has_key_of(found: &ObjectInfo, wanted: &ObjectInfo) -> bool {
     key(wanted).is_none_or(|wanted| key(found) == Some(wanted))
 }
 
-fn by_sums(first: &ObjectInfo, second: &ObjectInfo) -> Option<bool> {
+/// Whether two objects have the same content, by sums that the store keeps; `None` where it has none of one kind.
+pub(crate) fn by_sums(first: &ObjectInfo, second: &ObjectInfo) -> Option<bool> {
     if first.bytes != second.bytes {
         return Some(false);
+    }
+    if let (Some(one), Some(other)) = (first.etag_sum(), second.etag_sum()) {
+        return Some(one == other);
     }
     let (one, other) = (first.checksum.as_ref()?, second.checksum.as_ref()?);
     (one.algorithm == other.algorithm).then(|| one.value == other.value)

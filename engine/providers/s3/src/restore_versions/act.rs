@@ -9,6 +9,7 @@ use jm_step::StepError;
 
 use super::choose::may_be_same;
 use super::progress::{Counts, Failure};
+use super::verify;
 use super::walk::{CopyBack, Part, Refusal, is_awaited};
 use crate::same;
 
@@ -114,8 +115,9 @@ impl Worker {
             return Ok(Done::AskedFor);
         }
         let copied = self.bucket.copy_version(&self.pace, &copy.target, self.look).await?;
+        let verified = verify::copy(self.bucket.reader(), &self.pace, &copy.target, &copied).await?;
         let shared = self.keep_acl(copy, copied.version_id.as_deref()).await;
-        Ok(Done::Now { shared })
+        Ok(Done::Now { shared, verified })
     }
 
     /// Does what an attempt before may have left undone when it was killed: a copy is there before it has its rights. Of how
@@ -169,6 +171,8 @@ enum Done {
     Now {
         /// Whether others had rights to it, by an ACL that could not be kept.
         shared: bool,
+        /// Whether sums tell that the copy has the content of its version.
+        verified: bool,
     },
     Before {
         shared: bool,
@@ -208,7 +212,10 @@ impl Outcome {
                 self.counts.archived += 1;
                 self.counts.archived_bytes += bytes;
             }
-            Ok(Done::Now { shared }) => self.shared += u64::from(shared),
+            Ok(Done::Now { shared, verified }) => {
+                self.shared += u64::from(shared);
+                self.counts.unverified += u64::from(!verified);
+            }
             Ok(Done::AskedFor) => {}
             Ok(Done::Before { shared }) => {
                 self.shared += u64::from(shared);

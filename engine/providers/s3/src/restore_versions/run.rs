@@ -284,6 +284,13 @@ impl Restore<'_> {
             let line = format!("the store asked {slowed} times to slow down");
             self.cx.log(line).await;
         }
+        let counts = &self.progress.counts;
+        if counts.copied_back > 0 {
+            let (verified, unverified) = (counts.verified(), counts.unverified);
+            let line =
+                format!("by the store's sums {verified} copies are as their versions; of {unverified} no sum tells");
+            self.cx.log(line).await;
+        }
         let in_archive = std::mem::take(&mut self.progress.in_archive);
         self.progress.failures.append(in_archive);
         if self.progress.shared > 0 {

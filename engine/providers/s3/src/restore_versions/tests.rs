@@ -17,6 +17,7 @@ mod kills;
 mod later;
 mod model;
 mod nulls;
+mod proofs;
 use histories::{Deeds, KEYS, Rng, history, keys};
 use model::{State, content, entries, expected, now_of, state};
 

@@ -169,7 +169,10 @@ impl Walk {
         while let Some((one, same)) = looked.try_next().await? {
             let (key, copy) = (one.target.key.clone(), again.then(|| one.copy()));
             let verdict = one.verdict(same, self.rules);
-            part.found.extend(copy.filter(|_| verdict == Verdict::AsItWas));
+            if again && verdict == Verdict::AsItWas {
+                part.planned.unverified += u64::from(same.is_none());
+                part.found.extend(copy);
+            }
             part.take(key, verdict, self.rules);
         }
         Ok(())
