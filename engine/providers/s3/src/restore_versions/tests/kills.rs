@@ -1,5 +1,7 @@
 //! Restores that are killed at each of their pages, of histories that always are the same and of others each time.
 
+use std::collections::VecDeque;
+
 use super::*;
 
 /// The seed that a failure of [`killed_at_every_page`] names, to see it again.
@@ -30,12 +32,14 @@ async fn killed_at_every_page(store: &Store, deeds: Deeds) {
         let bucket = store.bucket(&format!("kill-{seed}-{kill}")).await;
         bucket.set_versioning(true).await.expect("set");
         let mut rng = Rng::new(seed);
-        history(&bucket, &mut rng, deeds, 50).await;
-        buckets.push((bucket, rng));
+        let then = history(&bucket, &mut rng, deeds, 50).await;
+        buckets.push((bucket, rng, then));
     }
     let at = now_of(store).await;
-    for (bucket, rng) in &mut buckets {
-        history(bucket, rng, deeds, 50).await;
+    let mut tales = VecDeque::new();
+    for (bucket, mut rng, then) in buckets {
+        let since = history(&bucket, &mut rng, deeds, 50).await;
+        tales.push_back(Told { then, since });
         if deeds == Deeds::Everything {
             bucket.set_versioning(rng.below(3) > 0).await.expect("set");
         }
@@ -47,7 +51,8 @@ async fn killed_at_every_page(store: &Store, deeds: Deeds) {
     for (seed, kills) in seeds {
         let mut cuts = Vec::new();
         for kill in kills {
-            cuts.push(restored(store, &format!("kill-{seed}-{kill}"), &input, Some(kill)).await);
+            let (name, told) = (format!("kill-{seed}-{kill}"), tales.pop_front().expect("one for each"));
+            cuts.push(restored(store, &name, &told, &input, Some(kill)).await);
         }
         let times = |cut: Cut| cuts.iter().filter(|one| **one == cut).count();
         let enough = times(Cut::Early) >= at_least && times(Cut::Later) >= at_least;
