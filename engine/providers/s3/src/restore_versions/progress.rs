@@ -129,20 +129,24 @@ pub(super) struct Failures {
     pub(super) count: u64,
     /// The first of them.
     pub(super) first: Vec<Failure>,
-    /// The next of them, which whoever goes on after a kill does not have any more.
+    /// The next of them, which whoever goes on after a kill does not have any more: the log of the attempt names them.
     #[serde(skip)]
     next: Vec<Failure>,
 }
 
 impl Failures {
-    /// Takes one in, as far as there is room for it.
-    pub(super) fn add(&mut self, failure: Failure) {
+    /// Takes one in, as far as there is room for it. Whether it is one that a kill would lose.
+    pub(super) fn add(&mut self, failure: Failure) -> bool {
         self.count += 1;
         if self.first.len() < SHOWN {
             self.first.push(failure);
-        } else if self.next.len() < KEPT {
+            return false;
+        }
+        let has_room = self.next.len() < KEPT;
+        if has_room {
             self.next.push(failure);
         }
+        has_room
     }
 
     /// Takes those in that come after these.

@@ -262,7 +262,10 @@ impl Restore<'_> {
         }
         for (failure, error) in outcome.failures {
             self.error.get_or_insert(error);
-            self.progress.failures.add(failure);
+            let line = format!("`{}` could not be brought back: {}", failure.key, failure.reason);
+            if self.progress.failures.add(failure) {
+                self.cx.log(line).await;
+            }
         }
         for (failure, error) in outcome.in_archive {
             self.in_archive.get_or_insert(error);
@@ -301,7 +304,10 @@ impl Restore<'_> {
             let name = "not-restored.jsonl";
             all_failures = Some(self.cx.artefact(name, lines).await?);
             if unknown > 0 {
-                let line = format!("`{name}` lacks {unknown} of {failed} keys: run the step again to have them tried");
+                let line = format!(
+                    "`{name}` lacks {unknown} of {failed} keys: the logs of earlier attempts name the first thousands of them, \
+                     and the step tries all of them when it is run again"
+                );
                 self.cx.log(line).await;
             }
         }

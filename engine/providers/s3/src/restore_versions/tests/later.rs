@@ -287,7 +287,9 @@ fn failures_that_nobody_knows_any_more_are_counted() {
         reason: "refused".to_owned(),
     };
     let mut failures = Failures::default();
-    (0..30).for_each(|number| failures.add(failure(number)));
+    for number in 0..30 {
+        assert_eq!(failures.add(failure(number)), number >= 20, "{number}");
+    }
     let saved = serde_json::to_value(&failures).expect("JSON");
     let mut after: Failures = serde_json::from_value(saved).expect("decodes");
     assert_eq!(after.lines(), None, "the record has all that is known");

@@ -1,5 +1,7 @@
 //! Copies are compared with the versions that they were made of.
 
+use std::collections::BTreeSet;
+
 use jm_client_s3::Put;
 
 use super::*;
@@ -74,6 +76,34 @@ async fn a_copy_that_no_sum_proves_is_counted() {
             store.name
         );
     }
+}
+
+/// More keys than a checkpoint holds: whoever goes on after a kill has the names of the others in the log.
+#[tokio::test]
+async fn each_key_that_could_not_be_brought_back_is_named_where_a_kill_does_not_lose_it() {
+    let store = sandbox().await;
+    let bucket = store.bucket("refused").await;
+    bucket.set_versioning(true).await.expect("set");
+    let keys: BTreeSet<String> = (0..30).map(|number| format!("k-{number:02}")).collect();
+    for key in &keys {
+        bucket.put_bytes(key, "old", Put::default()).await.expect("written");
+    }
+    let at = now_of(&store).await;
+    for key in &keys {
+        bucket.put_bytes(key, "new", Put::default()).await.expect("written");
+    }
+    let refused = store.refusing("refused", &["PUT ", "CopyObject"]).await;
+    let refused = StepBench::new().with("bucket", refused);
+    let ran = refused.run(&RestoreVersions, as_of(at)).await;
+    let saved = ran.outputs.last().expect("an output")["failures"].clone();
+    let saved: Vec<Failure> = serde_json::from_value(saved).expect("decodes");
+    assert_eq!(saved.len(), 20);
+    let logged = ran
+        .log
+        .iter()
+        .filter_map(|line| line.strip_prefix('`')?.split('`').next());
+    let named = logged.chain(saved.iter().map(|failure| failure.key.as_str()));
+    assert_eq!(named.map(str::to_owned).collect::<BTreeSet<_>>(), keys);
 }
 
 /// A store that says that it copied, and did not.
