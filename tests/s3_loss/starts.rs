@@ -289,6 +289,60 @@ fn what_is_left_in_an_archive_is_told() -> Result<()> {
 }
 
 /// Rubbish of the right size, of which nobody says what it is, in the place of a backup that no other step reads.
+/// An object of parts of several sizes, which no copy has: its ETag and the checksum of its parts tell nothing of a copy.
+fn put_in_uneven_parts(world: &World, key: &str) -> Result<()> {
+    let place = ["--bucket", ASSETS, "--key", key];
+    let sums = ["--checksum-algorithm", "CRC32"];
+    let told = |words: &[&[&str]]| -> Result<Value> {
+        let words = [&["s3api"], &words.concat()[..], &["--output", "json"]].concat();
+        Ok(serde_json::from_str(&world.aws(&words)?)?)
+    };
+    let begun = told(&[&["create-multipart-upload"], &place, &sums])?;
+    let upload = ["--upload-id", begun["UploadId"].as_str().context("an upload")?];
+    let part = world.folder().join("part");
+    let mut parts = Vec::new();
+    for (number, mebibytes) in [("1", 5), ("2", 6)] {
+        std::fs::write(&part, vec![b'x'; mebibytes * 1024 * 1024])?;
+        let of = ["--part-number", number, "--body", part.to_str().context("text")?];
+        let sent = told(&[&["upload-part"], &place, &upload, &of, &sums])?;
+        let number: u32 = number.parse()?;
+        parts.push(json!({ "PartNumber": number, "ETag": sent["ETag"], "ChecksumCRC32": sent["ChecksumCRC32"] }));
+    }
+    let parts = json!({ "Parts": parts }).to_string();
+    told(&[
+        &["complete-multipart-upload"],
+        &place,
+        &upload,
+        &["--multipart-upload", &parts],
+    ])?;
+    Ok(())
+}
+
+#[test]
+fn copies_that_no_sum_proves_are_told() -> Result<()> {
+    let world = World::sandbox()?;
+    let page = world.folder().join("page");
+    std::fs::write(&page, "good")?;
+    let page = page.to_str().context("text")?;
+    let put = |key: &str| world.aws(&["s3api", "put-object", "--bucket", ASSETS, "--key", key, "--body", page]);
+    put("index.html")?;
+    put_in_uneven_parts(&world, "film.mp4")?;
+    let at = a_moment();
+    std::fs::write(page, "defaced")?;
+    put("index.html")?;
+    let as_of = format!("as_of={at}");
+    let words = ["-i", "catalogue=false", "-i", SITE, "-i", "prefix=", "-i", &as_of];
+    let output = bring_back(&world, &words).env("LOST_S3_BUCKET", ASSETS).output()?;
+    ensure!(output.status.code() == Some(0), "{}", said(&output));
+
+    put("film.mp4")?;
+    let output = bring_back(&world, &words).env("LOST_S3_BUCKET", ASSETS).output()?;
+    ensure!(output.status.code() == Some(9), "{}", said(&output));
+    let expected = "of 1 of the 1 copies that were made of earlier versions the store keeps no sum";
+    ensure!(has_words(&said(&output), expected), "{}", said(&output));
+    Ok(())
+}
+
 #[test]
 fn an_older_backup_that_somebody_has_overwritten_is_told() -> Result<()> {
     let world = with_backups(World::sandbox()?)?;

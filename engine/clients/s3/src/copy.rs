@@ -70,6 +70,19 @@ impl S3Reader {
         let output = output.map_err(|error| doing.failed(&error))?;
         Ok(as_query(output.tag_set()))
     }
+
+    /// The tags of one of many versions, when it is its turn.
+    pub async fn tags_of(&self, pace: &Pace, version: &ObjectVersion) -> Result<Option<String>, StepError> {
+        let doing = self.on_object("read the tags of", &version.key, "s3:GetObjectVersionTagging");
+        let key = self.full(&version.key);
+        let output = pace
+            .send(&doing, || {
+                let call = self.0.once.get_object_tagging().bucket(&self.0.bucket).key(&key);
+                call.version_id(&version.version_id).send()
+            })
+            .await?;
+        Ok(as_query(output.tag_set()))
+    }
 }
 
 impl S3Bucket {
@@ -287,18 +300,6 @@ impl S3Bucket {
             .upload_id()
             .ok_or_else(|| StepError::failed(format!("{doing}: the store named no upload")))?;
         Ok(Pending::new(self, &version.key, id))
-    }
-
-    async fn tags_of(&self, pace: &Pace, version: &ObjectVersion) -> Result<Option<String>, StepError> {
-        let doing = self.on_object("read the tags of", &version.key, "s3:GetObjectVersionTagging");
-        let key = self.full(&version.key);
-        let output = pace
-            .send(&doing, || {
-                let call = self.0.once.get_object_tagging().bucket(&self.0.bucket).key(&key);
-                call.version_id(&version.version_id).send()
-            })
-            .await?;
-        Ok(as_query(output.tag_set()))
     }
 
     /// The keys that the target names for its objects; none where the bucket decides.

@@ -131,18 +131,17 @@ macro_rules! info {
 
 impl ObjectInfo {
     /// What its content is compared with: the checksum that the store keeps; where there is none, and its writer told no
-    /// SHA-256 beside it, its ETag, as far as that is an MD5: not where KMS encrypts, nor in a directory bucket.
+    /// SHA-256 beside it, [its ETag](Self::etag_sum).
     pub fn sum(&self) -> Option<Checksum> {
-        let by_etag = || {
-            let has_key = self.encryption.as_ref().is_some_and(|keys| keys.algorithm != "AES256");
-            let is_other = has_key || self.storage_class.as_deref() == Some("EXPRESS_ONEZONE");
-            let etag = self
-                .etag
-                .as_ref()
-                .filter(|_| !is_other && !self.metadata.contains_key("sha256"))?;
-            Checksum::of_etag(etag)
-        };
+        let by_etag = || self.etag_sum().filter(|_| !self.metadata.contains_key("sha256"));
         self.checksum.clone().or_else(by_etag)
+    }
+
+    /// Its ETag, as far as that is an MD5: not where KMS encrypts, nor in a directory bucket.
+    pub fn etag_sum(&self) -> Option<Checksum> {
+        let has_key = self.encryption.as_ref().is_some_and(|keys| keys.algorithm != "AES256");
+        let is_other = has_key || self.storage_class.as_deref() == Some("EXPRESS_ONEZONE");
+        Checksum::of_etag(self.etag.as_ref().filter(|_| !is_other)?)
     }
 
     pub(crate) fn of_head(output: &HeadObjectOutput, key: String) -> Self {

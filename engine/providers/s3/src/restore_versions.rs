@@ -7,7 +7,7 @@
 //!
 //! A copy takes content, type, headers, metadata, tags and storage class along, and its redirect where the bucket is a
 //! website, which costs a look at each version. Where ACLs count, the rights that a version gives to others are given again;
-//! where they cannot be, the step ends degraded.
+//! where they cannot be, the step ends degraded. Each copy is compared with its version by ETag or checksum.
 
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ mod act;
 mod choose;
 mod progress;
 mod run;
+mod verify;
 mod walk;
 use choose::Wish;
 use progress::{Counts, Failure, Failures, Progress};
@@ -109,6 +110,9 @@ pub(crate) struct Output {
     as_of: Option<Timestamp>,
     #[serde(flatten)]
     counts: Counts,
+    /// Of how many of the keys that were copied back the copy has the content of its version, by an ETag or a checksum.
+    #[serde(default)]
+    verified: u64,
     /// The first of the keys that could not be brought back.
     failures: Vec<Failure>,
     /// All of them that are known, one JSON object a line; null where those are the ones of `failures`.
@@ -280,6 +284,7 @@ impl Input {
         Output {
             place: bucket.url(&self.prefix),
             as_of: self.moment(),
+            verified: counts.verified(),
             counts,
             failures,
             all_failures: None,

@@ -5,7 +5,7 @@ use jm_step::StepError;
 
 use crate::file;
 
-/// Compares a version of a key with another one (`wanted`): their headers, metadata and keys, and their content by what a
+/// Compares a version of a key with another one (`wanted`): their headers, metadata, tags and keys, and their content by what a
 /// listing and the sums of the store and of its writers tell. `None` where only reading both would tell.
 pub(crate) async fn versions(
     bucket: &S3Reader,
@@ -26,7 +26,18 @@ pub(crate) async fn versions(
         return Ok(Some(false));
     }
     let by_etag = has_etag_of(one, wanted).then_some(true);
-    Ok(by_etag.or_else(|| by_sums(&first, &second)))
+    let same = by_etag.or_else(|| by_sums(&first, &second));
+    // Only of what has tags they are asked for.
+    if same != Some(false) && first.tags > 0 {
+        let (tags, wanted) = tokio::try_join!(
+            Box::pin(bucket.tags_of(pace, one)),
+            Box::pin(bucket.tags_of(pace, wanted)),
+        )?;
+        if tags != wanted {
+            return Ok(Some(false));
+        }
+    }
+    Ok(same)
 }
 
 /// The same; what nothing else tells is read.
@@ -52,6 +63,7 @@ fn told_alike(first: &ObjectInfo, second: &ObjectInfo) -> bool {
     first.content_type == second.content_type
         && first.cache_control == second.cache_control
         && first.headers == second.headers
+        && first.tags == second.tags
         && first.metadata == second.metadata
 }
 
@@ -61,9 +73,13 @@ fn has_key_of(found: &ObjectInfo, wanted: &ObjectInfo) -> bool {
     key(wanted).is_none_or(|wanted| key(found) == Some(wanted))
 }
 
-fn by_sums(first: &ObjectInfo, second: &ObjectInfo) -> Option<bool> {
+/// Whether two objects have the same content, by sums that the store keeps; `None` where it has none of one kind.
+pub(crate) fn by_sums(first: &ObjectInfo, second: &ObjectInfo) -> Option<bool> {
     if first.bytes != second.bytes {
         return Some(false);
+    }
+    if let (Some(one), Some(other)) = (first.etag_sum(), second.etag_sum()) {
+        return Some(one == other);
     }
     let (one, other) = (first.checksum.as_ref()?, second.checksum.as_ref()?);
     (one.algorithm == other.algorithm).then(|| one.value == other.value)

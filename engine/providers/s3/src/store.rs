@@ -136,14 +136,26 @@ impl Store {
 
     /// The same over a line on which every request is refused whose first line has all of these words.
     pub(crate) async fn refusing(&self, name: &str, words: &'static [&'static str]) -> S3 {
+        let body = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>";
+        self.answering(name, words, "403 Forbidden", body).await
+    }
+
+    /// The same over a line that answers such requests itself.
+    pub(crate) async fn answering(
+        &self,
+        name: &str,
+        words: &'static [&'static str],
+        status: &'static str,
+        body: &'static str,
+    ) -> S3 {
         let mut config = self.config(name, SECRET_KEY);
         let refusal = Refusal {
             is_meant: move |head: &str| {
                 let first = head.lines().next().unwrap_or_default();
                 words.iter().all(|word| first.contains(word))
             },
-            status: "403 Forbidden",
-            body: "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>",
+            status,
+            body,
         };
         let store = self.endpoint.trim_start_matches("http://");
         let line = refusing(store.parse().expect("an address"), refusal).await;
@@ -168,13 +180,23 @@ impl Store {
 
     /// Flips a bit of an object behind the back of a store that keeps objects as files.
     pub(crate) fn damage(&self, bucket: &str, key: &str) {
-        let path = self.dir.path().join("data").join(bucket).join(key);
-        let file = std::fs::File::options()
-            .write(true)
-            .open(&path)
-            .expect("the object's file");
-        let first = std::fs::read(&path).expect("its content")[0];
-        std::os::unix::fs::FileExt::write_all_at(&file, &[first ^ 1], 0).expect("written");
+        flip(&self.dir.path().join("data").join(bucket).join(key));
+    }
+
+    /// Flips a bit of an old version behind the back of versitygw, which keeps each in a file of its name.
+    pub(crate) fn damage_version(&self, version_id: &str) {
+        let mut folders = vec![self.dir.path().join("versions")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).expect("a folder") {
+                let path = entry.expect("an entry").path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.ends_with(version_id) {
+                    return flip(&path);
+                }
+            }
+        }
+        panic!("no file of version {version_id}");
     }
 
     /// The client of AWS, asked something about this store.
@@ -260,6 +282,12 @@ impl Store {
             "compatibility": if lacks { "no-checksums" } else { "full" },
         })
     }
+}
+
+fn flip(path: &Path) {
+    let file = std::fs::File::options().write(true).open(path);
+    let first = std::fs::read(path).expect("its content")[0];
+    std::os::unix::fs::FileExt::write_all_at(&file.expect("the object's file"), &[first ^ 1], 0).expect("written");
 }
 
 async fn opened(config: Value) -> S3 {

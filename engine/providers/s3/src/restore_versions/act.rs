@@ -9,6 +9,7 @@ use jm_step::StepError;
 
 use super::choose::may_be_same;
 use super::progress::{Counts, Failure};
+use super::verify;
 use super::walk::{CopyBack, Part, Refusal, is_awaited};
 use crate::same;
 
@@ -70,6 +71,7 @@ impl Worker {
             outcome.copied(&copy, archived, done);
         }
         drop(done);
+        outcome.shared += self.finish(part.found, at_once).await;
         self.hide(part.hide, &mut outcome).await?;
         Ok(outcome)
     }
@@ -105,17 +107,31 @@ impl Worker {
 
     async fn copy_back(&self, copy: &CopyBack, archived: bool) -> Result<Done, StepError> {
         if self.is_done(copy).await? {
-            // Whoever made it may have been killed before it had its rights.
-            self.keep_acl(copy, Some(&copy.latest.version_id)).await;
-            return Ok(Done::Before);
+            let shared = self.keep_acl(copy, Some(&copy.latest.version_id)).await;
+            return Ok(Done::Before { shared });
         }
         let archived = archived || self.ask && copy.target.may_be_archived();
         if archived && !self.is_there(copy).await? {
             return Ok(Done::AskedFor);
         }
         let copied = self.bucket.copy_version(&self.pace, &copy.target, self.look).await?;
+        let verified = verify::copy(self.bucket.reader(), &self.pace, &copy.target, &copied).await?;
         let shared = self.keep_acl(copy, copied.version_id.as_deref()).await;
-        Ok(Done::Now { shared })
+        Ok(Done::Now { shared, verified })
+    }
+
+    /// Does what an attempt before may have left undone when it was killed: a copy is there before it has its rights. Of how
+    /// many some stay behind.
+    async fn finish(&self, found: Vec<CopyBack>, at_once: usize) -> u64 {
+        let found = found.into_iter().filter(|_| self.acls);
+        stream::iter(found)
+            .map(|copy| async move {
+                let ours = matches!(self.is_done(&copy).await, Ok(true));
+                ours && self.keep_acl(&copy, Some(&copy.latest.version_id)).await
+            })
+            .buffer_unordered(at_once)
+            .fold(0, async |shared, behind| shared + u64::from(behind))
+            .await
     }
 
     /// Gives others the rights to a copy that they had to the version. Whether some stay behind.
@@ -155,8 +171,12 @@ enum Done {
     Now {
         /// Whether others had rights to it, by an ACL that could not be kept.
         shared: bool,
+        /// Whether sums tell that the copy has the content of its version.
+        verified: bool,
     },
-    Before,
+    Before {
+        shared: bool,
+    },
     AskedFor,
 }
 
@@ -192,9 +212,13 @@ impl Outcome {
                 self.counts.archived += 1;
                 self.counts.archived_bytes += bytes;
             }
-            Ok(Done::Now { shared }) => self.shared += u64::from(shared),
+            Ok(Done::Now { shared, verified }) => {
+                self.shared += u64::from(shared);
+                self.counts.unverified += u64::from(!verified);
+            }
             Ok(Done::AskedFor) => {}
-            Ok(Done::Before) => {
+            Ok(Done::Before { shared }) => {
+                self.shared += u64::from(shared);
                 self.counts.copied_back -= 1;
                 self.counts.bytes_copied -= bytes;
                 self.counts.as_it_was += 1;

@@ -214,7 +214,6 @@ impl Group {
     }
 
     fn verdict(self, wish: Wish) -> Verdict {
-        let latest_is_null = self.latest.version_id == NULL_VERSION;
         let later = is_written_since(&self.latest, self.since);
         let Some(target) = self.target else {
             return match wish {
@@ -239,7 +238,8 @@ impl Group {
             return if self.latest.marker {
                 Verdict::StaysDeleted
             } else {
-                let loses_null = self.null_content || latest_is_null;
+                // Another marker would take the place of this one, and be of today.
+                let loses_null = self.null_content || target.version_id == NULL_VERSION;
                 Verdict::CreatedSince { loses_null, later }
             };
         }

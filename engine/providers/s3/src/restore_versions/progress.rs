@@ -21,6 +21,9 @@ pub(super) struct Counts {
     pub(super) copied_back: u64,
     /// The bytes of those.
     pub(super) bytes_copied: u64,
+    /// Of those: whose copy could not be compared with its version by a sum, for the store keeps none of one kind for both.
+    #[serde(default)]
+    pub(super) unverified: u64,
     /// Keys that did not exist then and were marked as deleted.
     pub(super) hidden: u64,
     /// Keys that did not exist then and were left alone.
@@ -58,6 +61,7 @@ impl Counts {
         let hidden = planned.hidden.saturating_sub(self.hidden + self.failed);
         self.undeleted += done;
         self.copied_back += copied;
+        self.unverified = self.unverified.min(self.copied_back);
         self.hidden += hidden;
         if self.failed == 0 {
             self.markers_removed = self.markers_removed.max(planned.markers_removed);
@@ -73,6 +77,7 @@ impl Counts {
     pub(super) fn came_from_archive(&mut self, done: &Self) {
         self.copied_back += done.copied_back;
         self.bytes_copied += done.bytes_copied;
+        self.unverified += done.unverified;
         self.failed += done.failed;
         self.archived += done.archived;
         self.archived_bytes += done.archived_bytes;
@@ -83,8 +88,13 @@ impl Counts {
         self.undeleted + self.copied_back + self.hidden
     }
 
+    /// Of how many copies sums tell that they have the content of their version.
+    pub(super) fn verified(&self) -> u64 {
+        self.copied_back.saturating_sub(self.unverified)
+    }
+
     fn combine(&mut self, other: &Self, with: fn(u64, u64) -> u64) {
-        each_field!(with, self, other; keys versions as_it_was undeleted markers_removed copied_back bytes_copied hidden
+        each_field!(with, self, other; keys versions as_it_was undeleted markers_removed copied_back bytes_copied unverified hidden
             created_since stay_deleted nothing_left archived archived_bytes undeleted_archived failed);
     }
 }
@@ -119,20 +129,24 @@ pub(super) struct Failures {
     pub(super) count: u64,
     /// The first of them.
     pub(super) first: Vec<Failure>,
-    /// The next of them, which whoever goes on after a kill does not have any more.
+    /// The next of them, which whoever goes on after a kill does not have any more: the log of the attempt names them.
     #[serde(skip)]
     next: Vec<Failure>,
 }
 
 impl Failures {
-    /// Takes one in, as far as there is room for it.
-    pub(super) fn add(&mut self, failure: Failure) {
+    /// Takes one in, as far as there is room for it. Whether it is one that a kill would lose.
+    pub(super) fn add(&mut self, failure: Failure) -> bool {
         self.count += 1;
         if self.first.len() < SHOWN {
             self.first.push(failure);
-        } else if self.next.len() < KEPT {
+            return false;
+        }
+        let has_room = self.next.len() < KEPT;
+        if has_room {
             self.next.push(failure);
         }
+        has_room
     }
 
     /// Takes those in that come after these.

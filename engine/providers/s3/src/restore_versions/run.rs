@@ -262,7 +262,10 @@ impl Restore<'_> {
         }
         for (failure, error) in outcome.failures {
             self.error.get_or_insert(error);
-            self.progress.failures.add(failure);
+            let line = format!("`{}` could not be brought back: {}", failure.key, failure.reason);
+            if self.progress.failures.add(failure) {
+                self.cx.log(line).await;
+            }
         }
         for (failure, error) in outcome.in_archive {
             self.in_archive.get_or_insert(error);
@@ -284,6 +287,13 @@ impl Restore<'_> {
             let line = format!("the store asked {slowed} times to slow down");
             self.cx.log(line).await;
         }
+        let counts = &self.progress.counts;
+        if counts.copied_back > 0 {
+            let (verified, unverified) = (counts.verified(), counts.unverified);
+            let line =
+                format!("by the store's sums {verified} copies are as their versions; of {unverified} no sum tells");
+            self.cx.log(line).await;
+        }
         let in_archive = std::mem::take(&mut self.progress.in_archive);
         self.progress.failures.append(in_archive);
         if self.progress.shared > 0 {
@@ -294,7 +304,10 @@ impl Restore<'_> {
             let name = "not-restored.jsonl";
             all_failures = Some(self.cx.artefact(name, lines).await?);
             if unknown > 0 {
-                let line = format!("`{name}` lacks {unknown} of {failed} keys: run the step again to have them tried");
+                let line = format!(
+                    "`{name}` lacks {unknown} of {failed} keys: the logs of earlier attempts name the first thousands of them, \
+                     and the step tries all of them when it is run again"
+                );
                 self.cx.log(line).await;
             }
         }

@@ -9,14 +9,17 @@ use super::progress::Begun;
 use super::*;
 use crate::store::{Store, all_stores, ministack, sandbox, versitygw, without_versions};
 
+mod acls;
 mod doubts;
 mod foresight;
 mod histories;
 mod kills;
 mod later;
 mod model;
-use histories::{Deeds, KEYS, Rng, history, keys};
-use model::{State, content, entries, expected, now_of, state};
+mod nulls;
+mod proofs;
+use histories::{Deeds, KEYS, Rng, history, keys, written};
+use model::{State, Told, content, entries, now_of, state};
 
 /// Versions come in pages of this size, so that a few keys already make many pages.
 const PAGE: u16 = 5;
@@ -41,12 +44,15 @@ enum Cut {
 }
 
 /// Restores, checks against the model, and that a second time changes nothing. Tells where it was killed.
-async fn restored(store: &Store, name: &str, input: &Value, kill_at: Option<usize>) -> Cut {
+async fn restored(store: &Store, name: &str, told: &Told, input: &Value, kill_at: Option<usize>) -> Cut {
     let what = format!("{} {name}, killed at {kill_at:?}", store.name);
     let connection = store.connection(name).await;
     let suspended = connection.versioning().await.expect("told").status == VersioningStatus::Suspended;
     let before = entries(&connection).await;
-    let wanted = expected(&connection, &before, input, suspended).await;
+    told.is_listed(&before);
+    let undated = before.iter().filter(|entry| entry.last_modified.is_none());
+    let undated = undated.map(|entry| entry.key.as_str()).collect();
+    let wanted = told.expected(input, suspended, &undated);
     let bench = bench(store, name).await;
     let mut cut = Cut::Never;
     let ran = match kill_at {
@@ -124,8 +130,7 @@ struct Past {
     name: String,
     at: Timestamp,
     then: State,
-    /// What was written last to each key, be it deleted since or not.
-    written: State,
+    told: Told,
 }
 
 /// Several histories at once in one store.
@@ -136,24 +141,22 @@ async fn pasts(store: &Store, deeds: Deeds, seeds: std::ops::Range<u64>) -> Vec<
         let bucket = store.bucket(&name).await;
         bucket.set_versioning(true).await.expect("set");
         let mut rng = Rng::new(seed);
-        let written = history(&bucket, &mut rng, deeds, 40).await;
+        let done = history(&bucket, &mut rng, deeds, 40).await;
         let then = state(&bucket).await;
-        halves.push((name, bucket, rng, written, then));
+        halves.push((name, bucket, rng, done, then));
     }
     let at = now_of(store).await;
     let mut pasts = Vec::new();
-    for (name, bucket, mut rng, mut written, then) in halves {
-        written.extend(history(&bucket, &mut rng, deeds, 40).await);
+    for (name, bucket, mut rng, done, then) in halves {
+        let told = Told {
+            then: done,
+            since: history(&bucket, &mut rng, deeds, 40).await,
+        };
         if deeds == Deeds::Everything {
             // One in three keeps no new versions when it is restored.
             bucket.set_versioning(rng.below(3) > 0).await.expect("set");
         }
-        pasts.push(Past {
-            name,
-            at,
-            then,
-            written,
-        });
+        pasts.push(Past { name, at, then, told });
     }
     pasts
 }
@@ -168,7 +171,7 @@ async fn dating_stores() -> Vec<Store> {
 async fn a_moment_is_restored_as_the_model_says() {
     for store in dating_stores().await {
         for past in pasts(&store, Deeds::Everything, 0..6).await {
-            restored(&store, &past.name, &as_of(past.at), None).await;
+            restored(&store, &past.name, &past.told, &as_of(past.at), None).await;
         }
     }
 }
@@ -178,7 +181,7 @@ async fn a_moment_is_restored_as_the_model_says() {
 async fn what_was_there_is_there_again() {
     for store in all_stores().await {
         for past in pasts(&store, Deeds::Plain, 40..44).await {
-            restored(&store, &past.name, &as_of(past.at), None).await;
+            restored(&store, &past.name, &past.told, &as_of(past.at), None).await;
             let connection = store.connection(&past.name).await;
             assert_eq!(state(&connection).await, past.then, "{} {}", store.name, past.name);
         }
@@ -189,14 +192,15 @@ async fn what_was_there_is_there_again() {
 async fn an_undelete_brings_back_what_is_deleted_and_nothing_else() {
     for store in dating_stores().await {
         for past in pasts(&store, Deeds::Everything, 10..13).await {
-            restored(&store, &past.name, &json!({ "page": PAGE }), None).await;
+            restored(&store, &past.name, &past.told, &json!({ "page": PAGE }), None).await;
         }
     }
     for store in all_stores().await {
         for past in pasts(&store, Deeds::Unmarked, 50..53).await {
-            restored(&store, &past.name, &json!({ "page": PAGE }), None).await;
+            restored(&store, &past.name, &past.told, &json!({ "page": PAGE }), None).await;
             let connection = store.connection(&past.name).await;
-            assert_eq!(state(&connection).await, past.written, "{} {}", store.name, past.name);
+            let written = written(past.told.all());
+            assert_eq!(state(&connection).await, written, "{} {}", store.name, past.name);
         }
     }
 }

@@ -54,6 +54,8 @@ pub(super) struct Part {
     pub(super) markers: Vec<VersionOf>,
     pub(super) copies: Vec<CopyBack>,
     pub(super) archived: Vec<CopyBack>,
+    /// Of a part that was begun before: copies that are there, and may lack what is given to them once they are.
+    pub(super) found: Vec<CopyBack>,
     pub(super) hide: Vec<String>,
     /// Keys that must not be touched, and why.
     pub(super) refused: Vec<(String, Refusal)>,
@@ -76,7 +78,7 @@ pub(super) struct Walk {
     /// A part ends at this key, so that it is the same as one that was begun before.
     stop_at: Option<String>,
     over: bool,
-    /// When the store gave its first page, by its clock.
+    /// When the store gave its first page, by its clock, which may lag behind.
     began: Option<Timestamp>,
 }
 
@@ -112,6 +114,7 @@ impl Walk {
     pub(super) async fn next(&mut self) -> Result<Option<Part>, StepError> {
         let mut part = Part::default();
         let mut unsure = Vec::new();
+        let again = self.stop_at.is_some();
         while !self.over {
             let decided = self.decide().await?;
             let Some(decided) = decided else {
@@ -147,12 +150,13 @@ impl Walk {
                 break;
             }
         }
-        self.look_at(unsure, &mut part).await?;
+        self.look_at(unsure, again, &mut part).await?;
         Ok((part.planned.keys > 0).then_some(part))
     }
 
-    /// Compares versions of which the listing tells too little.
-    async fn look_at(&self, unsure: Vec<Unsure>, part: &mut Part) -> Result<(), StepError> {
+    /// Compares versions of which the listing tells too little; of a part that was begun before (`again`), what is found done
+    /// may not have been done to its end.
+    async fn look_at(&self, unsure: Vec<Unsure>, again: bool, part: &mut Part) -> Result<(), StepError> {
         let mut looked = stream::iter(unsure)
             .map(|one| async {
                 let same = one.is_same(&self.bucket, &self.pace, self.rules).await?;
@@ -160,8 +164,13 @@ impl Walk {
             })
             .buffered(LOOKS_AT_ONCE);
         while let Some((one, same)) = looked.try_next().await? {
-            let key = one.target.key.clone();
-            part.take(key, one.verdict(same, self.rules), self.rules);
+            let (key, copy) = (one.target.key.clone(), again.then(|| one.copy()));
+            let verdict = one.verdict(same, self.rules);
+            if again && verdict == Verdict::AsItWas {
+                part.planned.unverified += u64::from(same.is_none());
+                part.found.extend(copy);
+            }
+            part.take(key, verdict, self.rules);
         }
         Ok(())
     }
@@ -257,6 +266,13 @@ impl Unsure {
             return self.equals(&self.latest, bucket, pace).await;
         }
         Ok(Some(false))
+    }
+
+    fn copy(&self) -> CopyBack {
+        CopyBack {
+            target: self.target.clone(),
+            latest: self.latest.clone(),
+        }
     }
 
     async fn equals(&self, one: &ObjectVersion, bucket: &S3Reader, pace: &Pace) -> Result<Option<bool>, StepError> {
@@ -367,8 +383,8 @@ impl Refusal {
     pub(super) fn reason(self) -> &'static str {
         match self {
             Self::LosesNull => {
-                "the bucket keeps no new versions now, so the content that it has under the id `null` would be lost: let \
-                 it keep versions first"
+                "the bucket keeps no new versions now, so what it has under the id `null` would be lost: let it keep \
+                 versions first"
             }
             Self::Untold => {
                 "the store tells when its version with the id `null` was overwritten and not when it was written, so \

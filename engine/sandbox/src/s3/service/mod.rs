@@ -117,7 +117,7 @@ impl S3 for Service {
         self.get(req.input).await.map(S3Response::new)
     }
     async fn head_object(&self, req: S3Request<HeadObjectInput>) -> Answer<HeadObjectOutput> {
-        self.head(req.input).await.map(S3Response::new)
+        self.head(req.input).await
     }
     async fn delete_object(&self, req: S3Request<DeleteObjectInput>) -> Answer<DeleteObjectOutput> {
         self.delete(req.input).await.map(S3Response::new)

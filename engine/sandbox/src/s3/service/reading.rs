@@ -2,11 +2,12 @@
 
 use std::ops;
 
+use http::HeaderName;
 use s3s::dto::{
     ChecksumType, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, Range, ServerSideEncryption,
     StorageClass, Timestamp, TimestampFormat,
 };
-use s3s::{S3Error, S3ErrorCode, S3Result};
+use s3s::{S3Error, S3ErrorCode, S3Response, S3Result};
 
 use super::super::store::{Algorithm, Kind, Object, Reading};
 use super::Service;
@@ -51,6 +52,8 @@ macro_rules! describe {
 
 /// The type of objects that were put without one.
 const DEFAULT_TYPE: &str = "binary/octet-stream";
+/// How many tags an object has: the output of GET has a field for it, and that of HEAD has none.
+const TAG_COUNT: HeaderName = HeaderName::from_static("x-amz-tagging-count");
 
 impl Service {
     pub(super) async fn get(&self, input: GetObjectInput) -> S3Result<GetObjectOutput> {
@@ -72,7 +75,7 @@ impl Service {
         Ok(output)
     }
 
-    pub(super) async fn head(&self, input: HeadObjectInput) -> S3Result<HeadObjectOutput> {
+    pub(super) async fn head(&self, input: HeadObjectInput) -> S3Result<S3Response<HeadObjectOutput>> {
         details::encryption(None, input.sse_customer_algorithm.is_some())?;
         let reading = self.find(&input.bucket, input.key, input.version_id.as_deref()).await?;
         let conditions = ReadConditions {
@@ -84,7 +87,12 @@ impl Service {
         conditions.check(&reading)?;
         let window = Window::new(reading.object(), input.range, input.part_number)?;
         let asked = input.checksum_mode.is_some() && !window.partial;
-        Ok(describe!(HeadObjectOutput, reading, window, asked))
+        let tags = reading.object().details.tags.len();
+        let mut response = S3Response::new(describe!(HeadObjectOutput, reading, window, asked));
+        if tags > 0 {
+            response.headers.insert(TAG_COUNT, tags.into());
+        }
+        Ok(response)
     }
 
     /// The object that a request means.

@@ -1,11 +1,11 @@
 //! What a listing does not tell: other metadata on the same content, ETags that are no sums, markers that stay, versions
 //! that a later step saves.
 
-use jm_client_s3::{DefaultEncryption, Encryption, OtherHeaders, Ownership, Pace, Put};
-use jm_step::Change;
+use jm_client_s3::{DefaultEncryption, Encryption, OtherHeaders, Pace, Put};
 
 use super::super::choose::{Chooser, Verdict};
 use super::*;
+use crate::store::stores;
 
 fn put(language: &str, color: &str) -> Put {
     Put {
@@ -67,6 +67,49 @@ async fn other_metadata_on_the_same_content_is_undone_once() {
             "{}: {again}",
             store.name
         );
+    }
+}
+
+/// As after `aws s3api put-object` of what was there, with other tags or none. (Ministack tells of tags where they are asked for, and
+/// not with a look.)
+#[tokio::test]
+async fn other_tags_on_the_same_content_are_undone_once() {
+    let tagged = |tags: Option<&str>| Put {
+        tags: tags.map(str::to_owned),
+        ..Put::default()
+    };
+    for store in stores().await {
+        let bucket = store.bucket("tagged").await;
+        bucket.set_versioning(true).await.expect("set");
+        let red = Some("color=red");
+        let keys = [
+            ("changed", red, Some("color=blue")),
+            ("removed", red, None),
+            ("added", None, red),
+            ("same", red, red),
+            ("none", None, None),
+        ];
+        for (key, then, _) in keys {
+            bucket.put_bytes(key, "same", tagged(then)).await.expect("written");
+        }
+        let at = now_of(&store).await;
+        for (key, _, since) in keys {
+            bucket.put_bytes(key, "same", tagged(since)).await.expect("written");
+        }
+        let bench = bench(&store, "tagged").await;
+        for copied in [3, 0] {
+            let output = bench.run(&RestoreVersions, as_of(at)).await.output();
+            assert_eq!(
+                (&output["copied_back"], &output["as_it_was"]),
+                (&json!(copied), &json!(5 - copied)),
+                "{}: {output}",
+                store.name
+            );
+        }
+        for (key, then, _) in keys {
+            let tags = bucket.tags(key).await.expect("told");
+            assert_eq!(tags.as_deref(), then, "{} {key}", store.name);
+        }
     }
 }
 
@@ -204,47 +247,6 @@ async fn a_version_comes_back_under_its_own_key_and_once() {
     );
 }
 
-/// Ministack alone keeps ACLs of versions.
-#[tokio::test]
-async fn an_acl_comes_along_or_stays_behind_aloud() {
-    let store = ministack().await;
-    let bucket = store.bucket("acls").await;
-    bucket.set_versioning(true).await.expect("set");
-    bucket.set_ownership(Ownership::ObjectWriter).await.expect("set");
-    put_by_aws(&store, "acls", "shared", &["--acl", "public-read"]).await;
-    put_by_aws(&store, "acls", "own", &[]).await;
-    let at = now_of(&store).await;
-    let is_public = async |key: &str| {
-        let acl = store
-            .aws(&["s3api", "get-object-acl", "--bucket", "acls", "--key", key])
-            .await;
-        acl.to_string().contains("AllUsers")
-    };
-    let allowed = bench(&store, "acls").await;
-    let refused = StepBench::new().with("bucket", store.refusing("acls", &["PUT ", "?acl"]).await);
-    for (bench, told) in [(refused, vec![run::left_behind(1)]), (allowed, vec![])] {
-        for key in ["shared", "own"] {
-            bucket.put_bytes(key, "new", Put::default()).await.expect("written");
-        }
-        let ran = bench.run(&RestoreVersions, as_of(at)).await;
-        assert_eq!(ran.degraded, told);
-        assert_eq!(ran.output()["copied_back"], json!(2));
-        assert_eq!(
-            (is_public("shared").await, is_public("own").await),
-            (told.is_empty(), false)
-        );
-    }
-    // Where ACLs count for nothing nobody is asked for one.
-    bucket.set_ownership(Ownership::BucketOwnerEnforced).await.expect("set");
-    for key in ["shared", "own"] {
-        bucket.put_bytes(key, "newer", Put::default()).await.expect("written");
-    }
-    let refused = StepBench::new().with("bucket", store.refusing("acls", &["?acl"]).await);
-    let ran = refused.run(&RestoreVersions, as_of(at)).await;
-    assert_eq!(ran.degraded, [] as [&str; 0]);
-    ran.output();
-}
-
 /// A bucket may want a key by now that it did not want when a version was written, and refuse what is written without it.
 #[tokio::test]
 async fn a_version_without_a_key_comes_back_under_that_of_the_bucket_and_once() {
@@ -270,36 +272,6 @@ async fn a_version_without_a_key_comes_back_under_that_of_the_bucket_and_once() 
     );
     let again = bench.attempt(2).run(&RestoreVersions, as_of(at)).await.output();
     assert_eq!(again["as_it_was"], json!(1), "{again}");
-}
-
-/// The preview says what the run would end with, and in a plan that lets the bucket keep versions before, both go well.
-#[tokio::test]
-async fn what_would_be_lost_fails_the_preview_unless_a_step_before_saves_it() {
-    for store in dating_stores().await {
-        let bucket = store.bucket("suspended").await;
-        bucket.set_versioning(true).await.expect("set");
-        bucket.put_bytes("k", "old", Put::default()).await.expect("written");
-        let at = now_of(&store).await;
-        bucket.set_versioning(false).await.expect("set");
-        bucket.put_bytes("k", "other", Put::default()).await.expect("written");
-        let input = json!({ "as_of": at.to_string() });
-        let bench = bench(&store, "suspended").await;
-        let foreseen = bench
-            .preview(&RestoreVersions, input.clone())
-            .await
-            .expect_err("it would be lost");
-        let error = bench.run(&RestoreVersions, input.clone()).await.error();
-        assert_eq!(foreseen.kind(), StepErrorKind::Conflict, "{}", store.name);
-        assert_eq!(foreseen.message(), error.message(), "{}", store.name);
-
-        let saved = Change::update("versioning of bucket `suspended`", json!("suspended"), json!("enabled"));
-        let after = bench.clone().announced(&[saved]);
-        let preview = after.preview(&RestoreVersions, input.clone()).await.expect("a preview");
-        bucket.set_versioning(true).await.expect("set");
-        let output = bench.run(&RestoreVersions, input).await.output();
-        assert_eq!(Some(output), preview.predicted, "{}", store.name);
-        assert_eq!(content(&bucket, "k", None).await.as_deref(), Some(&b"old"[..]));
-    }
 }
 
 pub(super) fn rules(markers_stay: bool, by_kms: bool) -> Rules {
@@ -334,64 +306,6 @@ async fn where_no_marker_may_be_removed_what_lies_under_it_is_copied_over_it() {
             .expect("copied");
         assert_eq!(content(&bucket, "k", None).await.as_deref(), Some(&b"there"[..]));
     }
-}
-
-/// What the first walk leaves alone, for content under the id `null` would be lost, a later one that comes for archived versions
-/// leaves alone, too.
-#[tokio::test]
-async fn no_walk_copies_over_content_that_would_be_lost() {
-    let store = ministack().await;
-    let bucket = store.bucket("thawing").await;
-    bucket.set_versioning(true).await.expect("set");
-    for key in ["asked for", "refused"] {
-        put_by_aws(&store, "thawing", key, &["--storage-class", "GLACIER"]).await;
-    }
-    let at = now_of(&store).await;
-    bucket
-        .put_bytes("asked for", "newer", Put::default())
-        .await
-        .expect("written");
-    bucket.set_versioning(false).await.expect("set");
-    bucket
-        .put_bytes("refused", "newer", Put::default())
-        .await
-        .expect("written");
-    let later = now_of(&store).await;
-    for only_archived in [false, true] {
-        let rules = Rules {
-            wish: Wish::AsOf(at),
-            nulls_are_lost: true,
-            ask_archive: true,
-            only_archived,
-            since: only_archived.then_some(later),
-            ..rules(false, false)
-        };
-        let mut walk = Walk::new(bucket.reader().clone(), Pace::alone(), "", rules, None);
-        let part = walk.next().await.expect("listed").expect("a part");
-        let archived: Vec<&str> = part.archived.iter().map(|copy| copy.target.key.as_str()).collect();
-        assert_eq!((archived, part.copies.len()), (vec!["asked for"], 0), "{only_archived}");
-        assert_eq!(part.refused.len(), usize::from(!only_archived));
-    }
-}
-
-/// A version with the id `null` that is copied over what lies on it takes its own place, with another time.
-#[tokio::test]
-async fn nor_over_the_version_that_is_wanted_itself() {
-    let store = ministack().await;
-    let bucket = store.bucket("itself").await;
-    bucket.put_bytes("k", "wanted", Put::default()).await.expect("put");
-    bucket.set_versioning(true).await.expect("set");
-    let at = now_of(&store).await;
-    bucket.put_bytes("k", "newer", Put::default()).await.expect("put");
-    bucket.set_versioning(false).await.expect("set");
-    let before = entries(&bucket).await;
-    let bench = bench(&store, "itself").await;
-    let error = bench.run(&RestoreVersions, as_of(at)).await.error();
-    assert!(error.message().contains("`null` would be lost"), "{error}");
-    assert_eq!(entries(&bucket).await, before);
-    bucket.set_versioning(true).await.expect("set");
-    bench.run(&RestoreVersions, as_of(at)).await.output();
-    assert_eq!(content(&bucket, "k", None).await.as_deref(), Some(b"wanted".as_slice()));
 }
 
 /// A job that deletes the same key each minute leaves half a million markers in a year.

@@ -73,21 +73,35 @@ pub(super) enum Deeds {
     Everything,
 }
 
-/// Does so many things to a bucket; answers what was written last to each key.
-pub(super) async fn history(bucket: &S3Bucket, rng: &mut Rng, deeds: Deeds, count: usize) -> State {
-    let mut written = State::new();
+/// Something that was done.
+#[derive(Debug, Clone)]
+pub(super) enum Deed {
+    Put {
+        key: &'static str,
+        content: Vec<u8>,
+    },
+    Delete(&'static str),
+    /// The newest marker of a key was removed, where that is what it had.
+    Unmark(&'static str),
+    /// Whether the bucket keeps versions from now on.
+    Keep(bool),
+}
+
+/// Does so many things to a bucket; answers what.
+pub(super) async fn history(bucket: &S3Bucket, rng: &mut Rng, deeds: Deeds, count: usize) -> Vec<Deed> {
+    let mut done = Vec::with_capacity(count);
     let most = match deeds {
         Deeds::Plain => 17,
         Deeds::Unmarked => 18,
         Deeds::Everything => 20,
     };
-    let keys: Vec<&str> = match deeds {
+    let keys: Vec<&'static str> = match deeds {
         Deeds::Everything => keys().collect(),
         Deeds::Plain | Deeds::Unmarked => KEYS.to_vec(),
     };
     for deed in 0..count {
         let key = keys[rng.below(keys.len())];
-        match rng.below(most) {
+        done.push(match rng.below(most) {
             0..=11 => {
                 // The same content again and again makes versions that only their ids tell apart.
                 let content = if rng.below(6) == 0 {
@@ -95,12 +109,34 @@ pub(super) async fn history(bucket: &S3Bucket, rng: &mut Rng, deeds: Deeds, coun
                 } else {
                     format!("{key} {deed} {}", rng.below(1000))
                 };
-                written.insert(key.to_owned(), content.clone().into_bytes());
+                let written = content.clone().into_bytes();
                 bucket.put_bytes(key, content, Put::default()).await.expect("written");
+                Deed::Put { key, content: written }
             }
-            12..=16 => bucket.delete(key, None).await.expect("deleted"),
-            17 => unmark(bucket, key).await,
-            _ => bucket.set_versioning(rng.below(2) == 0).await.expect("set"),
+            12..=16 => {
+                bucket.delete(key, None).await.expect("deleted");
+                Deed::Delete(key)
+            }
+            17 => {
+                unmark(bucket, key).await;
+                Deed::Unmark(key)
+            }
+            _ => {
+                let keep = rng.below(2) == 0;
+                bucket.set_versioning(keep).await.expect("set");
+                Deed::Keep(keep)
+            }
+        });
+    }
+    done
+}
+
+/// What was written last to each key.
+pub(super) fn written<'d>(deeds: impl IntoIterator<Item = &'d Deed>) -> State {
+    let mut written = State::new();
+    for deed in deeds {
+        if let Deed::Put { key, content } = deed {
+            written.insert((*key).to_owned(), content.clone());
         }
     }
     written
