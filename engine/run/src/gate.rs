@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::future::{BoxFuture, FutureExt};
 use jm_plan::Plan;
 use jm_step::connection::AnyConnection;
-use jm_step::{Expect, Identity, IdentityGate, StepError, Target, TargetName};
+use jm_step::{Effect, Expect, Identity, IdentityGate, StepError, Target, TargetName};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::executor::News;
@@ -111,13 +111,14 @@ impl Known<'_> {
     }
 }
 
-/// Whether another system than the recorded one is for a step to judge: the first step that uses the target is a gate, and
-/// still to come. The plan may have brought that system up after the run recorded the one before, and died then.
+/// Whether another system than the recorded one is for a step to judge: the first step that does more than look at the target is
+/// a gate, and still to come. The plan may have brought that system up after the run recorded the one before, and died then.
 pub(crate) fn is_left_to_a_gate(plan: &Plan, state: &RunState, target: &TargetName) -> bool {
     let mut users = plan
         .steps()
         .iter()
-        .filter(|step| step.bindings.values().any(|used| used == target));
+        .filter(|step| step.bindings.values().any(|used| used == target))
+        .filter(|step| step.step_type.is_gate() || step.effect != Effect::ReadOnly);
     let is_to_come = |id: &str| state.step(id).is_some_and(|entry| !entry.state.is_settled());
     state.targets().contains_key(target)
         && users

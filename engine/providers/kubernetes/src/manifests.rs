@@ -9,7 +9,8 @@ use std::time::Duration;
 use jm_backup::RecordedImage;
 use jm_client_kubernetes::{Kubernetes, Wave};
 use jm_step::{
-    Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepErrorKind, StepType,
+    Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepErrorKind,
+    StepType,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,10 @@ impl StepType for Manifests {
     /// The target alone, for its namespace.
     fn roles(&self) -> Vec<Role> {
         vec![crate::CLUSTER]
+    }
+
+    fn needs(&self, _: &Known) -> Vec<Need> {
+        vec![Need::of(crate::CLUSTER.name, &[])]
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {

@@ -365,6 +365,18 @@ async fn another_system_is_left_to_the_gate_that_comes_first() {
     let error = session.try_go().await.expect_err("refused");
     assert!(error.is_refusal(), "{error}");
 
+    // A look before it, which may fail, holds the run to nothing.
+    let looks = "  - { id: seek, uses: box.seek, on_failure: continue }\n  - { id: take, uses: box.take, needs: [seek] }\n";
+    let mut session = boxed("repairs: [box]\n", looks);
+    session.with_box("a", false, None);
+    session.run.options.until = Some(crate::id("take"));
+    assert_eq!(session.go().await, RunStatus::Stopped);
+    assert_eq!(session.status("seek"), "succeeded");
+    session.with_box("other", false, None);
+    session.run.options.until = None;
+    session.go().await;
+    assert_eq!(session.status("take"), "succeeded");
+
     // Nothing is left to a gate that comes second, or where the plan repairs nothing.
     let second = "  - { id: b, uses: box.use }\n  - { id: take, uses: box.take, needs: [b] }\n";
     for (repairs, steps) in [("repairs: [box]\n", second), ("", steps)] {
