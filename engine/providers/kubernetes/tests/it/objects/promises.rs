@@ -52,28 +52,30 @@ fn config_map(scene: &Scene<'_>) -> Value {
     json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "c", "namespace": scene.namespace() }, "data": { "k": "v" } })
 }
 
-/// A namespace that has lost its one object, of which there is an export.
-struct Lost<'s> {
+/// A namespace without its one object, which the step makes.
+struct Fresh<'s> {
     scene: Scene<'s>,
     bench: StepBench,
     /// The versions of the object that were seen.
     written: Mutex<BTreeSet<String>>,
+    /// What is of this world alone in the output.
+    incidental: &'static [&'static str],
 }
 
-impl World for Lost<'_> {
+impl World for Fresh<'_> {
     fn bench(&self) -> StepBench {
         self.bench.clone()
     }
     fn effects(&self) -> usize {
         seen(&self.scene, &self.written)
     }
-    /// Name, moment and list of results are those of the export of this world.
     fn incidental(&self) -> &'static [&'static str] {
-        &["/export", "/recovery_point", "/results"]
+        self.incidental
     }
 }
 
-fn lost(server: &Server) -> Lost<'_> {
+/// It has lost the object, of which there is an export.
+fn lost(server: &Server) -> Fresh<'_> {
     let making = async {
         let scene = Scene::new(server).await;
         let object = config_map(&scene);
@@ -82,21 +84,28 @@ fn lost(server: &Server) -> Lost<'_> {
         let gone = scene.api(&object).delete("c", &DeleteParams::default()).await;
         gone.expect("deleted");
         let bench = scene.bench().await;
-        Lost {
+        Fresh {
             scene,
             bench,
             written: Mutex::default(),
+            incidental: &["/export", "/recovery_point", "/results"],
         }
     };
     block_in_place(|| Handle::current().block_on(making))
 }
 
-/// A namespace of its own for each, and how often the one object in it was written.
-fn applying<'s>(server: &'s Server, written: &'s Mutex<BTreeSet<String>>) -> (StepBench, impl Fn() -> usize + 's) {
-    written.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    let scene = block_in_place(|| Handle::current().block_on(Scene::new(server)));
-    let bench = block_in_place(|| Handle::current().block_on(scene.bench()));
-    (bench, move || seen(&scene, written))
+/// It has never had the object.
+fn applying(server: &Server) -> Fresh<'_> {
+    let making = async {
+        let scene = Scene::new(server).await;
+        Fresh {
+            bench: scene.bench().await,
+            scene,
+            written: Mutex::default(),
+            incidental: &["/results"],
+        }
+    };
+    block_in_place(|| Handle::current().block_on(making))
 }
 
 /// In how many versions the one object was seen: each write that changes something gives it another one.
@@ -115,12 +124,11 @@ pub(crate) async fn an_apply_keeps_what_a_step_type_promises(server: &Server) {
         "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: c }\ndata: { k: v }\n",
     )
     .expect("written");
-    let written = Mutex::default();
-    let make = || applying(server, &written);
+    let make = || applying(server);
     let input = json!({ "paths": [path] });
     preview_writes_nothing(&Apply, make, input.clone()).await;
     runs_once(&Apply, make, input.clone()).await;
-    saves_nothing(&Apply, make, input.clone()).await;
+    resumes_after_each_checkpoint(&Apply, make, input.clone()).await;
     cancels_promptly(&Apply, make, input, Duration::from_millis(30), Duration::from_secs(5)).await;
 }
 
