@@ -189,7 +189,7 @@ fn a_bucket_that_is_gone_is_filled_from_its_replica() -> Result<()> {
     let other = other.to_str().context("text")?;
     world.aws(&["s3api", "put-object", "--bucket", BUCKET, "--key", key, "--body", other])?;
     let found = world.stored()?;
-    let output = with_replica(&["-i", "catalogue=false"])?;
+    let output = with_replica(&["-i", "catalogue=false", "-i", &format!("bucket={BUCKET}")])?;
     ensure!(output.status.code() == Some(9), "{}", said(&output));
     ensure!(world.stored()? == found, "what was written since was overwritten");
     Ok(())
@@ -205,7 +205,8 @@ fn what_is_gone_with_all_its_versions_is_told_where_a_replica_has_it() -> Result
     let at = a_moment();
     let at_that = format!("as_of={at}");
     let with_replica = || {
-        let mut command = bring_back(&world, &["-i", "catalogue=false", "-i", &at_that]);
+        let bucket = format!("bucket={BUCKET}");
+        let mut command = bring_back(&world, &["-i", "catalogue=false", "-i", &bucket, "-i", &at_that]);
         command.env("BACKUP_REPLICA_S3_BUCKET", REPLICA).output()
     };
     let output = with_replica()?;

@@ -10,6 +10,9 @@ use serde_json::json;
 
 use super::*;
 
+/// That the bucket of the site is meant, which the targets are told by its variable.
+const SITE: &str = "bucket=journeyman-assets";
+
 /// All keys of a bucket.
 fn keys(world: &World, bucket: &str) -> Result<Vec<String>> {
     let listed = world.aws(&["s3api", "list-objects-v2", "--bucket", bucket, "--output", "json"])?;
@@ -162,8 +165,8 @@ fn a_bucket_of_a_site_is_as_it_was_at_a_moment_and_nothing_else() -> Result<()> 
     put("index.html", "defaced")?;
 
     let as_of = format!("as_of={at}");
-    let words = ["-i", "catalogue=false", "-i", "prefix=", "-i", &as_of];
-    let output = bring_back(&world, &words).env("BACKUP_S3_BUCKET", ASSETS).output()?;
+    let words = ["-i", "catalogue=false", "-i", SITE, "-i", "prefix=", "-i", &as_of];
+    let output = bring_back(&world, &words).env("LOST_S3_BUCKET", ASSETS).output()?;
     ensure!(output.status.code() == Some(0), "{}", said(&output));
     ensure!(keys(&world, ASSETS)? == before, "{:?}", keys(&world, ASSETS)?);
     let got = page.to_str().context("text")?;
@@ -180,13 +183,32 @@ fn a_bucket_of_a_site_is_as_it_was_at_a_moment_and_nothing_else() -> Result<()> 
 fn a_bucket_of_a_site_that_nothing_came_back_into_is_told() -> Result<()> {
     let world = with_backups(World::sandbox()?)?;
     let ends = |words: &[&str], expected: &str| -> Result<()> {
-        let words = [&["-i", "catalogue=false"], words].concat();
-        let output = bring_back(&world, &words).env("BACKUP_S3_BUCKET", ASSETS).output()?;
+        let words = [&["-i", "catalogue=false", "-i", SITE], words].concat();
+        let output = bring_back(&world, &words).env("LOST_S3_BUCKET", ASSETS).output()?;
         ensure!(output.status.code() == Some(9), "{}", said(&output));
         ensure!(has_words(&said(&output), expected), "{}", said(&output));
         Ok(())
     };
     ends(&[], "the bucket has nothing under `backups/`, and never had")?;
+    // Whoever does not name it to both would bring back the backups of then.
+    let before = world.stored()?;
+    for (words, code, expected) in [
+        (
+            &["-i", "catalogue=false"][..],
+            4,
+            "which bucket is meant that holds no backups",
+        ),
+        (
+            &["-i", "catalogue=false", "-i", SITE],
+            10,
+            "the bucket `journeyman-assets` is meant, and the target names `journeyman-backups`",
+        ),
+    ] {
+        let output = bring_back(&world, words).output()?;
+        ensure!(output.status.code() == Some(code), "{}", said(&output));
+        ensure!(has_words(&said(&output), expected), "{}", said(&output));
+    }
+    ensure!(world.stored()? == before, "the bucket of the backups was touched");
     remove(&world, ASSETS, "", &["Versions", "DeleteMarkers"])?;
     world.aws(&["s3api", "delete-bucket", "--bucket", ASSETS])?;
     ends(
@@ -209,11 +231,11 @@ fn a_bucket_of_a_site_that_is_made_anew_gets_the_policy_that_is_given_or_lacks_i
     for (words, code) in [(&[][..], 9), (&["-i", given.as_str()][..], 0)] {
         remove(&world, ASSETS, "", &["Versions", "DeleteMarkers"])?;
         world.aws(&["s3api", "delete-bucket", "--bucket", ASSETS])?;
-        let words = [&["-i", "catalogue=false", "-i", "prefix="], words].concat();
+        let words = [&["-i", "catalogue=false", "-i", SITE, "-i", "prefix="], words].concat();
         let mut command = bring_back(&world, &words);
         command
-            .env("BACKUP_S3_BUCKET", ASSETS)
-            .env("BACKUP_REPLICA_S3_BUCKET", REPLICA);
+            .env("LOST_S3_BUCKET", ASSETS)
+            .env("LOST_REPLICA_S3_BUCKET", REPLICA);
         let output = command.output()?;
         ensure!(output.status.code() == Some(code), "{}", said(&output));
         let is_told = has_words(
@@ -248,13 +270,15 @@ fn what_is_left_in_an_archive_is_told() -> Result<()> {
         "-i",
         "catalogue=false",
         "-i",
+        SITE,
+        "-i",
         "prefix=",
         "-i",
         "archived=leave",
         "-i",
         &as_of,
     ];
-    let output = bring_back(&world, &words).env("BACKUP_S3_BUCKET", ASSETS).output()?;
+    let output = bring_back(&world, &words).env("LOST_S3_BUCKET", ASSETS).output()?;
     ensure!(output.status.code() == Some(9), "{}", said(&output));
     ensure!(
         said(&output).contains("1 versions that are wanted lie in an archive"),
@@ -364,11 +388,11 @@ fn a_replica_fills_what_is_gone_for_good_and_undoes_no_moment() -> Result<()> {
         put(bucket, "planted.html")?;
     }
     let assets = |words: &[&str], replica: bool| {
-        let words = [&["-i", "catalogue=false", "-i", "prefix="], words].concat();
+        let words = [&["-i", "catalogue=false", "-i", SITE, "-i", "prefix="], words].concat();
         let mut command = bring_back(&world, &words);
-        command.env("BACKUP_S3_BUCKET", ASSETS);
+        command.env("LOST_S3_BUCKET", ASSETS);
         if replica {
-            command.env("BACKUP_REPLICA_S3_BUCKET", REPLICA);
+            command.env("LOST_REPLICA_S3_BUCKET", REPLICA);
         }
         command.output()
     };

@@ -23,7 +23,7 @@ pub enum Wave {
     Accounts,
     /// Roles and their bindings.
     Access,
-    /// Secrets and config maps.
+    /// Secrets, config maps, and custom resources that pods need in order to start.
     Configuration,
     /// Volumes and claims.
     Volumes,
@@ -92,7 +92,8 @@ impl Wave {
             ("apiextensions.k8s.io", _) => Self::Definitions,
             ("", "ServiceAccount") => Self::Accounts,
             ("rbac.authorization.k8s.io", _) => Self::Access,
-            ("", "ConfigMap" | "Secret") => Self::Configuration,
+            // Pods that name one of these do not start without it.
+            ("", "ConfigMap" | "Secret") | ("secrets-store.csi.x-k8s.io" | "k8s.cni.cncf.io", _) => Self::Configuration,
             ("", "PersistentVolume" | "PersistentVolumeClaim") | ("storage.k8s.io", _) => Self::Volumes,
             ("", "Service" | "Endpoints") | ("discovery.k8s.io", _) | ("networking.k8s.io", "NetworkPolicy") => {
                 Self::Services
@@ -163,6 +164,13 @@ mod tests {
             Wave::Services,
             "before what it guards"
         );
+        for group in ["secrets-store.csi.x-k8s.io", "k8s.cni.cncf.io"] {
+            assert_eq!(
+                Wave::of_kind(group, "X"),
+                Wave::Configuration,
+                "before pods that need it"
+            );
+        }
     }
 
     #[test]

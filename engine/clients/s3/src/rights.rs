@@ -13,7 +13,7 @@ use crate::transport::{self, Failure};
 use crate::{NULL_VERSION, S3Reader};
 
 /// What is asked for, in this order.
-const ASKED: [&str; 15] = [
+const ASKED: [&str; 16] = [
     LIST,
     "s3:ListBucketVersions",
     "s3:ListBucketMultipartUploads",
@@ -21,6 +21,7 @@ const ASKED: [&str; 15] = [
     "s3:GetObjectVersion",
     "s3:PutObject",
     "s3:AbortMultipartUpload",
+    "s3:ListMultipartUploadParts",
     DELETE_VERSION,
     "s3:GetBucketVersioning",
     "s3:GetBucketPolicy",
@@ -51,10 +52,11 @@ const DELETE_VERSION: &str = "s3:DeleteObjectVersion";
 /// Without the right to list, a store says of a key that is not there what it says of one that may not be read.
 const HIDDEN_WITHOUT_LIST: [&str; 2] = ["s3:GetObject", "s3:GetObjectVersion"];
 /// What reaches outside of the target's folder where it is given for the whole bucket.
-const BY_KEY: [&str; 4] = [
+const BY_KEY: [&str; 5] = [
     "s3:GetObject",
     "s3:PutObject",
     "s3:AbortMultipartUpload",
+    "s3:ListMultipartUploadParts",
     DELETE_VERSION,
 ];
 /// An upload that nobody began.
@@ -152,6 +154,10 @@ impl S3Reader {
             }
             "s3:AbortMultipartUpload" => {
                 let call = client.abort_multipart_upload().bucket(bucket).key(key);
+                told(call.upload_id(NO_UPLOAD).send().await)
+            }
+            "s3:ListMultipartUploadParts" => {
+                let call = client.list_parts().bucket(bucket).key(key);
                 told(call.upload_id(NO_UPLOAD).send().await)
             }
             // Never without a version, which would leave a marker.

@@ -35,8 +35,8 @@ fn spec_pointer(object: &Value) -> Option<&'static str> {
     })
 }
 
-/// What is recorded of a container: of this very image, or else of another one of its repository. What ran may have been
-/// named by its digest meanwhile, and manifests go on naming a tag.
+/// What is recorded of a container: of this very image, or else of one of its repository that was named by its digest, while
+/// manifests go on naming a tag. What ran by another tag is another image.
 fn recorded<'r>(
     key: &ObjectKey,
     container: &str,
@@ -50,12 +50,16 @@ fn recorded<'r>(
     };
     let its = || records.iter().filter(is_its);
     let same = its().find(|record| record.image == image);
-    same.or_else(|| its().find(|record| is_of_one_repository(&record.image, image)))
+    same.or_else(|| its().find(|record| may_be_named(&record.image, image)))
 }
 
-fn is_of_one_repository(one: &str, other: &str) -> bool {
-    let name = |image| ImageRef::parse(image).map(|reference| reference.name);
-    matches!((name(one), name(other)), (Ok(one), Ok(other)) if one == other)
+/// Whether what ran, as it was named, may be what is written.
+fn may_be_named(ran: &str, written: &str) -> bool {
+    let (Ok(ran), Ok(written)) = (ImageRef::parse(ran), ImageRef::parse(written)) else {
+        return false;
+    };
+    let tag = |image: &ImageRef<'_>| image.tag.unwrap_or("latest").to_owned();
+    ran.name == written.name && (ran.digest.is_some() || tag(&ran) == tag(&written))
 }
 
 /// Containers whose image is only a tag, and for which no digest is recorded though something ran.
@@ -139,6 +143,19 @@ mod tests {
         assert!(unrecorded(&key, &tagged, &records).is_empty());
         pin(&key, &mut tagged, &records);
         assert_eq!(tagged, object(&ran));
+        let by_tag = |tag: &str| {
+            let [mut record] = records.clone();
+            record.image = format!("localhost:5000/web{tag}");
+            vec![record]
+        };
+        for (ran, written, is_known) in [(":1", ":2", false), ("", ":latest", true), (":latest", "", true)] {
+            let written = object(&format!("localhost:5000/web{written}"));
+            let missing = unrecorded(&key, &written, &by_tag(ran));
+            assert_eq!(missing.is_empty(), is_known, "{ran}: {missing:?}");
+            let mut as_it_is = written.clone();
+            pin(&key, &mut as_it_is, &by_tag(ran));
+            assert_eq!(as_it_is != written, is_known, "{ran}");
+        }
         let mut other = object("localhost:5000/other:latest");
         assert_eq!(unrecorded(&key, &other, &records).len(), 1);
         pin(&key, &mut other, &records);

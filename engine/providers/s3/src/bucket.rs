@@ -26,6 +26,9 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Input {
+    /// The bucket that is meant, by its name: where the target names another one, that is refused. Empty: whichever it names.
+    #[serde(default)]
+    name: String,
     /// Whether the bucket is made where it is missing; otherwise that fails the step.
     #[serde(default = "yes")]
     create: bool,
@@ -129,12 +132,14 @@ impl StepType for Bucket {
             Err(error) if input.makes_up_for(&error) => {
                 let missing = cx.unreached::<S3>().await?;
                 let name = missing.bucket();
+                input.refuse_another(name)?;
                 let changes = vec![input.creation(name)];
                 let summary = format!("bucket `{name}` is missing and is made");
                 return Ok(Preview::computed(summary, changes).predict(input.output_of_new(name)));
             }
             Err(error) => return Err(error),
         };
+        input.refuse_another(bucket.bucket())?;
         let (output, differences) = settings::look(&bucket, input).await?;
         if differences.is_empty() {
             return Ok(Preview::verified(format!("bucket `{}` is as it should be", output.bucket)).predict(output));
@@ -151,6 +156,7 @@ impl StepType for Bucket {
             Err(error) if input.makes_up_for(&error) => (make(cx, &input).await?, true),
             Err(error) => return Err(error),
         };
+        input.refuse_another(bucket.bucket())?;
         let (output, differences) = settings::look(bucket.reader(), &input).await?;
         let output = if made {
             Output {
@@ -198,6 +204,7 @@ impl StepType for Bucket {
 /// Makes the bucket, and waits until it is seen.
 async fn make(cx: &StepContext, input: &Input) -> Result<Arc<S3>, StepError> {
     let missing: Arc<S3> = cx.client_of_missing().await?;
+    input.refuse_another(missing.bucket())?;
     // What came before is told by nothing else once the bucket is there.
     cx.save_output(input.output_of_new(missing.bucket())).await?;
     S3Bucket::create_bucket(&missing).await?;
@@ -222,6 +229,17 @@ fn yes() -> bool {
 impl Input {
     fn makes_up_for(&self, error: &StepError) -> bool {
         self.create && error.kind() == StepErrorKind::NotFound
+    }
+
+    fn refuse_another(&self, name: &str) -> Result<(), StepError> {
+        if self.name.is_empty() || self.name == name {
+            return Ok(());
+        }
+        Err(StepError::refused(format!(
+            "the bucket `{}` is meant, and the target names `{name}`",
+            self.name
+        ))
+        .hint("let the target name the bucket that is meant, or take its name out of the step"))
     }
 
     fn creation(&self, name: &str) -> Change {

@@ -119,8 +119,8 @@ fn secret(object: &mut Value) {
     }
 }
 
-/// A volume that was made for the claim, or found among others that do not come back with it, is made or found again. One
-/// that was chosen stays chosen, and so does one that comes back: what it holds is of this claim, and another volume may look
+/// A volume that was made for the claim, or found among others that do not come back with it, is made or found again, and from
+/// nothing: what the old one was once filled from is not what it held, and may be long gone. One that was chosen stays chosen, and so does one that comes back: what it holds is of this claim, and another volume may look
 /// just like it.
 fn claim(object: &mut Value, volumes: &KeptVolumes) {
     let comes_back = object["spec"]["volumeName"]
@@ -133,7 +133,9 @@ fn claim(object: &mut Value, volumes: &KeptVolumes) {
     .iter()
     .any(|name| annotation(object, name).is_some());
     if given && !comes_back {
-        remove(object, "/spec", "volumeName");
+        for field in ["volumeName", "dataSource", "dataSourceRef"] {
+            remove(object, "/spec", field);
+        }
     }
 }
 

@@ -218,6 +218,8 @@ impl Doing<'_> {
             self.made.note(cx).await?;
         }
         let keeper = prior.as_ref().and_then(Keeper::of);
+        // Who sets back what differs from a source does so with what is made as well.
+        let keeper = keeper.or_else(|| Keeper::of(&object.value));
         let running = match &prior {
             Some(before) => scaled::as_it_runs(self.reader, &kind, &object, before).await?,
             None => None,
@@ -314,7 +316,10 @@ impl Doing<'_> {
 /// What would be made, as far as can be told before what it needs is there.
 fn announced(object: &Object) -> Applied {
     let changes = vec![diff::create(&object.key, &object.value)];
-    Applied::changed(object.key.clone(), Outcome::Unasked, changes)
+    Applied {
+        keeper: Keeper::of(&object.value),
+        ..Applied::changed(object.key.clone(), Outcome::Unasked, changes)
+    }
 }
 
 /// Whether a quota of the namespace was not counted yet, by which nothing is let in that it counts.

@@ -44,7 +44,10 @@ pub(super) enum Outcome {
 
 impl Outcome {
     pub(super) fn changes_something(&self) -> bool {
-        matches!(self, Self::Updated | Self::Recreated | Self::Pruned)
+        matches!(
+            self,
+            Self::Created | Self::Unasked | Self::Updated | Self::Recreated | Self::Pruned
+        )
     }
 
     fn as_str(&self) -> &'static str {

@@ -375,3 +375,21 @@ fn only_rules_that_delete_cannot_be_taken_back() {
     let uploads = json!({ "lifecycle": [{ "id": "uploads", "abort_uploads_after_days": 7 }] });
     assert_eq!(effect(uploads), Effect::Reversible);
 }
+
+/// A line copied from another plan, or a variable that was forgotten, must not change another bucket than the one that is meant.
+#[tokio::test]
+async fn another_bucket_than_the_one_that_is_meant_is_refused() {
+    let store = versitygw().await;
+    store.bucket("there").await;
+    for name in ["there", "missing"] {
+        let bench = bench(&store, name).await;
+        let input = json!({ "name": "meant", "versioning": "enabled" });
+        let foretold = bench.preview(&Bucket, input.clone()).await.expect_err("refused");
+        let error = bench.run(&Bucket, input).await.error();
+        assert_eq!(foretold.message(), error.message());
+        assert_eq!(error.kind(), StepErrorKind::Refused, "{error}");
+        assert!(error.message().contains(&format!("names `{name}`")), "{error}");
+        let meant = bench.run(&Bucket, json!({ "name": name })).await.output();
+        assert_eq!(meant["versioning"], json!("never"), "{meant}");
+    }
+}

@@ -81,12 +81,16 @@ const MOST_MARKERS: usize = 10_000;
 /// a copy of it comes before what others write over that.
 const MOST_NEWER: usize = 1000;
 
+/// So many seconds the clock of a store's answers may lag behind that of its versions: servers that write the header `Date`
+/// anew once a second only.
+const LAG: i64 = 1;
+
 /// Whether a version was written since the first attempt began: by an attempt or a walk before, or by somebody else. Stores
-/// tell times by the second.
+/// tell times by the second. What counts as written before is brought back, so that nothing lost is taken for new.
 pub(super) fn is_written_since(version: &ObjectVersion, since: Option<Timestamp>) -> bool {
     since
         .zip(version.last_modified)
-        .is_some_and(|(since, written)| written.as_second() > since.as_second())
+        .is_some_and(|(since, written)| written.as_second() > since.as_second() + LAG)
 }
 
 /// Takes versions in the order of the listing and decides key by key. Holds one key at a time, and of that only what a

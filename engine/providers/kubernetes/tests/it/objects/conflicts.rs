@@ -2,7 +2,7 @@
 
 use jm_provider_kubernetes::{Apply, Restore, Scale};
 use jm_step::{AnyStepType, StepErrorKind};
-use kube::api::{Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::Scene;
@@ -130,6 +130,9 @@ pub(crate) async fn who_will_undo_what_an_apply_or_a_restore_changes_is_told(ser
         .expect("changed");
     assert!(warns(&Restore, &restore).await);
     assert!(!warns(&Restore, &restore).await, "it is as it was");
+    let gone = scene.api(&config).delete("c", &DeleteParams::default()).await;
+    gone.expect("deleted");
+    assert!(warns(&Restore, &restore).await, "what is made is set back as well");
 }
 
 /// jm's own hand is no other manager: what it has applied since the export goes, and that is told.

@@ -52,17 +52,27 @@ fn config_map(scene: &Scene<'_>) -> Value {
     json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "c", "namespace": scene.namespace() }, "data": { "k": "v" } })
 }
 
-/// A namespace without its one object, which the step makes.
-struct Fresh<'s> {
+/// A namespace in which one object is to be.
+struct Alone<'s> {
     scene: Scene<'s>,
     bench: StepBench,
     /// The versions of the object that were seen.
     written: Mutex<BTreeSet<String>>,
-    /// What is of this world alone in the output.
     incidental: &'static [&'static str],
 }
 
-impl World for Fresh<'_> {
+impl<'s> Alone<'s> {
+    async fn of(scene: Scene<'s>, incidental: &'static [&'static str]) -> Self {
+        Self {
+            bench: scene.bench().await,
+            scene,
+            written: Mutex::default(),
+            incidental,
+        }
+    }
+}
+
+impl World for Alone<'_> {
     fn bench(&self) -> StepBench {
         self.bench.clone()
     }
@@ -74,8 +84,8 @@ impl World for Fresh<'_> {
     }
 }
 
-/// It has lost the object, of which there is an export.
-fn lost(server: &Server) -> Fresh<'_> {
+/// It has lost its object, of which there is an export. Name, moment and list of results are those of the export of this world.
+fn lost(server: &Server) -> Alone<'_> {
     let making = async {
         let scene = Scene::new(server).await;
         let object = config_map(&scene);
@@ -83,28 +93,14 @@ fn lost(server: &Server) -> Fresh<'_> {
         scene.export(json!({ "cluster_scope": "none" })).await;
         let gone = scene.api(&object).delete("c", &DeleteParams::default()).await;
         gone.expect("deleted");
-        let bench = scene.bench().await;
-        Fresh {
-            scene,
-            bench,
-            written: Mutex::default(),
-            incidental: &["/export", "/recovery_point", "/results"],
-        }
+        Alone::of(scene, &["/export", "/recovery_point", "/results"]).await
     };
     block_in_place(|| Handle::current().block_on(making))
 }
 
-/// It has never had the object.
-fn applying(server: &Server) -> Fresh<'_> {
-    let making = async {
-        let scene = Scene::new(server).await;
-        Fresh {
-            bench: scene.bench().await,
-            scene,
-            written: Mutex::default(),
-            incidental: &["/results"],
-        }
-    };
+/// A file has the object. The list of results is that of this world.
+fn applying(server: &Server) -> Alone<'_> {
+    let making = async { Alone::of(Scene::new(server).await, &["/results"]).await };
     block_in_place(|| Handle::current().block_on(making))
 }
 

@@ -1,10 +1,11 @@
 //! Later walks, which come back for what lay in an archive.
 
+use jiff::SignedDuration;
 use jm_client_s3::{ObjectVersion, Put, S3Bucket};
 
 use super::doubts::{put_by_aws, rules};
 use super::*;
-use crate::restore_versions::choose::{Chooser, Verdict};
+use crate::restore_versions::choose::{Chooser, Verdict, is_written_since};
 use crate::restore_versions::walk::Unsure;
 
 /// Overwritten keys that have to come out of an archive, the moment before that, and what a restore of that moment saved when it
@@ -22,10 +23,15 @@ async fn awaited(bucket: &str, keys: &[&str]) -> (Store, S3Bucket, Timestamp, Pr
         write(&bucket, key, "newer").await;
     }
     let mut saved = Progress::new(at);
-    saved.began_there = Some(now_of(&store).await);
+    saved.began_there = Some(begun_at(&store).await);
     saved.walk = 2;
     saved.counts.archived = keys.len() as u64;
     (store, bucket, at, saved)
+}
+
+/// When a restore began, as a store with the slowest clock tells it.
+async fn begun_at(store: &Store) -> Timestamp {
+    now_of(store).await - SignedDuration::from_secs(1)
 }
 
 async fn write(bucket: &S3Bucket, key: &str, text: &'static str) {
@@ -127,7 +133,7 @@ async fn whoever_tries_again_touches_nothing_that_was_right_when_it_began() {
         let at = now_of(&store).await;
         bucket.delete("twice", None).await.expect("deleted");
         let mut saved = Progress::new(at);
-        saved.began_there = Some(now_of(&store).await);
+        saved.began_there = Some(begun_at(&store).await);
         for key in ["deleted", "twice"] {
             bucket.delete(key, None).await.expect("deleted");
         }
@@ -177,19 +183,27 @@ async fn the_first_walk_keeps_when_it_began_there() {
     }
 }
 
-/// What an earlier walk copied is not copied again, where no sum says that it is the same: KMS and parts.
-#[test]
-fn what_an_earlier_walk_copied_is_not_copied_again() {
-    let at = |second| Timestamp::from_second(second).ok();
-    let version = |written, etag: &str| ObjectVersion {
+/// Content that was written in such a second.
+fn entry(written: i64, etag: &str) -> ObjectVersion {
+    ObjectVersion {
         key: "k".to_owned(),
-        version_id: etag.to_owned(),
+        version_id: written.to_string(),
         marker: false,
         latest: false,
         bytes: 5,
         etag: Some(etag.to_owned()),
-        last_modified: at(written),
+        last_modified: Timestamp::from_second(written).ok(),
+        storage_class: None,
+    }
+}
+
+/// What an earlier walk copied is not copied again, where no sum says that it is the same: KMS and parts.
+#[test]
+fn what_an_earlier_walk_copied_is_not_copied_again() {
+    let at = |second| Timestamp::from_second(second).ok();
+    let version = |written, etag| ObjectVersion {
         storage_class: Some("GLACIER".to_owned()),
+        ..entry(written, etag)
     };
     let unsure = |written| Unsure {
         target: version(5, "old-2"),
@@ -202,8 +216,8 @@ fn what_an_earlier_walk_copied_is_not_copied_again() {
         since: at(10),
         ..rules(false, true)
     };
-    assert_eq!(unsure(11).verdict(None, rules), Verdict::AsItWas);
-    for (written, same) in [(10, None), (11, Some(false))] {
+    assert_eq!(unsure(12).verdict(None, rules), Verdict::AsItWas);
+    for (written, same) in [(11, None), (12, Some(false))] {
         let verdict = unsure(written).verdict(same, rules);
         assert!(
             matches!(verdict, Verdict::CopyBack { .. }),
@@ -212,20 +226,20 @@ fn what_an_earlier_walk_copied_is_not_copied_again() {
     }
 }
 
+/// A server that writes the time of its answers anew once a second tells too early when a restore began: what was lost in
+/// the second before that is brought back all the same.
+#[test]
+fn what_was_written_in_the_second_of_a_slow_clock_is_not_taken_for_new() {
+    let began = Timestamp::from_second(10).ok();
+    for (second, since) in [(10, false), (11, false), (12, true)] {
+        assert_eq!(is_written_since(&entry(second, "bad"), began), since, "{second}");
+    }
+}
+
 /// A copy that others wrote over is known by its ETag, or it is looked for: no more of them than those next to the version that is
 /// wanted.
 #[test]
 fn a_copy_is_found_under_what_was_written_over_it() {
-    let entry = |written: i64, etag: &str| ObjectVersion {
-        key: "k".to_owned(),
-        version_id: written.to_string(),
-        marker: false,
-        latest: false,
-        bytes: 5,
-        etag: Some(etag.to_owned()),
-        last_modified: Timestamp::from_second(written).ok(),
-        storage_class: None,
-    };
     let verdict = |above: Vec<ObjectVersion>| {
         let wish = Wish::AsOf(Timestamp::from_second(3).expect("a time"));
         let mut chooser = Chooser::new(wish, Timestamp::from_second(10).ok());
@@ -234,12 +248,12 @@ fn a_copy_is_found_under_what_was_written_over_it() {
         }
         chooser.finish().expect("a key").verdict
     };
-    assert_eq!(verdict(vec![entry(12, "used"), entry(11, "wanted")]), Verdict::AsItWas);
-    let Verdict::CopyBack { newer, .. } = verdict((11..5000).rev().map(|at| entry(at, "used")).collect()) else {
+    assert_eq!(verdict(vec![entry(13, "used"), entry(12, "wanted")]), Verdict::AsItWas);
+    let Verdict::CopyBack { newer, .. } = verdict((12..5000).rev().map(|at| entry(at, "used")).collect()) else {
         panic!("nobody copied it");
     };
     let held: Vec<&str> = newer.iter().map(|one| one.version_id.as_str()).collect();
-    assert_eq!((held.len(), held[0], held[999]), (1000, "11", "1010"));
+    assert_eq!((held.len(), held[0], held[999]), (1000, "12", "1011"));
 }
 
 #[test]
