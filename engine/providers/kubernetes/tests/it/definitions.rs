@@ -19,7 +19,7 @@ fn group(scene: &Scene<'_>) -> String {
 }
 
 /// A definition with such versions, of which the first is the one that is stored.
-fn definition(scene: &Scene<'_>, plural: &str, kind: &str, versions: &[&str]) -> Value {
+pub(crate) fn definition(scene: &Scene<'_>, plural: &str, kind: &str, versions: &[&str]) -> Value {
     let group = group(scene);
     let schema = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
     let versions: Vec<Value> = versions
