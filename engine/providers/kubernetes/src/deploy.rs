@@ -19,6 +19,7 @@ mod released;
 mod results;
 mod scaled;
 mod watch;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -19,7 +19,7 @@ use super::namespaces::ending;
 use super::object::Object;
 use super::outcome::{Applied, Outcome};
 use super::priors::Prior;
-use super::{Deploy, OnConflict, Policy, ready, released, scaled, stopped};
+use super::{Deploy, OnConflict, Policy, ready, released, scaled, stopped, words};
 
 /// Requests under way. More make an API server no faster, and fewer leave it waiting.
 const AT_ONCE: usize = 32;
@@ -299,7 +299,7 @@ impl Doing<'_> {
                 {
                     tokio::time::sleep(ready::PAUSE).await;
                 }
-                applied => return applied.map(|applied| applied.object),
+                applied => return applied.map(|applied| applied.object).map_err(words::quiet),
             }
         }
     }

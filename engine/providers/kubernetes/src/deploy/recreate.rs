@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::chunk::{Doing, conflict};
 use super::object::Object;
-use super::{NEVER_RECREATED, claims_would_go, ready, scaled, takes_its_claims};
+use super::{NEVER_RECREATED, claims_would_go, ready, scaled, takes_its_claims, words};
 
 impl Doing<'_> {
     pub(super) async fn recreate(
@@ -57,7 +57,8 @@ impl Doing<'_> {
 
     /// Asks before anything is deleted: what is refused afterwards would be gone.
     async fn would_be_taken(&self, kind: &ResourceKind, key: &ObjectKey, value: &Value) -> Result<(), StepError> {
-        match self.reader.would_create(kind, key, value).await {
+        let asked = self.reader.would_create(kind, key, value).await;
+        match asked.map_err(words::quiet_error) {
             // The port or address that the old one has until it is gone.
             Err(error) if key.kind == "Service" && error.message().contains("already allocated") => Ok(()),
             Err(error) => {
