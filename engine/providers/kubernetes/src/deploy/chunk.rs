@@ -222,7 +222,12 @@ impl Doing<'_> {
         let keeper = keeper.or_else(|| Keeper::of(&object.value));
         let running = match &prior {
             Some(before) => scaled::as_it_runs(self.reader, &kind, &object, before).await?,
-            None => None,
+            // An attempt before this one has deleted it.
+            None => self
+                .made
+                .count(key)
+                .await
+                .map(|count| scaled::with_count(&object, count)),
         };
         let mut freed = None;
         let (outcome, changes, after) = match self.ask(&kind, key, running.as_ref().unwrap_or(&object.value)).await {

@@ -31,12 +31,18 @@ impl Doing<'_> {
         if cx.cancellation().is_cancelled() {
             return Err(StepError::cancelled(format!("told to stop before {key} was deleted")));
         }
+        if let Some(count) = scaled.as_ref().and_then(scaled::count) {
+            self.made.note_count(cx, key, count).await?;
+        }
         let _deleted = self.deleted.begin(key);
         let uid = before.pointer("/metadata/uid").and_then(Value::as_str);
         writer.delete(kind, key, uid).await?;
         ready::gone(self.reader, kind, key, self.policy.patience).await?;
         match self.ask(kind, key, value).await {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                self.made.forget_count(key).await;
+                Ok(())
+            }
             Err(ApplyError::Conflict(conflicts)) => Err(conflict(key, &conflicts, None)),
             Err(ApplyError::Immutable(why)) => Err(StepError::failed(format!("{key} is refused: {why}"))),
             Err(ApplyError::Failed(error)) => Err(error),

@@ -154,6 +154,7 @@ on_server! {
     objects::text_of_a_secret_conflicts_as_its_data_does,
     objects::nothing_is_deleted_for_what_would_not_be_taken,
     objects::a_stop_leaves_nothing_deleted,
+    objects::a_count_outlives_the_attempt_that_deletes_what_has_it,
     objects::a_damaged_export_gives_way_to_the_one_before,
     objects::an_export_that_was_chosen_is_not_blamed_for_another_key,
     objects::an_export_keeps_what_a_step_type_promises,

@@ -50,8 +50,9 @@ pub(crate) use promises::{
     an_export_keeps_what_a_step_type_promises, an_import_keeps_what_a_step_type_promises,
 };
 pub(crate) use remade::{
-    a_stop_leaves_nothing_deleted, nothing_is_deleted_for_what_would_not_be_taken,
-    what_cannot_be_changed_is_known_of_each_kind, what_cannot_be_changed_is_made_anew_only_where_that_is_allowed,
+    a_count_outlives_the_attempt_that_deletes_what_has_it, a_stop_leaves_nothing_deleted,
+    nothing_is_deleted_for_what_would_not_be_taken, what_cannot_be_changed_is_known_of_each_kind,
+    what_cannot_be_changed_is_made_anew_only_where_that_is_allowed,
     what_takes_its_claims_along_is_neither_made_anew_nor_pruned,
 };
 pub(crate) use running::{
