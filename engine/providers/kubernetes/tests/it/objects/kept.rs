@@ -166,6 +166,30 @@ pub(crate) async fn what_nobody_would_make_again_is_kept(server: &Server) {
     assert!(is_kept().await);
 }
 
+/// What accounts may do elsewhere is in no export of their namespace.
+pub(crate) async fn bindings_in_other_namespaces_are_told(server: &Server) {
+    let (scene, elsewhere) = (Scene::new(server).await, Scene::new(server).await);
+    let bind = |account: &str, name: &str| {
+        let mut binding = elsewhere.object(RBAC, "RoleBinding", name);
+        binding["roleRef"] = json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "leader" });
+        binding["subjects"] = json!([{ "kind": "ServiceAccount", "name": "default", "namespace": account }]);
+        binding
+    };
+    elsewhere.put(&bind(scene.namespace(), "theirs")).await;
+    elsewhere.put(&bind(elsewhere.namespace(), "own")).await;
+    scene.bind("here", &json!("view")).await;
+    let told = |log: &[String]| log.iter().find(|line| line.contains("are bound in others")).cloned();
+    let ran = scene.bench().await.run(&Export, json!({})).await;
+    let line = told(&ran.log).unwrap_or_else(|| panic!("it is not told: {:?}", ran.log));
+    assert!(
+        line.ends_with(&format!(": {}/theirs", elsewhere.namespace())),
+        "that one alone: {line}"
+    );
+    let within = scene.bench().await.key("within");
+    let ran = within.run(&Export, json!({ "cluster_scope": "none" })).await;
+    assert_eq!(told(&ran.log), None, "nothing outside of the namespace is looked at");
+}
+
 pub(crate) async fn images_that_nobody_knows_are_told(server: &Server) {
     let scene = Scene::new(server).await;
     // The pods of the tests' nodes tell no digest. What has none runs nothing that could be another image.
