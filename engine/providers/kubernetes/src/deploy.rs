@@ -19,6 +19,7 @@ mod released;
 mod results;
 mod scaled;
 mod watch;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -259,6 +260,7 @@ impl<'d> Deploy<'d> {
         for change in std::mem::take(&mut deploy.done.changes) {
             cx.changed(change).await;
         }
+        deploy.done.made = deploy.made.anything().await;
         let done = deploy.finish();
         for warning in &done.warnings {
             cx.log(warning.clone()).await;
@@ -333,7 +335,6 @@ impl<'d> Deploy<'d> {
         self.done.warnings.extend(outcome::newer(&self.newer));
         self.done.warnings.extend(outcome::freed(&self.freed));
         self.done.newer = self.newer.len() as u64;
-        self.done.made = self.made.anything();
         self.done
     }
 

@@ -342,18 +342,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_made_by_something_that_the_files_lack_is_kept() {
-        let made = |name: &str, kind: &str, uid: &str| {
+    async fn what_nothing_in_the_files_makes_is_kept() {
+        let made = |name: &str, version: &str, kind: &str, uid: &str| {
             json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name, "namespace": "app", "ownerReferences":
-                [{ "apiVersion": "v1", "kind": kind, "name": "x", "uid": uid, "controller": true }] } })
+                [{ "apiVersion": version, "kind": kind, "name": "x", "uid": uid, "controller": true }] } })
         };
-        let maker = json!({ "apiVersion": "v1", "kind": "ConfigMap",
+        let maker = json!({ "apiVersion": "example.com/v1", "kind": "Widget",
             "metadata": { "name": "maker", "namespace": "app", "uid": "here" } });
+        let plain = json!({ "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": { "name": "plain", "namespace": "app", "uid": "plain" } });
         let items = [
-            made("again", "ConfigMap", "here"),
-            made("orphan", "Certificate", "elsewhere"),
-            made("of-a-machine", "Node", "machine"),
+            made("again", "example.com/v1", "Widget", "here"),
+            made("orphan", "example.com/v1", "Widget", "elsewhere"),
+            made("kept-beside", "v1", "ConfigMap", "plain"),
+            made("of-a-machine", "v1", "Node", "machine"),
             maker,
+            plain,
         ];
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("configmaps-backup-20240115.yaml");
@@ -364,17 +368,20 @@ mod tests {
         .unwrap();
         let found = read(&[path.display().to_string()]).await.expect("read");
         let names: Vec<&str> = found.objects.iter().map(|(key, _)| key.name.as_str()).collect();
-        assert_eq!(names, ["app", "maker", "orphan"]);
+        assert_eq!(
+            names,
+            ["app", "kept-beside", "of-a-machine", "orphan", "plain", "maker"]
+        );
     }
 
     #[tokio::test]
     async fn the_images_that_ran_are_known_by_the_pods() {
         let digest = format!("sha256:{}", "0a".repeat(32));
         let spec = json!({ "containers": [{ "name": "main", "image": "web:1" }] });
-        let object = |kind: &str, name: &str, owner: Option<&str>, rest: Value| {
+        let object = |kind: &str, name: &str, owner: Option<(&str, &str)>, rest: Value| {
             let owners: Vec<Value> = owner
                 .into_iter()
-                .map(|uid| json!({ "uid": uid, "controller": true }))
+                .map(|(kind, uid)| json!({ "apiVersion": "apps/v1", "kind": kind, "uid": uid, "controller": true }))
                 .collect();
             let mut object = json!({ "apiVersion": "apps/v1", "kind": kind,
                 "metadata": { "name": name, "namespace": "app", "uid": name, "ownerReferences": owners } });
@@ -388,13 +395,13 @@ mod tests {
         let mut pod = object(
             "Pod",
             "web-1-a",
-            Some("web-1"),
+            Some(("ReplicaSet", "web-1")),
             json!({ "spec": spec, "status": status }),
         );
         pod["apiVersion"] = "v1".into();
         let items = [
             pod,
-            object("ReplicaSet", "web-1", Some("web"), template.clone()),
+            object("ReplicaSet", "web-1", Some(("Deployment", "web")), template.clone()),
             object("Deployment", "web", None, template),
         ];
         let folder = tempfile::tempdir().unwrap();

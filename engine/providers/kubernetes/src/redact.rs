@@ -7,7 +7,7 @@ use jm_step::Secrets;
 use regex::Regex;
 
 /// What takes the place of what looks like a secret.
-const HIDDEN: &str = "[hidden]";
+pub(crate) const HIDDEN: &str = "[hidden]";
 
 /// What secrets are called.
 const NAMES: &str = r"password|passwd|passphrase|pwd|(?:\b|_)pass(?:\b|_)|(?-i:[a-z0-9]Pass\b)|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credentials?|authorization|cookie";

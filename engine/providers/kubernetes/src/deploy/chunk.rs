@@ -19,7 +19,7 @@ use super::namespaces::ending;
 use super::object::Object;
 use super::outcome::{Applied, Outcome};
 use super::priors::Prior;
-use super::{Deploy, OnConflict, Policy, ready, released, scaled, stopped};
+use super::{Deploy, OnConflict, Policy, ready, released, scaled, stopped, words};
 
 /// Requests under way. More make an API server no faster, and fewer leave it waiting.
 const AT_ONCE: usize = 32;
@@ -222,7 +222,12 @@ impl Doing<'_> {
         let keeper = keeper.or_else(|| Keeper::of(&object.value));
         let running = match &prior {
             Some(before) => scaled::as_it_runs(self.reader, &kind, &object, before).await?,
-            None => None,
+            // An attempt before this one has deleted it.
+            None => self
+                .made
+                .count(key)
+                .await
+                .map(|count| scaled::with_count(&object, count)),
         };
         let mut freed = None;
         let (outcome, changes, after) = match self.ask(&kind, key, running.as_ref().unwrap_or(&object.value)).await {
@@ -299,7 +304,7 @@ impl Doing<'_> {
                 {
                     tokio::time::sleep(ready::PAUSE).await;
                 }
-                applied => return applied.map(|applied| applied.object),
+                applied => return applied.map(|applied| applied.object).map_err(words::quiet),
             }
         }
     }

@@ -229,7 +229,7 @@ fn hold_a_secret(path: &str, items: &[Value]) -> bool {
 }
 
 /// Whether a part of a path names a secret, and none after it says that only the place of it is told.
-fn leads_to_a_secret(path: &str) -> bool {
+pub(super) fn leads_to_a_secret(path: &str) -> bool {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split(['.', '[']) {
         match part.strip_suffix(']') {

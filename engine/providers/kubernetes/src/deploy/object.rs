@@ -28,8 +28,11 @@ impl Object {
             );
         }
         if key.is_secret() {
-            check_secret(&key, &value)?;
+            check_values(&key, &value, &[("data", Form::Base64), ("stringData", Form::Text)])?;
             fold_text(&mut value);
+        }
+        if key.group().is_empty() && key.kind == "ConfigMap" {
+            check_values(&key, &value, &[("data", Form::Text), ("binaryData", Form::Base64)])?;
         }
         Ok(Self { key, value })
     }
@@ -75,20 +78,28 @@ impl Object {
     }
 }
 
-/// The values of a Secret are text: of another one the API server would say what it is.
-fn check_secret(key: &ObjectKey, value: &Value) -> Result<(), StepError> {
-    for map in ["data", "stringData"] {
-        let values = value.get(map).and_then(Value::as_object);
+/// How values are written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Text,
+    Base64,
+}
+
+/// The values of a Secret or ConfigMap are text: of another one the API server would say what it is.
+fn check_values(key: &ObjectKey, value: &Value, maps: &[(&str, Form)]) -> Result<(), StepError> {
+    for (map, form) in maps {
+        let values = value.get(*map).and_then(Value::as_object);
         for (name, value) in values.into_iter().flatten() {
             let wrong = match value {
                 Value::Null => continue,
-                Value::String(text) if map == "stringData" || is_base64(text) => continue,
+                Value::String(text) if *form == Form::Text || is_base64(text) => continue,
                 Value::String(_) => "no base64",
                 _ => "no text",
             };
-            let advice = match map {
-                "data" => "encode it with base64, or give it as text in `stringData`",
-                _ => "put it into quotes",
+            let advice = match (*map, form) {
+                (_, Form::Text) => "put it into quotes",
+                ("data", Form::Base64) => "encode it with base64, or give it as text in `stringData`",
+                (_, Form::Base64) => "encode it with base64, or give it as text in `data`",
             };
             return Err(StepError::invalid_input(format!("`{map}.{name}` of {key} is {wrong}")).hint(advice));
         }
@@ -119,12 +130,34 @@ fn is_base64(text: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn holding(kind: &str, map: &str, value: Value) -> Result<Object, StepError> {
+        let object =
+            json!({ "apiVersion": "v1", "kind": kind, "metadata": { "name": "x" }, map: { "password": value } });
+        Object::new(object)
+    }
+
+    #[test]
+    fn a_value_of_a_config_map_that_is_no_text_is_refused_and_not_told() {
+        for (map, value) in [
+            ("data", json!(4711)),
+            ("data", json!({ "x": "4711" })),
+            ("binaryData", json!(4711)),
+            ("binaryData", json!("4711 in clear")),
+        ] {
+            let error = holding("ConfigMap", map, value).expect_err("refused");
+            let said = format!("{error} {:?}", error.hint_text());
+            assert!(
+                said.contains(&format!("{map}.password")) && !said.contains("4711"),
+                "{said}"
+            );
+        }
+        assert!(holding("ConfigMap", "data", json!("4711 in clear")).is_ok());
+        assert!(holding("ConfigMap", "binaryData", json!("NDcxMQ==")).is_ok());
+    }
+
     #[test]
     fn a_value_of_a_secret_that_is_no_text_is_refused_and_not_told() {
-        let secret = |map: &str, value: Value| {
-            let object = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "x" }, map: { "password": value } });
-            Object::new(object)
-        };
+        let secret = |map: &str, value: Value| holding("Secret", map, value);
         for (map, value) in [
             ("stringData", json!(4711)),
             ("data", json!(4711)),

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::chunk::{Doing, conflict};
 use super::object::Object;
-use super::{NEVER_RECREATED, claims_would_go, ready, scaled, takes_its_claims};
+use super::{NEVER_RECREATED, claims_would_go, ready, scaled, takes_its_claims, words};
 
 impl Doing<'_> {
     pub(super) async fn recreate(
@@ -31,12 +31,18 @@ impl Doing<'_> {
         if cx.cancellation().is_cancelled() {
             return Err(StepError::cancelled(format!("told to stop before {key} was deleted")));
         }
+        if let Some(count) = scaled.as_ref().and_then(scaled::count) {
+            self.made.note_count(cx, key, count).await?;
+        }
         let _deleted = self.deleted.begin(key);
         let uid = before.pointer("/metadata/uid").and_then(Value::as_str);
         writer.delete(kind, key, uid).await?;
         ready::gone(self.reader, kind, key, self.policy.patience).await?;
         match self.ask(kind, key, value).await {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                self.made.forget_count(key).await;
+                Ok(())
+            }
             Err(ApplyError::Conflict(conflicts)) => Err(conflict(key, &conflicts, None)),
             Err(ApplyError::Immutable(why)) => Err(StepError::failed(format!("{key} is refused: {why}"))),
             Err(ApplyError::Failed(error)) => Err(error),
@@ -57,7 +63,8 @@ impl Doing<'_> {
 
     /// Asks before anything is deleted: what is refused afterwards would be gone.
     async fn would_be_taken(&self, kind: &ResourceKind, key: &ObjectKey, value: &Value) -> Result<(), StepError> {
-        match self.reader.would_create(kind, key, value).await {
+        let asked = self.reader.would_create(kind, key, value).await;
+        match asked.map_err(words::quiet_error) {
             // The port or address that the old one has until it is gone.
             Err(error) if key.kind == "Service" && error.message().contains("already allocated") => Ok(()),
             Err(error) => {

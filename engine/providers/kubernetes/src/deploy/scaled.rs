@@ -60,11 +60,12 @@ pub(super) fn kept(object: &Value, as_it_runs: &Value) -> Option<u64> {
     count(as_it_runs).filter(|live| none_is_written && *live != 1)
 }
 
-fn count(object: &Value) -> Option<u64> {
+pub(super) fn count(object: &Value) -> Option<u64> {
     object.pointer("/spec/replicas").and_then(Value::as_u64)
 }
 
-fn with_count(object: &Object, count: u64) -> Value {
+/// The object with this count.
+pub(super) fn with_count(object: &Object, count: u64) -> Value {
     let mut counted = object.value.clone();
     counted["spec"]["replicas"] = count.into();
     counted

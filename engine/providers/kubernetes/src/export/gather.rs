@@ -1,5 +1,6 @@
 //! Going through a cluster for an export: kind by kind, page by page.
 
+mod bindings;
 mod made;
 mod roles;
 
@@ -239,6 +240,9 @@ impl<'r> Gather<'r> {
             }
         }
         self.tell_left_out(cx).await;
+        if self.input.cluster_scope != ClusterScope::None {
+            self.tell_bound_elsewhere(cx).await;
+        }
         if !self.leaving.is_empty() {
             let names = self.leaving.join(", ");
             cx.degraded(format!("being deleted, and so not in the export: {names}"))

@@ -191,8 +191,9 @@ mod tests {
     use super::*;
 
     fn object(kind: &str, name: &str, owner: Option<&str>, spec: Value, status: Value) -> Value {
+        let maker = if kind == "Pod" { "ReplicaSet" } else { "Deployment" };
         let owners: Vec<Value> = owner
-            .map(|uid| json!({ "uid": uid, "controller": true }))
+            .map(|uid| json!({ "apiVersion": "apps/v1", "kind": maker, "uid": uid, "controller": true }))
             .into_iter()
             .collect();
         json!({ "kind": kind, "metadata": { "name": name, "namespace": "app", "uid": name, "ownerReferences": owners },

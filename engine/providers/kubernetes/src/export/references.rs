@@ -152,7 +152,7 @@ impl References {
     }
 
     /// Whether a service account of the namespaces is bound.
-    fn binds(&self, binding: &Value) -> bool {
+    pub(super) fn binds(&self, binding: &Value) -> bool {
         let subjects = binding["subjects"].as_array();
         subjects.is_some_and(|all| {
             all.iter().any(|subject| {

@@ -19,7 +19,7 @@ fn group(scene: &Scene<'_>) -> String {
 }
 
 /// A definition with such versions, of which the first is the one that is stored.
-fn definition(scene: &Scene<'_>, plural: &str, kind: &str, versions: &[&str]) -> Value {
+pub(crate) fn definition(scene: &Scene<'_>, plural: &str, kind: &str, versions: &[&str]) -> Value {
     let group = group(scene);
     let schema = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
     let versions: Vec<Value> = versions
@@ -65,6 +65,37 @@ pub(crate) async fn custom_resources_without_a_namespace_are_told_or_kept(server
         .await
         .output();
     assert!(scene.tree().await.contains_key(&key));
+}
+
+/// The server's words quote what was sent.
+pub(crate) async fn a_value_that_looks_like_a_secret_is_not_told_where_it_is_refused(server: &Server) {
+    let scene = Scene::new(server).await;
+    let mut widgets = definition(&scene, "widgets", "Widget", &["v1"]);
+    let text = json!({ "type": "string", "minLength": 12 });
+    let spec = json!({ "type": "object", "properties": { "password": text, "colour": text } });
+    let schema = json!({ "type": "object", "properties": { "spec": spec } });
+    widgets["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = schema;
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "definition.json", &widgets);
+    let bench = scene.bench().await;
+    let input = json!({ "paths": [folder.path()] });
+    bench.run(&Apply, input.clone()).await.output();
+    for (field, value, is_told) in [
+        ("password", json!("hunter2"), false),
+        ("password", json!(4711), false),
+        ("colour", json!("cerulean"), true),
+    ] {
+        let mut widget = widget(&scene);
+        widget.as_object_mut().expect("a map").remove("size");
+        widget["spec"] = json!({ field: value });
+        write(folder.path(), "widget.json", &widget);
+        let error = bench.run(&Apply, input.clone()).await.error();
+        let said = error.message();
+        assert!(said.contains(&format!("spec.{field}")), "{said}");
+        let quoted = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        assert_eq!(said.contains(&quoted), is_told, "{said}");
+    }
+    scene.wipe(&[widgets]).await;
 }
 
 /// An operator that finds no definition of what it looks after does not start, though nobody has made one of it yet.

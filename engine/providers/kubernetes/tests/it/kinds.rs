@@ -164,30 +164,31 @@ impl Draw {
         let ports = json!([{ "name": "http", "port": 80, "targetPort": "http" }, { "name": "udp", "port": 80, "protocol": "UDP" }]);
         let backend = json!({ "service": { "name": "web", "port": { "number": 80 } } });
         let rules = json!([{ "host": "x.example", "http": { "paths": [{ "path": "/", "pathType": "Prefix", "backend": backend }] } }]);
+        let edge = self.cluster_name("edge");
         vec![
             self.object("v1", "Service", "web", true, json!({ "spec": { "type": kind, "selector": { "app": "web" }, "ports": ports } })),
             self.object("v1", "Service", "headless", true, json!({ "spec": { "clusterIP": "None", "selector": { "app": "set" }, "ports": [{ "port": 80 }] } })),
             self.object("v1", "Service", "outside", true, json!({ "spec": { "ports": [{ "port": 5432 }] } })),
             self.object("v1", "Endpoints", "outside", true, json!({ "subsets": [{ "addresses": [{ "ip": "192.0.2.1" }], "ports": [{ "port": 5432 }] }] })),
             self.object("discovery.k8s.io/v1", "EndpointSlice", "by-hand", true, json!({ "addressType": "IPv4", "endpoints": [{ "addresses": ["192.0.2.7"] }], "ports": [{ "port": 9, "name": "x", "protocol": "TCP" }] })),
-            self.object("networking.k8s.io/v1", "Ingress", "web", true, json!({ "spec": { "ingressClassName": "edge", "rules": rules } })),
+            self.object("networking.k8s.io/v1", "Ingress", "web", true, json!({ "spec": { "ingressClassName": edge, "rules": rules } })),
             self.object("networking.k8s.io/v1", "NetworkPolicy", "deny", true, json!({ "spec": { "podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{ "from": [{ "podSelector": {} }] }] } })),
         ]
     }
 
     fn workloads(&mut self) -> Vec<Value> {
-        let claim = json!({ "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } }, "storageClassName": "slow" });
+        let claim = json!({ "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } }, "storageClassName": self.cluster_name("slow") });
         let replicas = self.below(3);
         let target = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": "web" });
         let job = json!({ "backoffLimit": 1, "suspend": true, "template": self.template("job", Some("Never")) });
         let cron = json!({ "schedule": "0 3 * * *", "suspend": self.flip(), "jobTemplate": { "spec": { "template": self.template("cron", Some("Never")) } } });
         let mut deployment = self.workload("apps/v1", "Deployment", "web", json!({ "replicas": replicas }));
-        deployment["spec"]["template"]["spec"]["priorityClassName"] = "important".into();
+        deployment["spec"]["template"]["spec"]["priorityClassName"] = self.cluster_name("important").into();
         let (bare, old, revision) = (self.below(2), self.below(2), self.below(9));
         let (shape, alone) = (self.template("shape", None), self.pod_spec(Some("Never")));
         let scaling = json!({ "scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 2 + self.below(9),
             "metrics": [{ "type": "Resource", "resource": { "name": "cpu", "target": { "type": "Utilization", "averageUtilization": 50 } } }] });
-        let (kept, found) = (self.by_hand("kept"), self.by_hand("found"));
+        let (kept, found, slow) = (self.by_hand("kept"), self.by_hand("found"), self.cluster_name("slow"));
         vec![
             self.object("v1", "PersistentVolumeClaim", "data", true, json!({ "spec": claim })),
             self.object("v1", "PersistentVolumeClaim", "kept", true, kept),
@@ -204,7 +205,7 @@ impl Draw {
             self.object("batch/v1", "CronJob", "nightly", true, json!({ "spec": cron })),
             self.object("autoscaling/v2", "HorizontalPodAutoscaler", "web", true, json!({ "spec": scaling })),
             self.object("policy/v1", "PodDisruptionBudget", "web", true, json!({ "spec": { "minAvailable": 1, "selector": { "matchLabels": { "app": "web" } } } })),
-            self.object("storage.k8s.io/v1", "CSIStorageCapacity", "room", true, json!({ "storageClassName": "slow", "capacity": "10Gi" })),
+            self.object("storage.k8s.io/v1", "CSIStorageCapacity", "room", true, json!({ "storageClassName": slow, "capacity": "10Gi" })),
         ]
     }
 
@@ -237,10 +238,10 @@ impl Draw {
     /// A class of what volumes are like, and a claim that names it.
     pub(crate) fn attributes(&mut self) -> Vec<Value> {
         let class = self.cluster_name("quick");
-        let parameters =
-            json!({ "driverName": "csi.example.com", "parameters": { "iops": self.below(99).to_string() } });
+        let driver = self.cluster_name("csi.example.com");
+        let parameters = json!({ "driverName": driver, "parameters": { "iops": self.below(99).to_string() } });
         let claim = json!({ "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } },
-            "storageClassName": "slow", "volumeAttributesClassName": class });
+            "storageClassName": self.cluster_name("slow"), "volumeAttributesClassName": class });
         vec![
             self.object("storage.k8s.io/v1", "VolumeAttributesClass", &class, false, parameters),
             self.object("v1", "PersistentVolumeClaim", "quick", true, json!({ "spec": claim })),
@@ -279,16 +280,21 @@ impl Draw {
     }
 
     /// Objects without a namespace that those in it need, those that are served from it, and a definition with a
-    /// resource. Names that the others use are not of this namespace alone.
+    /// resource. Their names are of this namespace alone, so that they can be wiped.
     pub(crate) fn cluster(&mut self) -> Vec<Value> {
         let rbac = "rbac.authorization.k8s.io/v1";
         let rules = json!([{ "apiGroups": [""], "resources": ["pods"], "verbs": ["list"] }]);
         let subject = json!([{ "kind": "ServiceAccount", "name": "web", "namespace": self.namespace }]);
-        let (reader, bound, hook) = (
-            self.cluster_name("reader"),
-            self.cluster_name("bound"),
-            self.cluster_name("hook"),
-        );
+        let [reader, bound, hook, important, slow, driver, edge] = [
+            "reader",
+            "bound",
+            "hook",
+            "important",
+            "slow",
+            "csi.example.com",
+            "edge",
+        ]
+        .map(|name| self.cluster_name(name));
         let service = json!({ "namespace": self.namespace, "name": "web", "path": "/check" });
         let here = json!({ "matchLabels": { "kubernetes.io/metadata.name": self.namespace } });
         let webhook = json!([{
@@ -300,19 +306,13 @@ impl Draw {
             self.object(rbac, "ClusterRole", &reader, false, json!({ "rules": rules })),
             self.object(rbac, "ClusterRole", &bound, false, json!({ "rules": rules })),
             self.object(rbac, "ClusterRoleBinding", &bound, false, json!({ "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": bound }, "subjects": subject })),
-            self.object("scheduling.k8s.io/v1", "PriorityClass", "important", false, json!({ "value": 1000 })),
-            self.object("storage.k8s.io/v1", "StorageClass", "slow", false, json!({ "provisioner": "csi.example.com", "volumeBindingMode": "WaitForFirstConsumer" })),
-            self.object("storage.k8s.io/v1", "CSIDriver", "csi.example.com", false, json!({ "spec": { "attachRequired": false } })),
-            self.object("networking.k8s.io/v1", "IngressClass", "edge", false, json!({ "spec": { "controller": "example.com/edge" } })),
+            self.object("scheduling.k8s.io/v1", "PriorityClass", &important, false, json!({ "value": 1000 })),
+            self.object("storage.k8s.io/v1", "StorageClass", &slow, false, json!({ "provisioner": driver, "volumeBindingMode": "WaitForFirstConsumer" })),
+            self.object("storage.k8s.io/v1", "CSIDriver", &driver, false, json!({ "spec": { "attachRequired": false } })),
+            self.object("networking.k8s.io/v1", "IngressClass", &edge, false, json!({ "spec": { "controller": "example.com/edge" } })),
             self.object("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", &hook, false, json!({ "webhooks": webhook })),
         ];
         all.extend(self.volumes());
-        for object in &mut all {
-            // What no test of its own wipes is not to be held.
-            if let Some(metadata) = object["metadata"].as_object_mut() {
-                metadata.remove("finalizers");
-            }
-        }
         all
     }
 

@@ -37,9 +37,10 @@ pub(crate) use conflicts::{
 };
 pub(crate) use faults::whatever_fails_once_leaves_nothing_deleted_or_undone;
 pub(crate) use kept::{
-    images_that_nobody_knows_are_told, roles_that_a_role_is_put_together_from_are_kept,
-    secrets_of_some_types_are_left_out_where_that_is_said, what_comes_by_itself_or_is_left_out_is_not_kept,
-    what_is_being_deleted_is_told, what_nobody_would_make_again_is_kept, what_was_quiesced_comes_back_running,
+    bindings_in_other_namespaces_are_told, images_that_nobody_knows_are_told,
+    roles_that_a_role_is_put_together_from_are_kept, secrets_of_some_types_are_left_out_where_that_is_said,
+    what_comes_by_itself_or_is_left_out_is_not_kept, what_is_being_deleted_is_told,
+    what_nobody_would_make_again_is_kept, what_was_quiesced_comes_back_running,
 };
 pub(crate) use namespaces::{
     a_namespace_among_the_objects_is_made_once, a_namespace_that_does_not_go_away_is_told_with_what_holds_it,
@@ -50,8 +51,9 @@ pub(crate) use promises::{
     an_export_keeps_what_a_step_type_promises, an_import_keeps_what_a_step_type_promises,
 };
 pub(crate) use remade::{
-    a_stop_leaves_nothing_deleted, nothing_is_deleted_for_what_would_not_be_taken,
-    what_cannot_be_changed_is_known_of_each_kind, what_cannot_be_changed_is_made_anew_only_where_that_is_allowed,
+    a_count_outlives_the_attempt_that_deletes_what_has_it, a_stop_leaves_nothing_deleted,
+    nothing_is_deleted_for_what_would_not_be_taken, what_cannot_be_changed_is_known_of_each_kind,
+    what_cannot_be_changed_is_made_anew_only_where_that_is_allowed,
     what_takes_its_claims_along_is_neither_made_anew_nor_pruned,
 };
 pub(crate) use running::{

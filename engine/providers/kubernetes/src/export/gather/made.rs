@@ -2,7 +2,7 @@
 //! they are kept as they are.
 
 use jm_backup::ObjectWriter;
-use jm_client_kubernetes::{Maker, ResourceKind, Wave, is_built_in, is_never_kept, left_out};
+use jm_client_kubernetes::{Maker, ResourceKind, Wave, is_never_kept, left_out};
 use jm_step::StepError;
 use serde_json::Value;
 
@@ -59,7 +59,7 @@ impl Gather<'_> {
                     ClusterScope::All => self.is_wanted(kind),
                     _ => self.references.needs(kind, &found),
                 };
-                is_kept || left_out(&found).is_some() || is_built_in(&found)
+                is_kept || left_out(&found).is_some()
             }
             // It is gone, and what it made goes after it.
             Ok(_) => true,
@@ -70,22 +70,41 @@ impl Gather<'_> {
     /// Keeps what is made by objects of kinds that could not be read in its namespace.
     pub(super) async fn orphans(&mut self, writer: &mut ObjectWriter) -> Result<(), StepError> {
         for (namespace, unread) in std::mem::take(&mut self.unread) {
-            let is_maker = |maker: &Maker| {
-                let mut kinds = unread.iter();
-                kinds.any(|kind| kind.group == maker.key.group() && kind.kind == maker.key.kind)
-            };
             for kind in self.kinds(true).into_iter().filter(|kind| !unread.contains(kind)) {
-                let mut pages = self.reader.pages(&kind, Some(&namespace));
-                while let Some(objects) = pages.next().await? {
-                    for object in objects {
-                        let is_orphan = Maker::of(&object).is_some_and(|maker| is_maker(&maker));
-                        if is_orphan && !self.is_passed_over(&kind, &object) {
-                            self.keep(writer, &kind, object).await?;
-                        }
-                    }
+                if let Some(error) = self.orphans_of(writer, &kind, &namespace, &unread).await? {
+                    self.give_up(&kind, Some(&namespace), error).await?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Those of one kind. What keeps them from being read is handed back, as when they were read first.
+    async fn orphans_of(
+        &mut self,
+        writer: &mut ObjectWriter,
+        kind: &ResourceKind,
+        namespace: &str,
+        unread: &[ResourceKind],
+    ) -> Result<Option<StepError>, StepError> {
+        let is_maker = |maker: &Maker| {
+            let mut kinds = unread.iter();
+            kinds.any(|kind| kind.group == maker.key.group() && kind.kind == maker.key.kind)
+        };
+        let reader = self.reader;
+        let mut pages = reader.pages(kind, Some(namespace));
+        loop {
+            let objects = match pages.next().await {
+                Ok(Some(objects)) => objects,
+                Ok(None) => return Ok(None),
+                Err(error) => return Ok(Some(error)),
+            };
+            for object in objects {
+                let is_orphan = Maker::of(&object).is_some_and(|maker| is_maker(&maker));
+                if is_orphan && !self.is_passed_over(kind, &object) {
+                    self.keep(writer, kind, object).await?;
+                }
+            }
+        }
     }
 }

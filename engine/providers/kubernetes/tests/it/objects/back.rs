@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use jm_client_kubernetes::{Discovery, ObjectKey, ResourceKind};
+use jm_client_kubernetes::{Discovery, Maker, ObjectKey, ResourceKind};
 use jm_provider_kubernetes::Restore;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
@@ -38,7 +38,8 @@ async fn fill(scene: &Scene<'_>, seed: u64) -> Vec<Value> {
     objects.push(put_owned(scene, "ConfigMap", "owned", &owner, false).await);
     // Workloads need it before what makes it is there.
     objects.push(put_owned(scene, "Secret", "made", &resource, true).await);
-    put_owned(scene, "Secret", "made-anew", &owner, true).await;
+    // No controller makes it again, whatever it says.
+    objects.push(put_owned(scene, "Secret", "adopted", &owner, true).await);
     for (claim, is_bound) in [("kept", true), ("found", true), ("data-set-0", false)] {
         until_there(scene, claim, is_bound).await;
     }
@@ -47,8 +48,6 @@ async fn fill(scene: &Scene<'_>, seed: u64) -> Vec<Value> {
         scene.put(object).await;
     }
     objects.extend(webhook);
-    // Shared with other tests.
-    objects.retain(|object| !SHARED.contains(&object["metadata"]["name"].as_str().unwrap_or_default()));
     objects.reverse();
     objects
 }
@@ -62,12 +61,12 @@ fn object(version: &str, kind: &str, scene: &Scene<'_>, name: &str) -> Value {
     json!({ "apiVersion": version, "kind": kind, "metadata": { "name": name, "namespace": scene.namespace() } })
 }
 
-/// An object that belongs to another, and is made by it or only goes with it.
-async fn put_owned(scene: &Scene<'_>, kind: &str, name: &str, owner: &Value, is_made: bool) -> Value {
+/// An object that belongs to another, which says that it controls it or only takes it along.
+async fn put_owned(scene: &Scene<'_>, kind: &str, name: &str, owner: &Value, is_controlled: bool) -> Value {
     let mut owned = object("v1", kind, scene, name);
     let owner = scene.get(owner).await.expect("an owner");
     owned["metadata"]["ownerReferences"] = json!([{ "apiVersion": owner["apiVersion"], "kind": owner["kind"],
-        "name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"], "controller": is_made }]);
+        "name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"], "controller": is_controlled }]);
     scene.put(&owned).await;
     owned
 }
@@ -146,7 +145,16 @@ async fn no_kind_is_forgotten(scene: &Scene<'_>, tree: &BTreeMap<String, Value>)
     assert!(labels.len() > 30, "the server has told of few kinds only: {labels:?}");
 }
 
-const SHARED: [&str; 4] = ["important", "slow", "csi.example.com", "edge"];
+/// What is still there would only be found unchanged. What was in the namespace is gone with it.
+async fn nothing_is_left(scene: &Scene<'_>, objects: &[Value]) {
+    for object in objects
+        .iter()
+        .filter(|object| object["metadata"]["namespace"].is_null())
+    {
+        let found = scene.get(object).await;
+        assert!(found.is_none(), "it was not wiped: {found:#?}");
+    }
+}
 
 /// Whatever was there comes back: exported, wiped, restored and exported again, the tree is the same; and a second
 /// restore changes nothing.
@@ -162,13 +170,9 @@ async fn comes_back(server: &Server, seed: u64) {
     }
     assert!(before.len() >= objects.len(), "{} of {}", before.len(), objects.len());
     no_kind_is_forgotten(&scene, &before).await;
-    let made = ObjectKey::of(&object("v1", "Secret", &scene, "made-anew")).expect("a key");
-    assert!(
-        !before.contains_key(&made.to_string()),
-        "seed {seed}: its owner makes it anew, in any cluster"
-    );
     kubectl_agrees(&scene, &before, seed).await;
     scene.wipe(&objects).await;
+    nothing_is_left(&scene, &objects).await;
 
     let bench = scene.bench().await;
     let input = json!({ "images": "written", "wait": false });
@@ -276,10 +280,8 @@ async fn kubectl_agrees(scene: &Scene<'_>, tree: &BTreeMap<String, Value>, seed:
 
 /// What a controller makes from what is there.
 fn comes_by_itself(object: &Value) -> bool {
-    let owners = object["metadata"]["ownerReferences"].as_array();
-    let is_made = owners.is_some_and(|owners| owners.iter().any(|owner| owner["controller"] == true));
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
-    is_made
+    Maker::of(object).is_some()
         || match object["kind"].as_str().unwrap_or_default() {
             "ConfigMap" => name == "kube-root-ca.crt",
             // Of services that choose pods.

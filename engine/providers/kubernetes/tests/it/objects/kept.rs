@@ -8,6 +8,8 @@ use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
 use super::Scene;
+use crate::definitions::definition;
+use crate::proxy::{Fault, Proxy};
 use crate::server::Server;
 
 const RBAC: &str = "rbac.authorization.k8s.io/v1";
@@ -37,10 +39,10 @@ impl Scene<'_> {
         self.put(&binding).await;
     }
 
-    /// Writes a config map that another object makes.
+    /// Writes an account that another object makes.
     async fn put_made_by(&self, owner: &Value) -> String {
         let owner = self.get(owner).await.expect("an owner");
-        let mut made = self.object("v1", "ConfigMap", "made");
+        let mut made = self.object("v1", "ServiceAccount", "made");
         made["metadata"]["ownerReferences"] = json!([{ "apiVersion": owner["apiVersion"], "kind": owner["kind"],
             "name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"], "controller": true }]);
         self.put(&made).await;
@@ -128,7 +130,11 @@ pub(crate) async fn roles_that_a_role_is_put_together_from_are_kept(server: &Ser
 pub(crate) async fn what_nobody_would_make_again_is_kept(server: &Server) {
     // Its maker is in no namespace, and nothing of the namespace refers to it.
     let scene = Scene::new(server).await;
-    let maker = scene.role("maker", &json!({}), json!({ "rules": [] }));
+    let mut issuers = definition(&scene, "issuers", "Issuer", &["v1"]);
+    issuers["spec"]["scope"] = "Cluster".into();
+    scene.put(&issuers).await;
+    let version = format!("{}.example.com/v1", scene.namespace());
+    let maker = json!({ "apiVersion": version, "kind": "Issuer", "metadata": { "name": "maker" } });
     scene.put(&maker).await;
     let made = scene.put_made_by(&maker).await;
     scene.export(json!({})).await;
@@ -138,17 +144,50 @@ pub(crate) async fn what_nobody_would_make_again_is_kept(server: &Server) {
         !scene.tree().await.contains_key(&made),
         "its maker is kept, and makes it again"
     );
-    scene.delete_cluster_wide(&[maker]).await;
+    scene.delete_cluster_wide(&[maker, issuers]).await;
 
-    // Its maker is of a kind that a viewer may not read.
+    // Its maker is of a kind that cannot be read.
     let scene = Scene::new(server).await;
-    let secret = scene.object("v1", "Secret", "maker");
-    scene.put(&secret).await;
-    let made = scene.put_made_by(&secret).await;
-    let bench = crate::place::bench(&server.viewer, scene.namespace()).await;
+    scene.place.deploy("web", "registry.example/web:1", 1).await;
+    scene.place.until_ready("web", 1).await;
+    let is_kept = async || {
+        let tree = scene.tree().await;
+        tree.values().any(|object| object["kind"] == "ReplicaSet")
+    };
+    scene.export(json!({ "cluster_scope": "none" })).await;
+    assert!(!is_kept().await, "its deployment makes it again");
+    let proxy = Proxy::to(server).await;
+    proxy.fail(usize::MAX, Fault::Status(403), |_, asked| {
+        asked.contains("/deployments?")
+    });
+    let bench = crate::place::bench(&proxy.kubeconfig, scene.namespace()).await;
     let bench = bench.with("backups", scene.backups().await);
     bench.run(&Export, json!({ "cluster_scope": "none" })).await.output();
-    assert!(scene.tree().await.contains_key(&made));
+    assert!(is_kept().await);
+}
+
+/// What accounts may do elsewhere is in no export of their namespace.
+pub(crate) async fn bindings_in_other_namespaces_are_told(server: &Server) {
+    let (scene, elsewhere) = (Scene::new(server).await, Scene::new(server).await);
+    let bind = |account: &str, name: &str| {
+        let mut binding = elsewhere.object(RBAC, "RoleBinding", name);
+        binding["roleRef"] = json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "leader" });
+        binding["subjects"] = json!([{ "kind": "ServiceAccount", "name": "default", "namespace": account }]);
+        binding
+    };
+    elsewhere.put(&bind(scene.namespace(), "theirs")).await;
+    elsewhere.put(&bind(elsewhere.namespace(), "own")).await;
+    scene.bind("here", &json!("view")).await;
+    let told = |log: &[String]| log.iter().find(|line| line.contains("are bound in others")).cloned();
+    let ran = scene.bench().await.run(&Export, json!({})).await;
+    let line = told(&ran.log).unwrap_or_else(|| panic!("it is not told: {:?}", ran.log));
+    assert!(
+        line.ends_with(&format!(": {}/theirs", elsewhere.namespace())),
+        "that one alone: {line}"
+    );
+    let within = scene.bench().await.key("within");
+    let ran = within.run(&Export, json!({ "cluster_scope": "none" })).await;
+    assert_eq!(told(&ran.log), None, "nothing outside of the namespace is looked at");
 }
 
 pub(crate) async fn images_that_nobody_knows_are_told(server: &Server) {

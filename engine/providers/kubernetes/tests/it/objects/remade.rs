@@ -136,6 +136,26 @@ pub(crate) async fn nothing_is_deleted_for_what_would_not_be_taken(server: &Serv
     assert_eq!(scene.place.count("web").await.0, 4);
 }
 
+/// Cut off once the old one is deleted, it makes the new one with the count that nobody else knows any more.
+pub(crate) async fn a_count_outlives_the_attempt_that_deletes_what_has_it(server: &Server) {
+    let scene = Scene::new(server).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("web.json");
+    let write = |object: &Value| std::fs::write(&path, object.to_string()).expect("written");
+    let input = json!({ "paths": [path], "recreate": ["Deployment"], "wait": false });
+    write(&deployment("one", "Always"));
+    scene.bench().await.run(&Apply, input.clone()).await.output();
+    scene.place.patch("web", json!({ "spec": { "replicas": 7 } })).await;
+    write(&deployment("two", "Always"));
+    let cut = scene.bench().await.run_until(&Apply, input.clone(), 1).await;
+    assert!(cut.result.is_none(), "it is kept before the old one is deleted");
+    scene.delete(&scene.object("apps/v1", "Deployment", "web")).await;
+    let saved = cut.outputs.last().expect("it was saved").clone();
+    let bench = scene.bench().await.saved_output(saved);
+    assert_eq!(bench.run(&Apply, input).await.output()["counts"]["created"], 1);
+    assert_eq!(scene.place.count("web").await.0, 7);
+}
+
 /// Told to stop while the old one goes away, it makes the new one all the same.
 pub(crate) async fn a_stop_leaves_nothing_deleted(server: &Server) {
     let scene = Scene::new(server).await;
