@@ -34,7 +34,7 @@ use walk::{Rules, Walk};
 /// Brings back what was deleted or overwritten.
 pub(crate) struct RestoreVersions;
 
-/// So many keys stand as examples in a preview.
+/// So many keys stand as examples in what is told.
 const EXAMPLES: usize = 5;
 /// So long does a preview look, for nobody waits longer than two minutes for a step's answer to a dry run.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -450,9 +450,14 @@ fn told(keys: u64, what: &str, examples: &[String]) -> String {
     if keys == 0 {
         return String::new();
     }
+    format!("{keys} keys that were {what} ({})", some(keys, examples))
+}
+
+/// The examples among so many keys.
+fn some(count: u64, examples: &[String]) -> String {
     let shown: Vec<String> = examples.iter().map(|key| format!("`{key}`")).collect();
-    let more = if keys > examples.len() as u64 { ", …" } else { "" };
-    format!("{keys} keys that were {what} ({}{more})", shown.join(", "))
+    let more = if count > examples.len() as u64 { ", …" } else { "" };
+    format!("{}{more}", shown.join(", "))
 }
 
 /// What an archive costs in time and money.

@@ -30,8 +30,11 @@ impl Wish {
 /// What is done with a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It is as it was; or it was so since the first attempt began, and somebody went on from there.
+    /// It is as it was; or a copy of an earlier attempt made it so, and somebody went on from there.
     AsItWas,
+    /// It was as it was when the first attempt began, or came back by the removal of markers, and somebody wrote or deleted
+    /// it since: versions do not tell which of the two.
+    ChangedSince,
     /// Only markers lie on the version that is wanted: they are removed.
     Undelete {
         markers: Vec<VersionOf>,
@@ -244,7 +247,7 @@ impl Group {
             };
         }
         if self.was_newest {
-            return Verdict::AsItWas;
+            return Verdict::ChangedSince;
         }
         if !self.content_above {
             return Verdict::Undelete {

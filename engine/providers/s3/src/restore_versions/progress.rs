@@ -13,6 +13,10 @@ pub(super) struct Counts {
     pub(super) versions: u64,
     /// Keys that were as they should be.
     pub(super) as_it_was: u64,
+    /// Keys that were as they should be when the first attempt began, or came back by it, and are left as somebody made them
+    /// since.
+    #[serde(default)]
+    pub(super) changed_since: u64,
     /// Keys that were deleted and are there again.
     pub(super) undeleted: u64,
     /// Markers that were removed for that.
@@ -94,7 +98,7 @@ impl Counts {
     }
 
     fn combine(&mut self, other: &Self, with: fn(u64, u64) -> u64) {
-        each_field!(with, self, other; keys versions as_it_was undeleted markers_removed copied_back bytes_copied unverified hidden
+        each_field!(with, self, other; keys versions as_it_was changed_since undeleted markers_removed copied_back bytes_copied unverified hidden
             created_since stay_deleted nothing_left archived archived_bytes undeleted_archived failed);
     }
 }
@@ -188,6 +192,9 @@ pub(super) struct Progress {
     /// Of how many of the copied versions the ACL stayed behind, and gave others rights.
     #[serde(default)]
     pub(super) shared: u64,
+    /// The first of the keys that somebody changed since the first attempt began.
+    #[serde(default)]
+    pub(super) changed: Vec<String>,
     /// Those that are begun, in order.
     pub(super) begun: Vec<Begun>,
     /// Keys that could not be brought back.
@@ -206,6 +213,7 @@ impl Progress {
             after: None,
             counts: Counts::default(),
             shared: 0,
+            changed: Vec::new(),
             begun: Vec::new(),
             failures: Failures::default(),
             in_archive: Failures::default(),

@@ -10,7 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::act::{Outcome, Worker};
 use super::progress::{Begun, Counts, Progress};
 use super::walk::{Part, Rules, Walk};
-use super::{Input, Output, SKEW};
+use super::{EXAMPLES, Input, Output, SKEW, some};
 use crate::unfinished;
 
 /// So many parts are under way at once.
@@ -19,6 +19,8 @@ const PARTS_AT_ONCE: usize = 4;
 pub(super) const START: usize = 16;
 /// After so many failures and not one success, going on makes no sense.
 const HOPELESS: u64 = 100;
+/// So many keys that somebody changed are named of each part.
+const LOGGED: usize = 20;
 /// How often an archive is asked whether it is ready.
 const ARCHIVE_LOOK: Duration = Duration::from_mins(5);
 
@@ -110,6 +112,16 @@ pub(super) fn left_behind(shared: u64) -> String {
     format!(
         "{shared} of the versions that were copied back gave others rights by an ACL that could not be set again: let jm do \
          `s3:PutObjectVersionAcl`, set it with `aws s3api put-object-acl`, or give those rights by the bucket's policy"
+    )
+}
+
+/// What is told where keys were changed while the restore was cut off.
+pub(super) fn changed_since(count: u64, first: &[String]) -> String {
+    format!(
+        "{count} keys that were right when this restore began, or came back by it, were written or deleted anew since and are \
+         left as they are ({}): to have their old content all the same, run the step in a run of its own, such as by \
+         `jm step run s3.restore_versions`",
+        some(count, first)
     )
 }
 
@@ -254,6 +266,7 @@ impl Restore<'_> {
         self.progress.begun.remove(0);
         self.progress.after = Some(upto);
         self.progress.shared += outcome.shared;
+        self.tell_changed(outcome.changed).await;
         let counts = &mut self.progress.counts;
         if self.progress.walk == 1 {
             counts.add(&outcome.counts);
@@ -280,6 +293,16 @@ impl Restore<'_> {
         Ok(())
     }
 
+    async fn tell_changed(&mut self, keys: Vec<String>) {
+        let (count, first) = (keys.len() as u64, &keys[..keys.len().min(LOGGED)]);
+        if count > 0 {
+            let line = format!("{count} keys were changed since this restore began: {}", some(count, first));
+            self.cx.log(line).await;
+        }
+        let room = EXAMPLES.saturating_sub(self.progress.changed.len());
+        self.progress.changed.extend(keys.into_iter().take(room));
+    }
+
     async fn end(mut self) -> Result<Done, StepError> {
         let failed = self.progress.counts.failed;
         let slowed = self.pace.times_slowed();
@@ -298,6 +321,11 @@ impl Restore<'_> {
         self.progress.failures.append(in_archive);
         if self.progress.shared > 0 {
             self.cx.degraded(left_behind(self.progress.shared)).await?;
+        }
+        let changed = self.progress.counts.changed_since;
+        if changed > 0 {
+            let reason = changed_since(changed, &self.progress.changed);
+            self.cx.degraded(reason).await?;
         }
         let mut all_failures = None;
         if let Some((lines, unknown)) = self.progress.failures.lines() {

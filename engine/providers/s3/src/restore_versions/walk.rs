@@ -57,6 +57,8 @@ pub(super) struct Part {
     /// Of a part that was begun before: copies that are there, and may lack what is given to them once they are.
     pub(super) found: Vec<CopyBack>,
     pub(super) hide: Vec<String>,
+    /// Keys that were right when the first attempt began, and are left as somebody made them since.
+    pub(super) changed: Vec<String>,
     /// Keys that must not be touched, and why.
     pub(super) refused: Vec<(String, Refusal)>,
     /// What comes of it if all goes well.
@@ -317,6 +319,10 @@ impl Part {
         match verdict {
             verdict if rules.only_archived && !rules.comes_out(&verdict) => {}
             Verdict::AsItWas => counts.as_it_was += 1,
+            Verdict::ChangedSince => {
+                counts.changed_since += 1;
+                self.changed.push(key);
+            }
             Verdict::StaysDeleted => counts.stay_deleted += 1,
             Verdict::NothingLeft => counts.nothing_left += 1,
             Verdict::Untold => self.refuse(key, Refusal::Untold),
