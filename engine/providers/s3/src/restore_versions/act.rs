@@ -37,7 +37,7 @@ pub(super) struct Worker {
 pub(super) struct Outcome {
     pub(super) counts: Counts,
     pub(super) failures: Vec<(Failure, StepError)>,
-    /// How many versions were copied to which others had rights that could not be given again.
+    /// How many versions were copied to which others had rights, or may have had, that could not be given again.
     pub(super) shared: u64,
     /// Keys that somebody changed since the first attempt began.
     pub(super) changed: Vec<String>,

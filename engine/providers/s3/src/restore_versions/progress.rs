@@ -189,7 +189,7 @@ pub(super) struct Progress {
     pub(super) after: Option<String>,
     /// What was done up to there, in this walk and the ones before.
     pub(super) counts: Counts,
-    /// Of how many of the copied versions the ACL stayed behind, and gave others rights.
+    /// Of how many of the copied versions the ACL stayed behind, and gave others rights, or may have.
     #[serde(default)]
     pub(super) shared: u64,
     /// The first of the keys that somebody changed since the first attempt began.

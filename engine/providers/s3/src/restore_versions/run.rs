@@ -110,8 +110,9 @@ pub(super) fn not_brought_back(failed: u64, first: StepError) -> StepError {
 /// What is told where ACLs could not be kept.
 pub(super) fn left_behind(shared: u64) -> String {
     format!(
-        "{shared} of the versions that were copied back gave others rights by an ACL that could not be set again: let jm do \
-         `s3:PutObjectVersionAcl`, set it with `aws s3api put-object-acl`, or give those rights by the bucket's policy"
+        "{shared} of the versions that were copied back gave others rights by an ACL that could not be set again, or may have \
+         done so, for it could not be read: let jm do `s3:GetObjectVersionAcl` and `s3:PutObjectVersionAcl`, set it with \
+         `aws s3api put-object-acl`, or give those rights by the bucket's policy"
     )
 }
 
