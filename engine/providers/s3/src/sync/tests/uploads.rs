@@ -277,6 +277,31 @@ async fn nothing_is_deleted_unless_asked_and_no_more_than_allowed() {
     }
 }
 
+/// What lies behind a link to a directory is not looked at, and not deleted either: whatever the patterns say of the link's own
+/// name.
+#[tokio::test]
+async fn what_lies_behind_a_link_to_a_directory_is_not_surplus() {
+    for store in stores().await {
+        let bucket = store.bucket("linked").await;
+        let (site, elsewhere) = (folder(&store, "linked"), folder(&store, "elsewhere"));
+        write(&site, "index.html", PAGE);
+        write(&elsewhere, "app.js", "x");
+        std::os::unix::fs::symlink(&elsewhere, site.join("static")).expect("a link");
+        for key in ["static/app.js", "old.html"] {
+            bucket.put_bytes(key, "x", Put::default()).await.expect("written");
+        }
+        let bench = bench(&store, "linked").await;
+        for follow in [false, true] {
+            let input = json!({
+                "directory": site, "include": ["static/*", "*.html"], "follow_links": follow, "delete": { "at_most": 9 },
+            });
+            let output = bench.run(&SyncStep, input).await.output();
+            assert_eq!(output["left_out"][0]["name"], "static", "{}", store.name);
+            assert_eq!(keys(&bucket).await, ["index.html", "static/app.js"], "{}", store.name);
+        }
+    }
+}
+
 /// A site may have files of such a name: they go up, stay, and come back beside one that their name is made of.
 #[tokio::test]
 async fn a_partial_of_a_site_is_a_file_like_others_and_one_of_jm_is_none() {
