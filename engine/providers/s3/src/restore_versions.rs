@@ -258,6 +258,7 @@ impl Input {
         let wish = self
             .wish()
             .map_err(|issue| StepError::invalid_input(issue.message.clone()))?;
+        is_past(wish, cx.now())?;
         let versioning = bucket.versioning().await?;
         let status = versioning.status;
         // In a dry run, a step before this one may let the bucket keep versions again.
@@ -311,6 +312,17 @@ impl Input {
         }
     }
 
+    /// What is told where no version is as old as the moment: then every key counts as new.
+    fn too_early(&self, counts: &Counts) -> Option<String> {
+        let (at, oldest) = self.moment().zip(counts.oldest)?;
+        (oldest > at).then(|| {
+            format!(
+                "nothing was there at {at}: the oldest of the versions that are left is of {oldest}; see whether the moment \
+                 and its time zone are the ones that are meant (`Z` is UTC)"
+            )
+        })
+    }
+
     fn changes(&self, bucket: &S3Reader, counts: &Counts) -> Vec<Change> {
         let kinds = [
             ("deleted", counts.undeleted, "there again"),
@@ -326,6 +338,17 @@ impl Input {
                 Change::update(object, json!({ "keys": keys }), json!({ "keys": keys, "state": after }))
             })
             .collect()
+    }
+}
+
+/// A moment that is yet to come is none that anything can be brought back to: every key would count as it was.
+fn is_past(wish: Wish, now: Timestamp) -> Result<(), StepError> {
+    match wish {
+        Wish::AsOf(at) if at > now + SKEW => Err(StepError::invalid_input(format!(
+            "`as_of` is {at}, which is yet to come: it is {now}"
+        ))
+        .hint("write the moment with its time zone, such as `2026-11-25T08:00:00+02:00`; `Z` is UTC")),
+        _ => Ok(()),
     }
 }
 
@@ -379,24 +402,34 @@ impl Foreseen {
         }
     }
 
+    /// Where some keys must not be touched, a run fails, and does the rest all the same.
     fn preview(self, bucket: &S3Reader, input: &Input) -> Result<Preview<Output>, StepError> {
         let summary = self.summary(input);
-        if let Some(error) = self.refused {
-            return Err(run::not_brought_back(self.counts.failed, error));
-        }
         let changes = input.changes(bucket, &self.counts);
-        if let Some(key) = self.only_upto {
+        let refused = self
+            .refused
+            .map(|error| run::not_brought_back(self.counts.failed, error));
+        let fails = match refused {
+            Some(error) if changes.is_empty() => return Err(error),
+            refused => refused.map(|error| format!("it would fail: {}", error.message())),
+        };
+        let foreseen = if let Some(key) = self.only_upto {
             let seen = format!("a preview has time for {} keys, up to `{key}`", self.counts.keys);
-            return Ok(
-                Preview::declared(format!("{seen}, and a run goes on to the end: at least {summary}"))
-                    .with_changes(changes),
-            );
-        }
-        let output = input.output(bucket, self.counts.clone(), self.failures.first);
-        if self.counts.changed() + self.counts.archived == 0 {
-            return Ok(Preview::verified(summary).predict(output));
-        }
-        Ok(Preview::computed(summary, changes).predict(output))
+            let summary = format!("{seen}, and a run goes on to the end: at least {summary}");
+            Preview::declared(summary).with_changes(changes)
+        } else if fails.is_some() {
+            Preview::computed(summary, changes)
+        } else {
+            let early = input.too_early(&self.counts);
+            let output = input.output(bucket, self.counts, self.failures.first);
+            let foreseen = if changes.is_empty() {
+                Preview::verified(summary)
+            } else {
+                Preview::computed(summary, changes)
+            };
+            foreseen.predict(output).degraded(early)
+        };
+        Ok(foreseen.degraded(fails))
     }
 
     fn summary(&self, input: &Input) -> String {

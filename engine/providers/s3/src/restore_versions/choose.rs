@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use jiff::Timestamp;
 use jm_client_s3::{NULL_VERSION, ObjectVersion, VersionOf};
 
+use super::progress::older;
 use crate::same;
 
 /// What is wanted.
@@ -75,6 +76,8 @@ pub(super) struct Decided {
     pub(super) verdict: Verdict,
     /// How many versions and markers it has.
     pub(super) versions: u64,
+    /// When the oldest of those was written that tell it.
+    pub(super) oldest: Option<Timestamp>,
 }
 
 /// With more markers than that on one key, such as of a job that deletes it each minute, what lies under them is copied over
@@ -120,6 +123,7 @@ struct Group {
     content_below: bool,
     null_content: bool,
     versions: u64,
+    oldest: Option<Timestamp>,
     /// Those with content above the target that were written since the first attempt began, the newest first.
     newer: VecDeque<ObjectVersion>,
     /// Whether what lies next above the target was written since then, so that the target was still the newest one.
@@ -154,6 +158,7 @@ impl Chooser {
         Some(Decided {
             key: group.latest.key.clone(),
             versions: group.versions,
+            oldest: group.oldest,
             verdict: group.verdict(self.wish),
         })
     }
@@ -171,6 +176,7 @@ impl Group {
             content_below: false,
             null_content: false,
             versions: 0,
+            oldest: None,
             newer: VecDeque::new(),
             was_newest: false,
         };
@@ -180,6 +186,7 @@ impl Group {
 
     fn take(&mut self, wish: Wish, entry: ObjectVersion) {
         self.versions += 1;
+        self.oldest = older(self.oldest, entry.last_modified);
         self.last.clone_from(&entry.version_id);
         self.null_content |= !entry.marker && entry.version_id == NULL_VERSION;
         if self.target.is_some() {

@@ -11,6 +11,10 @@ pub(super) struct Counts {
     pub(super) keys: u64,
     /// Versions and markers that were looked at.
     pub(super) versions: u64,
+    /// When the oldest of those was written that tell it.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(super) oldest: Option<Timestamp>,
     /// Keys that were as they should be.
     pub(super) as_it_was: u64,
     /// Keys that were as they should be when the first attempt began, or came back by it, and are left as somebody made them
@@ -54,6 +58,7 @@ macro_rules! each_field {
 impl Counts {
     pub(super) fn add(&mut self, other: &Self) {
         self.combine(other, u64::saturating_add);
+        self.oldest = older(self.oldest, other.oldest);
     }
 
     /// Where a part of the work is done a second time: what it found done already was done by the first.
@@ -101,6 +106,11 @@ impl Counts {
         each_field!(with, self, other; keys versions as_it_was changed_since undeleted markers_removed copied_back bytes_copied unverified hidden
             created_since stay_deleted nothing_left archived archived_bytes undeleted_archived failed);
     }
+}
+
+/// The older of two moments, where they are known.
+pub(super) fn older(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    one.into_iter().chain(other).min()
 }
 
 /// A key that could not be brought back.

@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
-use jm_client_s3::{Pace, S3Bucket, may_be_copied_in_parts};
+use jm_client_s3::{Pace, S3Bucket, may_be_copied_in_parts, meets_every_object};
 use jm_step::{ArtefactRef, StepContext, StepError, Unit};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -17,7 +17,7 @@ use crate::unfinished;
 const PARTS_AT_ONCE: usize = 4;
 /// So many requests are sent at once before the store has shown what it can take.
 pub(super) const START: usize = 16;
-/// After so many failures and not one success, going on makes no sense.
+/// After so many failures of a kind that meets every object, and not one success, going on makes no sense.
 const HOPELESS: u64 = 100;
 /// So many keys that somebody changed are named of each part.
 const LOGGED: usize = 20;
@@ -50,6 +50,8 @@ struct Restore<'a> {
     keeps: bool,
     acls: bool,
     progress: Progress,
+    /// How many keys failed in a way that meets every object.
+    alike: u64,
     /// Why the first key could not be brought back, and the first of those in an archive.
     error: Option<StepError>,
     in_archive: Option<StepError>,
@@ -76,6 +78,7 @@ pub(super) async fn restore(
         keeps: !rules.nulls_are_lost,
         acls: bucket.has_acls().await,
         progress,
+        alike: 0,
         error: None,
         in_archive: None,
     };
@@ -274,6 +277,8 @@ impl Restore<'_> {
         } else {
             counts.came_from_archive(&outcome.counts);
         }
+        let failures = outcome.failures.iter().chain(&outcome.in_archive);
+        self.alike += failures.filter(|(_, error)| meets_every_object(error)).count() as u64;
         for (failure, error) in outcome.failures {
             self.error.get_or_insert(error);
             let line = format!("`{}` could not be brought back: {}", failure.key, failure.reason);
@@ -287,7 +292,7 @@ impl Restore<'_> {
         }
         let counts = &self.progress.counts;
         self.cx.progress(counts.keys, None, Unit::Items).await;
-        if counts.failed >= HOPELESS && counts.changed() + counts.as_it_was == 0 {
+        if self.alike >= HOPELESS && counts.changed() + counts.as_it_was == 0 {
             let first = self.error.take().or(self.in_archive.take());
             return Err(first.unwrap_or_else(|| StepError::failed("nothing can be brought back")));
         }
@@ -297,7 +302,10 @@ impl Restore<'_> {
     async fn tell_changed(&mut self, keys: Vec<String>) {
         let (count, first) = (keys.len() as u64, &keys[..keys.len().min(LOGGED)]);
         if count > 0 {
-            let line = format!("{count} keys were changed since this restore began: {}", some(count, first));
+            let line = format!(
+                "{count} keys were changed since this restore began: {}",
+                some(count, first)
+            );
             self.cx.log(line).await;
         }
         let room = EXAMPLES.saturating_sub(self.progress.changed.len());
@@ -322,6 +330,9 @@ impl Restore<'_> {
         self.progress.failures.append(in_archive);
         if self.progress.shared > 0 {
             self.cx.degraded(left_behind(self.progress.shared)).await?;
+        }
+        if let Some(reason) = self.input.too_early(&self.progress.counts) {
+            self.cx.degraded(reason).await?;
         }
         let changed = self.progress.counts.changed_since;
         if changed > 0 {

@@ -11,11 +11,13 @@ use crate::store::{Store, all_stores, ministack, sandbox, versitygw, without_ver
 
 mod acls;
 mod doubts;
+mod failures;
 mod foresight;
 mod histories;
 mod kills;
 mod later;
 mod model;
+mod moments;
 mod nulls;
 mod proofs;
 use histories::{Deeds, KEYS, Rng, history, keys, written};

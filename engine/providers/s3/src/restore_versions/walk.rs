@@ -8,7 +8,7 @@ use jm_client_s3::{ObjectVersion, Pace, S3Reader, VersionMark, VersionOf};
 use jm_step::StepError;
 
 use super::choose::{Chooser, Decided, Verdict, Wish, is_of_parts, is_written_since, may_be_same};
-use super::progress::Counts;
+use super::progress::{Counts, older};
 use crate::same;
 
 /// A part of which there is little to do ends after the keys of so many pages, so that what was looked at is saved.
@@ -311,6 +311,7 @@ impl Part {
     fn count(&mut self, decided: &Decided) {
         self.planned.keys += 1;
         self.planned.versions += decided.versions;
+        self.planned.oldest = older(self.planned.oldest, decided.oldest);
         self.upto.clone_from(&decided.key);
     }
 

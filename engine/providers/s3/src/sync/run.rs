@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
-use jm_client_s3::{Pace, is_written_in_parts};
+use jm_client_s3::{Pace, is_written_in_parts, meets_every_object};
 use jm_step::{Change, Preview, ReadContext, StepContext, StepError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ use crate::{file, unfinished};
 
 /// So many requests are sent at once before the store has shown what it can take.
 const START: usize = 16;
-/// After so many failures and not one success, going on makes no sense.
+/// After so many failures of a kind that meets every object, and not one success, going on makes no sense.
 const HOPELESS: usize = 50;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -200,7 +200,7 @@ impl Sync {
                 Ok(()) => went_well = true,
                 Err(error) => failed.take(name, error),
             }
-            let is_hopeless = failed.names.len() >= HOPELESS && !went_well;
+            let is_hopeless = failed.alike >= HOPELESS && !went_well;
             if let Some(error) = failed.first.take_if(|_| is_hopeless) {
                 return Err(error);
             }
@@ -241,6 +241,8 @@ impl<'p> Task<'p> {
 struct Failed {
     names: Vec<LeftOut>,
     first: Option<StepError>,
+    /// How many failed in a way that meets every object.
+    alike: usize,
 }
 
 impl Failed {
@@ -249,6 +251,7 @@ impl Failed {
             name: name.to_owned(),
             reason: error.message().to_owned(),
         });
+        self.alike += usize::from(meets_every_object(&error));
         self.first.get_or_insert(error);
     }
 }

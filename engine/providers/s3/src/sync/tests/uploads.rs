@@ -277,6 +277,25 @@ async fn nothing_is_deleted_unless_asked_and_no_more_than_allowed() {
     }
 }
 
+/// Fifty files fail for a KMS key, which holds up nothing else.
+#[tokio::test]
+async fn files_that_fail_for_their_kms_key_hold_up_no_other() {
+    let store = sandbox().await;
+    let bucket = store.bucket("disabled").await;
+    let folder = folder(&store, "disabled");
+    for number in 0..50 {
+        write(&folder, &format!("key-{number:02}"), "x");
+    }
+    write(&folder, "other", "x");
+    let body = "<Error><Code>KMS.DisabledException</Code><Message>disabled</Message></Error>";
+    let line = store.answering("disabled", &["PUT ", "/key-"], "400 Bad Request", body);
+    let bench = StepBench::new().with("bucket", line.await);
+    let input = json!({ "directory": folder, "concurrency": 1 });
+    let error = bench.run(&SyncStep, input).await.error();
+    assert!(error.message().starts_with("50 names were not done"), "{error}");
+    assert_eq!(keys(&bucket).await, ["other"]);
+}
+
 /// What lies behind a link to a directory is not looked at, and not deleted either: whatever the patterns say of the link's own
 /// name.
 #[tokio::test]
