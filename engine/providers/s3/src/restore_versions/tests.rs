@@ -5,7 +5,8 @@ use jm_step::{Grade, StepErrorKind};
 use jm_testkit::StepBench;
 use serde_json::{Value, json};
 
-use super::progress::Begun;
+use super::progress::{Begun, Failures};
+use super::walk::Walk;
 use super::*;
 use crate::store::{Store, all_stores, ministack, sandbox, versitygw, without_versions};
 

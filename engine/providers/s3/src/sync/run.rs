@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -16,7 +17,7 @@ use super::decide::{Counts, Plan, Rules, SHOWN, Transfer, decide};
 use super::directory::LeftOut;
 use super::known::KnownSums;
 use super::side::{Found, Side};
-use crate::{file, unfinished};
+use crate::{PATIENCE, file, unfinished};
 
 /// So many requests are sent at once before the store has shown what it can take.
 const START: usize = 16;
@@ -61,11 +62,23 @@ pub(super) struct Sync {
 impl Sync {
     /// `versions_first`: a step before this one brings back what the destination has versions of.
     pub(super) async fn preview(&self, cx: &ReadContext, versions_first: bool) -> Result<Preview<Output>, StepError> {
-        let known = self.known_sums(cx);
-        let mut plan = decide(&self.from, &self.to, &self.rules, &known).await?;
-        if versions_first && let Side::Bucket(to) = &self.to {
-            plan.come_back(&to.with_versions(plan.missing()).await?);
-        }
+        self.preview_within(PATIENCE, cx, versions_first).await
+    }
+
+    pub(super) async fn preview_within(
+        &self,
+        patience: Duration,
+        cx: &ReadContext,
+        versions_first: bool,
+    ) -> Result<Preview<Output>, StepError> {
+        let Ok(plan) = tokio::time::timeout(patience, self.foresee(cx, versions_first)).await else {
+            return Ok(Preview::declared(format!(
+                "`{}` to `{}`: a preview has no time to compare all that is there, and a run does",
+                self.from.shown(),
+                self.to.shown()
+            )));
+        };
+        let plan = plan?;
         let output = self.output(&plan, plan.planned(), Vec::new());
         let summary = plan.summary(&self.from, &self.to);
         Ok(if plan.is_empty() {
@@ -73,6 +86,15 @@ impl Sync {
         } else {
             Preview::computed(summary, plan.changes(&self.to)).predict(output)
         })
+    }
+
+    async fn foresee(&self, cx: &ReadContext, versions_first: bool) -> Result<Plan, StepError> {
+        let known = self.known_sums(cx);
+        let mut plan = decide(&self.from, &self.to, &self.rules, &known).await?;
+        if versions_first && let Side::Bucket(to) = &self.to {
+            plan.come_back(&to.with_versions(plan.missing()).await?);
+        }
+        Ok(plan)
     }
 
     pub(super) async fn run(self, cx: &StepContext, bucket: Option<Arc<dyn Writable>>) -> Result<Output, StepError> {

@@ -277,6 +277,24 @@ async fn nothing_is_deleted_unless_asked_and_no_more_than_allowed() {
     }
 }
 
+#[tokio::test]
+async fn a_preview_that_has_no_time_to_compare_says_so() {
+    let store = sandbox().await;
+    store.bucket("slow").await;
+    let folder = folder(&store, "slow");
+    site(&folder);
+    let bench = bench(&store, "slow").await;
+    let cx = bench.read_context();
+    let input: Input = serde_json::from_value(json!({ "directory": folder })).expect("decodes");
+    let sync = input.sync(store.connection("slow").await.reader().clone());
+    for (patience, grade) in [(0, Grade::Declared), (60, Grade::Computed)] {
+        let patience = Duration::from_secs(patience);
+        let preview = sync.preview_within(patience, &cx, false).await.expect("a preview");
+        assert_eq!(preview.grade, grade, "{}", preview.summary);
+        assert_eq!(preview.predicted.is_some(), grade == Grade::Computed);
+    }
+}
+
 /// Fifty files fail for a KMS key, which holds up nothing else.
 #[tokio::test]
 async fn files_that_fail_for_their_kms_key_hold_up_no_other() {
