@@ -135,6 +135,18 @@ pub(crate) fn is_locked(message: &str) -> bool {
     message.ends_with(LOCKED)
 }
 
+/// What is denied by a KMS key.
+const KEY_DENIED: &str = "the credentials may not use the KMS key";
+const KEY_GONE: &str = "the KMS key is disabled, gone or on its way to be deleted";
+
+/// Whether an error is one that meets every object of a bucket: no answer, or rights that are not there. A lock, a key of KMS
+/// and what an object is by itself meet some.
+pub fn meets_every_object(error: &StepError) -> bool {
+    let of_some = [LOCKED, KEY_DENIED, KEY_GONE];
+    error.kind().is_transient()
+        || error.kind() == StepErrorKind::Denied && !of_some.iter().any(|reason| error.message().ends_with(reason))
+}
+
 /// A lock, or a key that may not be used, is told in the words of an ordinary denial.
 fn by_words(code: &str, message: &str) -> Option<Told> {
     if code == "AccessDenied" && message.contains("object lock") {
@@ -207,14 +219,12 @@ fn refused(code: &str, permission: &str) -> Option<Told> {
 fn refused_key(code: &str) -> Option<Told> {
     let denied = |reason: &str, hint: &str| Some(Told::new(StepErrorKind::Denied, reason).hint(hint));
     match code {
-        "KMSAccessDeniedException" | "KMS.AccessDeniedException" => denied(
-            "the credentials may not use the KMS key",
-            "allow `kms:Decrypt` and `kms:GenerateDataKey` on the key",
-        ),
-        "KMS.DisabledException" | "KMS.NotFoundException" | "KMS.KMSInvalidStateException" => denied(
-            "the KMS key is disabled, gone or on its way to be deleted",
-            "enable the key again, or cancel its deletion",
-        ),
+        "KMSAccessDeniedException" | "KMS.AccessDeniedException" => {
+            denied(KEY_DENIED, "allow `kms:Decrypt` and `kms:GenerateDataKey` on the key")
+        }
+        "KMS.DisabledException" | "KMS.NotFoundException" | "KMS.KMSInvalidStateException" => {
+            denied(KEY_GONE, "enable the key again, or cancel its deletion")
+        }
         _ => None,
     }
 }

@@ -32,10 +32,11 @@ const ASKED: [&str; 16] = [
     "s3:GetLifecycleConfiguration",
 ];
 /// What only doing it would tell.
-const NOT_ASKED: [&str; 13] = [
+const NOT_ASKED: [&str; 15] = [
     "s3:CreateBucket",
     "s3:DeleteObject",
     "s3:GetObjectTagging",
+    "s3:GetObjectVersionAcl",
     "s3:GetObjectVersionTagging",
     "s3:PutBucketOwnershipControls",
     "s3:PutBucketPolicy",
@@ -45,6 +46,7 @@ const NOT_ASKED: [&str; 13] = [
     "s3:PutEncryptionConfiguration",
     "s3:PutLifecycleConfiguration",
     "s3:PutObjectTagging",
+    "s3:PutObjectVersionAcl",
     "s3:RestoreObject",
 ];
 const LIST: &str = "s3:ListBucket";

@@ -1,5 +1,7 @@
 //! Step types on S3.
 
+use std::time::Duration;
+
 use jm_client_s3::S3;
 use jm_step::Provider;
 
@@ -26,6 +28,9 @@ mod verify_release;
 mod versioning;
 mod versions;
 mod whole;
+
+/// So long does a preview look, for nobody waits longer than two minutes for a step's answer to a dry run.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The connection [`S3`] and its step types.
 pub fn provider() -> Provider {

@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use jm_client_s3::{ArchiveTier, Pace, S3, S3Reader, VersioningStatus};
+use jm_client_s3::{ArchiveTier, S3, S3Reader, VersioningStatus};
 use jm_step::{
     ArtefactRef, Change, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext,
     StepError, StepType,
@@ -23,21 +23,22 @@ use serde_json::json;
 
 mod act;
 mod choose;
+mod foresee;
 mod progress;
 mod run;
 mod verify;
 mod walk;
+use crate::PATIENCE;
 use choose::Wish;
-use progress::{Counts, Failure, Failures, Progress};
-use walk::{Rules, Walk};
+use foresee::Foreseen;
+use progress::{Counts, Failure, Progress};
+use walk::Rules;
 
 /// Brings back what was deleted or overwritten.
 pub(crate) struct RestoreVersions;
 
-/// So many keys stand as examples in a preview.
+/// So many keys stand as examples in what is told.
 const EXAMPLES: usize = 5;
-/// So long does a preview look, for nobody waits longer than two minutes for a step's answer to a dry run.
-const PATIENCE: Duration = Duration::from_secs(90);
 /// How far the clocks of this machine and of the store may be apart.
 const SKEW: SignedDuration = SignedDuration::from_mins(15);
 
@@ -177,12 +178,15 @@ impl StepType for RestoreVersions {
                 "s3:ListBucket",
                 "s3:ListBucketVersions",
                 "s3:GetBucketVersioning",
+                "s3:GetBucketOwnershipControls",
                 "s3:DeleteObjectVersion",
                 "s3:GetObject",
                 "s3:GetObjectVersion",
+                "s3:GetObjectVersionAcl",
                 "s3:GetObjectVersionTagging",
                 "s3:PutObject",
                 "s3:PutObjectTagging",
+                "s3:PutObjectVersionAcl",
                 "s3:AbortMultipartUpload",
                 "s3:RestoreObject",
             ],
@@ -255,6 +259,7 @@ impl Input {
         let wish = self
             .wish()
             .map_err(|issue| StepError::invalid_input(issue.message.clone()))?;
+        is_past(wish, cx.now())?;
         let versioning = bucket.versioning().await?;
         let status = versioning.status;
         // In a dry run, a step before this one may let the bucket keep versions again.
@@ -308,6 +313,17 @@ impl Input {
         }
     }
 
+    /// What is told where no version is as old as the moment: then every key counts as new.
+    fn too_early(&self, counts: &Counts) -> Option<String> {
+        let (at, oldest) = self.moment().zip(counts.oldest)?;
+        (oldest > at).then(|| {
+            format!(
+                "nothing was there at {at}: the oldest of the versions that are left is of {oldest}; see whether the moment \
+                 and its time zone are the ones that are meant (`Z` is UTC)"
+            )
+        })
+    }
+
     fn changes(&self, bucket: &S3Reader, counts: &Counts) -> Vec<Change> {
         let kinds = [
             ("deleted", counts.undeleted, "there again"),
@@ -326,102 +342,14 @@ impl Input {
     }
 }
 
-/// What a preview sees.
-#[derive(Default)]
-struct Foreseen {
-    counts: Counts,
-    failures: Failures,
-    /// Why the first of the keys that must not be touched is not.
-    refused: Option<StepError>,
-    undelete: Vec<String>,
-    copy_back: Vec<String>,
-    hide: Vec<String>,
-    /// The last key that it had the time to look at, where there are more.
-    only_upto: Option<String>,
-}
-
-impl Foreseen {
-    async fn look(
-        cx: &ReadContext,
-        bucket: &S3Reader,
-        input: &Input,
-        rules: Rules,
-        patience: Duration,
-    ) -> Result<Self, StepError> {
-        let mut foreseen = Self::default();
-        let mut upto = String::new();
-        let over = tokio::time::Instant::now() + patience;
-        let pace = Pace::new(run::START, input.concurrency);
-        let mut walk = Walk::new(bucket.clone(), pace, &input.prefix, rules, None);
-        loop {
-            let part = tokio::select! {
-                part = walk.next() => part?,
-                () = cx.cancelled() => return Err(StepError::cancelled("told to stop while looking at versions")),
-                () = tokio::time::sleep_until(over) => {
-                    foreseen.only_upto = Some(upto);
-                    return Ok(foreseen);
-                }
-            };
-            let Some(part) = part else { return Ok(foreseen) };
-            upto.clone_from(&part.upto);
-            foreseen.counts.add(&part.planned);
-            examples(&mut foreseen.undelete, part.markers.iter().map(|marker| &marker.key));
-            examples(&mut foreseen.copy_back, part.copies.iter().map(|copy| &copy.target.key));
-            examples(&mut foreseen.hide, part.hide.iter());
-            for (key, refusal) in part.refused {
-                let reason = refusal.reason().to_owned();
-                foreseen.refused.get_or_insert_with(|| refusal.error(&key));
-                foreseen.failures.add(Failure { key, reason });
-            }
-        }
-    }
-
-    fn preview(self, bucket: &S3Reader, input: &Input) -> Result<Preview<Output>, StepError> {
-        let summary = self.summary(input);
-        if let Some(error) = self.refused {
-            return Err(run::not_brought_back(self.counts.failed, error));
-        }
-        let changes = input.changes(bucket, &self.counts);
-        if let Some(key) = self.only_upto {
-            let seen = format!("a preview has time for {} keys, up to `{key}`", self.counts.keys);
-            return Ok(
-                Preview::declared(format!("{seen}, and a run goes on to the end: at least {summary}"))
-                    .with_changes(changes),
-            );
-        }
-        let output = input.output(bucket, self.counts.clone(), self.failures.first);
-        if self.counts.changed() + self.counts.archived == 0 {
-            return Ok(Preview::verified(summary).predict(output));
-        }
-        Ok(Preview::computed(summary, changes).predict(output))
-    }
-
-    fn summary(&self, input: &Input) -> String {
-        let counts = &self.counts;
-        let mut said = vec![
-            told(counts.undeleted, "deleted come back", &self.undelete),
-            told(
-                counts.copied_back,
-                "overwritten get their old content again",
-                &self.copy_back,
-            ),
-            told(counts.hidden, "created since are marked as deleted", &self.hide),
-        ];
-        said.retain(|text| !text.is_empty());
-        if counts.archived > 0 {
-            said.push(archive_note(input.archived, counts));
-        }
-        if counts.undeleted_archived > 0 {
-            said.push(format!(
-                "{} of those that come back lie in an archive, as they did: ask for what is to be read",
-                counts.undeleted_archived
-            ));
-        }
-        if said.is_empty() {
-            said.push("nothing is to be brought back".to_owned());
-        }
-        let left = counts.as_it_was + counts.stay_deleted + counts.created_since;
-        format!("{}; {left} of {} keys stay as they are", said.join("; "), counts.keys)
+/// A moment that is yet to come is none that anything can be brought back to: every key would count as it was.
+fn is_past(wish: Wish, now: Timestamp) -> Result<(), StepError> {
+    match wish {
+        Wish::AsOf(at) if at > now + SKEW => Err(StepError::invalid_input(format!(
+            "`as_of` is {at}, which is yet to come: it is {now}"
+        ))
+        .hint("write the moment with its time zone, such as `2026-11-25T08:00:00+02:00`; `Z` is UTC")),
+        _ => Ok(()),
     }
 }
 
@@ -435,44 +363,11 @@ pub(crate) fn undeletes(cx: &ReadContext, bucket: &S3Reader, prefix: &str) -> bo
     cx.announced(&objects("deleted", bucket, prefix)).is_some()
 }
 
-fn examples<'k>(known: &mut Vec<String>, keys: impl Iterator<Item = &'k String>) {
-    for key in keys {
-        if known.len() >= EXAMPLES {
-            return;
-        }
-        if known.last() != Some(key) {
-            known.push(key.clone());
-        }
-    }
-}
-
-fn told(keys: u64, what: &str, examples: &[String]) -> String {
-    if keys == 0 {
-        return String::new();
-    }
+/// The examples among so many keys.
+fn some(count: u64, examples: &[String]) -> String {
     let shown: Vec<String> = examples.iter().map(|key| format!("`{key}`")).collect();
-    let more = if keys > examples.len() as u64 { ", …" } else { "" };
-    format!("{keys} keys that were {what} ({}{more})", shown.join(", "))
-}
-
-/// What an archive costs in time and money.
-fn archive_note(archived: Archived, counts: &Counts) -> String {
-    let found = format!(
-        "{} wanted versions with {} bytes lie in an archive",
-        counts.archived, counts.archived_bytes
-    );
-    if !archived.ask {
-        return format!("{found} and are left there");
-    }
-    let wait = match archived.tier {
-        ArchiveTier::Expedited => "minutes, at the highest price per GB and request",
-        ArchiveTier::Standard => "3 to 5 hours (12 from `DEEP_ARCHIVE`), at a price per GB and request",
-        ArchiveTier::Bulk => "5 to 12 hours (48 from `DEEP_ARCHIVE`), at the lowest price per GB",
-    };
-    format!(
-        "{found}: they are asked for, which takes {wait}, and kept at hand for {} days",
-        archived.days
-    )
+    let more = if count > examples.len() as u64 { ", …" } else { "" };
+    format!("{}{more}", shown.join(", "))
 }
 
 #[cfg(test)]

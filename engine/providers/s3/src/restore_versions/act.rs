@@ -37,8 +37,10 @@ pub(super) struct Worker {
 pub(super) struct Outcome {
     pub(super) counts: Counts,
     pub(super) failures: Vec<(Failure, StepError)>,
-    /// How many versions were copied to which others had rights that could not be given again.
+    /// How many versions were copied to which others had rights, or may have had, that could not be given again.
     pub(super) shared: u64,
+    /// Keys that somebody changed since the first attempt began.
+    pub(super) changed: Vec<String>,
     /// Those of versions in an archive.
     pub(super) in_archive: Vec<(Failure, StepError)>,
 }
@@ -48,6 +50,7 @@ impl Worker {
     pub(super) async fn carry_out(self, part: Part, at_once: usize) -> Result<Outcome, StepError> {
         let mut outcome = Outcome {
             counts: part.planned.clone(),
+            changed: part.changed,
             ..Outcome::default()
         };
         for (key, refusal) in part.refused {

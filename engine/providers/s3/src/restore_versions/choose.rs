@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use jiff::Timestamp;
 use jm_client_s3::{NULL_VERSION, ObjectVersion, VersionOf};
 
+use super::progress::older;
 use crate::same;
 
 /// What is wanted.
@@ -30,8 +31,11 @@ impl Wish {
 /// What is done with a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It is as it was; or it was so since the first attempt began, and somebody went on from there.
+    /// It is as it was; or a copy of an earlier attempt made it so, and somebody went on from there.
     AsItWas,
+    /// It was as it was when the first attempt began, or came back by the removal of markers, and somebody wrote or deleted
+    /// it since: versions do not tell which of the two.
+    ChangedSince,
     /// Only markers lie on the version that is wanted: they are removed.
     Undelete {
         markers: Vec<VersionOf>,
@@ -72,6 +76,8 @@ pub(super) struct Decided {
     pub(super) verdict: Verdict,
     /// How many versions and markers it has.
     pub(super) versions: u64,
+    /// When the oldest of those was written that tell it.
+    pub(super) oldest: Option<Timestamp>,
 }
 
 /// With more markers than that on one key, such as of a job that deletes it each minute, what lies under them is copied over
@@ -117,6 +123,7 @@ struct Group {
     content_below: bool,
     null_content: bool,
     versions: u64,
+    oldest: Option<Timestamp>,
     /// Those with content above the target that were written since the first attempt began, the newest first.
     newer: VecDeque<ObjectVersion>,
     /// Whether what lies next above the target was written since then, so that the target was still the newest one.
@@ -151,6 +158,7 @@ impl Chooser {
         Some(Decided {
             key: group.latest.key.clone(),
             versions: group.versions,
+            oldest: group.oldest,
             verdict: group.verdict(self.wish),
         })
     }
@@ -168,6 +176,7 @@ impl Group {
             content_below: false,
             null_content: false,
             versions: 0,
+            oldest: None,
             newer: VecDeque::new(),
             was_newest: false,
         };
@@ -177,6 +186,7 @@ impl Group {
 
     fn take(&mut self, wish: Wish, entry: ObjectVersion) {
         self.versions += 1;
+        self.oldest = older(self.oldest, entry.last_modified);
         self.last.clone_from(&entry.version_id);
         self.null_content |= !entry.marker && entry.version_id == NULL_VERSION;
         if self.target.is_some() {
@@ -244,7 +254,7 @@ impl Group {
             };
         }
         if self.was_newest {
-            return Verdict::AsItWas;
+            return Verdict::ChangedSince;
         }
         if !self.content_above {
             return Verdict::Undelete {

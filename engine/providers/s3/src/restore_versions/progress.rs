@@ -11,8 +11,16 @@ pub(super) struct Counts {
     pub(super) keys: u64,
     /// Versions and markers that were looked at.
     pub(super) versions: u64,
+    /// When the oldest of those was written that tell it.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(super) oldest: Option<Timestamp>,
     /// Keys that were as they should be.
     pub(super) as_it_was: u64,
+    /// Keys that were as they should be when the first attempt began, or came back by it, and are left as somebody made them
+    /// since.
+    #[serde(default)]
+    pub(super) changed_since: u64,
     /// Keys that were deleted and are there again.
     pub(super) undeleted: u64,
     /// Markers that were removed for that.
@@ -50,6 +58,7 @@ macro_rules! each_field {
 impl Counts {
     pub(super) fn add(&mut self, other: &Self) {
         self.combine(other, u64::saturating_add);
+        self.oldest = older(self.oldest, other.oldest);
     }
 
     /// Where a part of the work is done a second time: what it found done already was done by the first.
@@ -94,9 +103,14 @@ impl Counts {
     }
 
     fn combine(&mut self, other: &Self, with: fn(u64, u64) -> u64) {
-        each_field!(with, self, other; keys versions as_it_was undeleted markers_removed copied_back bytes_copied unverified hidden
+        each_field!(with, self, other; keys versions as_it_was changed_since undeleted markers_removed copied_back bytes_copied unverified hidden
             created_since stay_deleted nothing_left archived archived_bytes undeleted_archived failed);
     }
+}
+
+/// The older of two moments, where they are known.
+pub(super) fn older(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    one.into_iter().chain(other).min()
 }
 
 /// A key that could not be brought back.
@@ -185,9 +199,12 @@ pub(super) struct Progress {
     pub(super) after: Option<String>,
     /// What was done up to there, in this walk and the ones before.
     pub(super) counts: Counts,
-    /// Of how many of the copied versions the ACL stayed behind, and gave others rights.
+    /// Of how many of the copied versions the ACL stayed behind, and gave others rights, or may have.
     #[serde(default)]
     pub(super) shared: u64,
+    /// The first of the keys that somebody changed since the first attempt began.
+    #[serde(default)]
+    pub(super) changed: Vec<String>,
     /// Those that are begun, in order.
     pub(super) begun: Vec<Begun>,
     /// Keys that could not be brought back.
@@ -206,6 +223,7 @@ impl Progress {
             after: None,
             counts: Counts::default(),
             shared: 0,
+            changed: Vec::new(),
             begun: Vec::new(),
             failures: Failures::default(),
             in_archive: Failures::default(),

@@ -3,22 +3,24 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
-use jm_client_s3::{Pace, S3Bucket, may_be_copied_in_parts};
+use jm_client_s3::{Pace, S3Bucket, may_be_copied_in_parts, meets_every_object};
 use jm_step::{ArtefactRef, StepContext, StepError, Unit};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::act::{Outcome, Worker};
 use super::progress::{Begun, Counts, Progress};
 use super::walk::{Part, Rules, Walk};
-use super::{Input, Output, SKEW};
+use super::{EXAMPLES, Input, Output, SKEW, some};
 use crate::unfinished;
 
 /// So many parts are under way at once.
 const PARTS_AT_ONCE: usize = 4;
 /// So many requests are sent at once before the store has shown what it can take.
 pub(super) const START: usize = 16;
-/// After so many failures and not one success, going on makes no sense.
+/// After so many failures of a kind that meets every object, and not one success, going on makes no sense.
 const HOPELESS: u64 = 100;
+/// So many keys that somebody changed are named of each part.
+const LOGGED: usize = 20;
 /// How often an archive is asked whether it is ready.
 const ARCHIVE_LOOK: Duration = Duration::from_mins(5);
 
@@ -48,6 +50,8 @@ struct Restore<'a> {
     keeps: bool,
     acls: bool,
     progress: Progress,
+    /// How many keys failed in a way that meets every object.
+    alike: u64,
     /// Why the first key could not be brought back, and the first of those in an archive.
     error: Option<StepError>,
     in_archive: Option<StepError>,
@@ -74,6 +78,7 @@ pub(super) async fn restore(
         keeps: !rules.nulls_are_lost,
         acls: bucket.has_acls().await,
         progress,
+        alike: 0,
         error: None,
         in_archive: None,
     };
@@ -108,8 +113,19 @@ pub(super) fn not_brought_back(failed: u64, first: StepError) -> StepError {
 /// What is told where ACLs could not be kept.
 pub(super) fn left_behind(shared: u64) -> String {
     format!(
-        "{shared} of the versions that were copied back gave others rights by an ACL that could not be set again: let jm do \
-         `s3:PutObjectVersionAcl`, set it with `aws s3api put-object-acl`, or give those rights by the bucket's policy"
+        "{shared} of the versions that were copied back gave others rights by an ACL that could not be set again, or may have \
+         done so, for it could not be read: let jm do `s3:GetObjectVersionAcl` and `s3:PutObjectVersionAcl`, set it with \
+         `aws s3api put-object-acl`, or give those rights by the bucket's policy"
+    )
+}
+
+/// What is told where keys were changed while the restore was cut off.
+pub(super) fn changed_since(count: u64, first: &[String]) -> String {
+    format!(
+        "{count} keys that were right when this restore began, or came back by it, were written or deleted anew since and are \
+         left as they are ({}): to have their old content all the same, run the step in a run of its own, such as by \
+         `jm step run s3.restore_versions`",
+        some(count, first)
     )
 }
 
@@ -254,12 +270,15 @@ impl Restore<'_> {
         self.progress.begun.remove(0);
         self.progress.after = Some(upto);
         self.progress.shared += outcome.shared;
+        self.tell_changed(outcome.changed).await;
         let counts = &mut self.progress.counts;
         if self.progress.walk == 1 {
             counts.add(&outcome.counts);
         } else {
             counts.came_from_archive(&outcome.counts);
         }
+        let failures = outcome.failures.iter().chain(&outcome.in_archive);
+        self.alike += failures.filter(|(_, error)| meets_every_object(error)).count() as u64;
         for (failure, error) in outcome.failures {
             self.error.get_or_insert(error);
             let line = format!("`{}` could not be brought back: {}", failure.key, failure.reason);
@@ -273,11 +292,24 @@ impl Restore<'_> {
         }
         let counts = &self.progress.counts;
         self.cx.progress(counts.keys, None, Unit::Items).await;
-        if counts.failed >= HOPELESS && counts.changed() + counts.as_it_was == 0 {
+        if self.alike >= HOPELESS && counts.changed() + counts.as_it_was == 0 {
             let first = self.error.take().or(self.in_archive.take());
             return Err(first.unwrap_or_else(|| StepError::failed("nothing can be brought back")));
         }
         Ok(())
+    }
+
+    async fn tell_changed(&mut self, keys: Vec<String>) {
+        let (count, first) = (keys.len() as u64, &keys[..keys.len().min(LOGGED)]);
+        if count > 0 {
+            let line = format!(
+                "{count} keys were changed since this restore began: {}",
+                some(count, first)
+            );
+            self.cx.log(line).await;
+        }
+        let room = EXAMPLES.saturating_sub(self.progress.changed.len());
+        self.progress.changed.extend(keys.into_iter().take(room));
     }
 
     async fn end(mut self) -> Result<Done, StepError> {
@@ -298,6 +330,14 @@ impl Restore<'_> {
         self.progress.failures.append(in_archive);
         if self.progress.shared > 0 {
             self.cx.degraded(left_behind(self.progress.shared)).await?;
+        }
+        if let Some(reason) = self.input.too_early(&self.progress.counts) {
+            self.cx.degraded(reason).await?;
+        }
+        let changed = self.progress.counts.changed_since;
+        if changed > 0 {
+            let reason = changed_since(changed, &self.progress.changed);
+            self.cx.degraded(reason).await?;
         }
         let mut all_failures = None;
         if let Some((lines, unknown)) = self.progress.failures.lines() {

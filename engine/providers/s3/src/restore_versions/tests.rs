@@ -5,17 +5,20 @@ use jm_step::{Grade, StepErrorKind};
 use jm_testkit::StepBench;
 use serde_json::{Value, json};
 
-use super::progress::Begun;
+use super::progress::{Begun, Failures};
+use super::walk::Walk;
 use super::*;
 use crate::store::{Store, all_stores, ministack, sandbox, versitygw, without_versions};
 
 mod acls;
 mod doubts;
+mod failures;
 mod foresight;
 mod histories;
 mod kills;
 mod later;
 mod model;
+mod moments;
 mod nulls;
 mod proofs;
 use histories::{Deeds, KEYS, Rng, history, keys, written};

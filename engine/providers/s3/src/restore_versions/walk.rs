@@ -8,7 +8,7 @@ use jm_client_s3::{ObjectVersion, Pace, S3Reader, VersionMark, VersionOf};
 use jm_step::StepError;
 
 use super::choose::{Chooser, Decided, Verdict, Wish, is_of_parts, is_written_since, may_be_same};
-use super::progress::Counts;
+use super::progress::{Counts, older};
 use crate::same;
 
 /// A part of which there is little to do ends after the keys of so many pages, so that what was looked at is saved.
@@ -57,6 +57,8 @@ pub(super) struct Part {
     /// Of a part that was begun before: copies that are there, and may lack what is given to them once they are.
     pub(super) found: Vec<CopyBack>,
     pub(super) hide: Vec<String>,
+    /// Keys that were right when the first attempt began, and are left as somebody made them since.
+    pub(super) changed: Vec<String>,
     /// Keys that must not be touched, and why.
     pub(super) refused: Vec<(String, Refusal)>,
     /// What comes of it if all goes well.
@@ -309,6 +311,7 @@ impl Part {
     fn count(&mut self, decided: &Decided) {
         self.planned.keys += 1;
         self.planned.versions += decided.versions;
+        self.planned.oldest = older(self.planned.oldest, decided.oldest);
         self.upto.clone_from(&decided.key);
     }
 
@@ -317,6 +320,10 @@ impl Part {
         match verdict {
             verdict if rules.only_archived && !rules.comes_out(&verdict) => {}
             Verdict::AsItWas => counts.as_it_was += 1,
+            Verdict::ChangedSince => {
+                counts.changed_since += 1;
+                self.changed.push(key);
+            }
             Verdict::StaysDeleted => counts.stay_deleted += 1,
             Verdict::NothingLeft => counts.nothing_left += 1,
             Verdict::Untold => self.refuse(key, Refusal::Untold),

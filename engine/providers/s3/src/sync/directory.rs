@@ -127,7 +127,8 @@ impl Directory {
                 .map_err(|error| file::failed("look at", &path, error))?;
             if kind.is_dir() {
                 self.walk(&path, &format!("{name}/"), found)?;
-            } else if self.names.mean(&name) {
+            } else if kind.is_symlink() && path.is_dir() || self.names.mean(&name) {
+                // What lies in a folder that a link leads to may be meant, too.
                 match found.unfinished {
                     Unfinished::LeftOut if is_unfinished(&name) => found.leave_out(name, "it is not finished"),
                     Unfinished::Hidden if is_unfinished(&name) => {}

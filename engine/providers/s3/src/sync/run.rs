@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
-use jm_client_s3::{Pace, is_written_in_parts};
+use jm_client_s3::{Pace, is_written_in_parts, meets_every_object};
 use jm_step::{Change, Preview, ReadContext, StepContext, StepError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,11 +17,11 @@ use super::decide::{Counts, Plan, Rules, SHOWN, Transfer, decide};
 use super::directory::LeftOut;
 use super::known::KnownSums;
 use super::side::{Found, Side};
-use crate::{file, unfinished};
+use crate::{PATIENCE, file, unfinished};
 
 /// So many requests are sent at once before the store has shown what it can take.
 const START: usize = 16;
-/// After so many failures and not one success, going on makes no sense.
+/// After so many failures of a kind that meets every object, and not one success, going on makes no sense.
 const HOPELESS: usize = 50;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -61,11 +62,23 @@ pub(super) struct Sync {
 impl Sync {
     /// `versions_first`: a step before this one brings back what the destination has versions of.
     pub(super) async fn preview(&self, cx: &ReadContext, versions_first: bool) -> Result<Preview<Output>, StepError> {
-        let known = self.known_sums(cx);
-        let mut plan = decide(&self.from, &self.to, &self.rules, &known).await?;
-        if versions_first && let Side::Bucket(to) = &self.to {
-            plan.come_back(&to.with_versions(plan.missing()).await?);
-        }
+        self.preview_within(PATIENCE, cx, versions_first).await
+    }
+
+    pub(super) async fn preview_within(
+        &self,
+        patience: Duration,
+        cx: &ReadContext,
+        versions_first: bool,
+    ) -> Result<Preview<Output>, StepError> {
+        let Ok(plan) = tokio::time::timeout(patience, self.foresee(cx, versions_first)).await else {
+            return Ok(Preview::declared(format!(
+                "`{}` to `{}`: a preview has no time to compare all that is there, and a run does",
+                self.from.shown(),
+                self.to.shown()
+            )));
+        };
+        let plan = plan?;
         let output = self.output(&plan, plan.planned(), Vec::new());
         let summary = plan.summary(&self.from, &self.to);
         Ok(if plan.is_empty() {
@@ -73,6 +86,15 @@ impl Sync {
         } else {
             Preview::computed(summary, plan.changes(&self.to)).predict(output)
         })
+    }
+
+    async fn foresee(&self, cx: &ReadContext, versions_first: bool) -> Result<Plan, StepError> {
+        let known = self.known_sums(cx);
+        let mut plan = decide(&self.from, &self.to, &self.rules, &known).await?;
+        if versions_first && let Side::Bucket(to) = &self.to {
+            plan.come_back(&to.with_versions(plan.missing()).await?);
+        }
+        Ok(plan)
     }
 
     pub(super) async fn run(self, cx: &StepContext, bucket: Option<Arc<dyn Writable>>) -> Result<Output, StepError> {
@@ -200,7 +222,7 @@ impl Sync {
                 Ok(()) => went_well = true,
                 Err(error) => failed.take(name, error),
             }
-            let is_hopeless = failed.names.len() >= HOPELESS && !went_well;
+            let is_hopeless = failed.alike >= HOPELESS && !went_well;
             if let Some(error) = failed.first.take_if(|_| is_hopeless) {
                 return Err(error);
             }
@@ -241,6 +263,8 @@ impl<'p> Task<'p> {
 struct Failed {
     names: Vec<LeftOut>,
     first: Option<StepError>,
+    /// How many failed in a way that meets every object.
+    alike: usize,
 }
 
 impl Failed {
@@ -249,6 +273,7 @@ impl Failed {
             name: name.to_owned(),
             reason: error.message().to_owned(),
         });
+        self.alike += usize::from(meets_every_object(&error));
         self.first.get_or_insert(error);
     }
 }

@@ -57,6 +57,22 @@ async fn an_acl_comes_along_or_stays_behind_aloud() {
     ran.output();
 }
 
+/// Who may read neither ACLs nor whether they count does not take a public object for a private one.
+#[tokio::test]
+async fn an_acl_that_nobody_may_read_may_stay_behind() {
+    let (store, bucket, at) = shared().await;
+    let lines: [(&'static [&'static str], u64); 2] = [(&["GET ", "?acl"], 2), (&["GET ", "?ownershipControls"], 0)];
+    for (words, behind) in lines {
+        let refused = StepBench::new().with("bucket", store.refusing("acls", words).await);
+        let ran = refused.run(&RestoreVersions, as_of(at)).await;
+        let told: Vec<String> = (behind > 0).then(|| run::left_behind(behind)).into_iter().collect();
+        assert_eq!(ran.degraded, told, "{words:?}");
+        assert_eq!(ran.output()["copied_back"], json!(2));
+        assert_eq!(is_public(&store, "shared").await, behind == 0, "{words:?}");
+        overwrite(&bucket).await;
+    }
+}
+
 /// A process that died between a copy and its ACL leaves what a run leaves behind that is allowed no ACL.
 #[tokio::test]
 async fn a_copy_that_was_killed_before_it_had_its_acl_gets_it_from_whoever_goes_on() {

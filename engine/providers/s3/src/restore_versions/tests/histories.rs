@@ -87,6 +87,16 @@ pub(super) enum Deed {
     Keep(bool),
 }
 
+impl Deed {
+    /// The key that it was done to.
+    pub(super) fn key(&self) -> Option<&'static str> {
+        match self {
+            Self::Put { key, .. } | Self::Delete(key) | Self::Unmark(key) => Some(key),
+            Self::Keep(_) => None,
+        }
+    }
+}
+
 /// Does so many things to a bucket; answers what.
 pub(super) async fn history(bucket: &S3Bucket, rng: &mut Rng, deeds: Deeds, count: usize) -> Vec<Deed> {
     let mut done = Vec::with_capacity(count);
@@ -129,6 +139,14 @@ pub(super) async fn history(bucket: &S3Bucket, rng: &mut Rng, deeds: Deeds, coun
         });
     }
     done
+}
+
+/// Deletes every key, so that an undelete has much to do.
+pub(super) async fn delete_all(bucket: &S3Bucket, keys: impl Iterator<Item = &'static str>, done: &mut Vec<Deed>) {
+    for key in keys {
+        bucket.delete(key, None).await.expect("deleted");
+        done.push(Deed::Delete(key));
+    }
 }
 
 /// What was written last to each key.

@@ -121,7 +121,7 @@ async fn what_came_back_and_was_used_since_is_done() {
     }
 }
 
-/// What was undeleted and is deleted again, and what was as it was and is used, is done; what was created since stays.
+/// What was right when it began, and is used or deleted since, is left and told; what was created since stays.
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_tries_again_touches_nothing_that_was_right_when_it_began() {
     for store in all_stores().await {
@@ -145,18 +145,53 @@ async fn whoever_tries_again_touches_nothing_that_was_right_when_it_began() {
         let before = entries(&bucket).await;
         let ran = again.run(&RestoreVersions, as_of(at)).await;
         let output = ran.outputs.last().expect("an output").clone();
+        let changed = ["deleted", "used"].map(str::to_owned);
+        assert_eq!(ran.degraded, [run::changed_since(2, &changed)], "{}", store.name);
         let error = ran.error();
         assert!(
             error.message().contains("`twice`: it was written or deleted anew"),
             "{error}"
         );
         assert_eq!(
-            (&output["as_it_was"], &output["created_since"], &output["failed"]),
+            (&output["changed_since"], &output["created_since"], &output["failed"]),
             (&json!(2), &json!(1), &json!(1)),
             "{}: {output}",
             store.name
         );
         assert_eq!(entries(&bucket).await, before, "{}", store.name);
+    }
+}
+
+/// A job that goes on deleting while a restore is cut off takes nothing away in silence.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_deleted_while_a_restore_is_cut_off_is_told() {
+    for store in all_stores().await {
+        let bucket = store.bucket("job").await;
+        bucket.set_versioning(true).await.expect("set");
+        for key in ["a", "b", "c", "d"] {
+            write(&bucket, key, "old").await;
+        }
+        bucket.delete("a", None).await.expect("deleted");
+        now_of(&store).await;
+        let input = json!({ "page": 2 });
+        let first = bench(&store, "job").await;
+        let cut = first.run_until(&RestoreVersions, input.clone(), 1).await;
+        let saved = cut.checkpoints.last().expect("saved").clone();
+        now_of(&store).await;
+        for key in ["c", "d"] {
+            bucket.delete(key, None).await.expect("deleted");
+        }
+        let again = first.attempt(2).checkpoint(saved);
+        let ran = again.run(&RestoreVersions, input).await;
+        let changed = ["c", "d"].map(str::to_owned);
+        assert_eq!(ran.degraded, [run::changed_since(2, &changed)], "{}", store.name);
+        let output = ran.output();
+        assert_eq!(
+            (&output["undeleted"], &output["as_it_was"], &output["changed_since"]),
+            (&json!(1), &json!(1), &json!(2)),
+            "{}: {output}",
+            store.name
+        );
     }
 }
 

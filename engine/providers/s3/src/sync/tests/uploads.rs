@@ -277,6 +277,68 @@ async fn nothing_is_deleted_unless_asked_and_no_more_than_allowed() {
     }
 }
 
+#[tokio::test]
+async fn a_preview_that_has_no_time_to_compare_says_so() {
+    let store = sandbox().await;
+    store.bucket("slow").await;
+    let folder = folder(&store, "slow");
+    site(&folder);
+    let bench = bench(&store, "slow").await;
+    let cx = bench.read_context();
+    let input: Input = serde_json::from_value(json!({ "directory": folder })).expect("decodes");
+    let sync = input.sync(store.connection("slow").await.reader().clone());
+    for (patience, grade) in [(0, Grade::Declared), (60, Grade::Computed)] {
+        let patience = Duration::from_secs(patience);
+        let preview = sync.preview_within(patience, &cx, false).await.expect("a preview");
+        assert_eq!(preview.grade, grade, "{}", preview.summary);
+        assert_eq!(preview.predicted.is_some(), grade == Grade::Computed);
+    }
+}
+
+/// Fifty files fail for a KMS key, which holds up nothing else.
+#[tokio::test]
+async fn files_that_fail_for_their_kms_key_hold_up_no_other() {
+    let store = sandbox().await;
+    let bucket = store.bucket("disabled").await;
+    let folder = folder(&store, "disabled");
+    for number in 0..50 {
+        write(&folder, &format!("key-{number:02}"), "x");
+    }
+    write(&folder, "other", "x");
+    let body = "<Error><Code>KMS.DisabledException</Code><Message>disabled</Message></Error>";
+    let line = store.answering("disabled", &["PUT ", "/key-"], "400 Bad Request", body);
+    let bench = StepBench::new().with("bucket", line.await);
+    let input = json!({ "directory": folder, "concurrency": 1 });
+    let error = bench.run(&SyncStep, input).await.error();
+    assert!(error.message().starts_with("50 names were not done"), "{error}");
+    assert_eq!(keys(&bucket).await, ["other"]);
+}
+
+/// What lies behind a link to a directory is not looked at, and not deleted either: whatever the patterns say of the link's own
+/// name.
+#[tokio::test]
+async fn what_lies_behind_a_link_to_a_directory_is_not_surplus() {
+    for store in stores().await {
+        let bucket = store.bucket("linked").await;
+        let (site, elsewhere) = (folder(&store, "linked"), folder(&store, "elsewhere"));
+        write(&site, "index.html", PAGE);
+        write(&elsewhere, "app.js", "x");
+        std::os::unix::fs::symlink(&elsewhere, site.join("static")).expect("a link");
+        for key in ["static/app.js", "old.html"] {
+            bucket.put_bytes(key, "x", Put::default()).await.expect("written");
+        }
+        let bench = bench(&store, "linked").await;
+        for follow in [false, true] {
+            let input = json!({
+                "directory": site, "include": ["static/*", "*.html"], "follow_links": follow, "delete": { "at_most": 9 },
+            });
+            let output = bench.run(&SyncStep, input).await.output();
+            assert_eq!(output["left_out"][0]["name"], "static", "{}", store.name);
+            assert_eq!(keys(&bucket).await, ["index.html", "static/app.js"], "{}", store.name);
+        }
+    }
+}
+
 /// A site may have files of such a name: they go up, stay, and come back beside one that their name is made of.
 #[tokio::test]
 async fn a_partial_of_a_site_is_a_file_like_others_and_one_of_jm_is_none() {
