@@ -288,7 +288,6 @@ fn what_is_left_in_an_archive_is_told() -> Result<()> {
     Ok(())
 }
 
-/// Rubbish of the right size, of which nobody says what it is, in the place of a backup that no other step reads.
 /// An object of parts of several sizes, which no copy has: its ETag and the checksum of its parts tell nothing of a copy.
 fn put_in_uneven_parts(world: &World, key: &str) -> Result<()> {
     let place = ["--bucket", ASSETS, "--key", key];
@@ -338,11 +337,12 @@ fn copies_that_no_sum_proves_are_told() -> Result<()> {
     put("film.mp4")?;
     let output = bring_back(&world, &words).env("LOST_S3_BUCKET", ASSETS).output()?;
     ensure!(output.status.code() == Some(9), "{}", said(&output));
-    let expected = "of 1 of the 1 copies that were made of earlier versions the store keeps no sum";
+    let expected = "of 1 copies that were made of earlier versions the store keeps no sum";
     ensure!(has_words(&said(&output), expected), "{}", said(&output));
     Ok(())
 }
 
+/// Rubbish of the right size, of which nobody says what it is, in the place of a backup that no other step reads.
 #[test]
 fn an_older_backup_that_somebody_has_overwritten_is_told() -> Result<()> {
     let world = with_backups(World::sandbox()?)?;
@@ -436,6 +436,7 @@ fn a_replica_fills_what_is_gone_for_good_and_undoes_no_moment() -> Result<()> {
     let put =
         |bucket: &str, key: &str| world.aws(&["s3api", "put-object", "--bucket", bucket, "--key", key, "--body", page]);
     world.aws(&["s3api", "create-bucket", "--bucket", REPLICA])?;
+    put(ASSETS, "index.html")?;
     let there = keys(&world, ASSETS)?;
     let at = a_moment();
     for bucket in [ASSETS, REPLICA] {

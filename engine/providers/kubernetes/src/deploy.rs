@@ -5,6 +5,7 @@
 
 mod chunk;
 mod diff;
+mod filled;
 mod halfway;
 mod made;
 mod motion;

@@ -35,8 +35,8 @@ fn spec_pointer(object: &Value) -> Option<&'static str> {
     })
 }
 
-/// What is recorded of a container: of this very image, or else of one of its repository that was named by its digest, while
-/// manifests go on naming a tag. What ran by another tag is another image.
+/// What is recorded of a container: of this very image, or else of the one of its repository that it may name. What ran by
+/// another tag is another image, and of what ran by its digest alone nobody knows the tag.
 fn recorded<'r>(
     key: &ObjectKey,
     container: &str,
@@ -59,7 +59,7 @@ fn may_be_named(ran: &str, written: &str) -> bool {
         return false;
     };
     let tag = |image: &ImageRef<'_>| image.tag.unwrap_or("latest").to_owned();
-    ran.name == written.name && (ran.digest.is_some() || tag(&ran) == tag(&written))
+    ran.name == written.name && tag(&ran) == tag(&written)
 }
 
 /// Containers whose image is only a tag, and for which no digest is recorded though something ran.
@@ -143,12 +143,24 @@ mod tests {
         assert!(unrecorded(&key, &tagged, &records).is_empty());
         pin(&key, &mut tagged, &records);
         assert_eq!(tagged, object(&ran));
+        let [record] = records.clone();
+        let digest = record.digest.clone().expect("a digest");
         let by_tag = |tag: &str| {
-            let [mut record] = records.clone();
-            record.image = format!("localhost:5000/web{tag}");
-            vec![record]
+            let image = format!("localhost:5000/web{tag}");
+            vec![RecordedImage {
+                image,
+                ..record.clone()
+            }]
         };
-        for (ran, written, is_known) in [(":1", ":2", false), ("", ":latest", true), (":latest", "", true)] {
+        let (alone, tagged) = (format!("@{digest}"), format!(":1@{digest}"));
+        for (ran, written, is_known) in [
+            (":1", ":2", false),
+            ("", ":latest", true),
+            (":latest", "", true),
+            (alone.as_str(), ":2", false),
+            (&tagged, ":2", false),
+            (&tagged, ":1", true),
+        ] {
             let written = object(&format!("localhost:5000/web{written}"));
             let missing = unrecorded(&key, &written, &by_tag(ran));
             assert_eq!(missing.is_empty(), is_known, "{ran}: {missing:?}");

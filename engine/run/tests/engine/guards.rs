@@ -366,7 +366,8 @@ async fn another_system_is_left_to_the_gate_that_comes_first() {
     assert!(error.is_refusal(), "{error}");
 
     // A look before it, which may fail, holds the run to nothing.
-    let looks = "  - { id: seek, uses: box.seek, on_failure: continue }\n  - { id: take, uses: box.take, needs: [seek] }\n";
+    let looks =
+        "  - { id: seek, uses: box.seek, on_failure: continue }\n  - { id: take, uses: box.take, needs: [seek] }\n";
     let mut session = boxed("repairs: [box]\n", looks);
     session.with_box("a", false, None);
     session.run.options.until = Some(crate::id("take"));

@@ -13,6 +13,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::diff;
+use super::filled;
 use super::halfway::Halfway;
 use super::made::Made;
 use super::namespaces::ending;
@@ -221,7 +222,10 @@ impl Doing<'_> {
         // Who sets back what differs from a source does so with what is made as well.
         let keeper = keeper.or_else(|| Keeper::of(&object.value));
         let running = match &prior {
-            Some(before) => scaled::as_it_runs(self.reader, &kind, &object, before).await?,
+            Some(before) => match filled::as_it_was_filled(&object, before) {
+                None => scaled::as_it_runs(self.reader, &kind, &object, before).await?,
+                filled => filled,
+            },
             // An attempt before this one has deleted it.
             None => self
                 .made

@@ -29,7 +29,8 @@ pub(super) struct Counts {
     pub(super) copied_back: u64,
     /// The bytes of those.
     pub(super) bytes_copied: u64,
-    /// Of those: whose copy could not be compared with its version by a sum, for the store keeps none of one kind for both.
+    /// Of those, and of the copies of attempts before: which could not be compared with their versions by a sum, for the store
+    /// keeps none of one kind for both.
     #[serde(default)]
     pub(super) unverified: u64,
     /// Keys that did not exist then and were marked as deleted.

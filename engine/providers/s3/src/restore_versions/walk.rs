@@ -166,9 +166,11 @@ impl Walk {
             })
             .buffered(LOOKS_AT_ONCE);
         while let Some((one, same)) = looked.try_next().await? {
-            let (key, copy) = (one.target.key.clone(), again.then(|| one.copy()));
+            // A retry knows no parts, and what is newer than the first attempt may be its copy.
+            let may_be_ours = again || self.rules.is_written_since(&one.latest);
+            let (key, copy) = (one.target.key.clone(), may_be_ours.then(|| one.copy()));
             let verdict = one.verdict(same, self.rules);
-            if again && verdict == Verdict::AsItWas {
+            if may_be_ours && verdict == Verdict::AsItWas {
                 part.planned.unverified += u64::from(same.is_none());
                 part.found.extend(copy);
             }
