@@ -235,6 +235,7 @@ fn a_rebuild_that_is_killed_at_every_sync_ends_as_if_it_had_not_been() -> Result
 
 /// Those that only look are done anew by each resume while nothing came of them, so that none is the next thing for long.
 #[test]
+#[ignore = "which records share a sync hangs on how busy the machine is, and it may miss a step: `tests/run -p jm in_each_extra -- --ignored`"]
 fn a_rebuild_that_is_killed_in_each_extra_step_that_changes_something_ends_as_if_it_had_not_been() -> Result<()> {
     in_each(&EVERYTHING, &["provision", "manifests", "image"])
 }
