@@ -78,7 +78,7 @@ fn a_first_region_that_comes_back_before_the_answer_is_fenced() -> Result<()> {
     );
     regions.address_cluster(&settings, None)?;
     let _wire = Wire::at(away, port.parse()?)?;
-    let text = regions.approve(0)?;
+    let text = regions.approve_again_where_asked()?;
     let begun = regions.begun(FAILOVER)?;
     for fence in ["fence-application", "fence-database"] {
         ensure!(begun.iter().any(|step| step == fence), "{fence}: {text}");

@@ -131,7 +131,7 @@ fn cases(files: &TempDir) -> [Case; 5] {
             Before::Empty,
             &["/release", "/recorded_at"],
         ),
-        (&RestoreVersions, json!({ "page": 2 }), Before::Deleted, &[]),
+        (&RestoreVersions, json!({ "page": 2 }), Before::Deleted, &["/oldest"]),
         (&SyncStep, directory, Before::Empty, &[]),
     ]
 }

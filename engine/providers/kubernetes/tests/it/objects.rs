@@ -179,10 +179,7 @@ impl<'s> Scene<'s> {
     /// Deletes objects, whatever holds them, and waits until they are gone.
     pub(crate) async fn wipe(&self, objects: &[Value]) {
         for object in objects {
-            let (api, name) = (self.api(object), object["metadata"]["name"].as_str().expect("a name"));
-            let release = json!({ "metadata": { "finalizers": null } });
-            drop(api.delete(name, &kube::api::DeleteParams::default()).await);
-            drop(api.patch(name, &PatchParams::default(), &Patch::Merge(&release)).await);
+            self.remove(object).await;
         }
         let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": self.namespace() } });
         drop(
@@ -201,6 +198,14 @@ impl<'s> Scene<'s> {
             "the namespace does not go away: {:#}",
             self.get(&namespace).await.unwrap_or_default()
         );
+    }
+
+    /// Deletes an object, whatever holds it.
+    pub(crate) async fn remove(&self, object: &Value) {
+        let (api, name) = (self.api(object), object["metadata"]["name"].as_str().expect("a name"));
+        let release = json!({ "metadata": { "finalizers": null } });
+        drop(api.delete(name, &kube::api::DeleteParams::default()).await);
+        drop(api.patch(name, &PatchParams::default(), &Patch::Merge(&release)).await);
     }
 
     /// The objects of the newest export, each under its name.

@@ -98,10 +98,15 @@ impl Deed {
         all
     }
 
-    async fn with(self, server: &Server, nth: usize, fault: Fault) {
+    /// The fault hits a request of this method (`GET`, …), the first from this place on: how often a server is asked on the way
+    /// differs from run to run.
+    async fn with(self, server: &Server, nth: usize, method: &str, fault: Fault) {
         let when = format!("{} with {fault:?} at request {nth}", self.step().name());
         let begun = self.begin(server).await;
-        begun.proxy.fail(1, fault, move |number, _| number == nth);
+        let of = format!("{method} ");
+        begun
+            .proxy
+            .fail(1, fault, move |number, asked| number >= nth && asked.starts_with(&of));
         live_through(begun.bench, self.step(), &begun.input).await;
         assert!(begun.proxy.forget().len() > nth, "{when}: there was none");
         let scene = &begun.scene;
@@ -123,7 +128,8 @@ pub(crate) async fn whatever_fails_once_leaves_nothing_deleted_or_undone(server:
             } else {
                 OF_WRITES.as_slice()
             };
-            faults.iter().map(|fault| deed.with(server, *nth, *fault))
+            let method = asked.split(' ').next().unwrap_or_default();
+            faults.iter().map(move |fault| deed.with(server, *nth, method, *fault))
         });
         join_all(cases).await;
     }
