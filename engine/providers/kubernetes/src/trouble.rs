@@ -21,6 +21,8 @@ fn grace(reason: &str) -> Duration {
         "CrashLoopBackOff" => 15,
         // A pull that has failed is tried again after 10 s, and that one may go well.
         "ErrImagePull" | "ImagePullBackOff" => 20,
+        // A controller that was refused often waits longer and longer, and a quota counts some time after pods are gone.
+        REFUSED => 20,
         _ => 5,
     })
 }
