@@ -19,9 +19,8 @@ fn grace(reason: &str) -> Duration {
         UNSCHEDULABLE => 60,
         // The kubelet waits for 10 s before it starts a container again that has ended twice; the next start may go well.
         "CrashLoopBackOff" => 15,
-        // A pull that has failed is tried again after 10 s, and that one may go well. A controller that was refused often waits
-        // longer and longer, and a quota counts some time after pods are gone.
-        "ErrImagePull" | "ImagePullBackOff" | REFUSED => 20,
+        // A pull that has failed is tried again after 10 s, and that one may go well.
+        "ErrImagePull" | "ImagePullBackOff" => 20,
         _ => 5,
     })
 }
