@@ -7,7 +7,7 @@ use jm_step::StepError;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{APIGroupList, APIResourceList};
 
 use crate::error::step_error;
-use crate::kind::ResourceKind;
+use crate::kind::{ResourceKind, group_of};
 use crate::patience::Patience;
 use crate::reader::Reader;
 
@@ -31,7 +31,7 @@ impl Discovery {
 
     /// A kind in just this version.
     pub fn find(&self, api_version: &str, kind: &str) -> Option<&ResourceKind> {
-        let group = api_version.split_once('/').map_or("", |(group, _)| group);
+        let group = group_of(api_version);
         let versions = self.kinds.get(&(group.to_owned(), kind.to_owned()))?;
         versions.iter().find(|known| known.api_version() == api_version)
     }

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::kind::group_of;
+
 /// Kinds that are never kept: records of what happened, of machines, and of who leads.
 const NEVER: [(&str, &str); 18] = [
     ("", "Event"),
@@ -35,7 +37,7 @@ pub fn left_out(object: &Value) -> Option<&'static str> {
     if object.pointer("/metadata/deletionTimestamp").is_some() {
         return Some("is being deleted");
     }
-    let group = text("/apiVersion").split_once('/').map_or("", |(group, _)| group);
+    let group = group_of(text("/apiVersion"));
     match (group, text("/kind")) {
         ("", "ConfigMap") if text("/metadata/name") == "kube-root-ca.crt" => Some("is made in every namespace"),
         ("", "ConfigMap" | "Endpoints") if is_leader(object) => Some("records who leads"),
@@ -56,7 +58,7 @@ pub fn left_out(object: &Value) -> Option<&'static str> {
 /// Whether an object of a kind without namespaces is one that Kubernetes makes itself.
 pub fn is_built_in(object: &Value) -> bool {
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    let group = text("/apiVersion").split_once('/').map_or("", |(group, _)| group);
+    let group = group_of(text("/apiVersion"));
     let name = text("/metadata/name");
     match (group, text("/kind")) {
         ("", "Namespace") => name == "default" || name.starts_with("kube-"),

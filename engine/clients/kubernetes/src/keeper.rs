@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::ApiResource;
 use serde_json::{Value, json};
 
+use crate::kind::group_of;
 use crate::workload_ref::WorkloadRef;
 
 /// As what Argo CD's controller writes, before and since it names itself.
@@ -83,7 +84,7 @@ fn argo_cd(object: &Value) -> Option<&str> {
 /// Whether `GROUP/KIND:NAMESPACE/NAME` is this object. Of one without a namespace its application's stands there.
 fn is_of(object: &Value, tracked: &str) -> bool {
     let field = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    let group = field("/apiVersion").split_once('/').map_or("", |(group, _)| group);
+    let group = group_of(field("/apiVersion"));
     let of = tracked
         .split_once(':')
         .and_then(|(kind, place)| Some((kind, place.split_once('/')?)));

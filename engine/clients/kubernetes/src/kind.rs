@@ -135,8 +135,13 @@ impl ObjectKey {
 
     /// The API group; empty for the core one.
     pub fn group(&self) -> &str {
-        self.api_version.split_once('/').map_or("", |(group, _)| group)
+        group_of(&self.api_version)
     }
+}
+
+/// The group of an API version such as `apps/v1`; empty for the core one.
+pub(crate) fn group_of(api_version: &str) -> &str {
+    api_version.split_once('/').map_or("", |(group, _)| group)
 }
 
 /// As kubectl names it: `deployment.apps/web`, with its namespace before it.

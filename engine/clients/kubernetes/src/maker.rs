@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::kind::ObjectKey;
+use crate::kind::{ObjectKey, group_of};
 
 /// Groups whose kinds are Kubernetes' own.
 const OWN: [&str; 19] = [
@@ -77,7 +77,7 @@ impl Maker {
             return true;
         }
         let version = object["apiVersion"].as_str().unwrap_or_default();
-        let group = version.split_once('/').map_or("", |(group, _)| group);
+        let group = group_of(version);
         let made = MADE.iter().find(|(maker, _)| *maker == self.key.kind);
         OWN.contains(&group) && made.is_some_and(|(_, kinds)| kinds.iter().any(|kind| object["kind"] == **kind))
     }

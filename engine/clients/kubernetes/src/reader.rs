@@ -15,6 +15,7 @@ use jm_step::{StepError, StepErrorKind};
 use crate::autoscaler::Autoscaler;
 use crate::cron_job::CronJob;
 use crate::error::step_error;
+use crate::kind::group_of;
 use crate::owners::{Owners, controller};
 use crate::pod::PodState;
 use crate::workload::Workload;
@@ -296,7 +297,7 @@ impl Reader {
 /// Whether a workload that is counted itself makes it, or a node, which runs nothing of anybody's.
 fn is_counted_by_its_maker(metadata: &ObjectMeta) -> bool {
     controller(metadata).is_some_and(|maker| {
-        let group = maker.api_version.split_once('/').map_or("", |(group, _)| group);
+        let group = group_of(&maker.api_version);
         ["", "apps", "batch"].contains(&group)
     })
 }

@@ -3,6 +3,7 @@
 use kube::core::DynamicObject;
 use serde_json::Value;
 
+use crate::kind::group_of;
 use crate::workload::Workload;
 use crate::workload_ref::{Kind, WorkloadRef};
 
@@ -20,7 +21,7 @@ pub enum Readiness {
 /// How far an object is. Of a kind about which nothing is known, being there is enough.
 pub fn readiness(object: &Value) -> Readiness {
     let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
-    let group = text("apiVersion").split_once('/').map_or("", |(group, _)| group);
+    let group = group_of(text("apiVersion"));
     match (group, text("kind")) {
         ("", "Namespace") => namespace(object),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => definition(object),

@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::kind::group_of;
+
 /// An annotation with which an object says its wave itself.
 pub const WAVE: &str = "jm.dev/wave";
 
@@ -76,7 +78,7 @@ impl Wave {
     pub fn of(object: &Value) -> Self {
         Self::said(object).ok().flatten().unwrap_or_else(|| {
             let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
-            let group = text("apiVersion").split_once('/').map_or("", |(group, _)| group);
+            let group = group_of(text("apiVersion"));
             Self::of_kind(group, text("kind"))
         })
     }

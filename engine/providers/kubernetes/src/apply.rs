@@ -15,7 +15,7 @@ use crate::deploy::{ApplySet, Counts, Deploy, Done, Kept, NEVER_RECREATED, OnCon
 use crate::kept::warned;
 use crate::manifests::{Named, Objects};
 use crate::needs;
-use crate::recorded::Images;
+use crate::recorded::{Images, written};
 
 /// The step type `kubernetes.apply`.
 pub struct Apply;
@@ -69,10 +69,6 @@ pub struct Input {
     /// Kinds that are deleted too although they hold data: `Secret`, `PersistentVolumeClaim` and the like.
     #[serde(default)]
     prune_also: Vec<String>,
-}
-
-pub(crate) fn written() -> Images {
-    Images::Written
 }
 
 pub(crate) fn yes() -> bool {

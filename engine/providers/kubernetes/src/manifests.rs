@@ -9,15 +9,13 @@ use std::time::Duration;
 use jm_backup::RecordedImage;
 use jm_client_kubernetes::{Kubernetes, Wave};
 use jm_step::{
-    Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepErrorKind,
-    StepType,
+    Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepErrorKind, StepType,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::objects::Objects;
-use crate::apply::written;
-use crate::recorded::Images;
+use crate::recorded::{Images, written};
 use crate::wait;
 
 /// The step type `kubernetes.manifests`.
@@ -74,10 +72,6 @@ impl StepType for Manifests {
     /// The target alone, for its namespace.
     fn roles(&self) -> Vec<Role> {
         vec![crate::CLUSTER]
-    }
-
-    fn needs(&self, _: &Known) -> Vec<Need> {
-        vec![Need::of(crate::CLUSTER.name, &[])]
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {

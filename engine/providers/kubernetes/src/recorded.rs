@@ -21,6 +21,11 @@ pub(crate) enum Images {
     Written,
 }
 
+/// What step types of manifests take where nothing is said.
+pub(crate) fn written() -> Images {
+    Images::Written
+}
+
 const SPECS: [&str; 4] = [
     "/spec/template/spec",
     "/spec/jobTemplate/spec/template/spec",

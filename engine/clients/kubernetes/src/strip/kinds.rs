@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::volumes::KeptVolumes;
 use super::{drop_empty, forget, is_managed};
+use crate::kind::group_of;
 
 /// Labels that a Job's controller gives to the Job's pods.
 const JOB_LABELS: [&str; 4] = [
@@ -23,7 +24,7 @@ const INJECTED: [&str; 4] = [
 pub(super) fn strip(object: &mut Value, managed: Option<&Value>, volumes: &KeptVolumes) {
     let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (version, kind) = (text("apiVersion"), text("kind"));
-    let group = version.split_once('/').map_or("", |(group, _)| group);
+    let group = group_of(&version);
     match (group, kind.as_str()) {
         ("", "Namespace") => namespace(object),
         ("", "Service") => service(object, managed),
@@ -120,8 +121,8 @@ fn secret(object: &mut Value) {
 }
 
 /// A volume that was made for the claim, or found among others that do not come back with it, is made or found again, and from
-/// nothing: what the old one was once filled from is not what it held, and may be long gone. One that was chosen stays chosen, and so does one that comes back: what it holds is of this claim, and another volume may look
-/// just like it.
+/// nothing: what the old one was once filled from is not what it held, and may be long gone. One that was chosen stays chosen,
+/// and so does one that comes back: what it holds is of this claim, and another volume may look just like it.
 fn claim(object: &mut Value, volumes: &KeptVolumes) {
     let comes_back = object["spec"]["volumeName"]
         .as_str()

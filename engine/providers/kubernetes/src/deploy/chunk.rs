@@ -13,14 +13,13 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::diff;
-use super::filled;
 use super::halfway::Halfway;
 use super::made::Made;
 use super::namespaces::ending;
 use super::object::Object;
 use super::outcome::{Applied, Outcome};
 use super::priors::Prior;
-use super::{Deploy, OnConflict, Policy, ready, released, scaled, stopped, words};
+use super::{Deploy, OnConflict, Policy, filled, ready, released, scaled, stopped, words};
 
 /// Requests under way. More make an API server no faster, and fewer leave it waiting.
 const AT_ONCE: usize = 32;
@@ -221,18 +220,7 @@ impl Doing<'_> {
         let keeper = prior.as_ref().and_then(Keeper::of);
         // Who sets back what differs from a source does so with what is made as well.
         let keeper = keeper.or_else(|| Keeper::of(&object.value));
-        let running = match &prior {
-            Some(before) => match filled::as_it_was_filled(&object, before) {
-                None => scaled::as_it_runs(self.reader, &kind, &object, before).await?,
-                filled => filled,
-            },
-            // An attempt before this one has deleted it.
-            None => self
-                .made
-                .count(key)
-                .await
-                .map(|count| scaled::with_count(&object, count)),
-        };
+        let running = self.as_it_is(&kind, &object, prior.as_ref()).await?;
         let mut freed = None;
         let (outcome, changes, after) = match self.ask(&kind, key, running.as_ref().unwrap_or(&object.value)).await {
             Ok(after) => {
@@ -276,6 +264,24 @@ impl Doing<'_> {
             freed,
             ..Applied::changed(object.key, outcome, changes)
         })
+    }
+
+    /// The object with what the one that is there keeps of its own; `None` where it is applied as it is written.
+    async fn as_it_is(
+        &self,
+        kind: &ResourceKind,
+        object: &Object,
+        prior: Option<&Value>,
+    ) -> Result<Option<Value>, StepError> {
+        let Some(before) = prior else {
+            // An attempt before this one may have deleted it.
+            let count = self.made.count(&object.key).await;
+            return Ok(count.map(|count| scaled::with_count(object, count)));
+        };
+        match filled::as_it_was_filled(object, before) {
+            None => scaled::as_it_runs(self.reader, kind, object, before).await,
+            filled => Ok(filled),
+        }
     }
 
     /// Whether what jm itself has written after what is to come was read is overwritten.

@@ -10,16 +10,14 @@ pub(super) fn as_it_was_filled(object: &Object, before: &Value) -> Option<Value>
     if object.key.kind != "PersistentVolumeClaim" {
         return None;
     }
-    let mut filled = object.value.clone();
-    let spec = filled.get_mut("spec")?.as_object_mut()?;
-    let mut is_other = false;
+    let (wanted, there) = (&object.value["spec"], &before["spec"]);
+    let mut filled = None;
     for field in ["dataSource", "dataSourceRef"] {
-        if let (None, Some(source)) = (spec.get(field), before["spec"].get(field)) {
-            spec.insert(field.to_owned(), source.clone());
-            is_other = true;
+        if let (None, Some(source)) = (wanted.get(field), there.get(field)) {
+            filled.get_or_insert_with(|| object.value.clone())["spec"][field] = source.clone();
         }
     }
-    is_other.then_some(filled)
+    filled
 }
 
 #[cfg(test)]
