@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::environment::{World, drilled, drilled_with, said};
 
+mod site;
 mod starts;
 
 /// `jm plan run plans/s3-loss.yaml` in this world, with all that it needs to be let through.

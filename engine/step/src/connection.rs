@@ -13,12 +13,13 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::sync::Mutex;
 
 use crate::{
-    Holding, InputIssue, NamedFile, Policy, Right, Rights, RunId, Secrets, Standing, StepError, StepErrorKind,
-    TargetName, schema,
+    Holding, InputIssue, NamedFile, Policy, Right, Rights, RunId, Secrets, Standing, StepError, TargetName, schema,
 };
+
+mod connections;
+pub use connections::Connections;
 
 /// A client for one kind of system.
 pub trait Connection: Send + Sync + Sized + 'static {
@@ -360,144 +361,6 @@ pub trait IdentityGate: Send + Sync {
         _: &'a Arc<dyn AnyConnection>,
     ) -> BoxFuture<'a, Result<(), StepError>> {
         std::future::ready(Ok(())).boxed()
-    }
-}
-
-/// The targets of a run and their connections, each opened once, when it is first asked for.
-#[derive(Clone)]
-pub struct Connections(Arc<Inner>);
-
-struct Inner {
-    slots: BTreeMap<TargetName, Slot>,
-    gate: Arc<dyn IdentityGate>,
-    cx: OpenContext,
-}
-
-struct Slot {
-    target: Target,
-    opened: Mutex<Option<Arc<dyn AnyConnection>>>,
-}
-
-impl Connections {
-    /// Nothing is opened yet.
-    pub fn new(targets: impl IntoIterator<Item = Target>, gate: Arc<dyn IdentityGate>, cx: OpenContext) -> Self {
-        let slots = targets
-            .into_iter()
-            .map(|target| {
-                (
-                    target.name.clone(),
-                    Slot {
-                        target,
-                        opened: Mutex::new(None),
-                    },
-                )
-            })
-            .collect();
-        Self(Arc::new(Inner { slots, gate, cx }))
-    }
-
-    /// The environment that connections open in.
-    pub fn open_context(&self) -> &OpenContext {
-        &self.0.cx
-    }
-
-    /// Opens a target, or gives the connection that is open. A system that the run does not know is refused.
-    pub async fn open(&self, name: &TargetName) -> Result<Arc<dyn AnyConnection>, StepError> {
-        let slot = self.slot(name)?;
-        let mut opened = slot.opened.lock().await;
-        if let Some(connection) = opened.as_ref() {
-            return Ok(connection.clone());
-        }
-        let connection = self.connect_and_hold(slot, Expect::Same).await?;
-        *opened = Some(connection.clone());
-        Ok(connection)
-    }
-
-    /// Opens a target anew: what was open before is forgotten.
-    pub async fn reopen(&self, name: &TargetName, expect: Expect) -> Result<Arc<dyn AnyConnection>, StepError> {
-        let slot = self.slot(name)?;
-        let mut opened = slot.opened.lock().await;
-        *opened = None;
-        let connection = self.connect_and_hold(slot, expect).await?;
-        *opened = Some(connection.clone());
-        Ok(connection)
-    }
-
-    /// Opens a target only to look at it: nobody is asked whether it is the right system, nothing is recorded, and
-    /// nothing is kept.
-    pub(crate) async fn look(&self, name: &TargetName) -> Result<Arc<dyn AnyConnection>, StepError> {
-        let target = &self.slot(name)?.target;
-        let opening = |error: StepError| error.context(format_args!("target `{}`", target.name));
-        let opened = target.connection.open(target.config.clone(), &self.0.cx).await;
-        let connection = opened.map_err(opening)?;
-        connection.ping().await.map_err(opening)?;
-        Ok(connection)
-    }
-
-    /// The client of a target, whether or not there is such a system: nobody is asked, and nothing is kept.
-    pub(crate) async fn client(&self, name: &TargetName) -> Result<Arc<dyn AnyConnection>, StepError> {
-        let target = &self.slot(name)?.target;
-        let opened = target.connection.open(target.config.clone(), &self.0.cx).await;
-        opened.map_err(|error| error.context(format_args!("target `{}`", target.name)))
-    }
-
-    /// What is said of a target, which may be of no system.
-    pub(crate) fn config<C: Connection>(&self, name: &TargetName) -> Result<C::Config, StepError> {
-        let target = &self.slot(name)?.target;
-        decoded::<C>(target.config.clone()).map_err(|error| error.context(format_args!("target `{}`", target.name)))
-    }
-
-    /// Whether the system behind a target is one that a person has named. Nothing is kept open.
-    pub(crate) async fn is_named(&self, name: &TargetName) -> Result<bool, StepError> {
-        match self.connect(self.slot(name)?, Expect::Named).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == StepErrorKind::Refused => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn connect_and_hold(&self, slot: &Slot, expect: Expect) -> Result<Arc<dyn AnyConnection>, StepError> {
-        let (connection, identity) = self.connect(slot, expect).await?;
-        self.0.gate.hold(&slot.target, &identity, &connection).await?;
-        Ok(connection)
-    }
-
-    async fn connect(&self, slot: &Slot, expect: Expect) -> Result<(Arc<dyn AnyConnection>, Identity), StepError> {
-        let target = &slot.target;
-        let opening = |error: StepError| error.context(format_args!("target `{}`", target.name));
-        let connection = target
-            .connection
-            .open(target.config.clone(), &self.0.cx)
-            .await
-            .map_err(opening)?;
-        connection.ping().await.map_err(opening)?;
-        let identity = connection.identity().await.map_err(opening)?;
-        self.0.gate.admit(target, identity.clone(), expect).await?;
-        if let Some(notice) = connection.notice() {
-            self.0.gate.notice(format!("target `{}`: {notice}", target.name)).await;
-        }
-        Ok((connection, identity))
-    }
-
-    /// The one target among these whose provider is this one.
-    pub(crate) fn only_of<'a>(
-        &self,
-        mut names: impl Iterator<Item = &'a TargetName>,
-        provider: &str,
-    ) -> Option<&'a TargetName> {
-        names.find(|name| {
-            self.0
-                .slots
-                .get(*name)
-                .is_some_and(|slot| slot.target.connection.provider() == provider)
-        })
-    }
-
-    fn slot(&self, name: &TargetName) -> Result<&Slot, StepError> {
-        self.0.slots.get(name).ok_or_else(|| {
-            StepError::invalid_input(format!("target `{name}` is not configured"))
-                .hint("bind it to a system in the targets file")
-        })
     }
 }
 

@@ -4,7 +4,7 @@ use jm_run::{DryStatus, DryStep, DryVerdict, RunStatus, Silent};
 use jm_step::Grade;
 use serde_json::json;
 
-use crate::guards::boxed;
+use crate::systems::boxed;
 use crate::{Session, effects};
 
 impl Session {

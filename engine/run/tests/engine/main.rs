@@ -10,6 +10,7 @@ mod kill;
 mod people;
 mod resume;
 mod store;
+mod systems;
 
 use std::sync::Arc;
 
