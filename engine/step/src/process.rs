@@ -8,8 +8,10 @@
 )]
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
@@ -130,7 +132,7 @@ impl Command {
         if let Some(dir) = &self.dir {
             command.current_dir(dir);
         }
-        let mut child = command.spawn().map_err(|error| cannot_start(&program, error))?;
+        let mut child = start(&mut command).map_err(|error| cannot_start(&program, error))?;
         let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         if let Some(group) = group {
             supervisor.watch(group);
@@ -186,17 +188,36 @@ impl Command {
         }
         let path = self.env.get("PATH").map(String::as_str).or(environment.get("PATH"));
         let dirs = std::env::split_paths(path.unwrap_or(DEFAULT_PATH));
-        find_in(dirs, &self.program).ok_or_else(|| cannot_start(&self.program, std::io::ErrorKind::NotFound.into()))
+        find_in(dirs, &self.program).ok_or_else(|| cannot_start(&self.program, ErrorKind::NotFound.into()))
     }
+}
+
+/// How long a program's file may be open for writing, in pauses of [`BUSY_PAUSE`].
+const BUSY_TRIES: u32 = 50;
+const BUSY_PAUSE: Duration = Duration::from_millis(4);
+
+/// The kernel executes no file that anybody may write to. A script that was written a moment ago and is closed may
+/// still be open in another child that was being started just then, until that one's own `execve` closes it
+/// (`O_CLOEXEC`): a matter of milliseconds, <https://github.com/golang/go/issues/22315>.
+fn start(command: &mut tokio::process::Command) -> std::io::Result<Child> {
+    for _ in 0..BUSY_TRIES {
+        match command.spawn() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => std::thread::sleep(BUSY_PAUSE),
+            started => return started,
+        }
+    }
+    command.spawn()
 }
 
 fn cannot_start(program: &Path, error: std::io::Error) -> StepError {
     let shown = program.display();
     match error.kind() {
-        std::io::ErrorKind::NotFound => StepError::not_found(format!("program `{shown}` is not there"))
+        ErrorKind::NotFound => StepError::not_found(format!("program `{shown}` is not there"))
             .hint(format!("install `{shown}`, or put its directory on PATH")),
-        std::io::ErrorKind::PermissionDenied => StepError::denied(format!("program `{shown}` may not be executed"))
+        ErrorKind::PermissionDenied => StepError::denied(format!("program `{shown}` may not be executed"))
             .hint(format!("check the mode of `{shown}`")),
+        ErrorKind::ExecutableFileBusy => StepError::unavailable(format!("program `{shown}` is being written"))
+            .hint("see who has it open with `fuser -v`, and try again when that has ended"),
         _ => StepError::unavailable(format!("program `{shown}` cannot be started")),
     }
     .source(error)

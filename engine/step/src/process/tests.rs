@@ -196,3 +196,40 @@ async fn a_supervisor_ends_what_a_killed_jm_leaves_behind() {
         "other people's processes are left alone"
     );
 }
+
+/// A script, and the file that it was written through, which is still open.
+fn script_in(dir: &std::path::Path) -> (std::path::PathBuf, std::fs::File) {
+    use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
+    let path = dir.join("script");
+    let mut open = std::fs::File::create(&path).expect("a file");
+    open.write_all(b"#!/bin/sh\nexit 7\n").expect("written");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+    (path, open)
+}
+
+#[tokio::test]
+async fn a_script_that_is_still_open_somewhere_is_started_once_it_is_closed() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (path, open) = script_in(dir.path());
+    let closing = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(40));
+        drop(open);
+    });
+    let mut process = Command::new(path)
+        .spawn(&Supervisor::none(), &environment())
+        .expect("started");
+    closing.join().expect("closed");
+    assert_eq!(process.wait().await.expect("its end").code(), Some(7));
+}
+
+#[tokio::test]
+async fn a_script_that_stays_open_is_named() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (path, open) = script_in(dir.path());
+    let started = Command::new(path).spawn(&Supervisor::none(), &environment());
+    let error = started.map(drop).expect_err("it is open");
+    drop(open);
+    assert_eq!(error.kind(), crate::StepErrorKind::Unavailable);
+    assert!(error.message().ends_with("script` is being written"), "{error}");
+}
