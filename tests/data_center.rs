@@ -66,20 +66,6 @@ impl Regions {
         ended(&mut self.jm(&RESUME)?, code)
     }
 
-    /// The same where the first region comes back meanwhile: what is known of it by then may be another question, which wants
-    /// an answer of its own.
-    fn approve_again_where_asked(&self) -> Result<String> {
-        self.answer()?;
-        let output = self.jm(&RESUME)?.output()?;
-        match output.status.code() {
-            Some(6) => self.approve(0),
-            code => {
-                ensure!(code == Some(0), "{}", said(&output));
-                Ok(said(&output))
-            }
-        }
-    }
-
     fn answer(&self) -> Result<()> {
         let words = ["run", "approve", "approve", "--reason", "the first region is lost"];
         ended(&mut self.jm(&words)?, 0).map(drop)

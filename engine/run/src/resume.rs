@@ -1,11 +1,12 @@
 //! Where a resume begins: which steps are not-started again, and why.
 
+use jm_plan::OnFailure;
 use jm_step::Effect;
 
 use crate::gone::{self, Gone};
 use crate::journal::{RecordKind, Why};
 use crate::run::Run;
-use crate::state::{RunState, StepState};
+use crate::state::{RunState, StepEntry, StepState};
 
 /// The records with which a run goes on.
 pub(crate) fn records(run: &Run, state: &RunState) -> Vec<RecordKind> {
@@ -19,6 +20,7 @@ pub(crate) fn records(run: &Run, state: &RunState) -> Vec<RecordKind> {
         anew.retried();
         anew.ended_badly();
         anew.needed_again(&gone::of(run, state));
+        anew.asked_again();
     }
     anew.at_the_end();
     let mut records = vec![resumed];
@@ -77,9 +79,36 @@ impl<'s> Anew<'s> {
         let graph = self.state.frontier().graph().clone();
         for step in graph.main() {
             match &self.state.entry(step).state {
+                StepState::Failed { unclear: false, .. } if self.was_answered_for(step) => {}
                 StepState::Failed { unclear: false, .. } => self.because[step] = Some("it failed".to_owned()),
                 StepState::Blocked { by } => self.because[step] = Some(format!("`{by}` is done anew")),
                 _ => {}
+            }
+        }
+    }
+
+    /// Whether a person has answered a question that was asked by what this look, which failed, could not see: the answer
+    /// holds, and another look could only make another question of it.
+    fn was_answered_for(&self, step: usize) -> bool {
+        let node = self.state.frontier().graph().node(step);
+        let only_looked = node.effect == Effect::ReadOnly && node.on_failure == OnFailure::Continue;
+        let has_answer = |later: &usize| {
+            let entry = self.state.entry(*later);
+            entry.state == StepState::Running && !entry.answers.is_empty()
+        };
+        only_looked && node.dependents.iter().any(has_answer)
+    }
+
+    /// Questions that nobody has answered yet, where what they were asked by is done anew: they are asked by what it then is.
+    fn asked_again(&mut self) {
+        for step in self.state.frontier().graph().main() {
+            let Some(why) = self.because[step].as_ref().map(|_| self.state.entry(step).id.clone()) else {
+                continue;
+            };
+            for later in self.state.frontier().graph().after(step) {
+                if is_open_question(self.state.entry(later)) {
+                    self.because[later].get_or_insert_with(|| format!("it asks by what `{why}` finds"));
+                }
             }
         }
     }
@@ -192,6 +221,14 @@ impl<'s> Anew<'s> {
             })
             .collect()
     }
+}
+
+/// Whether a step waits for an answer to its question.
+fn is_open_question(entry: &StepEntry) -> bool {
+    let StepState::Awaiting { why } = &entry.state else {
+        return false;
+    };
+    matches!(why.as_ref(), Why::Approval { question } if entry.answer(question).is_none())
 }
 
 /// Whether an attempt began of which nobody knows whether it took effect.

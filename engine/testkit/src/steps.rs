@@ -152,8 +152,18 @@ struct LookInput {
     file: String,
 }
 
-/// `test.look`: only looks.
+/// `test.look`: only looks. It fails where something is there that is no file.
 struct Look;
+
+fn look(attempt: u32, input: &LookInput) -> Result<LookOutput, StepError> {
+    let content = match fs::read_to_string(&input.file) {
+        Err(error) if error.kind() == std::io::ErrorKind::IsADirectory => {
+            return Err(StepError::failed("that is no file").source(error));
+        }
+        read => read.unwrap_or_default(),
+    };
+    Ok(LookOutput { attempt, content })
+}
 
 impl StepType for Look {
     const NAME: &'static str = "test.look";
@@ -166,17 +176,10 @@ impl StepType for Look {
         Vec::new()
     }
     async fn preview(&self, cx: &ReadContext, input: &LookInput) -> Result<Preview<LookOutput>, StepError> {
-        let output = LookOutput {
-            attempt: cx.attempt(),
-            content: fs::read_to_string(&input.file).unwrap_or_default(),
-        };
-        Ok(Preview::verified("looks").predict(output))
+        Ok(Preview::verified("looks").predict(look(cx.attempt(), input)?))
     }
     async fn run(&self, cx: &StepContext, input: LookInput) -> Result<LookOutput, StepError> {
-        Ok(LookOutput {
-            attempt: cx.attempt(),
-            content: fs::read_to_string(&input.file).unwrap_or_default(),
-        })
+        look(cx.attempt(), &input)
     }
     async fn probe(&self, _: &ReadContext, _: &LookInput) -> Result<Probe<LookOutput>, StepError> {
         Ok(Probe::NotStarted)

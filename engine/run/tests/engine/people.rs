@@ -63,6 +63,62 @@ async fn a_run_that_can_only_wait_ends_and_goes_on_with_the_answer() {
     assert_eq!(session.output("act")["value"], "grace@laptop");
 }
 
+/// A look that failed, and the question that was asked by that.
+fn asking_after_a_failed_look() -> (tempfile::TempDir, Session) {
+    let (temp, _) = effects();
+    let broken = temp.path().join("broken").to_string_lossy().into_owned();
+    std::fs::create_dir(&broken).expect("made");
+    let session = Session::new(&format!(
+        "apiVersion: jm/v1
+name: asking
+steps:
+  - {{ id: look, uses: test.look, on_failure: continue, with: {{ file: '{broken}' }} }}
+  - {{ id: ask, uses: test.ask, needs: [look], with: {{ question: 'the look has ${{{{ steps.look.status }}}}, may it?' }} }}
+  - {{ id: act, uses: test.echo, needs: [ask], with: {{ value: '${{{{ steps.ask.outputs.who }}}}' }} }}
+"
+    ));
+    (temp, session)
+}
+
+impl Session {
+    /// The questions that were asked, in order.
+    fn questions(&self) -> Vec<String> {
+        let asked = self.records.iter().filter_map(|record| match &record.kind {
+            RecordKind::OperatorNeeded { why, .. } => match why {
+                jm_run::journal::Why::Approval { question } => Some(question.clone()),
+                _ => None,
+            },
+            _ => None,
+        });
+        asked.collect()
+    }
+}
+
+#[tokio::test]
+async fn an_answer_holds_though_a_look_before_it_would_now_find_something() {
+    let (temp, mut session) = asking_after_a_failed_look();
+    assert_eq!(session.go().await, RunStatus::Waiting);
+    std::fs::remove_dir(temp.path().join("broken")).expect("mended");
+    session.say(OperatorVerb::Approve, Some("ask"));
+    assert_eq!(session.go().await, RunStatus::Degraded, "{:?}", session.questions());
+    assert_eq!(session.questions(), ["the look has failed, may it?"]);
+    assert_eq!(session.output("act")["value"], "grace@laptop");
+}
+
+#[tokio::test]
+async fn a_question_that_nobody_has_answered_is_asked_by_what_is_seen_then() {
+    let (temp, mut session) = asking_after_a_failed_look();
+    assert_eq!(session.go().await, RunStatus::Waiting);
+    std::fs::remove_dir(temp.path().join("broken")).expect("mended");
+    assert_eq!(session.go().await, RunStatus::Waiting);
+    assert_eq!(
+        session.questions(),
+        ["the look has failed, may it?", "the look has succeeded, may it?"]
+    );
+    session.say(OperatorVerb::Approve, Some("ask"));
+    assert_eq!(session.go().await, RunStatus::Completed);
+}
+
 #[tokio::test]
 async fn a_no_fails_the_step_that_asked_and_a_resume_asks_afresh() {
     let mut session = asking();
