@@ -28,7 +28,7 @@ struct Case {
 
 /// Step types whose provider asks this of them itself, on a control plane, at an edge and on a store: the file that does,
 /// and what stands for the step type in its calls.
-const ELSEWHERE: [(&str, &str, Asked); 29] = [
+const ELSEWHERE: [(&str, &str, Asked); 30] = [
     ("kubernetes.apply", OBJECTS, Asked::By("&Apply")),
     ("kubernetes.describe", KUBERNETES, Asked::InTable("&Describe")),
     ("kubernetes.export", OBJECTS, Asked::By("&Export")),
@@ -58,6 +58,7 @@ const ELSEWHERE: [(&str, &str, Asked); 29] = [
     ("kubernetes.rollout_undo", KUBERNETES, Asked::InTable("&RolloutUndo")),
     ("kubernetes.scale", KUBERNETES, Asked::InTable("&Scale")),
     ("kubernetes.set_image", KUBERNETES, Asked::InTable("&SetImage")),
+    ("kubernetes.stopped", KUBERNETES, Asked::InTable("&Stopped")),
     ("cloudfront.distribution", EDGE_LOOKS, Asked::InTable("&Look")),
     (
         "cloudfront.invalidate",

@@ -14,6 +14,8 @@ mod workload;
 pub use workload::{MARK, SCALED_FROM, Workload};
 mod cron_job;
 pub use cron_job::{CronJob, SUSPEND_MARK};
+mod stopped;
+pub use stopped::{Found, Stopped};
 mod autoscaler;
 mod awake;
 pub use autoscaler::{Autoscaler, BOUNDS_MARK};

@@ -1,6 +1,7 @@
 //! What an object tells of who wrote which of its fields, and when.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
 use crate::connection::FIELD_MANAGER;
@@ -22,6 +23,20 @@ pub fn undoes_own(before: &Value, after: &Value, since: Timestamp) -> bool {
     own(before)
         .filter(is_later)
         .any(|entry| differs(&entry["fieldsV1"], Some(before), Some(after)))
+}
+
+/// When jm last wrote an annotation that is its own, by the API server's clock, and what it wrote in that same way since.
+pub(crate) fn noted_at(metadata: &ObjectMeta, annotation: &str) -> Option<Timestamp> {
+    let field = format!("f:{annotation}");
+    let entries = metadata.managed_fields.as_deref().unwrap_or_default().iter();
+    entries
+        .filter(|entry| entry.manager.as_deref() == Some(FIELD_MANAGER))
+        .filter(|entry| {
+            let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
+            fields.is_some_and(|fields| fields["f:metadata"]["f:annotations"].get(&field).is_some())
+        })
+        .filter_map(|entry| entry.time.as_ref().map(|time| time.0))
+        .max()
 }
 
 /// Whether any of a set of fields, as managers have them, is another one after than before.
@@ -78,6 +93,29 @@ mod tests {
             json!({ "manager": manager, "operation": "Update", "time": time, "fieldsV1": { "f:spec": fields } });
         let before = json!({ "metadata": { "managedFields": [entry] }, "spec": before });
         undoes_own(&before, &json!({ "spec": after }), MOMENT.parse().expect("a time"))
+    }
+
+    #[test]
+    fn only_jms_own_note_tells_its_time() {
+        let entry = |manager: &str, time: &str, annotation: &str| {
+            json!({ "manager": manager, "operation": "Update", "time": time,
+                "fieldsV1": { "f:metadata": { "f:annotations": { (format!("f:{annotation}")): {} } } } })
+        };
+        let noted = |entries: &[Value]| {
+            let metadata = json!({ "managedFields": entries });
+            let metadata = serde_json::from_value(metadata).expect("metadata");
+            noted_at(&metadata, "jm.dev/mark").map(|at| at.to_string())
+        };
+        let own = entry(FIELD_MANAGER, MOMENT, "jm.dev/mark");
+        let others = [
+            entry("kubectl", LATER, "jm.dev/mark"),
+            entry(FIELD_MANAGER, LATER, "another"),
+        ];
+        assert_eq!(
+            noted(&[own, others[0].clone(), others[1].clone()]).as_deref(),
+            Some(MOMENT)
+        );
+        assert_eq!(noted(&others), None);
     }
 
     #[test]

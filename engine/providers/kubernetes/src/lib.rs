@@ -20,6 +20,8 @@ mod quiesce;
 pub use quiesce::{Quiesce, Quiesced, QuiescedWorkload};
 mod resume;
 pub use resume::{Resume, Resumed};
+mod stopped;
+pub use stopped::Stopped;
 mod scale;
 pub use scale::Scale;
 mod rollout_status;
@@ -67,6 +69,7 @@ pub fn provider() -> Provider {
         .step(Ready)
         .step(Quiesce)
         .step(Resume)
+        .step(Stopped)
         .step(Scale)
         .step(RolloutStatus)
         .step(SetImage)

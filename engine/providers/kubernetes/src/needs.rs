@@ -30,6 +30,14 @@ pub(crate) fn to_stop(input: &Known) -> Vec<Need> {
     needs
 }
 
+/// To see which workloads of a namespace are stopped.
+pub(crate) fn to_see_what_is_stopped() -> Vec<Need> {
+    vec![cluster(&[
+        "list deployments.apps,statefulsets.apps",
+        "list cronjobs.batch",
+    ])]
+}
+
 /// To read the revisions of workloads.
 pub(crate) fn to_compare(input: &Known) -> Vec<Need> {
     let of_kind = |kind| match kind {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jm_provider_kubernetes::{
     Describe, Logs, Pods, Quiesce, Ready, Restart, Resume, RolloutHistory, RolloutStatus, RolloutUndo, Scale, SetImage,
+    Stopped,
 };
 use jm_step::AnyStepType;
 use jm_testkit::StepBench;
@@ -68,7 +69,7 @@ fn image() -> String {
 }
 
 /// Each step type with an input, and how `web` is when it begins.
-fn cases() -> [(&'static dyn AnyStepType, Value, Web); 11] {
+fn cases() -> [(&'static dyn AnyStepType, Value, Web); 12] {
     let of_web = json!({ "workloads": [{ "workload": "deployment/web", "replicas": 2 }] });
     let web = json!({ "workload": "deployment/web" });
     [
@@ -79,6 +80,7 @@ fn cases() -> [(&'static dyn AnyStepType, Value, Web); 11] {
             json!({ "workload": "deployment/web", "replicas": 3 }),
             Web::Runs,
         ),
+        (&Stopped, json!({}), Web::Quiesced),
         (&RolloutStatus, web.clone(), Web::Runs),
         (&Ready, json!({ "namespace": true }), Web::Runs),
         (

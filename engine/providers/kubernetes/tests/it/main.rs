@@ -72,6 +72,7 @@ on_both_servers! {
     rollouts::a_cluster_says_what_it_lacks,
     writers::a_cron_job_is_suspended_and_comes_back,
     writers::a_cron_job_that_rested_before_stays_so,
+    writers::what_stays_stopped_is_told,
     writers::its_running_jobs_are_waited_for,
     writers::a_resume_by_itself_announces_what_it_does,
     writers::what_an_autoscaler_had_come_to_comes_back,

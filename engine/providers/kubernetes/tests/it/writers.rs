@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jm_client_kubernetes::SUSPEND_MARK;
-use jm_provider_kubernetes::{Quiesce, Resume};
+use jm_provider_kubernetes::{Quiesce, Resume, Scale, Stopped};
 use jm_step::{Grade, StepErrorKind};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
@@ -278,4 +278,61 @@ async fn until(place: &Place<'_>, what: &str, is_so: impl Fn(&str) -> bool) {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     panic!("{what}: its reason is still `{last}`");
+}
+
+/// Whoever looks from another machine has no journal: the marks alone tell.
+pub(crate) async fn what_stays_stopped_is_told(server: &Server) {
+    let place = Place::with_web(server, 2).await;
+    nightly(&place, None).await;
+    place.deploy("resting", "registry.example/resting:1", 1).await;
+    let look = |input: Value| {
+        let place = &place;
+        async move { place.bench().await.run(&Stopped, input).await }
+    };
+    let nothing = json!({ "looked_at": 3, "stopped": [] });
+    assert_eq!(look(json!({ "for_seconds": 0 })).await.output(), nothing);
+
+    let workloads = json!({ "workloads": ["deployment/web", NIGHTLY] });
+    let quiesced = place.bench().await.run(&Quiesce, workloads).await.output();
+    let to_rest = json!({ "workload": "deployment/resting", "replicas": 0 });
+    place.bench().await.run(&Scale, to_rest).await.output();
+    let writes = place.writes();
+    let found = look(json!({ "except": ["deployment/resting"] })).await.output();
+    let stopped = found["stopped"].as_array().expect("a list");
+    let named: Vec<_> = stopped.iter().map(|one| (&one["workload"], &one["replicas"])).collect();
+    assert_eq!(
+        named,
+        [(&json!(NIGHTLY), &Value::Null), (&json!("deployment/web"), &json!(2))]
+    );
+    assert!(stopped.iter().all(|one| one["since"].is_string()), "{found}");
+
+    // The API server's clock has whole seconds.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let overdue = json!({ "for_seconds": 0 });
+    let announced = place.bench().await.preview(&Stopped, overdue.clone()).await;
+    let announced = announced.expect_err("the dry run finds out");
+    let error = look(overdue.clone()).await.error();
+    for error in [announced, error] {
+        let message = error.message();
+        for part in [
+            NIGHTLY,
+            "deployment/web, which had 2 replicas, since ",
+            "deployment/resting",
+        ] {
+            assert!(message.contains(part), "no `{part}` in {message}");
+        }
+    }
+    assert_eq!(place.writes(), writes, "it only looks");
+
+    let input = json!({ "quiesced": quiesced });
+    place.bench().await.run(&Resume, input).await.output();
+    let error = look(overdue).await.error();
+    assert!(
+        error.message().contains("deployment/resting") && !error.message().contains("deployment/web"),
+        "{error}"
+    );
+
+    let empty = Place::new(server).await;
+    let error = empty.bench().await.run(&Stopped, json!({})).await.error();
+    assert_eq!(error.kind(), StepErrorKind::NotFound, "{error}");
 }
