@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jm_client_s3::{Encryption, LifecycleRule, Ownership, S3, S3Bucket, VersioningStatus};
+use jm_client_s3::{Encryption, LifecycleRule, Ownership, Pace, S3, S3Bucket, S3Reader, VersioningStatus};
 use jm_step::{
     Change, Effect, Expect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError,
     StepErrorKind, StepType,
@@ -22,6 +22,8 @@ pub(crate) struct Bucket;
 /// So often is a new bucket looked for, for it may not be seen everywhere at once.
 const LOOKS: u32 = 10;
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+/// How many versions tell that a bucket is not empty: some stores do not get on with pages of one.
+const LOOKED_AT: u16 = 10;
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -165,7 +167,7 @@ impl StepType for Bucket {
                 ..input.output_of_new(bucket.bucket())
             }
         } else {
-            output.after(before)
+            output.after(believed(bucket.reader(), before).await)
         };
         if !made && !differences.is_empty() {
             cx.save_output(&output).await?;
@@ -190,7 +192,8 @@ impl StepType for Bucket {
         };
         let (output, differences) = settings::look(&bucket, input).await?;
         if differences.is_empty() {
-            return Ok(Probe::Succeeded(output.after(Some(before))));
+            let before = believed(&bucket, Some(before)).await;
+            return Ok(Probe::Succeeded(output.after(before)));
         }
         let left: Vec<&str> = differences.iter().map(Difference::name).collect();
         Ok(Probe::partial(format!(
@@ -201,13 +204,32 @@ impl StepType for Bucket {
     }
 }
 
+/// What an attempt before this one says, unless that was about to make a bucket which has something in it by now: that was
+/// there all the time, and did not answer, or somebody else has made it.
+async fn believed(bucket: &S3Reader, before: Option<Output>) -> Option<Output> {
+    let before = before?;
+    if !before.created {
+        return Some(before);
+    }
+    let page = bucket.versions_page(&Pace::alone(), "", None, LOOKED_AT).await;
+    // Who may not see that, or knows no versions, tells nothing against it.
+    let is_empty = page.map_or(true, |page| page.entries.is_empty());
+    is_empty.then_some(before)
+}
+
 /// Makes the bucket, and waits until it is seen.
 async fn make(cx: &StepContext, input: &Input) -> Result<Arc<S3>, StepError> {
     let missing: Arc<S3> = cx.client_of_missing().await?;
     input.refuse_another(missing.bucket())?;
     // What came before is told by nothing else once the bucket is there.
     cx.save_output(input.output_of_new(missing.bucket())).await?;
-    S3Bucket::create_bucket(&missing).await?;
+    if let Err(error) = S3Bucket::create_bucket(&missing).await {
+        // One without an answer may have been taken. After any other, what is there later is another's.
+        if ![StepErrorKind::Unavailable, StepErrorKind::TimedOut].contains(&error.kind()) {
+            cx.save_output(input.output_of_none(missing.bucket())).await?;
+        }
+        return Err(error);
+    }
     cx.changed(input.creation(missing.bucket())).await;
     let mut looks = 1;
     loop {
@@ -246,6 +268,15 @@ impl Input {
         Change::create(format!("bucket `{name}`"), Value::Object(self.wanted()))
     }
 
+    /// Nothing was done.
+    fn output_of_none(&self, name: &str) -> Output {
+        Output {
+            created: false,
+            changed: Vec::new(),
+            ..self.output_of_new(name)
+        }
+    }
+
     fn output_of_new(&self, name: &str) -> Output {
         Output {
             bucket: name.to_owned(),
@@ -269,7 +300,8 @@ impl Input {
 impl Output {
     /// What an attempt before this one had begun counts as done by it.
     fn after(mut self, before: Option<Self>) -> Self {
-        let Some(before) = before.filter(|before| before.bucket == self.bucket) else {
+        let has_begun = |before: &Self| before.created || !before.changed.is_empty();
+        let Some(before) = before.filter(|before| before.bucket == self.bucket && has_begun(before)) else {
             return self;
         };
         let changed: BTreeSet<String> = self.changed.into_iter().chain(before.changed).collect();

@@ -70,7 +70,7 @@ pub(super) fn needs(input: &Known) -> Vec<Need> {
     let given = |field: &str| input.get(field).is_some_and(|given| !given.is_null());
     let mut needs = vec![Need::of("bucket", &["s3:ListBucket", "s3:GetBucketVersioning"])];
     if input.get("create").is_none_or(|create| *create == true) {
-        needs.push(Need::of("bucket", &["s3:CreateBucket"]));
+        needs.push(Need::of("bucket", &["s3:CreateBucket", "s3:ListBucketVersions"]));
     }
     let set = of_settings.into_iter().filter(|(field, _)| given(field));
     needs.extend(set.map(|(_, rights)| Need::of("bucket", rights)));
