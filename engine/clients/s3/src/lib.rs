@@ -8,7 +8,7 @@ pub use config::{Compatibility, Config, Encryption};
 mod error;
 pub use jm_client_aws::{Floor, given};
 mod transport;
-pub use error::{meets_every_object, unwrap_step_error};
+pub use error::{lacks_right, meets_every_object, unwrap_step_error};
 mod checksum;
 pub use checksum::{Checksum, Hasher};
 mod object;

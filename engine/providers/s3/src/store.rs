@@ -136,8 +136,14 @@ impl Store {
 
     /// The same over a line on which every request is refused whose first line has all of these words.
     pub(crate) async fn refusing(&self, name: &str, words: &'static [&'static str]) -> S3 {
+        self.denying(name, has_all(words)).await
+    }
+
+    /// The same for requests of which this holds.
+    pub(crate) async fn denying(&self, name: &str, is_meant: impl Meant) -> S3 {
         let body = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>";
-        self.answering(name, words, "403 Forbidden", body).await
+        let status = "403 Forbidden";
+        self.over(name, Refusal { is_meant, status, body }).await
     }
 
     /// The same over a line that answers such requests itself.
@@ -148,15 +154,13 @@ impl Store {
         status: &'static str,
         body: &'static str,
     ) -> S3 {
+        let is_meant = has_all(words);
+        self.over(name, Refusal { is_meant, status, body }).await
+    }
+
+    /// The same over a line that refuses some requests.
+    pub(crate) async fn over(&self, name: &str, refusal: Refusal<impl Meant>) -> S3 {
         let mut config = self.config(name, SECRET_KEY);
-        let refusal = Refusal {
-            is_meant: move |head: &str| {
-                let first = head.lines().next().unwrap_or_default();
-                words.iter().all(|word| first.contains(word))
-            },
-            status,
-            body,
-        };
         let store = self.endpoint.trim_start_matches("http://");
         let line = refusing(store.parse().expect("an address"), refusal).await;
         config["endpoint"] = json!(format!("http://{line}"));
@@ -281,6 +285,17 @@ impl Store {
             "access_key_id": ACCESS_KEY, "secret_access_key": secret,
             "compatibility": if lacks { "no-checksums" } else { "full" },
         })
+    }
+}
+
+/// Which requests are meant, by their heads.
+pub(crate) trait Meant: Fn(&str) -> bool + Clone + Send + Sync + 'static {}
+impl<F: Fn(&str) -> bool + Clone + Send + Sync + 'static> Meant for F {}
+
+fn has_all(words: &'static [&'static str]) -> impl Meant {
+    move |head: &str| {
+        let first = head.lines().next().unwrap_or_default();
+        words.iter().all(|word| first.contains(word))
     }
 }
 

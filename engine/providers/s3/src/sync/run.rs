@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
-use jm_client_s3::{Pace, is_written_in_parts, meets_every_object};
+use jm_client_s3::{Pace, is_written_in_parts};
 use jm_step::{Change, Preview, ReadContext, StepContext, StepError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,12 +17,11 @@ use super::decide::{Counts, Plan, Rules, SHOWN, Transfer, decide};
 use super::directory::LeftOut;
 use super::known::KnownSums;
 use super::side::{Found, Side};
+use crate::alike::Alike;
 use crate::{PATIENCE, file, unfinished};
 
 /// So many requests are sent at once before the store has shown what it can take.
 const START: usize = 16;
-/// After so many failures of a kind that meets every object, and not one success, going on makes no sense.
-const HOPELESS: usize = 50;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Output {
@@ -119,7 +118,7 @@ impl Sync {
         }
         let pace = Pace::new(START.min(self.concurrency), self.concurrency);
         let worker = Worker::new(self.from.clone(), self.to.clone(), bucket, self.rules.clone(), pace);
-        let work = self.carry_out(&worker, &plan);
+        let work = self.carry_out(cx, &worker, &plan);
         let (failures, first) = file::with_progress(cx, &worker.done, plan.counts.bytes, work).await?;
         if worker.pace.times_slowed() > 0 {
             let times = worker.pace.times_slowed();
@@ -170,8 +169,9 @@ impl Sync {
     /// What was changed all the same.
     async fn told_partly(&self, cx: &StepContext, plan: &Plan, failures: &[LeftOut]) {
         let mut done = plan.clone();
+        let failed = names(failures);
         done.transfers
-            .retain(|transfer| !failures.iter().any(|failure| failure.name == transfer.name));
+            .retain(|transfer| !failed.contains(transfer.name.as_str()));
         done.deletions.clear();
         let changes: Vec<Change> = done.changes(&self.to);
         for change in changes {
@@ -180,10 +180,15 @@ impl Sync {
     }
 
     /// Those that failed, and the first error. Nothing is deleted where anything failed.
-    async fn carry_out(&self, worker: &Worker, plan: &Plan) -> Result<(Vec<LeftOut>, Option<StepError>), StepError> {
+    async fn carry_out(
+        &self,
+        cx: &StepContext,
+        worker: &Worker,
+        plan: &Plan,
+    ) -> Result<(Vec<LeftOut>, Option<StepError>), StepError> {
         let mut failed = Failed::default();
         let (last, first): (Vec<_>, Vec<_>) = plan.transfers.iter().partition(|transfer| transfer.last);
-        self.do_all(worker, first.into_iter().map(Task::Transfer).collect(), &mut failed)
+        self.do_all(cx, worker, first.into_iter().map(Task::Transfer).collect(), &mut failed)
             .await?;
         if failed.first.is_some() {
             // A manifest must not speak for what is not there.
@@ -193,18 +198,24 @@ impl Sync {
             }));
             return Ok((failed.names, failed.first));
         }
-        self.do_all(worker, last.into_iter().map(Task::Transfer).collect(), &mut failed)
+        self.do_all(cx, worker, last.into_iter().map(Task::Transfer).collect(), &mut failed)
             .await?;
         if failed.first.is_none() {
             worker.settle().await?;
             let deletions = plan.deletions.iter().map(|name| Task::Delete(name)).collect();
-            self.do_all(worker, deletions, &mut failed).await?;
+            self.do_all(cx, worker, deletions, &mut failed).await?;
         }
         Ok((failed.names, failed.first))
     }
 
     /// Does these, so many at a time as the pace is at most.
-    async fn do_all(&self, worker: &Worker, tasks: Vec<Task<'_>>, failed: &mut Failed) -> Result<(), StepError> {
+    async fn do_all(
+        &self,
+        cx: &StepContext,
+        worker: &Worker,
+        tasks: Vec<Task<'_>>,
+        failed: &mut Failed,
+    ) -> Result<(), StepError> {
         let mut waiting = tasks.into_iter();
         let mut under_way = FuturesUnordered::new();
         let mut went_well = false;
@@ -220,9 +231,12 @@ impl Sync {
             };
             match outcome {
                 Ok(()) => went_well = true,
-                Err(error) => failed.take(name, error),
+                Err(error) => {
+                    failed.take(name, error);
+                    failed.alike.tell(cx, "names").await?;
+                }
             }
-            let is_hopeless = failed.alike >= HOPELESS && !went_well;
+            let is_hopeless = failed.alike.is_hopeless() && !went_well;
             if let Some(error) = failed.first.take_if(|_| is_hopeless) {
                 return Err(error);
             }
@@ -263,8 +277,7 @@ impl<'p> Task<'p> {
 struct Failed {
     names: Vec<LeftOut>,
     first: Option<StepError>,
-    /// How many failed in a way that meets every object.
-    alike: usize,
+    alike: Alike,
 }
 
 impl Failed {
@@ -273,9 +286,13 @@ impl Failed {
             name: name.to_owned(),
             reason: error.message().to_owned(),
         });
-        self.alike += usize::from(meets_every_object(&error));
+        self.alike.take(&error);
         self.first.get_or_insert(error);
     }
+}
+
+fn names(failures: &[LeftOut]) -> HashSet<&str> {
+    failures.iter().map(|failure| failure.name.as_str()).collect()
 }
 
 impl Counts {
@@ -295,8 +312,9 @@ impl Counts {
     /// Without those that failed.
     fn without(mut self, plan: &Plan, failures: &[LeftOut]) -> Self {
         self.failed = failures.len() as u64;
-        let failed = |name: &str| failures.iter().any(|failure| failure.name == name);
-        for transfer in plan.transfers.iter().filter(|transfer| failed(&transfer.name)) {
+        let failed = names(failures);
+        let has_failed = |transfer: &&Transfer| failed.contains(transfer.name.as_str());
+        for transfer in plan.transfers.iter().filter(has_failed) {
             let count = if transfer.overwrites {
                 &mut self.overwritten
             } else {
@@ -305,7 +323,7 @@ impl Counts {
             *count = count.saturating_sub(1);
             self.bytes = self.bytes.saturating_sub(transfer.from.bytes());
         }
-        let transfers_failed = plan.transfers.iter().any(|transfer| failed(&transfer.name));
+        let transfers_failed = plan.transfers.iter().any(|transfer| has_failed(&transfer));
         self.deleted = if transfers_failed {
             0
         } else {

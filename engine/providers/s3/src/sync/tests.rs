@@ -10,6 +10,7 @@ use std::path::Path;
 
 use jm_client_s3::{Get, Put, S3Bucket};
 use jm_step::{Action, Grade, StepErrorKind};
+use jm_testkit::line::Refusal;
 use jm_testkit::{StepBench, noise};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
