@@ -106,7 +106,7 @@ pub(super) async fn end_uploads(bucket: &S3Bucket, before: Timestamp) -> Result<
     for upload in bucket.unfinished_uploads("").await? {
         let is_backup = upload.key.parse::<BackupName>().is_ok();
         if is_backup && upload.initiated.is_some_and(|begun| begun < before) {
-            bucket.end_upload(&upload).await?;
+            bucket.end_upload(&upload.key, upload.id()).await?;
             ended.push(upload.key);
         }
     }

@@ -120,8 +120,8 @@ impl S3Bucket {
         })
     }
 
-    /// Sends what the store lacks of a stream, and makes an object of it. Dropped, or killed with its process, the upload
-    /// stays for whoever goes on with it; where it fails, it is ended, as far as the store can be reached.
+    /// Sends what the store lacks of a stream, and makes an object of it. Dropped, killed with its process, or left without an
+    /// answer, the upload stays for whoever goes on with it; where it fails otherwise, it is ended.
     ///
     /// # Errors
     /// As [`Self::put`].
@@ -132,12 +132,14 @@ impl S3Bucket {
         put: &Put,
         begun: BegunUpload,
     ) -> Result<Uploaded, StepError> {
-        let first = read_part(&mut body, part_size(1, put.bytes), BytesMut::new()).await?;
         let mut pending = Pending::new(self, key, &begun.id);
         pending.outlasts_us();
         let mut upload = Upload::new(pending, begun.sent);
-        let finished = Box::pin(upload.finish(first, body, put)).await;
-        if finished.is_err() {
+        let finished = match read_part(&mut body, part_size(1, put.bytes), BytesMut::new()).await {
+            Ok(first) => Box::pin(upload.finish(first, body, put)).await,
+            Err(error) => Err(error),
+        };
+        if finished.as_ref().is_err_and(|error| !error.kind().is_transient()) {
             upload.abort().await;
         }
         finished

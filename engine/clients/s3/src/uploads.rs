@@ -73,11 +73,11 @@ impl S3Reader {
 }
 
 impl S3Bucket {
-    /// Ends an upload: its parts are gone. One that is over already is no error.
-    pub async fn end_upload(&self, upload: &UnfinishedUpload) -> Result<(), StepError> {
-        let doing = self.on_object("end an upload to", &upload.key, "s3:AbortMultipartUpload");
+    /// Ends the upload of this id to a key: its parts are gone. One that is over already is no error.
+    pub async fn end_upload(&self, key: &str, id: &str) -> Result<(), StepError> {
+        let doing = self.on_object("end an upload to", key, "s3:AbortMultipartUpload");
         let call = self.0.client.abort_multipart_upload().bucket(&self.0.bucket);
-        match call.key(self.full(&upload.key)).upload_id(&upload.id).send().await {
+        match call.key(self.full(key)).upload_id(id).send().await {
             Err(error)
                 if error
                     .as_service_error()

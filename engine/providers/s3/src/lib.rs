@@ -6,6 +6,7 @@ use jm_client_s3::S3;
 use jm_step::Provider;
 
 mod alike;
+mod begun;
 mod bucket;
 mod file;
 mod get;

@@ -17,19 +17,19 @@ pub(crate) async fn end_own(
     began: Option<Timestamp>,
     is_own: impl Fn(&str) -> bool,
 ) {
-    end_own_but(cx, bucket, prefix, began, None, is_own).await;
+    end_own_but(cx, bucket, prefix, began, |_| false, is_own).await;
 }
 
-/// As [`end_own`], but for the one of this id, with which this attempt goes on.
+/// As [`end_own`], but for those with which this attempt goes on, by their ids.
 pub(crate) async fn end_own_but(
     cx: &StepContext,
     bucket: &S3Bucket,
     prefix: &str,
     began: Option<Timestamp>,
-    kept: Option<&str>,
+    is_kept: impl Fn(&str) -> bool,
     is_own: impl Fn(&str) -> bool,
 ) {
-    let is_other = |upload: &UnfinishedUpload| Some(upload.id()) != kept;
+    let is_other = |upload: &UnfinishedUpload| !is_kept(upload.id());
     let unfinished: Vec<UnfinishedUpload> = match bucket.unfinished_uploads(prefix).await {
         Ok(unfinished) => unfinished.into_iter().filter(is_other).collect(),
         Err(error) => return cx.log(format!("nothing is known of unfinished uploads: {error}")).await,
@@ -43,7 +43,7 @@ pub(crate) async fn end_own_but(
             continue;
         }
         let url = bucket.url(&upload.key);
-        match bucket.end_upload(&upload).await {
+        match bucket.end_upload(&upload.key, upload.id()).await {
             Ok(()) => cx.log(format!("an upload to `{url}` that was cut off is ended")).await,
             Err(error) => cx.log(error.to_string()).await,
         }

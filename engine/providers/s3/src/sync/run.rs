@@ -1,6 +1,6 @@
 //! A sync under way: what was planned is saved first, so that whoever goes on tells the whole of it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +16,10 @@ use super::act::{Worker, Writable};
 use super::decide::{Counts, Plan, Rules, SHOWN, Transfer, decide};
 use super::directory::LeftOut;
 use super::known::KnownSums;
+use super::notes::{self, Notes, Progress};
 use super::side::{Found, Side};
 use crate::alike::Alike;
+use crate::begun::Noted;
 use crate::{PATIENCE, file, unfinished};
 
 /// So many requests are sent at once before the store has shown what it can take.
@@ -39,15 +41,6 @@ pub(crate) struct Output {
     left_out_count: u64,
     /// The first of those with other content that were kept.
     kept_names: Vec<String>,
-}
-
-/// Saved before the first effect.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Progress {
-    planned: Counts,
-    /// When the first attempt began, by this machine's clock.
-    #[serde(default)]
-    began: Option<Timestamp>,
 }
 
 /// Both ends, and how one becomes as the other is.
@@ -108,16 +101,22 @@ impl Sync {
         let before = cx.checkpoint::<Progress>()?;
         let began = before.as_ref().and_then(|before| before.began);
         let planned = plan.planned().after(before.as_ref().map(|before| &before.planned));
-        if !plan.is_empty() {
-            self.end_unfinished(cx, &plan, bucket.as_deref(), began).await;
-            cx.save_checkpoint(&Progress {
+        let noted = before.map(|before| before.uploads).unwrap_or_default();
+        let going_on = self.end_unfinished(cx, &plan, bucket.as_deref(), began, noted).await;
+        let notes = Notes::new(
+            cx,
+            Progress {
                 planned: planned.clone(),
                 began: Some(began.unwrap_or_else(|| cx.now())),
-            })
-            .await?;
+                uploads: going_on,
+            },
+        );
+        if !plan.is_empty() {
+            notes.save().await?;
         }
         let pace = Pace::new(START.min(self.concurrency), self.concurrency);
-        let worker = Worker::new(self.from.clone(), self.to.clone(), bucket, self.rules.clone(), pace);
+        let (from, to, rules) = (self.from.clone(), self.to.clone(), self.rules.clone());
+        let worker = Worker::new(from, to, bucket, rules, pace, &notes);
         let work = self.carry_out(cx, &worker, &plan);
         let (failures, first) = file::with_progress(cx, &worker.done, plan.counts.bytes, work).await?;
         if worker.pace.times_slowed() > 0 {
@@ -139,7 +138,6 @@ impl Sync {
         )))
     }
 
-    /// Ends what an attempt before this one was sending when it was cut off.
     fn known_sums(&self, cx: &ReadContext) -> KnownSums {
         let directory = [&self.from, &self.to].into_iter().find_map(Side::directory);
         directory.map_or_else(KnownSums::none, |directory| {
@@ -147,23 +145,35 @@ impl Sync {
         })
     }
 
+    /// Ends what an attempt before this one was sending when it was cut off, and gives what of it this one goes on with.
     async fn end_unfinished(
         &self,
         cx: &StepContext,
         plan: &Plan,
         bucket: Option<&dyn Writable>,
         began: Option<Timestamp>,
-    ) {
+        noted: BTreeMap<String, Noted>,
+    ) -> BTreeMap<String, Noted> {
         let (Side::Bucket(to), Some(bucket)) = (&self.to, bucket) else {
-            return;
+            return BTreeMap::new();
         };
+        if plan.is_empty() && noted.is_empty() {
+            return noted;
+        }
         // What goes in one request leaves nothing behind: an upload in parts to such a key is another's.
         let in_parts = plan.transfers.iter().filter(|transfer| match &transfer.from {
             Found::File(file) => is_written_in_parts(file.bytes),
             Found::Object(object) => is_written_in_parts(object.bytes),
         });
-        let own: HashSet<String> = in_parts.map(|transfer| to.key(&transfer.name)).collect();
-        unfinished::end_own(cx, bucket.bucket(), &to.prefix, began, |key| own.contains(key)).await;
+        let wanted: HashSet<&str> = in_parts.map(|transfer| transfer.name.as_str()).collect();
+        let names = wanted.iter().copied().chain(noted.keys().map(String::as_str));
+        let own: HashSet<String> = names.map(|name| to.key(name)).collect();
+        let mut going_on = noted.clone();
+        going_on.retain(|name, _| wanted.contains(name.as_str()));
+        let kept = notes::ids(&going_on);
+        let (is_kept, is_own) = (|id: &str| kept.contains(id), |key: &str| own.contains(key));
+        unfinished::end_own_but(cx, bucket.bucket(), &to.prefix, began, is_kept, is_own).await;
+        going_on
     }
 
     /// What was changed all the same.
@@ -183,7 +193,7 @@ impl Sync {
     async fn carry_out(
         &self,
         cx: &StepContext,
-        worker: &Worker,
+        worker: &Worker<'_>,
         plan: &Plan,
     ) -> Result<(Vec<LeftOut>, Option<StepError>), StepError> {
         let mut failed = Failed::default();
@@ -212,7 +222,7 @@ impl Sync {
     async fn do_all(
         &self,
         cx: &StepContext,
-        worker: &Worker,
+        worker: &Worker<'_>,
         tasks: Vec<Task<'_>>,
         failed: &mut Failed,
     ) -> Result<(), StepError> {
@@ -264,7 +274,7 @@ enum Task<'p> {
 }
 
 impl<'p> Task<'p> {
-    async fn done_by(self, worker: &Worker) -> (&'p str, Result<(), StepError>) {
+    async fn done_by(self, worker: &Worker<'_>) -> (&'p str, Result<(), StepError>) {
         match self {
             Self::Transfer(transfer) => (&transfer.name, worker.transfer(transfer).await),
             Self::Delete(name) => (name, worker.delete(name).await),

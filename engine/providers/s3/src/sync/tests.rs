@@ -21,6 +21,7 @@ use crate::store::{Store, all_stores, sandbox, stores, versitygw};
 mod copies;
 mod downloads;
 mod manifests;
+mod resumed;
 mod uploads;
 
 async fn bench(store: &Store, bucket: &str) -> StepBench {
