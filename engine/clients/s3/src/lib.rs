@@ -47,6 +47,7 @@ pub use begun::BegunUpload;
 pub use put::{Put, Uploaded, is_written_in_parts};
 mod connection;
 mod multipart;
+mod own;
 mod uploads;
 pub use connection::S3;
 pub use uploads::UnfinishedUpload;

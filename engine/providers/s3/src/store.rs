@@ -134,6 +134,13 @@ impl Store {
         opened(self.config(name, SECRET_KEY)).await
     }
 
+    /// The same on a machine with a place for what it has begun.
+    pub(crate) async fn noting(&self, name: &str) -> S3 {
+        let state = self.files().join("state").display().to_string();
+        let environment = Environment::new([("JM_STATE".to_owned(), state)]);
+        opened_in(self.config(name, SECRET_KEY), environment).await
+    }
+
     /// The same over a line on which every request is refused whose first line has all of these words.
     pub(crate) async fn refusing(&self, name: &str, words: &'static [&'static str]) -> S3 {
         self.denying(name, has_all(words)).await
@@ -306,9 +313,13 @@ fn flip(path: &Path) {
 }
 
 async fn opened(config: Value) -> S3 {
+    opened_in(config, Environment::default()).await
+}
+
+async fn opened_in(config: Value, environment: Environment) -> S3 {
     let cx = OpenContext {
         secrets: Secrets::new(),
-        environment: Environment::default(),
+        environment,
         run: RunId::generate(),
     };
     let config: Config = serde_json::from_value(config).expect("a configuration");

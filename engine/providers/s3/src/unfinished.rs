@@ -8,8 +8,8 @@ use jm_step::StepContext;
 /// told than ended.
 const MARGIN: SignedDuration = SignedDuration::from_mins(1);
 
-/// Ends those that an attempt before this one left when it was killed (of its own keys, since it began), and tells of all
-/// others. Nothing depends on it, so nothing of it fails the step.
+/// Ends those of its own keys that an attempt before this one left when it was killed, since it began, or another run of this
+/// machine that nobody goes on with; and tells of all others. Nothing depends on it, so nothing of it fails the step.
 pub(crate) async fn end_own(
     cx: &StepContext,
     bucket: &S3Bucket,
@@ -37,7 +37,8 @@ pub(crate) async fn end_own_but(
     let since = began.map(|began| began - MARGIN);
     let mut others = Vec::new();
     for upload in unfinished {
-        let is_ours = since.is_some_and(|since| upload.initiated.is_some_and(|time| time >= since));
+        let is_of_run = since.is_some_and(|since| upload.initiated.is_some_and(|time| time >= since));
+        let is_ours = is_of_run || upload.is_left();
         if !is_ours || !is_own(&upload.key) {
             others.push(upload);
             continue;

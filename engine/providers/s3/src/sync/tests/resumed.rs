@@ -174,3 +174,25 @@ async fn a_line_that_breaks_leaves_what_came_of_a_large_object() {
     let left = std::fs::metadata(folder.join("large.jm-partial")).expect("it stays");
     assert_eq!(left.len(), BEFORE as u64);
 }
+
+/// Nobody goes on with the run that was killed: the next one ends what it left, and nothing of others.
+#[tokio::test]
+async fn an_upload_that_another_sync_left_is_ended_by_the_next_one() {
+    let store = sandbox().await;
+    let bucket = store.bucket("left").await;
+    let folder = folder(&store, "left");
+    write(&folder, "large", noise(11, LARGE));
+    let input = json!({ "directory": folder });
+    let words = ["s3api", "create-multipart-upload", "--bucket", "left", "--key", "large"];
+    let of_other = store.aws(&words).await["UploadId"].as_str().expect("an id").to_owned();
+    let bench = StepBench::new().with("bucket", store.noting("left").await);
+    let cut = bench.run_until(&SyncStep, input.clone(), 2).await;
+    assert!(cut.result.is_none());
+    assert_eq!(bucket.unfinished_uploads("").await.expect("listed").len(), 2);
+    bench.run(&SyncStep, input).await.output();
+    let left = bucket.unfinished_uploads("").await.expect("listed");
+    assert_eq!(
+        left.iter().map(jm_client_s3::UnfinishedUpload::id).collect::<Vec<_>>(),
+        [of_other]
+    );
+}
