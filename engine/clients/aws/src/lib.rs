@@ -8,5 +8,5 @@ pub use line::{Floor, Stalled};
 mod skew;
 pub use skew::{SignAgain, skew, skewed};
 mod told;
-pub use told::{Failure, Told, later, refused, stalled, step_error, told, too_much};
+pub use told::{Failure, NOT_ALLOWED, Told, later, refused, stalled, step_error, told, too_much};
 mod transport;

@@ -100,11 +100,14 @@ pub fn stalled(error: &(dyn Error + 'static)) -> Option<Told> {
     Some(told.hint("see whether the service and the line to it are well, then try again"))
 }
 
+/// What is denied for a right that the credentials lack.
+pub const NOT_ALLOWED: &str = "the credentials do not allow it";
+
 /// What codes mean that say no. `permission` is what the call needs, such as `s3:GetObject`.
 pub fn refused(speaker: &str, code: &str, permission: &str) -> Option<Told> {
     let (reason, hint) = match code {
         "AccessDenied" | "AllAccessDisabled" | "Forbidden" => (
-            "the credentials do not allow it".to_owned(),
+            NOT_ALLOWED.to_owned(),
             format!("allow `{permission}` for them, or use others"),
         ),
         // The last is the word of versitygw.

@@ -10,14 +10,16 @@ use bytes::BytesMut;
 use jm_step::StepError;
 
 use crate::multipart::{Pending, Upload};
+use crate::own::Note;
 use crate::pace::insist;
 use crate::put::{part_size, read_part};
 use crate::{Put, S3Bucket, S3Reader, Uploaded, checksum};
 
 /// An upload in parts that was begun and is no object yet.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct BegunUpload {
     id: String,
+    note: Option<Note>,
     /// The parts that the store has, by number.
     sent: BTreeMap<u32, SentPart>,
 }
@@ -100,7 +102,8 @@ impl S3Reader {
             let next = output.next_part_number_marker().map(str::to_owned);
             if output.is_truncated() != Some(true) || next.is_none() || next == marker {
                 let id = id.to_owned();
-                return Ok(Some(BegunUpload { id, sent }));
+                let note = self.note(key, &id);
+                return Ok(Some(BegunUpload { id, note, sent }));
             }
             marker = next;
         }
@@ -114,14 +117,16 @@ impl S3Bucket {
     /// Those of the store.
     pub async fn begin_upload(&self, key: &str, put: &Put) -> Result<BegunUpload, StepError> {
         self.refuse_taken(key, put).await?;
+        let id = self.create_upload(key, put).await?;
         Ok(BegunUpload {
-            id: self.create_upload(key, put).await?,
+            note: self.note(key, &id),
+            id,
             sent: BTreeMap::new(),
         })
     }
 
-    /// Sends what the store lacks of a stream, and makes an object of it. Dropped, or killed with its process, the upload
-    /// stays for whoever goes on with it; where it fails, it is ended, as far as the store can be reached.
+    /// Sends what the store lacks of a stream, and makes an object of it. Dropped, killed with its process, or left without an
+    /// answer, the upload stays for whoever goes on with it; where it fails otherwise, it is ended.
     ///
     /// # Errors
     /// As [`Self::put`].
@@ -132,12 +137,13 @@ impl S3Bucket {
         put: &Put,
         begun: BegunUpload,
     ) -> Result<Uploaded, StepError> {
-        let first = read_part(&mut body, part_size(1, put.bytes), BytesMut::new()).await?;
-        let mut pending = Pending::new(self, key, &begun.id);
-        pending.outlasts_us();
+        let pending = Pending::begun(self, key, &begun.id, begun.note);
         let mut upload = Upload::new(pending, begun.sent);
-        let finished = Box::pin(upload.finish(first, body, put)).await;
-        if finished.is_err() {
+        let finished = match read_part(&mut body, part_size(1, put.bytes), BytesMut::new()).await {
+            Ok(first) => Box::pin(upload.finish(first, body, put)).await,
+            Err(error) => Err(error),
+        };
+        if finished.as_ref().is_err_and(|error| !error.kind().is_transient()) {
             upload.abort().await;
         }
         finished

@@ -5,7 +5,7 @@ use std::fmt;
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::ProvideErrorMetadata;
-use jm_client_aws::Told;
+use jm_client_aws::{NOT_ALLOWED, Told};
 use serde_json::json;
 
 use jm_step::{StepError, StepErrorKind};
@@ -139,12 +139,17 @@ pub(crate) fn is_locked(message: &str) -> bool {
 const KEY_DENIED: &str = "the credentials may not use the KMS key";
 const KEY_GONE: &str = "the KMS key is disabled, gone or on its way to be deleted";
 
-/// Whether an error is one that meets every object of a bucket: no answer, or rights that are not there. A lock, a key of KMS
-/// and what an object is by itself meet some.
+/// Whether an error is one that meets every object of a bucket: no answer, or credentials that are none. A lock, a key of KMS,
+/// a right and what an object is by itself meet some: a policy may deny one folder and allow all others.
 pub fn meets_every_object(error: &StepError) -> bool {
     let of_some = [LOCKED, KEY_DENIED, KEY_GONE];
-    error.kind().is_transient()
-        || error.kind() == StepErrorKind::Denied && !of_some.iter().any(|reason| error.message().ends_with(reason))
+    let is_of_some = lacks_right(error) || of_some.iter().any(|reason| error.message().ends_with(reason));
+    error.kind().is_transient() || error.kind() == StepErrorKind::Denied && !is_of_some
+}
+
+/// Whether an error tells of a right that the credentials lack, at least for one object.
+pub fn lacks_right(error: &StepError) -> bool {
+    error.kind() == StepErrorKind::Denied && error.message().ends_with(NOT_ALLOWED)
 }
 
 /// A lock, or a key that may not be used, is told in the words of an ordinary denial.

@@ -15,6 +15,7 @@ use tokio::task::{JoinError, JoinSet};
 use jm_step::{StepError, StepErrorKind};
 
 use crate::begun::SentPart;
+use crate::own::Note;
 use crate::pace::insist;
 use crate::put::{FIRST_PART, MOST_PARTS, part_size, read_part};
 use crate::transport::patient;
@@ -78,6 +79,7 @@ pub(crate) struct Pending {
     bucket: S3Bucket,
     key: String,
     id: Option<String>,
+    note: Option<Note>,
     /// Whether whoever goes on with it has its id, so that it is not ended with this process's work.
     is_kept: bool,
 }
@@ -88,13 +90,20 @@ impl Pending {
             bucket: bucket.clone(),
             key: key.to_owned(),
             id: Some(id.to_owned()),
+            note: bucket.note(key, id),
             is_kept: false,
         }
     }
 
-    /// Its id is written down: dropped, it stays for whoever goes on with it.
-    pub(crate) fn outlasts_us(&mut self) {
-        self.is_kept = true;
+    /// One whose id whoever goes on has: dropped, it stays for them.
+    pub(crate) fn begun(bucket: &S3Bucket, key: &str, id: &str, note: Option<Note>) -> Self {
+        Self {
+            bucket: bucket.clone(),
+            key: key.to_owned(),
+            id: Some(id.to_owned()),
+            note: note.or_else(|| bucket.note(key, id)),
+            is_kept: true,
+        }
     }
 
     /// The upload's id.
@@ -105,12 +114,16 @@ impl Pending {
     /// It became an object.
     pub(crate) fn done(&mut self) {
         self.id = None;
+        if let Some(note) = self.note.take() {
+            note.over();
+        }
     }
 
     /// Ends the upload on the store, so that its parts are not paid for.
     pub(crate) async fn abort(&mut self) {
         if let Some(id) = self.id.take() {
             abort(&self.bucket, &self.key, &id).await;
+            self.note = None;
         }
     }
 }
@@ -120,9 +133,12 @@ impl Drop for Pending {
         let Some(id) = self.id.take().filter(|_| !self.is_kept) else {
             return;
         };
-        let (bucket, key) = (self.bucket.clone(), self.key.clone());
+        let (bucket, key, note) = (self.bucket.clone(), self.key.clone(), self.note.take());
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            drop(runtime.spawn(async move { abort(&bucket, &key, &id).await }));
+            drop(runtime.spawn(async move {
+                abort(&bucket, &key, &id).await;
+                drop(note);
+            }));
         }
     }
 }
@@ -311,9 +327,8 @@ impl Upload {
 }
 
 async fn abort(bucket: &S3Bucket, key: &str, id: &str) {
-    let call = bucket.0.client.abort_multipart_upload().bucket(&bucket.0.bucket);
-    // What led here is the error that counts; a lifecycle rule removes what is left.
-    drop(call.key(bucket.full(key)).upload_id(id).send().await);
+    // What led here is the error that counts; the next run, or a lifecycle rule, removes what is left.
+    drop(bucket.end_upload(key, id).await);
 }
 
 async fn send_part(

@@ -14,6 +14,7 @@ use jm_step::{OpenContext, StepError};
 
 use crate::config::Config;
 use crate::error::{Doing, region_named};
+use crate::own::OwnUploads;
 use crate::transport::{self, Failure};
 use crate::{Compatibility, Encryption, ObjectInfo, ObjectLock, Pace};
 
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) object_lock: Option<ObjectLock>,
     /// Whether every request names the account that the bucket has to belong to.
     pub(crate) owned: bool,
+    /// Uploads that this machine began.
+    pub(crate) own: OwnUploads,
 }
 
 /// Which bucket this is.
@@ -102,6 +105,7 @@ impl S3Reader {
             encryption: config.encryption.clone(),
             object_lock: config.object_lock,
             owned: given(config.owner.as_ref()).is_some(),
+            own: OwnUploads::of(&cx.environment),
         })))
     }
 

@@ -4,14 +4,14 @@ use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use futures::{StreamExt, TryStreamExt, stream};
 use jm_step::StepError;
 
-use crate::error::asks_to_come_back;
+use crate::error::{asks_to_come_back, lacks_right};
 use crate::reader::is_absent;
 use crate::transport::summed;
 use crate::{NULL_VERSION, Pace, S3Bucket};
 
 /// As many keys or versions as one request removes.
 const BATCH: usize = 1000;
-/// So many markers are looked at together, just before they are removed.
+/// So many are removed one by one together, or looked at just before that.
 const LOOKS: usize = 32;
 /// So often are those asked for again that the store had no time for.
 const ROUNDS: u32 = 5;
@@ -142,15 +142,20 @@ impl S3Bucket {
     ) -> Result<Vec<(Removed, StepError)>, StepError> {
         let mut refused = Vec::new();
         let (many, single): (Vec<_>, Vec<_>) = removed.into_iter().partition(|one| fits_xml(&one.key));
-        for one in single {
-            if let Err(error) = self.remove_one(pace, &one, words).await {
-                refused.push((one, error));
-            }
-        }
+        refused.extend(self.remove_singly(pace, single, words).await);
         for batch in many.chunks(BATCH) {
             refused.extend(self.remove_batch(pace, batch.to_vec(), words).await?);
         }
         Ok(refused)
+    }
+
+    async fn remove_singly(&self, pace: &Pace, all: Vec<Removed>, words: &Words) -> Vec<(Removed, StepError)> {
+        let removals = stream::iter(all).map(|one| async move {
+            let outcome = self.remove_one(pace, &one, words).await;
+            outcome.err().map(|error| (one, error))
+        });
+        let refused = removals.buffered(LOOKS).filter_map(std::future::ready);
+        refused.collect().await
     }
 
     async fn remove_one(&self, pace: &Pace, one: &Removed, words: &Words) -> Result<(), StepError> {
@@ -171,7 +176,14 @@ impl S3Bucket {
     ) -> Result<Vec<(Removed, StepError)>, StepError> {
         let mut not_removed = Vec::new();
         for round in 1..=ROUNDS {
-            let refused = self.send_batch(pace, &batch, words).await?;
+            let refused = match self.send_batch(pace, &batch, words).await {
+                // Some stores refuse a whole batch for one key of it.
+                Err(error) if lacks_right(&error) && batch.len() > 1 => {
+                    not_removed.extend(self.remove_singly(pace, batch, words).await);
+                    break;
+                }
+                refused => refused?,
+            };
             let mut again = Vec::new();
             for one in refused.unclear {
                 if let Err(error) = self.remove_one(pace, &one, words).await

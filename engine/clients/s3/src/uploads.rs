@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use jm_step::StepError;
 
 use crate::object::timestamp;
+use crate::own::Note;
 use crate::versions::decoded;
 use crate::{S3Bucket, S3Reader};
 
@@ -18,6 +19,7 @@ pub struct UnfinishedUpload {
     /// When it was begun.
     pub initiated: Option<Timestamp>,
     id: String,
+    is_left: bool,
 }
 
 impl UnfinishedUpload {
@@ -26,9 +28,25 @@ impl UnfinishedUpload {
     pub fn id(&self) -> &str {
         &self.id
     }
+
+    /// Whether this machine began it, and nobody is at it any more: who goes on with it has its id.
+    #[must_use]
+    pub fn is_left(&self) -> bool {
+        self.is_left
+    }
 }
 
 impl S3Reader {
+    /// Where an upload to a key is, among all stores.
+    fn place(&self, key: &str) -> String {
+        format!("{} {}", self.0.store, self.url(key))
+    }
+
+    /// Writes an upload down as one of this machine that is under way.
+    pub(crate) fn note(&self, key: &str, id: &str) -> Option<Note> {
+        self.0.own.note(&self.place(key), id)
+    }
+
     /// Those whose keys start with this, of whoever began them.
     pub async fn unfinished_uploads(&self, starts_with: &str) -> Result<Vec<UnfinishedUpload>, StepError> {
         let doing = self.on_object("list the uploads to", starts_with, "s3:ListBucketMultipartUploads");
@@ -51,6 +69,7 @@ impl S3Reader {
                         key: key.to_owned(),
                         initiated: upload.initiated().and_then(timestamp),
                         id: id.to_owned(),
+                        is_left: self.0.own.is_left(&self.place(key), id),
                     });
                 }
             }
@@ -73,19 +92,22 @@ impl S3Reader {
 }
 
 impl S3Bucket {
-    /// Ends an upload: its parts are gone. One that is over already is no error.
-    pub async fn end_upload(&self, upload: &UnfinishedUpload) -> Result<(), StepError> {
-        let doing = self.on_object("end an upload to", &upload.key, "s3:AbortMultipartUpload");
+    /// Ends the upload of this id to a key: its parts are gone. One that is over already is no error.
+    pub async fn end_upload(&self, key: &str, id: &str) -> Result<(), StepError> {
+        let doing = self.on_object("end an upload to", key, "s3:AbortMultipartUpload");
         let call = self.0.client.abort_multipart_upload().bucket(&self.0.bucket);
-        match call.key(self.full(&upload.key)).upload_id(&upload.id).send().await {
+        match call.key(self.full(key)).upload_id(id).send().await {
             Err(error)
-                if error
+                if !error
                     .as_service_error()
                     .is_some_and(AbortMultipartUploadError::is_no_such_upload) =>
             {
+                Err(doing.failed(&error))
+            }
+            _ => {
+                self.0.own.forget(&self.place(key), id);
                 Ok(())
             }
-            outcome => outcome.map(drop).map_err(|error| doing.failed(&error)),
         }
     }
 }

@@ -6,7 +6,7 @@
     reason = "this module reads and writes the files that objects come from and go to"
 )]
 
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -200,6 +200,14 @@ pub(crate) fn partial(file: &Path) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(PARTIAL);
     name.into()
+}
+
+/// Opens a file that is to be written after so many bytes, which stay.
+pub(crate) fn open_after(path: &Path, kept: u64) -> io::Result<std::fs::File> {
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(kept == 0).open(path)?;
+    file.seek(SeekFrom::Start(kept))?;
+    Ok(file)
 }
 
 /// Puts a finished file in its place; where `force` is not set, only if nothing is there.

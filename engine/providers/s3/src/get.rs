@@ -1,14 +1,8 @@
 //! `s3.get`: brings an object to a file.
 
-#![expect(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "what is got is written to a file"
-)]
+#![expect(clippy::disallowed_methods, reason = "what is got is written to a file")]
 
-use std::fs::{File, OpenOptions};
-use std::io::{Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -347,7 +341,7 @@ async fn fetch(cx: &StepContext, bucket: &S3Reader, input: &Input, info: &Object
         sums = Sums::new(input.checksum(info).as_ref());
     }
     cx.save_checkpoint(&begun).await?;
-    let file = open(&path, sums.bytes()).map_err(|error| file::failed("write", &path, error))?;
+    let file = file::open_after(&path, sums.bytes()).map_err(|error| file::failed("write", &path, error))?;
     let written = file.try_clone().map_err(|error| file::failed("write", &path, error))?;
     let done = Arc::new(AtomicU64::new(sums.bytes()));
     if sums.bytes() < size {
@@ -360,16 +354,6 @@ async fn fetch(cx: &StepContext, bucket: &S3Reader, input: &Input, info: &Object
         .map_err(|error| StepError::failed("writing the file was ended").source(error))?
         .map_err(|error| file::failed("write", &path, error))?;
     Ok(sums)
-}
-
-fn open(path: &Path, keep: u64) -> std::io::Result<File> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(keep == 0)
-        .open(path)?;
-    file.seek(SeekFrom::Start(keep))?;
-    Ok(file)
 }
 
 fn proven(bucket: &S3Reader, input: &Input, info: &ObjectInfo, sums: &Sums) -> Result<VerifiedBy, StepError> {

@@ -5,6 +5,8 @@ use std::time::Duration;
 use jm_client_s3::S3;
 use jm_step::Provider;
 
+mod alike;
+mod begun;
 mod bucket;
 mod file;
 mod get;

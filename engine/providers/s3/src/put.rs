@@ -16,6 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::begun::Noted;
 use crate::file::{self, Sums, Unchanged};
 use crate::sync::headers;
 use crate::unfinished;
@@ -168,28 +169,8 @@ impl StepType for Upload {
 struct Begun {
     /// When the first attempt began, by this machine's clock.
     began: Timestamp,
-    /// The upload's id.
-    #[serde(default)]
-    upload: Option<String>,
-    /// Of which content it is: parts of another are of no use.
-    #[serde(default)]
-    sha256: String,
-}
-
-/// What is sent of an upload, unless it is over. Where a store does not say, or nobody may ask, all of it is sent again.
-async fn still_there(
-    cx: &StepContext,
-    bucket: &S3Bucket,
-    key: &str,
-    id: &str,
-) -> Result<Option<BegunUpload>, StepError> {
-    match bucket.begun_upload(key, id).await {
-        Err(error) if !error.kind().is_transient() => {
-            cx.log(format!("all of it is sent again: {error}")).await;
-            Ok(None)
-        }
-        found => found,
-    }
+    #[serde(flatten)]
+    noted: Option<Noted>,
 }
 
 /// The upload that an attempt before this one has begun, with the parts that were sent; otherwise a new one.
@@ -201,30 +182,21 @@ async fn begun(
     sums: &Sums,
 ) -> Result<BegunUpload, StepError> {
     let before = cx.checkpoint::<Begun>()?;
-    let of_this = before.as_ref().filter(|before| before.sha256 == sums.sha256());
-    let found = match of_this.and_then(|before| before.upload.as_deref()) {
-        Some(id) => still_there(cx, bucket, key, id).await?,
+    let found = match before.as_ref().and_then(|before| before.noted.as_ref()) {
+        Some(noted) => noted.find(cx, bucket, key, sums).await?,
         None => None,
     };
     let began = before.as_ref().map(|before| before.began);
     let kept = found.as_ref().map(BegunUpload::id);
-    unfinished::end_own_but(cx, bucket, key, began, kept, |one| one == key).await;
+    unfinished::end_own_but(cx, bucket, key, began, |id| Some(id) == kept, |one| one == key).await;
     if let Some(found) = found {
-        let (there, all) = (found.bytes(), sums.bytes());
-        let line =
-            format!("the store has {there} of {all} bytes from before: what of them is of this file is not sent again");
-        cx.log(line).await;
         return Ok(found);
     }
-    let mut saved = Begun {
-        began: began.unwrap_or_else(|| cx.now()),
-        upload: None,
-        sha256: sums.sha256(),
-    };
-    cx.save_checkpoint(&saved).await?;
+    let began = began.unwrap_or_else(|| cx.now());
+    cx.save_checkpoint(&Begun { began, noted: None }).await?;
     let new = bucket.begin_upload(key, put).await?;
-    saved.upload = Some(new.id().to_owned());
-    cx.save_checkpoint(&saved).await?;
+    let noted = Some(Noted::new(&new, sums));
+    cx.save_checkpoint(&Begun { began, noted }).await?;
     Ok(new)
 }
 

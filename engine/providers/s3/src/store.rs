@@ -134,10 +134,23 @@ impl Store {
         opened(self.config(name, SECRET_KEY)).await
     }
 
+    /// The same on a machine with a place for what it has begun.
+    pub(crate) async fn noting(&self, name: &str) -> S3 {
+        let state = self.files().join("state").display().to_string();
+        let environment = Environment::new([("JM_STATE".to_owned(), state)]);
+        opened_in(self.config(name, SECRET_KEY), environment).await
+    }
+
     /// The same over a line on which every request is refused whose first line has all of these words.
     pub(crate) async fn refusing(&self, name: &str, words: &'static [&'static str]) -> S3 {
+        self.denying(name, has_all(words)).await
+    }
+
+    /// The same for requests of which this holds.
+    pub(crate) async fn denying(&self, name: &str, is_meant: impl Meant) -> S3 {
         let body = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>";
-        self.answering(name, words, "403 Forbidden", body).await
+        let status = "403 Forbidden";
+        self.over(name, Refusal { is_meant, status, body }).await
     }
 
     /// The same over a line that answers such requests itself.
@@ -148,15 +161,13 @@ impl Store {
         status: &'static str,
         body: &'static str,
     ) -> S3 {
+        let is_meant = has_all(words);
+        self.over(name, Refusal { is_meant, status, body }).await
+    }
+
+    /// The same over a line that refuses some requests.
+    pub(crate) async fn over(&self, name: &str, refusal: Refusal<impl Meant>) -> S3 {
         let mut config = self.config(name, SECRET_KEY);
-        let refusal = Refusal {
-            is_meant: move |head: &str| {
-                let first = head.lines().next().unwrap_or_default();
-                words.iter().all(|word| first.contains(word))
-            },
-            status,
-            body,
-        };
         let store = self.endpoint.trim_start_matches("http://");
         let line = refusing(store.parse().expect("an address"), refusal).await;
         config["endpoint"] = json!(format!("http://{line}"));
@@ -284,6 +295,17 @@ impl Store {
     }
 }
 
+/// Which requests are meant, by their heads.
+pub(crate) trait Meant: Fn(&str) -> bool + Clone + Send + Sync + 'static {}
+impl<F: Fn(&str) -> bool + Clone + Send + Sync + 'static> Meant for F {}
+
+fn has_all(words: &'static [&'static str]) -> impl Meant {
+    move |head: &str| {
+        let first = head.lines().next().unwrap_or_default();
+        words.iter().all(|word| first.contains(word))
+    }
+}
+
 fn flip(path: &Path) {
     let file = std::fs::File::options().write(true).open(path);
     let first = std::fs::read(path).expect("its content")[0];
@@ -291,9 +313,13 @@ fn flip(path: &Path) {
 }
 
 async fn opened(config: Value) -> S3 {
+    opened_in(config, Environment::default()).await
+}
+
+async fn opened_in(config: Value, environment: Environment) -> S3 {
     let cx = OpenContext {
         secrets: Secrets::new(),
-        environment: Environment::default(),
+        environment,
         run: RunId::generate(),
     };
     let config: Config = serde_json::from_value(config).expect("a configuration");

@@ -15,8 +15,10 @@ mod act;
 mod compare;
 mod decide;
 mod directory;
+mod download;
 mod hash;
 mod known;
+mod notes;
 mod pattern;
 mod run;
 mod side;
@@ -25,10 +27,11 @@ use act::Writable;
 use decide::{Deletion, Existing};
 use directory::Manifests;
 pub(crate) use directory::{Directory, LeftOut};
+use notes::Progress;
 use pattern::{HeaderRule, issues as header_issues};
 pub(crate) use pattern::{Names, headers};
 pub(crate) use run::Output;
-use run::{Progress, Sync};
+use run::Sync;
 use side::{Objects, Side};
 
 use crate::restore_versions::undeletes;
@@ -96,7 +99,7 @@ fn most_at_once() -> usize {
     64
 }
 
-/// What it needs of a bucket that gets what another side has. An upload that an earlier attempt left is ended.
+/// What it needs of a bucket that gets what another side has. An upload that an earlier attempt left is gone on with or ended.
 fn to_fill(role: &'static str, input: &Known) -> Vec<Need> {
     let mut needs = vec![Need::of(
         role,
@@ -106,6 +109,7 @@ fn to_fill(role: &'static str, input: &Known) -> Vec<Need> {
             "s3:PutObject",
             "s3:AbortMultipartUpload",
             "s3:ListBucketMultipartUploads",
+            "s3:ListMultipartUploadParts",
         ],
     )];
     if input.get("delete").is_some_and(|delete| !delete.is_null()) {

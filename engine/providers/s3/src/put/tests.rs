@@ -260,7 +260,7 @@ async fn whoever_goes_on_sends_what_is_missing_and_nothing_else() {
         let went_on = ran
             .log
             .iter()
-            .any(|line| line.contains("the store has 16777216 of 22020096 bytes from before"));
+            .any(|line| line.contains("the store has 16777216 of 22020096 bytes of"));
         assert!(went_on, "{}: {:?}", store.name, ran.log);
         ran.output();
         assert!(content(&bucket, "large").await == all, "{}: other content", store.name);
@@ -283,7 +283,7 @@ async fn an_upload_of_other_content_or_one_that_is_over_is_begun_anew() {
                 file(&store, &vec![8; 9 << 20]);
             } else {
                 for upload in bucket.unfinished_uploads(key).await.expect("listed") {
-                    bucket.end_upload(&upload).await.expect("ended");
+                    bucket.end_upload(&upload.key, upload.id()).await.expect("ended");
                 }
             }
             let again = bench.clone().attempt(2).checkpoint(saved);
@@ -293,5 +293,34 @@ async fn an_upload_of_other_content_or_one_that_is_over_is_begun_anew() {
             let left = bucket.unfinished_uploads("").await.expect("listed");
             assert!(left.is_empty(), "{} {key}: {left:?}", store.name);
         }
+    }
+}
+
+/// Nobody goes on with the run that was killed: the next one to the same key ends what it left, and nothing of others.
+#[tokio::test]
+async fn an_upload_that_another_run_left_is_ended_by_the_next_one() {
+    for store in all_stores().await {
+        let bucket = store.bucket("left").await;
+        let left = async || {
+            let unfinished = bucket.unfinished_uploads("").await.expect("listed");
+            unfinished
+                .into_iter()
+                .map(|upload| upload.id().to_owned())
+                .collect::<Vec<_>>()
+        };
+        let place = ["--bucket", "left", "--key", "large"];
+        let of_other = store
+            .aws(&[&["s3api", "create-multipart-upload"], &place[..]].concat())
+            .await;
+        let of_other = of_other["UploadId"].as_str().expect("an id").to_owned();
+        let input = json!({ "file": file(&store, &vec![7; 9 << 20]), "key": "large" });
+        let bench = StepBench::new().with("bucket", store.noting("left").await);
+        let cut = bench.run_until(&Upload, input.clone(), 2).await;
+        assert!(cut.result.is_none(), "{}", store.name);
+        assert_eq!(left().await.len(), 2, "{}", store.name);
+        bench.run(&Upload, input).await.output();
+        assert_eq!(left().await, [of_other], "{}", store.name);
+        let notes = std::fs::read_dir(store.files().join("state/uploads")).expect("a folder");
+        assert_eq!(notes.count(), 0, "{}: all are over", store.name);
     }
 }

@@ -118,7 +118,7 @@ impl Worker {
             return Ok(Done::AskedFor);
         }
         let copied = self.bucket.copy_version(&self.pace, &copy.target, self.look).await?;
-        let verified = verify::copy(self.bucket.reader(), &self.pace, &copy.target, &copied).await?;
+        let verified = verify::copy(self.bucket.reader(), &self.pace, copy, &copied).await?;
         let shared = self.keep_acl(copy, copied.version_id.as_deref()).await;
         Ok(Done::Now { shared, verified })
     }

@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
-use jm_client_s3::{Pace, S3Bucket, may_be_copied_in_parts, meets_every_object};
+use jm_client_s3::{Pace, S3Bucket, may_be_copied_in_parts};
 use jm_step::{ArtefactRef, StepContext, StepError, Unit};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -11,14 +11,13 @@ use super::act::{Outcome, Worker};
 use super::progress::{Begun, Counts, Progress};
 use super::walk::{Part, Rules, Walk};
 use super::{EXAMPLES, Input, Output, SKEW, some};
+use crate::alike::Alike;
 use crate::unfinished;
 
 /// So many parts are under way at once.
 const PARTS_AT_ONCE: usize = 4;
 /// So many requests are sent at once before the store has shown what it can take.
 pub(super) const START: usize = 16;
-/// After so many failures of a kind that meets every object, and not one success, going on makes no sense.
-const HOPELESS: u64 = 100;
 /// So many keys that somebody changed are named of each part.
 const LOGGED: usize = 20;
 /// How often an archive is asked whether it is ready.
@@ -50,8 +49,7 @@ struct Restore<'a> {
     keeps: bool,
     acls: bool,
     progress: Progress,
-    /// How many keys failed in a way that meets every object.
-    alike: u64,
+    alike: Alike,
     /// Why the first key could not be brought back, and the first of those in an archive.
     error: Option<StepError>,
     in_archive: Option<StepError>,
@@ -78,7 +76,7 @@ pub(super) async fn restore(
         keeps: !rules.nulls_are_lost,
         acls: bucket.has_acls().await,
         progress,
-        alike: 0,
+        alike: Alike::default(),
         error: None,
         in_archive: None,
     };
@@ -278,7 +276,8 @@ impl Restore<'_> {
             counts.came_from_archive(&outcome.counts);
         }
         let failures = outcome.failures.iter().chain(&outcome.in_archive);
-        self.alike += failures.filter(|(_, error)| meets_every_object(error)).count() as u64;
+        failures.for_each(|(_, error)| self.alike.take(error));
+        self.alike.tell(self.cx, "keys").await?;
         for (failure, error) in outcome.failures {
             self.error.get_or_insert(error);
             let line = format!("`{}` could not be brought back: {}", failure.key, failure.reason);
@@ -292,7 +291,7 @@ impl Restore<'_> {
         }
         let counts = &self.progress.counts;
         self.cx.progress(counts.keys, None, Unit::Items).await;
-        if self.alike >= HOPELESS && counts.changed() + counts.as_it_was == 0 {
+        if self.alike.is_hopeless() && counts.changed() + counts.as_it_was == 0 {
             let first = self.error.take().or(self.in_archive.take());
             return Err(first.unwrap_or_else(|| StepError::failed("nothing can be brought back")));
         }

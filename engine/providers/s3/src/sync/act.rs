@@ -1,47 +1,45 @@
 //! Carries a plan out: many names at a time, each whole or not at all.
 
-#![expect(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "one side of a sync is a directory"
-)]
+#![expect(clippy::disallowed_methods, reason = "one side of a sync is a directory")]
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use jm_client_s3::{Get, ObjectSummary, Pace, Put, S3Bucket};
 use jm_step::{StepError, StepErrorKind};
-use rustix::fs::{CWD, RenameFlags};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
 use super::decide::{Existing, Rules, Transfer};
 use super::directory::{FileFound, place};
+use super::notes::Notes;
 use super::pattern::headers;
 use super::side::{Found, Objects, Side};
 use super::unsettled::Unsettled;
-use crate::file::{self, Sums, Unchanged};
-use crate::receive::receive;
+use crate::file::{self, Unchanged};
 
 /// Files up to this size are read whole; what is larger is sent in parts, and few at a time.
 pub(super) const SMALL: u64 = 1 << 20;
+/// What is larger goes on where an attempt before this one was cut off; of what is not, sending it again costs less than writing
+/// down how far it is.
+pub(super) const AT_ONCE: u64 = 32 << 20;
 /// So many large ones at a time: each holds some parts in memory.
 const LARGE_AT_ONCE: usize = 4;
 /// So often is a small file read that changes while it is read.
 const READS: u32 = 3;
 
 /// Carries transfers out.
-pub(super) struct Worker {
+pub(super) struct Worker<'a> {
     from: Side,
     to: Side,
     /// The writing side of the bucket that things go to.
     bucket: Option<Arc<dyn Writable>>,
-    rules: Rules,
+    pub(super) rules: Rules,
     pub(super) pace: Pace,
+    notes: &'a Notes<'a>,
     large: Semaphore,
-    unsettled: Arc<Unsettled>,
+    pub(super) unsettled: Arc<Unsettled>,
     /// Bytes that went over.
     pub(super) done: Arc<AtomicU64>,
 }
@@ -57,14 +55,22 @@ impl Writable for jm_client_s3::S3 {
     }
 }
 
-impl Worker {
-    pub(super) fn new(from: Side, to: Side, bucket: Option<Arc<dyn Writable>>, rules: Rules, pace: Pace) -> Self {
+impl<'a> Worker<'a> {
+    pub(super) fn new(
+        from: Side,
+        to: Side,
+        bucket: Option<Arc<dyn Writable>>,
+        rules: Rules,
+        pace: Pace,
+        notes: &'a Notes<'a>,
+    ) -> Self {
         Self {
             from,
             to,
             bucket,
             rules,
             pace,
+            notes,
             large: Semaphore::new(LARGE_AT_ONCE),
             unsettled: Arc::default(),
             done: Arc::default(),
@@ -156,78 +162,14 @@ impl Worker {
         let sha256 = sums.sha256();
         is_vouched(file, &sha256)?;
         let stream = Unchanged::open(&file.path, &sums, self.done.clone()).await?;
-        let put = self.put(transfer, &sha256);
-        self.bucket()?.put(&key, stream, put).await.map(drop)
-    }
-
-    async fn download(&self, name: &str, object: &ObjectSummary, from: &Objects, root: &Path) -> Result<(), StepError> {
-        let path = place(root, name).map_err(StepError::failed)?;
-        make_folder(root, &path).await?;
-        let partial = file::partial(&path);
-        let written = match self.fetch(object, from, &partial).await {
-            // What was damaged on its way comes whole the second time; what is damaged in the store does not.
-            Err(error) if error.kind() == StepErrorKind::Failed => self.fetch(object, from, &partial).await,
-            written => written,
-        };
-        let placed = match written {
-            Ok(()) => self.place(&partial, &path).await,
-            Err(error) => Err(error),
-        };
-        self.unsettled.note(&path, object.bytes);
-        if placed.is_err() {
-            drop(tokio::fs::remove_file(&partial).await);
+        let (bucket, put) = (self.bucket()?, self.put(transfer, &sha256));
+        if file.bytes <= AT_ONCE {
+            return bucket.put(&key, stream, put).await.map(drop);
         }
-        placed
-    }
-
-    async fn fetch(&self, object: &ObjectSummary, from: &Objects, partial: &Path) -> Result<(), StepError> {
-        let failed = |error| file::failed("write", partial, error);
-        let file = std::fs::File::create(partial).map_err(failed)?;
-        let large = (object.bytes > SMALL)
-            .then(|| file.try_clone())
-            .transpose()
-            .map_err(failed)?;
-        let get = Get {
-            etag: object.etag.clone(),
-            ..Get::default()
-        };
-        let stream = from.bucket.get(&object.key, get).await?;
-        let told_by_writer = stream.info().metadata.get("sha256").cloned();
-        let sums = receive(stream, file, partial, Sums::new(None), self.done.clone()).await?;
-        if let Some(large) = large {
-            let synced = tokio::task::spawn_blocking(move || large.sync_all()).await;
-            let synced = synced.map_err(|error| StepError::failed("writing to disk was ended").source(error))?;
-            synced.map_err(failed)?;
-        }
-        let (bytes, sha256) = (sums.bytes(), sums.sha256());
-        let differs = told_by_writer.is_some_and(|told| !told.eq_ignore_ascii_case(&sha256));
-        if bytes != object.bytes || differs {
-            let url = from.bucket.url(&object.key);
-            return Err(StepError::failed(format!(
-                "`{url}` is not what was written: {bytes} bytes with SHA-256 {sha256}"
-            ))
-            .hint("take another version of it, or another copy"));
-        }
-        Ok(())
-    }
-
-    /// Puts a finished file in its place.
-    async fn place(&self, partial: &Path, path: &Path) -> Result<(), StepError> {
-        let overwrites = self.rules.existing == Existing::Overwrite;
-        let (from, to) = (partial.to_owned(), path.to_owned());
-        let moved = tokio::task::spawn_blocking(move || {
-            if overwrites {
-                return std::fs::rename(&from, &to).map_err(|error| file::failed("write", &to, error));
-            }
-            match rustix::fs::renameat_with(CWD, &from, CWD, &to, RenameFlags::NOREPLACE) {
-                Ok(()) => Ok(()),
-                Err(rustix::io::Errno::EXIST) => Err(file::is_there(&to)),
-                Err(error) => Err(file::failed("write", &to, error.into())),
-            }
-        });
-        moved
-            .await
-            .map_err(|error| StepError::failed("moving the file was ended").source(error))?
+        let begun = self.notes.begun(bucket, &transfer.name, &key, &put, &sums).await?;
+        let sent = bucket.finish_upload(&key, stream, &put, begun).await;
+        self.notes.ended(&transfer.name, &sent).await;
+        sent.map(drop)
     }
 
     async fn copy(
@@ -315,29 +257,4 @@ fn is_vouched(file: &FileFound, sha256: &str) -> Result<(), StepError> {
         .hint("let whatever writes to it finish, then try again")),
         _ => Ok(()),
     }
-}
-
-/// Makes the folder of a file. A link in it that leads out of the directory is not followed.
-async fn make_folder(root: &Path, path: &Path) -> Result<(), StepError> {
-    let Some(folder) = path.parent().map(Path::to_owned) else {
-        return Ok(());
-    };
-    let root = root.to_owned();
-    let made = tokio::task::spawn_blocking(move || {
-        std::fs::create_dir_all(&folder).map_err(|error| file::failed("make", &folder, error))?;
-        let real = |path: &Path| {
-            path.canonicalize()
-                .map_err(|error| file::failed("look at", path, error))
-        };
-        if real(&folder)?.starts_with(real(&root)?) {
-            return Ok(());
-        }
-        Err(StepError::refused(format!(
-            "`{}` is a link that leads out of the directory",
-            folder.display()
-        ))
-        .hint("take the link away, or sync to where it leads"))
-    });
-    made.await
-        .map_err(|error| StepError::failed("making a folder was ended").source(error))?
 }

@@ -1,13 +1,13 @@
 //! A sync under way: what was planned is saved first, so that whoever goes on tells the whole of it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
-use jm_client_s3::{Pace, is_written_in_parts, meets_every_object};
+use jm_client_s3::{Pace, is_written_in_parts};
 use jm_step::{Change, Preview, ReadContext, StepContext, StepError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,13 +16,14 @@ use super::act::{Worker, Writable};
 use super::decide::{Counts, Plan, Rules, SHOWN, Transfer, decide};
 use super::directory::LeftOut;
 use super::known::KnownSums;
+use super::notes::{self, Notes, Progress};
 use super::side::{Found, Side};
+use crate::alike::Alike;
+use crate::begun::Noted;
 use crate::{PATIENCE, file, unfinished};
 
 /// So many requests are sent at once before the store has shown what it can take.
 const START: usize = 16;
-/// After so many failures of a kind that meets every object, and not one success, going on makes no sense.
-const HOPELESS: usize = 50;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Output {
@@ -40,15 +41,6 @@ pub(crate) struct Output {
     left_out_count: u64,
     /// The first of those with other content that were kept.
     kept_names: Vec<String>,
-}
-
-/// Saved before the first effect.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Progress {
-    planned: Counts,
-    /// When the first attempt began, by this machine's clock.
-    #[serde(default)]
-    began: Option<Timestamp>,
 }
 
 /// Both ends, and how one becomes as the other is.
@@ -109,17 +101,23 @@ impl Sync {
         let before = cx.checkpoint::<Progress>()?;
         let began = before.as_ref().and_then(|before| before.began);
         let planned = plan.planned().after(before.as_ref().map(|before| &before.planned));
-        if !plan.is_empty() {
-            self.end_unfinished(cx, &plan, bucket.as_deref(), began).await;
-            cx.save_checkpoint(&Progress {
+        let noted = before.map(|before| before.uploads).unwrap_or_default();
+        let going_on = self.end_unfinished(cx, &plan, bucket.as_deref(), began, noted).await;
+        let notes = Notes::new(
+            cx,
+            Progress {
                 planned: planned.clone(),
                 began: Some(began.unwrap_or_else(|| cx.now())),
-            })
-            .await?;
+                uploads: going_on,
+            },
+        );
+        if !plan.is_empty() {
+            notes.save().await?;
         }
         let pace = Pace::new(START.min(self.concurrency), self.concurrency);
-        let worker = Worker::new(self.from.clone(), self.to.clone(), bucket, self.rules.clone(), pace);
-        let work = self.carry_out(&worker, &plan);
+        let (from, to, rules) = (self.from.clone(), self.to.clone(), self.rules.clone());
+        let worker = Worker::new(from, to, bucket, rules, pace, &notes);
+        let work = self.carry_out(cx, &worker, &plan);
         let (failures, first) = file::with_progress(cx, &worker.done, plan.counts.bytes, work).await?;
         if worker.pace.times_slowed() > 0 {
             let times = worker.pace.times_slowed();
@@ -140,7 +138,6 @@ impl Sync {
         )))
     }
 
-    /// Ends what an attempt before this one was sending when it was cut off.
     fn known_sums(&self, cx: &ReadContext) -> KnownSums {
         let directory = [&self.from, &self.to].into_iter().find_map(Side::directory);
         directory.map_or_else(KnownSums::none, |directory| {
@@ -148,30 +145,43 @@ impl Sync {
         })
     }
 
+    /// Ends what an attempt before this one was sending when it was cut off, and gives what of it this one goes on with.
     async fn end_unfinished(
         &self,
         cx: &StepContext,
         plan: &Plan,
         bucket: Option<&dyn Writable>,
         began: Option<Timestamp>,
-    ) {
+        noted: BTreeMap<String, Noted>,
+    ) -> BTreeMap<String, Noted> {
         let (Side::Bucket(to), Some(bucket)) = (&self.to, bucket) else {
-            return;
+            return BTreeMap::new();
         };
+        if plan.is_empty() && noted.is_empty() {
+            return noted;
+        }
         // What goes in one request leaves nothing behind: an upload in parts to such a key is another's.
         let in_parts = plan.transfers.iter().filter(|transfer| match &transfer.from {
             Found::File(file) => is_written_in_parts(file.bytes),
             Found::Object(object) => is_written_in_parts(object.bytes),
         });
-        let own: HashSet<String> = in_parts.map(|transfer| to.key(&transfer.name)).collect();
-        unfinished::end_own(cx, bucket.bucket(), &to.prefix, began, |key| own.contains(key)).await;
+        let wanted: HashSet<&str> = in_parts.map(|transfer| transfer.name.as_str()).collect();
+        let names = wanted.iter().copied().chain(noted.keys().map(String::as_str));
+        let own: HashSet<String> = names.map(|name| to.key(name)).collect();
+        let mut going_on = noted.clone();
+        going_on.retain(|name, _| wanted.contains(name.as_str()));
+        let kept = notes::ids(&going_on);
+        let (is_kept, is_own) = (|id: &str| kept.contains(id), |key: &str| own.contains(key));
+        unfinished::end_own_but(cx, bucket.bucket(), &to.prefix, began, is_kept, is_own).await;
+        going_on
     }
 
     /// What was changed all the same.
     async fn told_partly(&self, cx: &StepContext, plan: &Plan, failures: &[LeftOut]) {
         let mut done = plan.clone();
+        let failed = names(failures);
         done.transfers
-            .retain(|transfer| !failures.iter().any(|failure| failure.name == transfer.name));
+            .retain(|transfer| !failed.contains(transfer.name.as_str()));
         done.deletions.clear();
         let changes: Vec<Change> = done.changes(&self.to);
         for change in changes {
@@ -180,10 +190,15 @@ impl Sync {
     }
 
     /// Those that failed, and the first error. Nothing is deleted where anything failed.
-    async fn carry_out(&self, worker: &Worker, plan: &Plan) -> Result<(Vec<LeftOut>, Option<StepError>), StepError> {
+    async fn carry_out(
+        &self,
+        cx: &StepContext,
+        worker: &Worker<'_>,
+        plan: &Plan,
+    ) -> Result<(Vec<LeftOut>, Option<StepError>), StepError> {
         let mut failed = Failed::default();
         let (last, first): (Vec<_>, Vec<_>) = plan.transfers.iter().partition(|transfer| transfer.last);
-        self.do_all(worker, first.into_iter().map(Task::Transfer).collect(), &mut failed)
+        self.do_all(cx, worker, first.into_iter().map(Task::Transfer).collect(), &mut failed)
             .await?;
         if failed.first.is_some() {
             // A manifest must not speak for what is not there.
@@ -193,18 +208,24 @@ impl Sync {
             }));
             return Ok((failed.names, failed.first));
         }
-        self.do_all(worker, last.into_iter().map(Task::Transfer).collect(), &mut failed)
+        self.do_all(cx, worker, last.into_iter().map(Task::Transfer).collect(), &mut failed)
             .await?;
         if failed.first.is_none() {
             worker.settle().await?;
             let deletions = plan.deletions.iter().map(|name| Task::Delete(name)).collect();
-            self.do_all(worker, deletions, &mut failed).await?;
+            self.do_all(cx, worker, deletions, &mut failed).await?;
         }
         Ok((failed.names, failed.first))
     }
 
     /// Does these, so many at a time as the pace is at most.
-    async fn do_all(&self, worker: &Worker, tasks: Vec<Task<'_>>, failed: &mut Failed) -> Result<(), StepError> {
+    async fn do_all(
+        &self,
+        cx: &StepContext,
+        worker: &Worker<'_>,
+        tasks: Vec<Task<'_>>,
+        failed: &mut Failed,
+    ) -> Result<(), StepError> {
         let mut waiting = tasks.into_iter();
         let mut under_way = FuturesUnordered::new();
         let mut went_well = false;
@@ -220,9 +241,12 @@ impl Sync {
             };
             match outcome {
                 Ok(()) => went_well = true,
-                Err(error) => failed.take(name, error),
+                Err(error) => {
+                    failed.take(name, error);
+                    failed.alike.tell(cx, "names").await?;
+                }
             }
-            let is_hopeless = failed.alike >= HOPELESS && !went_well;
+            let is_hopeless = failed.alike.is_hopeless() && !went_well;
             if let Some(error) = failed.first.take_if(|_| is_hopeless) {
                 return Err(error);
             }
@@ -250,7 +274,7 @@ enum Task<'p> {
 }
 
 impl<'p> Task<'p> {
-    async fn done_by(self, worker: &Worker) -> (&'p str, Result<(), StepError>) {
+    async fn done_by(self, worker: &Worker<'_>) -> (&'p str, Result<(), StepError>) {
         match self {
             Self::Transfer(transfer) => (&transfer.name, worker.transfer(transfer).await),
             Self::Delete(name) => (name, worker.delete(name).await),
@@ -263,8 +287,7 @@ impl<'p> Task<'p> {
 struct Failed {
     names: Vec<LeftOut>,
     first: Option<StepError>,
-    /// How many failed in a way that meets every object.
-    alike: usize,
+    alike: Alike,
 }
 
 impl Failed {
@@ -273,9 +296,13 @@ impl Failed {
             name: name.to_owned(),
             reason: error.message().to_owned(),
         });
-        self.alike += usize::from(meets_every_object(&error));
+        self.alike.take(&error);
         self.first.get_or_insert(error);
     }
+}
+
+fn names(failures: &[LeftOut]) -> HashSet<&str> {
+    failures.iter().map(|failure| failure.name.as_str()).collect()
 }
 
 impl Counts {
@@ -295,8 +322,9 @@ impl Counts {
     /// Without those that failed.
     fn without(mut self, plan: &Plan, failures: &[LeftOut]) -> Self {
         self.failed = failures.len() as u64;
-        let failed = |name: &str| failures.iter().any(|failure| failure.name == name);
-        for transfer in plan.transfers.iter().filter(|transfer| failed(&transfer.name)) {
+        let failed = names(failures);
+        let has_failed = |transfer: &&Transfer| failed.contains(transfer.name.as_str());
+        for transfer in plan.transfers.iter().filter(has_failed) {
             let count = if transfer.overwrites {
                 &mut self.overwritten
             } else {
@@ -305,7 +333,7 @@ impl Counts {
             *count = count.saturating_sub(1);
             self.bytes = self.bytes.saturating_sub(transfer.from.bytes());
         }
-        let transfers_failed = plan.transfers.iter().any(|transfer| failed(&transfer.name));
+        let transfers_failed = plan.transfers.iter().any(|transfer| has_failed(&transfer));
         self.deleted = if transfers_failed {
             0
         } else {

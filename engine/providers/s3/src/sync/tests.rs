@@ -10,6 +10,7 @@ use std::path::Path;
 
 use jm_client_s3::{Get, Put, S3Bucket};
 use jm_step::{Action, Grade, StepErrorKind};
+use jm_testkit::line::Refusal;
 use jm_testkit::{StepBench, noise};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
@@ -20,6 +21,7 @@ use crate::store::{Store, all_stores, sandbox, stores, versitygw};
 mod copies;
 mod downloads;
 mod manifests;
+mod resumed;
 mod uploads;
 
 async fn bench(store: &Store, bucket: &str) -> StepBench {

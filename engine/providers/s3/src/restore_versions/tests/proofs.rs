@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use jm_client_s3::Put;
+use jm_client_s3::{Copied, Pace, Put};
 
+use super::super::verify;
+use super::super::walk::CopyBack;
 use super::*;
 use crate::store::stores;
 
@@ -125,4 +127,44 @@ async fn a_copy_that_is_not_there_is_told() {
         error.message().contains("`s3://nothing/k`") && error.message().ends_with("is not there"),
         "{error}"
     );
+}
+
+/// A store that keeps versions and names none of a copy.
+#[tokio::test]
+async fn a_copy_of_which_no_version_is_named_is_found_by_its_key() {
+    for store in stores().await {
+        let bucket = store.bucket("unnamed").await;
+        bucket.set_versioning(true).await.expect("set");
+        let (small, large) = (vec![b'a'; 5 * 1024 * 1024], vec![b'b'; 6 * 1024 * 1024]);
+        store.put_in_parts("unnamed", "k", &[&small, &large, b"c"]).await;
+        bucket.put_bytes("k", "new", Put::default()).await.expect("written");
+        let newest_first = entries(&bucket).await;
+        let back = CopyBack {
+            latest: newest_first[0].clone(),
+            target: newest_first[1].clone(),
+        };
+        let pace = Pace::alone();
+        let copied = bucket.copy_version(&pace, &back.target, true).await.expect("copied");
+        assert!(
+            copied.etag != back.target.etag,
+            "{}: nothing is to be looked at",
+            store.name
+        );
+        let unnamed = Copied {
+            version_id: None,
+            ..copied
+        };
+        let found = async |back: &CopyBack| verify::copy(&bucket, &pace, back, &unnamed).await;
+        assert!(!found(&back).await.expect("there"), "{}", store.name);
+        bucket.put_bytes("k", "since", Put::default()).await.expect("written");
+        assert!(!found(&back).await.expect("somebody wrote"), "{}", store.name);
+        let before = CopyBack {
+            latest: entries(&bucket).await.remove(0),
+            ..back.clone()
+        };
+        let error = found(&before).await.expect_err("nothing was copied");
+        assert!(error.message().ends_with("is not there"), "{}: {error}", store.name);
+        bucket.delete("k", None).await.expect("deleted");
+        assert!(!found(&back).await.expect("somebody deleted"), "{}", store.name);
+    }
 }

@@ -295,23 +295,41 @@ async fn a_preview_that_has_no_time_to_compare_says_so() {
     }
 }
 
-/// Fifty files fail for a KMS key, which holds up nothing else.
+/// A hundred files fail for a KMS key or a policy that is for them alone, which holds up nothing else, or for credentials that
+/// are of no use any more.
 #[tokio::test]
-async fn files_that_fail_for_their_kms_key_hold_up_no_other() {
+async fn files_that_fail_by_themselves_hold_up_no_other() {
     let store = sandbox().await;
     let bucket = store.bucket("disabled").await;
     let folder = folder(&store, "disabled");
-    for number in 0..50 {
+    for number in 0..100 {
         write(&folder, &format!("key-{number:02}"), "x");
     }
     write(&folder, "other", "x");
-    let body = "<Error><Code>KMS.DisabledException</Code><Message>disabled</Message></Error>";
-    let line = store.answering("disabled", &["PUT ", "/key-"], "400 Bad Request", body);
-    let bench = StepBench::new().with("bucket", line.await);
-    let input = json!({ "directory": folder, "concurrency": 1 });
-    let error = bench.run(&SyncStep, input).await.error();
-    assert!(error.message().starts_with("50 names were not done"), "{error}");
-    assert_eq!(keys(&bucket).await, ["other"]);
+    for (code, meant, names, told) in [
+        ("ExpiredToken", "/", vec![], 0),
+        ("KMS.DisabledException", "/key-", vec!["other"], 0),
+        ("AccessDenied", "/key-", vec!["other"], 1),
+    ] {
+        let body = format!("<Error><Code>{code}</Code><Message>no</Message></Error>").leak();
+        let is_meant = move |head: &str| head.starts_with("PUT ") && head.contains(meant);
+        let status = "403 Forbidden";
+        let line = store.over("disabled", Refusal { is_meant, status, body }).await;
+        let bench = StepBench::new().with("bucket", line);
+        let input = json!({ "directory": folder, "concurrency": 1 });
+        let ran = bench.run(&SyncStep, input).await;
+        assert_eq!(ran.degraded.len(), told, "{code}: {:?}", ran.degraded);
+        assert!(
+            ran.degraded
+                .iter()
+                .all(|line| line.starts_with("100 names were denied"))
+        );
+        let error = ran.error();
+        let went_on = error.message().starts_with("100 names were not done");
+        assert_eq!(went_on, !names.is_empty(), "{code}: {error}");
+        assert_eq!(keys(&bucket).await, names, "{code}");
+        bucket.delete("other", None).await.expect("deleted");
+    }
 }
 
 /// What lies behind a link to a directory is not looked at, and not deleted either: whatever the patterns say of the link's own
