@@ -10,6 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use jm_step::StepError;
 
 use crate::multipart::{Pending, etag_of};
+use crate::object::http_date;
 use crate::put::MOST_PARTS;
 use crate::transport::patient;
 use crate::{ObjectSummary, ObjectVersion, Pace, S3Bucket, S3Reader};
@@ -284,6 +285,7 @@ impl S3Bucket {
                     .set_content_disposition(info.content_disposition().map(str::to_owned))
                     .set_content_encoding(info.content_encoding().map(str::to_owned))
                     .set_content_language(info.content_language().map(str::to_owned))
+                    .set_expires(http_date(info.expires_string()))
                     .set_website_redirect_location(info.website_redirect_location().map(str::to_owned))
                     .set_metadata(info.metadata().cloned())
                     .set_tagging(tags.clone())

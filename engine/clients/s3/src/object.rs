@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_s3::types::{ArchiveStatus, ChecksumType, Object, StorageClass};
 use jiff::Timestamp;
 
@@ -64,6 +65,20 @@ pub struct OtherHeaders {
     pub content_disposition: Option<String>,
     /// Such as `de`.
     pub content_language: Option<String>,
+    /// Until when caches may keep it, where it says so by a moment that can be read.
+    pub expires: Option<Timestamp>,
+}
+
+impl OtherHeaders {
+    /// [`Self::expires`] as requests take it.
+    pub(crate) fn expires(&self) -> Option<DateTime> {
+        self.expires.map(|at| DateTime::from_secs(at.as_second()))
+    }
+}
+
+/// A moment as HTTP writes it.
+pub(crate) fn http_date(text: Option<&str>) -> Option<DateTime> {
+    DateTime::from_str(text?, DateTimeFormat::HttpDate).ok()
 }
 
 /// An object as a listing tells it.
@@ -116,6 +131,7 @@ macro_rules! info {
                 content_encoding: output.content_encoding().map(str::to_owned),
                 content_disposition: output.content_disposition().map(str::to_owned),
                 content_language: output.content_language().map(str::to_owned),
+                expires: http_date(output.expires_string()).as_ref().and_then(timestamp),
             },
             storage_class: class.map(|class| class.as_str().to_owned()),
             encryption: output.server_side_encryption().map(|algorithm| Encrypted {

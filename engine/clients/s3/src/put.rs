@@ -172,6 +172,7 @@ impl S3Bucket {
             .set_content_encoding(put.headers.content_encoding.clone())
             .set_content_disposition(put.headers.content_disposition.clone())
             .set_content_language(put.headers.content_language.clone())
+            .set_expires(put.headers.expires())
             .set_tagging(put.tags.clone())
             .set_metadata(Some(put.metadata.clone().into_iter().collect()))
             .set_storage_class(self.storage_class())

@@ -24,6 +24,7 @@ async fn copied(from: &Store, to: &Store) {
                 content_encoding: Some("identity".to_owned()),
                 content_disposition: Some("inline".to_owned()),
                 content_language: Some("de".to_owned()),
+                expires: Some("2031-01-01T00:00:00Z".parse().expect("a moment")),
             },
             tags: Some("kind=a%20b&of=c".to_owned()),
             ..told(content)
@@ -49,6 +50,9 @@ async fn copied(from: &Store, to: &Store) {
     let was = source.head("in/ä b+", None).await.expect("an answer").expect("there");
     assert_eq!(info.headers, was.headers, "{what}");
     assert_eq!(info.headers.content_language.as_deref(), Some("de"), "{what}");
+    assert!(info.headers.expires.is_some(), "{what}");
+    let of_large = target.head("out/large", None).await.expect("an answer").expect("there");
+    assert_eq!(of_large.headers, was.headers, "{what}");
     for (key, copy) in [("in/ä b+", "out/ä b+"), ("in/large", "out/large")] {
         // Ministack itself forgets the tags of what comes in parts.
         let tags = source.tags(key).await.expect("tags");
