@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use jm_client_kubernetes::{CronJob, Kubernetes, Reader, Workload, WorkloadRef};
 use jm_step::{
-    Change, Effect, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
+    Change, Effect, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepErrorKind,
+    StepType,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -99,13 +100,26 @@ impl StepType for Resume {
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
         let cluster = cx.connect::<Kubernetes>().await?;
         let mut resumed = Vec::new();
+        let mut left = Vec::new();
         for before in &input.quiesced.workloads {
-            resumed.push(bring_back(cx, &cluster, before, &input).await?);
+            match bring_back(cx, &cluster, before, &input).await {
+                Ok(one) => resumed.push(one),
+                Err(error) if error.kind() == StepErrorKind::Cancelled => return Err(error),
+                // One that is gone, or that nobody may start, is no reason for all others to stay stopped.
+                Err(error) => {
+                    cx.log(format!("{} is not back: {error}", before.workload)).await;
+                    left.push((&before.workload, error));
+                }
+            }
         }
         let to_wait_for = resumed.iter().filter(|one| input.wait && one.replicas.is_some());
         for workload in to_wait_for {
-            wait::ready(cx, &cluster, &workload.workload, Until::Back).await?;
+            let waited = wait::ready(cx, &cluster, &workload.workload, Until::Back).await;
+            if let (Err(error), true) = (waited, left.is_empty()) {
+                return Err(error);
+            }
         }
+        not_back(left, input.quiesced.workloads.len())?;
         Ok(Output { workloads: resumed })
     }
 
@@ -132,6 +146,24 @@ impl StepType for Resume {
             (done, _) => Probe::partial(format!("{done} of {all} workloads are back")),
         })
     }
+}
+
+/// The error for those that could not be brought back, where there are any.
+fn not_back(mut left: Vec<(&WorkloadRef, StepError)>, all: usize) -> Result<(), StepError> {
+    if left.len() < 2 {
+        return left.pop().map_or(Ok(()), |(_, error)| Err(error));
+    }
+    let told: Vec<String> = left
+        .iter()
+        .map(|(workload, error)| format!("{workload}: {error}"))
+        .collect();
+    let (_, first) = left.swap_remove(0);
+    let message = format!("{} of {all} workloads are not back: {}", told.len(), told.join("; "));
+    let error = StepError::new(first.kind(), message);
+    Err(match first.hint_text() {
+        Some(hint) => error.hint(hint),
+        None => error,
+    })
 }
 
 async fn bring_back(

@@ -46,6 +46,29 @@ pub(crate) async fn what_was_written_down_comes_back(server: &Server) {
     assert_eq!(nothing.output(), json!({ "workloads": [] }), "a quiesce that never ran");
 }
 
+pub(crate) async fn one_that_is_gone_keeps_no_other_stopped(server: &Server) {
+    let place = Place::with_quiesced_web(server, 2).await;
+    let known = |workloads: &[&str]| {
+        let entries = workloads.iter().map(|one| json!({ "workload": one, "replicas": 2 }));
+        json!({ "quiesced": { "workloads": entries.collect::<Vec<_>>() } })
+    };
+    let input = known(&["deployment/gone", "deployment/web", "statefulset/gone-too"]);
+    let error = place.bench().await.run(&Resume, input).await.error();
+    assert_eq!(error.kind(), StepErrorKind::NotFound);
+    for part in [
+        "2 of 3 workloads are not back",
+        "deployment/gone: ",
+        "statefulset/gone-too: ",
+    ] {
+        assert!(error.message().contains(part), "no `{part}` in {error}");
+    }
+    assert_eq!(place.count("web").await, (2, None), "it is back");
+    assert_eq!(place.pods("web").await.len(), 2, "and was waited for");
+    let input = known(&["deployment/gone", "deployment/web"]);
+    let error = place.bench().await.run(&Resume, input).await.error();
+    assert!(error.message().contains("deployment/gone"), "{error}");
+}
+
 pub(crate) async fn without_a_journal_the_mark_tells(server: &Server) {
     let place = Place::with_quiesced_web(server, 2).await;
     let output = resume(
