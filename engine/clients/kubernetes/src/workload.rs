@@ -266,13 +266,15 @@ fn failure(data: &Value, changed: Option<Timestamp>) -> Option<(String, String)>
     // quota, an admission policy) `ReplicaFailure=True`.
     conditions
         .iter()
-        .find(
+        .filter(
             |condition| match (text(condition, "type").as_str(), text(condition, "status").as_str()) {
                 ("ReplicaFailure", "True") => true,
                 ("Progressing", "False") => !is_stale(condition),
                 _ => false,
             },
         )
+        // What may not make pods is over its deadline for just that.
+        .min_by_key(|condition| text(condition, "type") != "ReplicaFailure")
         .map(|condition| (text(condition, "reason"), text(condition, "message")))
 }
 
@@ -382,5 +384,19 @@ mod tests {
         };
         assert_eq!(missed("2026-11-26T09:00:00Z"), None, "from before the change");
         assert!(missed("2026-11-26T10:05:00Z").is_some(), "of this rollout");
+    }
+
+    #[test]
+    fn why_pods_are_not_made_is_told_before_that_it_took_too_long() {
+        let condition = |name: &str, status: &str, reason: &str| json!({ "type": name, "status": status, "reason": reason, "message": "m" });
+        let late = condition("Progressing", "False", "ProgressDeadlineExceeded");
+        let refused = condition("ReplicaFailure", "True", "FailedCreate");
+        for conditions in [[&late, &refused], [&refused, &late]] {
+            let found = workload(json!({
+                "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web" },
+                "spec": { "replicas": 1 }, "status": { "conditions": conditions }
+            }));
+            assert_eq!(found.failure.map(|(reason, _)| reason).as_deref(), Some("FailedCreate"));
+        }
     }
 }

@@ -14,6 +14,8 @@ use crate::trouble::{self, Lasting};
 /// Between two looks at pods, of which there may be many.
 const PAUSE: Duration = Duration::from_secs(1);
 const AT_ONCE: usize = 16;
+/// How its controller tells that a rollout takes longer than the workload's own `progressDeadlineSeconds`.
+const DEADLINE: &str = "ProgressDeadlineExceeded";
 
 /// A workload, its pods, and what is wrong with them.
 struct Found {
@@ -94,7 +96,10 @@ async fn find(reader: &Reader, key: &ObjectKey) -> Option<Found> {
     let state = reader.workload(&workload).await.ok()?;
     let pods = reader.pods(&state).await.ok()?;
     let refused = trouble::refused(&reader, &state).await.ok()?;
-    let trouble = trouble::first(&state, &pods).or(refused);
+    // Over a deadline of its own it may come up all the same, once there is a node, or what it waits for.
+    let trouble = trouble::first(&state, &pods)
+        .or(refused)
+        .filter(|it| it.reason != DEADLINE);
     let may_pass = trouble::may_pass(&reader, &pods, trouble.as_ref()).await.ok()?;
     Some(Found {
         state,

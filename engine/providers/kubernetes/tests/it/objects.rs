@@ -57,9 +57,10 @@ pub(crate) use remade::{
     what_takes_its_claims_along_is_neither_made_anew_nor_pruned,
 };
 pub(crate) use running::{
-    a_count_that_nobody_names_stays, a_stop_tells_of_all_that_was_written, results_are_kept_however_it_ends,
-    what_a_new_quota_counts_is_let_in, what_an_autoscaler_has_scaled_is_left_to_it, what_is_late_is_told_with_its_pods,
-    what_will_not_come_up_fails_fast_with_its_pods, who_is_in_trouble_is_named_and_not_who_waits,
+    a_count_that_nobody_names_stays, a_deadline_of_its_own_ends_no_wave, a_stop_tells_of_all_that_was_written,
+    results_are_kept_however_it_ends, what_a_new_quota_counts_is_let_in, what_an_autoscaler_has_scaled_is_left_to_it,
+    what_is_late_is_told_with_its_pods, what_will_not_come_up_fails_fast_with_its_pods,
+    who_is_in_trouble_is_named_and_not_who_waits,
 };
 pub(crate) use sets::{
     a_set_that_was_cut_off_is_found_whole, what_holds_data_is_spared_and_who_keeps_what_goes_is_told,

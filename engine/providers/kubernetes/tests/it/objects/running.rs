@@ -47,6 +47,24 @@ pub(crate) async fn what_will_not_come_up_fails_fast_with_its_pods(server: &Serv
     }
 }
 
+/// What a wave may take is for whoever waits for it to say: a workload that is over a deadline of its own is waited for.
+pub(crate) async fn a_deadline_of_its_own_ends_no_wave(server: &Server) {
+    let run = async |ready_seconds: u32| {
+        let scene = Scene::new(server).await;
+        let folder = tempfile::tempdir().expect("a folder");
+        write(folder.path(), "registry.example/slow:1", Some(1));
+        let place = folder.path().join("web.json");
+        let mut web: Value = serde_json::from_slice(&std::fs::read(&place).expect("there")).expect("JSON");
+        web["spec"]["progressDeadlineSeconds"] = 1.into();
+        std::fs::write(place, web.to_string()).expect("written");
+        let input = json!({ "paths": [folder.path()], "images": "written", "ready_seconds": ready_seconds });
+        scene.bench().await.run(&Apply, input).await
+    };
+    run(60).await.output();
+    let error = run(3).await.error();
+    assert!(error.message().contains("after 3 s"), "{error}");
+}
+
 /// A pod that nothing is wrong with, but that does not get ready, is named when the time is up.
 pub(crate) async fn what_is_late_is_told_with_its_pods(server: &Server) {
     let scene = Scene::new(server).await;
