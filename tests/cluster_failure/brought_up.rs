@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use super::{REBUILD, address, kept, lose_address, run, world};
-use crate::environment::{RESUME, World, file, said};
+use crate::environment::{RESUME, World, file, journal_of, of_kind, said};
 
 /// A file that is there once the new cluster is.
 fn up(world: &World) -> PathBuf {
@@ -71,6 +71,31 @@ fn the_program_that_is_named_brings_the_cluster_up_first() -> Result<()> {
 fn join(running: std::thread::JoinHandle<std::io::Result<Output>>) -> Result<Output> {
     let ended = running.join().map_err(|_| anyhow::anyhow!("the run panicked"))?;
     Ok(ended?)
+}
+
+/// Nobody is named who brings it up, and the kubeconfig is not there before it is: the plan waits for both.
+#[test]
+fn a_cluster_that_somebody_brings_up_meanwhile_is_waited_for() -> Result<()> {
+    let (world, before) = world()?;
+    lose_address(&world)?;
+    let mut rebuild = world.jm();
+    rebuild.args(REBUILD);
+    let running = std::thread::spawn(move || rebuild.output());
+    let waits = || -> Result<bool> {
+        let records = journal_of(&world.state(), "cluster-failure").unwrap_or_default();
+        let failed = of_kind(&records, "step-failed");
+        Ok(failed
+            .iter()
+            .any(|record| record["step"] == "guard" && record["will_retry"].is_string()))
+    };
+    while !waits()? {
+        ensure!(!running.is_finished(), "it did not wait: {}", said(&join(running)?));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    std::fs::rename(kept(&world), address(&world))?;
+    let output = join(running)?;
+    ensure!(output.status.code() == Some(0), "{}", said(&output));
+    before.check(&world)
 }
 
 /// `kind` and `terraform`, played: what they make is the address of the sandbox's new cluster.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jm_client_kubernetes::{ClusterInfo, Kubernetes, Reader};
 use jm_step::{
     Effect, Expect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError,
-    StepType,
+    StepErrorKind, StepType,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -168,7 +168,10 @@ impl StepType for Ready {
     }
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
-        let is_new = input.expect == Expected::New && wait::unless_cancelled(cx, is_new(cx, &input)).await?;
+        let is_new = match input.expect {
+            Expected::New => wait::unless_cancelled(cx, is_new(cx, &input)).await.map_err(not_yet)?,
+            Expected::Same => false,
+        };
         if is_new {
             cx.log("it has no workloads of its own: taken for the one that was brought up")
                 .await;
@@ -210,6 +213,18 @@ async fn is_new(cx: &ReadContext, input: &Input) -> Result<bool, StepError> {
     );
     let refusal = format!("the cluster has {count} workloads of its own, so it is no new one");
     Err(StepError::refused(refusal).hint(hint))
+}
+
+/// Whoever brings a cluster up writes its kubeconfig, or its context, when it is there: until then it is waited for.
+fn not_yet(error: StepError) -> StepError {
+    if error.kind() != StepErrorKind::NotFound {
+        return error;
+    }
+    let waited_for = StepError::unavailable(format!("there is no cluster yet: {}", error.message()));
+    match error.hint_text() {
+        Some(hint) => waited_for.hint(hint),
+        None => waited_for,
+    }
 }
 
 /// A kubeconfig that somebody gave may start anything: what it starts is announced.
