@@ -86,6 +86,10 @@ fn a_bucket_of_a_site_that_nothing_came_back_into_is_told() -> Result<()> {
 fn a_bucket_of_a_site_that_is_made_anew_gets_the_policy_that_is_given_or_lacks_it_aloud() -> Result<()> {
     const REPLICA: &str = "journeyman-replica";
     let world = World::sandbox()?;
+    let page = world.folder().join("page");
+    std::fs::write(&page, "good")?;
+    let page = page.to_str().context("text")?;
+    world.aws(&["s3", "cp", page, &format!("s3://{ASSETS}/index.html")])?;
     let before = keys(&world, ASSETS)?;
     world.aws(&["s3api", "create-bucket", "--bucket", REPLICA])?;
     world.aws(&["s3", "sync", &format!("s3://{ASSETS}"), &format!("s3://{REPLICA}")])?;
@@ -108,6 +112,29 @@ fn a_bucket_of_a_site_that_is_made_anew_gets_the_policy_that_is_given_or_lacks_i
         );
         ensure!(is_told == (code == 9), "{}", said(&output));
         ensure!(keys(&world, ASSETS)? == before, "{:?}", keys(&world, ASSETS)?);
+    }
+    // What the replica has is of today, and a folder that it does not have brings nothing back.
+    let then = format!("as_of={}", a_moment());
+    for (words, told) in [
+        (
+            ["-i", then.as_str()],
+            "are as they are there today, whatever they were then",
+        ),
+        (
+            ["-i", "replica_prefix=never/"],
+            "the replica has nothing under `never/`, so that nothing was brought back",
+        ),
+    ] {
+        remove(&world, ASSETS, "", &["Versions", "DeleteMarkers"])?;
+        world.aws(&["s3api", "delete-bucket", "--bucket", ASSETS])?;
+        let always = ["-i", "catalogue=false", "-i", SITE, "-i", "prefix=", "-i", &given];
+        let mut command = bring_back(&world, &[&always[..], &words].concat());
+        command
+            .env("LOST_S3_BUCKET", ASSETS)
+            .env("LOST_REPLICA_S3_BUCKET", REPLICA);
+        let output = command.output()?;
+        ensure!(output.status.code() == Some(9), "{}", said(&output));
+        ensure!(has_words(&said(&output), told), "{}", said(&output));
     }
     let found: Value = serde_json::from_str(&world.aws(&["s3api", "get-bucket-policy", "--bucket", ASSETS])?)?;
     let found: Value = serde_json::from_str(found["Policy"].as_str().context("a policy")?)?;
