@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::edge::Edge;
 use super::view;
-use crate::environment::{World, drilled, file, has_words, journal, of_kind, said};
+use crate::environment::{RESUME, World, drilled, file, has_words, journal, of_kind, said};
 
 #[test]
 fn the_drill_of_a_stale_site_ends_well() -> Result<()> {
@@ -112,25 +112,45 @@ fn the_backup_of_the_code_is_built_where_its_remote_is_gone() -> Result<()> {
         .args(["-i", &commit, "-i", &format!("repository=file://{repository}")])
         .output()?;
     ensure!(kept.status.code() == Some(0), "{}", said(&kept));
+    let clone = world.folder().join("clone").display().to_string();
+    world.run("git", &["clone", "--quiet", &repository, &clone])?;
     std::fs::remove_dir_all(&repository)?;
-    let builder = world.folder().join(journeyman::BUILDER);
-    let inputs = [
-        "kept=latest".to_owned(),
-        format!("kept_into={}", world.folder().join("kept").display()),
-        commit,
-        "install=[\"true\"]".to_owned(),
-        "build=[\"sh\", \"build.sh\"]".to_owned(),
-        format!("builder={}", builder.display()),
-    ];
-    let mut restore = world.jm();
-    restore.args(["plan", "run", "plans/restore-from-git.yaml", "--yes"]);
-    restore.args(["--confirm", "production"]);
-    restore.args(inputs.iter().flat_map(|input| ["-i", input]));
-    let restored = restore.output()?;
-    ensure!(restored.status.code() == Some(0), "{}", said(&restored));
-    let deployed = world.block_on(journeyman::wanted_image(&world.systems))?;
-    world.run(&builder.display().to_string(), &["manifest", "inspect", &deployed])?;
-    Ok(())
+    let builder = world.folder().join(journeyman::BUILDER).display().to_string();
+    let restored = |source: &[String], code: i32| -> Result<String> {
+        let built = [
+            commit.clone(),
+            "install=[\"true\"]".to_owned(),
+            "build=[\"sh\", \"build.sh\"]".to_owned(),
+            format!("builder={builder}"),
+        ];
+        let mut restore = world.jm();
+        restore.args(["plan", "run", "plans/restore-from-git.yaml", "--yes"]);
+        restore.args(["--confirm", "production"]);
+        restore.args(source.iter().chain(&built).flat_map(|input| ["-i", input]));
+        let output = restore.output()?;
+        ensure!(output.status.code() == Some(code), "{}", said(&output));
+        Ok(said(&output))
+    };
+    let is_deployed = || {
+        let deployed = world.block_on(journeyman::wanted_image(&world.systems))?;
+        world.run(&builder, &["manifest", "inspect", &deployed]).map(drop)
+    };
+    let kept_into = format!("kept_into={}", world.folder().join("kept").display());
+    restored(&["kept=latest".to_owned(), kept_into], 0)?;
+    is_deployed()?;
+
+    // A clone has the commit, and nobody can ask the remote about it: the way on is told, and is one.
+    world.block_on(journeyman::break_application(&world.systems))?;
+    let text = restored(&[format!("repository={clone}")], 4)?;
+    ensure!(has_words(&text, "jm run skip pushed"), "{text}");
+    for words in [
+        &["run", "skip", "pushed", "--reason", "the remote is gone"][..],
+        &RESUME,
+    ] {
+        let output = world.jm().args(words).output()?;
+        ensure!([Some(0), Some(9)].contains(&output.status.code()), "{}", said(&output));
+    }
+    is_deployed()
 }
 
 /// `jm plan run plans/cdn-recovery.yaml` in this world, with all that it needs to be let through.
