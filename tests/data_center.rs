@@ -233,8 +233,18 @@ fn the_second_region_takes_over_and_gives_back_what_was_written_there() -> Resul
         .env_remove("CLOUDFRONT_DISTRIBUTION_ID");
     let text = ended(&mut unnamed, 4)?;
     ensure!(has_words(&text, "no distribution is named"), "{text}");
-    regions.start(FAIL_BACK, &[&assets_domain, &edge], 6)?;
-    regions.approve(0)?;
+    regions.start(FAIL_BACK, &[&assets_domain, &edge, "edge_within=5s"], 6)?;
+    // The edges do not get the page that was looked at: viewers keep the one that they had.
+    regions.publish(journeyman::ASSETS, "another")?;
+    let text = regions.approve(4)?;
+    ensure!(
+        has_words(&text, "Viewers do not get the page") && regions.origin()? == ASSETS,
+        "{}: {text}",
+        regions.origin()?
+    );
+    ensure!(regions.viewed()?.body == "second", "{:?}", regions.viewed()?);
+    regions.publish(journeyman::ASSETS, "first")?;
+    ended(&mut regions.jm(&RESUME)?, 0)?;
     ensure!(
         regions.first.fingerprint()? == data,
         "what the second region wrote did not come back"

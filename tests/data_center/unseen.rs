@@ -32,7 +32,7 @@ fn a_first_region_that_is_gone_is_no_obstacle() -> Result<()> {
     ensure!(
         has_words(
             &text,
-            "the cluster cannot be looked at, and may serve, the database does not serve"
+            "the cluster cannot be looked at, and may serve, the database does not answer jm, and may serve others"
         ),
         "{text}"
     );
@@ -42,6 +42,7 @@ fn a_first_region_that_is_gone_is_no_obstacle() -> Result<()> {
         has_words(&text, "degraded") && text.contains("primary-cluster"),
         "{text}"
     );
+    ensure!(has_words(&text, "so that nothing has closed it"), "{text}");
     ensure!(regions.second.fingerprint()? == data, "other data in the second region");
     ensure!(regions.second.ready_replicas()? == REPLICAS, "other replicas");
     let begun = regions.begun(FAILOVER)?;
@@ -72,7 +73,7 @@ fn a_first_region_that_comes_back_before_the_answer_is_fenced() -> Result<()> {
     ensure!(
         has_words(
             &text,
-            "the cluster cannot be looked at, and may serve, the database does not serve"
+            "the cluster cannot be looked at, and may serve, the database does not answer jm, and may serve others"
         ),
         "{text}"
     );
