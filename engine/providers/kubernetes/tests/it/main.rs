@@ -6,6 +6,8 @@
     reason = "tests write what is applied, and keep the folders of their servers"
 )]
 
+mod added;
+mod beside;
 mod busy;
 mod catalogue;
 mod conformance;
@@ -205,6 +207,8 @@ on_server! {
 on_server! {
     on_a_busy_control_plane, busy_control_plane:
     busy::what_a_busy_api_server_turns_away_is_asked_again,
+    // Here, since an API that does not answer is told of by every export beside it.
+    added::what_a_server_beside_the_api_server_has_comes_back_once_that_answers,
 }
 on_server! {
     on_an_older_control_plane, older_control_plane:
