@@ -86,8 +86,8 @@ pub(crate) struct Policy {
     pub(crate) applyset: Option<ApplySet>,
     /// When what is to be was read, where it may be older than what is there.
     pub(crate) as_of: Option<Timestamp>,
-    /// Whether a volume that is held for a claim which is gone is freed for the one of its name.
-    pub(crate) frees_volumes: bool,
+    /// Claims, by namespace and name, for which a volume is freed that is held for one of their name which is gone.
+    pub(crate) claims: BTreeSet<(String, String)>,
 }
 
 /// Where objects come from.
