@@ -135,6 +135,7 @@ on_server! {
     writers::its_autoscaler_is_active_again,
     refusals::what_a_quota_refuses_fails_fast,
     refusals::a_quota_that_ending_pods_fill_is_waited_for,
+    refusals::a_quota_that_is_full_still_once_pods_have_ended_is_told,
     refusals::a_node_that_was_ordered_is_waited_for,
     objects::whatever_was_there_comes_back,
     objects::no_value_of_a_secret_is_seen_anywhere,
