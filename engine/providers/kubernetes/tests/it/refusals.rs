@@ -126,7 +126,10 @@ pub(crate) async fn a_quota_that_is_full_still_once_pods_have_ended_is_told(serv
     );
     let took = began.elapsed();
     assert!(took > Duration::from_secs(10), "the pods had not ended after {took:?}");
-    assert!(took < Duration::from_mins(2), "the next refusal was not heard: {took:?}");
+    assert!(
+        took < Duration::from_mins(2),
+        "the next refusal was not heard: {took:?}"
+    );
 }
 
 /// A cluster that makes nodes as they are needed says of a pod that one comes, which takes minutes.
