@@ -29,7 +29,7 @@ impl Way {
         let through = kubeconfig.replace(&server, &listener.local_addr()?.to_string());
         std::fs::write(&path, through)?;
         let (is_open, opened) = watch::channel(true);
-        world.block_on(async { tokio::spawn(serve(listener, server, opened)) });
+        world.block_on(async { drop(tokio::spawn(serve(listener, server, opened))) });
         Ok(Self {
             is_open,
             kubeconfig: path.display().to_string(),

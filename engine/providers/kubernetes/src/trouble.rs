@@ -384,7 +384,7 @@ mod tests {
         assert_eq!(lasting.lasts(refused(), seen(true, 12)), None, "an old pod ends");
         tokio::time::advance(Duration::from_secs(4)).await;
         assert_eq!(lasting.lasts(refused(), seen(false, 13)), None, "the quota counts late");
-        tokio::time::advance(Duration::from_secs(60)).await;
+        tokio::time::advance(Duration::from_mins(1)).await;
         assert_eq!(lasting.lasts(refused(), seen(false, 13)), None, "the controller pauses");
         assert_eq!(
             lasting.lasts(refused(), seen(false, 14)),
