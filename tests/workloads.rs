@@ -1,6 +1,8 @@
 //! A deployment that goes back, and a service that has failed: the plans on the sandbox's API server and on a real control
 //! plane, their dry runs against what they then do, and what people are shown.
 
+mod away;
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
@@ -236,7 +238,7 @@ fn pods_that_are_ready_and_do_not_answer_are_mended_too() -> Result<()> {
     // It answers: nothing is done.
     let (records, text) = mend(GOOD, 0, &[])?;
     ensure!(
-        has_succeeded(&records, "answers") && of_kind(&records, "step-started").len() == 4,
+        has_succeeded(&records, "answers") && of_kind(&records, "step-started").len() == 5,
         "{text}"
     );
 

@@ -1,6 +1,6 @@
 //! Which kinds an API server has, asked of the server itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, stream};
 use jm_step::StepError;
@@ -19,6 +19,8 @@ const AT_ONCE: usize = 16;
 pub struct Discovery {
     /// By group and kind; the preferred version first.
     kinds: BTreeMap<(String, String), Vec<ResourceKind>>,
+    /// Group versions that answered, whether they have kinds or none yet.
+    served: BTreeSet<String>,
     /// Group versions that did not answer, and what they said instead: an aggregated API that is down.
     pub unreadable: Vec<(String, StepError)>,
 }
@@ -46,7 +48,13 @@ impl Discovery {
         self.kinds.contains_key(&(group.to_owned(), kind.to_owned()))
     }
 
+    /// Whether a group version, such as `apps/v1`, answers.
+    pub fn serves(&self, api_version: &str) -> bool {
+        self.served.contains(api_version)
+    }
+
     fn add(&mut self, found: APIResourceList) {
+        self.served.insert(found.group_version.clone());
         let (group, version) = match found.group_version.split_once('/') {
             Some((group, version)) => (group.to_owned(), version.to_owned()),
             None => (String::new(), found.group_version.clone()),
@@ -152,5 +160,6 @@ mod tests {
         );
         assert!(discovery.find("autoscaling/v3", "HorizontalPodAutoscaler").is_none());
         assert!(discovery.knows("autoscaling", "HorizontalPodAutoscaler"));
+        assert!(discovery.serves("autoscaling/v2") && !discovery.serves("autoscaling/v3"));
     }
 }

@@ -33,19 +33,21 @@ pub enum Wave {
     Services,
     /// Whatever runs pods.
     Workloads,
-    /// Custom resources.
+    /// Services of the API, with which workloads add kinds of their own to it.
+    ApiServices,
+    /// Custom resources, and whatever else is not of Kubernetes' own kinds.
     Custom,
     /// Autoscalers and disruption budgets.
     Scaling,
     /// Ingress.
     Ingress,
-    /// Whatever may refuse or change what is written: webhooks, admission policies, aggregated APIs.
+    /// Whatever may refuse or change what is written: webhooks, admission policies.
     Webhooks,
 }
 
 impl Wave {
     /// All of them, in order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Namespaces,
         Self::Limits,
         Self::Classes,
@@ -56,6 +58,7 @@ impl Wave {
         Self::Volumes,
         Self::Services,
         Self::Workloads,
+        Self::ApiServices,
         Self::Custom,
         Self::Scaling,
         Self::Ingress,
@@ -103,7 +106,8 @@ impl Wave {
             ("" | "apps" | "batch", _) => Self::Workloads,
             ("autoscaling" | "policy", _) => Self::Scaling,
             ("networking.k8s.io", _) => Self::Ingress,
-            ("admissionregistration.k8s.io" | "apiregistration.k8s.io", _) => Self::Webhooks,
+            ("apiregistration.k8s.io", _) => Self::ApiServices,
+            ("admissionregistration.k8s.io", _) => Self::Webhooks,
             _ => Self::Custom,
         }
     }
@@ -121,6 +125,7 @@ impl Wave {
             Self::Volumes => "volumes",
             Self::Services => "services",
             Self::Workloads => "workloads",
+            Self::ApiServices => "api-services",
             Self::Custom => "custom",
             Self::Scaling => "scaling",
             Self::Ingress => "ingress",
@@ -154,6 +159,7 @@ mod tests {
             ("", "PersistentVolumeClaim"),
             ("", "Service"),
             ("apps", "Deployment"),
+            ("apiregistration.k8s.io", "APIService"),
             ("example.com", "Widget"),
             ("policy", "PodDisruptionBudget"),
             ("networking.k8s.io", "Ingress"),
@@ -184,7 +190,7 @@ mod tests {
         let mistyped = json!({ "kind": "ConfigMap", "metadata": { "annotations": { (WAVE): "workload" } } });
         let error = Wave::said(&mistyped).expect_err("no wave");
         assert!(
-            error.contains("\"workload\"") && error.contains("services, workloads, custom"),
+            error.contains("\"workload\"") && error.contains("services, workloads, api-services, custom"),
             "{error}"
         );
         for wave in Wave::ALL {

@@ -1,5 +1,6 @@
 //! `kubernetes.apply`: makes a cluster be as manifests say: files, folders, a kustomization.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jm_backup::RecordedImage;
@@ -223,7 +224,7 @@ fn policy(input: &Input, namespace: &str) -> Policy {
         patience: Duration::from_secs(input.ready_seconds.into()),
         create_namespace: input.create_namespace,
         as_of: None,
-        frees_volumes: false,
+        claims: BTreeSet::new(),
         applyset: name.map(|name| ApplySet::new(name, namespace, input.prune, &input.prune_also)),
     }
 }

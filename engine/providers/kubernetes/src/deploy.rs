@@ -3,6 +3,7 @@
 //! `kubernetes.apply` and `kubernetes.restore` differ in where the objects come from; all else is here. The same code
 //! asks for a preview and does the work, so that what was announced is what is done.
 
+mod added;
 mod chunk;
 mod diff;
 mod filled;
@@ -85,8 +86,8 @@ pub(crate) struct Policy {
     pub(crate) applyset: Option<ApplySet>,
     /// When what is to be was read, where it may be older than what is there.
     pub(crate) as_of: Option<Timestamp>,
-    /// Whether a volume that is held for a claim which is gone is freed for the one of its name.
-    pub(crate) frees_volumes: bool,
+    /// Claims, by namespace and name, for which a volume is freed that is held for one of their name which is gone.
+    pub(crate) claims: BTreeSet<(String, String)>,
 }
 
 /// Where objects come from.
@@ -224,8 +225,8 @@ pub(crate) struct Deploy<'d> {
     writing: Halfway,
     /// Objects that are deleted and not made anew yet.
     deleted: Halfway,
-    /// Kinds that were defined on the way, by group and kind.
-    defined: Arc<BTreeSet<(String, String)>>,
+    /// Groups that have got kinds on the way.
+    added: Arc<BTreeSet<String>>,
     /// Namespaces that were looked at, and whether what is in them now will be gone, or why they take nothing in.
     namespaces: BTreeMap<String, Result<bool, StepError>>,
 }
@@ -323,7 +324,7 @@ impl<'d> Deploy<'d> {
             made: Made::default(),
             writing: Halfway::new(),
             deleted: Halfway::new(),
-            defined: Arc::default(),
+            added: Arc::default(),
             namespaces: BTreeMap::new(),
         })
     }
@@ -374,42 +375,10 @@ impl<'d> Deploy<'d> {
         if wave != Wave::Workloads || self.policy.wait {
             ready::wait(self.reader, cx, &made, self.policy.patience).await?;
         }
-        let defines = made.iter().any(|(kind, _)| kind.kind == "CustomResourceDefinition");
-        if defines || wave == Wave::Webhooks {
+        if made.iter().any(|(kind, _)| added::adds(kind)) {
             self.discovery = self.rediscover(&made).await?;
         }
         Ok(())
-    }
-
-    /// The kinds, once those that were just defined are among them.
-    async fn rediscover(&mut self, made: &[(ResourceKind, ObjectKey)]) -> Result<Discovery, StepError> {
-        let mut defined = Vec::new();
-        for (kind, key) in made.iter().filter(|(kind, _)| kind.kind == "CustomResourceDefinition") {
-            if let Some(definition) = self.reader.object(kind, key).await? {
-                let text = |pointer: &str| {
-                    let text = definition.pointer(pointer).and_then(Value::as_str);
-                    text.unwrap_or_default().to_owned()
-                };
-                defined.push((text("/spec/group"), text("/spec/names/kind"), key.name.clone()));
-            }
-        }
-        let kinds = defined.iter().map(|(group, kind, _)| (group.clone(), kind.clone()));
-        Arc::make_mut(&mut self.defined).extend(kinds);
-        let limit = tokio::time::Instant::now() + self.policy.patience;
-        loop {
-            let discovery = self.reader.discover().await?;
-            let missing = defined.iter().find(|(group, kind, _)| !discovery.knows(group, kind));
-            let Some((_, _, name)) = missing else {
-                return Ok(discovery);
-            };
-            if tokio::time::Instant::now() > limit {
-                return Err(
-                    StepError::failed(format!("the API server does not serve what `{name}` defines"))
-                        .hint(format!("look at it: `kubectl describe crd {name}`")),
-                );
-            }
-            tokio::time::sleep(ready::PAUSE).await;
-        }
     }
 
     /// Takes in what has arrived, in the order of the objects.
@@ -481,7 +450,7 @@ impl<'d> Deploy<'d> {
             made: self.made.clone(),
             writing: self.writing.clone(),
             deleted: self.deleted.clone(),
-            defined: self.defined.clone(),
+            added: self.added.clone(),
             policy: self.policy,
         }
     }

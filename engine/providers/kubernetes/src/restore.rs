@@ -143,7 +143,7 @@ impl StepType for Restore {
             .select(&wanted(input, cluster.namespace())?, &Toolbox::of(cx), &Silent)
             .await?;
         let exported = Exported::open(&backups, &selection.backup, filter(input)).await?;
-        let done = Deploy::preview(cx, &cluster, &policy(input, &selection.backup), &exported).await?;
+        let done = Deploy::preview(cx, &cluster, &policy(input, &selection.backup, &exported), &exported).await?;
         let mut said = preview(done, exported.count());
         let summary = format!("`{}`, {}", selection.backup.name, said.summary);
         said.summary = warned(summary, &exported.warning());
@@ -159,7 +159,7 @@ impl StepType for Restore {
         if let Some(warning) = exported.warning() {
             cx.log(warning).await;
         }
-        let policy = policy(&input, &backup);
+        let policy = policy(&input, &backup, &exported);
         let Kept {
             counts,
             newer,
@@ -230,7 +230,7 @@ fn filter(input: &Input) -> Filter {
     }
 }
 
-fn policy(input: &Input, backup: &BackupRef) -> Policy {
+fn policy(input: &Input, backup: &BackupRef, exported: &Exported<'_>) -> Policy {
     Policy {
         on_conflict: input.on_conflict,
         recreate: input.recreate.iter().cloned().collect(),
@@ -240,6 +240,6 @@ fn policy(input: &Input, backup: &BackupRef) -> Policy {
         create_namespace: false,
         applyset: None,
         as_of: Some(backup.created_at),
-        frees_volumes: true,
+        claims: exported.claims().clone(),
     }
 }

@@ -11,6 +11,9 @@ use crate::redact::redact;
 
 const UNSCHEDULABLE: &str = "Unschedulable";
 const REFUSED: &str = "FailedCreate";
+/// How long the next word of a controller that was refused is waited for at least, where none comes: nobody may read it, or
+/// too much was told before.
+const SILENCE: Duration = Duration::from_mins(2);
 
 /// How long trouble has to last before it is taken for final.
 fn grace(reason: &str) -> Duration {
@@ -86,14 +89,36 @@ pub(crate) async fn refused(cluster: &Reader, state: &Workload) -> Result<Option
     }))
 }
 
-/// Whether something is under way that may end the trouble: a quota counts pods until they are gone, and a node that was
-/// ordered takes minutes to come.
-pub(crate) async fn may_pass(
+/// What may become of trouble.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Outlook {
+    /// Whether something is under way that may end it.
+    pub(crate) may_pass: bool,
+    /// How often a controller was refused until now, where that is the trouble.
+    pub(crate) refusals: u64,
+}
+
+/// What may become of the trouble of a workload.
+pub(crate) async fn outlook(
     cluster: &Reader,
+    state: &Workload,
     pods: &[PodState],
     trouble: Option<&Trouble>,
-) -> Result<bool, StepError> {
-    let Some(trouble) = trouble else { return Ok(false) };
+) -> Result<Outlook, StepError> {
+    let Some(trouble) = trouble else {
+        return Ok(Outlook::default());
+    };
+    let refusals = match trouble.reason.as_str() {
+        REFUSED => cluster.refusals(state).await?,
+        _ => 0,
+    };
+    let may_pass = may_pass(cluster, pods, trouble).await?;
+    Ok(Outlook { may_pass, refusals })
+}
+
+/// Whether something is under way that may end the trouble: a quota counts pods until they are gone, and a node that was
+/// ordered takes minutes to come.
+async fn may_pass(cluster: &Reader, pods: &[PodState], trouble: &Trouble) -> Result<bool, StepError> {
     match trouble.reason.as_str() {
         REFUSED if pods.iter().any(|pod| pod.going && !pod.ended) => Ok(true),
         REFUSED if trouble.message.contains("quota") => cluster.has_going_pods().await,
@@ -175,6 +200,8 @@ pub(crate) struct Lasting {
     cause: (String, String),
     /// When it was last seen that it might pass.
     passing: Option<Instant>,
+    /// How often a controller was refused by then.
+    refusals: u64,
     told: Option<String>,
 }
 
@@ -184,6 +211,7 @@ impl Lasting {
             since: None,
             cause: (String::new(), String::new()),
             passing: None,
+            refusals: 0,
             told: None,
         }
     }
@@ -205,7 +233,7 @@ impl Lasting {
 
     /// The trouble, where it has lasted for as long as its kind may, from when nothing was under way any more that might
     /// end it.
-    pub(crate) fn lasts(&mut self, trouble: Option<Trouble>, may_pass: bool) -> Option<Trouble> {
+    pub(crate) fn lasts(&mut self, trouble: Option<Trouble>, outlook: Outlook) -> Option<Trouble> {
         let Some(trouble) = trouble else {
             (self.since, self.passing) = (None, None);
             return None;
@@ -217,23 +245,37 @@ impl Lasting {
         }
         let now = Instant::now();
         let began = *self.since.get_or_insert(now);
-        if may_pass {
+        if outlook.may_pass {
             self.passing = Some(now);
-            return None;
         }
         let since = self.passing.unwrap_or(began);
-        let mut enough = grace(&trouble.reason);
-        if trouble.reason == REFUSED {
-            // The pauses between two attempts of a controller double: the next may come as late again as it was refused for.
-            enough += since - began;
-        }
-        (now - since >= enough).then_some(trouble)
+        let is_over = if now - since < grace(&trouble.reason) {
+            // A quota counts what is gone a moment late.
+            self.refusals = outlook.refusals;
+            false
+        } else if trouble.reason == REFUSED && self.passing.is_some() {
+            // What was refused while there was no room says nothing of the room that there is now. The pauses between two
+            // attempts of a controller double: the next may come as late again as it was refused for.
+            outlook.refusals > self.refusals || now - since >= SILENCE + 2 * (since - began)
+        } else {
+            true
+        };
+        is_over.then_some(trouble)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const STAYS: Outlook = Outlook {
+        may_pass: false,
+        refusals: 0,
+    };
+    const PASSES: Outlook = Outlook {
+        may_pass: true,
+        refusals: 0,
+    };
 
     fn trouble(reason: &str) -> Trouble {
         Trouble {
@@ -246,18 +288,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn trouble_has_to_last() {
         let mut lasting = Lasting::new();
-        assert_eq!(lasting.lasts(Some(trouble("ErrImagePull")), false), None);
+        assert_eq!(lasting.lasts(Some(trouble("ErrImagePull")), STAYS), None);
         tokio::time::advance(grace("ErrImagePull")).await;
-        assert_eq!(lasting.lasts(None, false), None, "it passed");
+        assert_eq!(lasting.lasts(None, STAYS), None, "it passed");
         assert_eq!(
-            lasting.lasts(Some(trouble("ErrImagePull")), false),
+            lasting.lasts(Some(trouble("ErrImagePull")), STAYS),
             None,
             "it is new again"
         );
         tokio::time::advance(grace("ErrImagePull")).await;
         let other = Some(trouble("ImagePullBackOff"));
         assert_eq!(
-            lasting.lasts(other.clone(), false),
+            lasting.lasts(other.clone(), STAYS),
             other,
             "the same trouble by another name"
         );
@@ -268,14 +310,14 @@ mod tests {
     async fn a_pull_that_fails_once_is_not_final() {
         let mut lasting = Lasting::new();
         for (second, reason) in [(0, "ErrImagePull"), (1, "ImagePullBackOff"), (13, "ImagePullBackOff")] {
-            assert_eq!(lasting.lasts(Some(trouble(reason)), false), None, "after {second} s");
+            assert_eq!(lasting.lasts(Some(trouble(reason)), STAYS), None, "after {second} s");
             tokio::time::advance(Duration::from_secs(if second == 1 { 12 } else { 1 })).await;
         }
-        assert_eq!(lasting.lasts(None, false), None, "the second one has gone well");
-        assert_eq!(lasting.lasts(Some(trouble("ErrImagePull")), false), None);
+        assert_eq!(lasting.lasts(None, STAYS), None, "the second one has gone well");
+        assert_eq!(lasting.lasts(Some(trouble("ErrImagePull")), STAYS), None);
         tokio::time::advance(Duration::from_secs(20)).await;
         assert!(
-            lasting.lasts(Some(trouble("ErrImagePull")), false).is_some(),
+            lasting.lasts(Some(trouble("ErrImagePull")), STAYS).is_some(),
             "and that is fast still"
         );
     }
@@ -284,7 +326,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn each_trouble_has_a_time_of_its_own() {
         let mut lasting = Lasting::new();
-        assert_eq!(lasting.lasts(Some(trouble(UNSCHEDULABLE)), false), None);
+        assert_eq!(lasting.lasts(Some(trouble(UNSCHEDULABLE)), STAYS), None);
         tokio::time::advance(Duration::from_secs(40)).await;
         for pod in ["a", "b"] {
             let pull = || {
@@ -293,24 +335,24 @@ mod tests {
                     ..trouble("ErrImagePull")
                 })
             };
-            assert_eq!(lasting.lasts(pull(), false), None, "{pod} has only just begun to pull");
+            assert_eq!(lasting.lasts(pull(), STAYS), None, "{pod} has only just begun to pull");
             tokio::time::advance(Duration::from_secs(19)).await;
-            assert_eq!(lasting.lasts(pull(), false), None, "{pod}");
+            assert_eq!(lasting.lasts(pull(), STAYS), None, "{pod}");
         }
-        assert_eq!(lasting.lasts(Some(trouble("CrashLoopBackOff")), false), None);
+        assert_eq!(lasting.lasts(Some(trouble("CrashLoopBackOff")), STAYS), None);
         tokio::time::advance(Duration::from_secs(15)).await;
-        assert!(lasting.lasts(Some(trouble("CrashLoopBackOff")), false).is_some());
+        assert!(lasting.lasts(Some(trouble("CrashLoopBackOff")), STAYS).is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_cluster_is_given_time_to_grow() {
         let mut lasting = Lasting::new();
-        assert_eq!(lasting.lasts(Some(trouble("Unschedulable")), false), None);
+        assert_eq!(lasting.lasts(Some(trouble("Unschedulable")), STAYS), None);
         tokio::time::advance(Duration::from_secs(30)).await;
-        assert_eq!(lasting.lasts(Some(trouble("Unschedulable")), false), None);
+        assert_eq!(lasting.lasts(Some(trouble("Unschedulable")), STAYS), None);
         tokio::time::advance(Duration::from_secs(30)).await;
         assert_eq!(
-            lasting.lasts(Some(trouble("Unschedulable")), false),
+            lasting.lasts(Some(trouble("Unschedulable")), STAYS),
             Some(trouble("Unschedulable"))
         );
     }
@@ -320,34 +362,56 @@ mod tests {
         let mut lasting = Lasting::new();
         for minute in 0..5 {
             assert_eq!(
-                lasting.lasts(Some(trouble(UNSCHEDULABLE)), true),
+                lasting.lasts(Some(trouble(UNSCHEDULABLE)), PASSES),
                 None,
                 "minute {minute}"
             );
             tokio::time::advance(Duration::from_mins(1)).await;
         }
         assert!(
-            lasting.lasts(Some(trouble(UNSCHEDULABLE)), false).is_some(),
+            lasting.lasts(Some(trouble(UNSCHEDULABLE)), STAYS).is_some(),
             "no node comes after all"
         );
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_quota_is_asked_again_once_pods_have_ended() {
+    async fn what_a_quota_refused_before_pods_were_gone_is_not_final() {
         let mut lasting = Lasting::new();
         let refused = || Some(trouble(REFUSED));
-        assert_eq!(lasting.lasts(refused(), true), None);
+        let seen = |may_pass, refusals| Outlook { may_pass, refusals };
+        assert_eq!(lasting.lasts(refused(), seen(true, 1)), None);
         tokio::time::advance(Duration::from_secs(30)).await;
-        assert_eq!(lasting.lasts(refused(), true), None, "an old pod ends");
-        tokio::time::advance(Duration::from_secs(34)).await;
-        assert_eq!(lasting.lasts(refused(), false), None, "the controller pauses");
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(lasting.lasts(refused(), false), refused());
+        assert_eq!(lasting.lasts(refused(), seen(true, 12)), None, "an old pod ends");
+        tokio::time::advance(Duration::from_secs(4)).await;
+        assert_eq!(lasting.lasts(refused(), seen(false, 13)), None, "the quota counts late");
+        tokio::time::advance(Duration::from_mins(1)).await;
+        assert_eq!(lasting.lasts(refused(), seen(false, 13)), None, "the controller pauses");
+        assert_eq!(
+            lasting.lasts(refused(), seen(false, 14)),
+            refused(),
+            "there is no room still"
+        );
+    }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_of_which_no_more_is_heard_is_final_in_the_end() {
         let mut lasting = Lasting::new();
-        assert_eq!(lasting.lasts(refused(), false), None);
+        let refused = || Some(trouble(REFUSED));
+        assert_eq!(lasting.lasts(refused(), PASSES), None);
+        tokio::time::advance(Duration::from_secs(30)).await;
+        assert_eq!(lasting.lasts(refused(), PASSES), None);
+        tokio::time::advance(Duration::from_secs(179)).await;
+        assert_eq!(lasting.lasts(refused(), STAYS), None);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(lasting.lasts(refused(), STAYS), refused());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_that_nothing_can_end_is_final_soon() {
+        let mut lasting = Lasting::new();
+        assert_eq!(lasting.lasts(Some(trouble(REFUSED)), STAYS), None);
         tokio::time::advance(Duration::from_secs(5)).await;
-        assert_eq!(lasting.lasts(refused(), false), refused(), "nothing ends");
+        assert!(lasting.lasts(Some(trouble(REFUSED)), STAYS).is_some());
     }
 
     #[test]

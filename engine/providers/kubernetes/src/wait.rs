@@ -184,10 +184,10 @@ async fn watch(
             let pods = cluster.pods(&state).await?;
             let refused = trouble::refused(cluster, &state).await?;
             let found = trouble::first(&state, &pods).or(refused);
-            let may_pass = trouble::may_pass(cluster, &pods, found.as_ref()).await?;
-            Ok((state, pods, found, may_pass))
+            let outlook = trouble::outlook(cluster, &state, &pods, found.as_ref()).await?;
+            Ok((state, pods, found, outlook))
         };
-        if let Some((state, pods, found, may_pass)) = patience.forgive(unless_cancelled(cx, looked).await)? {
+        if let Some((state, pods, found, outlook)) = patience.forgive(unless_cancelled(cx, looked).await)? {
             let (ready, wanted) = (state.ready.into(), state.replicas.into());
             cx.progress(ready, Some(wanted), Unit::Items).await;
             if until.is_reached(&state) {
@@ -197,7 +197,7 @@ async fn watch(
             if let Some(news) = lasting.news(found.as_ref()) {
                 cx.log(format!("{workload}: {news}")).await;
             }
-            if let Some(found) = lasting.lasts(found.clone(), may_pass) {
+            if let Some(found) = lasting.lasts(found.clone(), outlook) {
                 return Err(trouble::error(cx, cluster, &state, &pods, &found).await);
             }
             let trouble = found;

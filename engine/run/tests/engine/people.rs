@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
 use jm_run::journal::MemoryJournal;
-use jm_run::journal::{OperatorVerb, Said};
+use jm_run::journal::{OperatorVerb, Said, Why};
 use jm_run::{Consent, GuardQuestion, Person, Record, RecordKind, RunStatus, word_id};
 use jm_step::{Answer, StepId, clock};
 use jm_testkit::effects_in;
@@ -84,10 +84,10 @@ impl Session {
     /// The questions that were asked, in order.
     fn questions(&self) -> Vec<String> {
         let asked = self.records.iter().filter_map(|record| match &record.kind {
-            RecordKind::OperatorNeeded { why, .. } => match why {
-                jm_run::journal::Why::Approval { question } => Some(question.clone()),
-                _ => None,
-            },
+            RecordKind::OperatorNeeded {
+                why: Why::Approval { question },
+                ..
+            } => Some(question.clone()),
             _ => None,
         });
         asked.collect()

@@ -131,6 +131,17 @@ impl Reader {
         Ok(fresh.map(|event| event.message.clone().unwrap_or_default()))
     }
 
+    /// How many times a workload's controllers have told that they may not make a pod. Of Deployments their ReplicaSets do.
+    pub async fn refusals(&self, workload: &Workload) -> Result<u64, StepError> {
+        let found = self
+            .events_about(|of| is_or_makes_its_pods(of, &workload.workload))
+            .await?;
+        let of_it = found
+            .iter()
+            .filter(|event| event.reason.as_deref() == Some("FailedCreate"));
+        Ok(of_it.map(times).sum())
+    }
+
     /// Whether a pod of the namespace is on its way out. A quota counts it until it is gone.
     pub async fn has_going_pods(&self) -> Result<bool, StepError> {
         let doing = format!("cannot list pods in namespace `{}`", self.namespace);
@@ -197,6 +208,21 @@ pub(super) fn is_about(object: &str, name: &str) -> bool {
     object == name || object.strip_prefix(name).is_some_and(|rest| rest.starts_with('-'))
 }
 
+/// Whether an object of this name is the workload, or a ReplicaSet of it: what names those has no dash.
+fn is_or_makes_its_pods(object: &str, workload: &WorkloadRef) -> bool {
+    let name = workload.name.as_str();
+    let hash = object.strip_prefix(name).and_then(|rest| rest.strip_prefix('-'));
+    match workload.kind {
+        Kind::Deployment => hash.is_some_and(|hash| !hash.contains('-')),
+        _ => object == name,
+    }
+}
+
+/// How often an event was told.
+fn times(event: &Event) -> u64 {
+    event.count.and_then(|count| count.try_into().ok()).unwrap_or(1)
+}
+
 fn when(event: &Event) -> Option<jiff::Timestamp> {
     let last = event.last_timestamp.as_ref().map(|time| time.0);
     last.or(event.event_time.as_ref().map(|time| time.0))
@@ -211,7 +237,7 @@ fn sorted(mut lines: Vec<PodLine>) -> Vec<PodLine> {
 mod tests {
     use k8s_openapi::api::core::v1::Event;
 
-    use super::{is_a_node_on_its_way, is_about};
+    use super::{is_a_node_on_its_way, is_about, is_or_makes_its_pods};
 
     #[test]
     fn the_last_word_on_a_node_counts() {
@@ -230,6 +256,14 @@ mod tests {
         assert!(is_on_its_way(&["FailedScheduling", "Nominated"]));
         assert!(!is_on_its_way(&["TriggeredScaleUp", "NotTriggerScaleUp"]));
         assert!(!is_on_its_way(&["FailedScheduling"]) && !is_on_its_way(&[]));
+    }
+
+    #[test]
+    fn pods_of_a_deployment_are_made_by_its_replica_sets() {
+        let makes = |object: &str, workload: &str| is_or_makes_its_pods(object, &workload.parse().expect("a workload"));
+        assert!(makes("web-6d4cf", "deployment/web") && makes("web", "statefulset/web"));
+        assert!(!makes("web-api-6d4cf", "deployment/web"), "that is of `web-api`");
+        assert!(!makes("webhook-6d4cf", "deployment/web") && !makes("web-0", "statefulset/web"));
     }
 
     #[test]

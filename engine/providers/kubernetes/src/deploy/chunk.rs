@@ -37,7 +37,7 @@ pub(super) struct Doing<'d> {
     pub(super) made: Made,
     pub(super) writing: Halfway,
     pub(super) deleted: Halfway,
-    pub(super) defined: Arc<BTreeSet<(String, String)>>,
+    pub(super) added: Arc<BTreeSet<String>>,
     pub(super) policy: &'d Policy,
 }
 
@@ -96,7 +96,7 @@ impl Deploy<'_> {
             }
             let kind = match self.kind_of(&object.key) {
                 Ok(kind) => kind,
-                Err(_) if self.writer.is_none() && self.is_defined_before(&object.key) => {
+                Err(_) if self.writer.is_none() && self.is_added_before(&object.key) => {
                     self.early(&object);
                     continue;
                 }
@@ -147,25 +147,6 @@ impl Deploy<'_> {
         Ok(ready)
     }
 
-    /// Remembers namespaces and kinds that would come into being.
-    fn announce(&mut self, object: &Object) {
-        match object.key.kind.as_str() {
-            "Namespace" => drop(self.announced.insert(object.key.name.clone())),
-            "CustomResourceDefinition" => {
-                let text = |pointer: &str| {
-                    object
-                        .value
-                        .pointer(pointer)
-                        .and_then(Value::as_str)
-                        .unwrap_or_default()
-                };
-                let defined = format!("{}/{}", text("/spec/group"), text("/spec/names/kind"));
-                self.announced.insert(defined);
-            }
-            _ => {}
-        }
-    }
-
     /// Remembers a namespace that a step before this one is going to make.
     fn hear_of(&mut self, namespace: Option<&str>) {
         let Some((cx, name)) = self.foretold.zip(namespace) else {
@@ -176,11 +157,7 @@ impl Deploy<'_> {
         }
     }
 
-    fn is_defined_before(&self, key: &ObjectKey) -> bool {
-        self.announced.contains(&format!("{}/{}", key.group(), key.kind))
-    }
-
-    /// An object of a kind that is still to be defined, or of a namespace that is still to be made anew.
+    /// An object of a kind that is still to be added, or of a namespace that is still to be made anew.
     fn early(&mut self, object: &Object) {
         self.take(announced(object), &mut Vec::new());
     }
@@ -323,7 +300,7 @@ impl Doing<'_> {
     /// answer says so.
     fn is_not_served_yet(&self, kind: &ResourceKind, error: &StepError) -> bool {
         error.kind() == StepErrorKind::NotFound
-            && self.defined.contains(&(kind.group.clone(), kind.kind.clone()))
+            && self.added.contains(&kind.group)
             && !error.message().contains("namespaces \"")
     }
 }

@@ -9,15 +9,15 @@ use super::diff;
 use super::object::Object;
 
 impl Doing<'_> {
-    /// Frees a volume that is held for a claim which is gone, where it is that claim's as it comes back, too. `after` is the
-    /// volume as it is, but for that. For whom it was held.
+    /// Frees a volume that is held for a claim which is gone, where it is that claim's as it comes back, too, and one of its
+    /// name comes back with it. `after` is the volume as it is, but for that. For whom it was held.
     pub(super) async fn free(
         &self,
         kind: &ResourceKind,
         object: &Object,
         after: &serde_json::Value,
     ) -> Result<Option<HeldFor>, StepError> {
-        let held = HeldFor::of(after).filter(|held| self.policy.frees_volumes && held.is_named_by(&object.value));
+        let held = HeldFor::of(after).filter(|held| self.comes_back(held) && held.is_named_by(&object.value));
         let Some(held) = held else { return Ok(None) };
         if self.reader.has_claim(&held).await? {
             return Ok(None);
@@ -27,6 +27,11 @@ impl Doing<'_> {
             writer.free(kind, &object.key, &held).await?;
         }
         Ok(Some(held))
+    }
+
+    fn comes_back(&self, held: &HeldFor) -> bool {
+        let claim = (held.namespace.clone(), held.claim.clone());
+        self.policy.claims.contains(&claim)
     }
 }
 

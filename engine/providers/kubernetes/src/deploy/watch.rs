@@ -9,7 +9,7 @@ use jm_step::{StepContext, StepError};
 use tokio::time::Instant;
 
 use super::motion::Motion;
-use crate::trouble::{self, Lasting};
+use crate::trouble::{self, Lasting, Outlook};
 
 /// Between two looks at pods, of which there may be many.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -22,7 +22,7 @@ struct Found {
     state: Workload,
     pods: Vec<PodState>,
     trouble: Option<Trouble>,
-    may_pass: bool,
+    outlook: Outlook,
 }
 
 /// Tells trouble that passes from trouble that lasts.
@@ -66,7 +66,7 @@ impl<'w> Watch<'w> {
             if let Some(news) = lasting.news(found.trouble.as_ref()) {
                 self.cx.log(format!("{}: {news}", found.state.workload)).await;
             }
-            let lasts = lasting.lasts(found.trouble.clone(), found.may_pass);
+            let lasts = lasting.lasts(found.trouble.clone(), found.outlook);
             if let Some(trouble) = lasts.filter(|trouble| trouble::is_its_own(trouble) || self.motion.is_over()) {
                 return Err(error(self.cx, reader, key, &found, &trouble).await);
             }
@@ -100,12 +100,12 @@ async fn find(reader: &Reader, key: &ObjectKey) -> Option<Found> {
     let trouble = trouble::first(&state, &pods)
         .or(refused)
         .filter(|it| it.reason != DEADLINE);
-    let may_pass = trouble::may_pass(&reader, &pods, trouble.as_ref()).await.ok()?;
+    let outlook = trouble::outlook(&reader, &state, &pods, trouble.as_ref()).await.ok()?;
     Some(Found {
         state,
         pods,
         trouble,
-        may_pass,
+        outlook,
     })
 }
 

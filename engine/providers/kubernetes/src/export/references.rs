@@ -69,6 +69,7 @@ impl References {
                 "CustomResourceDefinition",
                 Some(&format!("{}.{}", kind.plural, kind.group)),
             );
+            self.uses("APIService", Some(&format!("{}.{}", kind.version, kind.group)));
         }
     }
 
@@ -126,7 +127,7 @@ impl References {
                 let webhooks = object["webhooks"].as_array();
                 webhooks.is_some_and(|all| all.iter().any(|one| self.serves(&one["clientConfig"]["service"])))
             }
-            ("apiregistration.k8s.io", _) => self.serves(&object["spec"]["service"]),
+            ("apiregistration.k8s.io", known) => self.is_used(known, name) || self.serves(&object["spec"]["service"]),
             ("rbac.authorization.k8s.io", "ClusterRole") => {
                 let is_aggregated = || self.aggregated.iter().any(|selector| selects(selector, object));
                 self.is_used("ClusterRole", name) || is_aggregated()

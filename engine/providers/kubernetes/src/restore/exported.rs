@@ -62,6 +62,8 @@ pub(super) struct Exported<'b> {
     filter: Filter,
     images: Vec<RecordedImage>,
     waves: BTreeMap<Wave, u64>,
+    /// The claims that are wanted, by namespace and name.
+    claims: BTreeSet<(String, String)>,
     /// The claims that are wanted and whose contents are elsewhere.
     unkept: Vec<UnkeptContents>,
 }
@@ -92,13 +94,14 @@ impl<'b> Exported<'b> {
             entry,
             filter,
             waves: BTreeMap::new(),
+            claims: BTreeSet::new(),
         };
         let mut last = StepError::not_found(format!("no copy of `{}` is left", backup.name));
         for at in &backup.locations {
             exported.at = *at;
             match exported.read_all().await {
-                Ok(waves) => {
-                    exported.waves = waves;
+                Ok(found) => {
+                    (exported.waves, exported.claims) = found;
                     return exported.not_empty();
                 }
                 Err(error) => last = error,
@@ -110,6 +113,11 @@ impl<'b> Exported<'b> {
     /// How many objects are wanted.
     pub(super) fn count(&self) -> u64 {
         self.waves.values().sum()
+    }
+
+    /// The claims that are wanted, by namespace and name.
+    pub(super) fn claims(&self) -> &BTreeSet<(String, String)> {
+        &self.claims
     }
 
     /// What is to be said of what does not come back with the objects.
@@ -128,8 +136,8 @@ impl<'b> Exported<'b> {
     }
 
     /// Every object is looked at, and refused where it cannot be restored, before any is applied.
-    async fn read_all(&self) -> Result<BTreeMap<Wave, u64>, StepError> {
-        let mut waves = BTreeMap::new();
+    async fn read_all(&self) -> Result<(BTreeMap<Wave, u64>, BTreeSet<(String, String)>), StepError> {
+        let (mut waves, mut claims) = (BTreeMap::new(), BTreeSet::new());
         let mut missing = Vec::new();
         let mut named = Vec::new();
         let mut reader = self.backups.read_objects(&self.entry, self.at).await?;
@@ -145,6 +153,12 @@ impl<'b> Exported<'b> {
             if self.filter.images == Images::Recorded {
                 missing.extend(recorded::unrecorded(&object.key, &object.value, &self.images));
             }
+            let ObjectKey {
+                kind, namespace, name, ..
+            } = &object.key;
+            if kind == "PersistentVolumeClaim" {
+                claims.extend(namespace.clone().map(|namespace| (namespace, name.clone())));
+            }
             if !self.filter.objects.is_empty() {
                 named.push(object.key);
             }
@@ -156,7 +170,7 @@ impl<'b> Exported<'b> {
                     .hint("`jm backup show` lists what it holds"),
             );
         }
-        recorded::refuse(&missing).map(|()| waves)
+        recorded::refuse(&missing).map(|()| (waves, claims))
     }
 }
 

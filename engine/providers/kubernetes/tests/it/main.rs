@@ -6,6 +6,8 @@
     reason = "tests write what is applied, and keep the folders of their servers"
 )]
 
+mod added;
+mod beside;
 mod busy;
 mod catalogue;
 mod conformance;
@@ -135,6 +137,7 @@ on_server! {
     writers::its_autoscaler_is_active_again,
     refusals::what_a_quota_refuses_fails_fast,
     refusals::a_quota_that_ending_pods_fill_is_waited_for,
+    refusals::a_quota_that_is_full_still_once_pods_have_ended_is_told,
     refusals::a_node_that_was_ordered_is_waited_for,
     objects::whatever_was_there_comes_back,
     objects::no_value_of_a_secret_is_seen_anywhere,
@@ -208,6 +211,8 @@ on_server! {
 on_server! {
     on_a_busy_control_plane, busy_control_plane:
     busy::what_a_busy_api_server_turns_away_is_asked_again,
+    // Here, since an API that does not answer is told of by every export beside it.
+    added::what_a_server_beside_the_api_server_has_comes_back_once_that_answers,
 }
 on_server! {
     on_an_older_control_plane, older_control_plane:

@@ -88,15 +88,20 @@ pub(crate) async fn what_a_quota_refuses_fails_fast(server: &Server) {
     assert!(began.elapsed() < Duration::from_mins(1), "that was not fast");
 }
 
-/// A quota counts a pod until it is gone, and one that does not heed the signal to end is there for its whole grace period.
-pub(crate) async fn a_quota_that_ending_pods_fill_is_waited_for(server: &Server) {
-    let place = Place::new(server).await;
+/// A rollout of two pods that do not heed the signal to end, in a namespace that lets so many pods in.
+async fn stubborn_rollout(place: &Place<'_>, most: u32) {
     place.deploy("web", "registry.example/stubborn:1", 2).await;
     place.until_ready("web", 2).await;
-    allow_pods(&place, 2).await;
+    allow_pods(place, most).await;
     let strategy = json!({ "type": "RollingUpdate", "rollingUpdate": { "maxSurge": 1, "maxUnavailable": 1 } });
     place.patch("web", json!({ "spec": { "strategy": strategy } })).await;
     place.image("web", "registry.example/stubborn:2").await;
+}
+
+/// A quota counts a pod until it is gone, and one that does not heed the signal to end is there for its whole grace period.
+pub(crate) async fn a_quota_that_ending_pods_fill_is_waited_for(server: &Server) {
+    let place = Place::new(server).await;
+    stubborn_rollout(&place, 2).await;
     let began = Instant::now();
     let input = json!({ "workload": "deployment/web" });
     let ran = place.bench().await.run(&RolloutStatus, input).await;
@@ -107,6 +112,24 @@ pub(crate) async fn a_quota_that_ending_pods_fill_is_waited_for(server: &Server)
     );
     assert_eq!(ran.output(), json!({ "replicas": 2, "ready": 2 }));
     assert!(began.elapsed() > Duration::from_secs(10), "nothing was waited for");
+}
+
+pub(crate) async fn a_quota_that_is_full_still_once_pods_have_ended_is_told(server: &Server) {
+    let place = Place::new(server).await;
+    stubborn_rollout(&place, 1).await;
+    let began = Instant::now();
+    let error = status(&place, "deployment/web").await;
+    assert_eq!(error.kind(), StepErrorKind::Failed, "{error}");
+    assert!(
+        error.message().contains("FailedCreate") && error.message().contains("quota"),
+        "{error}"
+    );
+    let took = began.elapsed();
+    assert!(took > Duration::from_secs(10), "the pods had not ended after {took:?}");
+    assert!(
+        took < Duration::from_mins(2),
+        "the next refusal was not heard: {took:?}"
+    );
 }
 
 /// A cluster that makes nodes as they are needed says of a pod that one comes, which takes minutes.

@@ -95,6 +95,11 @@ pub(crate) async fn a_volume_that_stayed_is_of_its_claim_again(server: &Server) 
         let is_of_it = |change: &&Change| change.object.starts_with("persistentvolume/");
         changes.iter().filter(is_of_it).cloned().collect()
     };
+    let input = json!({ "except": ["persistentvolumeclaim/a"] });
+    let ran = scene.bench().await.run(&Restore, input).await;
+    assert_eq!(of_it(&ran.changes), [], "its claim does not come back");
+    let is_held = live().await["spec"]["claimRef"]["uid"] == old;
+    assert!(is_held, "whoever made a claim of its name would have what it holds");
     let foretold = scene
         .bench()
         .await
