@@ -232,6 +232,8 @@ async fn a_backup_that_was_taken_out_shows_by_the_one_after_it() {
     let mut made = Vec::new();
     for _ in 0..3 {
         made.push(rig.create(&backups).await.manifest);
+        // Names have whole seconds, and of two of the same second nobody can say which was the newer one.
+        tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     }
     let select = async |which: Which| {
         let chosen = backups.select(&Wanted::database(which), &tools(), &Silent).await;
