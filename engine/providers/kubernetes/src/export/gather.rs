@@ -356,7 +356,12 @@ impl<'r> Gather<'r> {
             return self.leave(kind, object).await;
         }
         self.see_claim(&object)?;
-        if self.is_passed_over(kind, &object) || self.is_made_again(&object).await {
+        if self.is_passed_over(kind, &object) {
+            return Ok(());
+        }
+        if self.is_made_again(&object).await {
+            // Whoever makes it again makes it of the same classes, which nothing else may name.
+            self.references.see(kind, &object);
             return Ok(());
         }
         if roles::is_one(kind) && self.input.cluster_scope == ClusterScope::Used {

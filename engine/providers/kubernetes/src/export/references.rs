@@ -159,9 +159,13 @@ impl References {
             all.iter().any(|subject| {
                 let text = |field: &str| subject[field].as_str().unwrap_or_default();
                 let group = text("name").strip_prefix("system:serviceaccounts:");
+                // How an account is called where it signs in: <https://kubernetes.io/docs/reference/access-authn-authz/rbac>.
+                let user = text("name").strip_prefix("system:serviceaccount:");
+                let user = user.and_then(|account| account.split_once(':'));
                 match text("kind") {
                     "ServiceAccount" => self.namespaces.contains(text("namespace")),
                     "Group" => group.is_some_and(|namespace| self.namespaces.contains(namespace)),
+                    "User" => user.is_some_and(|(namespace, _)| self.namespaces.contains(namespace)),
                     _ => false,
                 }
             })
@@ -180,6 +184,25 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_account_is_bound_by_each_of_its_names() {
+        let references = References::new(&["app".to_owned()]);
+        let binds = |kind: &str, name: &str, namespace: &str| {
+            let subject = json!({ "kind": kind, "name": name, "namespace": namespace });
+            references.binds(&json!({ "subjects": [subject] }))
+        };
+        for (namespace, is_bound) in [("app", true), ("other", false)] {
+            assert_eq!(binds("ServiceAccount", "web", namespace), is_bound);
+            assert_eq!(
+                binds("Group", &format!("system:serviceaccounts:{namespace}"), ""),
+                is_bound
+            );
+            let user = format!("system:serviceaccount:{namespace}:web");
+            assert_eq!(binds("User", &user, ""), is_bound);
+        }
+        assert!(!binds("User", "app", ""));
+    }
 
     #[test]
     fn what_only_the_claims_and_devices_of_pods_name_is_used() {

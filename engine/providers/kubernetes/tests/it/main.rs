@@ -170,6 +170,7 @@ on_server! {
     objects::roles_that_a_role_is_put_together_from_are_kept,
     objects::what_nobody_would_make_again_is_kept,
     objects::bindings_in_other_namespaces_are_told,
+    objects::classes_of_what_is_made_again_are_kept,
     objects::what_is_being_deleted_is_told,
     objects::secrets_of_some_types_are_left_out_where_that_is_said,
     objects::images_that_nobody_knows_are_told,

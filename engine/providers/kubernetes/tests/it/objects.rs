@@ -37,7 +37,7 @@ pub(crate) use conflicts::{
 };
 pub(crate) use faults::whatever_fails_once_leaves_nothing_deleted_or_undone;
 pub(crate) use kept::{
-    bindings_in_other_namespaces_are_told, images_that_nobody_knows_are_told,
+    bindings_in_other_namespaces_are_told, classes_of_what_is_made_again_are_kept, images_that_nobody_knows_are_told,
     roles_that_a_role_is_put_together_from_are_kept, secrets_of_some_types_are_left_out_where_that_is_said,
     what_comes_by_itself_or_is_left_out_is_not_kept, what_is_being_deleted_is_told,
     what_nobody_would_make_again_is_kept, what_was_quiesced_comes_back_running,

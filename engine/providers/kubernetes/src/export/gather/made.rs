@@ -25,15 +25,15 @@ impl Gather<'_> {
         }
         let Some(maker) = Maker::of(object) else { return false };
         let (group, kind) = (maker.key.group(), maker.key.kind.as_str());
+        if is_configuration(object) && Wave::of_kind(group, kind) == Wave::Custom {
+            return false;
+        }
         if is_never_kept(group, kind) || self.is_without(group, kind) {
             return true;
         }
         let Some(kind) = self.discovery.preferred_of(group, kind).cloned() else {
             return false;
         };
-        if is_configuration(object) && Wave::of_kind(&kind.group, &kind.kind) == Wave::Custom {
-            return false;
-        }
         if kind.namespaced {
             return self.is_wanted(&kind);
         }

@@ -41,8 +41,12 @@ impl Scene<'_> {
 
     /// Writes an account that another object makes.
     async fn put_made_by(&self, owner: &Value) -> String {
+        self.put_owned(self.object("v1", "ServiceAccount", "made"), owner).await
+    }
+
+    /// Writes an object that another one controls. What it is called in an export.
+    async fn put_owned(&self, mut made: Value, owner: &Value) -> String {
         let owner = self.get(owner).await.expect("an owner");
-        let mut made = self.object("v1", "ServiceAccount", "made");
         made["metadata"]["ownerReferences"] = json!([{ "apiVersion": owner["apiVersion"], "kind": owner["kind"],
             "name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"], "controller": true }]);
         self.put(&made).await;
@@ -164,6 +168,29 @@ pub(crate) async fn what_nobody_would_make_again_is_kept(server: &Server) {
     let bench = bench.with("backups", scene.backups().await);
     bench.run(&Export, json!({ "cluster_scope": "none" })).await.output();
     assert!(is_kept().await);
+}
+
+/// An operator makes the claim again, and of a class that nothing else names.
+pub(crate) async fn classes_of_what_is_made_again_are_kept(server: &Server) {
+    let scene = Scene::new(server).await;
+    let databases = definition(&scene, "databases", "Database", &["v1"]);
+    scene.put(&databases).await;
+    let version = format!("{}.example.com/v1", scene.namespace());
+    let maker = scene.object(&version, "Database", "main");
+    scene.put(&maker).await;
+    let name = format!("{}-fast", scene.namespace());
+    let class = json!({ "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": { "name": name },
+        "provisioner": "example.com/disks" });
+    scene.put(&class).await;
+    let mut claim = scene.object("v1", "PersistentVolumeClaim", "data");
+    claim["spec"] = json!({ "storageClassName": name, "accessModes": ["ReadWriteOnce"],
+        "resources": { "requests": { "storage": "1Gi" } } });
+    let made = scene.put_owned(claim, &maker).await;
+    scene.export(json!({})).await;
+    let tree = scene.tree().await;
+    assert!(!tree.contains_key(&made), "its maker is kept, and makes it again");
+    assert!(tree.contains_key(&called(&class)), "{:?}", tree.keys());
+    scene.delete_cluster_wide(&[class, databases]).await;
 }
 
 /// What accounts may do elsewhere is in no export of their namespace.
