@@ -219,6 +219,7 @@ fn is_rebuilt(ground: &Ground) -> Result<()> {
         ("guard", "verified"),
         ("foundation", "declared"),
         ("configuration", "declared"),
+        ("application", "declared"),
         ("database-ready", "unknown"),
         ("restore", "unknown"),
         ("switch", "unknown"),
@@ -226,6 +227,11 @@ fn is_rebuilt(ground: &Ground) -> Result<()> {
     ] {
         ensure!(step(id)?["grade"] == grade, "{id}: {:#}", step(id)?);
     }
+    let told = step("application")?["changes"].to_string();
+    ensure!(
+        told.contains("league") && told.contains("deployment"),
+        "the dry run does not tell what the application is: {told}"
+    );
     let waits = step("restore")?["because"].as_str().unwrap_or_default();
     ensure!(waits.contains("known after"), "{waits}");
 

@@ -3,7 +3,7 @@
 //! `kubernetes.apply` and `kubernetes.restore` differ in where the objects come from; all else is here. The same code
 //! asks for a preview and does the work, so that what was announced is what is done.
 
-mod added;
+pub(crate) mod added;
 mod chunk;
 mod diff;
 mod filled;
@@ -101,6 +101,11 @@ pub(crate) trait Source {
     /// Whether this namespace is among the objects of the first wave.
     fn brings_namespace(&self, _name: &str) -> bool {
         false
+    }
+    /// Objects of the whole source that add to the API, of this time or not: each by what a change of it is called, and what it
+    /// adds.
+    fn additions(&self) -> &[(String, String)] {
+        &[]
     }
     /// All that are to be of the set, where there is one.
     fn members(&self) -> Vec<&ObjectKey> {
@@ -241,6 +246,8 @@ impl<'d> Deploy<'d> {
     ) -> Result<Done, StepError> {
         let mut deploy = Self::new(reader, policy).await?;
         deploy.foretold = Some(cx);
+        let early = source.additions().iter().filter(|(by, _)| cx.announced(by).is_some());
+        deploy.announced.extend(early.map(|(_, added)| added.clone()));
         Box::pin(deploy.all(source)).await?;
         Ok(deploy.finish())
     }

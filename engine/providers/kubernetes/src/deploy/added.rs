@@ -56,6 +56,11 @@ impl std::fmt::Display for Added {
     }
 }
 
+/// What an object adds to the API, in the words of [`Deploy::is_added_before`].
+pub(crate) fn by(object: &Value) -> Option<String> {
+    Added::by(object).map(|added| added.to_string())
+}
+
 /// Whether objects of a kind add to the API.
 pub(super) fn adds(kind: &ResourceKind) -> bool {
     [DEFINITION, API_SERVICE].contains(&kind.kind.as_str())
@@ -93,7 +98,7 @@ impl Deploy<'_> {
     pub(super) fn announce(&mut self, object: &Object) {
         let name = match object.key.kind.as_str() {
             "Namespace" => Some(object.key.name.clone()),
-            _ => Added::by(&object.value).map(|added| added.to_string()),
+            _ => by(&object.value),
         };
         self.announced.extend(name);
     }

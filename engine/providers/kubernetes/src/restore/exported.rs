@@ -12,7 +12,7 @@ use jm_step::StepError;
 use serde_json::Value;
 
 use crate::contents;
-use crate::deploy::{Chunks, Object, Source};
+use crate::deploy::{Chunks, Object, Source, added};
 use crate::recorded::{self, Images};
 
 /// Objects that are applied before more are read.
@@ -64,8 +64,18 @@ pub(super) struct Exported<'b> {
     waves: BTreeMap<Wave, u64>,
     /// The claims that are wanted, by namespace and name.
     claims: BTreeSet<(String, String)>,
+    /// What adds to the API, wanted or not, and what it adds.
+    additions: Vec<(String, String)>,
     /// The claims that are wanted and whose contents are elsewhere.
     unkept: Vec<UnkeptContents>,
+}
+
+/// What a look through all of an export found.
+#[derive(Default)]
+struct Found {
+    waves: BTreeMap<Wave, u64>,
+    claims: BTreeSet<(String, String)>,
+    additions: Vec<(String, String)>,
 }
 
 impl<'b> Exported<'b> {
@@ -95,13 +105,15 @@ impl<'b> Exported<'b> {
             filter,
             waves: BTreeMap::new(),
             claims: BTreeSet::new(),
+            additions: Vec::new(),
         };
         let mut last = StepError::not_found(format!("no copy of `{}` is left", backup.name));
         for at in &backup.locations {
             exported.at = *at;
             match exported.read_all().await {
                 Ok(found) => {
-                    (exported.waves, exported.claims) = found;
+                    (exported.waves, exported.claims, exported.additions) =
+                        (found.waves, found.claims, found.additions);
                     return exported.not_empty();
                 }
                 Err(error) => last = error,
@@ -136,20 +148,22 @@ impl<'b> Exported<'b> {
     }
 
     /// Every object is looked at, and refused where it cannot be restored, before any is applied.
-    async fn read_all(&self) -> Result<(BTreeMap<Wave, u64>, BTreeSet<(String, String)>), StepError> {
-        let (mut waves, mut claims) = (BTreeMap::new(), BTreeSet::new());
+    async fn read_all(&self) -> Result<Found, StepError> {
+        let mut found = Found::default();
         let mut missing = Vec::new();
         let mut named = Vec::new();
         let mut reader = self.backups.read_objects(&self.entry, self.at).await?;
         while let Some(object) = reader.next().await? {
             let wave = Wave::of(&object);
             let key = ObjectKey::of(&object)?;
+            let added = added::by(&object).map(|added| (key.to_string(), added));
+            found.additions.extend(added);
             // What is not wanted may be what jm would not touch.
             if !self.filter.wants(wave, &key.kind, &key.name) {
                 continue;
             }
             let object = Object::new(object)?;
-            *waves.entry(wave).or_default() += 1;
+            *found.waves.entry(wave).or_default() += 1;
             if self.filter.images == Images::Recorded {
                 missing.extend(recorded::unrecorded(&object.key, &object.value, &self.images));
             }
@@ -157,7 +171,9 @@ impl<'b> Exported<'b> {
                 kind, namespace, name, ..
             } = &object.key;
             if kind == "PersistentVolumeClaim" {
-                claims.extend(namespace.clone().map(|namespace| (namespace, name.clone())));
+                found
+                    .claims
+                    .extend(namespace.clone().map(|namespace| (namespace, name.clone())));
             }
             if !self.filter.objects.is_empty() {
                 named.push(object.key);
@@ -170,13 +186,17 @@ impl<'b> Exported<'b> {
                     .hint("`jm backup show` lists what it holds"),
             );
         }
-        recorded::refuse(&missing).map(|()| (waves, claims))
+        recorded::refuse(&missing).map(|()| found)
     }
 }
 
 impl Source for Exported<'_> {
     fn waves(&self) -> &BTreeMap<Wave, u64> {
         &self.waves
+    }
+
+    fn additions(&self) -> &[(String, String)] {
+        &self.additions
     }
 
     async fn open(&self, wave: Wave) -> Result<impl Chunks, StepError> {

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use jm_provider_kubernetes::{Apply, Export};
+use jm_provider_kubernetes::{Apply, Export, Restore};
 use jm_step::StepErrorKind;
-use jm_testkit::Ran;
+use jm_testkit::{Ran, StepBench};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
@@ -99,6 +99,36 @@ pub(crate) async fn a_value_that_looks_like_a_secret_is_not_told_where_it_is_ref
 }
 
 /// An operator that finds no definition of what it looks after does not start, though nobody has made one of it yet.
+/// The step before this one brings the definition: what a dry run tells of the rest is all of it.
+pub(crate) async fn a_preview_knows_what_a_step_before_it_defines(server: &Server) {
+    let scene = Scene::new(server).await;
+    let widgets = definition(&scene, "widgets", "Widget", &["v1"]);
+    for object in [&widgets, &widget(&scene)] {
+        scene.put(object).await;
+    }
+    scene.put(&scene.object("v1", "ServiceAccount", "rest")).await;
+    scene.export(json!({})).await;
+    scene.delete_cluster_wide(std::slice::from_ref(&widgets)).await;
+    while scene.get(&widgets).await.is_some() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let preview = async |bench: StepBench, waves: &[&str]| {
+        let input = json!({ "waves": waves, "images": "written" });
+        bench.preview(&Restore, input).await
+    };
+    let bench = scene.bench().await;
+    let first = preview(bench.clone(), &["definitions"]).await.expect("a preview");
+    let rest = ["accounts", "custom"];
+    preview(bench.clone(), &rest)
+        .await
+        .expect_err("nobody said that it would be defined");
+    let told = preview(bench.announced(&first.changes), &rest)
+        .await
+        .expect("a preview");
+    let objects: Vec<&str> = told.changes.iter().map(|change| change.object.as_str()).collect();
+    assert!(objects.iter().any(|object| object.ends_with("/w")), "{objects:?}");
+}
+
 pub(crate) async fn definitions_that_a_role_names_are_kept(server: &Server) {
     let scene = Scene::new(server).await;
     let group = group(&scene);

@@ -202,6 +202,7 @@ on_server! {
     cuts::an_export_whose_line_breaks_anywhere_is_whole_or_none,
     definitions::custom_resources_without_a_namespace_are_told_or_kept,
     definitions::definitions_that_a_role_names_are_kept,
+    definitions::a_preview_knows_what_a_step_before_it_defines,
     definitions::a_value_that_looks_like_a_secret_is_not_told_where_it_is_refused,
     definitions::a_kind_whose_conversion_is_down_is_left_out_and_listed,
     definitions::a_resource_waits_for_its_definition,

@@ -247,7 +247,7 @@ impl<'s> Scene<'s> {
         self.catalogue.exports()
     }
 
-    async fn export(&self, input: Value) -> Value {
+    pub(crate) async fn export(&self, input: Value) -> Value {
         self.bench()
             .await
             .key(&format!("deed-{}", fresh()))

@@ -53,7 +53,7 @@ impl Scene<'_> {
         called(&made)
     }
 
-    async fn delete_cluster_wide(&self, objects: &[Value]) {
+    pub(crate) async fn delete_cluster_wide(&self, objects: &[Value]) {
         for object in objects {
             let name = object["metadata"]["name"].as_str().expect("a name");
             drop(self.api(object).delete(name, &DeleteParams::default()).await);
