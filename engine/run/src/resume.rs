@@ -94,7 +94,7 @@ impl<'s> Anew<'s> {
         let only_looked = node.effect == Effect::ReadOnly && node.on_failure == OnFailure::Continue;
         let has_answer = |later: &usize| {
             let entry = self.state.entry(*later);
-            entry.state == StepState::Running && !entry.answers.is_empty()
+            is_under_way(&entry.state) && !entry.answers.is_empty()
         };
         only_looked && node.dependents.iter().any(has_answer)
     }
@@ -229,6 +229,14 @@ fn is_open_question(entry: &StepEntry) -> bool {
         return false;
     };
     matches!(why.as_ref(), Why::Approval { question } if entry.answer(question).is_none())
+}
+
+/// Whether an attempt has begun and not ended, or is to be made again: a resume that was killed leaves it so.
+fn is_under_way(state: &StepState) -> bool {
+    matches!(
+        state,
+        StepState::Running | StepState::Unclear { .. } | StepState::Retrying { .. }
+    )
 }
 
 /// Whether an attempt began of which nobody knows whether it took effect.

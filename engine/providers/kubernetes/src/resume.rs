@@ -115,8 +115,10 @@ impl StepType for Resume {
         let to_wait_for = resumed.iter().filter(|one| input.wait && one.replicas.is_some());
         for workload in to_wait_for {
             let waited = wait::ready(cx, &cluster, &workload.workload, Until::Back).await;
-            if let (Err(error), true) = (waited, left.is_empty()) {
-                return Err(error);
+            match waited {
+                Ok(_) => {}
+                Err(error) if left.is_empty() || error.kind() == StepErrorKind::Cancelled => return Err(error),
+                Err(error) => left.push((&workload.workload, error)),
             }
         }
         not_back(left, input.quiesced.workloads.len())?;

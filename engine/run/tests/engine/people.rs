@@ -105,6 +105,27 @@ async fn an_answer_holds_though_a_look_before_it_would_now_find_something() {
     assert_eq!(session.output("act")["value"], "grace@laptop");
 }
 
+/// However often it is killed before the answer is taken up.
+#[tokio::test]
+async fn an_answer_holds_over_a_resume_that_is_killed() {
+    for room in 1..4 {
+        let (temp, mut session) = asking_after_a_failed_look();
+        assert_eq!(session.go().await, RunStatus::Waiting);
+        std::fs::remove_dir(temp.path().join("broken")).expect("mended");
+        session.say(OperatorVerb::Approve, Some("ask"));
+        let mut journal = MemoryJournal::with_room(room);
+        drop(jm_run::run(&session.run, &session.records, &mut journal, &mut jm_run::Silent).await);
+        session.records.extend(journal.records());
+        assert_eq!(
+            session.go().await,
+            RunStatus::Degraded,
+            "{room}: {:?}",
+            session.questions()
+        );
+        assert_eq!(session.questions(), ["the look has failed, may it?"], "{room}");
+    }
+}
+
 #[tokio::test]
 async fn a_question_that_nobody_has_answered_is_asked_by_what_is_seen_then() {
     let (temp, mut session) = asking_after_a_failed_look();
