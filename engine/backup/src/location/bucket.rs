@@ -105,8 +105,7 @@ pub(super) async fn end_uploads(bucket: &S3Bucket, before: Timestamp) -> Result<
     let mut ended = Vec::new();
     for upload in bucket.unfinished_uploads("").await? {
         let is_backup = upload.key.parse::<BackupName>().is_ok();
-        let is_old = upload.initiated.is_some_and(|begun| begun < before);
-        if is_backup && (is_old || upload.is_left()) {
+        if is_backup && upload.initiated.is_some_and(|begun| begun < before) {
             bucket.end_upload(&upload.key, upload.id()).await?;
             ended.push(upload.key);
         }

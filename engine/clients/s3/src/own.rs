@@ -1,5 +1,6 @@
 //! Uploads in parts that this machine has begun: each has a file until it is over, locked as long as its process is at it. So
-//! the next run knows what one that was killed has left, and never takes what others are at for that.
+//! the next run that writes the same key knows what one has left that nobody is at any more, and never takes what others are at
+//! for that. Whoever goes on with a run whose upload was ended so begins that upload anew.
 //!
 //! A store tells of an upload its key and when it was begun, and not who began it for what.
 

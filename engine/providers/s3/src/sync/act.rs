@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use jm_client_s3::{Get, ObjectSummary, Pace, Put, S3Bucket};
+use jm_client_s3::{Copied, Get, ObjectSummary, Pace, Put, S3Bucket};
 use jm_step::{StepError, StepErrorKind};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
@@ -18,6 +18,7 @@ use super::pattern::headers;
 use super::side::{Found, Objects, Side};
 use super::unsettled::Unsettled;
 use crate::file::{self, Unchanged};
+use crate::same;
 
 /// Files up to this size are read whole; what is larger is sent in parts, and few at a time.
 pub(super) const SMALL: u64 = 1 << 20;
@@ -186,8 +187,9 @@ impl<'a> Worker<'a> {
                 // The one side's credentials may not read the other side.
                 Err(error) if error.kind() == StepErrorKind::Denied => {}
                 outcome => {
+                    let copied = outcome?;
                     self.done.fetch_add(object.bytes, Ordering::Relaxed);
-                    return outcome.map(drop);
+                    return self.prove(object, &copied, from, &key).await;
                 }
             }
         }
@@ -212,6 +214,32 @@ impl<'a> Worker<'a> {
         };
         bucket.put(&key, stream, put).await?;
         self.done.fetch_add(object.bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// A store that has lost a bit copies what it has, and its sums tell. Most copies have the ETag of what they are of; of those
+    /// that have another, sums of one kind tell, where the store keeps such.
+    async fn prove(&self, object: &ObjectSummary, copied: &Copied, from: &Objects, key: &str) -> Result<(), StepError> {
+        if copied.etag.is_some() && copied.etag == object.etag {
+            return Ok(());
+        }
+        let bucket = self.bucket()?;
+        let looks = tokio::try_join!(
+            Box::pin(from.bucket.look_at(&self.pace, &object.key, None)),
+            Box::pin(bucket.look_at(&self.pace, key, copied.version_id.as_deref())),
+        );
+        // Who may not look has nothing to compare, and what somebody wrote since is no copy.
+        let Ok((Some(source), Some(copy))) = looks else {
+            return Ok(());
+        };
+        let are_these = source.etag == object.etag && copy.etag == copied.etag;
+        if are_these && same::by_sums(&source, &copy) == Some(false) {
+            let (source, copy) = (from.bucket.url(&object.key), bucket.url(key));
+            return Err(StepError::failed(format!(
+                "`{copy}` is a copy of `{source}` and has other content, by the store's own sums"
+            ))
+            .hint("what the store has of it is damaged: take it from elsewhere"));
+        }
         Ok(())
     }
 

@@ -217,3 +217,31 @@ async fn a_preview_leaves_out_what_versions_bring_back() {
         preview.summary
     );
 }
+
+/// A store that lost a bit of an object copies what it has, and says what that is.
+#[tokio::test]
+async fn a_copy_of_what_is_damaged_is_told_by_name() {
+    let store = versitygw().await;
+    let source = store.bucket("of-damaged").await;
+    store.bucket("to-damaged").await;
+    for key in ["damaged", "whole"] {
+        source.put_bytes(key, "content", Put::default()).await.expect("written");
+    }
+    store.damage("of-damaged", "damaged");
+    let bench = both((&store, "of-damaged"), (&store, "to-damaged")).await;
+    let ran = bench.run(&Copy, json!({})).await;
+    let output = ran.outputs.last().expect("an output").clone();
+    assert_eq!(
+        (&output["created"], &output["failed"]),
+        (&json!(1), &json!(1)),
+        "{output}"
+    );
+    assert_eq!(output["failures"][0]["name"], "damaged", "{output}");
+    let error = ran.error();
+    assert!(
+        error
+            .message()
+            .contains("`s3://to-damaged/damaged` is a copy of `s3://of-damaged/damaged`"),
+        "{error}"
+    );
+}
