@@ -26,7 +26,8 @@ pub struct Input {
     /// How many seconds a recovery may keep something stopped: longer than any that is well takes.
     #[serde(default = "an_hour")]
     for_seconds: u32,
-    /// What may stay stopped, such as a workload that `kubernetes.scale` has put to rest for good.
+    /// What may stay stopped: a workload that `kubernetes.scale` has put to rest for good, or one of a region that a failover
+    /// has fenced.
     #[serde(default)]
     except: Vec<WorkloadRef>,
 }
@@ -142,7 +143,8 @@ fn error(overdue: &[&Writer], now: Timestamp) -> StepError {
     );
     StepError::failed(message).hint(format!(
         "`jm plan resume` where the run was (`jm run list`); where that is lost and its data is right, \
-         `jm step run kubernetes.resume -w 'quiesced={}'`",
+         `jm step run kubernetes.resume -w 'quiesced={}'`; in a region that a failover has fenced it stays stopped \
+         (`except`): both would write",
         json!({ "workloads": named })
     ))
 }

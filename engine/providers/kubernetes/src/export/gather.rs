@@ -361,7 +361,9 @@ impl<'r> Gather<'r> {
         }
         if self.is_made_again(&object).await {
             // Whoever makes it again makes it of the same classes, which nothing else may name.
-            self.references.see(kind, &object);
+            if kind.namespaced {
+                self.references.see(kind, &object);
+            }
             return Ok(());
         }
         if roles::is_one(kind) && self.input.cluster_scope == ClusterScope::Used {

@@ -98,7 +98,6 @@ pub(crate) async fn a_value_that_looks_like_a_secret_is_not_told_where_it_is_ref
     scene.wipe(&[widgets]).await;
 }
 
-/// An operator that finds no definition of what it looks after does not start, though nobody has made one of it yet.
 /// The step before this one brings the definition: what a dry run tells of the rest is all of it.
 pub(crate) async fn a_preview_knows_what_a_step_before_it_defines(server: &Server) {
     let scene = Scene::new(server).await;
@@ -129,6 +128,7 @@ pub(crate) async fn a_preview_knows_what_a_step_before_it_defines(server: &Serve
     assert!(objects.iter().any(|object| object.ends_with("/w")), "{objects:?}");
 }
 
+/// An operator that finds no definition of what it looks after does not start, though nobody has made one of it yet.
 pub(crate) async fn definitions_that_a_role_names_are_kept(server: &Server) {
     let scene = Scene::new(server).await;
     let group = group(&scene);
