@@ -12,7 +12,7 @@ use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::line::{Line, decode, encode};
+use super::line::{BEGIN, Line, decode, encode};
 use super::{FORMAT, Journal, JournalError, Record, RecordKind};
 
 /// A journal that is open for writing. Holds the run's lock for as long as it lives.
@@ -182,7 +182,10 @@ fn scan(path: &Path, bytes: &[u8]) -> (Reading, Option<JournalError>) {
 
 /// Damage from line `line` on: that of the last batch unless a batch that began later is whole.
 fn torn(path: &Path, rest: &[u8], line: u64) -> Result<Torn, JournalError> {
-    for later in rest.split(|byte| *byte == b'\n') {
+    let begins = rest.windows(BEGIN.len()).enumerate();
+    for (at, _) in begins.filter(|(_, bytes)| *bytes == BEGIN) {
+        // The end of the line before may be what was damaged, so a record may begin anywhere.
+        let later = rest[at..].split(|byte| *byte == b'\n').next().unwrap_or_default();
         if let Line::Whole(record) = decode(later) {
             if record.batch > line {
                 let path = path.to_owned();

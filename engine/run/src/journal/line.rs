@@ -2,6 +2,9 @@
 
 use super::{JournalError, MAX_RECORD, Record};
 
+/// How every line begins.
+pub(super) const BEGIN: &[u8] = b"{\"seq\":";
+
 /// `,"crc":"` and eight hex digits and `"}`.
 const TAIL: usize = 18;
 

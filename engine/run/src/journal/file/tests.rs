@@ -250,6 +250,18 @@ fn a_tail_sees_what_comes_and_waits_for_the_rest_of_a_line() {
     assert_eq!(tail.read().expect("read"), []);
 }
 
+/// Where the byte that changed is the end of a line, two lines look like one.
+#[test]
+fn a_changed_end_of_a_line_is_no_torn_batch() {
+    let kept = kept(&[2, 1]);
+    let mut bytes = kept.bytes.clone();
+    let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+    let (at, _) = ends.clone().nth(1).expect("the end of the second line");
+    bytes[at] ^= 1;
+    let read = kept.scan(&bytes);
+    assert!(matches!(read, Err(JournalError::Damaged { line: 2, .. })), "{read:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
