@@ -106,14 +106,9 @@ pub const NOT_ALLOWED: &str = "the credentials do not allow it";
 /// What codes mean that say no. `permission` is what the call needs, such as `s3:GetObject`.
 pub fn refused(speaker: &str, code: &str, permission: &str) -> Option<Told> {
     let (reason, hint) = match code {
-        "AccessDenied" | "Forbidden" => (
+        "AccessDenied" | "AllAccessDisabled" | "Forbidden" => (
             NOT_ALLOWED.to_owned(),
             format!("allow `{permission}` for them, or use others"),
-        ),
-        // Of the whole of it, and whoever asks.
-        "AllAccessDisabled" => (
-            "all access to it is disabled".to_owned(),
-            "look at the account: what is disabled there, only its owner or the provider enables".to_owned(),
         ),
         // The last is the word of versitygw.
         "InvalidAccessKeyId" | "InvalidClientTokenId" | "UnrecognizedClientException" | "XAdminUserNotFound" => (
