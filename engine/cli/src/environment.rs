@@ -112,10 +112,7 @@ fn can_be_read(file: &Path) -> std::io::Result<()> {
 
 /// Where runs are kept: `JM_STATE`, else `jm` under the user's state directory.
 pub(crate) fn state_dir() -> Option<PathBuf> {
-    let set = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    set("JM_STATE")
-        .or_else(|| set("XDG_STATE_HOME").map(|base| base.join("jm")))
-        .or_else(|| set("HOME").map(|home| home.join(".local/state/jm")))
+    jm_step::state_dir(variable)
 }
 
 /// Who is at work, such as `ada@bastion`, for the journal.

@@ -6,7 +6,7 @@ use jm_step::Effect;
 use crate::gone::{self, Gone};
 use crate::journal::{RecordKind, Why};
 use crate::run::Run;
-use crate::state::{RunState, StepEntry, StepState};
+use crate::state::{RunState, StepState};
 
 /// The records with which a run goes on.
 pub(crate) fn records(run: &Run, state: &RunState) -> Vec<RecordKind> {
@@ -106,7 +106,7 @@ impl<'s> Anew<'s> {
                 continue;
             };
             for later in self.state.frontier().graph().after(step) {
-                if is_open_question(self.state.entry(later)) {
+                if self.state.entry(later).asks() == Some(true) {
                     self.because[later].get_or_insert_with(|| format!("it asks by what `{why}` finds"));
                 }
             }
@@ -221,14 +221,6 @@ impl<'s> Anew<'s> {
             })
             .collect()
     }
-}
-
-/// Whether a step waits for an answer to its question.
-fn is_open_question(entry: &StepEntry) -> bool {
-    let StepState::Awaiting { why } = &entry.state else {
-        return false;
-    };
-    matches!(why.as_ref(), Why::Approval { question } if entry.answer(question).is_none())
 }
 
 /// Whether an attempt has begun and not ended, or is to be made again: a resume that was killed leaves it so.

@@ -183,6 +183,17 @@ impl StepEntry {
         }
     }
 
+    /// Whether its question has no answer yet; `None` where it asks none.
+    pub(crate) fn asks(&self) -> Option<bool> {
+        let StepState::Awaiting { why } = &self.state else {
+            return None;
+        };
+        match why.as_ref() {
+            Why::Approval { question } => Some(self.answer(question).is_none()),
+            Why::Paused { .. } | Why::Unclear { .. } => None,
+        }
+    }
+
     /// The answer to a question that was asked before.
     pub fn answer(&self, question: &str) -> Option<&Answer> {
         self.answers
@@ -407,13 +418,7 @@ impl RunState {
 }
 
 fn verb_fits(verb: OperatorVerb, entry: &StepEntry) -> bool {
-    let asks = match &entry.state {
-        StepState::Awaiting { why } => match why.as_ref() {
-            Why::Approval { question } => Some(entry.answer(question).is_none()),
-            Why::Paused { .. } | Why::Unclear { .. } => None,
-        },
-        _ => None,
-    };
+    let asks = entry.asks();
     let stuck = matches!(entry.state, StepState::Awaiting { .. }) && asks.is_none();
     match verb {
         OperatorVerb::Approve | OperatorVerb::Reject => asks == Some(true),

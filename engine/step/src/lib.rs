@@ -9,6 +9,8 @@ mod effect;
 pub use effect::{Effect, Known, Repeat};
 mod error;
 pub use error::{ErrorSummary, InputIssue, StepError, StepErrorKind};
+mod state_dir;
+pub use state_dir::state_dir;
 mod secret;
 pub use secret::{Secret, Secrets};
 mod preview;

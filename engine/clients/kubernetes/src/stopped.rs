@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use kube::Api;
 use kube::api::ListParams;
 use kube::core::DynamicObject;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use jm_step::StepError;
@@ -16,13 +18,16 @@ use crate::workload::{MARK, SCALED_FROM};
 use crate::workload_ref::{Kind, WorkloadRef};
 
 /// A workload that jm has scaled to nothing, or suspended, and that still is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Stopped {
     /// Which one.
     pub workload: WorkloadRef,
-    /// How many replicas it had; `None` of a CronJob.
+    /// How many replicas it had. Absent of a CronJob.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<u32>,
-    /// When it was marked, by the API server's clock; `None` where the server does not tell.
+    /// Since when, by the API server's clock. Absent where the server does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub since: Option<Timestamp>,
 }
 

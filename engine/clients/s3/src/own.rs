@@ -32,13 +32,9 @@ pub(crate) struct Note {
 
 impl OwnUploads {
     pub(crate) fn of(environment: &Environment) -> Self {
-        let set = |name: &str| {
-            let set = environment.get(name).filter(|path| path.starts_with('/'));
-            set.map(PathBuf::from)
-        };
-        let state = set("JM_STATE")
-            .or_else(|| set("XDG_STATE_HOME").map(|base| base.join("jm")))
-            .or_else(|| set("HOME").map(|home| home.join(".local/state/jm")));
+        // What is relative to a folder is another place from another one.
+        let full = |name: &str| environment.get(name).filter(|path| path.starts_with('/'));
+        let state = jm_step::state_dir(|name| full(name).map(str::to_owned));
         Self(state.map(|state| state.join("uploads")))
     }
 

@@ -35,6 +35,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use self::chunk::Doing;
+pub(crate) use self::chunk::reworded;
 use self::halfway::Halfway;
 use self::made::Made;
 pub(crate) use self::object::Object;

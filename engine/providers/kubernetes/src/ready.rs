@@ -220,11 +220,9 @@ fn not_yet(error: StepError) -> StepError {
     if error.kind() != StepErrorKind::NotFound {
         return error;
     }
-    let waited_for = StepError::unavailable(format!("there is no cluster yet: {}", error.message()));
-    match error.hint_text() {
-        Some(hint) => waited_for.hint(hint),
-        None => waited_for,
-    }
+    error
+        .of_kind(StepErrorKind::Unavailable)
+        .context("there is no cluster yet")
 }
 
 /// A kubeconfig that somebody gave may start anything: what it starts is announced.

@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::deploy::reworded;
 use crate::kept::warned;
 use crate::needs;
 use crate::quiesce::{Quiesced, QuiescedWorkload};
@@ -161,11 +162,7 @@ fn not_back(mut left: Vec<(&WorkloadRef, StepError)>, all: usize) -> Result<(), 
         .collect();
     let (_, first) = left.swap_remove(0);
     let message = format!("{} of {all} workloads are not back: {}", told.len(), told.join("; "));
-    let error = StepError::new(first.kind(), message);
-    Err(match first.hint_text() {
-        Some(hint) => error.hint(hint),
-        None => error,
-    })
+    Err(reworded(&first, message))
 }
 
 async fn bring_back(

@@ -42,21 +42,7 @@ pub struct Output {
     /// How many workloads there are that could have been stopped.
     looked_at: usize,
     /// What is stopped, but not for longer than it may be.
-    stopped: Vec<Line>,
-}
-
-/// Something that is stopped.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-struct Line {
-    /// Which one.
-    workload: WorkloadRef,
-    /// How many replicas it had. Absent of a CronJob.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    replicas: Option<u32>,
-    /// Since when, by the API server's clock. Absent where the server does not tell.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
-    since: Option<Timestamp>,
+    stopped: Vec<Writer>,
 }
 
 impl StepType for Stopped {
@@ -121,7 +107,7 @@ async fn look(cluster: &Reader, input: &Input, now: Timestamp) -> Result<Output,
     if overdue.is_empty() {
         Ok(Output {
             looked_at: found.looked_at,
-            stopped: stopped.into_iter().map(Line::from).collect(),
+            stopped,
         })
     } else {
         Err(error(&overdue, now))
@@ -163,20 +149,5 @@ fn told(stopped: &Writer, now: Timestamp) -> String {
             )
         }
         None => before,
-    }
-}
-
-impl From<Writer> for Line {
-    fn from(stopped: Writer) -> Self {
-        let Writer {
-            workload,
-            replicas,
-            since,
-        } = stopped;
-        Self {
-            workload,
-            replicas,
-            since,
-        }
     }
 }

@@ -349,7 +349,7 @@ fn failed(mut failures: Vec<(ObjectKey, StepError)>) -> StepError {
 }
 
 /// The same error in other words.
-pub(super) fn reworded(error: &StepError, message: String) -> StepError {
+pub(crate) fn reworded(error: &StepError, message: String) -> StepError {
     let other = StepError::new(error.kind(), message);
     match error.hint_text() {
         Some(hint) => other.hint(hint),

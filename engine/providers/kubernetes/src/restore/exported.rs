@@ -61,11 +61,7 @@ pub(super) struct Exported<'b> {
     at: LocationName,
     filter: Filter,
     images: Vec<RecordedImage>,
-    waves: BTreeMap<Wave, u64>,
-    /// The claims that are wanted, by namespace and name.
-    claims: BTreeSet<(String, String)>,
-    /// What adds to the API, wanted or not, and what it adds.
-    additions: Vec<(String, String)>,
+    found: Found,
     /// The claims that are wanted and whose contents are elsewhere.
     unkept: Vec<UnkeptContents>,
 }
@@ -73,8 +69,11 @@ pub(super) struct Exported<'b> {
 /// What a look through all of an export found.
 #[derive(Default)]
 struct Found {
+    /// How many objects of each wave are wanted.
     waves: BTreeMap<Wave, u64>,
+    /// The claims that are wanted, by namespace and name.
     claims: BTreeSet<(String, String)>,
+    /// What adds to the API, wanted or not, and what it adds.
     additions: Vec<(String, String)>,
 }
 
@@ -103,17 +102,14 @@ impl<'b> Exported<'b> {
             at: LocationName::Local,
             entry,
             filter,
-            waves: BTreeMap::new(),
-            claims: BTreeSet::new(),
-            additions: Vec::new(),
+            found: Found::default(),
         };
         let mut last = StepError::not_found(format!("no copy of `{}` is left", backup.name));
         for at in &backup.locations {
             exported.at = *at;
             match exported.read_all().await {
                 Ok(found) => {
-                    (exported.waves, exported.claims, exported.additions) =
-                        (found.waves, found.claims, found.additions);
+                    exported.found = found;
                     return exported.not_empty();
                 }
                 Err(error) => last = error,
@@ -124,12 +120,12 @@ impl<'b> Exported<'b> {
 
     /// How many objects are wanted.
     pub(super) fn count(&self) -> u64 {
-        self.waves.values().sum()
+        self.found.waves.values().sum()
     }
 
     /// The claims that are wanted, by namespace and name.
     pub(super) fn claims(&self) -> &BTreeSet<(String, String)> {
-        &self.claims
+        &self.found.claims
     }
 
     /// What is to be said of what does not come back with the objects.
@@ -138,7 +134,7 @@ impl<'b> Exported<'b> {
     }
 
     fn not_empty(self) -> Result<Self, StepError> {
-        if self.waves.is_empty() && !self.filter.allow_empty {
+        if self.found.waves.is_empty() && !self.filter.allow_empty {
             return Err(
                 StepError::not_found(format!("`{}` holds nothing of what is to be restored", self.entry.name))
                     .hint("`jm backup show` lists its kinds"),
@@ -192,11 +188,11 @@ impl<'b> Exported<'b> {
 
 impl Source for Exported<'_> {
     fn waves(&self) -> &BTreeMap<Wave, u64> {
-        &self.waves
+        &self.found.waves
     }
 
     fn additions(&self) -> &[(String, String)] {
-        &self.additions
+        &self.found.additions
     }
 
     async fn open(&self, wave: Wave) -> Result<impl Chunks, StepError> {
