@@ -52,7 +52,7 @@ pub use strip::{KeptVolumes, strip, strip_bookkeeping};
 mod keep;
 pub use keep::{is_built_in, is_never_kept, left_out};
 mod maker;
-pub use maker::Maker;
+pub use maker::{Maker, is_own_group};
 mod selects;
 pub use selects::selects;
 mod keeper;

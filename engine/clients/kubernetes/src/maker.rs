@@ -27,6 +27,11 @@ const OWN: [&str; 19] = [
     "storage.k8s.io",
 ];
 
+/// Whether a group's kinds are Kubernetes' own.
+pub fn is_own_group(group: &str) -> bool {
+    OWN.contains(&group)
+}
+
 /// What the control plane makes of its own kinds. People's tools name these as controllers of other things too, such as a
 /// Deployment of the Secret that somebody put beside it; nobody makes those again.
 const MADE: [(&str, &[&str]); 11] = [
@@ -73,13 +78,13 @@ impl Maker {
 
     /// Whether it is not only named as the controller. What controllers of custom resources make, only they know.
     fn makes(&self, object: &Value) -> bool {
-        if !OWN.contains(&self.key.group()) {
+        if !is_own_group(self.key.group()) {
             return true;
         }
         let version = object["apiVersion"].as_str().unwrap_or_default();
         let group = group_of(version);
         let made = MADE.iter().find(|(maker, _)| *maker == self.key.kind);
-        OWN.contains(&group) && made.is_some_and(|(_, kinds)| kinds.iter().any(|kind| object["kind"] == **kind))
+        is_own_group(group) && made.is_some_and(|(_, kinds)| kinds.iter().any(|kind| object["kind"] == **kind))
     }
 }
 

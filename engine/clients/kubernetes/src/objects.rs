@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use futures::{AsyncBufRead, AsyncReadExt};
 use jm_step::{StepError, StepErrorKind};
 use serde_json::Value;
 
@@ -12,6 +13,11 @@ use crate::reader::Reader;
 
 /// Objects that the server is asked for at once.
 pub const PAGE: u32 = 500;
+/// The most text of one answer that is held, in bytes. A page that is larger is asked for again in smaller ones: an object may
+/// have 1.5 MiB (the limit of etcd), and 500 of them more than a small container has memory.
+const MOST_TEXT: u64 = 32 << 20;
+/// How much smaller.
+const SMALLER: u32 = 8;
 /// How often a list is begun anew because the server has forgotten where it was.
 const RESTARTS: u32 = 5;
 
@@ -26,6 +32,8 @@ pub struct Pages<'r> {
     seen: BTreeSet<String>,
     restarts: u32,
     ended: bool,
+    /// Objects that may be asked for at once, and those that are after pages which were too large.
+    most: u32,
     page: u32,
 }
 
@@ -41,6 +49,7 @@ impl Reader {
             seen: BTreeSet::new(),
             restarts: 0,
             ended: false,
+            most: PAGE,
             page: PAGE,
         }
     }
@@ -66,6 +75,7 @@ impl Pages<'_> {
     /// So many objects at once.
     #[must_use]
     pub fn of(mut self, page: u32) -> Self {
+        self.most = page;
         self.page = page;
         self
     }
@@ -75,6 +85,12 @@ impl Pages<'_> {
         while !self.ended {
             let page = match self.ask().await {
                 Ok(page) => page,
+                Err(Asked::TooMuch) => {
+                    self.page = (self.page / SMALLER).max(1);
+                    // Nor are pages tried again that were too large.
+                    self.most = self.page * SMALLER / 2;
+                    continue;
+                }
                 Err(Asked::Gone) if self.restarts < RESTARTS => {
                     self.restarts += 1;
                     self.token = None;
@@ -89,6 +105,7 @@ impl Pages<'_> {
                 }
                 Err(Asked::Failed(error)) => return Err(error),
             };
+            self.page = self.page.saturating_mul(2).min(self.most);
             let items = self.take(page);
             if !items.is_empty() {
                 return Ok(Some(items));
@@ -137,8 +154,15 @@ impl Pages<'_> {
         loop {
             let request = http::Request::get(&path).body(Vec::new());
             let request = request.map_err(|error| Asked::Failed(StepError::failed(doing.clone()).source(error)))?;
-            match self.reader.client().request::<Value>(request).await {
-                Ok(page) => return Ok(page),
+            match self.reader.client().request_stream(request).await {
+                Ok(answer) => match page_of(answer, (self.page > 1).then_some(MOST_TEXT)).await {
+                    Ok(Some(page)) => return Ok(page),
+                    Ok(None) => return Err(Asked::TooMuch),
+                    Err(error) => {
+                        let error = StepError::unavailable(doing.clone()).source(error);
+                        patience.after(error).await.map_err(Asked::Failed)?;
+                    }
+                },
                 Err(kube::Error::Api(status)) if status.code == 410 => return Err(Asked::Gone),
                 Err(error @ kube::Error::Api(_)) => return Err(Asked::Failed(step_error(&doing, error))),
                 Err(error) => {
@@ -150,7 +174,23 @@ impl Pages<'_> {
     }
 }
 
+/// Reads an answer; `None` where it is longer than `most` bytes. One that ends too early, or is no JSON, is an error.
+async fn page_of(answer: impl AsyncBufRead, most: Option<u64>) -> std::io::Result<Option<Value>> {
+    let mut text = Vec::new();
+    let most = most.unwrap_or(u64::MAX);
+    let read = std::pin::pin!(answer)
+        .take(most.saturating_add(1))
+        .read_to_end(&mut text)
+        .await?;
+    if read as u64 > most {
+        return Ok(None);
+    }
+    Ok(Some(serde_json::from_slice(&text)?))
+}
+
 enum Asked {
+    /// The page is larger than what is held at once.
+    TooMuch,
     /// The server does not know the place in the list any more.
     Gone,
     Failed(StepError),

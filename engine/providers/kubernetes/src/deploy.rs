@@ -41,6 +41,7 @@ use self::made::Made;
 pub(crate) use self::object::Object;
 use self::outcome::{Applied, Outcome};
 use self::priors::Priors;
+pub(crate) use self::priors::weight;
 pub(crate) use self::prune::{ApplySet, check_applyset};
 pub(crate) use self::results::Kept;
 use crate::wait;
@@ -442,11 +443,13 @@ impl<'d> Deploy<'d> {
             .find(&key.api_version, &key.kind)
             .cloned()
             .ok_or_else(|| {
-                StepError::not_found(format!(
-                    "the API server has no kind {} in {}",
-                    key.kind, key.api_version
-                ))
-                .hint("is its definition (CRD) among the objects, or its operator missing?")
+                let ObjectKey { api_version, kind, .. } = key;
+                let served = self.discovery.preferred_of(key.group(), kind);
+                let hint = match served.map(ResourceKind::api_version) {
+                    Some(served) => format!("it is served in {served}: write the object in that version"),
+                    None => "is its definition (CRD) among the objects, or its operator missing?".to_owned(),
+                };
+                StepError::not_found(format!("the API server has no kind {kind} in {api_version}")).hint(hint)
             })
     }
 

@@ -38,7 +38,8 @@ pub struct Export;
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ClusterScope {
     /// Those that the namespaces' objects depend on: definitions of their kinds and of those that their roles name,
-    /// classes, roles that are bound, volumes that were chosen, webhooks that are served from the namespaces.
+    /// classes, roles that are bound, volumes that were chosen, webhooks that are served from the namespaces, admission
+    /// policies whose bindings ask for a label of theirs. Webhooks and policies that are not kept are named.
     #[default]
     Used,
     /// All but those that Kubernetes makes itself.

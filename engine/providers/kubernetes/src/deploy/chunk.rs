@@ -94,6 +94,14 @@ impl Deploy<'_> {
             if let Err(wrong) = object.check_wave() {
                 self.done.warnings.push(wrong.message().to_owned());
             }
+            if let Some(gone) = object.renew(&self.discovery) {
+                let ObjectKey { api_version, .. } = &object.key;
+                let warning = format!(
+                    "{}: {gone} is not served here any more, applied as {api_version}",
+                    object.key
+                );
+                self.done.warnings.push(warning);
+            }
             let kind = match self.kind_of(&object.key) {
                 Ok(kind) => kind,
                 Err(_) if self.writer.is_none() && self.is_added_before(&object.key) => {

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use jm_client_kubernetes::{ObjectKey, ResourceKind, Wave};
+use jm_client_kubernetes::{Discovery, ObjectKey, ResourceKind, Wave, is_own_group};
 use jm_step::StepError;
 use serde_json::{Value, json};
 
@@ -59,6 +59,19 @@ impl Object {
         } else {
             self.place_nowhere();
         }
+    }
+
+    /// Gives it the version in which its kind is served, and tells the one that it had. Kubernetes takes old versions of its own
+    /// kinds away, which backups outlive; a field that the new one does not know is refused by the server. How versions of
+    /// other kinds differ only their operators know.
+    pub(super) fn renew(&mut self, discovery: &Discovery) -> Option<String> {
+        let known = &self.key.api_version;
+        if !is_own_group(self.key.group()) || discovery.find(known, &self.key.kind).is_some() {
+            return None;
+        }
+        let served = discovery.preferred_of(self.key.group(), &self.key.kind)?.api_version();
+        self.value["apiVersion"] = served.as_str().into();
+        Some(std::mem::replace(&mut self.key.api_version, served))
     }
 
     fn place_in(&mut self, namespace: &str) {

@@ -100,7 +100,7 @@ impl Priors {
 }
 
 /// About how many bytes an object has as text.
-fn weight(value: &Value) -> usize {
+pub(crate) fn weight(value: &Value) -> usize {
     match value {
         Value::String(text) => text.len() + 32,
         Value::Array(items) => items.iter().map(weight).sum::<usize>() + 32,

@@ -1,6 +1,7 @@
 //! Going through a cluster for an export: kind by kind, page by page.
 
 mod bindings;
+mod left;
 mod made;
 mod roles;
 
@@ -13,14 +14,21 @@ use jm_client_kubernetes::{
 use jm_step::{StepContext, StepError, StepErrorKind, Unit};
 use serde_json::Value;
 
+use self::left::Left;
 use super::images::{Images, Place};
 use super::references::References;
 use super::volumes::Volumes;
 use super::{ClusterScope, IndexBuilder, Input};
-use crate::few::few;
 
 /// Kinds without namespaces that name others without namespaces, which come after them.
-const FIRST: [&str; 4] = ["ClusterRoleBinding", "ClusterRole", "PersistentVolume", "StorageClass"];
+const FIRST: [&str; 6] = [
+    "ClusterRoleBinding",
+    "ClusterRole",
+    "PersistentVolume",
+    "StorageClass",
+    "ValidatingAdmissionPolicyBinding",
+    "MutatingAdmissionPolicyBinding",
+];
 /// The most objects that are named in one line.
 const MOST_NAMED: usize = 20;
 
@@ -47,10 +55,8 @@ pub(super) struct Gather<'r> {
     roles: Vec<Value>,
     /// Objects that are not kept since they are being deleted.
     leaving: Vec<String>,
-    /// Custom resources without a namespace that are not kept: which of them others refer to, their kinds do not tell.
-    strangers: Vec<String>,
-    /// Definitions that are not kept, by name.
-    undefined: Vec<String>,
+    /// Objects without a namespace that are not kept.
+    left: Left,
 }
 
 /// The namespaces that are asked for.
@@ -96,8 +102,7 @@ impl<'r> Gather<'r> {
             makers: BTreeMap::new(),
             roles: Vec::new(),
             leaving: Vec::new(),
-            strangers: Vec::new(),
-            undefined: Vec::new(),
+            left: Left::default(),
         };
         let volumes = gather.kinds(false).into_iter().find(is_of_volumes);
         if let Some(kind) = volumes.filter(|_| input.cluster_scope != ClusterScope::None) {
@@ -217,7 +222,9 @@ impl<'r> Gather<'r> {
     ) -> Result<(ObjectWriter, KubernetesIndex), StepError> {
         let cluster = self.reader.cluster_uid().await?;
         let server_version = self.reader.server_version().await?;
+        let mut homes = BTreeSet::new();
         for (kind, object) in self.namespace_objects().await? {
+            homes.insert(uid(&object));
             self.keep(&mut writer, &kind, object).await?;
         }
         for kind in self.kinds(true) {
@@ -231,6 +238,7 @@ impl<'r> Gather<'r> {
             }
         }
         self.orphans(&mut writer).await?;
+        self.still_there(&homes).await?;
         if self.input.cluster_scope != ClusterScope::None {
             for kind in self.kinds(false) {
                 if let Some(error) = self.read(cx, &mut writer, &kind, None).await? {
@@ -239,7 +247,7 @@ impl<'r> Gather<'r> {
                 self.aggregated(&mut writer, &kind).await?;
             }
         }
-        self.tell_left_out(cx).await;
+        self.left.tell(cx).await;
         if self.input.cluster_scope != ClusterScope::None {
             self.tell_bound_elsewhere(cx).await;
         }
@@ -258,22 +266,6 @@ impl<'r> Gather<'r> {
             unreadable: self.unreadable,
         };
         Ok((writer, index))
-    }
-
-    /// Tells of what may be needed all the same.
-    async fn tell_left_out(&self, cx: &StepContext) {
-        let left = [
-            ("custom resources without a namespace", &self.strangers),
-            (
-                "definitions of kinds that nothing here uses and no role here names",
-                &self.undefined,
-            ),
-        ];
-        for (what, names) in left.into_iter().filter(|(_, names)| !names.is_empty()) {
-            let names = few(names, MOST_NAMED);
-            cx.log(format!("{what} are left out; `cluster_scope: all` keeps them: {names}"))
-                .await;
-        }
     }
 
     /// The namespaces themselves, which have to be there.
@@ -302,6 +294,20 @@ impl<'r> Gather<'r> {
             found.push((kind.clone(), object));
         }
         Ok(found)
+    }
+
+    /// Of a namespace that goes while it is read, the lists are empty one after the other, and nothing else tells.
+    async fn still_there(&self, homes: &BTreeSet<String>) -> Result<(), StepError> {
+        for (_, object) in self.namespace_objects().await? {
+            if !homes.contains(&uid(&object)) {
+                let name = object["metadata"]["name"].as_str().unwrap_or_default();
+                return Err(StepError::conflict(format!(
+                    "namespace `{name}` was deleted and made anew while it was read: what was read is no backup"
+                ))
+                .hint("take the export again once the namespace is as it should be"));
+            }
+        }
+        Ok(())
     }
 
     /// A kind that cannot be read makes the export incomplete, not impossible: not even in the other namespaces. A cluster
@@ -376,11 +382,7 @@ impl<'r> Gather<'r> {
             }
             if self.input.cluster_scope == ClusterScope::Used && !self.references.needs(kind, &object) {
                 let key = ObjectKey::of(&object)?;
-                match Wave::of_kind(&kind.group, &kind.kind) {
-                    Wave::Custom => self.strangers.push(key.to_string()),
-                    Wave::Definitions => self.undefined.push(key.name),
-                    _ => {}
-                }
+                self.left.note(kind, &object, key);
                 return Ok(());
             }
         }
@@ -462,6 +464,10 @@ fn is_of_volumes(kind: &ResourceKind) -> bool {
 
 fn is_of_a_pod(object: &Value) -> bool {
     Maker::of(object).is_some_and(|maker| maker.key.kind == "Pod")
+}
+
+fn uid(object: &Value) -> String {
+    object["metadata"]["uid"].as_str().unwrap_or_default().to_owned()
 }
 
 fn place(key: &ObjectKey) -> Place {

@@ -16,6 +16,8 @@ pub(super) struct References {
     allowed: BTreeSet<(String, String)>,
     /// What finds the roles whose rules a controller puts into others that are used.
     aggregated: Vec<Value>,
+    /// The namespaces as objects, for selectors of their labels.
+    homes: Vec<Value>,
 }
 
 impl References {
@@ -24,6 +26,7 @@ impl References {
             used: BTreeSet::new(),
             allowed: BTreeSet::new(),
             aggregated: Vec::new(),
+            homes: Vec::new(),
             namespaces: namespaces.iter().cloned().collect(),
         }
     }
@@ -44,7 +47,14 @@ impl References {
                 let selectors = selectors.and_then(Value::as_array).into_iter().flatten();
                 self.aggregated.extend(selectors.cloned());
             }
+            ("", "Namespace") => self.homes.push(object.clone()),
             ("", "PersistentVolumeClaim") => self.claim(object),
+            ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => {
+                self.uses("ValidatingAdmissionPolicy", text("/spec/policyName"));
+            }
+            ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding") => {
+                self.uses("MutatingAdmissionPolicy", text("/spec/policyName"));
+            }
             ("networking.k8s.io", "Ingress") => self.uses("IngressClass", text("/spec/ingressClassName")),
             ("storage.k8s.io", "StorageClass") => self.uses("CSIDriver", text("/provisioner")),
             ("resource.k8s.io", "ResourceClaim" | "ResourceClaimTemplate") => self.devices(&object["spec"]),
@@ -123,9 +133,13 @@ impl References {
             .unwrap_or_default();
         match (kind.group.as_str(), kind.kind.as_str()) {
             ("rbac.authorization.k8s.io", "ClusterRoleBinding") => self.binds(object),
-            ("admissionregistration.k8s.io", _) => {
+            // A webhook that is served elsewhere would refuse all that it sees where nobody serves it.
+            ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration") => {
                 let webhooks = object["webhooks"].as_array();
                 webhooks.is_some_and(|all| all.iter().any(|one| self.serves(&one["clientConfig"]["service"])))
+            }
+            ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding" | "MutatingAdmissionPolicyBinding") => {
+                self.serves(&object["spec"]["paramRef"]) || self.guards(&object["spec"]["matchResources"])
             }
             ("apiregistration.k8s.io", known) => self.is_used(known, name) || self.serves(&object["spec"]["service"]),
             ("rbac.authorization.k8s.io", "ClusterRole") => {
@@ -172,6 +186,21 @@ impl References {
         })
     }
 
+    /// Whether resources are matched by a label that one of the namespaces has. What only leaves namespaces out, or takes all
+    /// of them, is the cluster's own.
+    fn guards(&self, resources: &Value) -> bool {
+        let selector = &resources["namespaceSelector"];
+        let labels = selector["matchLabels"].as_object();
+        let expressions = selector["matchExpressions"].as_array();
+        let asks = labels.is_some_and(|labels| !labels.is_empty())
+            || expressions.is_some_and(|all| {
+                all.iter()
+                    .any(|one| matches!(one["operator"].as_str(), Some("In" | "Exists")))
+            });
+        asks && self.homes.iter().any(|home| selects(selector, home))
+    }
+
+    /// Whether something names one of the namespaces as its own place.
     fn serves(&self, service: &Value) -> bool {
         service["namespace"]
             .as_str()
@@ -202,6 +231,55 @@ mod tests {
             assert_eq!(binds("User", &user, ""), is_bound);
         }
         assert!(!binds("User", "app", ""));
+    }
+
+    #[test]
+    fn a_policy_is_of_the_namespaces_whose_labels_it_asks_for() {
+        let resource = |group: &str, kind: &str| ResourceKind {
+            group: group.to_owned(),
+            version: "v1".to_owned(),
+            kind: kind.to_owned(),
+            plural: format!("{}s", kind.to_lowercase()),
+            namespaced: false,
+            verbs: Vec::new(),
+            has_status: false,
+        };
+        let mut references = References::new(&["app".to_owned()]);
+        let labels = json!({ "kubernetes.io/metadata.name": "app", "tier": "gold" });
+        let home = json!({ "kind": "Namespace", "metadata": { "name": "app", "labels": labels } });
+        references.see(&resource("", "Namespace"), &home);
+        let bindings = resource("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding");
+        let binding = |spec: Value| json!({ "metadata": { "name": "b" }, "spec": spec });
+        let by = |selector: Value| {
+            binding(json!({ "policyName": "p", "matchResources": { "namespaceSelector": selector } }))
+        };
+        let expression = |operator: &str, values: &[&str]| {
+            by(
+                json!({ "matchExpressions": [{ "key": "kubernetes.io/metadata.name", "operator": operator, "values": values }] }),
+            )
+        };
+        let of_these = [
+            by(json!({ "matchLabels": { "tier": "gold" } })),
+            expression("In", &["app", "other"]),
+            binding(json!({ "policyName": "p", "paramRef": { "name": "limits", "namespace": "app" } })),
+        ];
+        for binding in &of_these {
+            assert!(references.needs(&bindings, binding), "{binding}");
+        }
+        let of_the_cluster = [
+            binding(json!({ "policyName": "p" })),
+            by(json!({})),
+            by(json!({ "matchLabels": { "tier": "silver" } })),
+            expression("NotIn", &["kube-system"]),
+        ];
+        for binding in &of_the_cluster {
+            assert!(!references.needs(&bindings, binding), "{binding}");
+        }
+        let policies = resource("admissionregistration.k8s.io", "ValidatingAdmissionPolicy");
+        let policy = json!({ "metadata": { "name": "p" } });
+        assert!(!references.needs(&policies, &policy));
+        references.see(&bindings, &of_these[0]);
+        assert!(references.needs(&policies, &policy));
     }
 
     #[test]

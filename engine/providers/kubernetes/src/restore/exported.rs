@@ -12,11 +12,13 @@ use jm_step::StepError;
 use serde_json::Value;
 
 use crate::contents;
-use crate::deploy::{Chunks, Object, Source, added};
+use crate::deploy::{Chunks, Object, Source, added, weight};
 use crate::recorded::{self, Images};
 
-/// Objects that are applied before more are read.
+/// Objects that are applied before more are read, and what they may weigh, in bytes of text: large ones come in smaller
+/// chunks.
 const CHUNK: usize = 512;
+const CHUNK_WEIGHT: usize = 16 << 20;
 
 /// Which objects of an export are wanted.
 #[derive(Debug, Clone, Default)]
@@ -215,7 +217,8 @@ struct Reading<'e> {
 impl Chunks for Reading<'_> {
     async fn next(&mut self) -> Result<Vec<Object>, StepError> {
         let mut chunk = Vec::new();
-        while chunk.len() < CHUNK && !self.ended {
+        let mut heavy = 0;
+        while chunk.len() < CHUNK && heavy < CHUNK_WEIGHT && !self.ended {
             let Some(object) = self.reader.next().await? else {
                 self.ended = true;
                 break;
@@ -226,6 +229,7 @@ impl Chunks for Reading<'_> {
                 .and_then(Value::as_str)
                 .unwrap_or_default();
             if Wave::of(&object) == self.wave && self.exported.filter.wants(self.wave, kind, name) {
+                heavy += weight(&object);
                 chunk.push(self.pinned(object)?);
             }
         }

@@ -301,3 +301,48 @@ pub(crate) async fn a_definition_that_will_never_be_established_is_named(server:
     assert!(scene.get(&second).await.is_some(), "it is left for whoever looks");
     scene.wipe(&[second, first]).await;
 }
+
+/// A backup may be older than the cluster: kinds of Kubernetes itself have lost versions meanwhile.
+pub(crate) async fn a_version_that_is_served_no_more_is_renewed(server: &Server) {
+    let scene = Scene::new(server).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let pod = json!({ "restartPolicy": "Never", "containers": [{ "name": "c", "image": "registry.example/job:1" }] });
+    let mut job = scene.object("batch/v1beta1", "CronJob", "nightly");
+    job["spec"] =
+        json!({ "schedule": "0 3 * * *", "suspend": true, "jobTemplate": { "spec": { "template": { "spec": pod } } } });
+    write(folder.path(), "job.json", &job);
+    let bench = scene.bench().await;
+    let input = json!({ "paths": [folder.path()] });
+    let foretold = bench.preview(&Apply, input.clone()).await.expect("a preview");
+    let ran = bench.run(&Apply, input.clone()).await;
+    assert_eq!(foretold.changes, ran.changes);
+    let is_told = |line: &String| line.contains("batch/v1beta1 is not served here any more, applied as batch/v1");
+    assert!(ran.log.iter().any(is_told), "{:?}", ran.log);
+    assert_eq!(ran.output()["counts"]["created"], 1);
+    job["apiVersion"] = "batch/v1".into();
+    assert_eq!(
+        scene.get(&job).await.expect("it is there")["spec"]["schedule"],
+        "0 3 * * *"
+    );
+
+    // What the new version does not know is told, not dropped; of other kinds only their operators know how versions differ.
+    let mut older = scene.object("autoscaling/v2beta1", "HorizontalPodAutoscaler", "web");
+    older["spec"] = json!({ "minReplicas": 1, "maxReplicas": 3, "scaleTargetRef": { "kind": "Deployment", "name": "web" },
+        "metrics": [{ "type": "Resource", "resource": { "name": "cpu", "targetAverageUtilization": 50 } }] });
+    write(folder.path(), "job.json", &older);
+    let said = bench.run(&Apply, input.clone()).await.error().to_string();
+    assert!(said.contains("targetAverageUtilization"), "{said}");
+    let widgets = definition(&scene, "widgets", "Widget", &["v1"]);
+    let mut old = widget(&scene);
+    old["apiVersion"] = format!("{}/v1alpha1", group(&scene)).into();
+    write(folder.path(), "job.json", &widgets);
+    bench.run(&Apply, input.clone()).await.output();
+    write(folder.path(), "job.json", &old);
+    let error = bench.run(&Apply, input).await.error();
+    let hint = error.hint_text().unwrap_or_default();
+    assert!(
+        hint.contains(&format!("it is served in {}/v1", group(&scene))),
+        "{hint}"
+    );
+    scene.wipe(&[widgets]).await;
+}

@@ -122,6 +122,7 @@ on_both_servers! {
 // What only one of the two can be asked.
 on_server! {
     on_the_stand_in_alone, stand_in:
+    objects::what_is_made_of_a_member_is_no_member,
     rollouts::a_cordoned_node_takes_nothing,
     rollouts::what_is_not_ready_in_time_is_told_with_pods_events_and_logs,
     people::logs_are_read_and_masked,
@@ -196,6 +197,13 @@ on_server! {
     objects::what_manifests_leave_open_is_told,
     objects::folders_in_folders_are_read_where_that_is_said,
     objects::a_set_that_was_cut_off_is_found_whole,
+    objects::members_in_other_namespaces_are_found,
+    objects::what_is_made_of_a_member_is_no_member,
+    objects::policies_for_these_namespaces_are_kept_and_others_told,
+    objects::a_range_of_addresses_comes_back_with_all,
+    objects::a_namespace_that_goes_while_it_is_read_is_no_export,
+    objects::large_objects_are_read_few_at_once,
+    definitions::a_version_that_is_served_no_more_is_renewed,
     objects::what_holds_data_is_spared_and_who_keeps_what_goes_is_told,
     cuts::an_apply_whose_line_breaks_anywhere_is_taken_up_again,
     cuts::a_line_that_is_mended_soon_is_waited_for,

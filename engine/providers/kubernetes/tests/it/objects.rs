@@ -19,9 +19,11 @@ use crate::server::Server;
 mod back;
 mod conflicts;
 mod faults;
+mod gates;
 mod kept;
 mod kubectl;
 mod namespaces;
+mod pages;
 mod promises;
 mod remade;
 mod running;
@@ -36,6 +38,9 @@ pub(crate) use conflicts::{
     who_will_undo_what_an_apply_or_a_restore_changes_is_told,
 };
 pub(crate) use faults::whatever_fails_once_leaves_nothing_deleted_or_undone;
+pub(crate) use gates::{
+    a_range_of_addresses_comes_back_with_all, policies_for_these_namespaces_are_kept_and_others_told,
+};
 pub(crate) use kept::{
     bindings_in_other_namespaces_are_told, classes_of_what_is_made_again_are_kept, images_that_nobody_knows_are_told,
     roles_that_a_role_is_put_together_from_are_kept, secrets_of_some_types_are_left_out_where_that_is_said,
@@ -44,8 +49,9 @@ pub(crate) use kept::{
 };
 pub(crate) use namespaces::{
     a_namespace_among_the_objects_is_made_once, a_namespace_that_does_not_go_away_is_told_with_what_holds_it,
-    a_namespace_that_has_ended_is_the_failure_of_its_objects,
+    a_namespace_that_goes_while_it_is_read_is_no_export, a_namespace_that_has_ended_is_the_failure_of_its_objects,
 };
+pub(crate) use pages::large_objects_are_read_few_at_once;
 pub(crate) use promises::{
     a_restore_keeps_what_a_step_type_promises, an_apply_keeps_what_a_step_type_promises,
     an_export_keeps_what_a_step_type_promises, an_import_keeps_what_a_step_type_promises,
@@ -63,7 +69,8 @@ pub(crate) use running::{
     who_is_in_trouble_is_named_and_not_who_waits,
 };
 pub(crate) use sets::{
-    a_set_that_was_cut_off_is_found_whole, what_holds_data_is_spared_and_who_keeps_what_goes_is_told,
+    a_set_that_was_cut_off_is_found_whole, members_in_other_namespaces_are_found,
+    what_holds_data_is_spared_and_who_keeps_what_goes_is_told, what_is_made_of_a_member_is_no_member,
     what_is_not_of_the_set_any_more_goes_only_when_asked,
 };
 pub(crate) use volumes::{
@@ -156,6 +163,16 @@ impl<'s> Scene<'s> {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         panic!("{}/{name} is not written: {last:?}", object["kind"]);
+    }
+
+    /// The slices of a service.
+    pub(crate) async fn slices_of(&self, service: &str) -> Vec<DynamicObject> {
+        let api = self.api(&self.object("discovery.k8s.io/v1", "EndpointSlice", "any"));
+        let of = format!("kubernetes.io/service-name={service}");
+        api.list(&kube::api::ListParams::default().labels(&of))
+            .await
+            .expect("it answers")
+            .items
     }
 
     pub(crate) async fn get(&self, object: &Value) -> Option<Value> {

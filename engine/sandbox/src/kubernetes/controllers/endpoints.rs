@@ -32,8 +32,21 @@ fn keep(cluster: &Cluster, resource: &str, wanted: &Value) {
                     object[field] = value.clone();
                 }
             }
+            object["metadata"]["labels"] = wanted["metadata"]["labels"].clone();
         }),
     }
+}
+
+/// The labels of what is made of a service: the service's own, and whose it is.
+fn labels(service: &Value, own: &[(&str, &str)]) -> Value {
+    let mut labels = service["metadata"]["labels"].as_object().cloned().unwrap_or_default();
+    if service["spec"]["clusterIP"] == "None" {
+        labels.insert("service.kubernetes.io/headless".to_owned(), json!(""));
+    }
+    for (name, value) in own {
+        labels.insert((*name).to_owned(), json!(value));
+    }
+    Value::Object(labels)
 }
 
 /// The ports as the pods have them; one with a name is looked up in the first pod.
@@ -76,7 +89,11 @@ fn endpoints(service: &Value, pods: &[Arc<Value>]) -> Value {
     let subsets = if pods.is_empty() { json!([]) } else { json!([subset]) };
     json!({
         "apiVersion": "v1", "kind": "Endpoints",
-        "metadata": {"name": object::name(service), "namespace": object::namespace(service), "ownerReferences": [object::controller_reference(service)]},
+        "metadata": {
+            "name": object::name(service), "namespace": object::namespace(service),
+            "labels": labels(service, &[("endpoints.kubernetes.io/managed-by", "endpoint-controller")]),
+            "ownerReferences": [object::controller_reference(service)],
+        },
         "subsets": subsets,
     })
 }
@@ -103,7 +120,10 @@ fn slice(service: &Value, pods: &[Arc<Value>]) -> Value {
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
         "metadata": {
             "name": name, "namespace": object::namespace(service),
-            "labels": {"kubernetes.io/service-name": object::name(service)},
+            "labels": labels(service, &[
+                ("kubernetes.io/service-name", object::name(service)),
+                ("endpointslice.kubernetes.io/managed-by", "endpointslice-controller.k8s.io"),
+            ]),
             "ownerReferences": [object::controller_reference(service)],
         },
         "endpoints": pods.iter().map(endpoint).collect::<Vec<_>>(), "ports": ports,

@@ -110,7 +110,7 @@ const LEFT_OUT: [(&str, &str); 6] = [
     ),
     (
         "servicecidr.networking.k8s.io",
-        "the cluster's own, to which nothing in a namespace refers",
+        "the cluster's own, to which nothing in a namespace refers: `gates` has it",
     ),
 ];
 

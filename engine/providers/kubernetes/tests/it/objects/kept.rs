@@ -15,7 +15,7 @@ use crate::server::Server;
 const RBAC: &str = "rbac.authorization.k8s.io/v1";
 
 /// As the tree of an export calls an object.
-fn called(object: &Value) -> String {
+pub(super) fn called(object: &Value) -> String {
     ObjectKey::of(object).expect("a key").to_string()
 }
 

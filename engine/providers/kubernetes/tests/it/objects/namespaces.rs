@@ -8,6 +8,7 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::Scene;
+use crate::proxy::{Fault, Proxy};
 use crate::server::Server;
 
 pub(crate) async fn a_namespace_that_does_not_go_away_is_told_with_what_holds_it(server: &Server) {
@@ -180,4 +181,54 @@ pub(crate) async fn a_namespace_that_has_ended_is_the_failure_of_its_objects(ser
         assert!(error.message().contains(told), "{told}: {error}");
     }
     assert!(open.get(&objects[3]).await.is_some(), "it goes elsewhere");
+}
+
+/// The lists of a namespace that goes are empty, which is no error of any of them.
+pub(crate) async fn a_namespace_that_goes_while_it_is_read_is_no_export(server: &Server) {
+    let scene = Scene::new(server).await;
+    scene.put(&scene.object("v1", "Secret", "s")).await;
+    let proxy = Proxy::to(server).await;
+    let (kubeconfig, namespace) = (server.kubeconfig.clone(), scene.namespace().to_owned());
+    proxy.fail(1, Fault::Status(429), move |_, asked| {
+        let is_meant = asked.contains("/secrets?");
+        if is_meant {
+            let (kubeconfig, namespace) = (kubeconfig.clone(), namespace.clone());
+            std::thread::spawn(move || delete_namespace(&kubeconfig, &namespace))
+                .join()
+                .expect("it is deleted");
+        }
+        is_meant
+    });
+    let bench = crate::place::bench(&proxy.kubeconfig, scene.namespace()).await;
+    let bench = bench.with("backups", scene.backups().await);
+    let error = bench.run(&Export, json!({ "cluster_scope": "none" })).await.error();
+    let said = error.message();
+    assert!(said.contains(scene.namespace()), "{said}");
+    assert!(
+        said.contains("is being deleted") || said.contains("is not there"),
+        "{said}"
+    );
+    assert_eq!(scene.exports(), 0);
+}
+
+/// From a thread that waits for it.
+fn delete_namespace(kubeconfig: &std::path::Path, namespace: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let kubeconfig = kube::config::Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
+        let options = kube::config::KubeConfigOptions::default();
+        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options)
+            .await
+            .expect("a configuration");
+        let client = kube::Client::try_from(config).expect("a client");
+        let api: kube::Api<k8s_openapi::api::core::v1::Namespace> = kube::Api::all(client);
+        drop(
+            api.delete(namespace, &kube::api::DeleteParams::default())
+                .await
+                .expect("deleted"),
+        );
+    });
 }

@@ -105,3 +105,82 @@ pub(crate) async fn a_set_that_was_cut_off_is_found_whole(server: &Server) {
     assert_eq!(bench.run(&Apply, input).await.output()["counts"]["pruned"], 1);
     assert!(scene.get(&config).await.is_none());
 }
+
+/// Kubernetes copies the labels of a Service to what it makes of it, that of the set too.
+pub(crate) async fn what_is_made_of_a_member_is_no_member(server: &Server) {
+    let scene = Scene::new(server).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |object: &Value, name: &str| {
+        std::fs::write(folder.path().join(name), object.to_string()).expect("written");
+    };
+    let mut service = scene.object("v1", "Service", "web");
+    service["spec"] = json!({ "selector": { "app": "web" }, "ports": [{ "port": 80 }] });
+    write(&service, "web.json");
+    // Those of a database outside, so that the set has these kinds.
+    let mut outside = scene.object("discovery.k8s.io/v1", "EndpointSlice", "db");
+    outside["addressType"] = "IPv4".into();
+    outside["endpoints"] = json!([{ "addresses": ["192.0.2.1"] }]);
+    outside["ports"] = json!([{ "port": 5432 }]);
+    write(&outside, "slice.json");
+    let mut address = scene.object("v1", "Endpoints", "outside");
+    address["subsets"] = json!([{ "addresses": [{ "ip": "192.0.2.1" }], "ports": [{ "port": 5432 }] }]);
+    write(&address, "endpoints.json");
+    let bench = scene.bench().await;
+    let input = json!({ "paths": [folder.path()], "applyset": "app", "prune": true });
+    bench.run(&Apply, input.clone()).await.output();
+    let made = scene.object("v1", "Endpoints", "web");
+    while scene.get(&made).await.is_none() || scene.slices_of("web").await.is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let labels = scene.get(&made).await.expect("they are there")["metadata"]["labels"].clone();
+    assert!(labels.get("applyset.kubernetes.io/part-of").is_some(), "{labels}");
+    assert_eq!(bench.run(&Apply, input.clone()).await.output()["counts"]["pruned"], 0);
+    assert!(scene.get(&made).await.is_some() && !scene.slices_of("web").await.is_empty());
+    // What somebody wrote goes, as before.
+    for name in ["slice.json", "endpoints.json"] {
+        std::fs::remove_file(folder.path().join(name)).expect("removed");
+    }
+    assert_eq!(bench.run(&Apply, input).await.output()["counts"]["pruned"], 2);
+    assert!(scene.get(&made).await.is_some() && scene.get(&outside).await.is_none());
+}
+
+/// A set has members in other namespaces than its parent, and finds them when they are no longer written.
+pub(crate) async fn members_in_other_namespaces_are_found(server: &Server) {
+    let (scene, other) = (Scene::new(server).await, Scene::new(server).await);
+    let folder = tempfile::tempdir().expect("a folder");
+    let (here, there) = (
+        scene.object("v1", "ConfigMap", "c"),
+        other.object("v1", "ConfigMap", "c"),
+    );
+    let file = |name: &str| folder.path().join(name);
+    std::fs::write(file("here.json"), here.to_string()).expect("written");
+    std::fs::write(file("there.json"), there.to_string()).expect("written");
+    let bench = scene.bench().await;
+    let input = |prune: bool| json!({ "paths": [folder.path()], "applyset": "app", "prune": prune });
+    bench.run(&Apply, input(true)).await.output();
+    let parent = scene
+        .get(&scene.object("v1", "Secret", "app"))
+        .await
+        .expect("the parent");
+    assert_eq!(
+        parent["metadata"]["annotations"]["applyset.kubernetes.io/additional-namespaces"],
+        other.namespace()
+    );
+    std::fs::remove_file(file("there.json")).expect("removed");
+    // Who does not ask keeps it, and the set goes on knowing where it is.
+    bench.run(&Apply, input(false)).await.output();
+    assert!(other.get(&there).await.is_some());
+    assert_eq!(bench.run(&Apply, input(true)).await.output()["counts"]["pruned"], 1);
+    assert!(other.get(&there).await.is_none() && scene.get(&here).await.is_some());
+    let parent = scene
+        .get(&scene.object("v1", "Secret", "app"))
+        .await
+        .expect("the parent");
+    let annotations = &parent["metadata"]["annotations"];
+    assert!(
+        annotations
+            .get("applyset.kubernetes.io/additional-namespaces")
+            .is_none(),
+        "{annotations}"
+    );
+}
