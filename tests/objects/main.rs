@@ -52,6 +52,9 @@ const MEMORY: u64 = 256 << 20;
 const LEAST: usize = 300 << 20;
 /// Words of eight letters in the value of a Secret: 32 KiB.
 const WORDS: usize = 4096;
+/// Secrets of a MiB, near the most that one can hold: as many as are in half a page.
+const LARGE: usize = 300;
+const LARGE_WORDS: usize = 131_072;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -89,7 +92,8 @@ async fn measure() -> Result<bool> {
             ratio(far.kubectl, far.first),
             BESIDE_KUBECTL,
         ),
-        secrets(&plane).await?,
+        secrets(&plane, "secrets", SECRETS, WORDS).await?,
+        secrets(&plane, "large", LARGE, LARGE_WORDS).await?,
     ];
     Ok(!goals.contains(&false))
 }
@@ -160,11 +164,10 @@ fn write_manifests(plane: &Plane, namespace: &str) -> Result<PathBuf> {
 }
 
 /// Exports and restores many Secrets; the limit is what the server takes from a client that does nothing else.
-async fn secrets(plane: &Plane) -> Result<bool> {
-    const NAMESPACE: &str = "secrets";
+async fn secrets(plane: &Plane, namespace: &str, count: usize, words: usize) -> Result<bool> {
     let bare = Bare::new(plane.kubeconfig()).await?;
-    bare.make_namespace(NAMESPACE).await?;
-    let objects: Vec<Value> = (0..SECRETS).map(|index| secret(NAMESPACE, index)).collect();
+    bare.make_namespace(namespace).await?;
+    let objects: Vec<Value> = (0..count).map(|index| secret(namespace, index, words)).collect();
     let amount: usize = objects
         .iter()
         .filter_map(|secret| secret["data"]["value"].as_str())
@@ -173,43 +176,43 @@ async fn secrets(plane: &Plane) -> Result<bool> {
     ensure!(amount >= LEAST, "the Secrets hold {amount} bytes only");
     let writing = bare.apply(&objects).await?;
     drop(objects);
-    let (before, reading) = bare.secrets(NAMESPACE).await?;
-    ensure!(before.len() >= SECRETS, "{} of {SECRETS} are there", before.len());
-    let jm = Jm::new(plane, plane.kubeconfig(), NAMESPACE)?;
+    let (before, reading) = bare.secrets(namespace).await?;
+    ensure!(before.len() >= count, "{} of {count} are there", before.len());
+    let jm = Jm::new(plane, plane.kubeconfig(), namespace)?;
     let exported = jm.run("kubernetes.export", &json!({ "cluster_scope": "none" }))?;
     ensure!(
         exported.output["kinds"]["v1 Secret"] == before.len(),
         "{:#}",
         exported.output
     );
-    bare.wipe_secrets(NAMESPACE).await?;
+    bare.wipe_secrets(namespace).await?;
     let restored = jm.run("kubernetes.restore", &json!({ "kinds": ["Secret"] }))?;
     ensure!(
         restored.output["counts"]["created"] == before.len(),
         "{:#}",
         restored.output
     );
-    let (after, _) = bare.secrets(NAMESPACE).await?;
+    let (after, _) = bare.secrets(namespace).await?;
     ensure!(after == before, "other Secrets came back than were there");
     println!(
-        "{SECRETS} Secrets of {} MiB in all: exported {:.0}/s (a bare client lists {:.0}/s), restored {:.0}/s (a bare client applies {:.0}/s)",
+        "{count} Secrets of {} MiB in all: exported {:.0}/s (a bare client lists {:.0}/s), restored {:.0}/s (a bare client applies {:.0}/s)",
         amount >> 20,
-        rate(SECRETS, exported.took),
-        rate(SECRETS, reading),
-        rate(SECRETS, restored.took),
-        rate(SECRETS, writing)
+        rate(count, exported.took),
+        rate(count, reading),
+        rate(count, restored.took),
+        rate(count, writing)
     );
     let mut met = true;
     for (what, ran) in [("export", exported), ("restore", restored)] {
-        met &= in_memory(&format!("jm's memory in the {what}"), ran.peak, MEMORY);
+        met &= in_memory(&format!("jm's memory in the {what} of {namespace}"), ran.peak, MEMORY);
     }
     Ok(met)
 }
 
-fn secret(namespace: &str, index: usize) -> Value {
+fn secret(namespace: &str, index: usize, words: usize) -> Value {
     // Letters of base64 that differ from Secret to Secret.
-    let word = |word: usize| format!("{:08x}", (index * WORDS + word).wrapping_mul(0x9E37_79B1) & 0xFFFF_FFFF);
-    let value: String = (0..WORDS).map(word).collect();
+    let word = |word: usize| format!("{:08x}", (index * words + word).wrapping_mul(0x9E37_79B1) & 0xFFFF_FFFF);
+    let value: String = (0..words).map(word).collect();
     json!({
         "apiVersion": "v1", "kind": "Secret",
         "metadata": { "name": format!("s-{index}"), "namespace": namespace },
