@@ -16,6 +16,7 @@ use crate::environment::{World, jm, journal, of_kind, said};
 
 mod edge;
 mod folder;
+mod from_git;
 mod line;
 mod recovery;
 mod releases;

@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use jm_sandbox::journeyman;
 
 use super::recovery::{broken, recover, stored, viewed};
-use crate::environment::{World, has_words, said};
+use crate::environment::{World, has_words, journal, of_kind, said};
 
 const ASKED: &str = "public, max-age=0, must-revalidate";
 const KEPT: &str = "public, max-age=31536000, immutable";
@@ -118,6 +118,55 @@ fn what_is_built_already_is_published_as_it_lies_there() -> Result<()> {
     ensure!(output.status.code() == Some(0), "{}", said(&output));
     ensure!(viewed(&world, "")?.body == "built by hand", "{:?}", viewed(&world, "")?);
     ensure!(built(&folder)? == ["dist: built by hand"], "{:?}", built(&folder)?);
+    Ok(())
+}
+
+/// Who names no pages, or no hashed files, means none, and not all.
+#[test]
+fn no_pages_and_no_hashed_files_are_none() -> Result<()> {
+    const SCRIPT: &str = "static/app.3f2a9c1b.js";
+    let (world, _) = broken()?;
+    let build = "mkdir -p dist/static && cd dist
+for file in index.html static/app.3f2a9c1b.js main.js; do printf \"$PWD\" >$file; done
+";
+    // (what is none, what becomes of the script, the steps that have nothing to do)
+    for (none, kept, without) in [
+        (&["pages=[]"][..], KEPT, &["pages"][..]),
+        (&["hashed=[]"], ASKED, &["assets"]),
+        (&["pages=[]", "hashed=[]"], ASKED, &["assets", "pages"]),
+    ] {
+        let folder = site(&world, &none.join(" and "), build)?;
+        let inputs = [&INPUTS[..], none].concat();
+        let output = recover(&world, &inputs).current_dir(&folder).output()?;
+        ensure!(output.status.code() == Some(0), "{none:?}: {}", said(&output));
+        for (key, cache) in stored(&world)? {
+            let expected = if key == SCRIPT { kept } else { ASKED };
+            let is_of_it = [SCRIPT, "index.html", "main.js"].contains(&key.as_str());
+            ensure!(!is_of_it || cache == expected, "{none:?}: {key}: {cache}");
+        }
+        let body = viewed(&world, "main.js")?.body;
+        ensure!(body == folder.join("dist").display().to_string(), "{none:?}: {body}");
+        let records = journal(&world.state())?;
+        let skipped = of_kind(&records, "step-skipped").into_iter();
+        let mut skipped: Vec<&str> = skipped.filter_map(|record| record["step"].as_str()).collect();
+        skipped.retain(|step| ["assets", "others", "pages"].contains(step));
+        ensure!(skipped == without, "{none:?}: {skipped:?}");
+    }
+    Ok(())
+}
+
+/// A folder has no signature that could be looked at.
+#[test]
+fn a_signature_is_not_asked_of_a_folder() -> Result<()> {
+    let (world, _) = broken()?;
+    let folder = site(&world, "here", "mkdir -p dist; printf new >dist/index.html")?;
+    let before = stored(&world)?;
+    let inputs = [&INPUTS[..], &["signed=true"]].concat();
+    let output = recover(&world, &inputs).current_dir(&folder).output()?;
+    let text = said(&output);
+    ensure!(output.status.code() == Some(4), "{text}");
+    ensure!(has_words(&text, "what is built is no commit"), "{text}");
+    ensure!(stored(&world)? == before, "something was published");
     Ok(())
 }
 

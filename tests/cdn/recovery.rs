@@ -1,5 +1,5 @@
-//! `plans/cdn-recovery.yaml` and `plans/restore-from-git.yaml`: a stale edge becomes fresh from a commit, whatever builds the
-//! site; what was not built is not published; and an application runs the image of a commit again.
+//! `plans/cdn-recovery.yaml`: a stale edge becomes fresh from a commit, whatever builds the site, and what was not built is
+//! not published.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::edge::Edge;
 use super::view;
-use crate::environment::{RESUME, World, drilled, file, has_words, journal, of_kind, said};
+use crate::environment::{World, drilled, file, has_words, journal, of_kind, said};
 
 #[test]
 fn the_drill_of_a_stale_site_ends_well() -> Result<()> {
@@ -24,133 +24,6 @@ fn the_drill_of_a_stale_site_ends_well() -> Result<()> {
         ensure!(text.contains(expected), "no `{expected}` in {text}");
     }
     Ok(())
-}
-
-#[test]
-fn the_drill_of_a_bad_head_ends_well() -> Result<()> {
-    let text = drilled("plans/restore-from-git.yaml")?;
-    for expected in [
-        "was given an image that cannot be had",
-        "does not build, `v1.0.0` is the last good commit",
-        "completed restore-from-git (drill)",
-        "by digest, in every pod",
-    ] {
-        ensure!(text.contains(expected), "no `{expected}` in {text}");
-    }
-    Ok(())
-}
-
-/// What is deployed is what was built last, and no image that this machine or the registry has under the same tag from
-/// before.
-#[test]
-fn an_image_is_built_and_pushed_anew_whatever_its_tag_named_before() -> Result<()> {
-    const IMAGE: &str = "ghcr.io/your-org/journeyman-backend";
-    let (world, repository) = broken()?;
-    let builder = world.folder().join(journeyman::BUILDER).display().to_string();
-    let commit = world.run("git", &["-C", &repository, "rev-parse", journeyman::GOOD])?;
-    let tag = format!("{IMAGE}:recovery-{}", commit.trim());
-    let restore = |build: &str| {
-        let inputs = [
-            format!("repository=file://{repository}"),
-            format!("commit={}", journeyman::GOOD),
-            "install=[\"true\"]".to_owned(),
-            format!("build=[\"sh\", \"-c\", \"{build}\"]"),
-            format!("builder={builder}"),
-        ];
-        let mut command = world.jm();
-        command.args([
-            "plan",
-            "run",
-            "plans/restore-from-git.yaml",
-            "--yes",
-            "--confirm",
-            "production",
-        ]);
-        command.args(inputs.iter().flat_map(|input| ["-i", input]));
-        let output = command.output()?;
-        ensure!(output.status.code() == Some(0), "{}", said(&output));
-        Ok::<_, anyhow::Error>(world.block_on(journeyman::wanted_image(&world.systems))?)
-    };
-    let wrong = restore("echo wrong > app.js")?;
-    ensure!(wrong.starts_with(&format!("{IMAGE}@sha256:")), "{wrong}");
-    let right = restore("sh build.sh")?;
-    ensure!(right != wrong, "the image of the run before was deployed");
-    world.run(&builder, &["manifest", "inspect", &right])?;
-
-    // A machine that has the image from another repository, and has not pushed it to this one.
-    std::fs::remove_dir_all(world.folder().join("images/digests"))?;
-    world.run(&builder, &["tag", &tag, "mirror.example.com/journeyman:1"])?;
-    world.run(&builder, &["push", "mirror.example.com/journeyman:1"])?;
-    ensure!(
-        restore("sh build.sh")? == right,
-        "another repository's image was deployed"
-    );
-
-    // A machine that has nothing, where the registry has the tag.
-    std::fs::remove_dir_all(world.folder().join("images"))?;
-    let third = restore("echo third > app.js")?;
-    ensure!(third != right && third != wrong, "{third}");
-    world.run(&builder, &["manifest", "inspect", &third])?;
-    Ok(())
-}
-
-/// The remote is gone and so is every clone: the backup of the code is built and deployed.
-#[test]
-fn the_backup_of_the_code_is_built_where_its_remote_is_gone() -> Result<()> {
-    let (world, repository) = broken()?;
-    let commit = format!("commit={}", journeyman::GOOD);
-    let kept = world
-        .jm()
-        .args([
-            "plan",
-            "run",
-            "plans/backup-code.yaml",
-            "--yes",
-            "--confirm",
-            "production",
-        ])
-        .args(["-i", &commit, "-i", &format!("repository=file://{repository}")])
-        .output()?;
-    ensure!(kept.status.code() == Some(0), "{}", said(&kept));
-    let clone = world.folder().join("clone").display().to_string();
-    world.run("git", &["clone", "--quiet", &repository, &clone])?;
-    std::fs::remove_dir_all(&repository)?;
-    let builder = world.folder().join(journeyman::BUILDER).display().to_string();
-    let restored = |source: &[String], code: i32| -> Result<String> {
-        let built = [
-            commit.clone(),
-            "install=[\"true\"]".to_owned(),
-            "build=[\"sh\", \"build.sh\"]".to_owned(),
-            format!("builder={builder}"),
-        ];
-        let mut restore = world.jm();
-        restore.args(["plan", "run", "plans/restore-from-git.yaml", "--yes"]);
-        restore.args(["--confirm", "production"]);
-        restore.args(source.iter().chain(&built).flat_map(|input| ["-i", input]));
-        let output = restore.output()?;
-        ensure!(output.status.code() == Some(code), "{}", said(&output));
-        Ok(said(&output))
-    };
-    let is_deployed = || {
-        let deployed = world.block_on(journeyman::wanted_image(&world.systems))?;
-        world.run(&builder, &["manifest", "inspect", &deployed]).map(drop)
-    };
-    let kept_into = format!("kept_into={}", world.folder().join("kept").display());
-    restored(&["kept=latest".to_owned(), kept_into], 0)?;
-    is_deployed()?;
-
-    // A clone has the commit, and nobody can ask the remote about it: the way on is told, and is one.
-    world.block_on(journeyman::break_application(&world.systems))?;
-    let text = restored(&[format!("repository={clone}")], 4)?;
-    ensure!(has_words(&text, "jm run skip pushed"), "{text}");
-    for words in [
-        &["run", "skip", "pushed", "--reason", "the remote is gone"][..],
-        &RESUME,
-    ] {
-        let output = world.jm().args(words).output()?;
-        ensure!([Some(0), Some(9)].contains(&output.status.code()), "{}", said(&output));
-    }
-    is_deployed()
 }
 
 /// `jm plan run plans/cdn-recovery.yaml` in this world, with all that it needs to be let through.

@@ -17,6 +17,7 @@ use crate::revision::{self, Revision};
 use crate::verify::signer;
 
 mod lfs;
+mod worktree;
 
 /// Puts a commit into a working tree of its own.
 pub(crate) struct Checkout;
@@ -126,15 +127,7 @@ impl StepType for Checkout {
         kept_elsewhere(&git, &found).await?;
         if !standing(cx, &output).await? {
             begin(cx, &dir, made).await?;
-            git.tell(&[
-                "worktree",
-                "add",
-                "--force",
-                "--detach",
-                &dir.display().to_string(),
-                &found.commit,
-            ])
-            .await?;
+            worktree::add(cx, &git, &dir, &found.commit).await?;
         }
         submodules(cx, &output).await?;
         keep(&git, &found).await?;

@@ -4,7 +4,7 @@ use jm_step::{StepError, StepErrorKind};
 use serde_json::json;
 
 /// Words of git (in English: `LC_ALL=C`), what they mean, and what to do.
-const KNOWN: [(&str, StepErrorKind, &str, &str); 15] = [
+const KNOWN: [(&str, StepErrorKind, &str, &str); 16] = [
     (
         "Could not resolve host",
         StepErrorKind::Unavailable,
@@ -94,6 +94,12 @@ const KNOWN: [(&str, StepErrorKind, &str, &str); 15] = [
         StepErrorKind::Failed,
         "the disk is full",
         "make room, or name another folder under `into`",
+    ),
+    (
+        "is a missing but locked worktree",
+        StepErrorKind::Conflict,
+        "the clone has a locked working tree in that folder, which is not there",
+        "bring it back, give it up with `git worktree remove --force --force FOLDER`, or name another folder under `into`",
     ),
 ];
 

@@ -166,6 +166,75 @@ async fn what_a_crash_left_is_made_anew_and_what_is_somebody_elses_stays() {
     );
 }
 
+/// Git locks a tree while it makes it, and a stop kills git: what it leaves keeps nobody from making the tree.
+#[tokio::test]
+async fn a_stop_while_git_writes_the_files_is_made_good_by_the_next_attempt() {
+    let world = World::new().await;
+    let (begun, held) = (world.path("begun"), world.path("held"));
+    let config = world.path(".gitconfig");
+    let text = std::fs::read_to_string(&config).expect("settings");
+    let slow = format!(
+        "[filter \"slow\"]\n\tsmudge = \"touch '{}'; while [ -e '{}' ]; do sleep 0.02; done; cat\"\n",
+        begun.display(),
+        held.display()
+    );
+    std::fs::write(&config, text + &slow).expect("settings");
+    std::fs::write(world.clone_dir().join(".gitattributes"), "file filter=slow\n").expect("a file");
+    world.git(&["add", "."]).await;
+    let commit = world.commit("filtered").await;
+
+    std::fs::write(&held, "").expect("a file");
+    let seat = world.seat();
+    let input = input(&world, &commit);
+    let stopped = async {
+        while !begun.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        (outcome, _) = seat.run(&Checkout, &input) => panic!("it ended before it was stopped: {outcome:?}"),
+        () = stopped => {}
+    }
+    std::fs::remove_file(&held).expect("removed");
+    let trees = world.git(&["worktree", "list", "--porcelain"]).await;
+    assert!(trees.contains("tree\n"), "it was not stopped in between: {trees}");
+    assert!(
+        !trees.contains("locked"),
+        "`git worktree prune` passes over it: {trees}"
+    );
+
+    let again = seat.checkpoint(json!({ "dir": world.path("tree") }));
+    let verdict = again.probe(&Checkout, &input).await;
+    assert!(matches!(verdict, Probe::Partial { .. }), "{verdict:?}");
+    let output = again.output(&Checkout, &input).await;
+    assert_eq!(output["commit"], commit);
+    assert_eq!(
+        std::fs::read_to_string(world.path("tree/file")).expect("a file"),
+        "filtered"
+    );
+}
+
+/// A lock that git left is overridden, also by another run; one that somebody has put there is not.
+#[tokio::test]
+async fn a_lock_of_gits_own_is_overridden_and_somebodys_is_not() {
+    let world = World::new().await;
+    world.seat().output(&Checkout, &input(&world, "v1")).await;
+    let lock = world.clone_dir().join(".git/worktrees/tree/locked");
+    for (reason, is_left) in [("initializing", true), ("on a stick", false)] {
+        std::fs::remove_dir_all(world.path("tree")).expect("removed");
+        std::fs::write(&lock, reason).expect("a lock");
+        let (outcome, _) = world.seat().run(&Checkout, &input(&world, "v1")).await;
+        if is_left {
+            outcome.expect("it is made anew");
+            continue;
+        }
+        let error = outcome.expect_err("it is somebody's");
+        assert_eq!(error.kind(), StepErrorKind::Conflict, "{error}");
+        assert!(error.message().contains("a locked working tree"), "{error}");
+        assert_eq!(std::fs::read_to_string(&lock).expect("the lock"), reason);
+    }
+}
+
 #[tokio::test]
 async fn hooks_of_the_repository_do_not_run() {
     use std::os::unix::fs::PermissionsExt;
