@@ -2,6 +2,7 @@
 //! plane, their dry runs against what they then do, and what people are shown.
 
 mod away;
+mod known;
 mod left;
 
 use std::io::{BufRead, BufReader, Write};
@@ -120,7 +121,7 @@ fn has_succeeded(records: &[Value], step: &str) -> bool {
 
 fn goes_back(world: &World) -> Result<()> {
     world.deploy("ghcr.io/your-org/journeyman-backend:bad")?;
-    let (records, text) = world.dry_and_real("plans/rollback-deployment.yaml", &[], 0, &["undo"])?;
+    let (records, text) = world.dry_and_real("plans/rollback-deployment.yaml", &[NO_MIGRATIONS], 0, &["undo"])?;
     ensure!(
         has_succeeded(&records, "undo") && has_succeeded(&records, "status"),
         "{text}"
@@ -299,6 +300,7 @@ fn a_restart_is_no_way_back() -> Result<()> {
 
 /// The question for the table of a well-known tool for migrations.
 const MIGRATIONS: &str = "migrations=SELECT migration_time AS applied_at FROM public.knex_migrations";
+const NO_MIGRATIONS: &str = "migrations=none";
 const ROLLBACK: &str = "plans/rollback-deployment.yaml";
 const WARNING: &str = "migrations were applied to the database (1, the newest at";
 
@@ -339,10 +341,14 @@ fn warns_of_migrations(world: &World) -> Result<()> {
     let (records, text) = world.dry_and_real(ROLLBACK, &[MIGRATIONS], 9, &["undo"])?;
     ensure!(has_words(&text, WARNING), "{text}");
     ensure!(has_succeeded(&records, "status") && world.image()? == GOOD, "{text}");
-    // Who does not ask is not warned.
-    world.deploy("ghcr.io/your-org/journeyman-backend:bad")?;
-    let (_, text) = world.dry_and_real(ROLLBACK, &[], 0, &["undo"])?;
-    ensure!(!has_words(&text, "migrations were applied"), "{text}");
+    // Who does not ask is told that nobody does, and who says that there are none is not.
+    for (inputs, code) in [(&[][..], 9), (&[NO_MIGRATIONS], 0)] {
+        world.deploy("ghcr.io/your-org/journeyman-backend:bad")?;
+        let (_, text) = world.dry_and_real(ROLLBACK, inputs, code, &["undo"])?;
+        ensure!(!has_words(&text, WARNING), "{text}");
+        ensure!(has_words(&text, "nobody asks (`migrations`)") == (code == 9), "{text}");
+        ensure!(text.contains("migrations: not asked"), "{text}");
+    }
 
     // That it cannot be asked holds nothing up, and is told.
     let away = format!("postgresql://nobody@127.0.0.1:1/{database}");

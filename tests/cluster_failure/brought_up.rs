@@ -8,8 +8,9 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-use super::{REBUILD, address, kept, lose_address, run, world};
-use crate::environment::{RESUME, World, file, journal_of, of_kind, said};
+use super::{EVERYTHING, REBUILD, address, kept, lose_address, run, world};
+use crate::cluster_loss::identity;
+use crate::environment::{RESUME, World, file, has_words, journal_of, of_kind, said};
 
 /// A file that is there once the new cluster is.
 fn up(world: &World) -> PathBuf {
@@ -180,4 +181,45 @@ fn somebody_who_brings_the_cluster_up_by_hand_is_waited_for() -> Result<()> {
     run(&world, &["run", "approve", "provision-by-hand", "--reason", "it is up"])?;
     resume(0)?;
     before.check(&world)
+}
+
+/// A pin names the cluster that is lost: what the plan itself brings up in its place is taken all the same, and nothing else.
+#[test]
+fn a_pin_on_the_cluster_that_is_lost_keeps_nobody_from_its_successor() -> Result<()> {
+    let (world, _) = world()?;
+    let lost = identity(&world)?;
+    let pinned = |words: &[&str], until: &[&str]| {
+        let mut command = world.jm();
+        command.args(words).args(until).env("KUBE_CLUSTER_UID", &lost);
+        Ok::<_, anyhow::Error>(command.output()?)
+    };
+    // One that was up before anything was done may be anybody's.
+    world.lose_cluster()?;
+    let output = pinned(&REBUILD, &[])?;
+    let text = said(&output);
+    ensure!(output.status.code() == Some(10), "{text}");
+    ensure!(has_words(&text, &format!("the targets file pins `{lost}`")), "{text}");
+    ensure!(world.objects()?.is_empty(), "something was restored");
+
+    lose_address(&world)?;
+    let rebuild = EVERYTHING.rebuild(&world)?;
+    let rebuild: Vec<&str> = rebuild.iter().map(String::as_str).collect();
+    let output = pinned(&rebuild, &["--until", "configuration"])?;
+    let text = said(&output);
+    ensure!(output.status.code() == Some(5), "{text}");
+    let found = identity(&world)?;
+    ensure!(found != lost, "it is the same cluster");
+    ensure!(
+        has_words(&text, &format!("target `cluster` is `{found}` from now on")),
+        "{text}"
+    );
+    // The resume holds to it, and other plans to the pin.
+    let output = pinned(&RESUME, &["--until", "volumes"])?;
+    ensure!(output.status.code() == Some(5), "{}", said(&output));
+    let output = pinned(
+        &["step", "run", "kubernetes.pods", "--targets", "plans/targets.yaml"],
+        &[],
+    )?;
+    ensure!(output.status.code() == Some(10), "{}", said(&output));
+    Ok(())
 }

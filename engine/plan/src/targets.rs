@@ -49,7 +49,8 @@ pub(crate) struct TargetSpec {
     pub(crate) optional: bool,
     /// Only steps that name it use it.
     pub(crate) by_name: bool,
-    pub(crate) identity: Option<String>,
+    /// Which system it has to be. Empty says nothing, as nothing does.
+    pub(crate) identity: Option<std::sync::Arc<Part>>,
     /// Steps at once on it, where it has a limit of its own.
     pub(crate) max_parallel: Option<u32>,
     /// Everything else.
@@ -188,10 +189,13 @@ fn target<'n>(key: &Spanned<String>, node: &'n Node, file: &mut Fields<'n, '_>, 
     let provider = provider.and_then(|node| fields.as_text(node));
     let optional = fields.boolean("optional").unwrap_or(false);
     let by_name = fields.boolean("by_name").unwrap_or(false);
-    let identity = fields.text("identity");
     let max_parallel = fields.count("max_parallel").map(|limit| limit.value);
-    let mut config = Vec::new();
+    let (mut identity, mut config) = (None, Vec::new());
     for (key, node) in fields.entries(node) {
+        if key.value == "identity" && fields.as_text(node).is_some() {
+            let part = Part::parse(node, text, Names::Targets, fields.problems());
+            identity = Some(std::sync::Arc::new(part));
+        }
         if !OWN_FIELDS.contains(&key.value.as_str()) {
             config.push((key.clone(), Part::parse(node, text, Names::Targets, fields.problems())));
         }

@@ -134,9 +134,11 @@ impl<'r> Trial<'r> {
             .collect();
         for target in self.run.plan.targets_used() {
             let mut look = TargetLook {
-                system: systems
-                    .remove(&target)
-                    .map(|what| self.run.secrets.mask(&what).into_owned()),
+                system: systems.remove(&target).map(|what| {
+                    let starts = self.run.starts(&target);
+                    let told: Vec<String> = std::iter::once(what).chain(starts).collect();
+                    self.run.secrets.mask(&told.join("; ")).into_owned()
+                }),
                 repairs: self.run.plan.repairs().contains(&target),
                 up: None,
                 detail: self.run.not_configured.get(&target).cloned(),
@@ -158,7 +160,7 @@ impl<'r> Trial<'r> {
         let shown = presentable(&self.run.secrets, error.summary());
         look.detail = Some(shown.message.clone());
         self.down.insert(look.target.clone());
-        let may_be_another = look.repairs && is_left_to_a_gate(&self.run.plan, &self.state, &look.target);
+        let may_be_another = look.repairs && is_left_to_a_gate(self.run, &self.state, &look.target);
         if error.kind() == StepErrorKind::Refused && !may_be_another {
             self.is_another = true;
             self.refusals.push(shown);

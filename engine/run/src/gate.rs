@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::{BoxFuture, FutureExt};
-use jm_plan::Plan;
 use jm_step::connection::AnyConnection;
 use jm_step::{Effect, Expect, Identity, IdentityGate, StepError, Target, TargetName};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::executor::News;
 use crate::holds::Holds;
+use crate::run::Run;
 use crate::state::RunState;
 
 /// The engine's end of [`IdentityGate`].
@@ -78,6 +78,21 @@ pub(crate) struct Known<'k> {
 }
 
 impl Known<'_> {
+    /// Whether the system is the one that the plan has brought up in the place of the pinned one: the step that is to judge
+    /// that has just done so, or did so before.
+    fn has_taken_its_place(&self, wanted: &Admission) -> bool {
+        let is_recorded = || {
+            let recorded = self.recorded.get(&wanted.target);
+            recorded.is_some_and(|recorded| recorded.differs_from(&wanted.identity).is_none())
+        };
+        let is_judged = match wanted.expect {
+            Expect::New => true,
+            Expect::Same => is_recorded(),
+            Expect::Named => false,
+        };
+        is_judged && self.repairs.contains(&wanted.target)
+    }
+
     /// Whether the system may be used; `true` where its identity is news and is to be recorded.
     pub(crate) fn judge(&self, wanted: &Admission) -> Result<bool, StepError> {
         let name = &wanted.target;
@@ -85,7 +100,7 @@ impl Known<'_> {
         if let Some(pinned) = wanted
             .pinned
             .as_deref()
-            .filter(|pinned| !accepted && !is_named(&wanted.identity, pinned))
+            .filter(|pinned| !accepted && !is_named(&wanted.identity, pinned) && !self.has_taken_its_place(wanted))
         {
             return Err(other_system(
                 name,
@@ -112,15 +127,22 @@ impl Known<'_> {
 }
 
 /// Whether another system than the recorded one is for a step to judge: the first step that does more than look at the target is
-/// a gate, and still to come. The plan may have brought that system up after the run recorded the one before, and died then.
-pub(crate) fn is_left_to_a_gate(plan: &Plan, state: &RunState, target: &TargetName) -> bool {
-    let mut users = plan
+/// a gate, and still to come. The plan may have brought that system up after the run recorded the one before, and died then;
+/// or, where the one before never answered and is pinned, before anything was recorded.
+pub(crate) fn is_left_to_a_gate(run: &Run, state: &RunState, target: &TargetName) -> bool {
+    let mut users = run
+        .plan
         .steps()
         .iter()
         .filter(|step| step.bindings.values().any(|used| used == target))
         .filter(|step| step.step_type.is_gate() || step.effect != Effect::ReadOnly);
     let is_to_come = |id: &str| state.step(id).is_some_and(|entry| !entry.state.is_settled());
-    state.targets().contains_key(target)
+    let is_pinned = run
+        .targets
+        .iter()
+        .any(|one| one.name == *target && one.pinned.is_some());
+    let has_begun = || state.steps().iter().any(|entry| entry.attempts > 0);
+    (state.targets().contains_key(target) || is_pinned && has_begun())
         && users
             .next()
             .is_some_and(|first| first.step_type.is_gate() && is_to_come(first.id.as_str()))
@@ -140,6 +162,16 @@ pub fn admits_pinned(target: &Target, identity: Identity) -> Result<(), StepErro
         repairs: &std::collections::BTreeSet::new(),
     };
     known.judge(&wanted).map(drop)
+}
+
+/// What people have to do about a system that has come in the place of the pinned one.
+pub(crate) fn repinned(wanted: &Admission) -> Option<String> {
+    let (target, found) = (&wanted.target, &wanted.identity);
+    let pinned = wanted.pinned.as_ref().filter(|pinned| !is_named(found, pinned))?;
+    Some(format!(
+        "target `{target}` is `{found}` from now on, and the targets file pins `{pinned}`: other plans refuse it until that is \
+         changed there, or in the variable that it reads"
+    ))
 }
 
 /// Whether an identity is meant by a text: as a whole, or one of its locations.
@@ -197,6 +229,26 @@ mod tests {
     }
 
     #[test]
+    fn a_pin_holds_where_the_plan_repairs_something_else() {
+        let name: TargetName = "database".parse().expect("a name");
+        let wanted = |expect| Admission {
+            target: name.clone(),
+            pinned: Some("a".to_owned()),
+            identity: Identity::single("b"),
+            expect,
+        };
+        let recorded = std::iter::once((name.clone(), Identity::single("b"))).collect();
+        let known = Known {
+            recorded: &recorded,
+            accepted: &BTreeMap::new(),
+            repairs: &std::iter::once("cluster".parse().expect("a name")).collect(),
+        };
+        for expect in [Expect::New, Expect::Same] {
+            assert!(known.judge(&wanted(expect)).is_err(), "{expect:?}");
+        }
+    }
+
+    #[test]
     fn only_the_system_that_is_known_is_admitted() {
         use Expect::{Named, New, Same};
         assert_eq!(judge(None, None, "a", Same, false), Ok(true));
@@ -224,7 +276,18 @@ mod tests {
         assert!(judge(Some("a"), None, "b", Named, false).is_err());
         assert_eq!(judge(Some("a"), None, "a", Same, false), Ok(true));
         assert!(judge(Some("a"), None, "b", Same, false).is_err());
-        assert!(judge(Some("a"), None, "b", New, false).is_err());
+        assert_eq!(judge(Some("a"), None, "b", New, false), Ok(true), "the plan repairs it");
+        assert_eq!(judge(Some("a"), Some("a"), "b", New, false), Ok(true));
+        assert_eq!(
+            judge(Some("a"), Some("b"), "b", Same, false),
+            Ok(false),
+            "a resume holds to it"
+        );
+        assert!(judge(Some("a"), Some("b"), "c", Same, false).is_err());
+        assert!(
+            judge(Some("a"), Some("b"), "b", Named, false).is_err(),
+            "nobody has named it"
+        );
         assert_eq!(judge(Some("a"), None, "b", Same, true), Ok(true));
     }
 }

@@ -189,6 +189,12 @@ impl Run {
         known.collect()
     }
 
+    /// What opening a target starts on this machine, in words.
+    pub(crate) fn starts(&self, target: &TargetName) -> Option<String> {
+        let target = self.targets.iter().find(|one| one.name == *target)?;
+        target.starts(&self.open_context())
+    }
+
     /// What its connections may use while they open.
     pub(crate) fn open_context(&self) -> OpenContext {
         OpenContext {

@@ -66,6 +66,18 @@ pub trait Connection: Send + Sync + Sized + 'static {
         None
     }
 
+    /// What chooses the system where the configuration leaves that open, such as the current context of a kubeconfig: it may
+    /// be another one tomorrow. `None` where the configuration says by itself which one it is.
+    fn follows(_: &Self::Config) -> Option<&'static str> {
+        None
+    }
+
+    /// The program that opening it starts on this machine, with its arguments, where a file that somebody gave names one. It
+    /// runs with all rights of whoever runs jm, so people are told before it is started.
+    fn starts(_: &Self::Config, _: &OpenContext) -> Option<String> {
+        None
+    }
+
     /// What two runs may not act on at once, by its identity: the system, or the part of it that is meant.
     fn held_as(&self, identity: &Identity) -> String {
         identity.to_string()
@@ -207,6 +219,20 @@ pub struct Target {
     pub pinned: Option<String>,
 }
 
+impl Target {
+    /// What chooses its system, where neither the configuration nor an identity does; see [`Connection::follows`].
+    pub fn follows(&self) -> Option<&'static str> {
+        let follows = self.connection.follows(&self.config)?;
+        self.pinned.is_none().then_some(follows)
+    }
+
+    /// In words, what opening it starts on this machine; see [`Connection::starts`].
+    pub fn starts(&self, cx: &OpenContext) -> Option<String> {
+        let program = self.connection.starts(&self.config, cx)?;
+        Some(format!("`{program}` is started on this machine for its credentials"))
+    }
+}
+
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Target")
@@ -279,6 +305,10 @@ pub trait AnyConnectionType: Send + Sync {
     fn knows_right(&self, right: &str) -> bool;
     /// See [`Connection::address`]. A configuration that does not fit has none.
     fn address(&self, config: &Value, cx: &OpenContext) -> Option<String>;
+    /// See [`Connection::follows`]. A configuration that does not fit follows nothing.
+    fn follows(&self, config: &Value) -> Option<&'static str>;
+    /// See [`Connection::starts`]. A configuration that does not fit starts nothing.
+    fn starts(&self, config: &Value, cx: &OpenContext) -> Option<String>;
     /// Opens a connection.
     fn open<'a>(
         &'a self,
@@ -319,6 +349,12 @@ impl<C: Connection> AnyConnectionType for ConnectionType<C> {
     fn address(&self, config: &Value, cx: &OpenContext) -> Option<String> {
         C::address(&serde_json::from_value(config.clone()).ok()?, cx)
     }
+    fn follows(&self, config: &Value) -> Option<&'static str> {
+        C::follows(&serde_json::from_value(config.clone()).ok()?)
+    }
+    fn starts(&self, config: &Value, cx: &OpenContext) -> Option<String> {
+        C::starts(&serde_json::from_value(config.clone()).ok()?, cx)
+    }
     fn open<'a>(
         &'a self,
         config: Value,
@@ -348,7 +384,7 @@ pub trait IdentityGate: Send + Sync {
         expect: Expect,
     ) -> BoxFuture<'a, Result<(), StepError>>;
 
-    /// Tells people something about a system that was admitted.
+    /// Tells people something about a system: what opening it starts, or how it was opened.
     fn notice(&self, _: String) -> BoxFuture<'_, ()> {
         std::future::ready(()).boxed()
     }

@@ -373,6 +373,12 @@ impl<C: Connection> AnyConnectionType for Ready<C> {
     fn address(&self, _: &Value, _: &OpenContext) -> Option<String> {
         None
     }
+    fn starts(&self, _: &Value, _: &OpenContext) -> Option<String> {
+        None
+    }
+    fn follows(&self, _: &Value) -> Option<&'static str> {
+        None
+    }
     fn open<'a>(&'a self, _: Value, _: &'a OpenContext) -> BoxFuture<'a, Result<Arc<dyn AnyConnection>, StepError>> {
         let connection: Arc<dyn AnyConnection> = self.connection.clone();
         async move { Ok(connection) }.boxed()

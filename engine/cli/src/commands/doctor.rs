@@ -9,6 +9,7 @@ pub(in crate::commands) use policy::Policies;
 pub(in crate::commands) use report::Permissions;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use futures::future::join_all;
 use jm_step::connection::AnyConnection;
@@ -26,6 +27,8 @@ struct Asked {
     used: Use,
     /// Where its system is.
     address: Option<String>,
+    /// What people should know of the target besides.
+    notes: Vec<String>,
     told: Result<Vec<Right>, StepError>,
 }
 
@@ -44,6 +47,12 @@ pub(in crate::commands) fn doctor(args: &DoctorArgs, ui: &Ui) -> Outcome {
         return block_on(policy::print(&found, args.format, &cx, ui))?;
     }
     let Found { configured, broken, .. } = found;
+    for (used, target) in &configured {
+        // A file that somebody gave may start anything.
+        if let Some(starts) = target.starts(&cx) {
+            ui.say(cx.secrets.mask(&format!("target `{}`: {starts}", used.target)));
+        }
+    }
     let asked = block_on(join_all(
         configured.into_iter().map(|(used, target)| ask(used, target, &cx)),
     ))?;
@@ -55,14 +64,34 @@ pub(in crate::commands) fn doctor(args: &DoctorArgs, ui: &Ui) -> Outcome {
 async fn ask(used: Use, target: Target, cx: &OpenContext) -> Asked {
     let address = target.connection.address(&target.config, cx);
     let rights = used.rights();
-    let told = match open(&target, cx).await {
+    let opened = open(&target, cx).await;
+    let notes = unpinned(&used, &target, opened.as_ref().ok()).await;
+    let told = match opened {
         Ok(connection) => connection.rights(&rights).await,
         Err(error) => Err(error),
     };
-    Asked { used, address, told }
+    Asked {
+        used,
+        address,
+        notes: notes.into_iter().collect(),
+        told,
+    }
 }
 
-async fn open(target: &Target, cx: &OpenContext) -> Result<std::sync::Arc<dyn AnyConnection>, StepError> {
+/// That nothing says which system a protected target has to be, with the identity that would.
+async fn unpinned(used: &Use, target: &Target, opened: Option<&Arc<dyn AnyConnection>>) -> Option<String> {
+    let follows = target.follows().filter(|_| used.is_protected)?;
+    let identity = match opened {
+        Some(connection) => connection.identity().await.ok(),
+        None => None,
+    };
+    let now = identity.map_or_else(String::new, |identity| format!(": today that is `{identity}`"));
+    Some(format!(
+        "nothing says which system it has to be, and {follows} chooses it{now}; pin it by `identity` of the target"
+    ))
+}
+
+async fn open(target: &Target, cx: &OpenContext) -> Result<Arc<dyn AnyConnection>, StepError> {
     target.connection.open(target.config.clone(), cx).await
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jm_step::{Environment, NamedBy, NamedFile, OpenContext, StepError};
-use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::config::{AuthInfo, AuthProviderConfig, Context, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use schemars::JsonSchema;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
@@ -63,12 +63,25 @@ impl Config {
 
     /// The address of the API server, where a kubeconfig names it.
     pub(crate) fn server(&self, cx: &OpenContext) -> Option<String> {
+        let (kubeconfig, context) = self.chosen(cx)?;
+        let mut clusters = kubeconfig.clusters.into_iter();
+        clusters.find(|one| one.name == context.cluster)?.cluster?.server
+    }
+
+    /// The program that a kubeconfig has for credentials.
+    pub(crate) fn program(&self, cx: &OpenContext) -> Option<String> {
+        let (kubeconfig, context) = self.chosen(cx)?;
+        let mut users = kubeconfig.auth_infos.into_iter();
+        program(&users.find(|one| Some(&one.name) == context.user.as_ref())?.auth_info?)
+    }
+
+    /// What the kubeconfig says, where there is one, and the context in it that is used.
+    fn chosen(&self, cx: &OpenContext) -> Option<(Kubeconfig, Context)> {
         let kubeconfig = read(&self.files(cx).ok()?).ok()?;
-        let name = some(&self.context).or(kubeconfig.current_context)?;
-        let context = kubeconfig.contexts.into_iter().find(|context| context.name == name)?;
-        let wanted = context.context?.cluster;
-        let cluster = kubeconfig.clusters.into_iter().find(|cluster| cluster.name == wanted)?;
-        cluster.cluster?.server
+        let name = some(&self.context).or_else(|| kubeconfig.current_context.clone())?;
+        let context = kubeconfig.contexts.iter().find(|context| context.name == name)?;
+        let context = context.context.clone()?;
+        Some((kubeconfig, context))
     }
 
     /// Kubernetes keeps namespaces that begin with `kube-` for itself; no recovery stops what runs there.
@@ -147,11 +160,23 @@ impl Config {
     }
 }
 
-/// The program that the client is going to ask for credentials, with its arguments.
+/// The program that the client is going to ask for credentials, with its arguments. A provider comes before all else that a
+/// kubeconfig may have, and a program named by itself after it.
 pub(crate) fn program(user: &AuthInfo) -> Option<String> {
+    if let Some(provider) = &user.auth_provider {
+        return program_of(provider);
+    }
     let exec = user.exec.as_ref()?;
     let words = exec.command.iter().chain(exec.args.iter().flatten());
     Some(words.map(String::as_str).collect::<Vec<_>>().join(" "))
+}
+
+/// That of the older form, whatever it is needed for at once: a token that was kept is good for an hour at most.
+fn program_of(provider: &AuthProviderConfig) -> Option<String> {
+    let command = provider.config.get("cmd-path")?;
+    let arguments = provider.config.get("cmd-args").map(|words| words.trim());
+    let words = std::iter::once(command.as_str()).chain(arguments.filter(|words| !words.is_empty()));
+    Some(words.collect::<Vec<_>>().join(" "))
 }
 
 /// What proves who we are is masked wherever it might turn up.
@@ -191,9 +216,10 @@ fn some(text: &str) -> Option<String> {
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "tests make and read files of their own")]
 mod tests {
-    use jm_step::{RunId, Secrets, StepErrorKind};
+    use jm_step::{Connection, RunId, Secrets, StepErrorKind};
 
     use super::*;
+    use crate::connection::Kubernetes;
 
     const KUBECONFIG: &str = "apiVersion: v1
 kind: Config
@@ -237,6 +263,41 @@ current-context: one
             .await
             .expect_err("no such context");
         assert_eq!(error.kind(), StepErrorKind::NotFound);
+    }
+
+    /// What a kubeconfig starts is known without starting it.
+    #[test]
+    fn the_program_that_a_kubeconfig_starts_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config");
+        let path = file.display().to_string();
+        let cx = context(&[("KUBECONFIG", &path)]);
+        for (user, expected) in [
+            ("token: t", None),
+            (
+                "exec: { apiVersion: client.authentication.k8s.io/v1, command: aws, args: [eks, get-token] }",
+                Some("aws eks get-token"),
+            ),
+            (
+                "auth-provider: { name: gcp, config: { cmd-path: /opt/gcloud, cmd-args: config helper } }",
+                Some("/opt/gcloud config helper"),
+            ),
+            (
+                "auth-provider: { name: gcp, config: { cmd-path: /opt/gcloud } }",
+                Some("/opt/gcloud"),
+            ),
+            ("auth-provider: { name: oidc, config: { id-token: t } }", None),
+        ] {
+            let text = KUBECONFIG.replace("token: very-secret-token", user);
+            std::fs::write(&file, text).unwrap();
+            assert_eq!(config("app", "").program(&cx).as_deref(), expected, "{user}");
+            assert_eq!(
+                Kubernetes::starts(&config("app", "one"), &cx).as_deref(),
+                expected,
+                "{user}"
+            );
+            assert_eq!(config("app", "two").program(&cx), None, "another context");
+        }
     }
 
     #[tokio::test]

@@ -64,6 +64,17 @@ impl Connection for Kubernetes {
         Some(format!("{} at {}", config.namespace, config.server(cx)?))
     }
 
+    fn follows(config: &Config) -> Option<&'static str> {
+        config
+            .context
+            .is_empty()
+            .then_some("the current context of the kubeconfig")
+    }
+
+    fn starts(config: &Config, cx: &OpenContext) -> Option<String> {
+        config.program(cx)
+    }
+
     /// The namespace is what steps act in: what runs beside it in the cluster is another's.
     fn held_as(&self, identity: &Identity) -> String {
         format!("{}, namespace {}", identity, self.reader.namespace())

@@ -135,6 +135,7 @@ fn one(
         places: BTreeMap::new(),
     };
     let config = rendering.part(&spec.config, Some(shape));
+    let pinned = rendering.pinned(spec);
     rendering.report_missing();
     if let Some(reason) = spec
         .optional
@@ -155,7 +156,7 @@ fn one(
             .errors
             .extend(files.iter().filter_map(|file| unreadable(file, spec, around)));
     }
-    digest_of(spec, &config, &rendering.secrets, digest);
+    digest_of(spec, &config, pinned.as_deref(), &rendering.secrets, digest);
     rendered
         .secrets
         .extend(rendering.secrets.iter().map(|(_, secret)| secret.clone()));
@@ -168,7 +169,7 @@ fn one(
         name: spec.name.value.clone(),
         connection: connection.clone(),
         config,
-        pinned: spec.identity.clone(),
+        pinned,
     });
 }
 
@@ -201,7 +202,13 @@ fn not_configured(config: &Value, shape: Shape<'_>, environment: &Environment<'_
 }
 
 /// What a target is, without its secrets.
-fn digest_of(spec: &TargetSpec, config: &Value, secrets: &[(String, Secret)], digest: &mut Sha256) {
+fn digest_of(
+    spec: &TargetSpec,
+    config: &Value,
+    pinned: Option<&str>,
+    secrets: &[(String, Secret)],
+    digest: &mut Sha256,
+) {
     let mut shown = config.clone();
     for (pointer, _) in secrets {
         if let Some(place) = shown.pointer_mut(pointer) {
@@ -211,7 +218,7 @@ fn digest_of(spec: &TargetSpec, config: &Value, secrets: &[(String, Secret)], di
     for part in [
         spec.name.value.as_str(),
         &spec.provider.value,
-        spec.identity.as_deref().unwrap_or(""),
+        pinned.unwrap_or_default(),
         &shown.to_string(),
     ] {
         digest.update(part.len().to_be_bytes());
@@ -266,6 +273,13 @@ impl Rendering<'_> {
         let value = self.part(part, shape);
         self.pointer.truncate(before);
         value
+    }
+
+    /// The identity that the file pins. What is left empty pins nothing: a variable that nobody has set.
+    fn pinned(&mut self, spec: &TargetSpec) -> Option<String> {
+        let value = self.below("identity", spec.identity.as_ref()?, None);
+        let text = crate::template::as_text(&value);
+        Some(text.trim().to_owned()).filter(|text| !value.is_null() && !text.is_empty())
     }
 
     fn give_up(&mut self) -> Value {

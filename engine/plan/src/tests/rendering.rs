@@ -165,6 +165,27 @@ fn text_becomes_what_the_field_takes() {
     }
 }
 
+/// A file that ships leaves it to the environment whether a system is pinned.
+#[test]
+fn an_identity_may_come_from_the_environment_and_empty_pins_nothing() {
+    let file = "targets:\n  one: { provider: store, url: 'x://y', identity: \"${{ env.ID | default('') }}\" }\n";
+    let pinned = |variables: &[(&str, &str)]| {
+        let rendered = render(file, &["one"], variables).expect("complete");
+        (rendered.targets[0].pinned.clone(), rendered.digest)
+    };
+    let (none, digest) = pinned(&[]);
+    assert_eq!(none, None);
+    assert_eq!(pinned(&[("ID", " ")]), (None, digest.clone()));
+    let (some, other) = pinned(&[("ID", "abc\n")]);
+    assert_eq!(some.as_deref(), Some("abc"));
+    assert_ne!(digest, other, "other targets");
+    let strict = file.replace(" | default('')", "");
+    assert!(
+        render(&strict, &["one"], &[]).is_err(),
+        "it is to be pinned, and nobody says to what"
+    );
+}
+
 #[test]
 fn a_target_may_have_a_limit_of_its_own() {
     let rendered = |more: &str| {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jm_client_cloudfront::{Asked, CloudFront, Reader};
+use jm_client_cloudfront::{Asked, CloudFront, Invalidation, Reader};
 use jm_step::{
     Change, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError,
     StepErrorKind, StepType, Unit,
@@ -127,7 +127,8 @@ impl StepType for Invalidate {
         for (done, invalidation) in accepted.invalidations.iter().enumerate() {
             let total = accepted.invalidations.len() as u64;
             cx.progress(done as u64, Some(total), Unit::Items).await;
-            until_complete(cx, &cdn, invalidation).await?;
+            let what = format!("invalidation `{invalidation}` of `{}`", cdn.id()?);
+            until_complete(cx, &what, || cdn.invalidation(invalidation)).await?;
         }
         for batch in &batches {
             cx.changed(change(cdn.id()?, batch)).await;
@@ -228,19 +229,19 @@ fn reference(key: &str, batch: &[String]) -> String {
     format!("jm-{}", hex::encode(Sha256::digest(reference)))
 }
 
-async fn until_complete(cx: &StepContext, cdn: &CloudFront, invalidation: &str) -> Result<(), StepError> {
+/// Looks until nothing is left to drop. For how long, the step's time-out says.
+async fn until_complete<L>(cx: &StepContext, what: &str, look: impl Fn() -> L) -> Result<(), StepError>
+where
+    L: Future<Output = Result<Option<Invalidation>, StepError>>,
+{
     let mut wait = Wait::new();
     loop {
-        let found = wait
-            .forgive(cx, answer(cx, cdn.invalidation(invalidation)).await)
-            .await?;
+        let looked = answer(cx, look()).await;
+        let found = wait.forgive(cx, looked).await?;
         match found {
             Some(Some(found)) if found.completed => return Ok(()),
             Some(None) => {
-                return Err(
-                    StepError::not_found(format!("invalidation `{invalidation}` of `{}` is gone", cdn.id()?))
-                        .hint("`jm run retry` drops the paths anew"),
-                );
+                return Err(StepError::not_found(format!("{what} is gone")).hint("`jm run retry` drops the paths anew"));
             }
             Some(Some(_)) | None => wait.pause(cx, "the edges").await?,
         }

@@ -1,9 +1,10 @@
 //! Waiting for CloudFront: longer each time, with some chance in it, through troubles that pass.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use jm_step::{ReadContext, StepContext, StepError};
+use tokio::time::Instant;
 
 /// The first pause, and the longest.
 const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(15)];

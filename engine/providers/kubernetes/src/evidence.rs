@@ -78,7 +78,7 @@ async fn log(cx: &StepContext, cluster: &Reader, trouble: &Trouble) -> Option<St
         let read = logs::read(cluster, &pod, &wanted, cx.secrets())
             .await
             .unwrap_or_default();
-        for log in read.0.iter().filter(|log| !log.text.is_empty()) {
+        for log in read.logs.iter().filter(|log| !log.text.is_empty()) {
             let which = if previous { ", the run before" } else { "" };
             let head = format!("--- {} ({}{which})\n", log.pod, log.container);
             text.extend([&head, log.text.trim_end(), "\n"]);

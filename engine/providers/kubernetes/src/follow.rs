@@ -18,7 +18,8 @@ pub(crate) async fn follow(
     wanted: &LogRequest,
     most: Duration,
 ) -> Result<(Vec<Log>, bool), StepError> {
-    let mut logs = wait::unless_cancelled(cx, logs::empty(cluster, pods, wanted)).await?;
+    let (mut logs, left_out) = wait::unless_cancelled(cx, logs::empty(cluster, pods, wanted)).await?;
+    logs::tell_of_left_out(cx, &left_out).await?;
     let is_one = logs.len() == 1;
     let all = logs.iter_mut().map(|log| one(cx, cluster, log, wanted, is_one));
     let following = async {

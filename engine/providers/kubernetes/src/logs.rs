@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use jm_client_kubernetes::{Kind, Kubernetes, LogRequest, Reader, WorkloadRef};
+use jm_client_kubernetes::{Kind, Kubernetes, LogRequest, PodLine, Reader, WorkloadRef};
 use jm_step::{
     Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, Secrets, StepContext, StepError,
     StepErrorKind, StepType,
@@ -14,6 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::described::one_of;
+use crate::few::few;
 use crate::follow;
 use crate::needs;
 use crate::redact::{last_lines, redact};
@@ -23,6 +24,8 @@ use crate::wait;
 pub(crate) const MOST_OF_ONE: usize = 64 * 1024;
 /// The most logs that are read.
 const MOST_LOGS: usize = 50;
+/// The most pods that are named of those whose logs are left out.
+const MOST_NAMED: usize = 8;
 /// How long one question about a pod, or for a log, may take: the kubelet of a node that is gone answers nothing.
 const ONE: Duration = Duration::from_secs(20);
 const AT_ONCE: usize = 16;
@@ -76,7 +79,8 @@ fn hour() -> u32 {
 /// The logs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Output {
-    /// One for each container, by pod.
+    /// One for each container, by pod: first those of pods that somebody has to look at. At most fifty are read; where there
+    /// are more, the run is degraded and says whose were left out.
     logs: Vec<Log>,
     /// Whether following ended because its time was up, with pods that may say more.
     #[serde(default)]
@@ -154,9 +158,14 @@ impl StepType for Logs {
             return Ok(Output { logs, cut_off });
         }
         let reading = read(&cluster, &pods, &request, cx.secrets());
-        let (logs, unread) = wait::unless_cancelled(cx, reading).await?;
-        if !unread.is_empty() {
-            let why: Vec<&str> = unread.iter().map(StepError::message).collect();
+        let Found {
+            logs,
+            left_out,
+            failures,
+        } = wait::unless_cancelled(cx, reading).await?;
+        tell_of_left_out(cx, &left_out).await?;
+        if !failures.is_empty() {
+            let why: Vec<&str> = failures.iter().map(StepError::message).collect();
             let why = redact(cx.secrets(), &why.join("; "));
             cx.degraded(format!("not all logs can be read: {why}")).await?;
         }
@@ -182,11 +191,51 @@ impl Input {
 async fn pods(cluster: &Reader, input: &Input) -> Result<Vec<String>, StepError> {
     match (&input.workload, &input.pod) {
         (Some(workload), _) => {
-            let pods = cluster.pod_lines(&cluster.workload(workload).await?).await?;
+            let mut pods = cluster.pod_lines(&cluster.workload(workload).await?).await?;
+            pods.sort_by_key(need);
             Ok(pods.into_iter().map(|pod| pod.name).collect())
         }
         (None, pod) => Ok(pod.iter().cloned().collect()),
     }
+}
+
+/// How much a pod needs to be looked at, the least number first: of many, not all logs are read. One that is not ready, then
+/// one that was, until it was started again. That one is not ready which has done its work, or is being deleted, is as it
+/// should be.
+fn need(pod: &PodLine) -> u8 {
+    let is_ready = pod.ready.split_once('/').is_some_and(|(ready, all)| ready == all);
+    let is_over = ["Succeeded", "Completed", "Terminating"].contains(&pod.status.as_str());
+    match (is_ready || is_over, pod.restarts) {
+        (false, _) => 0,
+        (true, 1..) => 1,
+        (true, 0) => 2,
+    }
+}
+
+/// Says whose logs are not read, where there are more than are.
+pub(crate) async fn tell_of_left_out(cx: &StepContext, left_out: &[Log]) -> Result<(), StepError> {
+    if left_out.is_empty() {
+        return Ok(());
+    }
+    let whose: BTreeSet<&str> = left_out.iter().map(|log| log.pod.as_str()).collect();
+    let whose: Vec<&str> = whose.into_iter().collect();
+    cx.degraded(format!(
+        "{} logs are left out, for {MOST_LOGS} are the most that are read at once, those of pods in trouble first: of {}; \
+         `pod` reads those of one",
+        left_out.len(),
+        few(&whose, MOST_NAMED)
+    ))
+    .await
+}
+
+/// What became of the logs that were wanted.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) logs: Vec<Log>,
+    /// Those that are too many, of which nothing is read.
+    pub(crate) left_out: Vec<Log>,
+    /// Why others cannot be had.
+    pub(crate) failures: Vec<StepError>,
 }
 
 /// The logs of pods, and why some of them cannot be read: the others are there all the same, for a moment later they may be
@@ -197,8 +246,9 @@ pub(crate) async fn read(
     pods: &[String],
     wanted: &LogRequest,
     secrets: &Secrets,
-) -> Result<(Vec<Log>, Vec<StepError>), StepError> {
-    let (mut logs, mut failures) = listed(cluster, pods, wanted).await?;
+) -> Result<Found, StepError> {
+    let mut found = listed(cluster, pods, wanted).await?;
+    let Found { logs, failures, .. } = &mut found;
     let texts: Vec<_> = logs.iter().map(|log| text(cluster, log, wanted)).collect();
     let texts: Vec<_> = stream::iter(texts).buffered(AT_ONCE).collect().await;
     let mut is_any_read = logs.is_empty() && failures.is_empty();
@@ -212,7 +262,7 @@ pub(crate) async fn read(
         log.text = redact(secrets, &last_lines(&text, MOST_OF_ONE));
     }
     if is_any_read {
-        Ok((logs, failures))
+        Ok(found)
     } else {
         Err(failures.swap_remove(0))
     }
@@ -231,19 +281,21 @@ async fn in_time<T>(what: &str, asked: impl Future<Output = Result<T, StepError>
     tokio::time::timeout(ONE, asked).await.map_err(late)?
 }
 
-/// The logs of the containers of pods, of which nothing is read yet. An error where one of the pods cannot be looked at.
-pub(crate) async fn empty(cluster: &Reader, pods: &[String], wanted: &LogRequest) -> Result<Vec<Log>, StepError> {
-    let (logs, failures) = listed(cluster, pods, wanted).await?;
-    failures.into_iter().next().map_or(Ok(logs), Err)
+/// The logs of the containers of pods, of which nothing is read yet, and those that are too many. An error where one of the
+/// pods cannot be looked at.
+pub(crate) async fn empty(
+    cluster: &Reader,
+    pods: &[String],
+    wanted: &LogRequest,
+) -> Result<(Vec<Log>, Vec<Log>), StepError> {
+    let found = listed(cluster, pods, wanted).await?;
+    let failure = found.failures.into_iter().next();
+    failure.map_or(Ok((found.logs, found.left_out)), Err)
 }
 
 /// The same, and why some of the pods cannot be looked at. While a workload is rolled out not all of its pods need have the
 /// container that is wanted, but one of them has to.
-async fn listed(
-    cluster: &Reader,
-    pods: &[String],
-    wanted: &LogRequest,
-) -> Result<(Vec<Log>, Vec<StepError>), StepError> {
+async fn listed(cluster: &Reader, pods: &[String], wanted: &LogRequest) -> Result<Found, StepError> {
     let asked = pods.iter().map(|pod| async move {
         let what = format!("what is known of pod `{pod}`");
         (pod, in_time(&what, cluster.containers(pod)).await)
@@ -277,8 +329,12 @@ async fn listed(
         let there: Vec<String> = others.into_iter().collect();
         return Err(nowhere_seen(nowhere, &failures).hint(format!("there are: {}", there.join(", "))));
     }
-    logs.truncate(MOST_LOGS);
-    Ok((logs, failures))
+    let left_out = logs.split_off(MOST_LOGS.min(logs.len()));
+    Ok(Found {
+        logs,
+        left_out,
+        failures,
+    })
 }
 
 /// The error where no pod that was seen has the container. One that could not be looked at may have it: of what kind the
@@ -299,5 +355,43 @@ impl Log {
             container: Some(self.container.clone()),
             ..wanted.clone()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(name: &str, ready: &str, status: &str, restarts: u32) -> PodLine {
+        PodLine {
+            name: name.to_owned(),
+            ready: ready.to_owned(),
+            status: status.to_owned(),
+            restarts,
+            created: String::new(),
+            node: String::new(),
+        }
+    }
+
+    #[test]
+    fn pods_in_trouble_come_first() {
+        let mut pods: Vec<PodLine> = (10..50)
+            .map(|n| pod(&format!("web-{n}"), "2/2", "Running", 0))
+            .collect();
+        pods.extend([
+            pod("x-done", "0/1", "Completed", 0),
+            pod("x-going", "1/2", "Terminating", 0),
+            pod("x-restarted", "2/2", "Running", 3),
+            pod("y-crashing", "1/2", "CrashLoopBackOff", 7),
+            pod("z-starting", "0/2", "ContainerCreating", 0),
+        ]);
+        pods.sort_by_key(need);
+        let names: Vec<&str> = pods.iter().map(|pod| pod.name.as_str()).collect();
+        assert_eq!(names[..4], ["y-crashing", "z-starting", "x-restarted", "web-10"]);
+        assert_eq!(
+            names[43..],
+            ["x-done", "x-going"],
+            "those that are well stay in their order"
+        );
     }
 }

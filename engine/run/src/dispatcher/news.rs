@@ -8,7 +8,7 @@ use super::Dispatcher;
 use crate::error::RunError;
 use crate::event::Event;
 use crate::executor::{News, Outcome, clean_output};
-use crate::gate::{Admission, Known};
+use crate::gate::{Admission, Known, repinned};
 use crate::journal::{Payload, RecordKind, Then, Verdict, Why};
 use crate::payload::{presentable, words};
 use crate::retry;
@@ -243,6 +243,9 @@ impl Dispatcher<'_> {
             Err(error) => Err(error),
             Ok(false) => Ok(()),
             Ok(true) => {
+                if let Some(text) = repinned(&wanted) {
+                    self.notice(text);
+                }
                 let Admission { target, identity, .. } = wanted;
                 self.ledger.note(RecordKind::TargetOpened { target, identity })?;
                 Ok(())

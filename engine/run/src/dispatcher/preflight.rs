@@ -115,7 +115,7 @@ impl Dispatcher<'_> {
         let error = opened
             .err()
             .map(|error| (error.kind(), presentable(&self.run.secrets, error.summary())));
-        let may_be_another = repairs && is_left_to_a_gate(&self.run.plan, self.ledger.state(), &target);
+        let may_be_another = repairs && is_left_to_a_gate(self.run, self.ledger.state(), &target);
         let matters = |kind| !repairs || kind == StepErrorKind::Refused && !may_be_another;
         let is_problem = error.as_ref().is_some_and(|(kind, _)| matters(*kind));
         if repairs && !is_problem {

@@ -31,6 +31,8 @@ struct OfTarget {
     provider: String,
     /// Where its system is, as far as that is known without asking it.
     address: Option<String>,
+    /// What there is to know of it besides, such as that nothing says which system it has to be.
+    notes: Vec<String>,
     /// The steps that need something of it, as `plan/step`.
     steps: Vec<String>,
     /// Why it could not be asked.
@@ -73,6 +75,7 @@ impl OfTarget {
         let error = asked.told.as_ref().err();
         Self {
             address: asked.address.clone(),
+            notes: asked.notes.clone(),
             error: error.map(|error| secrets.mask(error.message()).into_owned()),
             rights,
             ..Self::not_asked(&asked.used)
@@ -85,6 +88,7 @@ impl OfTarget {
             target: used.target.to_string(),
             provider: used.provider.clone(),
             address: None,
+            notes: Vec::new(),
             steps: used.steps.clone(),
             error: None,
             rights: Vec::new(),
@@ -124,6 +128,9 @@ fn human(permissions: &Permissions, ui: &Ui) {
         let head = format!("{}  ", ui.paint(Style::Bold, &target.target));
         ui.out_all(&table::hang(&head, &place, sheet));
         put(ui, sheet, "for", None, &target.steps.join(", "));
+        for note in &target.notes {
+            put(ui, sheet, "NOTE", Some(Style::Yellow), note);
+        }
         if let Some(error) = &target.error {
             put(ui, sheet, "NOT ASKED", Some(Style::Red), error);
         }

@@ -18,6 +18,8 @@ pub(super) struct Use {
     pub(super) file: String,
     pub(super) target: TargetName,
     pub(super) provider: String,
+    /// Whether the targets file is protected.
+    pub(super) is_protected: bool,
     /// The steps, as `plan/step`.
     pub(super) steps: Vec<String>,
     needed: Rights,
@@ -115,6 +117,7 @@ impl Bound {
                     file: self.document.file().to_owned(),
                     target: target.clone(),
                     provider: (*provider).to_owned(),
+                    is_protected: self.document.is_protected(),
                     steps: Vec::new(),
                     needed: Rights::default(),
                 });

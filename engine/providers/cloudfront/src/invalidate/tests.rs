@@ -235,3 +235,61 @@ fn a_reference_names_the_deed_and_its_paths() {
     assert!(reference("k", &paths).starts_with("jm-k-"));
     assert!(reference(&"k".repeat(200), &paths).len() <= LONGEST_REFERENCE);
 }
+
+/// How long an invalidation takes is up to CloudFront, and how long it is waited for to the time-out: on a clock that
+/// nobody has to wait for.
+#[tokio::test(start_paused = true)]
+async fn forty_minutes_are_waited_for_and_more_than_the_time_out_is_not() {
+    for (minutes, is_in_time) in [(40, true), (46, false)] {
+        let (cx, listener) = jm_step::testing::Bench::new().step();
+        let began = tokio::time::Instant::now();
+        let looks = std::cell::Cell::new(0);
+        let look = || {
+            looks.set(looks.get() + 1);
+            let completed = began.elapsed() >= Duration::from_mins(minutes);
+            let id = "I".to_owned();
+            std::future::ready(Ok(Some(Invalidation { id, completed })))
+        };
+        let waited = tokio::time::timeout(Invalidate::TIMEOUT, until_complete(&cx, "it", look)).await;
+        assert_eq!(matches!(waited, Ok(Ok(()))), is_in_time, "{minutes}: {waited:?}");
+        let took = began.elapsed();
+        let least = Duration::from_mins(if is_in_time { minutes } else { 45 });
+        assert!(
+            least <= took && took < least + Duration::from_mins(1),
+            "{minutes}: {took:?}"
+        );
+        // Often enough, and not so often that CloudFront would mind.
+        let looks = looks.get();
+        assert!((100..=250).contains(&looks), "{minutes}: {looks} looks");
+        assert!(listener.told(cx).await.log.is_empty());
+    }
+}
+
+/// Trouble that passes is waited out, and a CloudFront that is down is told as that.
+#[tokio::test(start_paused = true)]
+async fn trouble_is_waited_out_for_five_minutes() {
+    for (minutes, passes) in [(4, true), (6, false)] {
+        let (cx, listener) = jm_step::testing::Bench::new().step();
+        let began = tokio::time::Instant::now();
+        let look = || {
+            let id = "I".to_owned();
+            let answer = Some(Invalidation { id, completed: true });
+            let is_down = began.elapsed() < Duration::from_mins(minutes);
+            std::future::ready(if is_down {
+                Err(StepError::unavailable("503"))
+            } else {
+                Ok(answer)
+            })
+        };
+        let waited = until_complete(&cx, "it", look).await;
+        assert_eq!(waited.is_ok(), passes, "{minutes}: {waited:?}");
+        assert!(
+            listener
+                .told(cx)
+                .await
+                .log
+                .iter()
+                .all(|line| line.contains("asking again"))
+        );
+    }
+}
