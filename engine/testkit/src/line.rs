@@ -1,4 +1,4 @@
-//! A line to a server on which some requests are refused.
+//! A line to a server on which some requests are refused, or answered by the line itself.
 
 use std::net::SocketAddr;
 
@@ -16,13 +16,39 @@ pub struct Refusal<F> {
     pub body: &'static str,
 }
 
-/// A line to `server`; its own address. It ends with the runtime that it was made in.
+/// What a line says itself.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Such as `200 OK`; further headers may follow, each after a `\r\n`.
+    pub status: String,
+    /// What comes after the head.
+    pub body: &'static str,
+}
+
+/// A line to `server` that refuses some requests; its own address. It ends with the runtime that it was made in.
 ///
 /// # Panics
 /// Where no port is free.
 pub async fn refusing<F>(server: SocketAddr, refusal: Refusal<F>) -> SocketAddr
 where
     F: Fn(&str) -> bool + Clone + Send + Sync + 'static,
+{
+    let answer = move |head: &str| {
+        (refusal.is_meant)(head).then(|| Answer {
+            status: refusal.status.to_owned(),
+            body: refusal.body,
+        })
+    };
+    answering(server, answer).await
+}
+
+/// The same that answers those itself to whose heads `answer` has something to say.
+///
+/// # Panics
+/// Where no port is free.
+pub async fn answering<F>(server: SocketAddr, answer: F) -> SocketAddr
+where
+    F: Fn(&str) -> Option<Answer> + Clone + Send + Sync + 'static,
 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -31,20 +57,20 @@ where
             let Ok(server) = TcpStream::connect(server).await else {
                 return;
             };
-            tokio::spawn(pass_or_refuse(client, server, refusal.clone()));
+            tokio::spawn(pass_or_answer(client, server, answer.clone()));
         }
     });
     address
 }
 
-async fn pass_or_refuse(mut client: TcpStream, mut server: TcpStream, refusal: Refusal<impl Fn(&str) -> bool>) {
+async fn pass_or_answer(mut client: TcpStream, mut server: TcpStream, answer: impl Fn(&str) -> Option<Answer>) {
     let (mut up, mut down) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
     loop {
         tokio::select! {
             read = client.read(&mut up) => {
                 let Ok(count @ 1..) = read else { return };
-                if head(&up[..count]).is_some_and(|head| (refusal.is_meant)(&head)) {
-                    return refuse(client, &refusal).await;
+                if let Some(answer) = head(&up[..count]).and_then(|head| answer(&head)) {
+                    return say(client, answer).await;
                 }
                 if server.write_all(&up[..count]).await.is_err() { return }
             }
@@ -64,8 +90,7 @@ fn head(said: &[u8]) -> Option<String> {
     is_head.then(|| head.to_owned())
 }
 
-async fn refuse<F>(mut client: TcpStream, refusal: &Refusal<F>) {
-    let Refusal { status, body, .. } = refusal;
+async fn say(mut client: TcpStream, Answer { status, body }: Answer) {
     let head = format!(
         "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}",
         body.len()

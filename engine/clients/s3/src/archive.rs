@@ -39,14 +39,15 @@ impl From<ArchiveTier> for Tier {
 }
 
 impl S3Bucket {
-    /// Asks for an archived version. One that was asked for already is no error.
+    /// Asks for an archived version. Whether it has to be waited for, as has one that was asked for already: what the store has
+    /// at hand has not, nor anything of a store that knows no archive, whatever classes it tells.
     pub async fn ask_for_archived(
         &self,
         pace: &Pace,
         version: &ObjectVersion,
         days: u16,
         tier: ArchiveTier,
-    ) -> Result<(), StepError> {
+    ) -> Result<bool, StepError> {
         let doing = self.on_object("bring back from the archive", &version.key, "s3:RestoreObject");
         let request = request(version, days, tier);
         let request = request.map_err(|error| StepError::failed(format!("{doing}: no tier")).source(error))?;
@@ -55,9 +56,11 @@ impl S3Bucket {
             let call = self.0.once.restore_object().bucket(&self.0.bucket).key(&key);
             let call = call.version_id(&version.version_id).restore_request(request.clone());
             async move {
-                match call.send().await {
-                    Err(error) if error.code() == Some("RestoreAlreadyInProgress") => Ok(()),
-                    outcome => outcome.map(drop),
+                let Err(error) = call.send().await else { return Ok(true) };
+                match error.code() {
+                    Some("RestoreAlreadyInProgress") => Ok(true),
+                    Some("ObjectAlreadyInActiveTierError" | "NotImplemented") => Ok(false),
+                    _ => Err(error),
                 }
             }
         };

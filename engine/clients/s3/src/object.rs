@@ -43,6 +43,8 @@ pub struct ObjectInfo {
     pub locked_until: Option<Timestamp>,
     /// Whether it has to be brought back from an archive before it can be read.
     pub archived: bool,
+    /// Whether it was asked for, and is on its way out of the archive.
+    pub on_its_way: bool,
 }
 
 /// How a store encrypts an object.
@@ -141,6 +143,7 @@ macro_rules! info {
             }),
             locked_until: output.object_lock_retain_until_date().and_then(timestamp),
             archived: is_archived(class, $tier, output.restore()),
+            on_its_way: output.restore().is_some_and(|restore| says_ongoing(restore, true)),
         }
     }};
 }
@@ -211,8 +214,12 @@ fn checksum(of: Option<&ChecksumType>, values: [(&str, Option<&str>); 3]) -> Opt
 /// `tier` is that of an object whose class lets it sink into an archive by itself.
 fn is_archived(class: Option<&StorageClass>, tier: Option<&ArchiveStatus>, restore: Option<&str>) -> bool {
     let in_archive = tier.is_some() || class.is_some_and(|class| is_archive(class.as_str()));
-    let brought_back = restore.is_some_and(|restore| restore.contains("ongoing-request=\"false\""));
+    let brought_back = restore.is_some_and(|restore| says_ongoing(restore, false));
     in_archive && !brought_back
+}
+
+fn says_ongoing(restore: &str, ongoing: bool) -> bool {
+    restore.contains(&format!("ongoing-request=\"{ongoing}\""))
 }
 
 #[cfg(test)]

@@ -1,16 +1,10 @@
 //! Every version and every marker, page by page, in the order in which the store tells them.
 
 use std::cmp::Reverse;
-use std::sync::{Arc, Mutex, PoisonError};
 
-use aws_sdk_s3::config::interceptors::AfterDeserializationInterceptorContextRef;
-use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
-use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::operation::list_object_versions::ListObjectVersionsOutput;
 use aws_sdk_s3::types::{DeleteMarkerEntry, EncodingType, ObjectVersion as Listed};
 use aws_smithy_types::DateTime;
-use aws_smithy_xml::decode::Document;
-use jiff::fmt::rfc2822;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
@@ -19,6 +13,9 @@ use jm_step::StepError;
 
 use crate::object::{timestamp, unsigned};
 use crate::{Pace, S3Reader, is_archive};
+
+mod kept;
+use kept::Kept;
 
 /// The id of a version that was written while the bucket kept none.
 pub const NULL_VERSION: &str = "null";
@@ -122,6 +119,10 @@ impl S3Reader {
             }
             let newer = after.and_then(|mark| mark.version_id.as_deref());
             undate_replaced(&mut page.entries, newer.and_then(given));
+            for marker in page.entries.iter_mut().filter(|entry| is_misdated(entry)) {
+                marker.last_modified = None;
+            }
+            self.end_before_null(&mut page);
             page.answered = answered;
             page
         });
@@ -142,6 +143,25 @@ impl S3Reader {
     /// The key of a mark, relative to the prefix of the target.
     fn relative(&self, mark: &VersionMark) -> Option<String> {
         mark.key.strip_prefix(self.0.folder.as_str()).map(str::to_owned)
+    }
+
+    /// Versitygw does not find an older version with the id `null` where it is to go on after one, and then leaves out all
+    /// versions with other ids. So a page that ends with one ends before it, and the next page has it.
+    fn end_before_null(&self, page: &mut VersionsPage) {
+        let Some(mark) = page.next.as_ref() else { return };
+        let (Some(NULL_VERSION), Some(key)) = (mark.version_id.as_deref(), self.relative(mark)) else {
+            return;
+        };
+        let is_older = |entry: &ObjectVersion| entry.key == key && entry.version_id == NULL_VERSION && !entry.latest;
+        let of_key = |entry: &&ObjectVersion| entry.key == key && entry.version_id != NULL_VERSION;
+        let before = page.entries.iter().rfind(of_key);
+        if let (Some(null), Some(before)) = (page.entries.iter().rposition(is_older), before) {
+            page.next = Some(VersionMark {
+                key: mark.key.clone(),
+                version_id: Some(before.version_id.clone()),
+            });
+            page.entries.remove(null);
+        }
     }
 
     /// The SDK tells versions and markers apart and loses the order among them, which `order` has.
@@ -240,17 +260,24 @@ fn undate_replaced(entries: &mut [ObjectVersion], newer: Option<Timestamp>) {
     let mut newer = newer;
     for entry in entries {
         let replaced_at = newer.filter(|_| entry.version_id == NULL_VERSION && !entry.latest);
-        // Stores tell times by the second.
+        // Stores tell times by the second, and put a version aside before the next one gets its id.
         let as_late = |newer: Timestamp| {
             entry
                 .last_modified
-                .is_some_and(|told| told.as_second() >= newer.as_second())
+                .is_some_and(|told| told.as_second() + 1 >= newer.as_second())
         };
         if replaced_at.is_some_and(as_late) {
             entry.last_modified = None;
         }
         newer = given(&entry.version_id);
     }
+}
+
+/// Nobody can tell when versitygw made a marker with the id `null`: it has the time of the content in whose place it was put. No
+/// other store tells the times of markers by less than a millisecond.
+fn is_misdated(marker: &ObjectVersion) -> bool {
+    let is_exact = |told: Timestamp| told.subsec_nanosecond() % 1_000_000 != 0;
+    marker.marker && marker.version_id == NULL_VERSION && marker.last_modified.is_some_and(is_exact)
 }
 
 fn of_version(version: &Listed, encoding: Option<&EncodingType>) -> Option<ObjectVersion> {
@@ -290,67 +317,9 @@ pub(crate) fn decoded(key: &str, encoding: Option<&EncodingType>) -> String {
         .into_owned()
 }
 
-/// Keeps what the SDK loses of an answer: the order of versions and markers, and when it was given.
-#[derive(Debug, Clone, Default)]
-struct Kept(Arc<Mutex<Beside>>);
-
-/// Whether each entry is a marker, `None` where the answer could not be read; and when it was given.
-type Beside = (Option<Vec<bool>>, Option<Timestamp>);
-
-impl Kept {
-    fn take(&self) -> Beside {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Intercept for Kept {
-    fn name(&self) -> &'static str {
-        "order and time of versions"
-    }
-
-    fn read_after_deserialization(
-        &self,
-        context: &AfterDeserializationInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let response = context.response();
-        let order = response
-            .body()
-            .bytes()
-            .and_then(|body| order(std::str::from_utf8(body).ok()?));
-        let date = response.headers().get("date");
-        let answered = date.and_then(|date| Some(rfc2822::parse(date).ok()?.timestamp()));
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (order, answered);
-        Ok(())
-    }
-}
-
-fn order(xml: &str) -> Option<Vec<bool>> {
-    let mut document = Document::new(xml);
-    let mut root = document.root_element().ok()?;
-    let mut order = Vec::new();
-    while let Some(tag) = root.next_tag() {
-        match tag.start_el().local() {
-            "Version" => order.push(false),
-            "DeleteMarker" => order.push(true),
-            _ => {}
-        }
-    }
-    Some(order)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_order_is_that_of_the_answer() {
-        let xml = "<ListVersionsResult><Name>b</Name><DeleteMarker><Key>a</Key></DeleteMarker><Version><Key>a</Key>\
-                   <Owner><ID>Version</ID></Owner></Version><DeleteMarker/><IsTruncated>false</IsTruncated></ListVersionsResult>";
-        assert_eq!(order(xml), Some(vec![true, false, true]));
-        assert_eq!(order("no xml"), None);
-    }
 
     #[test]
     fn pages_that_lost_their_order_are_told_from_others() {
@@ -486,5 +455,44 @@ mod tests {
         let url = Some(&EncodingType::Url);
         assert_eq!(decoded("a%2Bb+c%0A%C3%A4", url), "a+b c\nä");
         assert_eq!(decoded("a%2Bb+c", None), "a%2Bb+c");
+    }
+
+    /// As versitygw tells them: by the second, and markers by less.
+    #[test]
+    fn what_has_no_id_of_its_own_has_no_time_that_cannot_be_its_own() {
+        let ulid = |at: &str| {
+            let at: Timestamp = at.parse().expect("a time");
+            Ulid::from_parts(u64::try_from(at.as_millisecond()).expect("fits"), 1).to_string()
+        };
+        let null = |marker, at: &str| ObjectVersion {
+            key: "k".to_owned(),
+            version_id: NULL_VERSION.to_owned(),
+            marker,
+            latest: false,
+            last_modified: at.parse().ok(),
+            bytes: 0,
+            etag: None,
+            storage_class: None,
+        };
+        for (told, dated) in [
+            ("2026-01-01T00:00:07Z", true),
+            ("2026-01-01T00:00:08Z", false),
+            ("2026-01-01T00:00:09Z", false),
+        ] {
+            let newer = ObjectVersion {
+                version_id: ulid("2026-01-01T00:00:09.002Z"),
+                ..null(false, "2026-01-01T00:00:09.002Z")
+            };
+            let mut entries = [newer, null(false, told)];
+            undate_replaced(&mut entries, None);
+            assert_eq!(entries[1].last_modified.is_some(), dated, "{told}");
+        }
+        let times = [
+            "2026-01-01T00:00:09Z",
+            "2026-01-01T00:00:09.123Z",
+            "2026-01-01T00:00:09.123456Z",
+        ];
+        assert_eq!(times.map(|at| is_misdated(&null(true, at))), [false, false, true]);
+        assert!(!is_misdated(&null(false, times[2])));
     }
 }

@@ -203,7 +203,7 @@ async fn begun(
 impl Input {
     fn content_type(&self) -> Option<String> {
         let given = self.content_type.clone();
-        given.or_else(|| headers(&[], &self.key).content_type)
+        given.or_else(|| headers(&self.key).content_type)
     }
 
     /// Whether an object has the headers that are asked for. Those that are not are nobody's business.
@@ -249,7 +249,8 @@ impl There {
 /// Looks at the object first, so that one reading of the file gives the sum that the store keeps as well.
 async fn look(bucket: &S3Reader, input: &Input) -> Result<(There, Sums), StepError> {
     let info = bucket.head(&input.key, None).await?;
-    let checksum = info.as_ref().and_then(|info| info.checksum.clone());
+    let of_store = |info: &ObjectInfo| info.checksum.clone().or_else(|| info.etag_sum());
+    let checksum = info.as_ref().and_then(of_store);
     let sums = file::sums_before_upload(&input.file, checksum.as_ref()).await?;
     let there = match info {
         None => There::Nothing,
@@ -265,7 +266,8 @@ async fn look(bucket: &S3Reader, input: &Input) -> Result<(There, Sums), StepErr
     Ok((there, sums))
 }
 
-/// Whether an object has this content: by SHA-256 or checksum where it has one, else by reading it.
+/// Whether an object has this content: by the store's checksum or an ETag that is one, and by SHA-256 where its writer told it;
+/// else by reading it.
 async fn same(bucket: &S3Reader, info: &ObjectInfo, sums: &Sums) -> Result<bool, StepError> {
     if info.bytes != sums.bytes() || sums.agrees() == Some(false) {
         return Ok(false);

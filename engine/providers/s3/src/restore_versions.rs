@@ -2,8 +2,8 @@
 //!
 //! A moment is restored by the times that the store lists. Those of S3 are when a version was written, in whole seconds
 //! (of an upload in parts: when it was begun). Versitygw dates an old version by when it was overwritten, and the client
-//! goes by its ids, which are ULIDs; what was overwritten under the id `null` there has no time at all, and a key whose
-//! moment hangs on it is refused.
+//! goes by its ids, which are ULIDs; what was overwritten under the id `null` there, and a marker of that id, has no time at all, and a
+//! key whose moment hangs on it is refused.
 //!
 //! A copy takes content, type, headers, metadata, tags and storage class along, and its redirect where the bucket is a
 //! website, which costs a look at each version. Where ACLs count, the rights that a version gives to others are given again;
@@ -80,11 +80,13 @@ enum CreatedSince {
     Hide,
 }
 
-/// What becomes of versions that lie in an archive (`GLACIER`, `DEEP_ARCHIVE`) and have to be copied.
+/// What becomes of wanted versions that lie in an archive (`GLACIER`, `DEEP_ARCHIVE`, or sunk by themselves in
+/// `INTELLIGENT_TIERING`): those that have to be copied, and those that come back as their markers go.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Archived {
-    /// Asks for them, which the store charges for, and waits until they are there.
+    /// Asks for them, which the store charges for, and waits until they are there. Otherwise what was overwritten stays so, and
+    /// what was deleted comes back and cannot be read.
     ask: bool,
     /// How soon, and at what price.
     tier: ArchiveTier,
@@ -325,11 +327,12 @@ impl Input {
     }
 
     fn changes(&self, bucket: &S3Reader, counts: &Counts) -> Vec<Change> {
+        let asked_for = if self.archived.ask { counts.in_archive().0 } else { 0 };
         let kinds = [
             ("deleted", counts.undeleted, "there again"),
             ("overwritten", counts.copied_back, "as before"),
             ("new", counts.hidden, "marked as deleted"),
-            ("archived", counts.archived, "asked for"),
+            ("archived", asked_for, "asked for"),
         ];
         kinds
             .into_iter()

@@ -15,7 +15,7 @@ use jm_sandbox::s3::{Credentials, S3Server};
 use jm_step::process::{Command, Process, Supervisor};
 use jm_step::testing::Bench;
 use jm_step::{Connection, Environment, OpenContext, RunId, Secrets};
-use jm_testkit::line::{Refusal, refusing};
+use jm_testkit::line::{Answer, Refusal, answering, refusing};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
@@ -171,6 +171,25 @@ impl Store {
         let store = self.endpoint.trim_start_matches("http://");
         let line = refusing(store.parse().expect("an address"), refusal).await;
         config["endpoint"] = json!(format!("http://{line}"));
+        opened(config).await
+    }
+
+    /// The same over a line that says something itself to some requests.
+    pub(crate) async fn answered<F>(&self, name: &str, answer: F) -> S3
+    where
+        F: Fn(&str) -> Option<Answer> + Clone + Send + Sync + 'static,
+    {
+        let mut config = self.config(name, SECRET_KEY);
+        let store = self.endpoint.trim_start_matches("http://");
+        let line = answering(store.parse().expect("an address"), answer).await;
+        config["endpoint"] = json!(format!("http://{line}"));
+        opened(config).await
+    }
+
+    /// The same whose objects are of this class.
+    pub(crate) async fn of_class(&self, name: &str, class: &str) -> S3 {
+        let mut config = self.config(name, SECRET_KEY);
+        config["storage_class"] = json!(class);
         opened(config).await
     }
 

@@ -331,16 +331,24 @@ async fn an_archived_version_is_asked_for_once() {
             "409 Conflict",
             error("RestoreAlreadyInProgress", "Object restore is already in progress"),
         ),
+        2 => (
+            "403 Forbidden",
+            error(
+                "ObjectAlreadyInActiveTierError",
+                "This is not allowed against this storage tier",
+            ),
+        ),
+        3 => ("501 Not Implemented", error("NotImplemented", "not implemented")),
         _ => ("403 Forbidden", error("AccessDenied", "Access Denied")),
     });
     let bucket = Store::at("archive", address.await).open("b", |_| {}).await;
     let version = version(Some("DEEP_ARCHIVE"));
     assert!(version.in_archive());
-    for _ in 0..2 {
-        bucket
+    for waits in [true, true, false, false] {
+        let asked = bucket
             .ask_for_archived(&Pace::alone(), &version, 7, ArchiveTier::Bulk)
-            .await
-            .expect("asked for, now or before");
+            .await;
+        assert_eq!(asked.expect("asked for, now or before, or at hand"), waits);
     }
     let denied = bucket
         .ask_for_archived(&Pace::alone(), &version, 7, ArchiveTier::Bulk)

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::io::AsyncReadExt;
 
 use super::*;
-use crate::store::{Store, all_stores, stores};
+use crate::store::{Store, all_stores, ministack, stores};
 
 async fn run(bench: &Bench, input: &Value) -> (Result<Value, StepError>, Told) {
     let (cx, listener) = bench.step();
@@ -323,4 +323,21 @@ async fn an_upload_that_another_run_left_is_ended_by_the_next_one() {
         let notes = std::fs::read_dir(store.files().join("state/uploads")).expect("a folder");
         assert_eq!(notes.count(), 0, "{}: all are over", store.name);
     }
+}
+
+/// Somebody has written other content beside the sum of the old one. Ministack keeps no checksums.
+#[tokio::test]
+async fn what_a_writer_says_of_the_content_is_not_believed_against_the_etag() {
+    let store = ministack().await;
+    let bucket = store.bucket("said").await;
+    let path = file(&store, b"right");
+    let sha256 = file::sums_of(&path, None).await.expect("read").sha256();
+    let said = Put {
+        metadata: BTreeMap::from([("sha256".to_owned(), sha256)]),
+        ..Put::default()
+    };
+    bucket.put_bytes("k", "wrong", said).await.expect("written");
+    let input = json!({ "file": path, "key": "k" });
+    let error = run(&store.bench("said"), &input).await.0.expect_err("in the way");
+    assert_eq!(error.kind(), StepErrorKind::Conflict, "{error}");
 }

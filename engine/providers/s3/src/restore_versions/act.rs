@@ -1,10 +1,10 @@
 //! Carries out a part of the work.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
-use jm_client_s3::{ArchiveTier, Pace, S3Bucket};
+use jm_client_s3::{ArchiveTier, ObjectVersion, Pace, S3Bucket, VersionOf};
 use jm_step::StepError;
 
 use super::choose::may_be_same;
@@ -58,7 +58,9 @@ impl Worker {
             let in_archive = refusal == (Refusal::WrittenSince { awaited: true });
             outcome.tell(Failure { key, reason }, error, in_archive);
         }
-        self.undelete(part.markers, &mut outcome).await?;
+        let waiting = self.ask_for(part.sunk, at_once, &mut outcome).await;
+        self.undelete(part.markers, waiting, &mut outcome).await?;
+        self.count_rising(part.rising, at_once, &mut outcome).await;
         let copies = part.copies.into_iter().map(|copy| (copy, false));
         let archived = part.archived.into_iter().map(|copy| (copy, true));
         let mut done = stream::iter(copies.chain(archived))
@@ -79,7 +81,39 @@ impl Worker {
         Ok(outcome)
     }
 
-    async fn undelete(&self, markers: Vec<jm_client_s3::VersionOf>, outcome: &mut Outcome) -> Result<(), StepError> {
+    /// Asks for what lies in an archive under markers, before those go: as long as they are there, whoever comes again knows
+    /// that it is to be asked for, and what nobody may ask for can come from elsewhere.
+    async fn ask_for(&self, sunk: Vec<ObjectVersion>, at_once: usize, outcome: &mut Outcome) -> Sunk {
+        for version in sunk.iter().filter(|version| version.in_archive()) {
+            outcome.counts.rose(version.bytes);
+        }
+        let mut asked = stream::iter(sunk)
+            .map(|version| async move {
+                let there = self.is_there(&version).await;
+                (version, there)
+            })
+            .buffer_unordered(at_once);
+        let mut waiting = Sunk::default();
+        while let Some((version, there)) = asked.next().await {
+            match there {
+                Ok(true) => {}
+                Ok(false) => {
+                    waiting.asked.insert(version.key, version.bytes);
+                }
+                Err(error) => {
+                    outcome.stays_deleted(version.key.clone(), error.context("it stays deleted"));
+                    waiting.refused.insert(version.key);
+                }
+            }
+        }
+        waiting
+    }
+
+    async fn undelete(&self, mut markers: Vec<VersionOf>, sunk: Sunk, outcome: &mut Outcome) -> Result<(), StepError> {
+        let Sunk { mut asked, refused } = sunk;
+        let planned = markers.len();
+        markers.retain(|marker| !refused.contains(&marker.key));
+        outcome.counts.markers_removed -= (planned - markers.len()) as u64;
         if markers.is_empty() {
             return Ok(());
         }
@@ -87,13 +121,34 @@ impl Worker {
         let mut failed = HashSet::new();
         for (marker, error) in not_removed {
             outcome.counts.markers_removed -= 1;
+            asked.remove(&marker.key);
             // A key with two markers fails once.
             if failed.insert(marker.key.clone()) {
-                outcome.counts.undeleted = outcome.counts.undeleted.saturating_sub(1);
-                outcome.fail(marker.key, error, false);
+                outcome.stays_deleted(marker.key, error);
             }
         }
+        for bytes in asked.into_values() {
+            outcome.counts.sank(bytes);
+        }
         Ok(())
+    }
+
+    /// Counts what came back, and is on its way out of an archive yet.
+    async fn count_rising(&self, rising: Vec<ObjectVersion>, at_once: usize, outcome: &mut Outcome) {
+        let mut looks = stream::iter(rising)
+            .map(|version| async move {
+                let info = self.bucket.look_at(&self.pace, &version.key, Some(&version.version_id));
+                let info = info.await;
+                (version, info)
+            })
+            .buffer_unordered(at_once);
+        while let Some((version, info)) = looks.next().await {
+            match info {
+                Ok(Some(info)) if info.on_its_way => outcome.counts.sank(version.bytes),
+                Ok(_) => {}
+                Err(error) => outcome.fail(version.key, error, true),
+            }
+        }
     }
 
     /// Marks keys as deleted.
@@ -114,7 +169,7 @@ impl Worker {
             return Ok(Done::Before { shared });
         }
         let archived = archived || self.ask && copy.target.may_be_archived();
-        if archived && !self.is_there(copy).await? {
+        if archived && !self.is_there(&copy.target).await? {
             return Ok(Done::AskedFor);
         }
         let copied = self.bucket.copy_version(&self.pace, &copy.target, self.look).await?;
@@ -152,20 +207,30 @@ impl Worker {
             && same::versions_if_read(&self.bucket, &self.pace, &copy.latest, &copy.target).await?)
     }
 
-    /// Whether an archived version can be read now; asks for it where not.
-    async fn is_there(&self, copy: &CopyBack) -> Result<bool, StepError> {
+    /// Whether an archived version can be read now; asks for it where not, and nobody has.
+    async fn is_there(&self, version: &ObjectVersion) -> Result<bool, StepError> {
         let info = self
             .bucket
-            .look_at(&self.pace, &copy.target.key, Some(&copy.target.version_id))
+            .look_at(&self.pace, &version.key, Some(&version.version_id))
             .await?;
-        if info.is_none_or(|info| !info.archived) {
-            return Ok(true);
+        match info {
+            Some(info) if info.on_its_way => Ok(false),
+            Some(info) if info.archived => {
+                let asked = self.bucket.ask_for_archived(&self.pace, version, self.days, self.tier);
+                Ok(!asked.await?)
+            }
+            _ => Ok(true),
         }
-        self.bucket
-            .ask_for_archived(&self.pace, &copy.target, self.days, self.tier)
-            .await?;
-        Ok(false)
     }
+}
+
+/// What was found in an archive under markers.
+#[derive(Debug, Default)]
+struct Sunk {
+    /// The bytes of what is on its way out, by key.
+    asked: HashMap<String, u64>,
+    /// Keys of what could not be asked for.
+    refused: HashSet<String>,
 }
 
 /// What was done about one key.
@@ -188,6 +253,12 @@ impl Outcome {
         self.counts.failed += 1;
         let reason = error.message().to_owned();
         self.tell(Failure { key, reason }, error, in_archive);
+    }
+
+    /// A key that was to come back as its markers go does not.
+    fn stays_deleted(&mut self, key: String, error: StepError) {
+        self.counts.undeleted = self.counts.undeleted.saturating_sub(1);
+        self.fail(key, error, false);
     }
 
     fn tell(&mut self, failure: Failure, error: StepError, in_archive: bool) {

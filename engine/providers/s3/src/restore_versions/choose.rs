@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use jm_client_s3::{NULL_VERSION, ObjectVersion, VersionOf};
 
 use super::progress::older;
+use super::walk::is_awaited;
 use crate::same;
 
 /// What is wanted.
@@ -33,6 +34,8 @@ impl Wish {
 pub(super) enum Verdict {
     /// It is as it was; or a copy of an earlier attempt made it so, and somebody went on from there.
     AsItWas,
+    /// The same of one that lies in an archive, or may.
+    InArchive(ObjectVersion),
     /// It was as it was when the first attempt began, or came back by the removal of markers, and somebody wrote or deleted
     /// it since: versions do not tell which of the two.
     ChangedSince,
@@ -122,6 +125,7 @@ struct Group {
     content_above: bool,
     content_below: bool,
     null_content: bool,
+    null_marker: bool,
     versions: u64,
     oldest: Option<Timestamp>,
     /// Those with content above the target that were written since the first attempt began, the newest first.
@@ -142,7 +146,7 @@ impl Chooser {
     /// Takes the next entry; where it is the first of another key, the key before it is decided.
     pub(super) fn push(&mut self, entry: ObjectVersion) -> Option<Decided> {
         if let Some(group) = self.group.as_mut().filter(|group| group.latest.key == entry.key) {
-            if group.last != entry.version_id {
+            if group.last != entry.version_id && !group.has_null(&entry) {
                 group.take(self.wish, entry);
             }
             return None;
@@ -175,6 +179,7 @@ impl Group {
             content_above: false,
             content_below: false,
             null_content: false,
+            null_marker: false,
             versions: 0,
             oldest: None,
             newer: VecDeque::new(),
@@ -188,7 +193,9 @@ impl Group {
         self.versions += 1;
         self.oldest = older(self.oldest, entry.last_modified);
         self.last.clone_from(&entry.version_id);
-        self.null_content |= !entry.marker && entry.version_id == NULL_VERSION;
+        let is_null = entry.version_id == NULL_VERSION;
+        self.null_content |= is_null && !entry.marker;
+        self.null_marker |= is_null && entry.marker;
         if self.target.is_some() {
             self.content_below |= !entry.marker;
         } else if wish.reaches(&entry) {
@@ -196,6 +203,17 @@ impl Group {
         } else {
             self.lies_above(entry);
         }
+    }
+
+    /// Whether it is told again: versitygw does so with what has the id `null` on each page that goes on below it. (There a marker
+    /// may have content of the same id under it.)
+    fn has_null(&self, entry: &ObjectVersion) -> bool {
+        let known = if entry.marker {
+            self.null_marker
+        } else {
+            self.null_content
+        };
+        known && entry.version_id == NULL_VERSION
     }
 
     fn lies_above(&mut self, entry: ObjectVersion) {
@@ -235,11 +253,14 @@ impl Group {
                 },
             };
         };
-        if matches!(wish, Wish::AsOf(_)) && target.last_modified.is_none() {
+        // Whenever a marker was made, below which there is nothing, and none lies on it: the key is deleted and stays so.
+        let has_content = !target.marker || self.content_below || target.version_id != self.latest.version_id;
+        if matches!(wish, Wish::AsOf(_)) && target.last_modified.is_none() && has_content {
             return Verdict::Untold;
         }
         if target.version_id == self.latest.version_id {
             return match (target.marker, self.content_below) {
+                (false, _) if is_awaited(&target) => Verdict::InArchive(target),
                 (false, _) => Verdict::AsItWas,
                 (true, _) => Verdict::StaysDeleted,
             };

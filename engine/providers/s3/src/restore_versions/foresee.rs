@@ -78,7 +78,12 @@ impl Foreseen {
             Preview::computed(summary, changes)
         } else {
             let early = input.too_early(&self.counts);
-            let output = input.output(bucket, self.counts, self.failures.first);
+            let counts = if input.archived.ask {
+                self.counts.once_out_of_archive()
+            } else {
+                self.counts
+            };
+            let output = input.output(bucket, counts, self.failures.first);
             let foreseen = if changes.is_empty() {
                 Preview::verified(summary)
             } else {
@@ -101,14 +106,8 @@ impl Foreseen {
             told(counts.hidden, "created since are marked as deleted", &self.hide),
         ];
         said.retain(|text| !text.is_empty());
-        if counts.archived > 0 {
+        if counts.in_archive().0 > 0 {
             said.push(archive_note(input.archived, counts));
-        }
-        if counts.undeleted_archived > 0 {
-            said.push(format!(
-                "{} of those that come back lie in an archive, as they did: ask for what is to be read",
-                counts.undeleted_archived
-            ));
         }
         if said.is_empty() {
             said.push("nothing is to be brought back".to_owned());
@@ -138,12 +137,16 @@ fn told(keys: u64, what: &str, examples: &[String]) -> String {
 
 /// What an archive costs in time and money.
 fn archive_note(archived: Archived, counts: &Counts) -> String {
-    let found = format!(
-        "{} wanted versions with {} bytes lie in an archive",
-        counts.archived, counts.archived_bytes
-    );
+    let (wanted, bytes) = counts.in_archive();
+    let found = format!("{wanted} wanted versions with {bytes} bytes lie in an archive");
     if !archived.ask {
-        return format!("{found} and are left there");
+        let back = match counts.undeleted_archived {
+            0 => String::new(),
+            back => {
+                format!("; {back} of them were deleted and come back, and cannot be read before somebody asks for them")
+            }
+        };
+        return format!("{found} and are left there{back}");
     }
     let wait = match archived.tier {
         ArchiveTier::Expedited => "minutes, at the highest price per GB and request",

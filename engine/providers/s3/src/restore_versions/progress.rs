@@ -45,9 +45,13 @@ pub(super) struct Counts {
     pub(super) archived: u64,
     /// The bytes of those.
     pub(super) archived_bytes: u64,
-    /// Of those that were deleted and are back: whose content lies in an archive, as it did. Nobody asks for it.
+    /// Of those that were deleted and are back: whose content lies in an archive, as it did, and cannot be read before it was
+    /// asked for, or is on its way out of it. Of the class `INTELLIGENT_TIERING` only those count that were asked for.
     #[serde(default)]
     pub(super) undeleted_archived: u64,
+    /// The bytes of those.
+    #[serde(default)]
+    pub(super) undeleted_archived_bytes: u64,
     /// Keys that could not be brought back.
     pub(super) failed: u64,
 }
@@ -91,6 +95,41 @@ impl Counts {
         self.failed += done.failed;
         self.archived += done.archived;
         self.archived_bytes += done.archived_bytes;
+        self.undeleted_archived += done.undeleted_archived;
+        self.undeleted_archived_bytes += done.undeleted_archived_bytes;
+    }
+
+    /// Of what was deleted and comes back, something lies in an archive.
+    pub(super) fn sank(&mut self, bytes: u64) {
+        self.undeleted_archived += 1;
+        self.undeleted_archived_bytes += bytes;
+    }
+
+    /// It does not after all, or does not come back.
+    pub(super) fn rose(&mut self, bytes: u64) {
+        self.undeleted_archived -= 1;
+        self.undeleted_archived_bytes -= bytes;
+    }
+
+    /// How many keys lie in an archive whose content is wanted, and how many bytes those have.
+    pub(super) fn in_archive(&self) -> (u64, u64) {
+        (
+            self.archived + self.undeleted_archived,
+            self.archived_bytes + self.undeleted_archived_bytes,
+        )
+    }
+
+    /// What comes of it once everything has come out of the archive.
+    pub(super) fn once_out_of_archive(self) -> Self {
+        Self {
+            copied_back: self.copied_back + self.archived,
+            bytes_copied: self.bytes_copied + self.archived_bytes,
+            archived: 0,
+            archived_bytes: 0,
+            undeleted_archived: 0,
+            undeleted_archived_bytes: 0,
+            ..self
+        }
     }
 
     /// How many keys were changed.
@@ -105,7 +144,8 @@ impl Counts {
 
     fn combine(&mut self, other: &Self, with: fn(u64, u64) -> u64) {
         each_field!(with, self, other; keys versions as_it_was changed_since undeleted markers_removed copied_back bytes_copied unverified hidden
-            created_since stay_deleted nothing_left archived archived_bytes undeleted_archived failed);
+            created_since stay_deleted nothing_left archived archived_bytes undeleted_archived
+            undeleted_archived_bytes failed);
     }
 }
 
@@ -186,6 +226,40 @@ impl Failures {
     }
 }
 
+/// Between which keys something was asked for from an archive, and is as it was but for that: whoever comes again looks whether
+/// it is there, and at no other keys for that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Asked {
+    first: String,
+    /// Without one: to the end.
+    last: Option<String>,
+}
+
+impl Asked {
+    /// Where nobody knows any more what was asked for.
+    pub(super) fn anywhere() -> Self {
+        let (first, last) = (String::new(), None);
+        Self { first, last }
+    }
+
+    /// Of these keys, beside those that are known.
+    fn also<'k>(known: Option<Self>, keys: impl Iterator<Item = &'k str>) -> Option<Self> {
+        keys.fold(known, |known, key| {
+            let Some(Self { first, last }) = known else {
+                let (first, last) = (key.to_owned(), Some(key.to_owned()));
+                return Some(Self { first, last });
+            };
+            let first = if key < first.as_str() { key.to_owned() } else { first };
+            let last = last.map(|last| if key > last.as_str() { key.to_owned() } else { last });
+            Some(Self { first, last })
+        })
+    }
+
+    pub(super) fn reaches(&self, key: &str) -> bool {
+        key >= self.first.as_str() && self.last.as_deref().is_none_or(|last| key <= last)
+    }
+}
+
 /// Saved before each part of the work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Progress {
@@ -206,6 +280,9 @@ pub(super) struct Progress {
     /// The first of the keys that somebody changed since the first attempt began.
     #[serde(default)]
     pub(super) changed: Vec<String>,
+    /// Where something that came back as its markers went was asked for from an archive.
+    #[serde(default)]
+    pub(super) asked: Option<Asked>,
     /// Those that are begun, in order.
     pub(super) begun: Vec<Begun>,
     /// Keys that could not be brought back.
@@ -225,6 +302,7 @@ impl Progress {
             counts: Counts::default(),
             shared: 0,
             changed: Vec::new(),
+            asked: None,
             begun: Vec::new(),
             failures: Failures::default(),
             in_archive: Failures::default(),
@@ -245,10 +323,17 @@ impl Progress {
         self.began_there.unwrap_or(self.began)
     }
 
+    /// These keys are asked for from an archive.
+    pub(super) fn ask_for<'k>(&mut self, keys: impl Iterator<Item = &'k str>) {
+        self.asked = Asked::also(self.asked.take(), keys);
+    }
+
     /// Each walk counts anew what lies in the archive: what it waited for may have come back by another hand, or be gone.
     pub(super) fn forget_archived(&mut self) {
         self.counts.archived = 0;
         self.counts.archived_bytes = 0;
+        self.counts.undeleted_archived = 0;
+        self.counts.undeleted_archived_bytes = 0;
         self.counts.failed -= self.in_archive.count;
         self.in_archive = Failures::default();
     }

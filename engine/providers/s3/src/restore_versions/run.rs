@@ -8,7 +8,7 @@ use jm_step::{ArtefactRef, StepContext, StepError, Unit};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::act::{Outcome, Worker};
-use super::progress::{Begun, Counts, Progress};
+use super::progress::{Asked, Begun, Counts, Progress};
 use super::walk::{Part, Rules, Walk};
 use super::{EXAMPLES, Input, Output, SKEW, some};
 use crate::alike::Alike;
@@ -99,6 +99,7 @@ fn before(cx: &StepContext, bucket: &S3Bucket, input: &Input) -> Result<Option<P
     let began = failed.and_then(|output| output.began.filter(|_| output.is_of(input, bucket.reader())));
     Ok(began.map(|began| Progress {
         began_there: Some(began),
+        asked: input.archived.ask.then(Asked::anywhere),
         ..Progress::new(cx.now())
     }))
 }
@@ -142,7 +143,7 @@ impl Restore<'_> {
                 ..rules
             })
             .await?;
-            let waiting = self.progress.counts.archived;
+            let (waiting, _) = self.progress.counts.in_archive();
             if waiting == 0 || !rules.ask_archive {
                 return Ok(());
             }
@@ -173,6 +174,7 @@ impl Restore<'_> {
             rules,
             after.as_deref(),
         );
+        walk.look_between(self.progress.asked.clone());
         let mut running = VecDeque::new();
         if let Some(first) = self.again(&mut walk).await? {
             running.push_back(first);
@@ -212,6 +214,8 @@ impl Restore<'_> {
         let Some(part) = self.stoppable(walk.next()).await?? else {
             return Ok(None);
         };
+        self.progress
+            .ask_for(part.sunk.iter().map(|version| version.key.as_str()));
         self.progress.begun.push(Begun {
             upto,
             planned: planned.clone(),
@@ -233,6 +237,8 @@ impl Restore<'_> {
     }
 
     async fn begin(&mut self, part: Part) -> Result<Running, StepError> {
+        self.progress
+            .ask_for(part.sunk.iter().map(|version| version.key.as_str()));
         self.progress.begun.push(Begun {
             upto: part.upto.clone(),
             planned: part.planned.clone(),
@@ -323,6 +329,11 @@ impl Restore<'_> {
             let (verified, unverified) = (counts.verified(), counts.unverified);
             let line =
                 format!("by the store's sums {verified} copies are as their versions; of {unverified} no sum tells");
+            self.cx.log(line).await;
+        }
+        let (left, _) = counts.in_archive();
+        if left > 0 {
+            let line = format!("{left} versions lie in an archive and are left there, as `archived.ask: false` says");
             self.cx.log(line).await;
         }
         let in_archive = std::mem::take(&mut self.progress.in_archive);

@@ -8,7 +8,7 @@ use jm_client_s3::{ObjectVersion, Pace, S3Reader, VersionMark, VersionOf};
 use jm_step::StepError;
 
 use super::choose::{Chooser, Decided, Verdict, Wish, is_of_parts, is_written_since, may_be_same};
-use super::progress::{Counts, older};
+use super::progress::{Asked, Counts, older};
 use crate::same;
 
 /// A part of which there is little to do ends after the keys of so many pages, so that what was looked at is saved.
@@ -54,6 +54,10 @@ pub(super) struct Part {
     pub(super) markers: Vec<VersionOf>,
     pub(super) copies: Vec<CopyBack>,
     pub(super) archived: Vec<CopyBack>,
+    /// Of those whose markers go: what lies in an archive, or may, and is asked for first.
+    pub(super) sunk: Vec<ObjectVersion>,
+    /// What is as it was, and may be on its way out of an archive, for it was asked for before.
+    pub(super) rising: Vec<ObjectVersion>,
     /// Of a part that was begun before: copies that are there, and may lack what is given to them once they are.
     pub(super) found: Vec<CopyBack>,
     pub(super) hide: Vec<String>,
@@ -79,6 +83,8 @@ pub(super) struct Walk {
     skip: Option<String>,
     /// A part ends at this key, so that it is the same as one that was begun before.
     stop_at: Option<String>,
+    /// Between which keys what is as it was may be on its way out of an archive.
+    asked: Option<Asked>,
     over: bool,
     /// When the store gave its first page, by its clock, which may lag behind.
     began: Option<Timestamp>,
@@ -97,6 +103,7 @@ impl Walk {
             listed_all: false,
             skip: after.map(str::to_owned),
             stop_at: None,
+            asked: None,
             over: false,
             began: None,
         }
@@ -110,6 +117,11 @@ impl Walk {
     /// The next part ends with this key and not before.
     pub(super) fn stop_at(&mut self, key: String) {
         self.stop_at = Some(key);
+    }
+
+    /// What is as it was between these keys may be on its way out of an archive.
+    pub(super) fn look_between(&mut self, asked: Option<Asked>) {
+        self.asked = asked;
     }
 
     /// The next part; `None` at the end.
@@ -141,6 +153,10 @@ impl Walk {
                         newer,
                     });
                 }
+                Verdict::InArchive(version) if self.may_be_rising(&version) => {
+                    part.rising.push(version.clone());
+                    part.take(decided.key, Verdict::InArchive(version), self.rules);
+                }
                 verdict => part.take(decided.key, verdict, self.rules),
             }
             let full = match &self.stop_at {
@@ -154,6 +170,10 @@ impl Walk {
         }
         self.look_at(unsure, again, &mut part).await?;
         Ok((part.planned.keys > 0).then_some(part))
+    }
+
+    fn may_be_rising(&self, version: &ObjectVersion) -> bool {
+        self.asked.as_ref().is_some_and(|asked| asked.reaches(&version.key))
     }
 
     /// Compares versions of which the listing tells too little; of a part that was begun before (`again`), what is found done
@@ -306,7 +326,7 @@ impl Part {
     fn full(&self, page: u16, unsure: usize) -> bool {
         let full = usize::from(page);
         self.markers.len() >= full
-            || self.copies.len() + self.archived.len() + self.hide.len() + unsure >= full
+            || self.copies.len() + self.archived.len() + self.rising.len() + self.hide.len() + unsure >= full
             || self.planned.keys >= u64::from(page) * PAGES
     }
 
@@ -321,7 +341,7 @@ impl Part {
         let counts = &mut self.planned;
         match verdict {
             verdict if rules.only_archived && !rules.comes_out(&verdict) => {}
-            Verdict::AsItWas => counts.as_it_was += 1,
+            Verdict::AsItWas | Verdict::InArchive(_) => counts.as_it_was += 1,
             Verdict::ChangedSince => {
                 counts.changed_since += 1;
                 self.changed.push(key);
@@ -334,9 +354,14 @@ impl Part {
             }
             Verdict::Undelete { markers, target, .. } => {
                 counts.undeleted += 1;
-                counts.undeleted_archived += u64::from(target.in_archive());
                 counts.markers_removed += markers.len() as u64;
+                if target.in_archive() {
+                    counts.sank(target.bytes);
+                }
                 self.markers.extend(markers);
+                if rules.ask_archive && is_awaited(&target) {
+                    self.sunk.push(target);
+                }
             }
             Verdict::CopyBack { loses_null: true, .. } if rules.nulls_are_lost => {
                 self.refuse(key, Refusal::LosesNull);

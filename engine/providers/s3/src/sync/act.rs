@@ -13,8 +13,9 @@ use tokio::sync::Semaphore;
 
 use super::decide::{Existing, Rules, Transfer};
 use super::directory::{FileFound, place};
+use super::hash::Forms;
 use super::notes::Notes;
-use super::pattern::headers;
+use super::pattern::headers_of;
 use super::side::{Found, Objects, Side};
 use super::unsettled::Unsettled;
 use crate::file::{self, Unchanged};
@@ -37,6 +38,7 @@ pub(super) struct Worker<'a> {
     /// The writing side of the bucket that things go to.
     bucket: Option<Arc<dyn Writable>>,
     pub(super) rules: Rules,
+    forms: Forms,
     pub(super) pace: Pace,
     notes: &'a Notes<'a>,
     large: Semaphore,
@@ -61,7 +63,7 @@ impl<'a> Worker<'a> {
         from: Side,
         to: Side,
         bucket: Option<Arc<dyn Writable>>,
-        rules: Rules,
+        (rules, forms): (Rules, Forms),
         pace: Pace,
         notes: &'a Notes<'a>,
     ) -> Self {
@@ -70,6 +72,7 @@ impl<'a> Worker<'a> {
             to,
             bucket,
             rules,
+            forms,
             pace,
             notes,
             large: Semaphore::new(LARGE_AT_ONCE),
@@ -134,7 +137,7 @@ impl<'a> Worker<'a> {
     }
 
     fn put(&self, transfer: &Transfer, sha256: &str) -> Put {
-        let headers = headers(&self.rules.headers, &transfer.name);
+        let headers = headers_of(&self.rules.headers, &self.forms, &transfer.name);
         Put {
             content_type: headers.content_type,
             cache_control: headers.cache_control,

@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::directory::FileFound;
+use super::hash::Forms;
 use super::known::KnownSums;
-use super::pattern::{HeaderRule, headers, rule};
+use super::pattern::{HeaderRule, headers_of, rule};
 use super::side::{Found, Objects, Side};
 use crate::file::{self, Sums};
 
@@ -67,6 +68,7 @@ pub(super) struct Comparer<'s> {
     pub(super) from: &'s Side,
     pub(super) to: &'s Side,
     pub(super) rules: &'s [HeaderRule],
+    pub(super) forms: &'s Forms,
     pub(super) known: &'s KnownSums,
 }
 
@@ -100,13 +102,13 @@ impl Comparer<'_> {
             return Ok(Verdict::OtherContent);
         }
         // Where no rule is about it, its headers are nobody's business, and nothing is asked.
-        if rule(self.rules, name).is_none() {
+        if rule(self.rules, self.forms, name).is_none() {
             return Ok(Verdict::Same);
         }
         let Some(info) = objects.bucket.head(&object.key, None).await? else {
             return Ok(Verdict::OtherContent);
         };
-        let wanted = headers(self.rules, name);
+        let wanted = headers_of(self.rules, self.forms, name);
         let type_fits = wanted.content_type.is_none() || wanted.content_type == info.content_type;
         let cache_fits = wanted.cache_control.is_none() || wanted.cache_control == info.cache_control;
         Ok(if type_fits && cache_fits {
@@ -153,9 +155,10 @@ async fn file_is_object(
         (Some(checksum), Some(ours)) => Some(checksum == ours),
         _ => None,
     };
-    // The store's own word stands above that of whoever wrote it.
+    // The store's own word stands above that of whoever wrote it, who may have written something else later.
+    let by_etag = info.etag_sum().map(|md5| md5.value == sums.md5);
     let by_writer = told_by_writer.map(|sha256| sha256.eq_ignore_ascii_case(&sums.sha256));
-    Ok(by_store.or(by_writer).unwrap_or(false))
+    Ok(by_store.or(by_etag).or(by_writer).unwrap_or(false))
 }
 
 async fn objects_are_same(
@@ -209,7 +212,8 @@ fn by_sums(one: &ObjectInfo, other: &ObjectInfo) -> Option<bool> {
         (Some(one), Some(other)) if one.algorithm == other.algorithm => Some(one.value == other.value),
         _ => None,
     };
-    by_store.or_else(|| {
+    let by_etag = || Some(one.etag_sum()? == other.etag_sum()?);
+    by_store.or_else(by_etag).or_else(|| {
         let (one, other) = (one.metadata.get("sha256")?, other.metadata.get("sha256")?);
         Some(one.eq_ignore_ascii_case(other))
     })

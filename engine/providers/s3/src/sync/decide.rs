@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::compare::{Comparer, Verdict};
 use super::directory::{LeftOut, Manifests};
+use super::hash::Forms;
 use super::known::KnownSums;
 use super::pattern::HeaderRule;
 use super::side::{All, Found, Side};
@@ -48,6 +49,15 @@ pub(super) struct Rules {
     pub(super) delete: Option<Deletion>,
     pub(super) headers: Vec<HeaderRule>,
     pub(super) manifests: Option<Manifests>,
+}
+
+impl Rules {
+    /// Which names have hashes, where a rule asks for it.
+    fn forms(&self, source: &All) -> Forms {
+        let asks = self.headers.iter().any(|rule| rule.hashed);
+        let names = source.keys().filter(|_| asks);
+        Forms::of(names.map(String::as_str))
+    }
 }
 
 /// What was found and is done.
@@ -90,6 +100,8 @@ pub(super) struct Plan {
     pub(super) kept: Vec<String>,
     pub(super) left_out: Vec<LeftOut>,
     pub(super) counts: Counts,
+    /// Which names have hashes, by all of the source.
+    pub(super) forms: Forms,
     /// Of those that count as unchanged: which a step before this one brings back.
     pub(super) coming_back: u64,
 }
@@ -102,10 +114,12 @@ pub(super) async fn decide(from: &Side, to: &Side, rules: &Rules, known: &KnownS
     }
     let mut plan = Plan::default();
     plan.counts.looked_at = source.len() as u64;
+    let forms = rules.forms(&source);
     let comparer = Comparer {
         from,
         to,
         rules: &rules.headers,
+        forms: &forms,
         known,
     };
     // What is the same on both sides is counted, and held no longer; the destination is never held as a whole.
@@ -131,6 +145,7 @@ pub(super) async fn decide(from: &Side, to: &Side, rules: &Rules, known: &KnownS
         plan.take(name, found, Some(verdict), rules);
     }
     drop(compared);
+    plan.forms = forms;
     for (name, found) in source {
         plan.take(name, found, None, rules);
     }

@@ -6,7 +6,7 @@ use jm_step::InputIssue;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::hash::is_hashed;
+use super::hash::Forms;
 
 /// Headers of objects whose names match.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -17,7 +17,9 @@ pub(crate) struct HeaderRule {
     pub(crate) pattern: String,
     /// Only those of them that have a hash in them, such as `app.3f2a9c1b.js`: what has another name with other content may
     /// be kept for ever. A hash is a piece of eight or more, in hex or of capitals, small letters and digits; what may be a
-    /// word, a date or a number is none.
+    /// word, a date or a number is none. Where some files of a folder have one as webpack (`main.4c1e5a19.js`), esbuild and
+    /// Angular (`chunk-FK42CYNN.js`) or Rollup and Vite (`index-DiwrgTda.js`) name them, all have that are named alike, unless
+    /// they read as words or a date.
     #[serde(default)]
     pub(crate) hashed: bool,
     /// Such as `public, max-age=31536000, immutable`.
@@ -51,8 +53,8 @@ impl Names {
 }
 
 /// What the first rule that matches says, and the type by the name's ending where none says it.
-pub(crate) fn headers(rules: &[HeaderRule], name: &str) -> Headers {
-    let rule = rule(rules, name);
+pub(super) fn headers_of(rules: &[HeaderRule], forms: &Forms, name: &str) -> Headers {
+    let rule = rule(rules, forms, name);
     let given = rule.and_then(|rule| rule.content_type.clone());
     Headers {
         content_type: given.or_else(|| content_type(name).map(str::to_owned)),
@@ -60,9 +62,14 @@ pub(crate) fn headers(rules: &[HeaderRule], name: &str) -> Headers {
     }
 }
 
+/// What stands in the headers of an object for which there are no rules.
+pub(crate) fn headers(name: &str) -> Headers {
+    headers_of(&[], &Forms::default(), name)
+}
+
 /// The first rule that matches.
-pub(crate) fn rule<'r>(rules: &'r [HeaderRule], name: &str) -> Option<&'r HeaderRule> {
-    let means = |rule: &&HeaderRule| matches(&rule.pattern, name) && (!rule.hashed || is_hashed(name));
+pub(super) fn rule<'r>(rules: &'r [HeaderRule], forms: &Forms, name: &str) -> Option<&'r HeaderRule> {
+    let means = |rule: &&HeaderRule| matches(&rule.pattern, name) && (!rule.hashed || forms.is_hashed(name));
     rules.iter().find(means)
 }
 
@@ -171,15 +178,18 @@ mod tests {
             content_type: None,
         };
         let rules = [rule("*.html", "no-cache"), rule("*", "immutable")];
-        let page = headers(&rules, "a.HTML");
+        let page = headers_of(&rules, &Forms::default(), "a.HTML");
         assert_eq!(page.content_type.as_deref(), Some("text/html; charset=utf-8"));
         assert_eq!(
             page.cache_control.as_deref(),
             Some("immutable"),
             "names have their case"
         );
-        assert_eq!(headers(&rules, "a.html").cache_control.as_deref(), Some("no-cache"));
-        assert_eq!(headers(&[], "a.unknown"), Headers::default());
+        assert_eq!(
+            headers_of(&rules, &Forms::default(), "a.html").cache_control.as_deref(),
+            Some("no-cache")
+        );
+        assert_eq!(headers("a.unknown"), Headers::default());
         let kept = HeaderRule {
             hashed: true,
             ..rule("static/*", "immutable")
@@ -190,7 +200,11 @@ mod tests {
             ("static/config.json", "no-cache"),
             ("app.3f2a9c1b.js", "no-cache"),
         ] {
-            assert_eq!(headers(&rules, name).cache_control.as_deref(), Some(cache), "{name}");
+            assert_eq!(
+                headers_of(&rules, &Forms::default(), name).cache_control.as_deref(),
+                Some(cache),
+                "{name}"
+            );
         }
     }
 

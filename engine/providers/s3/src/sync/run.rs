@@ -116,7 +116,7 @@ impl Sync {
         }
         let pace = Pace::new(START.min(self.concurrency), self.concurrency);
         let (from, to, rules) = (self.from.clone(), self.to.clone(), self.rules.clone());
-        let worker = Worker::new(from, to, bucket, rules, pace, &notes);
+        let worker = Worker::new(from, to, bucket, (rules, plan.forms.clone()), pace, &notes);
         let work = self.carry_out(cx, &worker, &plan);
         let (failures, first) = file::with_progress(cx, &worker.done, plan.counts.bytes, work).await?;
         if worker.pace.times_slowed() > 0 {

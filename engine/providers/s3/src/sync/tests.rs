@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 
 use super::*;
-use crate::store::{Store, all_stores, sandbox, stores, versitygw};
+use crate::store::{Store, all_stores, ministack, sandbox, stores, versitygw};
 
 mod copies;
 mod downloads;

@@ -1,6 +1,7 @@
 //! Histories of a few odd keys: puts, overwrites, deletes, markers deleted, versioning switched.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use jm_client_s3::{Pace, Put, S3Bucket, VersionOf};
 
@@ -69,8 +70,18 @@ pub(super) enum Deeds {
     Plain,
     /// And markers that are removed again.
     Unmarked,
-    /// And versioning that is switched off and on, and keys of every kind.
+    /// And versioning that is switched off and on, never twice in a second: on versitygw, which lists versions apart from markers
+    /// and dates what has the id `null` by the second, times alone tell the order of both.
+    Switched,
+    /// And keys of every kind.
     Everything,
+}
+
+impl Deeds {
+    /// Whether versioning is switched off and on.
+    pub(super) fn switches(self) -> bool {
+        matches!(self, Self::Switched | Self::Everything)
+    }
 }
 
 /// Something that was done.
@@ -97,18 +108,23 @@ impl Deed {
     }
 }
 
+/// The keys that it is done to.
+pub(super) fn keys_of(deeds: Deeds) -> Vec<&'static str> {
+    match deeds {
+        Deeds::Everything => keys().collect(),
+        Deeds::Plain | Deeds::Unmarked | Deeds::Switched => KEYS.to_vec(),
+    }
+}
+
 /// Does so many things to a bucket; answers what.
 pub(super) async fn history(bucket: &S3Bucket, rng: &mut Rng, deeds: Deeds, count: usize) -> Vec<Deed> {
     let mut done = Vec::with_capacity(count);
     let most = match deeds {
         Deeds::Plain => 17,
         Deeds::Unmarked => 18,
-        Deeds::Everything => 20,
+        Deeds::Switched | Deeds::Everything => 20,
     };
-    let keys: Vec<&'static str> = match deeds {
-        Deeds::Everything => keys().collect(),
-        Deeds::Plain | Deeds::Unmarked => KEYS.to_vec(),
-    };
+    let keys = keys_of(deeds);
     for deed in 0..count {
         let key = keys[rng.below(keys.len())];
         done.push(match rng.below(most) {
@@ -133,6 +149,9 @@ pub(super) async fn history(bucket: &S3Bucket, rng: &mut Rng, deeds: Deeds, coun
             }
             _ => {
                 let keep = rng.below(2) == 0;
+                if deeds == Deeds::Switched {
+                    tokio::time::sleep(Duration::from_millis(1100)).await;
+                }
                 bucket.set_versioning(keep).await.expect("set");
                 Deed::Keep(keep)
             }

@@ -348,3 +348,27 @@ fn failures_that_nobody_knows_any_more_are_counted() {
     let (lines, unknown) = after.lines().expect("more than the record has");
     assert_eq!((after.count, lines.lines().count(), unknown), (31, 21, 10));
 }
+
+/// Versitygw tells what has the id `null` again on each page that goes on below it, and may have a marker of that id over it.
+#[test]
+fn what_has_no_id_of_its_own_is_taken_once_of_each_kind() {
+    let null = |marker| ObjectVersion {
+        version_id: "null".to_owned(),
+        marker,
+        ..entry(4, "null")
+    };
+    let mut chooser = Chooser::new(Wish::Undelete, None);
+    for entry in [
+        null(true),
+        entry(3, "old"),
+        null(false),
+        null(true),
+        entry(2, "older"),
+        null(false),
+    ] {
+        assert_eq!(chooser.push(entry), None);
+    }
+    let decided = chooser.finish().expect("a key");
+    assert_eq!(decided.versions, 4);
+    assert!(matches!(decided.verdict, Verdict::Undelete { markers, .. } if markers.len() == 1));
+}

@@ -21,7 +21,7 @@ pub(super) struct Expected {
     pub(super) undeleted: u64,
     pub(super) copied_back: u64,
     pub(super) hidden: u64,
-    pub(super) refused: u64,
+    pub(super) refused: BTreeSet<String>,
 }
 
 /// All versions, in the order of the store.
@@ -153,8 +153,7 @@ impl Told {
     }
 
     /// What has to come of a restore of the moment, or of an undelete; in a bucket that keeps no new versions (`suspended`) or does.
-    /// Of some keys nobody can say when their version with the id `null` was written, for that lies on it which was written in the
-    /// same second (`undated`).
+    /// Of some keys nobody can say when their version with the id `null` was written (`undated`).
     pub(super) fn expected(&self, input: &Value, suspended: bool, undated: &BTreeSet<&str>) -> Expected {
         let mut expected = Expected::default();
         for (key, versions) in &self.versions() {
@@ -167,8 +166,9 @@ impl Told {
                 Some(_) => versions.iter().position(|version| version.then || is_undated(version)),
                 None => versions.iter().position(|version| version.content.is_some()),
             };
-            if input["as_of"].is_string() && place.is_some_and(|place| place > 0 && is_undated(&versions[place])) {
-                expected.refused += 1;
+            let has_content = versions.iter().any(|version| version.content.is_some());
+            if input["as_of"].is_string() && place.is_some_and(|place| is_undated(&versions[place])) && has_content {
+                expected.refused.insert((*key).to_owned());
                 continue;
             }
             let wanted = place.map(|place| &versions[place]);
@@ -176,7 +176,7 @@ impl Told {
             let loses_null = suspended && (marked || versions.iter().any(|one| one.null && one.content.is_some()));
             let Some(then) = wanted.and_then(|wanted| wanted.content) else {
                 if latest.content.is_some() && loses_null {
-                    expected.refused += 1;
+                    expected.refused.insert((*key).to_owned());
                 } else if latest.content.is_some() {
                     expected.hidden += 1;
                     expected.state.remove(*key);
@@ -190,7 +190,7 @@ impl Told {
             if above.iter().all(|version| version.content.is_none()) {
                 expected.undeleted += 1;
             } else if loses_null {
-                expected.refused += 1;
+                expected.refused.insert((*key).to_owned());
                 continue;
             } else {
                 expected.copied_back += 1;

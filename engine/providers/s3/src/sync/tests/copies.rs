@@ -245,3 +245,16 @@ async fn a_copy_of_what_is_damaged_is_told_by_name() {
         "{error}"
     );
 }
+
+/// Somebody has written other content beside the sum of the old one, as with `aws s3 cp --metadata`. Ministack keeps no checksums.
+#[tokio::test]
+async fn what_a_writer_says_of_the_content_is_not_believed_against_the_etag() {
+    let store = ministack().await;
+    let (from, to) = (store.bucket("said-from").await, store.bucket("said-to").await);
+    from.put_bytes("k", "right", told(b"right")).await.expect("written");
+    to.put_bytes("k", "wrong", told(b"right")).await.expect("written");
+    let bench = both((&store, "said-from"), (&store, "said-to")).await;
+    let output = bench.run(&Copy, json!({})).await.output();
+    assert_eq!(output["overwritten"], json!(1), "{output}");
+    assert_eq!(content(&to, "k").await.as_deref(), Some(&b"right"[..]));
+}

@@ -162,3 +162,25 @@ async fn after_a_listing_that_broke_off_no_file_is_deleted() {
     let output = self::bench(&store, "halves").await.run(&SyncStep, input).await.output();
     assert_eq!((&output["created"], left()), (&json!(1000), 1001));
 }
+
+/// Somebody has written other content beside the sum of the old one. Ministack keeps no checksums.
+#[tokio::test]
+async fn what_a_writer_says_of_the_content_is_not_believed_against_the_etag() {
+    let store = ministack().await;
+    let bucket = store.bucket("said").await;
+    let folder = folder(&store, "said");
+    write(&folder, "k", "right");
+    bucket.put_bytes("k", "wrong", told(b"right")).await.expect("written");
+    let bench = bench(&store, "said").await;
+    let input = json!({ "directory": folder });
+    let output = bench.run(&SyncStep, input).await.output();
+    assert_eq!(output["overwritten"], json!(1), "{output}");
+    assert_eq!(content(&bucket, "k").await.as_deref(), Some(&b"right"[..]));
+
+    bucket.put_bytes("k", "wrong", told(b"right")).await.expect("written");
+    // What comes down is held to that word, too, and refused.
+    let input = json!({ "directory": folder, "to": "directory" });
+    let error = bench.run(&SyncStep, input).await.error();
+    assert!(error.message().contains("is not what was written"), "{error}");
+    assert_eq!(std::fs::read(folder.join("k")).expect("a file"), b"right");
+}
