@@ -437,7 +437,9 @@ mod tests {
         };
         let null = |seconds_later| entry("null", false, seconds_later);
         assert_eq!(times(vec![entry(id, true, 0), null(0)], None), [true, false]);
-        assert_eq!(times(vec![entry(id, true, 0), null(-1)], None), [true, true]);
+        // It may have been put aside at the end of the second before.
+        assert_eq!(times(vec![entry(id, true, 0), null(-1)], None), [true, false]);
+        assert_eq!(times(vec![entry(id, true, 0), null(-2)], None), [true, true]);
         assert_eq!(times(vec![null(1), entry(id, false, 0)], Some(ulid)), [false, true]);
         assert_eq!(
             times(vec![entry("null", true, 5), entry(id, false, 0)], None),
@@ -457,13 +459,8 @@ mod tests {
         assert_eq!(decoded("a%2Bb+c", None), "a%2Bb+c");
     }
 
-    /// As versitygw tells them: by the second, and markers by less.
     #[test]
-    fn what_has_no_id_of_its_own_has_no_time_that_cannot_be_its_own() {
-        let ulid = |at: &str| {
-            let at: Timestamp = at.parse().expect("a time");
-            Ulid::from_parts(u64::try_from(at.as_millisecond()).expect("fits"), 1).to_string()
-        };
+    fn a_marker_that_versitygw_dates_by_what_was_there_before_has_no_time() {
         let null = |marker, at: &str| ObjectVersion {
             key: "k".to_owned(),
             version_id: NULL_VERSION.to_owned(),
@@ -474,19 +471,6 @@ mod tests {
             etag: None,
             storage_class: None,
         };
-        for (told, dated) in [
-            ("2026-01-01T00:00:07Z", true),
-            ("2026-01-01T00:00:08Z", false),
-            ("2026-01-01T00:00:09Z", false),
-        ] {
-            let newer = ObjectVersion {
-                version_id: ulid("2026-01-01T00:00:09.002Z"),
-                ..null(false, "2026-01-01T00:00:09.002Z")
-            };
-            let mut entries = [newer, null(false, told)];
-            undate_replaced(&mut entries, None);
-            assert_eq!(entries[1].last_modified.is_some(), dated, "{told}");
-        }
         let times = [
             "2026-01-01T00:00:09Z",
             "2026-01-01T00:00:09.123Z",

@@ -253,8 +253,8 @@ impl Group {
                 },
             };
         };
-        // Whenever a marker was made, below which there is nothing, and none lies on it: the key is deleted and stays so.
-        let has_content = !target.marker || self.content_below || target.version_id != self.latest.version_id;
+        // Where nothing but markers is left, the key stays deleted, whenever those were made.
+        let has_content = !target.marker || self.content_above || self.content_below;
         if matches!(wish, Wish::AsOf(_)) && target.last_modified.is_none() && has_content {
             return Verdict::Untold;
         }
