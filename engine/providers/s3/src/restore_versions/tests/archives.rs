@@ -35,9 +35,10 @@ impl Archive {
             return None;
         }
         let (status, body) = if !asks {
-            let told = match self.asked.contains_key(&key) {
-                true => format!("\r\nx-amz-restore: ongoing-request=\"{}\"", !self.has_come_up),
-                false => String::new(),
+            let told = if self.asked.contains_key(&key) {
+                format!("\r\nx-amz-restore: ongoing-request=\"{}\"", !self.has_come_up)
+            } else {
+                String::new()
             };
             (format!("200 OK\r\nx-amz-storage-class: GLACIER{told}"), "")
         } else if self.refuses {
@@ -53,7 +54,7 @@ impl Archive {
 
 /// A bucket of the sandbox in whose archive lies what was deleted, and something that was not, between them.
 struct Sunk {
-    _store: Store,
+    store: Store,
     bucket: S3Bucket,
     bench: StepBench,
     archive: Shared,
@@ -77,7 +78,7 @@ impl Sunk {
         let answer = move |head: &str| of_line.lock().expect("no panic").answer(head);
         Self {
             bench: StepBench::new().with("bucket", store.answered(NAME, answer).await),
-            _store: store,
+            store,
             bucket,
             archive,
         }
@@ -168,7 +169,7 @@ async fn whoever_begins_anew_waits_for_what_was_asked_for_before() {
         .await
         .expect("a preview");
     let mut output = foreseen.predicted.expect("an output");
-    output["began"] = json!(now_of(&sunk._store).await.to_string());
+    output["began"] = json!(now_of(&sunk.store).await.to_string());
     let saved = saved_by(&sunk.bench, 1).await;
     sunk.waiting(saved).await;
     let anew = sunk.bench.clone().attempt(9).saved_output(output);
