@@ -20,6 +20,7 @@ mod cuts;
 mod database;
 mod imports;
 mod manifests;
+mod newer;
 
 /// The words of the rebuild.
 const REBUILD: [&str; 6] = [

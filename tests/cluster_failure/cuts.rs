@@ -20,7 +20,8 @@ const WIDE_STRIDE: usize = 4;
 #[derive(Default)]
 pub(super) struct Swept {
     cuts: usize,
-    /// How many batches of records a rebuild writes that is not cut, from where it could be cut.
+    /// How many batches of records the rebuild wrote that was not cut, from where it could be cut: one call each. How many
+    /// these are differs from rebuild to rebuild.
     batches: usize,
     /// The steps into which cuts fell.
     within: BTreeSet<String>,
@@ -70,6 +71,11 @@ fn half(ground: &Ground, next: &AtomicUsize, stride: usize) -> Result<Swept> {
         ensure!(nth < MOST, "more than {MOST} places");
         let was_cut = (ground.cut)(&scene, nth, &mut swept).with_context(|| format!("at place {nth}"))?;
         if !was_cut {
+            let batches = swept.batches;
+            ensure!(
+                batches > 0 && batches < nth,
+                "{batches} batches, and none of them is number {nth}"
+            );
             return Ok(swept);
         }
         swept.cuts += 1;
@@ -195,14 +201,9 @@ fn sweep(ground: &Ground, first: usize, stride: usize) -> Result<Swept> {
     for half in halves {
         let half = half?;
         all.cuts += half.cuts;
-        all.batches = all.batches.max(half.batches);
         all.within.extend(half.within);
     }
-    let Swept { cuts, batches, .. } = all;
-    ensure!(
-        batches > 0 && cuts >= batches / stride,
-        "{cuts} cuts, {batches} batches"
-    );
+    ensure!(all.cuts > 0, "no cut");
     Ok(all)
 }
 

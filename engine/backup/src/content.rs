@@ -129,8 +129,7 @@ pub struct RecordedImage {
     /// The digest that ran, such as `sha256:…`; none where no pod told it, or its pods ran several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// Whether the workload had no pods, so that nothing of it ran: then the image is taken as it is written, where its tag is
-    /// one that goes on naming the same.
+    /// Whether the workload had no pods, so that nothing of it ran.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub idle: bool,
 }
@@ -234,12 +233,12 @@ pub struct CodeIndex {
     pub refs: BTreeMap<String, String>,
 }
 
-/// Whether the name of an image tells which one it is: its digest does, and a tag that nobody moves does as far as what never
-/// ran is concerned. `latest`, which is also what no tag means, is moved by everybody.
-pub fn is_named(image: &str, never_ran: bool) -> bool {
+/// Whether a tag is one that nobody moves, as far as can be told: `latest`, which is also what no tag means, is moved by
+/// everybody.
+fn has_lasting_tag(image: &str) -> bool {
     // A colon before the last slash is that of a port.
     let tag = image.rsplit('/').next().and_then(|last| last.split_once(':'));
-    image.contains('@') || never_ran && tag.is_some_and(|(_, tag)| tag != "latest")
+    tag.is_some_and(|(_, tag)| tag != "latest")
 }
 
 /// Whether what is written `statefulset/postgres` is the object of this kind and name.
@@ -269,11 +268,24 @@ impl KubernetesIndex {
     /// which nobody asks.
     pub fn unknown_images(&self, except: &[String]) -> Vec<String> {
         let asked = |image: &&RecordedImage| !except.iter().any(|object| image.is_of(object));
-        self.images
+        let unknown = self.images.iter().filter(asked).filter(|image| image.is_unknown());
+        unknown.map(ToString::to_string).collect()
+    }
+
+    /// Those of them of which nothing ran, and whose tag goes on naming the same image, in words. A cluster would have taken
+    /// them by that tag, too; what it names by then nobody has seen.
+    pub fn untried_images(&self) -> Vec<String> {
+        let untried = self.images.iter().filter(|image| image.is_untried());
+        untried.map(ToString::to_string).collect()
+    }
+
+    /// Those of them that ran, or whose tag is moved, in words: with these the export lacks something.
+    pub fn lost_images(&self) -> Vec<String> {
+        let lost = self
+            .images
             .iter()
-            .filter(asked)
-            .filter_map(RecordedImage::unknown)
-            .collect()
+            .filter(|image| image.is_unknown() && !image.is_untried());
+        lost.map(ToString::to_string).collect()
     }
 }
 
@@ -301,18 +313,30 @@ impl RecordedImage {
         workload.is_some_and(|(kind, name)| is_written(object, kind, name))
     }
 
-    /// The container in words, where nobody knows which image it ran.
-    fn unknown(&self) -> Option<String> {
+    /// Whether nobody knows which image it is: no digest tells.
+    fn is_unknown(&self) -> bool {
+        self.digest.is_none() && !self.image.contains('@')
+    }
+
+    fn is_untried(&self) -> bool {
+        self.is_unknown() && self.idle && has_lasting_tag(&self.image)
+    }
+}
+
+/// The container, and how its image is written.
+impl fmt::Display for RecordedImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             namespace,
             workload,
             container,
             image,
-            digest,
-            idle,
+            ..
         } = self;
-        let is_known = digest.is_some() || is_named(image, *idle);
-        (!is_known).then(|| format!("container `{container}` of {workload} in namespace `{namespace}` (`{image}`)"))
+        write!(
+            f,
+            "container `{container}` of {workload} in namespace `{namespace}` (`{image}`)"
+        )
     }
 }
 
@@ -429,26 +453,25 @@ mod tests {
     }
 
     #[test]
-    fn what_never_ran_is_known_by_a_tag_that_nobody_moves() {
-        for (name, is_known) in [
-            ("web:1.4.2", true),
-            ("localhost:5000/web:1", true),
-            ("web:latest", false),
-            ("web", false),
-            ("localhost:5000/web", false),
-            ("web@sha256:aa", true),
+    fn only_a_digest_tells_an_image_and_what_never_ran_is_not_lost_by_a_tag_that_nobody_moves() {
+        for (name, is_idle, is_unknown, is_lost) in [
+            ("web:1.4.2", true, true, false),
+            ("localhost:5000/web:1", true, true, false),
+            ("web:latest", true, true, true),
+            ("web", true, true, true),
+            ("localhost:5000/web", true, true, true),
+            ("web@sha256:aa", true, false, false),
+            ("web:1.4.2", false, true, true),
         ] {
-            assert_eq!(
-                unknown(vec![image("Deployment/web", name, true)], &[]) == 0,
-                is_known,
-                "{name}"
-            );
+            let index = KubernetesIndex {
+                images: vec![image("Deployment/web", name, is_idle)],
+                ..KubernetesIndex::default()
+            };
+            let counts =
+                [index.unknown_images(&[]), index.lost_images(), index.untried_images()].map(|told| told.len());
+            let [is_unknown, is_lost] = [is_unknown, is_lost].map(usize::from);
+            assert_eq!(counts, [is_unknown, is_lost, is_unknown - is_lost], "{name}");
         }
-        assert_eq!(
-            unknown(vec![image("Deployment/web", "web:1.4.2", false)], &[]),
-            1,
-            "it ran"
-        );
     }
 
     #[test]

@@ -32,6 +32,7 @@ mod keeping;
 mod key;
 mod listing;
 mod location;
+mod made;
 mod manifest;
 mod name;
 mod objects;
@@ -53,8 +54,7 @@ pub use code::{BundleRequest, bundle_in};
 pub use config::{Config, MAKING, READING, S3Config};
 pub use content::{
     CodeContent, CodeIndex, Content, DatabaseContent, FileKind, FilesContent, FilesIndex, IndexedFile, IndexedKind,
-    IndexedObject, KubernetesContent, KubernetesIndex, LeftOut, RecordedImage, UnkeptContents, Unreadable, is_named,
-    is_written,
+    IndexedObject, KubernetesContent, KubernetesIndex, LeftOut, RecordedImage, UnkeptContents, Unreadable, is_written,
 };
 pub use create::{CreateRequest, Created, Usable, check_label, parse_pin};
 pub use files::{FilesDifference, FilesLook, FilesRequest};
@@ -63,6 +63,7 @@ pub use keeping::Keeping;
 pub use key::{KeyId, Passphrase};
 pub use listing::Row;
 pub use location::LocationName;
+pub use made::Made;
 pub use manifest::{Level, Manifest, Previous, Release, Seconds, Sizes};
 pub use name::{BackupName, ContentKind, DumpFormat, Format};
 pub use objects::{ObjectReader, ObjectWriter, ObjectsRequest};

@@ -359,7 +359,10 @@ async fn a_manifest_that_cannot_be_read_for_now_is_no_reason_for_an_older_backup
 
     // What is known is known, and a backup that somebody names is what he gets.
     let key = &older.manifest.idempotency_key;
-    assert!(cut.made_by(key).await.expect("known").is_some());
+    let made = cut.made_by(key).await.expect("known").expect("it was made");
+    let absences = cut.absences(&made);
+    let words = format!("backup `{}` is not in local", older.manifest.name);
+    assert!(absences.len() == 1 && absences[0].starts_with(&words), "{absences:?}");
     let named = Wanted::database(Which::Name(older.manifest.name.clone()));
     let chosen = cut.select(&named, &tools(), &Silent).await.expect("chosen");
     assert_eq!(chosen.backup.name, older.manifest.name);

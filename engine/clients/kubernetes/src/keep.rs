@@ -43,8 +43,7 @@ pub fn left_out(object: &Value) -> Option<&'static str> {
         ("", "ConfigMap" | "Endpoints") if is_leader(object) => Some("records who leads"),
         ("", "Secret") if is_generated_token(object) => Some("is a token that a controller made"),
         ("", "Secret") if text("/type") == "bootstrap.kubernetes.io/token" => Some("lets machines join this cluster"),
-        ("", "Pod") if ["Succeeded", "Failed"].contains(&text("/status/phase")) => Some("has ended"),
-        ("batch", "Job") if has_ended(object) => Some("has ended, and would run again"),
+        _ if has_ended(object) => Some("has ended, and would run again"),
         ("storage.k8s.io", "CSIStorageCapacity") if label(object, "csi.storage.k8s.io/managed-by").is_some() => {
             Some("is made by a storage driver")
         }
@@ -92,12 +91,18 @@ fn is_generated_token(object: &Value) -> bool {
     rest.is_some_and(|rest| rest.len() == 5 && rest.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
-fn has_ended(job: &Value) -> bool {
-    let conditions = job.pointer("/status/conditions").and_then(Value::as_array);
-    conditions.is_some_and(|all| {
-        all.iter()
-            .any(|one| (one["type"] == "Complete" || one["type"] == "Failed") && one["status"] == "True")
-    })
+/// Whether an object is a pod or a job that is over.
+pub fn has_ended(object: &Value) -> bool {
+    let text = |field: &str| object[field].as_str().unwrap_or_default();
+    match (group_of(text("apiVersion")), text("kind")) {
+        ("", "Pod") => matches!(object["status"]["phase"].as_str(), Some("Succeeded" | "Failed")),
+        ("batch", "Job") => {
+            let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+            let mut conditions = conditions.into_iter().flatten();
+            conditions.any(|one| (one["type"] == "Complete" || one["type"] == "Failed") && one["status"] == "True")
+        }
+        _ => false,
+    }
 }
 
 fn annotation<'o>(object: &'o Value, name: &str) -> Option<&'o str> {

@@ -3,9 +3,19 @@
 use std::fmt;
 
 use jm_step::StepError;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::keep::is_never_kept;
+
+/// What is written otherwise in a part of a path: all but what never means anything there.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b':')
+    .remove(b'@');
 
 /// A kind that the API server has.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -74,7 +84,8 @@ impl ResourceKind {
 
     /// The path of one of its objects.
     pub(crate) fn path_of(&self, key: &ObjectKey) -> String {
-        format!("{}/{}", self.path(key.namespace.as_deref()), key.name)
+        let name = utf8_percent_encode(&key.name, SEGMENT);
+        format!("{}/{name}", self.path(key.namespace.as_deref()))
     }
 }
 
@@ -92,7 +103,9 @@ pub struct ObjectKey {
 }
 
 impl ObjectKey {
-    /// What a manifest says of itself. Names and namespaces go into paths, so what cannot be one is refused.
+    /// What a manifest says of itself. Names and namespaces go into paths, so what cannot be one is refused: what Kubernetes
+    /// refuses of any name. Those of roles and bindings, for one, have few other limits: `jane#EXT#@example.com` is one.
+    /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#path-segment-names>
     pub fn of(object: &Value) -> Result<Self, StepError> {
         let text = |pointer: &str| {
             object
@@ -113,7 +126,7 @@ impl ObjectKey {
         };
         let namespace = text("/metadata/namespace");
         for part in [Some(name), namespace].into_iter().flatten() {
-            if part.contains(['/', '%', '?', '#']) || part == "." || part == ".." {
+            if part.contains(['/', '%']) || part == "." || part == ".." {
                 return Err(StepError::invalid_input(format!(
                     "`{}` cannot be the name of an object",
                     part.escape_debug()
@@ -167,12 +180,36 @@ mod tests {
             "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web", "namespace": "app" },
         }));
         assert_eq!(key.expect("a key").to_string(), "app deployment.apps/web");
-        for name in ["../secrets", "a/b", "a?dryRun=All", "..", ""] {
+        for name in ["../secrets", "a/b", "a%2Fb", "..", ""] {
             let object = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name } });
             assert!(ObjectKey::of(&object).is_err(), "{name}");
         }
-        // Names of RBAC may have colons.
-        let object = json!({ "apiVersion": "v1", "kind": "X", "metadata": { "name": "a:b" } });
-        assert!(ObjectKey::of(&object).is_ok());
+    }
+
+    #[test]
+    fn names_of_roles_are_theirs_in_paths_too() {
+        let kind = ResourceKind {
+            group: "rbac.authorization.k8s.io".to_owned(),
+            version: "v1".to_owned(),
+            kind: "ClusterRoleBinding".to_owned(),
+            plural: "clusterrolebindings".to_owned(),
+            namespaced: false,
+            verbs: Vec::new(),
+            has_status: false,
+        };
+        for (name, part) in [
+            ("system:node", "system:node"),
+            ("jane#EXT#@example.com", "jane%23EXT%23@example.com"),
+            ("a b?dryRun=All", "a%20b%3FdryRun%3DAll"),
+            ("ä", "%C3%A4"),
+        ] {
+            let object = json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+                "metadata": { "name": name } });
+            let path = kind.path_of(&ObjectKey::of(&object).expect("a key"));
+            assert_eq!(
+                path,
+                format!("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/{part}")
+            );
+        }
     }
 }

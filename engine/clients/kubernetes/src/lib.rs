@@ -50,7 +50,7 @@ pub use documents::documents;
 mod strip;
 pub use strip::{KeptVolumes, strip, strip_bookkeeping};
 mod keep;
-pub use keep::{is_built_in, is_never_kept, left_out};
+pub use keep::{has_ended, is_built_in, is_never_kept, left_out};
 mod maker;
 pub use maker::{Maker, is_own_group};
 mod selects;

@@ -33,6 +33,7 @@ pub fn readiness(object: &Value) -> Readiness {
         ("apps", "StatefulSet") => workload(Kind::StatefulSet, object),
         ("apps", "DaemonSet") => workload(Kind::DaemonSet, object),
         ("apps", "ReplicaSet") | ("", "ReplicationController") => replicas(object),
+        ("", "Pod") => pod(object),
         ("apiregistration.k8s.io", "APIService") => condition(object, "Available"),
         _ => Readiness::Ready,
     }
@@ -96,6 +97,18 @@ fn condition(object: &Value, name: &str) -> Readiness {
             one["message"].as_str().unwrap_or_default()
         )),
         None => Readiness::Waiting(format!("it is not {name} yet")),
+    }
+}
+
+/// One that nothing made again if it were gone.
+fn pod(object: &Value) -> Readiness {
+    match object["status"]["phase"].as_str() {
+        Some("Succeeded") => Readiness::Ready,
+        Some("Failed") => {
+            let why = object["status"]["message"].as_str().unwrap_or("its containers failed");
+            Readiness::Failed(format!("it has ended: {why}"))
+        }
+        _ => condition(object, "Ready"),
     }
 }
 
@@ -167,6 +180,29 @@ mod tests {
             assert!(why.contains(holder), "{why}");
         }
         assert!(!why.contains("all is deleted"), "{why}");
+    }
+
+    #[test]
+    fn a_pod_is_ready_once_it_says_so_and_never_once_it_has_failed() {
+        let pod = |status: Value| readiness(&json!({ "apiVersion": "v1", "kind": "Pod", "status": status }));
+        let ready = |status: &str| json!([{ "type": "Ready", "status": status, "message": "pulling" }]);
+        assert_eq!(
+            pod(json!({ "phase": "Running", "conditions": ready("True") })),
+            Readiness::Ready
+        );
+        assert_eq!(
+            pod(json!({ "phase": "Succeeded", "conditions": ready("False") })),
+            Readiness::Ready
+        );
+        assert_eq!(
+            pod(json!({ "phase": "Pending", "conditions": ready("False") })),
+            Readiness::Waiting("it is not Ready: pulling".to_owned())
+        );
+        assert_eq!(pod(json!({})), Readiness::Waiting("it is not Ready yet".to_owned()));
+        assert_eq!(
+            pod(json!({ "phase": "Failed", "message": "evicted" })),
+            Readiness::Failed("it has ended: evicted".to_owned())
+        );
     }
 
     #[test]

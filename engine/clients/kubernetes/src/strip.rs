@@ -112,19 +112,35 @@ fn drop_empty(fields: &mut Map<String, Value>, field: &str) {
 /// Whether anybody manages a field: one of the sets of fields names it. Where nothing tells who manages what, as `kubectl get`
 /// leaves it out, a value may be one that was chosen.
 fn is_managed(managed: Option<&Value>, field: &str) -> bool {
-    fn has(fields: &Value, wanted: &str) -> bool {
-        fields
-            .as_object()
-            .is_some_and(|all| all.iter().any(|(name, inner)| name == wanted || has(inner, wanted)))
-    }
-    let wanted = format!("f:{field}");
-    let entries = managed.and_then(Value::as_array);
-    entries.is_none_or(|entries| {
-        entries
-            .iter()
-            .filter_map(|entry| entry.get("fieldsV1"))
-            .any(|fields| has(fields, &wanted))
+    is_in_a_set(managed, |fields| has(fields, &format!("f:{field}")))
+}
+
+/// The same of a field of one port of a service, which sets of fields know by number and protocol.
+fn is_managed_of_port(managed: Option<&Value>, port: &Map<String, Value>, field: &str) -> bool {
+    let is_its = |key: &str| {
+        let key = key
+            .strip_prefix("k:")
+            .and_then(|key| serde_json::from_str::<Value>(key).ok());
+        let protocol = port.get("protocol").and_then(Value::as_str).unwrap_or("TCP");
+        key.is_some_and(|key| {
+            Some(&key["port"]) == port.get("port") && key["protocol"].as_str().unwrap_or("TCP") == protocol
+        })
+    };
+    is_in_a_set(managed, |fields| {
+        let ports = fields.pointer("/f:spec/f:ports").and_then(Value::as_object);
+        let mut its = ports.into_iter().flatten().filter(|(key, _)| is_its(key));
+        its.any(|(_, inner)| has(inner, &format!("f:{field}")))
     })
+}
+
+fn is_in_a_set(managed: Option<&Value>, is_in: impl Fn(&Value) -> bool) -> bool {
+    let entries = managed.and_then(Value::as_array);
+    entries.is_none_or(|entries| entries.iter().filter_map(|entry| entry.get("fieldsV1")).any(is_in))
+}
+
+fn has(fields: &Value, wanted: &str) -> bool {
+    let mut all = fields.as_object().into_iter().flatten();
+    all.any(|(name, inner)| name == wanted || has(inner, wanted))
 }
 
 #[cfg(test)]
@@ -175,6 +191,15 @@ mod tests {
         assert_eq!(
             stripped(service(chosen))["spec"],
             json!({ "type": "NodePort", "ports": [{ "port": 80, "nodePort": 30080 }] })
+        );
+        // What was chosen for one port was not for the other, which shares its number.
+        let mut two = service(json!({ "f:spec": { "f:ports": {
+            "k:{\"port\":80,\"protocol\":\"TCP\"}": { "f:nodePort": {} }, "k:{\"port\":80,\"protocol\":\"UDP\"}": { "f:port": {} } } } }));
+        two["spec"]["ports"] = json!([{ "port": 80, "protocol": "TCP", "nodePort": 30080 },
+            { "port": 80, "protocol": "UDP", "nodePort": 31234 }]);
+        assert_eq!(
+            stripped(two)["spec"]["ports"],
+            json!([{ "port": 80, "protocol": "TCP", "nodePort": 30080 }, { "port": 80, "protocol": "UDP" }])
         );
         let given = json!({ "f:spec": { "f:ports": {} } });
         assert_eq!(

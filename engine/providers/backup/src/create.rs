@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use jm_backup::{
-    BackupRef, Backups, BackupsReader, CreateRequest, DumpFormat, Entry, Level, Manifest, Sizes, check_label, parse_pin,
+    BackupRef, Backups, BackupsReader, CreateRequest, DumpFormat, Level, Made, Manifest, Sizes, check_label, parse_pin,
 };
 use jm_client_postgres::Postgres;
 use jm_step::{
@@ -125,8 +125,8 @@ impl StepType for Create {
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
         let postgres = cx.connect::<Postgres>().await?;
         let backups = cx.connect::<Backups>().await?;
-        if let Some(done) = found(&backups, cx.idempotency_key()).await? {
-            return Ok(done);
+        if let Some(made) = found(&backups, cx.idempotency_key()).await? {
+            return made.adopt(cx).await;
         }
         let request = request(cx, &input, postgres.reader().database());
         let (tools, told) = (toolbox(cx), Told(cx));
@@ -139,18 +139,19 @@ impl StepType for Create {
 
     async fn probe(&self, cx: &ReadContext, _: &Input) -> Result<Probe<Output>, StepError> {
         let backups = cx.read::<Backups>().await?;
-        // What has no manifest does not count, and is swept by the next backup.
-        Ok(found(&backups, cx.idempotency_key())
-            .await?
-            .map_or(Probe::NotStarted, Probe::Succeeded))
+        Ok(Made::probe(found(&backups, cx.idempotency_key()).await?))
     }
 }
 
-async fn found(backups: &BackupsReader, key: &str) -> Result<Option<Output>, StepError> {
-    let entry: Option<Entry> = backups.made_by(key).await?;
-    Ok(entry
-        .as_ref()
-        .and_then(|entry| Some(output(entry.manifest()?, backups.reference(entry)))))
+async fn found(backups: &BackupsReader, key: &str) -> Result<Option<Made<Output>>, StepError> {
+    let Some(entry) = backups.made_by(key).await? else {
+        return Ok(None);
+    };
+    let made = |manifest| Made {
+        output: output(manifest, backups.reference(&entry)),
+        lacks: backups.absences(&entry),
+    };
+    Ok(entry.manifest().map(made))
 }
 
 fn request(cx: &ReadContext, input: &Input, database: &str) -> CreateRequest {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jm_backup::{
     BackupRef, Backups, BackupsReader, ContentKind, FilesDifference, FilesLook, FilesRequest, Keeping, LeftOut, Level,
-    Manifest, Told, check_label,
+    Made, Manifest, Told, check_label,
 };
 use jm_step::{
     Change, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, Secret, StepContext, StepError,
@@ -150,8 +150,8 @@ impl StepType for Files {
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
         let backups = cx.connect::<Backups>().await?;
-        if let Some(done) = found(&backups, cx.idempotency_key()).await? {
-            return Ok(done);
+        if let Some(made) = found(&backups, cx.idempotency_key()).await? {
+            return made.adopt(cx).await;
         }
         let request = request(cx, &input);
         let look = until_cancelled(cx, backups.look_at_files(&request)).await?;
@@ -179,19 +179,19 @@ impl StepType for Files {
 
     async fn probe(&self, cx: &ReadContext, _: &Input) -> Result<Probe<Output>, StepError> {
         let backups = cx.read::<Backups>().await?;
-        // What has no manifest does not count, and is swept by the next backup.
-        Ok(found(&backups, cx.idempotency_key())
-            .await?
-            .map_or(Probe::NotStarted, Probe::Succeeded))
+        Ok(Made::probe(found(&backups, cx.idempotency_key()).await?))
     }
 }
 
 /// What this deed made, where it did. What differed from the backup before is not known any more.
-async fn found(backups: &BackupsReader, key: &str) -> Result<Option<Output>, StepError> {
+async fn found(backups: &BackupsReader, key: &str) -> Result<Option<Made<Output>>, StepError> {
     let Some(entry) = backups.made_by(key).await? else {
         return Ok(None);
     };
-    let made = |manifest| output(manifest, backups.reference(&entry), true, FilesDifference::default());
+    let made = |manifest| Made {
+        output: output(manifest, backups.reference(&entry), true, FilesDifference::default()),
+        lacks: backups.absences(&entry),
+    };
     Ok(entry.manifest().map(made))
 }
 

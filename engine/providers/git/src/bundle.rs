@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jm_backup::{
-    BackupRef, Backups, BackupsReader, BundleRequest, CodeIndex, ContentKind, Keeping, Level, Manifest, Release, Told,
-    Toolbox, until_cancelled,
+    BackupRef, Backups, BackupsReader, BundleRequest, CodeIndex, ContentKind, Keeping, Level, Made, Manifest, Release,
+    Told, Toolbox, until_cancelled,
 };
 use jm_step::{
     Change, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError,
@@ -142,8 +142,8 @@ impl StepType for Bundle {
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
         let backups = cx.connect::<Backups>().await?;
-        if let Some(done) = found(&backups, cx.idempotency_key()).await? {
-            return Ok(done);
+        if let Some(made) = found(&backups, cx.idempotency_key()).await? {
+            return made.adopt(cx).await;
         }
         let look = Look::at(cx, &input, Depth::Whole).await?;
         if let Some((output, unknown)) = look.unchanged(cx, &backups, &input).await? {
@@ -166,10 +166,7 @@ impl StepType for Bundle {
 
     async fn probe(&self, cx: &ReadContext, _: &Input) -> Result<Probe<Output>, StepError> {
         let backups = cx.read::<Backups>().await?;
-        // What has no manifest does not count, and is swept by the next backup.
-        Ok(found(&backups, cx.idempotency_key())
-            .await?
-            .map_or(Probe::NotStarted, Probe::Succeeded))
+        Ok(Made::probe(found(&backups, cx.idempotency_key()).await?))
     }
 }
 
@@ -283,11 +280,14 @@ impl<'c> Look<'c> {
     }
 }
 
-async fn found(backups: &BackupsReader, key: &str) -> Result<Option<Output>, StepError> {
+async fn found(backups: &BackupsReader, key: &str) -> Result<Option<Made<Output>>, StepError> {
     let Some(entry) = backups.made_by(key).await? else {
         return Ok(None);
     };
-    let made = |manifest| output(manifest, backups.reference(&entry), true);
+    let made = |manifest| Made {
+        output: output(manifest, backups.reference(&entry), true),
+        lacks: backups.absences(&entry),
+    };
     Ok(entry.manifest().map(made))
 }
 

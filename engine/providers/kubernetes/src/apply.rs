@@ -12,11 +12,12 @@ use jm_step::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::chosen::ChosenImage;
 use crate::deploy::{ApplySet, Counts, Deploy, Done, Kept, NEVER_RECREATED, OnConflict, Policy, check_applyset};
 use crate::kept::warned;
 use crate::manifests::{Named, Objects};
 use crate::needs;
-use crate::recorded::{Images, written};
+use crate::recorded::{Images, Pinning, written};
 
 /// The step type `kubernetes.apply`.
 pub struct Apply;
@@ -37,13 +38,16 @@ pub struct Input {
     /// Only these waves.
     #[serde(default)]
     waves: Vec<Wave>,
-    /// Which images containers get. `written`: as the manifests have them; `recorded`: the digests that `ran`, as written
-    /// where nothing did and the tag is not `latest`, and an error where one is not there; `recorded-or-written`: as written there, too.
+    /// Which images containers get. `written`: as the manifests have them; `recorded`: the digests that `ran`, and an error
+    /// where one is not there; `recorded-or-written`: as written there.
     #[serde(default = "written")]
     images: Images,
     /// The images that ran when an export was made, as `backup.find` and `kubernetes.export` give them.
     #[serde(default)]
     ran: Vec<RecordedImage>,
+    /// Images that containers get instead, such as where the one that ran cannot be pulled any more or is what broke.
+    #[serde(default)]
+    set_images: Vec<ChosenImage>,
     /// What becomes of a field that somebody else keeps at another value.
     #[serde(default)]
     on_conflict: OnConflict,
@@ -210,8 +214,11 @@ fn named(input: &Input) -> Named<'_> {
         kustomization: input.kustomization.as_deref(),
         recursive: input.recursive,
         waves: &input.waves,
-        images: input.images,
-        ran: &input.ran,
+        pinning: Pinning {
+            images: input.images,
+            ran: &input.ran,
+            chosen: &input.set_images,
+        },
     }
 }
 

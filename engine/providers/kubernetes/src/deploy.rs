@@ -11,6 +11,7 @@ mod halfway;
 mod made;
 mod motion;
 mod namespaces;
+mod newer;
 mod object;
 mod outcome;
 mod priors;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jm_backup::{
-    BackupRef, Backups, BackupsReader, ContentKind, Created, Entry, Keeping, Level, Manifest, ObjectsRequest,
+    BackupRef, Backups, BackupsReader, ContentKind, Created, Keeping, Level, Made, Manifest, ObjectsRequest,
     RecordedImage, Told, Toolbox, Unreadable, until_cancelled,
 };
 use jm_client_kubernetes::{Kubernetes, Reader};
@@ -22,10 +22,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::few::few;
 use crate::kept::warned;
 use crate::{contents, needs};
 
-use self::gather::Gather;
+use self::gather::{Gather, MOST_NAMED};
 pub(crate) use self::images::{Images, Place};
 pub(crate) use self::index::IndexBuilder;
 pub(crate) use self::volumes::Volumes;
@@ -99,8 +100,8 @@ pub struct Output {
     kinds: BTreeMap<String, u64>,
     /// The images that ran.
     images: Vec<RecordedImage>,
-    /// The containers of which nobody knows which image they ran, in words: their pods did not tell, or told different ones.
-    /// What had no pods ran nothing, and is taken as it is written where its tag is another one than `latest`.
+    /// The containers of which nobody knows which image they ran, in words: their pods did not tell, or told different ones,
+    /// or there were none.
     #[serde(default)]
     unknown_images: Vec<String>,
     /// How many claims there are whose contents are not in it, since a driver made their volumes: its index tells which.
@@ -157,63 +158,77 @@ impl StepType for Export {
         let usable = backups.can_file(ContentKind::Kubernetes, label(input)).await?;
         let names: Vec<String> = usable.locations.iter().map(ToString::to_string).collect();
         let index = Gather::new(&cluster, input).await?.try_all().await?;
-        let unknown = images_unknown(&index.unknown_images(&[]));
+        let lost = images_lost(&index.lost_images());
         let summary = format!("export {} to {}", described(input, &cluster), names.join(" and "));
         let summary = warned(summary, &contents::warning(&index.unkept_contents));
+        let summary = warned(summary, &images_untried(&index.untried_images()));
         let left_out = index
             .unreadable
             .into_iter()
             .map(|kind| format!("{} cannot be read: {}", kind.kind, kind.why));
         let changes = vec![change(input, &cluster, &names)];
-        let degraded = left_out.chain(unknown).chain(usable.degraded);
+        let degraded = left_out.chain(lost).chain(usable.degraded);
         Ok(Preview::computed(summary, changes).degraded(degraded))
     }
 
     async fn run(&self, cx: &StepContext, input: Input) -> Result<Output, StepError> {
         let cluster = cx.connect::<Kubernetes>().await?;
         let backups = cx.connect::<Backups>().await?;
-        if let Some(done) = found(&backups, cx.idempotency_key()).await? {
-            return Ok(done);
+        if let Some(made) = found(&backups, cx.idempotency_key()).await? {
+            return made.adopt(cx).await;
         }
         let created = until_cancelled(cx, Box::pin(export(cx, cluster.reader(), &backups, &input))).await?;
         let names: Vec<String> = created.backup.locations.iter().map(ToString::to_string).collect();
         cx.changed(change(&input, cluster.reader(), &names)).await;
-        if let Some(index) = created.manifest.kubernetes()
-            && let Some(warning) = contents::warning(&index.unkept_contents)
-        {
-            cx.log(warning).await;
+        if let Some(index) = created.manifest.kubernetes() {
+            let told = [
+                contents::warning(&index.unkept_contents),
+                images_untried(&index.untried_images()),
+            ];
+            for line in told.into_iter().flatten() {
+                cx.log(line).await;
+            }
         }
-        let output = output(&created.manifest, created.backup);
-        for kind in &output.unreadable {
-            cx.degraded(format!(
-                "{} cannot be read and is not in the export: {}",
-                kind.kind, kind.why
-            ))
-            .await?;
+        for reason in lacks(&created.manifest) {
+            cx.degraded(reason).await?;
         }
-        if let Some(unknown) = images_unknown(&output.unknown_images) {
-            cx.degraded(unknown).await?;
-        }
-        Ok(output)
+        Ok(output(&created.manifest, created.backup))
     }
 
     async fn probe(&self, cx: &ReadContext, _: &Input) -> Result<Probe<Output>, StepError> {
         let backups = cx.read::<Backups>().await?;
-        // What has no manifest does not count, and is swept by the next backup.
-        Ok(found(&backups, cx.idempotency_key())
-            .await?
-            .map_or(Probe::NotStarted, Probe::Succeeded))
+        Ok(Made::probe(found(&backups, cx.idempotency_key()).await?))
     }
 }
 
 /// What is told where something runs of which nobody knows what it is.
-fn images_unknown(unknown: &[String]) -> Option<String> {
-    (!unknown.is_empty()).then(|| {
+fn images_lost(lost: &[String]) -> Option<String> {
+    (!lost.is_empty()).then(|| {
         format!(
             "which image ran is not known for {}: a restore will not take the images as they are written unless told to; write them by digest (`NAME@sha256:…`)",
-            unknown.join(", ")
+            lost.join(", ")
         )
     })
+}
+
+/// What is told where nothing ran that could tell an image.
+fn images_untried(untried: &[String]) -> Option<String> {
+    (!untried.is_empty()).then(|| {
+        format!(
+            "nothing of these runs, and a restore will take their images by the tags that they have only where it is told to: {}",
+            few(untried, MOST_NAMED)
+        )
+    })
+}
+
+/// What an export is degraded by.
+fn lacks(manifest: &Manifest) -> impl Iterator<Item = String> {
+    let index = manifest.kubernetes().cloned().unwrap_or_default();
+    let lost = images_lost(&index.lost_images());
+    let unreadable = index.unreadable.into_iter();
+    let unreadable =
+        unreadable.map(|kind| format!("{} cannot be read and is not in the export: {}", kind.kind, kind.why));
+    unreadable.chain(lost)
 }
 
 async fn export(cx: &StepContext, cluster: &Reader, backups: &Backups, input: &Input) -> Result<Created, StepError> {
@@ -228,11 +243,15 @@ async fn export(cx: &StepContext, cluster: &Reader, backups: &Backups, input: &I
     Box::pin(stored).await
 }
 
-async fn found(backups: &BackupsReader, key: &str) -> Result<Option<Output>, StepError> {
-    let entry: Option<Entry> = backups.made_by(key).await?;
-    Ok(entry
-        .as_ref()
-        .and_then(|entry| Some(output(entry.manifest()?, backups.reference(entry)))))
+async fn found(backups: &BackupsReader, key: &str) -> Result<Option<Made<Output>>, StepError> {
+    let Some(entry) = backups.made_by(key).await? else {
+        return Ok(None);
+    };
+    let made = |manifest| Made {
+        output: output(manifest, backups.reference(&entry)),
+        lacks: lacks(manifest).chain(backups.absences(&entry)).collect(),
+    };
+    Ok(entry.manifest().map(made))
 }
 
 fn label(input: &Input) -> Option<&str> {

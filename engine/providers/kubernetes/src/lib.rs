@@ -1,5 +1,6 @@
 //! Step types on Kubernetes.
 
+mod chosen;
 mod contents;
 mod evidence;
 mod few;

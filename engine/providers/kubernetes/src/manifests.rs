@@ -15,7 +15,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::objects::Objects;
-use crate::recorded::{Images, written};
+use crate::chosen::ChosenImage;
+use crate::recorded::{Images, Pinning, written};
 use crate::wait;
 
 /// The step type `kubernetes.manifests`.
@@ -44,6 +45,9 @@ pub struct Input {
     /// The images that ran when an export was made, as `backup.find` and `kubernetes.export` give them.
     #[serde(default)]
     ran: Vec<RecordedImage>,
+    /// Images that containers get instead, such as where the one that ran cannot be pulled any more or is what broke.
+    #[serde(default)]
+    set_images: Vec<ChosenImage>,
 }
 
 /// What was read.
@@ -118,8 +122,11 @@ fn named(input: &Input) -> Named<'_> {
         kustomization: input.kustomization.as_deref(),
         recursive: input.recursive,
         waves: &input.waves,
-        images: input.images,
-        ran: &input.ran,
+        pinning: Pinning {
+            images: input.images,
+            ran: &input.ran,
+            chosen: &input.set_images,
+        },
     }
 }
 
@@ -129,8 +136,7 @@ pub(crate) struct Named<'i> {
     pub(crate) kustomization: Option<&'i str>,
     pub(crate) recursive: bool,
     pub(crate) waves: &'i [Wave],
-    pub(crate) images: Images,
-    pub(crate) ran: &'i [RecordedImage],
+    pub(crate) pinning: Pinning<'i>,
 }
 
 impl Named<'_> {

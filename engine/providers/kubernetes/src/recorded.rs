@@ -1,6 +1,6 @@
 //! The image that ran, in the place of the one that was written: a tag may name another one by now.
 
-use jm_backup::{RecordedImage, is_named};
+use jm_backup::RecordedImage;
 use jm_client_kubernetes::ObjectKey;
 use jm_client_registry::ImageRef;
 use jm_step::StepError;
@@ -8,11 +8,13 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::chosen::{self, ChosenImage};
+
 /// Which images containers get.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Images {
-    /// The digests that ran; as written where nothing did, by a tag other than `latest`; an error where one is not recorded.
+    /// The digests that ran; an error where one is not recorded.
     #[default]
     Recorded,
     /// The digests that ran; where none is recorded, as written.
@@ -67,20 +69,49 @@ fn may_be_named(ran: &str, written: &str) -> bool {
     ran.name == written.name && tag(&ran) == tag(&written)
 }
 
-/// Containers whose image is only a tag, and for which no digest is recorded though something ran.
-pub(crate) fn unrecorded(key: &ObjectKey, object: &Value, records: &[RecordedImage]) -> Vec<String> {
-    let spec = spec_pointer(object).and_then(|pointer| object.pointer(pointer));
-    let lists = ["initContainers", "containers"].into_iter();
-    let containers = lists.filter_map(|list| spec?.get(list)?.as_array()).flatten();
-    containers
-        .filter_map(|container| {
-            let (name, image) = (container["name"].as_str()?, container["image"].as_str()?);
-            let record = recorded(key, name, image, records);
-            let known = record.is_some_and(|one| one.digest.is_some());
-            let known = known || is_named(image, record.is_some_and(|one| one.idle));
-            (!known).then(|| format!("container `{name}` of {key} (`{image}`)"))
-        })
-        .collect()
+/// Which images the containers of objects get.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pinning<'p> {
+    pub(crate) images: Images,
+    /// What is known to have run.
+    pub(crate) ran: &'p [RecordedImage],
+    /// What is taken whatever ran.
+    pub(crate) chosen: &'p [ChosenImage],
+}
+
+impl Pinning<'_> {
+    /// Puts the images in, and tells those containers of which it has to be known what ran and is not, in words.
+    pub(crate) fn pin(&self, key: &ObjectKey, object: &mut Value) -> Result<Vec<String>, StepError> {
+        let chosen = chosen::put(key, object, self.chosen)?;
+        let mut missing = Vec::new();
+        if self.images == Images::Written {
+            return Ok(missing);
+        }
+        for container in containers_mut(object) {
+            let (Some(name), Some(image)) = (container["name"].as_str(), container["image"].as_str()) else {
+                continue;
+            };
+            if image.contains('@') || chosen.contains(&name) {
+                continue;
+            }
+            match recorded(key, name, image, self.ran).and_then(|one| one.digest.as_deref()) {
+                Some(digest) => container["image"] = pinned(image, digest).into(),
+                None if self.images == Images::Recorded => {
+                    missing.push(format!("container `{name}` of {key} (`{image}`)"));
+                }
+                None => {}
+            }
+        }
+        Ok(missing)
+    }
+}
+
+/// The containers of an object, those that run first included, where it has any.
+pub(crate) fn containers_mut(object: &mut Value) -> impl Iterator<Item = &mut Value> {
+    let spec = spec_pointer(object).and_then(|pointer| object.pointer_mut(pointer));
+    let lists = spec.and_then(Value::as_object_mut).into_iter().flatten();
+    let lists = lists.filter(|(list, _)| matches!(list.as_str(), "initContainers" | "containers"));
+    lists.filter_map(|(_, list)| list.as_array_mut()).flatten()
 }
 
 /// Nothing is applied while it is not known which image ran.
@@ -95,27 +126,6 @@ pub(crate) fn refuse(missing: &[String]) -> Result<(), StepError> {
     )
 }
 
-/// Puts the recorded digests in.
-pub(crate) fn pin(key: &ObjectKey, object: &mut Value, records: &[RecordedImage]) {
-    let Some(spec) = spec_pointer(object).and_then(|pointer| object.pointer_mut(pointer)) else {
-        return;
-    };
-    for list in ["initContainers", "containers"] {
-        let containers = spec.get_mut(list).and_then(Value::as_array_mut);
-        for container in containers.into_iter().flatten() {
-            let (Some(name), Some(image)) = (container["name"].as_str(), container["image"].as_str()) else {
-                continue;
-            };
-            if image.contains('@') {
-                continue;
-            }
-            if let Some(digest) = recorded(key, name, image, records).and_then(|one| one.digest.as_deref()) {
-                container["image"] = pinned(image, digest).into();
-            }
-        }
-    }
-}
-
 /// The image by its digest. What is no reference, which no cluster would have taken, stays as it is.
 fn pinned(image: &str, digest: &str) -> String {
     ImageRef::parse(image).map_or_else(|_| image.to_owned(), |reference| reference.pinned(digest))
@@ -126,6 +136,72 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn pin(object: &mut Value, ran: &[RecordedImage]) -> Vec<String> {
+        let key = ObjectKey::of(object).expect("a key");
+        let pinning = Pinning {
+            images: Images::Recorded,
+            ran,
+            chosen: &[],
+        };
+        pinning.pin(&key, object).expect("the containers are there")
+    }
+
+    #[test]
+    fn what_somebody_names_is_taken_whatever_ran() {
+        let object = |image: &str| {
+            json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web", "namespace": "app" },
+                "spec": { "template": { "spec": { "initContainers": [{ "name": "first", "image": "x@sha256:cc" }],
+                    "containers": [{ "name": "main", "image": image }] } } } })
+        };
+        let ran = [RecordedImage {
+            namespace: "app".to_owned(),
+            workload: "Deployment/web".to_owned(),
+            container: "main".to_owned(),
+            image: "web:1".to_owned(),
+            digest: Some("sha256:broken".to_owned()),
+            idle: false,
+        }];
+        let chosen = |workload: &str, container: &str, image: &str| -> Vec<ChosenImage> {
+            let one = json!({ "workload": workload, "container": container, "image": image });
+            vec![serde_json::from_value(one).expect("a choice")]
+        };
+        let key = ObjectKey::of(&object("web:1")).expect("a key");
+        for images in [Images::Recorded, Images::RecordedOrWritten, Images::Written] {
+            // Also a tag that the broken one had.
+            for image in ["web@sha256:aa", "web:1", "web:2"] {
+                let chosen = chosen("deployment/web", "main", image);
+                let pinning = Pinning {
+                    images,
+                    ran: &ran,
+                    chosen: &chosen,
+                };
+                let mut given = object("web:1");
+                assert_eq!(
+                    pinning.pin(&key, &mut given).expect("it is there"),
+                    Vec::<String>::new()
+                );
+                assert_eq!(given, object(image), "{images:?}");
+            }
+        }
+        let (other, mistyped) = (
+            chosen("statefulset/web", "main", "web@sha256:aa"),
+            chosen("deploy/web", "mian", "web@sha256:aa"),
+        );
+        let with = |chosen| Pinning {
+            images: Images::Recorded,
+            ran: &ran,
+            chosen,
+        };
+        let mut given = object("web:1");
+        with(&other).pin(&key, &mut given).expect("it is of another");
+        assert_eq!(given, object("web@sha256:broken"));
+        let refused = with(&mistyped).pin(&key, &mut given).expect_err("no such container");
+        assert!(
+            refused.hint_text().is_some_and(|hint| hint.contains("`main`")),
+            "{refused}"
+        );
+    }
 
     #[test]
     fn a_tag_gives_way_to_what_ran_by_its_digest() {
@@ -144,9 +220,7 @@ mod tests {
             idle: false,
         }];
         let mut tagged = object("localhost:5000/web:latest");
-        let key = ObjectKey::of(&tagged).expect("a key");
-        assert!(unrecorded(&key, &tagged, &records).is_empty());
-        pin(&key, &mut tagged, &records);
+        assert!(pin(&mut tagged, &records).is_empty());
         assert_eq!(tagged, object(&ran));
         let [record] = records.clone();
         let digest = record.digest.clone().expect("a digest");
@@ -167,15 +241,13 @@ mod tests {
             (&tagged, ":1", true),
         ] {
             let written = object(&format!("localhost:5000/web{written}"));
-            let missing = unrecorded(&key, &written, &by_tag(ran));
-            assert_eq!(missing.is_empty(), is_known, "{ran}: {missing:?}");
             let mut as_it_is = written.clone();
-            pin(&key, &mut as_it_is, &by_tag(ran));
+            let missing = pin(&mut as_it_is, &by_tag(ran));
+            assert_eq!(missing.is_empty(), is_known, "{ran}: {missing:?}");
             assert_eq!(as_it_is != written, is_known, "{ran}");
         }
         let mut other = object("localhost:5000/other:latest");
-        assert_eq!(unrecorded(&key, &other, &records).len(), 1);
-        pin(&key, &mut other, &records);
+        assert_eq!(pin(&mut other, &records).len(), 1);
         assert_eq!(other, object("localhost:5000/other:latest"));
     }
 
@@ -187,7 +259,6 @@ mod tests {
                 { "name": "fixed", "image": "x@sha256:cc" }, { "name": "rests", "image": "rests:1" },
                 { "name": "moves", "image": "moves:latest" },
             ] } } } });
-        let key = ObjectKey::of(&object).expect("a key");
         let record = |container: &str, image: &str, digest: Option<&str>| RecordedImage {
             namespace: "app".to_owned(),
             workload: "Deployment/web".to_owned(),
@@ -210,10 +281,13 @@ mod tests {
             record("main", "localhost:5000/web:1", Some("sha256:aa")),
             record("side", "side", None),
         ];
-        let missing = unrecorded(&key, &object, &records);
-        assert_eq!(missing.len(), 2, "{missing:?}");
-        assert!(missing[0].contains("`side`") && missing[1].contains("`moves`"));
-        pin(&key, &mut object, &records);
+        let missing = pin(&mut object, &records);
+        let of = ["side", "rests", "moves"].map(|name| missing.iter().any(|one| one.contains(&format!("`{name}`"))));
+        assert_eq!(
+            (missing.len(), of),
+            (3, [true; 3]),
+            "what never ran is not known either: {missing:?}"
+        );
         let images: Vec<&str> = object["spec"]["template"]["spec"]["containers"]
             .as_array()
             .expect("containers")

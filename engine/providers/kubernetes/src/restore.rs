@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use self::exported::{Exported, Filter};
 use crate::apply::{check_recreate, effect, five_minutes, preview, yes};
+use crate::chosen::ChosenImage;
 use crate::deploy::{Counts, Deploy, Kept, OnConflict, Policy};
 use crate::kept::warned;
 use crate::needs;
@@ -52,11 +53,13 @@ pub struct Input {
     /// Not these objects, as `kind/name`, such as `deployment/broken`.
     #[serde(default)]
     except: Vec<String>,
-    /// Which images containers get. `recorded`: the digest that ran when the export was made, as written where nothing ran
-    /// and the tag is not `latest`, and an error where what ran is not recorded; `recorded-or-written`: as written there, too; `written`: as written
-    /// everywhere.
+    /// Which images containers get. `recorded`: the digest that ran when the export was made, and an error where none is
+    /// recorded; `recorded-or-written`: as written there; `written`: as written everywhere.
     #[serde(default)]
     images: Images,
+    /// Images that containers get instead, such as where the one that ran cannot be pulled any more or is what broke.
+    #[serde(default)]
+    set_images: Vec<ChosenImage>,
     /// What becomes of a field that somebody else keeps at another value.
     #[serde(default)]
     on_conflict: OnConflict,
@@ -227,6 +230,7 @@ fn filter(input: &Input) -> Filter {
         objects: input.objects.clone(),
         allow_empty: input.allow_empty,
         images: input.images,
+        chosen: input.set_images.clone(),
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::volumes::KeptVolumes;
-use super::{drop_empty, forget, is_managed};
+use super::{drop_empty, forget, is_managed, is_managed_of_port};
 use crate::kind::group_of;
 
 /// Labels that a Job's controller gives to the Job's pods.
@@ -90,9 +90,9 @@ fn service(object: &mut Value, managed: Option<&Value>) {
             spec.remove(field);
         }
     }
-    if !is_managed(managed, "nodePort") {
-        let ports = spec.get_mut("ports").and_then(Value::as_array_mut);
-        for port in ports.into_iter().flatten().filter_map(Value::as_object_mut) {
+    let ports = spec.get_mut("ports").and_then(Value::as_array_mut);
+    for port in ports.into_iter().flatten().filter_map(Value::as_object_mut) {
+        if !is_managed_of_port(managed, port, "nodePort") {
             port.remove("nodePort");
         }
     }

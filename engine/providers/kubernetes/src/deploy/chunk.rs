@@ -19,7 +19,7 @@ use super::namespaces::ending;
 use super::object::Object;
 use super::outcome::{Applied, Outcome};
 use super::priors::Prior;
-use super::{Deploy, OnConflict, Policy, filled, ready, released, scaled, stopped, words};
+use super::{Deploy, OnConflict, Policy, filled, newer, ready, released, scaled, stopped, words};
 
 /// Requests under way. More make an API server no faster, and fewer leave it waiting.
 const AT_ONCE: usize = 32;
@@ -201,6 +201,9 @@ impl Doing<'_> {
         }
         if let (None, Some(cx)) = (&prior, self.context) {
             self.made.note(cx).await?;
+        }
+        if let Some(before) = &prior {
+            newer::refuse(self.policy, &object, before)?;
         }
         let keeper = prior.as_ref().and_then(Keeper::of);
         // Who sets back what differs from a source does so with what is made as well.

@@ -13,7 +13,7 @@ use super::watch::Watch;
 pub(super) const PAUSE: Duration = Duration::from_millis(200);
 const AT_ONCE: usize = 16;
 /// Kinds that are something else when they are there than when they are ready.
-const WAITED_FOR: [&str; 10] = [
+const WAITED_FOR: [&str; 11] = [
     "Namespace",
     "ResourceQuota",
     "CustomResourceDefinition",
@@ -23,6 +23,7 @@ const WAITED_FOR: [&str; 10] = [
     "DaemonSet",
     "ReplicaSet",
     "ReplicationController",
+    "Pod",
     "APIService",
 ];
 

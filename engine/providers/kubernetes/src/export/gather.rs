@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jm_backup::{KubernetesIndex, ObjectWriter, RecordedImage, Unreadable};
 use jm_client_kubernetes::{
-    Discovery, Maker, ObjectKey, Reader, ResourceKind, Wave, awake, is_built_in, left_out, strip,
+    Discovery, Maker, ObjectKey, Reader, ResourceKind, Wave, awake, has_ended, is_built_in, left_out, strip,
 };
 use jm_step::{StepContext, StepError, StepErrorKind, Unit};
 use serde_json::Value;
@@ -30,7 +30,7 @@ const FIRST: [&str; 6] = [
     "MutatingAdmissionPolicyBinding",
 ];
 /// The most objects that are named in one line.
-const MOST_NAMED: usize = 20;
+pub(super) const MOST_NAMED: usize = 20;
 
 /// An export in the making.
 pub(super) struct Gather<'r> {
@@ -363,6 +363,9 @@ impl<'r> Gather<'r> {
         }
         self.see_claim(&object)?;
         if self.is_passed_over(kind, &object) {
+            if has_ended(&object) && Maker::of(&object).is_none() {
+                self.left.note_ended(ObjectKey::of(&object)?);
+            }
             return Ok(());
         }
         if self.is_made_again(&object).await {

@@ -7,20 +7,13 @@ use jm_step::{ReadContext, StepError};
 
 use super::{Named, files};
 use crate::deploy::{Chunks, Object, Source};
-use crate::recorded::{self, Images};
+use crate::recorded;
 
-/// Gives the containers of an object the images that ran, and tells those of which it has to be known and is not.
-fn pin(object: &mut Object, named: &Named<'_>, namespace: &str) -> Vec<String> {
-    if named.images == Images::Written {
-        return Vec::new();
-    }
+/// Gives the containers of an object their images, and tells those of which it has to be known and is not.
+fn pin(object: &mut Object, named: &Named<'_>, namespace: &str) -> Result<Vec<String>, StepError> {
     let mut key = object.key.clone();
     key.namespace.get_or_insert_with(|| namespace.to_owned());
-    recorded::pin(&key, &mut object.value, named.ran);
-    match named.images {
-        Images::Recorded => recorded::unrecorded(&key, &object.value, named.ran),
-        _ => Vec::new(),
-    }
+    named.pinning.pin(&key, &mut object.value)
 }
 
 /// Objects that were read from files.
@@ -43,7 +36,7 @@ impl Objects {
             let wave = object.wave();
             if named.waves.is_empty() || named.waves.contains(&wave) {
                 *waves.entry(wave).or_default() += 1;
-                missing.extend(pin(&mut object, named, namespace));
+                missing.extend(pin(&mut object, named, namespace)?);
                 objects.push(object);
             } else {
                 besides.push(object);

@@ -11,9 +11,10 @@ use jm_client_kubernetes::{ObjectKey, Wave};
 use jm_step::StepError;
 use serde_json::Value;
 
+use crate::chosen::ChosenImage;
 use crate::contents;
 use crate::deploy::{Chunks, Object, Source, added, weight};
-use crate::recorded::{self, Images};
+use crate::recorded::{self, Images, Pinning};
 
 /// Objects that are applied before more are read, and what they may weigh, in bytes of text: large ones come in smaller
 /// chunks.
@@ -30,6 +31,7 @@ pub(super) struct Filter {
     pub(super) except: Vec<String>,
     pub(super) allow_empty: bool,
     pub(super) images: Images,
+    pub(super) chosen: Vec<ChosenImage>,
 }
 
 impl Filter {
@@ -135,6 +137,14 @@ impl<'b> Exported<'b> {
         contents::warning(&self.unkept)
     }
 
+    fn pinning(&self) -> Pinning<'_> {
+        Pinning {
+            images: self.filter.images,
+            ran: &self.images,
+            chosen: &self.filter.chosen,
+        }
+    }
+
     fn not_empty(self) -> Result<Self, StepError> {
         if self.found.waves.is_empty() && !self.filter.allow_empty {
             return Err(
@@ -160,11 +170,9 @@ impl<'b> Exported<'b> {
             if !self.filter.wants(wave, &key.kind, &key.name) {
                 continue;
             }
-            let object = Object::new(object)?;
+            let mut object = Object::new(object)?;
             *found.waves.entry(wave).or_default() += 1;
-            if self.filter.images == Images::Recorded {
-                missing.extend(recorded::unrecorded(&object.key, &object.value, &self.images));
-            }
+            missing.extend(self.pinning().pin(&object.key, &mut object.value)?);
             let ObjectKey {
                 kind, namespace, name, ..
             } = &object.key;
@@ -230,20 +238,13 @@ impl Chunks for Reading<'_> {
                 .unwrap_or_default();
             if Wave::of(&object) == self.wave && self.exported.filter.wants(self.wave, kind, name) {
                 heavy += weight(&object);
-                chunk.push(self.pinned(object)?);
+                let mut object = Object::new(object)?;
+                // That all of them are known was asked when it was opened.
+                self.exported.pinning().pin(&object.key, &mut object.value)?;
+                chunk.push(object);
             }
         }
         Ok(chunk)
-    }
-}
-
-impl Reading<'_> {
-    fn pinned(&self, mut object: Value) -> Result<Object, StepError> {
-        if self.exported.filter.images != Images::Written {
-            let key = ObjectKey::of(&object)?;
-            recorded::pin(&key, &mut object, &self.exported.images);
-        }
-        Object::new(object)
     }
 }
 

@@ -256,13 +256,14 @@ impl Draw {
         let group = "rbac.authorization.k8s.io/v1";
         let cluster_role = self.cluster_name("reader");
         vec![
-            self.object(group, "Role", "reader", true, json!({ "rules": rules })),
+            // Their names may hold whatever a part of a path may.
+            self.object(group, "Role", "reader#EXT# of?", true, json!({ "rules": rules })),
             self.object(
                 group,
                 "RoleBinding",
-                "reader",
+                "reader#EXT# of?",
                 true,
-                json!({ "roleRef": of("Role", "reader"), "subjects": subject }),
+                json!({ "roleRef": of("Role", "reader#EXT# of?"), "subjects": subject }),
             ),
             self.object(
                 group,

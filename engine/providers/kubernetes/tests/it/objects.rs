@@ -6,7 +6,7 @@ use std::time::Duration;
 use jm_backup::Backups;
 use jm_client_kubernetes::ObjectKey;
 use jm_provider_kubernetes::{Apply, Export, Restore};
-use jm_step::{AnyStepType, Connection, Known, Right, Rights, Standing, StepErrorKind};
+use jm_step::{AnyStepType, Connection, Known, Probe, Right, Rights, Standing, StepErrorKind};
 use jm_testkit::StepBench;
 use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use kube::discovery::ApiResource;
@@ -393,14 +393,24 @@ pub(crate) async fn a_kind_that_cannot_be_read_makes_the_run_degraded(server: &S
     scene.put(&secret).await;
     // A viewer may read everything but secrets.
     let bench = crate::place::bench(&server.viewer, scene.namespace()).await;
-    let bench = bench.with("backups", scene.backups().await);
-    let ran = bench.run(&Export, json!({ "cluster_scope": "none" })).await;
+    let bench = bench.with("backups", scene.backups().await).key("once");
+    let input = json!({ "cluster_scope": "none" });
+    let ran = bench.run(&Export, input.clone()).await;
     assert!(
         ran.degraded.iter().any(|reason| reason.contains("secret")),
         "{:?}",
         ran.degraded
     );
+    // Whoever finds that it was made, for nobody heard of its end, tells the same.
+    let found = bench.probe(&Export, input.clone()).await.expect("a probe");
+    assert!(
+        matches!(&found, Probe::Partial { reason } if reason.contains("secret")),
+        "{found:?}"
+    );
+    let again = bench.clone().attempt(2).run(&Export, input).await;
+    assert_eq!(again.degraded, ran.degraded);
     let output = ran.output();
+    assert_eq!(again.output(), output, "it is the same export");
     assert!(output["unreadable"].to_string().contains("secret"));
     assert!(
         output["kinds"]["v1 ServiceAccount"]

@@ -1,4 +1,4 @@
-//! Objects without a namespace that nothing here was seen to need, but that may be needed all the same.
+//! What is left out and may be missed: objects without a namespace that nothing here was seen to need, and what has ended.
 
 use jm_client_kubernetes::{ObjectKey, ResourceKind, Wave};
 use jm_step::StepContext;
@@ -21,6 +21,8 @@ pub(super) struct Left {
     gates: Vec<String>,
     /// Bindings of the accounts of every namespace.
     shared: Vec<String>,
+    /// Pods and jobs that are over, and that nothing makes again.
+    ended: Vec<String>,
 }
 
 impl Left {
@@ -33,6 +35,11 @@ impl Left {
             Wave::Access if binds_everybody(object) => self.shared.push(key.to_string()),
             _ => {}
         }
+    }
+
+    /// Notes a pod or a job that is over, which somebody started by hand.
+    pub(super) fn note_ended(&mut self, key: ObjectKey) {
+        self.ended.push(key.to_string());
     }
 
     /// Tells of them.
@@ -53,6 +60,13 @@ impl Left {
             let names = few(names, MOST_NAMED);
             cx.log(format!("{what} are left out; `cluster_scope: all` keeps them: {names}"))
                 .await;
+        }
+        if !self.ended.is_empty() {
+            let names = few(&self.ended, MOST_NAMED);
+            cx.log(format!(
+                "pods and jobs that have ended are left out, for they would run again: {names}"
+            ))
+            .await;
         }
     }
 }

@@ -135,7 +135,8 @@ pub(crate) async fn who_will_undo_what_an_apply_or_a_restore_changes_is_told(ser
     assert!(warns(&Restore, &restore).await, "what is made is set back as well");
 }
 
-/// jm's own hand is no other manager: what it has applied since the export goes, and that is told.
+/// jm's own hand is no other manager to the server: what it has applied since the export goes where that is asked for, and that
+/// is told.
 pub(crate) async fn what_jm_itself_has_changed_since_is_told(server: &Server) {
     let scene = Scene::new(server).await;
     let mut config = scene.object("v1", "ConfigMap", "c");
@@ -149,7 +150,9 @@ pub(crate) async fn what_jm_itself_has_changed_since_is_told(server: &Server) {
     };
     apply("old").await;
     scene.export(json!({})).await;
-    let only = json!({ "objects": ["configmap/c"] });
+    let unasked = json!({ "objects": ["configmap/c"] });
+    let mut only = unasked.clone();
+    only["on_conflict"] = "force".into();
     let restore = async || {
         let foretold = bench.preview(&Restore, only.clone()).await.expect("a preview").summary;
         let ran = bench.run(&Restore, only.clone()).await;
@@ -162,7 +165,18 @@ pub(crate) async fn what_jm_itself_has_changed_since_is_told(server: &Server) {
     // The server keeps the second alone.
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     apply("new").await;
+    let foretold = bench.preview(&Restore, unasked.clone()).await.expect_err("it is newer");
+    let refused = bench.run(&Restore, unasked.clone()).await.error();
+    assert_eq!(foretold.message(), refused.message());
+    assert!(refused.message().ends_with(": `k`"), "its value alone: {refused}");
+    let held = scene
+        .api(&scene.object("v1", "ConfigMap", "c"))
+        .get("c")
+        .await
+        .expect("there");
+    assert_eq!(held.data["data"]["k"], "new", "it was set back");
     assert_eq!(restore().await, (true, json!(1)));
+    assert_eq!(bench.run(&Restore, unasked).await.output()["counts"]["unchanged"], 1);
     assert_eq!(
         restore().await,
         (false, json!(0)),

@@ -4,7 +4,7 @@
 use jm_client_kubernetes::ObjectKey;
 use jm_provider_kubernetes::{Export, Restore};
 use jm_step::StepErrorKind;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::Scene;
@@ -219,7 +219,7 @@ pub(crate) async fn bindings_in_other_namespaces_are_told(server: &Server) {
 
 pub(crate) async fn images_that_nobody_knows_are_told(server: &Server) {
     let scene = Scene::new(server).await;
-    // The pods of the tests' nodes tell no digest. What has none runs nothing that could be another image.
+    // The pods of the tests' nodes tell no digest.
     scene.place.deploy("web", "registry.example/web:1", 1).await;
     scene.place.until_ready("web", 1).await;
     let fixed = format!("registry.example/web@sha256:{}", "a".repeat(64));
@@ -245,13 +245,24 @@ pub(crate) async fn images_that_nobody_knows_are_told(server: &Server) {
         !told.contains("Deployment/fixed") && !told.contains("Deployment/rests"),
         "{told}"
     );
-    assert_eq!(ran.output()["unknown_images"].as_array().map(Vec::len), Some(2));
+    // Of what never ran nothing is lost, but nobody has seen its image either.
+    let untried = "nothing of these runs";
+    assert!(foretold.summary.contains(untried), "{}", foretold.summary);
+    let line = ran.log.iter().find(|line| line.contains(untried));
+    assert!(
+        line.is_some_and(|line| line.contains("Deployment/rests")),
+        "{:?}",
+        ran.log
+    );
+    assert_eq!(ran.output()["unknown_images"].as_array().map(Vec::len), Some(3));
 
-    // So it is also with what comes back.
+    // What comes back by a tag alone has to be asked for.
     let only = |object: &str| json!({ "objects": [object] });
-    let rests = scene.bench().await.run(&Restore, only("deployment/rests")).await;
-    assert_eq!(rests.output()["counts"]["unchanged"], 1);
-    for object in ["deployment/web", "deployment/moves"] {
+    for object in ["deployment/web", "deployment/moves", "deployment/rests"] {
+        let mut written = only(object);
+        written["images"] = "recorded-or-written".into();
+        let same = scene.bench().await.run(&Restore, written).await;
+        assert_eq!(same.output()["counts"]["unchanged"], 1, "{object}");
         let refused = scene.bench().await.run(&Restore, only(object)).await.error();
         assert_eq!(refused.kind(), StepErrorKind::Refused, "{refused}");
     }
@@ -283,6 +294,20 @@ pub(crate) async fn secrets_of_some_types_are_left_out_where_that_is_said(server
     }
 }
 
+/// A pod that somebody started by hand, and that is over. No scheduler sees to it, so that its status stays.
+async fn ended_pod(scene: &Scene<'_>) -> Value {
+    let mut pod = scene.object("v1", "Pod", "over");
+    pod["spec"] = json!({ "restartPolicy": "Never", "schedulerName": "nobody",
+        "containers": [{ "name": "main", "image": "registry.example/once:1" }] });
+    scene.put(&pod).await;
+    let status = Patch::Merge(json!({ "status": { "phase": "Succeeded" } }));
+    let (api, params) = (scene.api(&pod), PatchParams::default());
+    api.patch_status("over", &params, &status)
+        .await
+        .expect("its status is written");
+    pod
+}
+
 pub(crate) async fn what_comes_by_itself_or_is_left_out_is_not_kept(server: &Server) {
     let scene = Scene::new(server).await;
     let mut leads = scene.object("v1", "ConfigMap", "leads");
@@ -307,9 +332,18 @@ pub(crate) async fn what_comes_by_itself_or_is_left_out_is_not_kept(server: &Ser
         panic!("its controller does not fill it");
     };
     let first = filled().await;
-    scene.export(json!({})).await;
+    let over = ended_pod(&scene).await;
+    let exported = scene.bench().await.run(&Export, json!({})).await;
+    let line = exported.log.iter().find(|line| line.contains("have ended"));
+    assert!(
+        line.is_some_and(|line| line.ends_with(&called(&over))),
+        "{:?}",
+        exported.log
+    );
+    exported.output();
     let tree = scene.tree().await;
     assert!(tree.contains_key(&called(&plain)) && !tree.contains_key(&called(&leads)));
+    assert!(!tree.contains_key(&called(&over)), "it would run again");
     assert_eq!(
         tree[&called(&token)].get("data"),
         None,
