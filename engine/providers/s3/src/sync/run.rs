@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -100,7 +101,7 @@ impl Sync {
         }
         let before = cx.checkpoint::<Progress>()?;
         let began = before.as_ref().and_then(|before| before.began);
-        let planned = plan.planned().after(before.as_ref().map(|before| &before.planned));
+        let mut planned = plan.planned().after(before.as_ref().map(|before| &before.planned));
         let noted = before.map(|before| before.uploads).unwrap_or_default();
         let going_on = self.end_unfinished(cx, &plan, bucket.as_deref(), began, noted).await;
         let notes = Notes::new(
@@ -122,6 +123,15 @@ impl Sync {
         if worker.pace.times_slowed() > 0 {
             let times = worker.pace.times_slowed();
             cx.log(format!("the store asked {times} times to slow down")).await;
+        }
+        // What an attempt before this one copied was compared with its source when this one began.
+        planned.unverified = worker.unverified.load(Ordering::Relaxed);
+        if planned.unverified > 0 {
+            let unverified = planned.unverified;
+            cx.log(format!(
+                "of {unverified} copies no sum tells whether they are as they were written"
+            ))
+            .await;
         }
         let Some(first) = first else {
             for change in plan.changes(&self.to) {
