@@ -21,7 +21,8 @@ use super::notes::{self, Notes, Progress};
 use super::side::{Found, Side};
 use crate::alike::Alike;
 use crate::begun::Noted;
-use crate::{PATIENCE, file, unfinished};
+use crate::unfinished::{self, Saved};
+use crate::{PATIENCE, file};
 
 /// So many requests are sent at once before the store has shown what it can take.
 const START: usize = 16;
@@ -180,9 +181,12 @@ impl Sync {
         let own: HashSet<String> = names.map(|name| to.key(name)).collect();
         let mut going_on = noted.clone();
         going_on.retain(|name, _| wanted.contains(name.as_str()));
-        let kept = notes::ids(&going_on);
-        let (is_kept, is_own) = (|id: &str| kept.contains(id), |key: &str| own.contains(key));
-        unfinished::end_own_but(cx, bucket.bucket(), &to.prefix, began, is_kept, is_own).await;
+        let saved = Saved {
+            going_on: notes::ids(&going_on),
+            begun: notes::ids(&noted),
+        };
+        let is_own = |key: &str| own.contains(key);
+        unfinished::end_own_but(cx, bucket.bucket(), &to.prefix, began, &saved, is_own).await;
         going_on
     }
 
