@@ -45,6 +45,19 @@ impl Deref for Backups {
     }
 }
 
+/// That copies go to an archive: beside a directory they may, and where the machine that has it is lost, they are all there is.
+fn in_archive(s3: &jm_client_s3::Config) -> Option<String> {
+    let class = s3
+        .storage_class
+        .as_deref()
+        .filter(|class| jm_client_s3::is_archive(class))?;
+    Some(format!(
+        "new copies in the bucket go to `{class}`, where nothing opens them before the store has brought them back, for hours: \
+         where the machine with the directory is lost, a recovery finds no backup that it can read, and keeps no objective of \
+         hours; `STANDARD_IA` and `GLACIER_IR` are read at once"
+    ))
+}
+
 impl Connection for Backups {
     const PROVIDER: &'static str = "backup";
     type Config = Config;
@@ -60,13 +73,14 @@ impl Connection for Backups {
         }
         let passphrase = Passphrase::new(&config.key)?;
         cx.secrets.register(passphrase.expose());
-        let (mut locations, mut notice) = (Vec::new(), None);
+        let (mut locations, mut notices) = (Vec::new(), Vec::new());
         if !config.directory.is_empty() {
             locations.push(Location::Local(Directory::new(&config.directory)));
         }
         if let Some(s3) = config.s3.client(&cx.environment) {
+            notices.extend(in_archive(&s3));
             let s3 = Box::pin(S3::open(s3, cx)).await?;
-            notice = s3.notice();
+            notices.extend(s3.notice());
             locations.push(Location::S3(s3.into_bucket()));
         }
         let reader = BackupsReader {
@@ -75,6 +89,7 @@ impl Connection for Backups {
             prefix: config.prefix,
             retention_days: config.retention_days,
         };
+        let notice = (!notices.is_empty()).then(|| notices.join("; "));
         Ok(Self { reader, notice })
     }
 

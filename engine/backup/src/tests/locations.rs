@@ -489,3 +489,29 @@ async fn a_bucket_in_another_region_is_told_of() {
     let notice = told(&s3).await.expect("it is asked elsewhere");
     assert!(notice.contains("`elsewhere` is in region `us-east-1`"), "{notice}");
 }
+
+/// Beside a directory an archive is allowed; where the machine with the directory is lost, nothing else is left.
+#[tokio::test]
+async fn copies_in_an_archive_are_told_of_before_they_are_the_only_ones() {
+    let (store, folder) = (Store::versitygw().await, tempfile::tempdir().expect("a folder"));
+    let mut s3 = store.bucket("cold").await;
+    let told = async |s3: &Value| {
+        let config = json!({ "directory": folder.path(), "s3": s3, "key": KEY });
+        open(config).await.notice()
+    };
+    s3["storage_class"] = json!("GLACIER_IR");
+    assert_eq!(told(&s3).await, None);
+    s3["storage_class"] = json!("DEEP_ARCHIVE");
+    let notice = told(&s3).await.expect("they are cold");
+    assert!(
+        notice.contains("new copies in the bucket go to `DEEP_ARCHIVE`"),
+        "{notice}"
+    );
+    // What else there is to say is said, too.
+    s3["region"] = json!("eu-central-1");
+    let notice = told(&s3).await.expect("told");
+    assert!(
+        notice.contains("is in region `us-east-1`") && notice.contains("`DEEP_ARCHIVE`"),
+        "{notice}"
+    );
+}

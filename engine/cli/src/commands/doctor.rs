@@ -65,7 +65,9 @@ async fn ask(used: Use, target: Target, cx: &OpenContext) -> Asked {
     let address = target.connection.address(&target.config, cx);
     let rights = used.rights();
     let opened = open(&target, cx).await;
-    let notes = unpinned(&used, &target, opened.as_ref().ok()).await;
+    let unpinned = unpinned(&used, &target, opened.as_ref().ok()).await;
+    let notice = opened.as_ref().ok().and_then(|connection| connection.notice());
+    let notes = unpinned.into_iter().chain(notice).collect();
     let told = match opened {
         Ok(connection) => connection.rights(&rights).await,
         Err(error) => Err(error),
@@ -73,7 +75,7 @@ async fn ask(used: Use, target: Target, cx: &OpenContext) -> Asked {
     Asked {
         used,
         address,
-        notes: notes.into_iter().collect(),
+        notes,
         told,
     }
 }

@@ -22,6 +22,28 @@ impl S3 {
     pub fn into_bucket(self) -> S3Bucket {
         self.bucket
     }
+
+    /// That it is asked in another region than its target says.
+    fn elsewhere(&self) -> Option<String> {
+        let region = self.followed.as_ref()?;
+        Some(format!(
+            "the store says that bucket `{}` is in region `{region}`, and is asked there; `region` in the targets file spares the detour",
+            self.bucket.bucket()
+        ))
+    }
+
+    /// That a look takes the place of conditions, which holds only as long as nobody else writes.
+    fn unconditional(&self) -> Option<String> {
+        let takes_none = !self.bucket.0.compatibility.has_conditional_writes();
+        takes_none.then(|| {
+            format!(
+                "`compatibility` says that the store of bucket `{}` takes no conditions of writes: what must not be overwritten \
+                 is looked at just before, and what another writer writes between that look and the write is overwritten; \
+                 let nobody else write there meanwhile",
+                self.bucket.bucket()
+            )
+        })
+    }
 }
 
 impl Deref for S3 {
@@ -50,11 +72,8 @@ impl Connection for S3 {
     }
 
     fn notice(&self) -> Option<String> {
-        let region = self.followed.as_ref()?;
-        Some(format!(
-            "the store says that bucket `{}` is in region `{region}`, and is asked there; `region` in the targets file spares the detour",
-            self.bucket.bucket()
-        ))
+        let said: Vec<String> = self.elsewhere().into_iter().chain(self.unconditional()).collect();
+        (!said.is_empty()).then(|| said.join("; "))
     }
 
     fn check(config: &Config, environment: &Environment) -> Vec<InputIssue> {

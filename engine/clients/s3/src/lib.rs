@@ -27,6 +27,7 @@ mod versions;
 pub use archive::{ArchiveTier, is_archive};
 pub use copy::{Copied, may_be_copied_in_parts};
 pub use pace::Pace;
+pub use parts::is_etag_of_parts;
 pub use remove::{NotRemoved, VersionOf};
 pub use versions::{NULL_VERSION, ObjectVersion, VersionMark, VersionsPage};
 mod bucket;

@@ -7,7 +7,7 @@ use crate::object::unsigned;
 use crate::{Checksum, ObjectInfo, Pace, S3Reader};
 
 impl S3Reader {
-    /// The ETag of an object as a checksum over its content, where it was written in parts of one size: a look at it more.
+    /// The ETag of an object as a checksum over its content, where it was written in parts of one size: two looks at it more.
     /// `None` where it is another kind of ETag.
     pub async fn sum_of_parts(&self, pace: &Pace, info: &ObjectInfo) -> Result<Option<Checksum>, StepError> {
         let Some(etag) = &info.etag else { return Ok(None) };
@@ -15,7 +15,29 @@ impl S3Reader {
         let size = self
             .size_of_parts(pace, &info.key, version, Some(etag), info.bytes)
             .await?;
-        Ok(size.map(|size| Checksum::of_parts(etag, size)))
+        let Some(size) = size else { return Ok(None) };
+        let is_sum = self.ends_evenly(pace, info, size).await?;
+        Ok(is_sum.then(|| Checksum::of_parts(etag, size)))
+    }
+
+    /// Parts of several sizes may be as many as even ones would be, and then their last one is of another size: a sum over even ones
+    /// would call an object damaged that is not.
+    async fn ends_evenly(&self, pace: &Pace, info: &ObjectInfo, size: u64) -> Result<bool, StepError> {
+        let count = info.bytes.div_ceil(size);
+        let Ok(last) = i32::try_from(count) else {
+            return Ok(false);
+        };
+        if last == 1 {
+            return Ok(true);
+        }
+        match self
+            .head_part(pace, &info.key, info.version_id.as_deref(), Some(last))
+            .await
+        {
+            Err(error) if error.kind().is_transient() => Err(error),
+            Err(_) => Ok(false),
+            Ok(part) => Ok(unsigned(part.content_length()) == info.bytes - size * (count - 1)),
+        }
     }
 
     /// The size of the parts that an object was written in, of which only the last one may be smaller. `None` where it was
@@ -62,6 +84,12 @@ impl S3Reader {
         };
         pace.send(&doing, head).await
     }
+}
+
+/// Whether an ETag is that of an object that was written in parts, and so no MD5 of its content.
+#[must_use]
+pub fn is_etag_of_parts(etag: &str) -> bool {
+    count(etag).is_some()
 }
 
 /// How many parts an ETag says that there are.

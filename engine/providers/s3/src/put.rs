@@ -19,7 +19,7 @@ use serde_json::json;
 use crate::begun::Noted;
 use crate::file::{self, Sums, Unchanged};
 use crate::sync::headers;
-use crate::unfinished;
+use crate::unfinished::{self, Saved};
 
 /// Writes a file to the bucket.
 pub(crate) struct Upload;
@@ -187,8 +187,11 @@ async fn begun(
         None => None,
     };
     let began = before.as_ref().map(|before| before.began);
-    let kept = found.as_ref().map(BegunUpload::id);
-    unfinished::end_own_but(cx, bucket, key, began, |id| Some(id) == kept, |one| one == key).await;
+    let saved = Saved {
+        going_on: found.iter().map(BegunUpload::id).collect(),
+        ..Saved::default()
+    };
+    unfinished::end_own_but(cx, bucket, key, began, &saved, |one| one == key).await;
     if let Some(found) = found {
         return Ok(found);
     }

@@ -11,6 +11,7 @@ use jm_step::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+mod across;
 mod act;
 mod compare;
 mod decide;

@@ -1,15 +1,28 @@
 //! Uploads in parts that were begun under a prefix and never finished.
 
+use std::collections::HashSet;
+
 use jiff::{SignedDuration, Timestamp};
 use jm_client_s3::{S3Bucket, UnfinishedUpload};
 use jm_step::StepContext;
 
-/// So far may the store's clock be behind this machine's. What was begun longer before is somebody else's: it is better
-/// told than ended.
+/// So far may the store's clock be behind this machine's.
 const MARGIN: SignedDuration = SignedDuration::from_mins(1);
 
-/// Ends those of its own keys that an attempt before this one left when it was killed, since it began, or another run of this
-/// machine that nobody goes on with; and tells of all others. Nothing depends on it, so nothing of it fails the step.
+/// Uploads that attempts before this one have saved, by their ids: those are of this run, wherever it went on.
+#[derive(Default)]
+pub(crate) struct Saved<'a> {
+    /// With these this attempt goes on.
+    pub(crate) going_on: HashSet<&'a str>,
+    /// All of them.
+    pub(crate) begun: HashSet<&'a str>,
+}
+
+/// Ends those of its own keys that an attempt before this one, or another run of this machine, left when it was killed, and that
+/// nobody is at; and tells of all others. Nothing depends on it, so nothing of it fails the step.
+///
+/// Whose they are this machine's notes tell, and what the run has saved: the time at which an upload was begun, which is all that
+/// a store tells, would let a run that goes on end what somebody else began meanwhile.
 pub(crate) async fn end_own(
     cx: &StepContext,
     bucket: &S3Bucket,
@@ -17,28 +30,28 @@ pub(crate) async fn end_own(
     began: Option<Timestamp>,
     is_own: impl Fn(&str) -> bool,
 ) {
-    end_own_but(cx, bucket, prefix, began, |_| false, is_own).await;
+    end_own_but(cx, bucket, prefix, began, &Saved::default(), is_own).await;
 }
 
-/// As [`end_own`], but for those with which this attempt goes on, by their ids.
+/// As [`end_own`], with what is saved.
 pub(crate) async fn end_own_but(
     cx: &StepContext,
     bucket: &S3Bucket,
     prefix: &str,
     began: Option<Timestamp>,
-    is_kept: impl Fn(&str) -> bool,
+    saved: &Saved<'_>,
     is_own: impl Fn(&str) -> bool,
 ) {
-    let is_other = |upload: &UnfinishedUpload| !is_kept(upload.id());
-    let unfinished: Vec<UnfinishedUpload> = match bucket.unfinished_uploads(prefix).await {
-        Ok(unfinished) => unfinished.into_iter().filter(is_other).collect(),
+    let unfinished = match bucket.unfinished_uploads(prefix).await {
+        Ok(unfinished) => unfinished,
         Err(error) => return cx.log(format!("nothing is known of unfinished uploads: {error}")).await,
     };
-    let since = began.map(|began| began - MARGIN);
     let mut others = Vec::new();
     for upload in unfinished {
-        let is_of_run = since.is_some_and(|since| upload.initiated.is_some_and(|time| time >= since));
-        let is_ours = is_of_run || upload.is_left();
+        if saved.going_on.contains(upload.id()) {
+            continue;
+        }
+        let is_ours = saved.begun.contains(upload.id()) || upload.is_left();
         if !is_ours || !is_own(&upload.key) {
             others.push(upload);
             continue;
@@ -49,6 +62,13 @@ pub(crate) async fn end_own_but(
             Err(error) => cx.log(error.to_string()).await,
         }
     }
+    tell_of_others(cx, bucket, prefix, &others).await;
+    let since = began.map(|began| began - MARGIN);
+    others.retain(|upload| is_own(&upload.key) && since.is_some_and(|since| upload.initiated >= Some(since)));
+    tell_of_meanwhile(cx, &others).await;
+}
+
+async fn tell_of_others(cx: &StepContext, bucket: &S3Bucket, prefix: &str, others: &[UnfinishedUpload]) {
     let oldest = others.iter().filter_map(|upload| upload.initiated).min();
     if let (Some(first), Some(oldest)) = (others.first(), oldest) {
         cx.log(format!(
@@ -56,6 +76,19 @@ pub(crate) async fn end_own_but(
              lifecycle rule with `abort_uploads_after_days` (`s3.bucket`) ends what is forgotten",
             others.len(),
             bucket.url(prefix),
+            first.key
+        ))
+        .await;
+    }
+}
+
+/// Notes stay on the machine that wrote them: a run that was taken to another one cannot tell its own from those of others.
+async fn tell_of_meanwhile(cx: &StepContext, meanwhile: &[UnfinishedUpload]) {
+    if let Some(first) = meanwhile.first() {
+        cx.log(format!(
+            "{} of them go to keys of this step, such as `{}`, and were begun since its first attempt: where that was on \
+             another machine, it may have left them; they may as well be somebody else's, and are left alone",
+            meanwhile.len(),
             first.key
         ))
         .await;

@@ -216,6 +216,16 @@ async fn an_older_store_is_used_as_what_it_is() {
         let bucket = old
             .open("old", |config| config.compatibility = Compatibility::Basic)
             .await;
+        // Whoever uses it so is told what that means.
+        for (compatibility, is_told) in [
+            (Compatibility::NoChecksums, false),
+            (Compatibility::NoConditionalWrites, true),
+            (Compatibility::Basic, true),
+        ] {
+            let notice = old.notice("old", compatibility).await;
+            let told = notice.is_some_and(|notice| notice.contains("between that look and the write"));
+            assert_eq!(told, is_told, "{} {compatibility:?}", store.name);
+        }
         bucket.set_versioning(true).await.expect("set");
         bucket.put_bytes("a", "one", put.clone()).await.expect("written");
         let error = bucket

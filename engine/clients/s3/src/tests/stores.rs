@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use jm_sandbox::s3::{Credentials, S3Server};
 use jm_step::process::{Command, Process, Supervisor};
-use jm_step::{Environment, OpenContext, RunId, Secret, Secrets};
+use jm_step::{Connection, Environment, OpenContext, RunId, Secret, Secrets};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::{Config, S3Bucket};
+use crate::{Compatibility, Config, S3, S3Bucket};
 
 pub(super) const ACCESS_KEY: &str = "jm-test";
 pub(super) const SECRET_KEY: &str = "jm-test-secret";
@@ -145,6 +145,20 @@ impl Store {
             run: RunId::generate(),
         };
         S3Bucket::open(&config, &cx).await.expect("a client")
+    }
+
+    /// What people are told of a connection to a bucket of a store that has so much of the protocol.
+    pub(super) async fn notice(&self, bucket: &str, compatibility: Compatibility) -> Option<String> {
+        let cx = OpenContext {
+            secrets: Secrets::new(),
+            environment: Environment::default(),
+            run: RunId::generate(),
+        };
+        let config = Config {
+            compatibility,
+            ..self.config(bucket)
+        };
+        S3::open(config, &cx).await.expect("a client").notice()
     }
 
     /// A new bucket.

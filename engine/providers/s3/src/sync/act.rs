@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use jm_client_s3::{Copied, Get, ObjectSummary, Pace, Put, S3Bucket};
-use jm_step::{StepError, StepErrorKind};
+use jm_client_s3::{Pace, Put, S3Bucket};
+use jm_step::StepError;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
@@ -19,7 +19,6 @@ use super::pattern::headers_of;
 use super::side::{Found, Objects, Side};
 use super::unsettled::Unsettled;
 use crate::file::{self, Unchanged};
-use crate::same;
 
 /// Files up to this size are read whole; what is larger is sent in parts, and few at a time.
 pub(super) const SMALL: u64 = 1 << 20;
@@ -45,6 +44,8 @@ pub(super) struct Worker<'a> {
     pub(super) unsettled: Arc<Unsettled>,
     /// Bytes that went over.
     pub(super) done: Arc<AtomicU64>,
+    /// Copies of which no sum tells whether they are as their sources.
+    pub(super) unverified: AtomicU64,
 }
 
 /// A connection that gives the writing side of a bucket.
@@ -78,6 +79,7 @@ impl<'a> Worker<'a> {
             large: Semaphore::new(LARGE_AT_ONCE),
             unsettled: Arc::default(),
             done: Arc::default(),
+            unverified: AtomicU64::default(),
         }
     }
 
@@ -123,12 +125,12 @@ impl<'a> Worker<'a> {
             .map_err(|error| StepError::failed("writing to disk was ended").source(error))?
     }
 
-    fn bucket(&self) -> Result<&S3Bucket, StepError> {
+    pub(super) fn bucket(&self) -> Result<&S3Bucket, StepError> {
         let bucket = self.bucket.as_deref().map(Writable::bucket);
         bucket.ok_or_else(|| StepError::failed("there is no bucket to write to"))
     }
 
-    async fn large_turn(&self, bytes: u64) -> Option<tokio::sync::SemaphorePermit<'_>> {
+    pub(super) async fn large_turn(&self, bytes: u64) -> Option<tokio::sync::SemaphorePermit<'_>> {
         if bytes <= SMALL {
             return None;
         }
@@ -136,7 +138,7 @@ impl<'a> Worker<'a> {
         self.large.acquire().await.ok()
     }
 
-    fn put(&self, transfer: &Transfer, sha256: &str) -> Put {
+    pub(super) fn put(&self, transfer: &Transfer, sha256: &str) -> Put {
         let headers = headers_of(&self.rules.headers, &self.forms, &transfer.name);
         Put {
             content_type: headers.content_type,
@@ -174,84 +176,6 @@ impl<'a> Worker<'a> {
         let sent = bucket.finish_upload(&key, stream, &put, begun).await;
         self.notes.ended(&transfer.name, &sent).await;
         sent.map(drop)
-    }
-
-    async fn copy(
-        &self,
-        transfer: &Transfer,
-        object: &ObjectSummary,
-        from: &Objects,
-        to: &Objects,
-    ) -> Result<(), StepError> {
-        let (bucket, key) = (self.bucket()?, to.key(&transfer.name));
-        let within = bucket.shares_store_with(&from.bucket) && S3Bucket::copies_whole(object);
-        if within && self.may_replace(transfer, to).await? {
-            match bucket.copy_from(&self.pace, &from.bucket, object, &key).await {
-                // The one side's credentials may not read the other side.
-                Err(error) if error.kind() == StepErrorKind::Denied => {}
-                outcome => {
-                    let copied = outcome?;
-                    self.done.fetch_add(object.bytes, Ordering::Relaxed);
-                    return self.prove(object, &copied, from, &key).await;
-                }
-            }
-        }
-        let _turn = self.large_turn(object.bytes).await;
-        let get = Get {
-            etag: object.etag.clone(),
-            ..Get::default()
-        };
-        let stream = from.bucket.get(&object.key, get).await?;
-        let info = stream.info().clone();
-        let tags = match info.tags {
-            0 => None,
-            _ => from.bucket.tags(&object.key).await?,
-        };
-        let put = Put {
-            content_type: info.content_type,
-            cache_control: info.cache_control,
-            headers: info.headers,
-            tags,
-            metadata: info.metadata,
-            ..self.put(transfer, "")
-        };
-        bucket.put(&key, stream, put).await?;
-        self.done.fetch_add(object.bytes, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// A store that has lost a bit copies what it has, and its sums tell. Most copies have the ETag of what they are of; of those
-    /// that have another, sums of one kind tell, where the store keeps such.
-    async fn prove(&self, object: &ObjectSummary, copied: &Copied, from: &Objects, key: &str) -> Result<(), StepError> {
-        if copied.etag.is_some() && copied.etag == object.etag {
-            return Ok(());
-        }
-        let bucket = self.bucket()?;
-        let looks = tokio::try_join!(
-            Box::pin(from.bucket.look_at(&self.pace, &object.key, None)),
-            Box::pin(bucket.look_at(&self.pace, key, copied.version_id.as_deref())),
-        );
-        // Who may not look has nothing to compare, and what somebody wrote since is no copy.
-        let Ok((Some(source), Some(copy))) = looks else {
-            return Ok(());
-        };
-        let are_these = source.etag == object.etag && copy.etag == copied.etag;
-        if are_these && same::by_sums(&source, &copy) == Some(false) {
-            let (source, copy) = (from.bucket.url(&object.key), bucket.url(key));
-            return Err(StepError::failed(format!(
-                "`{copy}` is a copy of `{source}` and has other content, by the store's own sums"
-            ))
-            .hint("what the store has of it is damaged: take it from elsewhere"));
-        }
-        Ok(())
-    }
-
-    /// A copy inside the store takes no condition about what is there: it is looked at just before.
-    async fn may_replace(&self, transfer: &Transfer, to: &Objects) -> Result<bool, StepError> {
-        if transfer.overwrites || self.rules.existing == Existing::Overwrite {
-            return Ok(true);
-        }
-        Ok(to.bucket.head(&to.key(&transfer.name), None).await?.is_none())
     }
 }
 

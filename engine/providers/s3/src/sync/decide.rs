@@ -79,6 +79,9 @@ pub(crate) struct Counts {
     pub(crate) kept: u64,
     /// Names that could not be transferred.
     pub(crate) failed: u64,
+    /// Names that went from bucket to bucket and of which no sum tells whether they are as they were written.
+    #[serde(default)]
+    pub(crate) unverified: u64,
 }
 
 /// One name that is transferred.

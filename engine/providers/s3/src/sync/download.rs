@@ -9,6 +9,7 @@ use jm_client_s3::{Checksum, Get, ObjectSummary};
 use jm_step::{StepError, StepErrorKind};
 use rustix::fs::{CWD, RenameFlags};
 
+use super::across::{differs, not_as_written};
 use super::act::{AT_ONCE, SMALL, Worker};
 use super::decide::Existing;
 use super::directory::place;
@@ -79,14 +80,8 @@ impl Worker<'_> {
             let synced = synced.map_err(|error| StepError::failed("writing to disk was ended").source(error))?;
             synced.map_err(failed)?;
         }
-        let (bytes, sha256) = (sums.bytes(), sums.sha256());
-        let differs = told.is_some_and(|told| !told.eq_ignore_ascii_case(&sha256)) || sums.agrees() == Some(false);
-        if bytes != object.bytes || differs {
-            let url = from.bucket.url(&object.key);
-            return Err(StepError::failed(format!(
-                "`{url}` is not what was written: {bytes} bytes with SHA-256 {sha256}"
-            ))
-            .hint("take another version of it, or another copy"));
+        if sums.bytes() != object.bytes || differs(&sums, told.as_deref()) {
+            return Err(not_as_written(&from.bucket.url(&object.key), &sums));
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -20,7 +21,8 @@ use super::notes::{self, Notes, Progress};
 use super::side::{Found, Side};
 use crate::alike::Alike;
 use crate::begun::Noted;
-use crate::{PATIENCE, file, unfinished};
+use crate::unfinished::{self, Saved};
+use crate::{PATIENCE, file};
 
 /// So many requests are sent at once before the store has shown what it can take.
 const START: usize = 16;
@@ -100,7 +102,7 @@ impl Sync {
         }
         let before = cx.checkpoint::<Progress>()?;
         let began = before.as_ref().and_then(|before| before.began);
-        let planned = plan.planned().after(before.as_ref().map(|before| &before.planned));
+        let mut planned = plan.planned().after(before.as_ref().map(|before| &before.planned));
         let noted = before.map(|before| before.uploads).unwrap_or_default();
         let going_on = self.end_unfinished(cx, &plan, bucket.as_deref(), began, noted).await;
         let notes = Notes::new(
@@ -122,6 +124,15 @@ impl Sync {
         if worker.pace.times_slowed() > 0 {
             let times = worker.pace.times_slowed();
             cx.log(format!("the store asked {times} times to slow down")).await;
+        }
+        // What an attempt before this one copied was compared with its source when this one began.
+        planned.unverified = worker.unverified.load(Ordering::Relaxed);
+        if planned.unverified > 0 {
+            let unverified = planned.unverified;
+            cx.log(format!(
+                "of {unverified} copies no sum tells whether they are as they were written"
+            ))
+            .await;
         }
         let Some(first) = first else {
             for change in plan.changes(&self.to) {
@@ -170,9 +181,12 @@ impl Sync {
         let own: HashSet<String> = names.map(|name| to.key(name)).collect();
         let mut going_on = noted.clone();
         going_on.retain(|name, _| wanted.contains(name.as_str()));
-        let kept = notes::ids(&going_on);
-        let (is_kept, is_own) = (|id: &str| kept.contains(id), |key: &str| own.contains(key));
-        unfinished::end_own_but(cx, bucket.bucket(), &to.prefix, began, is_kept, is_own).await;
+        let saved = Saved {
+            going_on: notes::ids(&going_on),
+            begun: notes::ids(&noted),
+        };
+        let is_own = |key: &str| own.contains(key);
+        unfinished::end_own_but(cx, bucket.bucket(), &to.prefix, began, &saved, is_own).await;
         going_on
     }
 

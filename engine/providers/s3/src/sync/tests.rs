@@ -21,6 +21,7 @@ use crate::store::{Store, all_stores, ministack, sandbox, stores, versitygw};
 mod copies;
 mod downloads;
 mod manifests;
+mod proofs;
 mod resumed;
 mod uploads;
 

@@ -5,7 +5,7 @@ use jm_testkit::conformance::{cancels_promptly, preview_writes_nothing, runs_onc
 use super::*;
 use crate::restore_versions::RestoreVersions;
 
-async fn both(from: (&Store, &str), to: (&Store, &str)) -> StepBench {
+pub(super) async fn both(from: (&Store, &str), to: (&Store, &str)) -> StepBench {
     StepBench::new()
         .with("from", from.0.connection(from.1).await)
         .with("to", to.0.connection(to.1).await)
@@ -41,7 +41,12 @@ async fn copied(from: &Store, to: &Store) {
     assert_eq!(keys(&target).await, Vec::<String>::new(), "a preview writes nothing");
     let ran = bench.run(&Copy, input.clone()).await;
     assert_eq!(ran.changes, preview.changes, "{what}");
-    assert_eq!(Some(&ran.output()), preview.predicted.as_ref(), "{what}");
+    let mut expected = preview.predicted.expect("told");
+    if to.name == "ministack" {
+        // It gives a copy the ETag of its parts, and keeps no sum: that is seen once the copy is there.
+        expected["unverified"] = json!(1);
+    }
+    assert_eq!(ran.output(), expected, "{what}");
     assert!(content(&target, "out/large").await == Some(large), "{what}");
     let info = target.head("out/ä b+", None).await.expect("an answer").expect("there");
     assert_eq!(info.content_type.as_deref(), Some("text/plain"), "{what}");
