@@ -9,6 +9,8 @@ use crate::environment::has_words;
 
 /// That the bucket of the site is meant, which the targets are told by its variable.
 const SITE: &str = "bucket=journeyman-assets";
+/// A copy of that bucket.
+const REPLICA: &str = "journeyman-replica";
 
 /// By time and without a catalogue: no backup comes into it, and what is public by intent stays so.
 #[test]
@@ -84,7 +86,6 @@ fn a_bucket_of_a_site_that_nothing_came_back_into_is_told() -> Result<()> {
 /// A bucket that is made anew has the content again and not the policy by which it was read.
 #[test]
 fn a_bucket_of_a_site_that_is_made_anew_gets_the_policy_that_is_given_or_lacks_it_aloud() -> Result<()> {
-    const REPLICA: &str = "journeyman-replica";
     let world = World::sandbox()?;
     let page = world.folder().join("page");
     std::fs::write(&page, "good")?;
@@ -180,8 +181,8 @@ fn what_is_left_in_an_archive_is_told() -> Result<()> {
 }
 
 /// An object of parts of several sizes, which no copy has: its ETag and the checksum of its parts tell nothing of a copy.
-fn put_in_uneven_parts(world: &World, key: &str) -> Result<()> {
-    let place = ["--bucket", ASSETS, "--key", key];
+fn put_in_uneven_parts(world: &World, bucket: &str, key: &str) -> Result<()> {
+    let place = ["--bucket", bucket, "--key", key];
     let sums = ["--checksum-algorithm", "CRC32"];
     let told = |words: &[&[&str]]| -> Result<Value> {
         let words = [&["s3api"], &words.concat()[..], &["--output", "json"]].concat();
@@ -216,7 +217,7 @@ fn copies_that_no_sum_proves_are_told() -> Result<()> {
     let page = page.to_str().context("text")?;
     let put = |key: &str| world.aws(&["s3api", "put-object", "--bucket", ASSETS, "--key", key, "--body", page]);
     put("index.html")?;
-    put_in_uneven_parts(&world, "film.mp4")?;
+    put_in_uneven_parts(&world, ASSETS, "film.mp4")?;
     let at = a_moment();
     std::fs::write(page, "defaced")?;
     put("index.html")?;
@@ -228,8 +229,24 @@ fn copies_that_no_sum_proves_are_told() -> Result<()> {
     put("film.mp4")?;
     let output = bring_back(&world, &words).env("LOST_S3_BUCKET", ASSETS).output()?;
     ensure!(output.status.code() == Some(9), "{}", said(&output));
-    let expected = "of 1 copies that were made of earlier versions the store keeps no sum";
+    let expected = "of 1 copies that were made of earlier versions, and of 0 that came from the replica, no sum tells";
     ensure!(has_words(&said(&output), expected), "{}", said(&output));
+
+    world.aws(&["s3api", "create-bucket", "--bucket", REPLICA])?;
+    put_in_uneven_parts(&world, REPLICA, "trailer.mp4")?;
+    let words = ["-i", "catalogue=false", "-i", SITE, "-i", "prefix="];
+    let mut command = bring_back(&world, &words);
+    command
+        .env("LOST_S3_BUCKET", ASSETS)
+        .env("LOST_REPLICA_S3_BUCKET", REPLICA);
+    let output = command.output()?;
+    ensure!(output.status.code() == Some(9), "{}", said(&output));
+    let expected = "of 0 copies that were made of earlier versions, and of 1 that came from the replica, no sum tells";
+    ensure!(has_words(&said(&output), expected), "{}", said(&output));
+    ensure!(
+        keys(&world, ASSETS)?.contains(&"trailer.mp4".to_owned()),
+        "it was not filled"
+    );
     Ok(())
 }
 
@@ -237,7 +254,6 @@ fn copies_that_no_sum_proves_are_told() -> Result<()> {
 /// fills what no version is left of, which is named where it does not.
 #[test]
 fn a_replica_fills_what_is_gone_for_good_and_undoes_no_moment() -> Result<()> {
-    const REPLICA: &str = "journeyman-replica";
     let world = World::sandbox()?;
     let page = world.folder().join("page");
     std::fs::write(&page, "a page")?;

@@ -35,17 +35,16 @@ impl Worker<'_> {
         } else {
             None
         };
-        let is_proven = match copied {
-            Some(copied) => self.is_proven(object, &copied, from, &key).await?,
-            None => {
-                let _turn = self.large_turn(object.bytes).await;
-                match self.pass_on(transfer, object, from, &key).await {
-                    // What was damaged on its way comes whole the second time; what is damaged in the store does not.
-                    Err(error) if error.kind() == StepErrorKind::Failed => {
-                        self.pass_on(transfer, object, from, &key).await?
-                    }
-                    outcome => outcome?,
+        let is_proven = if let Some(copied) = copied {
+            self.is_proven(object, &copied, from, &key).await?
+        } else {
+            let _turn = self.large_turn(object.bytes).await;
+            match self.pass_on(transfer, object, from, &key).await {
+                // What was damaged on its way comes whole the second time; what is damaged in the store does not.
+                Err(error) if error.kind() == StepErrorKind::Failed => {
+                    self.pass_on(transfer, object, from, &key).await?
                 }
+                outcome => outcome?,
             }
         };
         self.unverified.fetch_add(u64::from(!is_proven), Ordering::Relaxed);
