@@ -184,9 +184,9 @@ mod tests {
                 assert_eq!(given, object(image), "{images:?}");
             }
         }
-        let (other, mistyped) = (
+        let (other, absent) = (
             chosen("statefulset/web", "main", "web@sha256:aa"),
-            chosen("deploy/web", "mian", "web@sha256:aa"),
+            chosen("deploy/web", "other", "web@sha256:aa"),
         );
         let with = |chosen| Pinning {
             images: Images::Recorded,
@@ -196,7 +196,7 @@ mod tests {
         let mut given = object("web:1");
         with(&other).pin(&key, &mut given).expect("it is of another");
         assert_eq!(given, object("web@sha256:broken"));
-        let refused = with(&mistyped).pin(&key, &mut given).expect_err("no such container");
+        let refused = with(&absent).pin(&key, &mut given).expect_err("no such container");
         assert!(
             refused.hint_text().is_some_and(|hint| hint.contains("`main`")),
             "{refused}"
