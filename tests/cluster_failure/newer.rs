@@ -2,14 +2,14 @@
 
 use std::fs;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use jm_sandbox::journeyman::NAMESPACE;
 use serde_json::{Value, json};
 
 use super::{STAND_IN, newer_digest, world_on};
 use crate::backup_kubernetes::BACK_UP;
 use crate::cluster_loss::kubectl;
-use crate::environment::{World, journal, of_kind, said};
+use crate::environment::{RESUME, World, has_words, journal, of_kind, said};
 
 const BACKEND: &str = "deployment/backend-deployment";
 
@@ -67,8 +67,38 @@ fn an_image_that_broke_everything_is_not_waited_for_and_manifests_are_those_of_t
         "manifests=kubernetes".to_owned(),
     ];
     let inputs: Vec<&str> = inputs.iter().flat_map(|input| ["-i", input]).collect();
-    let output = world.jm().args(&words).args(&inputs).output()?;
+    let dry = world.jm().args(&words).args(&inputs).arg("--dry-run").output()?;
+    ensure!(dry.status.code() == Some(0), "{}", said(&dry));
+    let outside = world
+        .jm()
+        .args(&words)
+        .args(&inputs)
+        .args(["-i", "manifests=../x", "--dry-run"]);
+    let outside = outside.output()?;
+    ensure!(
+        has_words(&said(&outside), "the commit does not hold"),
+        "{}",
+        said(&outside)
+    );
+
+    // Whoever goes on on another machine has no tree of the commit there, and does not begin anew for it.
+    let until = ["--until", "application"];
+    let output = world.jm().args(&words).args(&inputs).args(until).output()?;
+    ensure!(output.status.code() == Some(5), "{}", said(&output));
+    let records = journal(&world.state())?;
+    let tree = of_kind(&records, "step-succeeded");
+    let tree = tree
+        .iter()
+        .find(|record| record["step"] == "checkout")
+        .context("checkout")?;
+    let tree = tree["output"]["inline"]["dir"].as_str().context("a folder")?.to_owned();
+    fs::remove_dir_all(&tree)?;
+    let output = world.jm().args(RESUME).output()?;
     ensure!(output.status.code() == Some(0), "{}", said(&output));
+    let records = journal(&world.state())?;
+    let restored = of_kind(&records, "step-succeeded");
+    let restored = restored.iter().filter(|record| record["step"] == "foundation");
+    ensure!(restored.count() == 1, "it began anew");
     let ran = world.images()?;
     ensure!(ran.contains(&image), "{ran:?}");
     let newer = kubectl(&world, &["get", "configmap", "newer", "-n", NAMESPACE, "-o", "json"])?;

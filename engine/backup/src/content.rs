@@ -134,6 +134,19 @@ pub struct RecordedImage {
     pub idle: bool,
 }
 
+/// An image that somebody names for a container, in the place of the one that ran: where that one is not known, cannot be had
+/// any more, or is what broke.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChosenImage {
+    /// Of which workload, such as `deployment/web`, in whatever namespace.
+    pub workload: String,
+    /// Which of its containers.
+    pub container: String,
+    /// The image, by its digest: `ghcr.io/your-org/backend@sha256:…`.
+    pub image: String,
+}
+
 /// A claim, and where its contents are.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct UnkeptContents {
@@ -265,9 +278,13 @@ impl KubernetesIndex {
     }
 
     /// The containers of which nobody knows which image they ran, in words; but for objects, such as `deployment/broken`, of
-    /// which nobody asks.
-    pub fn unknown_images(&self, except: &[String]) -> Vec<String> {
-        let asked = |image: &&RecordedImage| !except.iter().any(|object| image.is_of(object));
+    /// which nobody asks, and for containers that get another one.
+    pub fn unknown_images(&self, except: &[String], chosen: &[ChosenImage]) -> Vec<String> {
+        let gets = |image: &RecordedImage| {
+            let mut chosen = chosen.iter();
+            chosen.any(|one| image.is_of(&one.workload) && image.container == one.container)
+        };
+        let asked = |image: &&RecordedImage| !except.iter().any(|object| image.is_of(object)) && !gets(image);
         let unknown = self.images.iter().filter(asked).filter(|image| image.is_unknown());
         unknown.map(ToString::to_string).collect()
     }
@@ -443,13 +460,34 @@ mod tests {
         assert_eq!(index.lacking(&asked), ["statefulset/postgres", "cluster/db"]);
     }
 
+    #[test]
+    fn what_somebody_names_has_not_to_be_known() {
+        let index = KubernetesIndex {
+            images: vec![image("Deployment/web", "web:1", false)],
+            ..KubernetesIndex::default()
+        };
+        let chosen = |workload: &str, container: &str| ChosenImage {
+            workload: workload.to_owned(),
+            container: container.to_owned(),
+            image: "web@sha256:aa".to_owned(),
+        };
+        for (chosen, left) in [
+            (chosen("deployment/web", "main"), 0),
+            (chosen("deployment/web", "side"), 1),
+            (chosen("statefulset/web", "main"), 1),
+        ] {
+            let unknown = index.unknown_images(&[], std::slice::from_ref(&chosen));
+            assert_eq!(unknown.len(), left, "{chosen:?}");
+        }
+    }
+
     fn unknown(images: Vec<RecordedImage>, except: &[&str]) -> usize {
         let except: Vec<String> = except.iter().map(|&object| object.to_owned()).collect();
         let index = KubernetesIndex {
             images,
             ..KubernetesIndex::default()
         };
-        index.unknown_images(&except).len()
+        index.unknown_images(&except, &[]).len()
     }
 
     #[test]
@@ -467,8 +505,12 @@ mod tests {
                 images: vec![image("Deployment/web", name, is_idle)],
                 ..KubernetesIndex::default()
             };
-            let counts =
-                [index.unknown_images(&[]), index.lost_images(), index.untried_images()].map(|told| told.len());
+            let counts = [
+                index.unknown_images(&[], &[]),
+                index.lost_images(),
+                index.untried_images(),
+            ]
+            .map(|told| told.len());
             let [is_unknown, is_lost] = [is_unknown, is_lost].map(usize::from);
             assert_eq!(counts, [is_unknown, is_lost, is_unknown - is_lost], "{name}");
         }

@@ -53,8 +53,9 @@ pub use chain::{Breach, Broken};
 pub use code::{BundleRequest, bundle_in};
 pub use config::{Config, MAKING, READING, S3Config};
 pub use content::{
-    CodeContent, CodeIndex, Content, DatabaseContent, FileKind, FilesContent, FilesIndex, IndexedFile, IndexedKind,
-    IndexedObject, KubernetesContent, KubernetesIndex, LeftOut, RecordedImage, UnkeptContents, Unreadable, is_written,
+    ChosenImage, CodeContent, CodeIndex, Content, DatabaseContent, FileKind, FilesContent, FilesIndex, IndexedFile,
+    IndexedKind, IndexedObject, KubernetesContent, KubernetesIndex, LeftOut, RecordedImage, UnkeptContents, Unreadable,
+    is_written,
 };
 pub use create::{CreateRequest, Created, Usable, check_label, parse_pin};
 pub use files::{FilesDifference, FilesLook, FilesRequest};

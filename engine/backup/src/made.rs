@@ -1,10 +1,9 @@
 //! What a deed has made that was cut off before anybody heard of it, and what it lacks.
 
-use jm_step::{Probe, StepContext, StepError};
+use jm_step::{Probe, StepContext, StepError, StepErrorKind};
 
 use crate::backups::BackupsReader;
 use crate::catalogue::Entry;
-use crate::location::Location;
 
 /// The output of a step whose backup is there, and what is to be told of that backup.
 #[derive(Debug)]
@@ -36,19 +35,26 @@ impl<O> Made<O> {
 }
 
 impl BackupsReader {
-    /// What a backup of this moment is degraded by: the locations that are to have a copy of it and do not, in words.
-    pub fn absences(&self, entry: &Entry) -> Vec<String> {
-        let is_there = |location| entry.copies.iter().any(|copy| copy.location == location);
-        let absent = self.locations().iter().map(Location::name);
-        let absent = absent.filter(|location| !is_there(*location));
-        absent
-            .map(|location| {
-                format!(
-                    "backup `{}` is not in {location}: what made it was cut off, or it was not there",
-                    entry.name
-                )
-            })
-            .collect()
+    /// What a backup of this moment is degraded by, in words: the locations in which it is not whole, its file with the
+    /// manifest that makes it count; and those that do not say.
+    pub async fn absences(&self, entry: &Entry) -> Vec<String> {
+        let mut absences = Vec::new();
+        for location in self.locations() {
+            let (name, at) = (&entry.name, location.name());
+            let has_file = entry.copies.iter().any(|copy| copy.location == at);
+            match location.small(&name.manifest()).await {
+                Ok(_) if has_file => {}
+                Err(error) if error.kind() != StepErrorKind::NotFound => {
+                    absences.push(format!(
+                        "whether backup `{name}` is in {at} cannot be asked now: {error}"
+                    ));
+                }
+                _ => absences.push(format!(
+                    "backup `{name}` is not whole in {at}: what made it was cut off before it was"
+                )),
+            }
+        }
+        absences
     }
 }
 

@@ -33,6 +33,7 @@ mod message;
 pub use message::{Ack, Answer, ArtefactRef, StepMessage, Unit};
 mod context;
 pub use context::{ContextParts, ReadContext, RunInfo, StepContext};
+mod own_folder;
 mod provider;
 pub use provider::Provider;
 mod registry;

@@ -360,15 +360,38 @@ async fn a_manifest_that_cannot_be_read_for_now_is_no_reason_for_an_older_backup
     // What is known is known, and a backup that somebody names is what he gets.
     let key = &older.manifest.idempotency_key;
     let made = cut.made_by(key).await.expect("known").expect("it was made");
-    let absences = cut.absences(&made);
-    let words = format!("backup `{}` is not in local", older.manifest.name);
-    assert!(absences.len() == 1 && absences[0].starts_with(&words), "{absences:?}");
+    let absences = cut.absences(&made).await;
+    assert!(absences.len() == 1 && absences[0].contains("in local"), "{absences:?}");
+    let unread = backups.made_by(&newer.manifest.idempotency_key).await;
+    let absences = cut.absences(&unread.expect("known").expect("made")).await;
+    assert!(
+        absences[1].starts_with("whether backup"),
+        "nobody knows of the bucket: {absences:?}"
+    );
     let named = Wanted::database(Which::Name(older.manifest.name.clone()));
     let chosen = cut.select(&named, &tools(), &Silent).await.expect("chosen");
     assert_eq!(chosen.backup.name, older.manifest.name);
     // The line alone was to blame.
     let chosen = backups.select(&latest, &tools(), &Silent).await.expect("chosen");
     assert_eq!(chosen.backup.name, newer.manifest.name);
+}
+
+/// Of what makes a backup the manifest is written last, in one location after the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_was_cut_off_between_two_manifests_is_not_whole_in_one_location() {
+    let rig = Rig::new().await;
+    let store = Store::sandbox().await;
+    let backups = rig.backups_with(json!({ "s3": store.bucket("backups").await })).await;
+    let manifest = rig.create(&backups).await.manifest;
+    let absences = async || {
+        let made = backups.made_by(&manifest.idempotency_key).await.expect("known");
+        backups.absences(&made.expect("it was made")).await
+    };
+    assert_eq!(absences().await, Vec::<String>::new());
+    std::fs::remove_file(rig.directory().join(manifest.name.manifest())).expect("removed");
+    let told = absences().await;
+    let words = format!("backup `{}` is not whole in local", manifest.name);
+    assert!(told.len() == 1 && told[0].starts_with(&words), "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -125,13 +125,15 @@ impl ObjectKey {
             );
         };
         let namespace = text("/metadata/namespace");
-        for part in [Some(name), namespace].into_iter().flatten() {
-            if part.contains(['/', '%']) || part == "." || part == ".." {
-                return Err(StepError::invalid_input(format!(
-                    "`{}` cannot be the name of an object",
-                    part.escape_debug()
-                )));
-            }
+        let refused =
+            |part: &str| StepError::invalid_input(format!("`{}` cannot be the name of an object", part.escape_debug()));
+        if name.contains(['/', '%']) || name == "." || name == ".." {
+            return Err(refused(name));
+        }
+        // A namespace is a label of DNS.
+        let is_odd = |part: &&str| part.bytes().any(|byte| !byte.is_ascii_alphanumeric() && byte != b'-');
+        if let Some(odd) = namespace.filter(is_odd) {
+            return Err(refused(odd));
         }
         Ok(Self {
             api_version: api_version.to_owned(),
@@ -183,6 +185,11 @@ mod tests {
         for name in ["../secrets", "a/b", "a%2Fb", "..", ""] {
             let object = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name } });
             assert!(ObjectKey::of(&object).is_err(), "{name}");
+        }
+        for namespace in ["prod?x", "a/b", "a#b", "a%2Fb", ".."] {
+            let object =
+                json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "c", "namespace": namespace } });
+            assert!(ObjectKey::of(&object).is_err(), "{namespace}");
         }
     }
 

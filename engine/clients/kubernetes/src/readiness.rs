@@ -3,6 +3,7 @@
 use kube::core::DynamicObject;
 use serde_json::Value;
 
+use crate::keep::has_ended;
 use crate::kind::group_of;
 use crate::workload::Workload;
 use crate::workload_ref::{Kind, WorkloadRef};
@@ -100,16 +101,19 @@ fn condition(object: &Value, name: &str) -> Readiness {
     }
 }
 
-/// One that nothing made again if it were gone.
+/// One that serves for as long as it is there, of which others may need that it does. One that is over, that is to come to an
+/// end, or that somebody holds back is not waited for.
 fn pod(object: &Value) -> Readiness {
-    match object["status"]["phase"].as_str() {
-        Some("Succeeded") => Readiness::Ready,
-        Some("Failed") => {
-            let why = object["status"]["message"].as_str().unwrap_or("its containers failed");
-            Readiness::Failed(format!("it has ended: {why}"))
-        }
-        _ => condition(object, "Ready"),
+    let serves = object["spec"]["restartPolicy"]
+        .as_str()
+        .is_none_or(|policy| policy == "Always");
+    let is_held = object["spec"]["schedulingGates"]
+        .as_array()
+        .is_some_and(|gates| !gates.is_empty());
+    if has_ended(object) || !serves || is_held {
+        return Readiness::Ready;
     }
+    condition(object, "Ready")
 }
 
 fn number(object: &Value, pointer: &str) -> u64 {
@@ -183,26 +187,42 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_is_ready_once_it_says_so_and_never_once_it_has_failed() {
-        let pod = |status: Value| readiness(&json!({ "apiVersion": "v1", "kind": "Pod", "status": status }));
+    fn a_pod_that_serves_is_ready_once_it_says_so_and_others_are_not_waited_for() {
+        let pod = |spec: Value, status: Value| {
+            readiness(&json!({ "apiVersion": "v1", "kind": "Pod", "spec": spec, "status": status }))
+        };
         let ready = |status: &str| json!([{ "type": "Ready", "status": status, "message": "pulling" }]);
-        assert_eq!(
-            pod(json!({ "phase": "Running", "conditions": ready("True") })),
-            Readiness::Ready
-        );
-        assert_eq!(
-            pod(json!({ "phase": "Succeeded", "conditions": ready("False") })),
-            Readiness::Ready
-        );
-        assert_eq!(
-            pod(json!({ "phase": "Pending", "conditions": ready("False") })),
-            Readiness::Waiting("it is not Ready: pulling".to_owned())
-        );
-        assert_eq!(pod(json!({})), Readiness::Waiting("it is not Ready yet".to_owned()));
-        assert_eq!(
-            pod(json!({ "phase": "Failed", "message": "evicted" })),
-            Readiness::Failed("it has ended: evicted".to_owned())
-        );
+        let pending = || json!({ "phase": "Pending", "conditions": ready("False") });
+        for (spec, status, found) in [
+            (
+                json!({}),
+                json!({ "phase": "Running", "conditions": ready("True") }),
+                Readiness::Ready,
+            ),
+            (
+                json!({}),
+                pending(),
+                Readiness::Waiting("it is not Ready: pulling".to_owned()),
+            ),
+            (
+                json!({ "restartPolicy": "Always" }),
+                json!({}),
+                Readiness::Waiting("it is not Ready yet".to_owned()),
+            ),
+            (json!({ "restartPolicy": "Never" }), pending(), Readiness::Ready),
+            (
+                json!({ "schedulingGates": [{ "name": "x" }] }),
+                pending(),
+                Readiness::Ready,
+            ),
+            (
+                json!({}),
+                json!({ "phase": "Failed", "conditions": ready("False") }),
+                Readiness::Ready,
+            ),
+        ] {
+            assert_eq!(pod(spec.clone(), status), found, "{spec}");
+        }
     }
 
     #[test]

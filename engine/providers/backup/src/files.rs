@@ -188,9 +188,10 @@ async fn found(backups: &BackupsReader, key: &str) -> Result<Option<Made<Output>
     let Some(entry) = backups.made_by(key).await? else {
         return Ok(None);
     };
+    let lacks = backups.absences(&entry).await;
     let made = |manifest| Made {
         output: output(manifest, backups.reference(&entry), true, FilesDifference::default()),
-        lacks: backups.absences(&entry),
+        lacks,
     };
     Ok(entry.manifest().map(made))
 }

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use jm_backup::{
-    BackupRef, Backups, ContentKind, Manifest, Prove, RecordedImage, Release, Selection, Silent, Skipped, Unreadable,
-    Wanted,
+    BackupRef, Backups, ChosenImage, ContentKind, Manifest, Prove, RecordedImage, Release, Selection, Silent, Skipped,
+    Unreadable, Wanted,
 };
 use jm_step::{
     Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepType,
@@ -52,6 +52,9 @@ pub(crate) struct Input {
     /// does not matter.
     #[serde(default)]
     except: Vec<String>,
+    /// Images that containers are going to get instead: which ones they ran does not have to be known.
+    #[serde(default)]
+    set_images: Vec<ChosenImage>,
     /// Objects that are going to be brought back by name, such as `statefulset/postgres`: which of them are not in it is told.
     #[serde(default)]
     objects: Vec<String>,
@@ -187,7 +190,7 @@ async fn look(cx: &ReadContext, input: &Input) -> Result<(Output, Vec<String>), 
         age_seconds: cx.now().duration_since(backup.created_at).as_secs(),
         backup,
         skipped,
-        unknown_images: index.unknown_images(&input.except),
+        unknown_images: index.unknown_images(&input.except, &input.set_images),
         lacking,
         unreadable: index.unreadable,
         release: entry.manifest().and_then(|manifest| manifest.release.clone()),

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::git::{Git, is_remote, own_folder};
+use crate::git::{Git, is_remote};
 use crate::revision::{self, Revision};
 use crate::verify::signer;
 
@@ -158,7 +158,7 @@ impl StepType for Checkout {
 }
 
 fn folder(cx: &ReadContext, input: &Input) -> PathBuf {
-    input.into.clone().unwrap_or_else(|| own_folder(cx))
+    input.into.clone().unwrap_or_else(|| cx.own_folder())
 }
 
 async fn clone(cx: &StepContext, input: &Input, dir: &Path, made: Option<Making>) -> Result<Output, StepError> {

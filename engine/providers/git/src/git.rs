@@ -143,16 +143,6 @@ pub(crate) fn is_remote(repository: &str) -> bool {
     repository.contains("://") || scp
 }
 
-/// A folder of jm's own for a step: where nobody named one.
-pub(crate) fn own_folder(cx: &ReadContext) -> PathBuf {
-    temporary(cx).join(format!("jm-{}-{}", cx.run().id, cx.step()))
-}
-
-/// Where temporary folders go.
-pub(crate) fn temporary(cx: &ReadContext) -> PathBuf {
-    PathBuf::from(cx.environment().get("TMPDIR").unwrap_or("/tmp"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

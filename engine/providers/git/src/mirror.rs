@@ -6,7 +6,7 @@ use jm_step::{InputIssue, ReadContext, StepError};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::git::{Git, is_remote, temporary};
+use crate::git::{Git, is_remote};
 use crate::revision::{self, Revision};
 
 /// How much of a remote is fetched.
@@ -49,7 +49,7 @@ impl<'c> Mirror<'c> {
         };
         let folder = tempfile::Builder::new()
             .prefix("jm-git-")
-            .tempdir_in(temporary(cx))
+            .tempdir_in(cx.temporary_folder())
             .map_err(|error| StepError::failed("no temporary folder can be made").source(error))?;
         let mirror = Self {
             cx,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jm_backup::RecordedImage;
+use jm_backup::{ChosenImage, RecordedImage};
 use jm_client_kubernetes::{Kubernetes, Wave};
 use jm_step::{
     ArtefactRef, Connection, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext,
@@ -12,7 +12,7 @@ use jm_step::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::chosen::ChosenImage;
+use crate::chosen;
 use crate::deploy::{ApplySet, Counts, Deploy, Done, Kept, NEVER_RECREATED, OnConflict, Policy, check_applyset};
 use crate::kept::warned;
 use crate::manifests::{Named, Objects};
@@ -109,6 +109,7 @@ impl StepType for Apply {
     fn check(&self, input: &Input) -> Result<(), Vec<InputIssue>> {
         let mut issues = check_recreate(&input.recreate);
         issues.extend(named(input).check());
+        issues.extend(chosen::issues(&input.set_images));
         if input.prune && input.applyset.is_empty() {
             issues.push(
                 InputIssue::at("/prune", "what is to be pruned is found by the label of a set")
@@ -138,6 +139,9 @@ impl StepType for Apply {
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
         let cluster = cx.read::<Kubernetes>().await?;
+        if let Some(to_come) = named(input).to_come(cx) {
+            return Ok(Preview::declared(to_come));
+        }
         let manifests = Objects::read(cx, &named(input), cluster.namespace()).await?;
         let done = Deploy::preview(cx, &cluster, &policy(input, cluster.namespace()), &manifests).await?;
         Ok(preview(done, manifests.count()))

@@ -1,25 +1,32 @@
 //! Images that somebody names for containers, in the place of those that ran or are written: where that one cannot be had any
 //! more, or is what broke.
 
-use jm_backup::is_written;
+use jm_backup::{ChosenImage, is_written};
 use jm_client_kubernetes::{ObjectKey, WorkloadRef};
-use jm_step::StepError;
-use schemars::JsonSchema;
-use serde::Deserialize;
+use jm_step::{InputIssue, StepError};
 use serde_json::Value;
 
 use crate::recorded::containers_mut;
 
-/// A container, and the image that it gets.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ChosenImage {
-    /// Of which workload, in whatever namespace.
-    workload: WorkloadRef,
-    /// Which of its containers.
-    container: String,
-    /// The image, by its digest: `ghcr.io/your-org/backend@sha256:…`.
-    image: String,
+/// What is wrong with choices before anything is read.
+pub(crate) fn issues(chosen: &[ChosenImage]) -> Vec<InputIssue> {
+    let at = |index: usize, field: &str| format!("/set_images/{index}/{field}");
+    let mut issues = Vec::new();
+    for (index, one) in chosen.iter().enumerate() {
+        if let Err(error) = one.workload.parse::<WorkloadRef>() {
+            issues.push(InputIssue::at(at(index, "workload"), error.to_string()));
+        }
+        if !one.image.contains("@sha256:") {
+            issues.push(
+                InputIssue::at(
+                    at(index, "image"),
+                    format!("`{}` is not named by its digest", one.image),
+                )
+                .help("write `NAME@sha256:…`; a tag may name another image by then"),
+            );
+        }
+    }
+    issues
 }
 
 /// Gives the containers of an object what was chosen for them, and tells which they are. A container that the workload does not
@@ -36,7 +43,9 @@ pub(crate) fn put<'c>(
         image,
     } in chosen
     {
-        if !is_written(&workload.to_string(), &key.kind, &key.name) {
+        // `deploy/web` is one, too.
+        let workload = workload.parse::<WorkloadRef>().map(|workload| workload.to_string());
+        if !workload.is_ok_and(|workload| is_written(&workload, &key.kind, &key.name)) {
             continue;
         }
         let mut names = Vec::new();

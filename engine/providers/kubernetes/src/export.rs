@@ -247,9 +247,10 @@ async fn found(backups: &BackupsReader, key: &str) -> Result<Option<Made<Output>
     let Some(entry) = backups.made_by(key).await? else {
         return Ok(None);
     };
+    let absences = backups.absences(&entry).await;
     let made = |manifest| Made {
         output: output(manifest, backups.reference(&entry)),
-        lacks: lacks(manifest).chain(backups.absences(&entry)).collect(),
+        lacks: lacks(manifest).chain(absences).collect(),
     };
     Ok(entry.manifest().map(made))
 }
@@ -280,7 +281,7 @@ fn output(manifest: &Manifest, export: BackupRef) -> Output {
             .iter()
             .map(|kind| (format!("{} {}", kind.api_version, kind.kind), kind.objects.len() as u64))
             .collect(),
-        unknown_images: index.unknown_images(&[]),
+        unknown_images: index.unknown_images(&[], &[]),
         images: index.images,
         unkept_contents: index.unkept_contents.len() as u64,
         unreadable: index.unreadable,

@@ -4,9 +4,10 @@
 mod files;
 mod objects;
 
+use std::path::Path;
 use std::time::Duration;
 
-use jm_backup::RecordedImage;
+use jm_backup::{ChosenImage, RecordedImage};
 use jm_client_kubernetes::{Kubernetes, Wave};
 use jm_step::{
     Effect, InputIssue, Preview, Probe, ReadContext, Repeat, Role, StepContext, StepError, StepErrorKind, StepType,
@@ -15,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::objects::Objects;
-use crate::chosen::ChosenImage;
+use crate::chosen;
 use crate::recorded::{Images, Pinning, written};
 use crate::wait;
 
@@ -67,10 +68,12 @@ impl StepType for Manifests {
     type Output = Output;
 
     fn check(&self, input: &Input) -> Result<(), Vec<InputIssue>> {
-        match named(input).check() {
-            Some(issue) => Err(vec![issue]),
-            None => Ok(()),
-        }
+        let issues: Vec<InputIssue> = named(input)
+            .check()
+            .into_iter()
+            .chain(chosen::issues(&input.set_images))
+            .collect();
+        if issues.is_empty() { Ok(()) } else { Err(issues) }
     }
 
     /// The target alone, for its namespace.
@@ -79,6 +82,9 @@ impl StepType for Manifests {
     }
 
     async fn preview(&self, cx: &ReadContext, input: &Input) -> Result<Preview<Output>, StepError> {
+        if let Some(to_come) = named(input).to_come(cx) {
+            return Ok(Preview::declared(to_come));
+        }
         let objects = read(cx, input).await?;
         let summary = format!("{objects} objects can be read, and are as they have to be");
         Ok(Preview::verified(summary).predict(Output { objects }))
@@ -140,6 +146,14 @@ pub(crate) struct Named<'i> {
 }
 
 impl Named<'_> {
+    /// What a preview says where a step before this one makes what is named.
+    pub(crate) fn to_come(&self, cx: &ReadContext) -> Option<String> {
+        let named = self.paths.iter().map(String::as_str).chain(self.kustomization);
+        let mut to_come = named.filter(|path| files::is_to_come(cx, Path::new(path)));
+        let path = to_come.next()?;
+        Some(format!("`{path}` is read once a step before this one has made it"))
+    }
+
     /// What is wrong with it before anything is read.
     pub(crate) fn check(&self) -> Option<InputIssue> {
         let names_none = self.paths.is_empty() && self.kustomization.is_none();

@@ -1,6 +1,6 @@
 //! The image that ran, in the place of the one that was written: a tag may name another one by now.
 
-use jm_backup::RecordedImage;
+use jm_backup::{ChosenImage, RecordedImage};
 use jm_client_kubernetes::ObjectKey;
 use jm_client_registry::ImageRef;
 use jm_step::StepError;
@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::chosen::{self, ChosenImage};
+use crate::chosen;
 
 /// Which images containers get.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]

@@ -4,7 +4,7 @@ mod exported;
 
 use std::time::Duration;
 
-use jm_backup::{BackupRef, Backups, ContentKind, Prove, Selection, Silent, Toolbox, Wanted, Which};
+use jm_backup::{BackupRef, Backups, ChosenImage, ContentKind, Prove, Selection, Silent, Toolbox, Wanted, Which};
 use jm_client_kubernetes::{Kubernetes, Wave};
 use jm_step::{
     ArtefactRef, Connection, Effect, InputIssue, Known, Need, Preview, Probe, ReadContext, Repeat, Role, StepContext,
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use self::exported::{Exported, Filter};
 use crate::apply::{check_recreate, effect, five_minutes, preview, yes};
-use crate::chosen::ChosenImage;
+use crate::chosen;
 use crate::deploy::{Counts, Deploy, Kept, OnConflict, Policy};
 use crate::kept::warned;
 use crate::needs;
@@ -112,6 +112,7 @@ impl StepType for Restore {
 
     fn check(&self, input: &Input) -> Result<(), Vec<InputIssue>> {
         let mut issues = check_recreate(&input.recreate);
+        issues.extend(chosen::issues(&input.set_images));
         if let Err(error) = input.export.parse::<Which>() {
             issues.push(InputIssue::at("/export", error.message()).help(Which::FORMS));
         }

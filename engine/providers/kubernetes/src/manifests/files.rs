@@ -22,6 +22,11 @@ const LARGEST: u64 = 256 << 20;
 /// What tells kustomize what to build, and is no object.
 const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
+/// Whether a path is in a folder that a step of this run makes for itself and has not made yet, as in a dry run.
+pub(super) fn is_to_come(cx: &ReadContext, path: &Path) -> bool {
+    cx.is_of_this_run(path) && !path.exists()
+}
+
 /// An object as it is written, and where.
 pub(super) struct Written {
     origin: String,

@@ -4,14 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jm_backup::{
-    BackupRef, BackupsReader, Entry, KubernetesIndex, LocationName, ObjectReader, RecordedImage, UnkeptContents,
-    is_written,
+    BackupRef, BackupsReader, ChosenImage, Entry, KubernetesIndex, LocationName, ObjectReader, RecordedImage,
+    UnkeptContents, is_written,
 };
 use jm_client_kubernetes::{ObjectKey, Wave};
 use jm_step::StepError;
 use serde_json::Value;
 
-use crate::chosen::ChosenImage;
 use crate::contents;
 use crate::deploy::{Chunks, Object, Source, added, weight};
 use crate::recorded::{self, Images, Pinning};
