@@ -69,8 +69,8 @@ fn an_image_that_broke_everything_is_not_waited_for_and_manifests_are_those_of_t
     let inputs: Vec<&str> = inputs.iter().flat_map(|input| ["-i", input]).collect();
     let dry = world.jm().args(&words).args(&inputs).arg("--dry-run").output()?;
     ensure!(dry.status.code() == Some(0), "{}", said(&dry));
-    let outside = world
-        .jm()
+    let mut outside = world.jm();
+    outside
         .args(&words)
         .args(&inputs)
         .args(["-i", "manifests=../x", "--dry-run"]);
