@@ -108,7 +108,8 @@ impl Loss {
             repaired.any(|target| providers.get(target) == Some(&provider) && changes(target))
         };
         let uses = |step_type: &str| plan.all_steps().any(|step| step.uses.as_str() == step_type);
-        let repository = uses("git.checkout");
+        // Who brings a cluster up again may take newer manifests from a commit; what is lost with the cluster is not its source.
+        let repository = uses("git.checkout") && !repairs("kubernetes");
         // What versions bring back: a moment that somebody names is none of this drill's, and then the bucket goes.
         let versions = uses("s3.restore_versions") && free.contains(AS_OF);
         let lost = [
