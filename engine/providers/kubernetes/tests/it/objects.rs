@@ -176,10 +176,7 @@ impl<'s> Scene<'s> {
     }
 
     pub(crate) async fn get(&self, object: &Value) -> Option<Value> {
-        let found = self
-            .api(object)
-            .get_opt(object["metadata"]["name"].as_str().expect("a name"))
-            .await;
+        let found = self.api(object).get_opt(&in_a_path(object)).await;
         found
             .expect("it answers")
             .map(|object| serde_json::to_value(object).expect("json"))
@@ -187,8 +184,12 @@ impl<'s> Scene<'s> {
 
     /// Deletes an object, and waits until it is gone.
     pub(crate) async fn delete(&self, object: &Value) {
-        let name = object["metadata"]["name"].as_str().expect("a name");
-        drop(self.api(object).delete(name, &kube::api::DeleteParams::default()).await);
+        let name = in_a_path(object);
+        drop(
+            self.api(object)
+                .delete(&name, &kube::api::DeleteParams::default())
+                .await,
+        );
         while self.get(object).await.is_some() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -220,10 +221,10 @@ impl<'s> Scene<'s> {
 
     /// Deletes an object, whatever holds it.
     pub(crate) async fn remove(&self, object: &Value) {
-        let (api, name) = (self.api(object), object["metadata"]["name"].as_str().expect("a name"));
+        let (api, name) = (self.api(object), in_a_path(object));
         let release = json!({ "metadata": { "finalizers": null } });
-        drop(api.delete(name, &kube::api::DeleteParams::default()).await);
-        drop(api.patch(name, &PatchParams::default(), &Patch::Merge(&release)).await);
+        drop(api.delete(&name, &kube::api::DeleteParams::default()).await);
+        drop(api.patch(&name, &PatchParams::default(), &Patch::Merge(&release)).await);
     }
 
     /// The objects of the newest export, each under its name.
@@ -384,6 +385,12 @@ pub(crate) async fn who_may_not_list_applies_many_objects_all_the_same(server: &
     let input = json!({ "paths": [folder.path()] });
     assert_eq!(bench.run(&Apply, input.clone()).await.output()["counts"]["created"], 20);
     assert_eq!(bench.run(&Apply, input).await.output()["counts"]["unchanged"], 20);
+}
+
+/// The name of an object as a path has it, which kube's client puts there as it is given.
+fn in_a_path(object: &Value) -> String {
+    let name = object["metadata"]["name"].as_str().expect("a name");
+    name.replace('#', "%23").replace(' ', "%20").replace('?', "%3F")
 }
 
 pub(crate) async fn a_kind_that_cannot_be_read_makes_the_run_degraded(server: &Server) {
