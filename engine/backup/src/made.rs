@@ -3,7 +3,8 @@
 use jm_step::{Probe, StepContext, StepError, StepErrorKind};
 
 use crate::backups::BackupsReader;
-use crate::catalogue::Entry;
+use crate::catalogue::{BackupRef, Entry};
+use crate::manifest::Manifest;
 
 /// The output of a step whose backup is there, and what is to be told of that backup.
 #[derive(Debug)]
@@ -35,9 +36,27 @@ impl<O> Made<O> {
 }
 
 impl BackupsReader {
+    /// What a deed has made, as its step tells it; `None` where it made nothing that counts.
+    pub async fn made<O>(
+        &self,
+        idempotency_key: &str,
+        output: impl FnOnce(&Manifest, BackupRef) -> O,
+    ) -> Result<Option<Made<O>>, StepError> {
+        let Some(entry) = self.made_by(idempotency_key).await? else {
+            return Ok(None);
+        };
+        let Some(manifest) = entry.manifest() else {
+            return Ok(None);
+        };
+        Ok(Some(Made {
+            output: output(manifest, self.reference(&entry)),
+            lacks: self.absences(&entry).await,
+        }))
+    }
+
     /// What a backup of this moment is degraded by, in words: the locations in which it is not whole, its file with the
     /// manifest that makes it count; and those that do not say.
-    pub async fn absences(&self, entry: &Entry) -> Vec<String> {
+    pub(crate) async fn absences(&self, entry: &Entry) -> Vec<String> {
         let mut absences = Vec::new();
         for location in self.locations() {
             let (name, at) = (&entry.name, location.name());

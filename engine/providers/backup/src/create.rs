@@ -144,15 +144,7 @@ impl StepType for Create {
 }
 
 async fn found(backups: &BackupsReader, key: &str) -> Result<Option<Made<Output>>, StepError> {
-    let Some(entry) = backups.made_by(key).await? else {
-        return Ok(None);
-    };
-    let lacks = backups.absences(&entry).await;
-    let made = |manifest| Made {
-        output: output(manifest, backups.reference(&entry)),
-        lacks,
-    };
-    Ok(entry.manifest().map(made))
+    backups.made(key, output).await
 }
 
 fn request(cx: &ReadContext, input: &Input, database: &str) -> CreateRequest {

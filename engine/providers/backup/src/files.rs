@@ -185,15 +185,8 @@ impl StepType for Files {
 
 /// What this deed made, where it did. What differed from the backup before is not known any more.
 async fn found(backups: &BackupsReader, key: &str) -> Result<Option<Made<Output>>, StepError> {
-    let Some(entry) = backups.made_by(key).await? else {
-        return Ok(None);
-    };
-    let lacks = backups.absences(&entry).await;
-    let made = |manifest| Made {
-        output: output(manifest, backups.reference(&entry), true, FilesDifference::default()),
-        lacks,
-    };
-    Ok(entry.manifest().map(made))
+    let made = |manifest: &Manifest, backup| output(manifest, backup, true, FilesDifference::default());
+    backups.made(key, made).await
 }
 
 /// The last backup, where nothing has to be done. One that is asked for by a name, or to be kept, is made in any case.

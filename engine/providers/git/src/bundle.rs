@@ -281,15 +281,8 @@ impl<'c> Look<'c> {
 }
 
 async fn found(backups: &BackupsReader, key: &str) -> Result<Option<Made<Output>>, StepError> {
-    let Some(entry) = backups.made_by(key).await? else {
-        return Ok(None);
-    };
-    let lacks = backups.absences(&entry).await;
-    let made = |manifest| Made {
-        output: output(manifest, backups.reference(&entry), true),
-        lacks,
-    };
-    Ok(entry.manifest().map(made))
+    let made = |manifest: &Manifest, backup| output(manifest, backup, true);
+    backups.made(key, made).await
 }
 
 fn label(input: &Input) -> Option<&str> {

@@ -244,15 +244,13 @@ async fn export(cx: &StepContext, cluster: &Reader, backups: &Backups, input: &I
 }
 
 async fn found(backups: &BackupsReader, key: &str) -> Result<Option<Made<Output>>, StepError> {
-    let Some(entry) = backups.made_by(key).await? else {
+    let made = |manifest: &Manifest, export| (output(manifest, export), lacks(manifest).collect::<Vec<_>>());
+    let Some(made) = backups.made(key, made).await? else {
         return Ok(None);
     };
-    let absences = backups.absences(&entry).await;
-    let made = |manifest| Made {
-        output: output(manifest, backups.reference(&entry)),
-        lacks: lacks(manifest).chain(absences).collect(),
-    };
-    Ok(entry.manifest().map(made))
+    let (output, mut lacks) = made.output;
+    lacks.extend(made.lacks);
+    Ok(Some(Made { output, lacks }))
 }
 
 fn label(input: &Input) -> Option<&str> {

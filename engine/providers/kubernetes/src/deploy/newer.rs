@@ -46,7 +46,8 @@ fn newer(key: &ObjectKey, before: &Value, after: &Value, moment: Timestamp) -> V
         let names = [before, after]
             .into_iter()
             .filter_map(|object| object[values].as_object());
-        for name in names.flat_map(|values| values.keys()) {
+        let is_other = |name: &&String| before[values].get(*name) != after[values].get(*name);
+        for name in names.flat_map(|values| values.keys()).filter(is_other) {
             let only = |object: &Value| {
                 let managed = &before["metadata"]["managedFields"];
                 let mut only = json!({ "metadata": { "managedFields": managed } });
